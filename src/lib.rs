@@ -1,0 +1,47 @@
+//! p2p-node: a libp2p daemon that is boring to operate.
+//!
+//! This page is the map. Each room below is one folder or file and does one
+//! thing; a newcomer who wants to change something should be able to find its
+//! room from this list alone.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
+//! | [`daemon`] | life of the process: open, listen, ready, run, drain, close |
+//! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
+//! | [`node`] | owner of the swarm: behaviour, event loop, and the handle that everyone else uses |
+//! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
+//! | [`store`] | what survives a restart: blocks, roots, peers |
+//! | [`control`] | the control socket: protocol, server, client |
+//! | [`cli`] | one file a command, over [`control`]'s client |
+//! | [`observe`] | metrics, logs, HTTP |
+//! | [`system`] | signals, resource limits, what the kernel and systemd tell us |
+//!
+//! # How a thing moves
+//!
+//! - In: socket → [`transport`] → swarm in [`node`] → ([`node`] for gossip and
+//!   DHT, [`block::exchange`] for requests of content) → [`store`] or
+//!   subscribers.
+//! - Out: [`cli`] → [`control`] → [`node::Handle`] or [`block`] → swarm →
+//!   [`transport`].
+//! - Seen: every room records into [`observe::metrics`]; nobody reads metrics
+//!   back.
+//!
+//! # Rules that hold everywhere
+//!
+//! One task owns the swarm; it never waits for a disk, a lock held across an
+//! await, a name server or a client. Everything that a remote can grow has a
+//! bound, and the reason for the number stands beside it. Errors are typed by
+//! room and reach a person as one line that says what was being done, to what,
+//! why it failed and what to do.
+
+pub mod block;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod node;
+pub mod observe;
+pub mod store;
+pub mod system;
+pub mod transport;

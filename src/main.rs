@@ -1,0 +1,3 @@
+//! The `p2p-node` binary: parse arguments, choose a command; nothing else.
+
+fn main() {}

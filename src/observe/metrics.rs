@@ -1,0 +1,348 @@
+//! Every metric of the node, made and registered in one place.
+//!
+//! Names, types and units follow the Prometheus conventions: counters end in
+//! `_total`, times are in seconds, sizes in bytes. No label ever holds a peer
+//! id, an address or a topic that a remote chose: a remote that can mint label
+//! values can grow Prometheus without bound.
+
+use std::sync::Arc;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Which way a message, byte or connection went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From a remote to this node.
+    In,
+    /// From this node to a remote.
+    Out,
+}
+
+impl Direction {
+    /// The label value: `in` or `out`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+        }
+    }
+}
+
+/// The node's metrics. Cheap to clone behind an [`Arc`]; recording never blocks.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Connections opened since start, both directions.
+    pub connections_opened: IntCounter,
+    /// Connections open now.
+    pub connections_active: IntGauge,
+    /// Connections closed since start, by `cause` (`idle`, `error`, `local`, `remote`).
+    pub connections_closed: IntCounterVec,
+    /// Connections refused by this node, by `limit` (the name of the limit that refused).
+    pub connections_refused: IntCounterVec,
+    /// Seconds a DHT query took, by `kind`.
+    pub dht_query_duration: HistogramVec,
+    /// DHT queries finished, by `kind` and `result` (`ok`, `not_found`, `timeout`).
+    pub dht_queries: IntCounterVec,
+    /// Peers in the DHT routing table now.
+    pub dht_routing_table_peers: IntGauge,
+    /// Records (values and provider records) stored for the DHT now, by `kind`.
+    pub dht_records: IntGaugeVec,
+    /// Gossip messages received and accepted.
+    pub gossip_messages_received: IntCounter,
+    /// Peers in the gossip meshes of all topics now, each counted once.
+    pub gossip_peers: IntGauge,
+    /// Circuits through this node's relay server now.
+    pub relay_connections_active: IntGauge,
+    /// Reservations held at this node's relay server now.
+    pub relay_reservations_active: IntGauge,
+    /// NAT traversal attempts, by `method` (`autonat`, `relay`, `dcutr`) and `result` (`ok`, `failed`).
+    pub nat_traversal: IntCounterVec,
+    /// Messages by `direction` (`in`, `out`) and `protocol` (`gossip`, `dht`, `block`, `identify`, `ping`, `control`).
+    pub messages: IntCounterVec,
+    /// Seconds from a message's arrival to the end of its handling, by `protocol`.
+    pub message_processing: HistogramVec,
+    /// Dials that failed since start.
+    pub dial_failures: IntCounter,
+    /// Peers and networks put on the blacklist since start.
+    pub blacklist: IntCounter,
+    /// Blocks in the store now.
+    pub store_blocks: IntGauge,
+    /// Bytes of block payload in the store now.
+    pub store_bytes: IntGauge,
+    /// Blocks removed from the store, by `cause` (`expired`, `evicted`, `removed`).
+    pub store_removed: IntCounterVec,
+    /// Bytes of block payload moved by the exchange, by `direction`.
+    pub block_bytes: IntCounterVec,
+    /// Blocks whose bytes did not match their address, dropped.
+    pub blocks_bad: IntCounter,
+    /// Requests on the control socket, by `kind`.
+    pub control_requests: IntCounterVec,
+    /// Ping round trips in seconds.
+    pub ping_rtt: Histogram,
+}
+
+impl Metrics {
+    /// Makes and registers every metric, with the standard `process_*` ones beside them.
+    ///
+    /// # Errors
+    /// When a name is registered twice or breaks the naming rules, which is a
+    /// mistake in this file and shows in every test.
+    pub fn new() -> Result<Arc<Self>, prometheus::Error> {
+        let registry = Registry::new();
+        let maker = Maker { registry: &registry };
+        let metrics = Metrics {
+            connections_opened: maker.counter(
+                "libp2p_connections_opened_total",
+                "Connections opened since start, inbound and outbound.",
+            )?,
+            connections_active: maker
+                .gauge("libp2p_connections_active", "Connections established now.")?,
+            connections_closed: maker.counters(
+                "libp2p_connections_closed_total",
+                "Connections closed since start, by cause.",
+                &["cause"],
+            )?,
+            connections_refused: maker.counters(
+                "p2p_connections_refused_total",
+                "Connections refused by this node's own limits, by limit.",
+                &["limit"],
+            )?,
+            dht_query_duration: maker.histograms(
+                "libp2p_dht_query_duration_seconds",
+                "Seconds from start to end of a DHT query, by kind.",
+                &["kind"],
+                // A query in one data centre takes milliseconds, a walk through the
+                // public DHT seconds; the alert threshold (5 s) is an edge of a bucket.
+                vec![0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0],
+            )?,
+            dht_queries: maker.counters(
+                "libp2p_dht_queries_total",
+                "DHT queries finished, by kind and result.",
+                &["kind", "result"],
+            )?,
+            dht_routing_table_peers: maker.gauge(
+                "libp2p_dht_routing_table_peers",
+                "Peers in the DHT routing table now.",
+            )?,
+            dht_records: maker.gauges(
+                "libp2p_dht_records",
+                "Records stored here for the DHT now, by kind.",
+                &["kind"],
+            )?,
+            gossip_messages_received: maker.counter(
+                "libp2p_gossipsub_messages_received_total",
+                "Gossip messages received and delivered since start.",
+            )?,
+            gossip_peers: maker.gauge(
+                "libp2p_gossipsub_peers",
+                "Peers in the gossip meshes of this node's topics now, each counted once.",
+            )?,
+            relay_connections_active: maker.gauge(
+                "libp2p_relay_connections_active",
+                "Circuits carried by this node's relay server now.",
+            )?,
+            relay_reservations_active: maker.gauge(
+                "libp2p_relay_reservations_active",
+                "Reservations held at this node's relay server now.",
+            )?,
+            nat_traversal: maker.counters(
+                "libp2p_nat_traversal",
+                "NAT traversal attempts since start, by method and result.",
+                &["method", "result"],
+            )?,
+            messages: maker.counters(
+                "p2p_messages_total",
+                "Messages handled since start, by direction and protocol.",
+                &["direction", "protocol"],
+            )?,
+            message_processing: maker.histograms(
+                "p2p_message_processing_seconds",
+                "Seconds from a message's arrival to the end of its handling, by protocol.",
+                &["protocol"],
+                // Most messages take microseconds; the alert threshold (1 s) is an edge.
+                vec![0.00005, 0.0002, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0],
+            )?,
+            dial_failures: maker
+                .counter("p2p_peer_dial_failures_total", "Dials that failed since start.")?,
+            blacklist: maker.counter(
+                "p2p_blacklist_total",
+                "Peers and networks put on the blacklist since start.",
+            )?,
+            store_blocks: maker.gauge("p2p_store_blocks", "Blocks in the store now.")?,
+            store_bytes: maker
+                .gauge("p2p_store_bytes", "Bytes of block payload in the store now.")?,
+            store_removed: maker.counters(
+                "p2p_store_blocks_removed_total",
+                "Blocks removed from the store since start, by cause.",
+                &["cause"],
+            )?,
+            block_bytes: maker.counters(
+                "p2p_block_bytes_total",
+                "Bytes of block payload moved between peers since start, by direction.",
+                &["direction"],
+            )?,
+            blocks_bad: maker.counter(
+                "p2p_blocks_bad_total",
+                "Blocks dropped because their bytes did not match their address.",
+            )?,
+            control_requests: maker.counters(
+                "p2p_control_requests_total",
+                "Requests on the control socket since start, by kind.",
+                &["kind"],
+            )?,
+            ping_rtt: maker.histogram(
+                "libp2p_ping_rtt_seconds",
+                "Round trip of libp2p pings.",
+                vec![0.0005, 0.002, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0],
+            )?,
+            registry: registry.clone(),
+        };
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        metrics.touch_labels();
+        Ok(Arc::new(metrics))
+    }
+
+    /// Shows every known label value from the start, at zero: a counter that
+    /// appears with its first event hides that event from `rate()`.
+    fn touch_labels(&self) {
+        for method in ["autonat", "relay", "dcutr"] {
+            for result in ["ok", "failed"] {
+                let _ = self.nat_traversal.with_label_values(&[method, result]);
+            }
+        }
+        for direction in [Direction::In, Direction::Out] {
+            let _ = self.block_bytes.with_label_values(&[direction.as_str()]);
+            for protocol in ["gossip", "dht", "block", "identify", "ping", "control"] {
+                let _ = self.messages.with_label_values(&[direction.as_str(), protocol]);
+            }
+        }
+        for protocol in ["gossip", "dht", "block", "control"] {
+            let _ = self.message_processing.with_label_values(&[protocol]);
+        }
+        for kind in DHT_QUERY_KINDS {
+            let _ = self.dht_query_duration.with_label_values(&[kind]);
+        }
+        for kind in ["value", "provider"] {
+            let _ = self.dht_records.with_label_values(&[kind]);
+        }
+        for cause in ["expired", "evicted", "removed"] {
+            let _ = self.store_removed.with_label_values(&[cause]);
+        }
+    }
+
+    /// Counts one message of `protocol` that went `direction`.
+    pub fn message(&self, direction: Direction, protocol: &'static str) {
+        self.messages.with_label_values(&[direction.as_str(), protocol]).inc();
+    }
+
+    /// The whole registry in the Prometheus text format, version 0.0.4.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded; the text so far is dropped.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut out = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))
+    }
+}
+
+/// Label values of `kind` on the DHT query metrics.
+pub const DHT_QUERY_KINDS: [&str; 7] = [
+    "bootstrap",
+    "closest_peers",
+    "get_providers",
+    "provide",
+    "get_value",
+    "put_value",
+    "republish",
+];
+
+/// Makes a metric and registers it in one step, so that none is forgotten.
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn keep<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: C,
+    ) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Vec<f64>,
+    ) -> Result<Histogram, prometheus::Error> {
+        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: Vec<f64>,
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_of_the_contract_is_rendered_from_the_start() {
+        let text = Metrics::new().unwrap().render().unwrap();
+        for name in [
+            "libp2p_connections_opened_total",
+            "libp2p_connections_active",
+            "libp2p_dht_query_duration_seconds_bucket",
+            "libp2p_gossipsub_messages_received_total",
+            "libp2p_gossipsub_peers",
+            "libp2p_relay_connections_active",
+            "libp2p_nat_traversal",
+            "process_resident_memory_bytes",
+            "p2p_messages_total{direction=\"in\",protocol=\"gossip\"}",
+            "p2p_message_processing_seconds_bucket",
+            "p2p_peer_dial_failures_total",
+            "p2p_blacklist_total",
+        ] {
+            assert!(text.contains(name), "{name} is missing from:\n{text}");
+        }
+    }
+}

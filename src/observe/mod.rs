@@ -1,0 +1,6 @@
+//! What the outside sees of the node: metrics, logs and HTTP.
+//!
+//! Every room records into [`metrics::Metrics`]; nobody reads metrics back to
+//! decide anything.
+
+pub mod metrics;
