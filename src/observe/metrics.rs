@@ -93,7 +93,9 @@ impl Metrics {
     /// mistake in this file and shows in every test.
     pub fn new() -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
-        let maker = Maker { registry: &registry };
+        let maker = Maker {
+            registry: &registry,
+        };
         let metrics = Metrics {
             connections_opened: maker.counter(
                 "libp2p_connections_opened_total",
@@ -117,7 +119,9 @@ impl Metrics {
                 &["kind"],
                 // A query in one data centre takes milliseconds, a walk through the
                 // public DHT seconds; the alert threshold (5 s) is an edge of a bucket.
-                vec![0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0],
+                vec![
+                    0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
+                ],
             )?,
             dht_queries: maker.counters(
                 "libp2p_dht_queries_total",
@@ -166,15 +170,19 @@ impl Metrics {
                 // Most messages take microseconds; the alert threshold (1 s) is an edge.
                 vec![0.00005, 0.0002, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0],
             )?,
-            dial_failures: maker
-                .counter("p2p_peer_dial_failures_total", "Dials that failed since start.")?,
+            dial_failures: maker.counter(
+                "p2p_peer_dial_failures_total",
+                "Dials that failed since start.",
+            )?,
             blacklist: maker.counter(
                 "p2p_blacklist_total",
                 "Peers and networks put on the blacklist since start.",
             )?,
             store_blocks: maker.gauge("p2p_store_blocks", "Blocks in the store now.")?,
-            store_bytes: maker
-                .gauge("p2p_store_bytes", "Bytes of block payload in the store now.")?,
+            store_bytes: maker.gauge(
+                "p2p_store_bytes",
+                "Bytes of block payload in the store now.",
+            )?,
             store_removed: maker.counters(
                 "p2p_store_blocks_removed_total",
                 "Blocks removed from the store since start, by cause.",
@@ -201,7 +209,9 @@ impl Metrics {
             )?,
             registry: registry.clone(),
         };
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
         metrics.touch_labels();
         Ok(Arc::new(metrics))
     }
@@ -217,7 +227,9 @@ impl Metrics {
         for direction in [Direction::In, Direction::Out] {
             let _ = self.block_bytes.with_label_values(&[direction.as_str()]);
             for protocol in ["gossip", "dht", "block", "identify", "ping", "control"] {
-                let _ = self.messages.with_label_values(&[direction.as_str(), protocol]);
+                let _ = self
+                    .messages
+                    .with_label_values(&[direction.as_str(), protocol]);
             }
         }
         for protocol in ["gossip", "dht", "block", "control"] {
@@ -236,7 +248,9 @@ impl Metrics {
 
     /// Counts one message of `protocol` that went `direction`.
     pub fn message(&self, direction: Direction, protocol: &'static str) {
-        self.messages.with_label_values(&[direction.as_str(), protocol]).inc();
+        self.messages
+            .with_label_values(&[direction.as_str(), protocol])
+            .inc();
     }
 
     /// The whole registry in the Prometheus text format, version 0.0.4.
@@ -307,7 +321,9 @@ impl Maker<'_> {
         help: &str,
         buckets: Vec<f64>,
     ) -> Result<Histogram, prometheus::Error> {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
+        self.keep(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(buckets),
+        )?)
     }
 
     fn histograms(
@@ -317,7 +333,10 @@ impl Maker<'_> {
         labels: &[&str],
         buckets: Vec<f64>,
     ) -> Result<HistogramVec, prometheus::Error> {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?)
+        self.keep(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets),
+            labels,
+        )?)
     }
 }
 

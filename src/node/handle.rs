@@ -1,0 +1,576 @@
+//! The handle: everything that the rest of the program can ask of the node.
+//!
+//! A handle is cheap to clone. Each call sends one command through a bounded
+//! channel to the event loop and waits for its one reply; a caller that is
+//! faster than the loop waits, and a caller that goes away cancels what it
+//! asked for. When the node has stopped, every call answers [`Error::Stopped`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_std::channel::{Receiver, Sender};
+use futures::channel::oneshot;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p_stream::{IncomingStreams, OpenStreamError};
+
+use super::status::{PeerStatus, Status};
+
+/// Why the node could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The event loop has ended.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node is draining and takes no new work.
+    #[error("the node is draining and takes no new work")]
+    Draining,
+    /// A dial failed; the text names each address tried and why it failed.
+    #[error("cannot connect to {target}: {reason}")]
+    Dial {
+        /// Peer id or address that was dialed.
+        target: String,
+        /// What went wrong, one line.
+        reason: String,
+    },
+    /// The peer is not connected.
+    #[error("{0} is not connected")]
+    NotConnected(PeerId),
+    /// A stream could not be opened.
+    #[error("cannot open a stream to {peer}: {reason}")]
+    OpenStream {
+        /// The peer.
+        peer: PeerId,
+        /// What went wrong, one line.
+        reason: String,
+    },
+    /// None of the protocols asked for is spoken by the peer.
+    #[error("{peer} speaks none of {protocols}")]
+    UnsupportedProtocol {
+        /// The peer.
+        peer: PeerId,
+        /// The protocols asked for, comma-separated.
+        protocols: String,
+    },
+    /// Somebody on this host already handles the protocol.
+    #[error("protocol {0} already has a handler on this node")]
+    ProtocolTaken(StreamProtocol),
+    /// A DHT query did not reach its goal.
+    #[error("DHT {kind} of {key}: {reason}")]
+    Dht {
+        /// What was asked, such as `get`.
+        kind: &'static str,
+        /// The key, as text.
+        key: String,
+        /// What went wrong and what to do.
+        reason: String,
+    },
+    /// A gossip operation was refused.
+    #[error("{what} on topic {topic:?}: {reason}")]
+    Gossip {
+        /// `publish` or `subscribe`.
+        what: &'static str,
+        /// The topic.
+        topic: String,
+        /// What went wrong and what to do.
+        reason: String,
+    },
+    /// This node could not listen.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A gossip message as a subscriber gets it.
+#[derive(Clone, Debug)]
+pub struct GossipMessage {
+    /// The publisher, when the message says (always, under strict signing).
+    pub from: Option<PeerId>,
+    /// Payload.
+    pub data: Vec<u8>,
+    /// The publisher's sequence number, when the message says.
+    pub seqno: Option<u64>,
+    /// Topic it was published on.
+    pub topic: String,
+    /// The publisher's signature and key as they came, for clients that check again.
+    pub signature: Option<Vec<u8>>,
+    /// Protobuf-encoded public key of the publisher, when inlined.
+    pub key: Option<Vec<u8>>,
+}
+
+/// Messages of one topic for one subscriber. Dropping it leaves the topic when
+/// it was the last one.
+#[derive(Debug)]
+pub struct Subscription {
+    pub(super) topic: String,
+    pub(super) messages: Receiver<Arc<GossipMessage>>,
+    pub(super) dropped: Arc<AtomicU64>,
+}
+
+impl Subscription {
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The next message; `None` when the node has stopped.
+    pub async fn next(&mut self) -> Option<Arc<GossipMessage>> {
+        self.messages.recv().await.ok()
+    }
+
+    /// Messages lost since the start because this subscriber was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// A peer and where it can be dialed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddrs {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its addresses, at most [`MAX_ADDRS_PER_PEER`].
+    pub addrs: Vec<Multiaddr>,
+}
+
+/// Addresses kept for one peer. A peer has a handful of interfaces times a
+/// handful of transports; a peer that claims thousands is attacking.
+pub const MAX_ADDRS_PER_PEER: usize = 16;
+
+/// Commands under way between handles and the loop. Small, so that a flood from
+/// the control socket waits at its source instead of in memory.
+pub(super) const COMMAND_QUEUE: usize = 64;
+
+/// Results of one DHT query waiting for their reader. More than the twenty
+/// providers of one answer, so that an answer fits; a reader that is slower
+/// loses the surplus, never the loop its turn.
+pub(super) const QUERY_RESULTS: usize = 256;
+
+/// Gossip messages waiting for one subscriber: two seconds of the default
+/// budget of one peer (P2P_RATE_FILL). A slower subscriber loses messages and
+/// is told how many.
+pub(super) const SUBSCRIPTION_QUEUE: usize = 256;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What a handle asks of the event loop.
+pub(super) enum Command {
+    Listen {
+        address: Multiaddr,
+        reply: Reply<Multiaddr>,
+    },
+    Connect {
+        peer: Option<PeerId>,
+        addrs: Vec<Multiaddr>,
+        reply: Reply<PeerId>,
+    },
+    Disconnect {
+        peer: PeerId,
+        reply: Reply<()>,
+    },
+    AddAddrs {
+        peer: PeerId,
+        addrs: Vec<Multiaddr>,
+    },
+    KnownAddrs {
+        peer: PeerId,
+        reply: Reply<Vec<Multiaddr>>,
+    },
+    Peers {
+        reply: Reply<Vec<PeerStatus>>,
+    },
+    Status {
+        reply: Reply<Box<Status>>,
+    },
+    Bootstrap {
+        reply: Reply<()>,
+    },
+    ClosestPeers {
+        key: Vec<u8>,
+        reply: Reply<Vec<PeerAddrs>>,
+    },
+    FindProviders {
+        key: Vec<u8>,
+        results: Sender<PeerId>,
+    },
+    Provide {
+        key: Vec<u8>,
+        reply: Reply<()>,
+    },
+    StopProviding {
+        key: Vec<u8>,
+    },
+    GetValue {
+        key: Vec<u8>,
+        results: Sender<Vec<u8>>,
+        first_only: bool,
+        end: Reply<()>,
+    },
+    PutValue {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        reply: Reply<()>,
+    },
+    Subscribe {
+        topic: String,
+        reply: Reply<Subscription>,
+    },
+    Publish {
+        topic: String,
+        data: Vec<u8>,
+        reply: Reply<()>,
+    },
+    Topics {
+        reply: Reply<Vec<String>>,
+    },
+    TopicPeers {
+        topic: Option<String>,
+        reply: Reply<Vec<PeerId>>,
+    },
+    RoutingTable {
+        reply: Reply<Vec<PeerAddrs>>,
+    },
+    Drain {
+        reply: Reply<()>,
+    },
+}
+
+/// Everyone's way to the node. See the module's documentation.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) local: PeerId,
+    pub(super) public_key: libp2p::identity::PublicKey,
+    pub(super) commands: Sender<Command>,
+    pub(super) streams: libp2p_stream::Control,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// This node's peer id.
+    pub fn local_peer_id(&self) -> PeerId {
+        self.local
+    }
+
+    /// This node's public key.
+    pub fn public_key(&self) -> &libp2p::identity::PublicKey {
+        &self.public_key
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(make(reply))
+            .await
+            .map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Listens on an address; the reply is the first concrete address (with the
+    /// port that the kernel chose, when it was 0).
+    ///
+    /// # Errors
+    /// [`Error::Listen`] when the address is in use, not ours or not supported.
+    pub async fn listen(&self, address: Multiaddr) -> Result<Multiaddr, Error> {
+        self.ask(|reply| Command::Listen { address, reply }).await
+    }
+
+    /// Connects to an address. A `/p2p/…` at its end must be who answers.
+    ///
+    /// # Errors
+    /// [`Error::Dial`] with the reason for each address.
+    pub async fn dial(&self, address: Multiaddr) -> Result<PeerId, Error> {
+        self.ask(|reply| Command::Connect {
+            peer: None,
+            addrs: vec![address],
+            reply,
+        })
+        .await
+    }
+
+    /// Connects to a peer: through `addrs`, and through what is known of it
+    /// (routing table, identify, DHT) when they do not suffice. Done at once when
+    /// a connection stands.
+    ///
+    /// # Errors
+    /// [`Error::Dial`] with the reason for each address.
+    pub async fn connect(&self, peer: PeerId, addrs: Vec<Multiaddr>) -> Result<(), Error> {
+        self.ask(|reply| Command::Connect {
+            peer: Some(peer),
+            addrs,
+            reply,
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// Closes all connections with a peer.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`].
+    pub async fn disconnect(&self, peer: PeerId) -> Result<(), Error> {
+        self.ask(|reply| Command::Disconnect { peer, reply }).await
+    }
+
+    /// Tells the node addresses of a peer, for later dials.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn add_addrs(&self, peer: PeerId, addrs: Vec<Multiaddr>) -> Result<(), Error> {
+        self.commands
+            .send(Command::AddAddrs { peer, addrs })
+            .await
+            .map_err(|_| Error::Stopped)
+    }
+
+    /// Addresses known of a peer (connections, routing table), without asking the network.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn known_addrs(&self, peer: PeerId) -> Result<Vec<Multiaddr>, Error> {
+        self.ask(|reply| Command::KnownAddrs { peer, reply }).await
+    }
+
+    /// The connected peers.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn peers(&self) -> Result<Vec<PeerStatus>, Error> {
+        self.ask(|reply| Command::Peers { reply }).await
+    }
+
+    /// What the node says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn status(&self) -> Result<Box<Status>, Error> {
+        self.ask(|reply| Command::Status { reply }).await
+    }
+
+    /// Walks the DHT once to refresh the routing table.
+    ///
+    /// # Errors
+    /// [`Error::Dht`] when no peer is known.
+    pub async fn bootstrap(&self) -> Result<(), Error> {
+        self.ask(|reply| Command::Bootstrap { reply }).await
+    }
+
+    /// Opens a stream to a peer, dialing it when needed, with the first of
+    /// `protocols` that it speaks.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedProtocol`] when it speaks none, [`Error::OpenStream`]
+    /// when it cannot be reached.
+    pub async fn open_stream(
+        &self,
+        peer: PeerId,
+        protocols: &[StreamProtocol],
+    ) -> Result<(libp2p::Stream, StreamProtocol), Error> {
+        let mut control = self.streams.clone();
+        for protocol in protocols {
+            match control.open_stream(peer, protocol.clone()).await {
+                Ok(stream) => return Ok((stream, protocol.clone())),
+                Err(OpenStreamError::UnsupportedProtocol(_)) => {}
+                Err(e) => {
+                    return Err(Error::OpenStream {
+                        peer,
+                        reason: e.to_string(),
+                    });
+                }
+            }
+        }
+        let names: Vec<&str> = protocols.iter().map(AsRef::as_ref).collect();
+        Err(Error::UnsupportedProtocol {
+            peer,
+            protocols: names.join(", "),
+        })
+    }
+
+    /// Takes inbound streams of a protocol until the result is dropped.
+    ///
+    /// # Errors
+    /// [`Error::ProtocolTaken`] when somebody else on this node takes them.
+    pub fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams, Error> {
+        self.streams
+            .clone()
+            .accept(protocol.clone())
+            .map_err(|_| Error::ProtocolTaken(protocol))
+    }
+
+    /// Where a peer can be dialed: what is known here, else what the DHT says.
+    ///
+    /// # Errors
+    /// [`Error::Dht`] when nobody knows.
+    pub async fn find_peer(&self, peer: PeerId) -> Result<PeerAddrs, Error> {
+        let known = self.known_addrs(peer).await?;
+        if !known.is_empty() {
+            return Ok(PeerAddrs { peer, addrs: known });
+        }
+        let found = self.closest_peers(peer.to_bytes()).await?;
+        found
+            .into_iter()
+            .find(|p| p.peer == peer && !p.addrs.is_empty())
+            .ok_or_else(|| Error::Dht {
+                kind: "find-peer",
+                key: peer.to_string(),
+                reason:
+                    "no peer asked knows an address of it; it may be offline, or in another network"
+                        .into(),
+            })
+    }
+
+    /// The peers closest to a key in the DHT, nearest first.
+    ///
+    /// # Errors
+    /// [`Error::Dht`] when nobody answered in time.
+    pub async fn closest_peers(&self, key: Vec<u8>) -> Result<Vec<PeerAddrs>, Error> {
+        self.ask(|reply| Command::ClosestPeers { key, reply }).await
+    }
+
+    /// Providers of a key as they are found; ends when the query does. Dropping
+    /// the receiver ends the query. Each peer comes once.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn find_providers(&self, key: Vec<u8>) -> Result<Receiver<PeerId>, Error> {
+        let (results, receiver) = async_std::channel::bounded(QUERY_RESULTS);
+        self.commands
+            .send(Command::FindProviders { key, results })
+            .await
+            .map_err(|_| Error::Stopped)?;
+        Ok(receiver)
+    }
+
+    /// Announces this node as a provider of a key; done when the closest peers
+    /// have been told. The record is told again before it expires.
+    ///
+    /// # Errors
+    /// [`Error::Dht`] when nobody could be told.
+    pub async fn provide(&self, key: Vec<u8>) -> Result<(), Error> {
+        self.ask(|reply| Command::Provide { key, reply }).await
+    }
+
+    /// Announces the key no more.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn stop_providing(&self, key: Vec<u8>) -> Result<(), Error> {
+        self.commands
+            .send(Command::StopProviding { key })
+            .await
+            .map_err(|_| Error::Stopped)
+    }
+
+    /// The first value found for a key.
+    ///
+    /// # Errors
+    /// [`Error::Dht`] when there is none.
+    pub async fn get_value(&self, key: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let (results, receiver) = async_std::channel::bounded(1);
+        self.ask(|end| Command::GetValue {
+            key,
+            results,
+            first_only: true,
+            end,
+        })
+        .await?;
+        receiver.recv().await.map_err(|_| Error::Stopped)
+    }
+
+    /// Every distinct value found for a key, as found; the sender's end tells how
+    /// the query ended.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn search_value(
+        &self,
+        key: Vec<u8>,
+    ) -> Result<(Receiver<Vec<u8>>, oneshot::Receiver<Result<(), Error>>), Error> {
+        let (results, receiver) = async_std::channel::bounded(QUERY_RESULTS);
+        let (end, ended) = oneshot::channel();
+        self.commands
+            .send(Command::GetValue {
+                key,
+                results,
+                first_only: false,
+                end,
+            })
+            .await
+            .map_err(|_| Error::Stopped)?;
+        Ok((receiver, ended))
+    }
+
+    /// Stores a value in the DHT; this node republishes it until it expires.
+    ///
+    /// # Errors
+    /// [`Error::Dht`] when too few peers took it.
+    pub async fn put_value(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
+        self.ask(|reply| Command::PutValue { key, value, reply })
+            .await
+    }
+
+    /// Joins a topic, or joins in when this node is there already.
+    ///
+    /// # Errors
+    /// [`Error::Gossip`] when the topic's name is too long or too many are joined.
+    pub async fn subscribe(&self, topic: String) -> Result<Subscription, Error> {
+        self.ask(|reply| Command::Subscribe { topic, reply }).await
+    }
+
+    /// Publishes to a topic, joined or not.
+    ///
+    /// # Errors
+    /// [`Error::Gossip`] when nobody listens, or the message is too large.
+    pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<(), Error> {
+        self.ask(|reply| Command::Publish { topic, data, reply })
+            .await
+    }
+
+    /// Topics that this node has joined.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn topics(&self) -> Result<Vec<String>, Error> {
+        self.ask(|reply| Command::Topics { reply }).await
+    }
+
+    /// Connected peers that subscribe to a topic, or to any.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn topic_peers(&self, topic: Option<String>) -> Result<Vec<PeerId>, Error> {
+        self.ask(|reply| Command::TopicPeers { topic, reply }).await
+    }
+
+    /// The routing table, to be saved.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn routing_table(&self) -> Result<Vec<PeerAddrs>, Error> {
+        self.ask(|reply| Command::RoutingTable { reply }).await
+    }
+
+    /// Begins to drain: no new connections, gossip leaves its meshes; answers
+    /// when DHT operations in progress have ended. The loop then stops when the
+    /// daemon says so by dropping its [`super::Node`].
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn drain(&self) -> Result<(), Error> {
+        self.ask(|reply| Command::Drain { reply }).await
+    }
+}
+
+/// How long a handle's call may take before the loop itself gives up on it:
+/// above every query and dial time-out inside libp2p, so that those answer first.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(90);
