@@ -1,0 +1,539 @@
+//! Environment and flags become one validated [`Config`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`variable`] | the table of variables: name, default, what is accepted, help |
+//! | `value` | the forms that values take, and their parsers |
+//! | [`env_file`] | the environment file: written from the table, read for `config check` |
+//! | `suggest` | the nearest known name for a misspelt one |
+//! | [`error`] | why a configuration is refused |
+//!
+//! Everything here is pure: the environment is an argument, so that tests need
+//! no process of their own. The table in [`variable::VARIABLES`] is the only
+//! place that knows a variable; flags, help, `config show` and the environment
+//! file are made from it.
+
+pub mod env_file;
+pub mod error;
+mod suggest;
+mod value;
+pub mod variable;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+pub use error::Error;
+pub use value::{DhtMode, LogFormat, MemoryLimit, PeerAddress, SubnetPrefixes};
+pub use variable::{VARIABLES, Variable};
+
+/// Variables by name, as a process's environment gives them.
+pub type Environment = BTreeMap<OsString, OsString>;
+
+/// Values from the command line, by the name of the variable that they mirror.
+pub type Flags = BTreeMap<&'static str, OsString>;
+
+/// Where the daemon of the packages has its socket; commands look there when
+/// nothing else says where the daemon is.
+pub const SYSTEM_SOCKET: &str = "/run/p2p-node/control.sock";
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The table's default, or one derived from the environment (`HOME`, …).
+    Default,
+    /// It follows from another variable, named here.
+    Implied(&'static str),
+    /// The environment, which a unit reads from its environment file.
+    Environment,
+    /// The command line of `run`.
+    Flag,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::Implied(name) => write!(f, "implied by {name}"),
+            Source::Environment => f.write_str("environment"),
+            Source::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// The whole configuration, every value parsed and within its range.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `P2P_LISTEN_ADDRS`: IP addresses with TCP, WebSocket or QUIC v1.
+    pub listen_addrs: Vec<Multiaddr>,
+    /// `P2P_EXTERNAL_ADDRS`: addresses to advertise as confirmed.
+    pub external_addrs: Vec<Multiaddr>,
+    /// `P2P_BOOTSTRAP_PEERS`.
+    pub bootstrap_peers: Vec<PeerAddress>,
+    /// `P2P_BOOTSTRAP`. Its consequences are already in [`Config::dht_mode`],
+    /// [`Config::relay_server`] and [`Config::autonat_server`].
+    pub bootstrap: bool,
+    /// This node answers the autonat probes of others. Follows from
+    /// [`Config::bootstrap`]; there is no variable of its own.
+    pub autonat_server: bool,
+    /// `P2P_MAX_CONNECTIONS`: established, both directions together.
+    pub max_connections: u32,
+    /// `P2P_MAX_INBOUND_CONNECTIONS`: established inbound; also under the total.
+    pub max_inbound_connections: u32,
+    /// `P2P_MAX_OUTBOUND_CONNECTIONS`: established outbound; also under the total.
+    pub max_outbound_connections: u32,
+    /// `P2P_MAX_CONNECTIONS_PER_PEER`.
+    pub max_connections_per_peer: u32,
+    /// `P2P_MAX_CONNECTIONS_PER_SUBNET`.
+    pub max_connections_per_subnet: u32,
+    /// `P2P_SUBNET_PREFIXES`.
+    pub subnet_prefixes: SubnetPrefixes,
+    /// `P2P_MAX_INBOUND_STREAMS`: concurrent, per connection.
+    pub max_inbound_streams: u32,
+    /// `P2P_MAX_OUTBOUND_STREAMS`: concurrent, per connection.
+    pub max_outbound_streams: u32,
+    /// `P2P_CONNECTION_IDLE_TIMEOUT`.
+    pub connection_idle_timeout: Duration,
+    /// `P2P_STREAM_IDLE_TIMEOUT`.
+    pub stream_idle_timeout: Duration,
+    /// `P2P_MAX_MEMORY`.
+    pub max_memory: MemoryLimit,
+    /// `P2P_TRUSTED_PEERS`: bypass limits.
+    pub trusted_peers: Vec<PeerId>,
+    /// `P2P_ALLOW_CIDRS`: empty allows all.
+    pub allow_cidrs: Vec<IpNet>,
+    /// `P2P_DENY_CIDRS`.
+    pub deny_cidrs: Vec<IpNet>,
+    /// `P2P_MAX_UPLOAD_RATE`: bytes a second, `None` without a ceiling.
+    pub max_upload_rate: Option<u64>,
+    /// `P2P_MAX_DOWNLOAD_RATE`: bytes a second, `None` without a ceiling.
+    pub max_download_rate: Option<u64>,
+    /// `P2P_RATE_BURST`: messages that a peer's token bucket holds.
+    pub rate_burst: u32,
+    /// `P2P_RATE_FILL`: messages a second that flow into it.
+    pub rate_fill: u32,
+    /// `P2P_NETWORK`: `[a-z0-9._-]`, 1 to 64 characters.
+    pub network: String,
+    /// `P2P_KAD_PROTOCOL`: begins with `/`.
+    pub kad_protocol: String,
+    /// `P2P_DHT_MODE`.
+    pub dht_mode: DhtMode,
+    /// `P2P_DHT_MAX_RECORDS`.
+    pub dht_max_records: usize,
+    /// `P2P_NETWORK_KEY_FILE`: not read here.
+    pub network_key_file: Option<PathBuf>,
+    /// `P2P_TOPICS`: joined at start.
+    pub topics: Vec<String>,
+    /// `P2P_GOSSIP_D`: mesh degree; see [`Config::gossip_d_low`] and its like.
+    pub gossip_d: usize,
+    /// `P2P_GOSSIP_HEARTBEAT`.
+    pub gossip_heartbeat: Duration,
+    /// `P2P_STORE_MAX_BYTES`.
+    pub store_max_bytes: u64,
+    /// `P2P_BLOCK_TTL`: default time to live of blocks put here.
+    pub block_ttl: Duration,
+    /// `P2P_MAX_BLOCK_BYTES`.
+    pub max_block_bytes: usize,
+    /// `P2P_RELAY_SERVER`.
+    pub relay_server: bool,
+    /// `P2P_RELAYS`: relays to hold a reservation with.
+    pub relays: Vec<PeerAddress>,
+    /// `P2P_MDNS`.
+    pub mdns: bool,
+    /// `P2P_METRICS_HOST`.
+    pub metrics_host: IpAddr,
+    /// `P2P_METRICS_PORT`: 0 takes any free port.
+    pub metrics_port: u16,
+    /// `P2P_CONTROL_SOCKET`: fits into a Unix socket address.
+    pub control_socket: PathBuf,
+    /// `P2P_DATA_DIR`.
+    pub data_dir: PathBuf,
+    /// `P2P_DRAIN_TIMEOUT`.
+    pub drain_timeout: Duration,
+    /// `P2P_LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `RUST_LOG`: a filter in env_logger's syntax.
+    pub rust_log: String,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+/// One line of `config show`.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The variable.
+    pub variable: &'static Variable,
+    /// Its effective value, in the form that it is read from.
+    pub value: String,
+    /// Where that came from.
+    pub source: Source,
+}
+
+impl Config {
+    /// The configuration of this process: its environment, and `flags` over it.
+    pub fn from_process(flags: &Flags) -> Result<Config, Error> {
+        Self::from_env_map(&std::env::vars_os().collect(), flags)
+    }
+
+    /// The configuration that `env` and `flags` make. Flags win. Besides the
+    /// table's variables it reads `STATE_DIRECTORY`, `RUNTIME_DIRECTORY`,
+    /// `XDG_DATA_HOME` and `HOME` for the defaults of paths, and asks the system
+    /// one thing: whether this is root.
+    pub fn from_env_map(env: &Environment, flags: &Flags) -> Result<Config, Error> {
+        Self::build(env, flags, nix::unistd::geteuid().is_root())
+    }
+
+    /// The configuration from pairs of variable and value; for tests.
+    pub fn from_pairs<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Config, Error> {
+        let env = pairs
+            .into_iter()
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
+        Self::from_env_map(&env, &Flags::new())
+    }
+
+    fn build(env: &Environment, flags: &Flags, root: bool) -> Result<Config, Error> {
+        reject_unknown(env)?;
+        let mut config = Config::blank();
+        for variable in VARIABLES {
+            let name = variable.name;
+            let (source, text) = if let Some(given) = flags.get(name) {
+                (Source::Flag, utf8(variable, Source::Flag, given)?)
+            } else if let Some(given) = env.get(OsStr::new(name)) {
+                (
+                    Source::Environment,
+                    utf8(variable, Source::Environment, given)?,
+                )
+            } else {
+                (Source::Default, variable.default)
+            };
+            let text = text.trim();
+            // A default that is derived stays blank here; see `derive`.
+            if source != Source::Default || !text.is_empty() {
+                (variable.set)(&mut config, text).map_err(|why| Error::Bad {
+                    origin: origin(variable, source),
+                    value: shorten(text),
+                    why,
+                    accepts: variable.accepts,
+                })?;
+            }
+            config.sources.insert(name, source);
+        }
+        config.derive(env, root)?;
+        config.cross_check()?;
+        Ok(config)
+    }
+
+    /// The state before the table's defaults are applied; never seen outside.
+    fn blank() -> Config {
+        Config {
+            listen_addrs: Vec::new(),
+            external_addrs: Vec::new(),
+            bootstrap_peers: Vec::new(),
+            bootstrap: false,
+            autonat_server: false,
+            max_connections: 0,
+            max_inbound_connections: 0,
+            max_outbound_connections: 0,
+            max_connections_per_peer: 0,
+            max_connections_per_subnet: 0,
+            subnet_prefixes: SubnetPrefixes {
+                ipv4: 32,
+                ipv6: 128,
+            },
+            max_inbound_streams: 0,
+            max_outbound_streams: 0,
+            connection_idle_timeout: Duration::ZERO,
+            stream_idle_timeout: Duration::ZERO,
+            max_memory: MemoryLimit::Percent(100),
+            trusted_peers: Vec::new(),
+            allow_cidrs: Vec::new(),
+            deny_cidrs: Vec::new(),
+            max_upload_rate: None,
+            max_download_rate: None,
+            rate_burst: 0,
+            rate_fill: 0,
+            network: String::new(),
+            kad_protocol: String::new(),
+            dht_mode: DhtMode::Auto,
+            dht_max_records: 0,
+            network_key_file: None,
+            topics: Vec::new(),
+            gossip_d: 0,
+            gossip_heartbeat: Duration::ZERO,
+            store_max_bytes: 0,
+            block_ttl: Duration::ZERO,
+            max_block_bytes: 0,
+            relay_server: false,
+            relays: Vec::new(),
+            mdns: false,
+            metrics_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            metrics_port: 0,
+            control_socket: PathBuf::new(),
+            data_dir: PathBuf::new(),
+            drain_timeout: Duration::ZERO,
+            log_format: LogFormat::Auto,
+            rust_log: String::new(),
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// Fills in what follows from other values and from the environment.
+    fn derive(&mut self, env: &Environment, root: bool) -> Result<(), Error> {
+        if self.data_dir.as_os_str().is_empty() {
+            self.data_dir = default_data_dir(env, root).ok_or(Error::NoDataDir)?;
+        }
+        if self.control_socket.as_os_str().is_empty() {
+            self.control_socket = default_control_socket(env, &self.data_dir);
+        }
+        if self.kad_protocol.is_empty() {
+            self.kad_protocol = format!("/{}/kad/1.0.0", self.network);
+        }
+        if self.rust_log.is_empty() {
+            self.rust_log = "info".into();
+        }
+        if self.bootstrap {
+            self.imply("P2P_RELAY_SERVER", |c| c.relay_server = true);
+            self.imply("P2P_DHT_MODE", |c| c.dht_mode = DhtMode::Server);
+            self.autonat_server = true;
+        }
+        Ok(())
+    }
+
+    /// Applies a consequence of `P2P_BOOTSTRAP` unless its variable is set.
+    fn imply(&mut self, name: &'static str, apply: impl FnOnce(&mut Config)) {
+        if self.source(name) == Source::Default {
+            apply(self);
+            self.sources.insert(name, Source::Implied("P2P_BOOTSTRAP"));
+        }
+    }
+
+    /// What no value shows alone.
+    fn cross_check(&self) -> Result<(), Error> {
+        if self.bootstrap && self.dht_mode == DhtMode::Client {
+            return Err(Error::Conflict {
+                origin: "P2P_DHT_MODE",
+                value: self.dht_mode.to_string(),
+                why: "a bootstrap node (P2P_BOOTSTRAP) has to answer DHT queries".into(),
+                accepts: "auto or server, or no P2P_BOOTSTRAP".into(),
+            });
+        }
+        if self.bootstrap && !self.relay_server {
+            return Err(Error::Conflict {
+                origin: "P2P_RELAY_SERVER",
+                value: "false".into(),
+                why: "a bootstrap node (P2P_BOOTSTRAP) is a relay too".into(),
+                accepts: "true, or no P2P_BOOTSTRAP".into(),
+            });
+        }
+        if self.store_max_bytes < self.max_block_bytes as u64 {
+            return Err(Error::Conflict {
+                origin: "P2P_STORE_MAX_BYTES",
+                value: value::show_size(self.store_max_bytes),
+                why: "not even one block of P2P_MAX_BLOCK_BYTES would fit".into(),
+                accepts: format!("at least {}", value::show_size(self.max_block_bytes as u64)),
+            });
+        }
+        // The handshake of a private network wraps a byte stream; QUIC has none
+        // to wrap, and an unprotected listener would be worse than none.
+        if self.network_key_file.is_some() {
+            let quic = |a: &&Multiaddr| a.iter().any(|p| matches!(p, Protocol::QuicV1));
+            if let Some(addr) = self.listen_addrs.iter().find(quic) {
+                return Err(Error::Conflict {
+                    origin: "P2P_LISTEN_ADDRS",
+                    value: addr.to_string(),
+                    why: "a private network (P2P_NETWORK_KEY_FILE) works over TCP only".into(),
+                    accepts: "addresses with /tcp/PORT".into(),
+                });
+            }
+        }
+        let length = self.control_socket.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            return Err(Error::Conflict {
+                origin: "P2P_CONTROL_SOCKET",
+                value: self.control_socket.display().to_string(),
+                why: format!("a path of {length} bytes is too long for a Unix socket"),
+                accepts: format!("a path of at most {MAX_SOCKET_PATH} bytes"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Where the value of the variable `name` came from.
+    pub fn source(&self, name: &str) -> Source {
+        self.sources.get(name).copied().unwrap_or(Source::Default)
+    }
+
+    /// Every variable with its effective value, in the table's order.
+    pub fn settings(&self) -> Vec<Setting> {
+        VARIABLES
+            .iter()
+            .map(|variable| Setting {
+                variable,
+                value: (variable.get)(self),
+                source: self.source(variable.name),
+            })
+            .collect()
+    }
+
+    /// Variables that are set although this version does not act on them yet.
+    pub fn set_without_effect(&self) -> Vec<&'static Variable> {
+        VARIABLES
+            .iter()
+            .filter(|v| !v.effective)
+            .filter(|v| matches!(self.source(v.name), Source::Environment | Source::Flag))
+            .collect()
+    }
+
+    /// Fewest mesh peers before gossipsub grafts new ones: three quarters of
+    /// [`Config::gossip_d`], as the specification's 6 and 4 are near to.
+    pub fn gossip_d_low(&self) -> usize {
+        (self.gossip_d * 3 / 4).max(1)
+    }
+
+    /// Most mesh peers before gossipsub prunes: twice [`Config::gossip_d`], the
+    /// specification's ratio.
+    pub fn gossip_d_high(&self) -> usize {
+        self.gossip_d * 2
+    }
+
+    /// Mesh peers that this node itself must have dialled, so that inbound
+    /// connections alone cannot fill its mesh. The specification wants it below
+    /// `D_low` and at most half of `D`.
+    pub fn gossip_d_out(&self) -> usize {
+        (self.gossip_d / 4).min(self.gossip_d_low() - 1)
+    }
+
+    /// Where metrics and health are served.
+    pub fn metrics_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.metrics_host, self.metrics_port)
+    }
+}
+
+/// `sun_path` holds 108 bytes, the last of them zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Folder of the node's data when `P2P_DATA_DIR` does not say: systemd's, else
+/// the system's for root, else the XDG data folder. `None` when nothing says.
+pub fn default_data_dir(env: &Environment, root: bool) -> Option<PathBuf> {
+    if let Some(dir) = systemd_dir(env, "STATE_DIRECTORY") {
+        return Some(dir);
+    }
+    if root {
+        return Some("/var/lib/p2p-node".into());
+    }
+    let absolute = |name: &str| {
+        env.get(OsStr::new(name))
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    // The XDG specification has relative paths ignored.
+    let data_home =
+        absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
+    Some(data_home?.join("p2p-node"))
+}
+
+fn default_control_socket(env: &Environment, data_dir: &Path) -> PathBuf {
+    systemd_dir(env, "RUNTIME_DIRECTORY")
+        .unwrap_or_else(|| data_dir.into())
+        .join("control.sock")
+}
+
+/// systemd lists several folders separated by colons; the first is ours.
+fn systemd_dir(env: &Environment, name: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let first = env
+        .get(OsStr::new(name))?
+        .as_bytes()
+        .split(|b| *b == b':')
+        .next()?;
+    (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+}
+
+/// Where a command finds the daemon, most likely first: `given` (the flag
+/// `--socket`), else `P2P_CONTROL_SOCKET`, else the defaults of a daemon of this
+/// user and then that of the packages. Other variables do not matter here, so
+/// that a command works whatever the daemon's configuration is.
+pub fn control_sockets(env: &Environment, given: Option<&Path>, root: bool) -> Vec<PathBuf> {
+    if let Some(path) = given {
+        return vec![path.into()];
+    }
+    let set = |name: &str| {
+        env.get(OsStr::new(name))
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(path) = set("P2P_CONTROL_SOCKET") {
+        return vec![path];
+    }
+    let data_dir = set("P2P_DATA_DIR").or_else(|| default_data_dir(env, root));
+    let mut sockets: Vec<PathBuf> = data_dir
+        .map(|dir| default_control_socket(env, &dir))
+        .into_iter()
+        .collect();
+    if !sockets.iter().any(|s| s == Path::new(SYSTEM_SOCKET)) {
+        sockets.push(SYSTEM_SOCKET.into());
+    }
+    sockets
+}
+
+/// How a person would name the place to correct.
+fn origin(variable: &Variable, source: Source) -> String {
+    match source {
+        Source::Flag => format!("--{}", variable.flag()),
+        _ => variable.name.into(),
+    }
+}
+
+/// The start of a value that may be as long as the kernel lets it be: an error
+/// stays one readable line.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.into(),
+    }
+}
+
+fn utf8<'a>(variable: &Variable, source: Source, value: &'a OsStr) -> Result<&'a str, Error> {
+    value.to_str().ok_or_else(|| Error::NotUtf8 {
+        origin: origin(variable, source),
+        value: value.into(),
+        accepts: variable.accepts,
+    })
+}
+
+fn reject_unknown(env: &Environment) -> Result<(), Error> {
+    for (name, value) in env {
+        let name = name.to_string_lossy();
+        if !name.starts_with("P2P_") || VARIABLES.iter().any(|v| v.name == name) {
+            continue;
+        }
+        // Kubernetes and Docker links describe a service called `p2p…` to every
+        // container in such variables; their owner has to hear of it.
+        let hint = if name.ends_with("_SERVICE_HOST") || name.contains("_PORT_") {
+            "it looks like a service link, which `enableServiceLinks: false` turns off".into()
+        } else {
+            match suggest::nearest(&name, VARIABLES.iter().map(|v| v.name)) {
+                Some(known) => format!("did you mean {known}?"),
+                None => "no known name is near".into(),
+            }
+        };
+        return Err(Error::Unknown {
+            name: shorten(&name),
+            value: shorten(&value.to_string_lossy()),
+            hint,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,673 @@
+//! The table of variables: the one place that knows them.
+
+use std::time::Duration;
+
+use super::Config;
+use super::value::{
+    self, Parsed, boolean, duration, list, number, show_duration, show_list, show_size, size,
+};
+
+/// One variable of the configuration.
+pub struct Variable {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// Its default as it would be written; empty when there is none or when it
+    /// is derived, see [`Variable::derived`].
+    pub default: &'static str,
+    /// In words, how the default is derived; empty when it is not.
+    pub derived: &'static str,
+    /// Stands for a value in help, such as `SIZE`.
+    pub placeholder: &'static str,
+    /// What is accepted, for the error line.
+    pub accepts: &'static str,
+    /// What it does, in one sentence without a full stop.
+    pub help: &'static str,
+    /// Whether it can change without a restart.
+    pub reloadable: bool,
+    /// Whether this version acts on it. A variable that is parsed only is said
+    /// to be so in help, in `config show` and in the log.
+    pub effective: bool,
+    /// Parses a text into the configuration; the error says what is wrong.
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    /// Writes the effective value in the form it is read from.
+    pub(super) get: fn(&Config) -> String,
+}
+
+impl std::fmt::Debug for Variable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Variable {
+    /// The flag of `run` that mirrors it, without the dashes.
+    pub fn flag(&self) -> String {
+        self.name
+            .strip_prefix("P2P_")
+            .unwrap_or(self.name)
+            .to_lowercase()
+            .replace('_', "-")
+    }
+
+    /// Whether it is a yes or no, whose flag may stand without a value.
+    pub fn is_switch(&self) -> bool {
+        self.placeholder == SWITCH
+    }
+
+    /// The default in words: its value, how it is derived, or `none`.
+    pub fn default_in_words(&self) -> &'static str {
+        match (self.default, self.derived) {
+            ("", "") => "none",
+            ("", derived) => derived,
+            (default, _) => default,
+        }
+    }
+
+    /// The variable called `name`.
+    pub fn find(name: &str) -> Option<&'static Variable> {
+        VARIABLES.iter().find(|v| v.name == name)
+    }
+}
+
+const SWITCH: &str = "BOOL";
+const YES_OR_NO: &str = "true, false, 1, 0, yes or no";
+
+/// More connections than a process can have file descriptors for is a mistake;
+/// the kernel's own ceiling (`fs.nr_open`) is a million.
+const MOST_CONNECTIONS: u64 = 1_000_000;
+
+/// Ten years; longer is a mistake, and seconds have to fit into 32 bits on the
+/// wire.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+fn put<T>(place: &mut T, value: Parsed<T>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+fn put_u32(place: &mut u32, value: Parsed<u64>) -> Result<(), String> {
+    *place = u32::try_from(value?).map_err(|_| "the number is too large".to_owned())?;
+    Ok(())
+}
+
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Option<T>> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        parse(text).map(Some)
+    }
+}
+
+/// Every variable, in the order that people read them in.
+pub static VARIABLES: &[Variable] = &[
+    Variable {
+        name: "P2P_LISTEN_ADDRS",
+        default: "/ip4/0.0.0.0/tcp/4001",
+        derived: "",
+        placeholder: "ADDR,…",
+        accepts: "a list of /ip4/IP or /ip6/IP with /tcp/PORT, /tcp/PORT/ws or /udp/PORT/quic-v1",
+        help: "Addresses to listen on",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.listen_addrs, list(t, value::listen_addr)),
+        get: |c| show_list(&c.listen_addrs),
+    },
+    Variable {
+        name: "P2P_EXTERNAL_ADDRS",
+        default: "",
+        derived: "",
+        placeholder: "ADDR,…",
+        accepts: "a list of multiaddrs that others can dial",
+        help: "Addresses to advertise",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.external_addrs, list(t, value::external_addr)),
+        get: |c| show_list(&c.external_addrs),
+    },
+    Variable {
+        name: "P2P_BOOTSTRAP_PEERS",
+        default: "",
+        derived: "",
+        placeholder: "ADDR,…",
+        accepts: "a list of multiaddrs that end in /p2p/PEER_ID",
+        help: "Peers to join the network through; /dnsaddr works",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.bootstrap_peers, list(t, value::peer_address)),
+        get: |c| show_list(&c.bootstrap_peers),
+    },
+    Variable {
+        name: "P2P_BOOTSTRAP",
+        default: "false",
+        derived: "",
+        placeholder: SWITCH,
+        accepts: YES_OR_NO,
+        help: "Serve as a bootstrap node: DHT server, relay service, autonat server",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.bootstrap, boolean(t)),
+        get: |c| c.bootstrap.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_CONNECTIONS",
+        default: "400",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 1000000",
+        help: "Established connections, both directions together",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put_u32(&mut c.max_connections, number(t, 1, MOST_CONNECTIONS)),
+        get: |c| c.max_connections.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_INBOUND_CONNECTIONS",
+        default: "1024",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 0 to 1000000",
+        help: "Established inbound connections, also under the total",
+        reloadable: true,
+        effective: true,
+        set: |c, t| {
+            put_u32(
+                &mut c.max_inbound_connections,
+                number(t, 0, MOST_CONNECTIONS),
+            )
+        },
+        get: |c| c.max_inbound_connections.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_OUTBOUND_CONNECTIONS",
+        default: "512",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 0 to 1000000",
+        help: "Established outbound connections, also under the total",
+        reloadable: true,
+        effective: true,
+        set: |c, t| {
+            put_u32(
+                &mut c.max_outbound_connections,
+                number(t, 0, MOST_CONNECTIONS),
+            )
+        },
+        get: |c| c.max_outbound_connections.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_CONNECTIONS_PER_PEER",
+        default: "4",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 1000",
+        help: "Established connections with one peer",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put_u32(&mut c.max_connections_per_peer, number(t, 1, 1_000)),
+        get: |c| c.max_connections_per_peer.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_CONNECTIONS_PER_SUBNET",
+        default: "64",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 1000000",
+        help: "Established connections with one subnet; loopback and trusted peers are exempt",
+        reloadable: true,
+        effective: false,
+        set: |c, t| {
+            put_u32(
+                &mut c.max_connections_per_subnet,
+                number(t, 1, MOST_CONNECTIONS),
+            )
+        },
+        get: |c| c.max_connections_per_subnet.to_string(),
+    },
+    Variable {
+        name: "P2P_SUBNET_PREFIXES",
+        default: "32,56",
+        derived: "",
+        placeholder: "V4,V6",
+        accepts: "two numbers such as 32,56: 1 to 32 for IPv4, 1 to 128 for IPv6",
+        help: "Prefix lengths that make two addresses one subnet",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put(&mut c.subnet_prefixes, value::subnet_prefixes(t)),
+        get: |c| c.subnet_prefixes.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_INBOUND_STREAMS",
+        default: "128",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 8 to 65536",
+        help: "Concurrent inbound streams of one connection",
+        reloadable: false,
+        effective: true,
+        // Identify, ping, DHT and gossip alone hold some open at the same time.
+        set: |c, t| put_u32(&mut c.max_inbound_streams, number(t, 8, 65_536)),
+        get: |c| c.max_inbound_streams.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_OUTBOUND_STREAMS",
+        default: "256",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 8 to 65536",
+        help: "Concurrent outbound streams of one connection",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put_u32(&mut c.max_outbound_streams, number(t, 8, 65_536)),
+        get: |c| c.max_outbound_streams.to_string(),
+    },
+    Variable {
+        name: "P2P_CONNECTION_IDLE_TIMEOUT",
+        default: "30s",
+        derived: "",
+        placeholder: "DURATION",
+        accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
+        help: "Close a connection that nothing has used for so long",
+        reloadable: false,
+        effective: true,
+        set: |c, t| {
+            put(
+                &mut c.connection_idle_timeout,
+                duration(t, secs(1), secs(86_400)),
+            )
+        },
+        get: |c| show_duration(c.connection_idle_timeout),
+    },
+    Variable {
+        name: "P2P_STREAM_IDLE_TIMEOUT",
+        default: "60s",
+        derived: "",
+        placeholder: "DURATION",
+        accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
+        help: "Close a stream that has moved nothing for so long",
+        reloadable: false,
+        effective: true,
+        set: |c, t| {
+            put(
+                &mut c.stream_idle_timeout,
+                duration(t, secs(1), secs(86_400)),
+            )
+        },
+        get: |c| show_duration(c.stream_idle_timeout),
+    },
+    Variable {
+        name: "P2P_MAX_MEMORY",
+        default: "80%",
+        derived: "",
+        placeholder: "SIZE|%",
+        accepts: "1% to 100% of the cgroup's or the machine's memory, or a size such as 512MiB, from 32MiB",
+        help: "Memory in use above which new connections are refused",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.max_memory, value::memory(t)),
+        get: |c| value::show_memory(c.max_memory),
+    },
+    Variable {
+        name: "P2P_TRUSTED_PEERS",
+        default: "",
+        derived: "",
+        placeholder: "PEER,…",
+        accepts: "a list of peer ids such as 12D3KooW…",
+        help: "Peers that bypass limits",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.trusted_peers, list(t, value::peer_id)),
+        get: |c| show_list(&c.trusted_peers),
+    },
+    Variable {
+        name: "P2P_ALLOW_CIDRS",
+        default: "",
+        derived: "",
+        placeholder: "CIDR,…",
+        accepts: "a list of address ranges such as 10.0.0.0/8 or 2001:db8::/32",
+        help: "The only addresses to connect with; empty means all",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put(&mut c.allow_cidrs, list(t, value::cidr)),
+        get: |c| show_list(&c.allow_cidrs),
+    },
+    Variable {
+        name: "P2P_DENY_CIDRS",
+        default: "",
+        derived: "",
+        placeholder: "CIDR,…",
+        accepts: "a list of address ranges such as 10.0.0.0/8 or 2001:db8::/32",
+        help: "Addresses never to connect with",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put(&mut c.deny_cidrs, list(t, value::cidr)),
+        get: |c| show_list(&c.deny_cidrs),
+    },
+    Variable {
+        name: "P2P_MAX_UPLOAD_RATE",
+        default: "unlimited",
+        derived: "",
+        placeholder: "SIZE",
+        accepts: "bytes a second such as 10MiB, from 16KiB, or unlimited",
+        help: "Bytes a second that the whole node sends at most",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put(&mut c.max_upload_rate, value::rate(t)),
+        get: |c| value::show_rate(c.max_upload_rate),
+    },
+    Variable {
+        name: "P2P_MAX_DOWNLOAD_RATE",
+        default: "unlimited",
+        derived: "",
+        placeholder: "SIZE",
+        accepts: "bytes a second such as 10MiB, from 16KiB, or unlimited",
+        help: "Bytes a second that the whole node receives at most",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put(&mut c.max_download_rate, value::rate(t)),
+        get: |c| value::show_rate(c.max_download_rate),
+    },
+    Variable {
+        name: "P2P_RATE_BURST",
+        default: "200",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 1000000",
+        help: "Messages that a peer may send at once",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put_u32(&mut c.rate_burst, number(t, 1, 1_000_000)),
+        get: |c| c.rate_burst.to_string(),
+    },
+    Variable {
+        name: "P2P_RATE_FILL",
+        default: "100",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 1000000",
+        help: "Messages a second that a peer may send for long",
+        reloadable: true,
+        effective: false,
+        set: |c, t| put_u32(&mut c.rate_fill, number(t, 1, 1_000_000)),
+        get: |c| c.rate_fill.to_string(),
+    },
+    Variable {
+        name: "P2P_NETWORK",
+        default: "p2p-node",
+        derived: "",
+        placeholder: "NAME",
+        accepts: "1 to 64 characters of a-z, 0-9, dot, underscore and dash",
+        help: "Name of the network, a part of its protocol ids",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.network, value::network_name(t)),
+        get: |c| c.network.clone(),
+    },
+    Variable {
+        name: "P2P_KAD_PROTOCOL",
+        default: "",
+        derived: "/<network>/kad/1.0.0",
+        placeholder: "ID",
+        accepts: "a protocol id that begins with /, such as /ipfs/kad/1.0.0",
+        help: "Protocol id of the DHT; /ipfs/kad/1.0.0 takes part in the public one",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.kad_protocol, value::protocol_id(t)),
+        get: |c| c.kad_protocol.clone(),
+    },
+    Variable {
+        name: "P2P_DHT_MODE",
+        default: "auto",
+        derived: "",
+        placeholder: "MODE",
+        accepts: "auto, server or client",
+        help: "Part taken in the DHT",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.dht_mode, value::dht_mode(t)),
+        get: |c| c.dht_mode.to_string(),
+    },
+    Variable {
+        name: "P2P_DHT_MAX_RECORDS",
+        default: "65536",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 16777216",
+        help: "DHT records kept for others at most",
+        reloadable: false,
+        effective: true,
+        set: |c, t| {
+            put(
+                &mut c.dht_max_records,
+                number(t, 1, 1 << 24).map(|n| n as usize),
+            )
+        },
+        get: |c| c.dht_max_records.to_string(),
+    },
+    Variable {
+        name: "P2P_NETWORK_KEY_FILE",
+        default: "",
+        derived: "",
+        placeholder: "FILE",
+        accepts: "the path of a file with a pre-shared key (/key/swarm/psk/1.0.0/)",
+        help: "Pre-shared key of a private network",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.network_key_file, optional(t, value::path)),
+        get: |c| {
+            c.network_key_file
+                .as_ref()
+                .map(|p| p.display().to_string())
+                .unwrap_or_default()
+        },
+    },
+    Variable {
+        name: "P2P_TOPICS",
+        default: "",
+        derived: "",
+        placeholder: "TOPIC,…",
+        accepts: "a list of topic names of at most 256 bytes",
+        help: "Gossip topics joined at start",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.topics, list(t, value::topic)),
+        get: |c| show_list(&c.topics),
+    },
+    Variable {
+        name: "P2P_GOSSIP_D",
+        default: "8",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 3 to 64",
+        help: "Degree of the gossip mesh; its low and high bounds follow from it",
+        reloadable: false,
+        effective: true,
+        // Below 3 a mesh falls apart when one peer leaves; above 64 every
+        // message is sent more often than flooding would be worth.
+        set: |c, t| put(&mut c.gossip_d, number(t, 3, 64).map(|n| n as usize)),
+        get: |c| c.gossip_d.to_string(),
+    },
+    Variable {
+        name: "P2P_GOSSIP_HEARTBEAT",
+        default: "1s",
+        derived: "",
+        placeholder: "DURATION",
+        accepts: "a duration such as 700ms or 1s, from 100ms to 60s",
+        help: "Time between two rounds of gossip upkeep",
+        reloadable: false,
+        effective: true,
+        set: |c, t| {
+            put(
+                &mut c.gossip_heartbeat,
+                duration(t, Duration::from_millis(100), secs(60)),
+            )
+        },
+        get: |c| show_duration(c.gossip_heartbeat),
+    },
+    Variable {
+        name: "P2P_STORE_MAX_BYTES",
+        default: "10GiB",
+        derived: "",
+        placeholder: "SIZE",
+        accepts: "a size such as 512MiB or 10GiB, from 1MiB",
+        help: "Size of the block store at most",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.store_max_bytes, size(t, 1 << 20, u64::MAX)),
+        get: |c| show_size(c.store_max_bytes),
+    },
+    Variable {
+        name: "P2P_BLOCK_TTL",
+        default: "24h",
+        derived: "",
+        placeholder: "DURATION",
+        accepts: "a duration such as 30s, 10m, 24h or 7d, from 1s to 3650d",
+        help: "Time to live of blocks that are put here, unless `put --ttl` says otherwise",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.block_ttl, duration(t, secs(1), LONGEST)),
+        get: |c| show_duration(c.block_ttl),
+    },
+    Variable {
+        name: "P2P_MAX_BLOCK_BYTES",
+        default: "2MiB",
+        derived: "",
+        placeholder: "SIZE",
+        accepts: "a size such as 2MiB, from 1MiB to 16MiB",
+        help: "Larger blocks are refused, on the wire too",
+        reloadable: false,
+        effective: true,
+        // The profile cuts files into chunks of 1 MiB; several blocks are in
+        // flight to every peer, so that each must stay a fraction of memory.
+        set: |c, t| {
+            put(
+                &mut c.max_block_bytes,
+                size(t, 1 << 20, 16 << 20).map(|n| n as usize),
+            )
+        },
+        get: |c| show_size(c.max_block_bytes as u64),
+    },
+    Variable {
+        name: "P2P_RELAY_SERVER",
+        default: "false",
+        derived: "",
+        placeholder: SWITCH,
+        accepts: YES_OR_NO,
+        help: "Relay connections for peers that cannot be dialled",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.relay_server, boolean(t)),
+        get: |c| c.relay_server.to_string(),
+    },
+    Variable {
+        name: "P2P_RELAYS",
+        default: "",
+        derived: "",
+        placeholder: "ADDR,…",
+        accepts: "a list of multiaddrs that end in /p2p/PEER_ID",
+        help: "Relays to be reachable through",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.relays, list(t, value::peer_address)),
+        get: |c| show_list(&c.relays),
+    },
+    Variable {
+        name: "P2P_MDNS",
+        default: "false",
+        derived: "",
+        placeholder: SWITCH,
+        accepts: YES_OR_NO,
+        help: "Discover peers on the local network",
+        reloadable: false,
+        effective: false,
+        set: |c, t| put(&mut c.mdns, boolean(t)),
+        get: |c| c.mdns.to_string(),
+    },
+    Variable {
+        name: "P2P_METRICS_HOST",
+        default: "127.0.0.1",
+        derived: "",
+        placeholder: "IP",
+        accepts: "an IP address",
+        help: "Address of the HTTP server for metrics and health",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.metrics_host, value::ip(t)),
+        get: |c| c.metrics_host.to_string(),
+    },
+    Variable {
+        name: "P2P_METRICS_PORT",
+        default: "9100",
+        derived: "",
+        placeholder: "PORT",
+        accepts: "a port number, 0 for any free one",
+        help: "Port of the HTTP server for metrics and health",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.metrics_port, number(t, 0, 65_535).map(|n| n as u16)),
+        get: |c| c.metrics_port.to_string(),
+    },
+    Variable {
+        name: "P2P_CONTROL_SOCKET",
+        default: "",
+        derived: "$RUNTIME_DIRECTORY/control.sock, else control.sock in the data folder",
+        placeholder: "PATH",
+        accepts: "a path of at most 107 bytes",
+        help: "Unix socket that commands and programs use",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.control_socket, value::path(t)),
+        get: |c| c.control_socket.display().to_string(),
+    },
+    Variable {
+        name: "P2P_DATA_DIR",
+        default: "",
+        derived: "$STATE_DIRECTORY, else /var/lib/p2p-node for root, else p2p-node in the XDG data folder",
+        placeholder: "DIR",
+        accepts: "a path",
+        help: "Folder of identity, database and blocks",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.data_dir, value::path(t)),
+        get: |c| c.data_dir.display().to_string(),
+    },
+    Variable {
+        name: "P2P_DRAIN_TIMEOUT",
+        default: "10s",
+        derived: "",
+        placeholder: "DURATION",
+        accepts: "a duration such as 10s, from 0s to 10m",
+        help: "Time that running work gets at stop",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.drain_timeout, duration(t, Duration::ZERO, secs(600))),
+        get: |c| show_duration(c.drain_timeout),
+    },
+    Variable {
+        name: "P2P_LOG_FORMAT",
+        default: "auto",
+        derived: "",
+        placeholder: "FORMAT",
+        accepts: "auto, journal, text or json",
+        help: "Form of the log: for journald, for people, or for Loki and ELK",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.log_format, value::log_format(t)),
+        get: |c| c.log_format.to_string(),
+    },
+    Variable {
+        name: "RUST_LOG",
+        default: "info",
+        derived: "",
+        placeholder: "FILTER",
+        accepts: "a level (error, warn, info, debug, trace, off) or a list of TARGET=LEVEL",
+        help: "What is logged",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.rust_log, value::log_filter(t)),
+        get: |c| c.rust_log.clone(),
+    },
+];
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
