@@ -1,0 +1,558 @@
+//! What a program on this host sees of the node, in Rust's own types: the
+//! client gives these, the wire form is in `proto/p2pd.proto`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use cid::Cid;
+use libp2p::{Multiaddr, PeerId};
+
+use super::pb;
+
+/// A field that the other side sent makes no sense; the text names the field.
+#[derive(Debug, thiserror::Error)]
+#[error("the field {field} is not valid: {cause}")]
+pub struct InvalidField {
+    field: &'static str,
+    cause: String,
+}
+
+impl InvalidField {
+    pub(crate) fn new(field: &'static str, cause: impl ToString) -> Self {
+        InvalidField {
+            field,
+            cause: cause.to_string(),
+        }
+    }
+}
+
+/// A peer id from its bytes.
+pub(crate) fn peer_id(field: &'static str, bytes: &[u8]) -> Result<PeerId, InvalidField> {
+    PeerId::from_bytes(bytes).map_err(|e| InvalidField::new(field, e))
+}
+
+/// A multiaddr from its bytes.
+pub(crate) fn multiaddr(field: &'static str, bytes: &[u8]) -> Result<Multiaddr, InvalidField> {
+    Multiaddr::try_from(bytes.to_vec()).map_err(|e| InvalidField::new(field, e))
+}
+
+/// Multiaddrs from their bytes; the first bad one is the error.
+pub(crate) fn multiaddrs(
+    field: &'static str,
+    list: &[Bytes],
+) -> Result<Vec<Multiaddr>, InvalidField> {
+    list.iter().map(|b| multiaddr(field, b)).collect()
+}
+
+/// A CID from its bytes.
+pub(crate) fn cid(field: &'static str, bytes: &[u8]) -> Result<Cid, InvalidField> {
+    Cid::try_from(bytes).map_err(|e| InvalidField::new(field, e))
+}
+
+/// A peer id as the wire carries it.
+pub(crate) fn id_bytes(peer: &PeerId) -> Bytes {
+    Bytes::from(peer.to_bytes())
+}
+
+/// Multiaddrs as the wire carries them.
+pub(crate) fn addr_bytes<'a>(list: impl IntoIterator<Item = &'a Multiaddr>) -> Vec<Bytes> {
+    list.into_iter().map(|a| Bytes::from(a.to_vec())).collect()
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms(t: SystemTime) -> u64 {
+    t.duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+/// `None` when the point lies outside of what the clock can express.
+fn from_unix_ms(ms: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(ms))
+}
+
+/// A peer and where it can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Who.
+    pub id: PeerId,
+    /// Where; may be empty.
+    pub addrs: Vec<Multiaddr>,
+}
+
+impl PeerInfo {
+    pub(crate) fn to_pb(&self) -> pb::PeerInfo {
+        pb::PeerInfo {
+            id: id_bytes(&self.id),
+            addrs: addr_bytes(&self.addrs),
+        }
+    }
+
+    pub(crate) fn from_pb(p: &pb::PeerInfo) -> Result<Self, InvalidField> {
+        Ok(PeerInfo {
+            id: peer_id("id", &p.id)?,
+            addrs: multiaddrs("addrs", &p.addrs)?,
+        })
+    }
+}
+
+/// The other end of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Who.
+    pub peer: PeerId,
+    /// Over which address.
+    pub addr: Multiaddr,
+    /// The protocol that both agreed on.
+    pub proto: String,
+}
+
+impl StreamInfo {
+    pub(crate) fn to_pb(&self) -> pb::StreamInfo {
+        pb::StreamInfo {
+            peer: id_bytes(&self.peer),
+            addr: Bytes::from(self.addr.to_vec()),
+            proto: self.proto.clone(),
+        }
+    }
+
+    pub(crate) fn from_pb(p: &pb::StreamInfo) -> Result<Self, InvalidField> {
+        Ok(StreamInfo {
+            peer: peer_id("peer", &p.peer)?,
+            addr: multiaddr("addr", &p.addr)?,
+            proto: p.proto.clone(),
+        })
+    }
+}
+
+/// Everything that `p2p-node status` shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// This node's identity; `None` only from a daemon that did not say.
+    pub peer_id: Option<PeerId>,
+    /// Name and version of the daemon.
+    pub agent: String,
+    /// Name of the network (`P2P_NETWORK`).
+    pub network: String,
+    /// Since the daemon's start.
+    pub uptime: Duration,
+    /// `starting`, `running` or `draining`.
+    pub state: String,
+    /// Where it listens, wildcards expanded.
+    pub listen_addrs: Vec<Multiaddr>,
+    /// Where others can reach it, as configured or confirmed by them.
+    pub external_addrs: Vec<Multiaddr>,
+    /// Connected peers, each counted once.
+    pub peers: u64,
+    /// Connections that peers made.
+    pub connections_inbound: u64,
+    /// Connections that this node made.
+    pub connections_outbound: u64,
+    /// Open streams of all connections.
+    pub streams: u64,
+    /// The DHT.
+    pub dht: DhtStatus,
+    /// Topics joined here, and others that peers were seen to be subscribed to.
+    pub topics: Vec<TopicStatus>,
+    /// The block store.
+    pub store: StoreStatus,
+    /// How the node stands towards NAT.
+    pub nat: NatStatus,
+    /// What is used of what is allowed.
+    pub limits: Vec<LimitStatus>,
+    /// Bytes of resident memory of the daemon.
+    pub resident_bytes: u64,
+}
+
+/// The DHT's part of [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DhtStatus {
+    /// `server` or `client`, as it is now.
+    pub mode: String,
+    /// The mode follows from whether others can reach this node.
+    pub auto: bool,
+    /// The DHT's protocol id.
+    pub protocol: String,
+    /// Peers in the routing table.
+    pub table_size: u64,
+    /// Values held here.
+    pub values: u64,
+    /// Provider records held here.
+    pub provider_records: u64,
+    /// Keys that this node provides.
+    pub provided: u64,
+}
+
+/// One gossip topic in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicStatus {
+    /// The topic.
+    pub topic: String,
+    /// Joined here.
+    pub subscribed: bool,
+    /// Peers in the topic's mesh.
+    pub mesh_peers: u64,
+    /// Peers known to be subscribed.
+    pub peers: u64,
+}
+
+/// The block store's part of [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of their payload.
+    pub bytes: u64,
+    /// The cap (`P2P_STORE_MAX_BYTES`).
+    pub max_bytes: u64,
+    /// Files among the blocks.
+    pub roots: u64,
+}
+
+/// The NAT's part of [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NatStatus {
+    /// `unknown`, `public` or `private`.
+    pub state: String,
+    /// Addresses through relays that hold a reservation for this node.
+    pub relay_addrs: Vec<Multiaddr>,
+}
+
+/// One limit in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitStatus {
+    /// What is limited.
+    pub name: String,
+    /// Used now.
+    pub used: u64,
+    /// Allowed.
+    pub allowed: u64,
+    /// The variable that raises it.
+    pub variable: String,
+}
+
+impl Status {
+    pub(crate) fn to_pb(&self) -> pb::StatusResponse {
+        pb::StatusResponse {
+            peer_id: self.peer_id.as_ref().map(id_bytes),
+            agent: Some(self.agent.clone()),
+            network: Some(self.network.clone()),
+            uptime_ms: Some(millis(self.uptime)),
+            listen_addrs: addr_bytes(&self.listen_addrs),
+            external_addrs: addr_bytes(&self.external_addrs),
+            state: Some(self.state.clone()),
+            peers: Some(self.peers),
+            connections_inbound: Some(self.connections_inbound),
+            connections_outbound: Some(self.connections_outbound),
+            streams: Some(self.streams),
+            dht: Some(pb::DhtStatus {
+                mode: Some(self.dht.mode.clone()),
+                auto: Some(self.dht.auto),
+                protocol: Some(self.dht.protocol.clone()),
+                table_size: Some(self.dht.table_size),
+                values: Some(self.dht.values),
+                provider_records: Some(self.dht.provider_records),
+                provided: Some(self.dht.provided),
+            }),
+            topics: self
+                .topics
+                .iter()
+                .map(|t| pb::TopicStatus {
+                    topic: Some(t.topic.clone()),
+                    subscribed: Some(t.subscribed),
+                    mesh_peers: Some(t.mesh_peers),
+                    peers: Some(t.peers),
+                })
+                .collect(),
+            store: Some(pb::StoreStatus {
+                blocks: Some(self.store.blocks),
+                bytes: Some(self.store.bytes),
+                max_bytes: Some(self.store.max_bytes),
+                roots: Some(self.store.roots),
+            }),
+            nat: Some(pb::NatStatus {
+                state: Some(self.nat.state.clone()),
+                relay_addrs: addr_bytes(&self.nat.relay_addrs),
+            }),
+            limits: self
+                .limits
+                .iter()
+                .map(|l| pb::LimitStatus {
+                    name: Some(l.name.clone()),
+                    used: Some(l.used),
+                    allowed: Some(l.allowed),
+                    variable: Some(l.variable.clone()),
+                })
+                .collect(),
+            resident_bytes: Some(self.resident_bytes),
+        }
+    }
+
+    pub(crate) fn from_pb(p: pb::StatusResponse) -> Result<Self, InvalidField> {
+        let dht = p.dht.unwrap_or_default();
+        let store = p.store.unwrap_or_default();
+        let nat = p.nat.unwrap_or_default();
+        Ok(Status {
+            peer_id: p.peer_id.map(|b| peer_id("peerId", &b)).transpose()?,
+            agent: p.agent.unwrap_or_default(),
+            network: p.network.unwrap_or_default(),
+            uptime: Duration::from_millis(p.uptime_ms.unwrap_or(0)),
+            state: p.state.unwrap_or_default(),
+            listen_addrs: multiaddrs("listenAddrs", &p.listen_addrs)?,
+            external_addrs: multiaddrs("externalAddrs", &p.external_addrs)?,
+            peers: p.peers.unwrap_or(0),
+            connections_inbound: p.connections_inbound.unwrap_or(0),
+            connections_outbound: p.connections_outbound.unwrap_or(0),
+            streams: p.streams.unwrap_or(0),
+            dht: DhtStatus {
+                mode: dht.mode.unwrap_or_default(),
+                auto: dht.auto.unwrap_or(false),
+                protocol: dht.protocol.unwrap_or_default(),
+                table_size: dht.table_size.unwrap_or(0),
+                values: dht.values.unwrap_or(0),
+                provider_records: dht.provider_records.unwrap_or(0),
+                provided: dht.provided.unwrap_or(0),
+            },
+            topics: p
+                .topics
+                .into_iter()
+                .map(|t| TopicStatus {
+                    topic: t.topic.unwrap_or_default(),
+                    subscribed: t.subscribed.unwrap_or(false),
+                    mesh_peers: t.mesh_peers.unwrap_or(0),
+                    peers: t.peers.unwrap_or(0),
+                })
+                .collect(),
+            store: StoreStatus {
+                blocks: store.blocks.unwrap_or(0),
+                bytes: store.bytes.unwrap_or(0),
+                max_bytes: store.max_bytes.unwrap_or(0),
+                roots: store.roots.unwrap_or(0),
+            },
+            nat: NatStatus {
+                state: nat.state.unwrap_or_default(),
+                relay_addrs: multiaddrs("relayAddrs", &nat.relay_addrs)?,
+            },
+            limits: p
+                .limits
+                .into_iter()
+                .map(|l| LimitStatus {
+                    name: l.name.unwrap_or_default(),
+                    used: l.used.unwrap_or(0),
+                    allowed: l.allowed.unwrap_or(0),
+                    variable: l.variable.unwrap_or_default(),
+                })
+                .collect(),
+            resident_bytes: p.resident_bytes.unwrap_or(0),
+        })
+    }
+}
+
+/// One connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who.
+    pub id: PeerId,
+    /// What it says it is; chosen by the remote, so escape it before printing.
+    pub agent: String,
+    /// Protocol version that it told.
+    pub protocol_version: String,
+    /// Last round trip of libp2p ping.
+    pub ping: Option<Duration>,
+    /// Its connections; never empty for a connected peer.
+    pub connections: Vec<Connection>,
+    /// Sum of the weights of its tags.
+    pub weight: i64,
+    /// Protocols that it speaks, as it told.
+    pub protocols: Vec<String>,
+}
+
+/// One connection of a [`Peer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The peer dialled this node.
+    pub inbound: bool,
+    /// For example `tcp`, `quic-v1`, `ws` or `relay`.
+    pub transport: String,
+    /// Address of the other end.
+    pub addr: Multiaddr,
+    /// Since it was established.
+    pub age: Duration,
+    /// Its open streams.
+    pub streams: u64,
+}
+
+impl Peer {
+    pub(crate) fn to_pb(&self) -> pb::PeerStatus {
+        pb::PeerStatus {
+            id: Some(id_bytes(&self.id)),
+            agent: Some(self.agent.clone()),
+            protocol_version: Some(self.protocol_version.clone()),
+            ping_us: self
+                .ping
+                .map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)),
+            connections: self
+                .connections
+                .iter()
+                .map(|c| pb::ConnectionStatus {
+                    inbound: Some(c.inbound),
+                    transport: Some(c.transport.clone()),
+                    addr: Some(Bytes::from(c.addr.to_vec())),
+                    age_ms: Some(millis(c.age)),
+                    streams: Some(c.streams),
+                })
+                .collect(),
+            weight: Some(self.weight),
+            protocols: self.protocols.clone(),
+        }
+    }
+
+    pub(crate) fn from_pb(p: pb::PeerStatus) -> Result<Self, InvalidField> {
+        Ok(Peer {
+            id: peer_id("id", &p.id.unwrap_or_default())?,
+            agent: p.agent.unwrap_or_default(),
+            protocol_version: p.protocol_version.unwrap_or_default(),
+            ping: p.ping_us.map(Duration::from_micros),
+            connections: p
+                .connections
+                .into_iter()
+                .map(|c| {
+                    Ok(Connection {
+                        inbound: c.inbound.unwrap_or(false),
+                        transport: c.transport.unwrap_or_default(),
+                        addr: multiaddr("addr", &c.addr.unwrap_or_default())?,
+                        age: Duration::from_millis(c.age_ms.unwrap_or(0)),
+                        streams: c.streams.unwrap_or(0),
+                    })
+                })
+                .collect::<Result<_, InvalidField>>()?,
+            weight: p.weight.unwrap_or(0),
+            protocols: p.protocols,
+        })
+    }
+}
+
+/// Answer to a health question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// The event loop turns.
+    pub live: bool,
+    /// The node serves.
+    pub ready: bool,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+    /// Connected peers.
+    pub connected_peers: u64,
+    /// Peers in the DHT's routing table.
+    pub routing_table_size: u64,
+    /// Since the daemon's start.
+    pub uptime: Duration,
+}
+
+impl Health {
+    pub(crate) fn to_pb(&self) -> pb::HealthResponse {
+        pb::HealthResponse {
+            live: Some(self.live),
+            ready: Some(self.ready),
+            reason: self.reason.clone(),
+            connected_peers: Some(self.connected_peers),
+            routing_table_size: Some(self.routing_table_size),
+            uptime_ms: Some(millis(self.uptime)),
+        }
+    }
+
+    pub(crate) fn from_pb(p: pb::HealthResponse) -> Self {
+        Health {
+            live: p.live.unwrap_or(false),
+            ready: p.ready.unwrap_or(false),
+            reason: p.reason,
+            connected_peers: p.connected_peers.unwrap_or(0),
+            routing_table_size: p.routing_table_size.unwrap_or(0),
+            uptime: Duration::from_millis(p.uptime_ms.unwrap_or(0)),
+        }
+    }
+}
+
+/// One file in the local store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its address.
+    pub cid: Cid,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Blocks of its tree.
+    pub blocks: u64,
+    /// Those of them that are in the local store.
+    pub blocks_here: u64,
+    /// It was put here, and stays until it expires.
+    pub pinned: bool,
+    /// When it came into the store.
+    pub added: Option<SystemTime>,
+    /// When it may be dropped; `None` is never.
+    pub expires: Option<SystemTime>,
+}
+
+impl Entry {
+    pub(crate) fn to_pb(&self) -> pb::BlockEntry {
+        pb::BlockEntry {
+            cid: Some(Bytes::from(self.cid.to_bytes())),
+            size: Some(self.size),
+            blocks: Some(self.blocks),
+            blocks_here: Some(self.blocks_here),
+            pinned: Some(self.pinned),
+            added_unix_ms: self.added.map(unix_ms),
+            expires_unix_ms: self.expires.map(unix_ms),
+        }
+    }
+
+    pub(crate) fn from_pb(p: pb::BlockEntry) -> Result<Self, InvalidField> {
+        Ok(Entry {
+            cid: cid("cid", &p.cid.unwrap_or_default())?,
+            size: p.size.unwrap_or(0),
+            blocks: p.blocks.unwrap_or(0),
+            blocks_here: p.blocks_here.unwrap_or(0),
+            pinned: p.pinned.unwrap_or(false),
+            added: p.added_unix_ms.and_then(from_unix_ms),
+            expires: p.expires_unix_ms.and_then(from_unix_ms),
+        })
+    }
+}
+
+/// How a fetch goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the file that are here and verified.
+    pub done: u64,
+    /// The file's length, once the root has been read.
+    pub total: Option<u64>,
+    /// Peers that are asked for blocks now.
+    pub providers: u64,
+}
+
+/// One gossip message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who published it; `None` when it is not signed.
+    pub from: Option<PeerId>,
+    /// Its payload.
+    pub data: Bytes,
+    /// The publisher's sequence number, as its bytes.
+    pub seqno: Bytes,
+    /// On which topic it came.
+    pub topic: String,
+}
+
+impl Message {
+    pub(crate) fn from_pb(p: pb::PsMessage) -> Result<Self, InvalidField> {
+        Ok(Message {
+            from: match p.from {
+                Some(b) if !b.is_empty() => Some(peer_id("from", &b)?),
+                _ => None,
+            },
+            data: p.data.unwrap_or_default(),
+            seqno: p.seqno.unwrap_or_default(),
+            topic: p.topic_i_ds.into_iter().next().unwrap_or_default(),
+        })
+    }
+}
