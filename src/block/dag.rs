@@ -1,0 +1,425 @@
+//! The nodes of a file's tree: dag-pb with a UnixFS message inside. Pure.
+//!
+//! Specifications: <https://ipld.io/specs/codecs/dag-pb/spec/> and
+//! <https://specs.ipfs.tech/unixfs/>. Encoding follows dag-pb's canonical
+//! order, so that equal trees have equal CIDs. Decoding takes what other
+//! importers write and nothing that is malformed; it is bounded by the length
+//! of its input and by [`MAX_LINKS`].
+
+use bytes::Bytes;
+use cid::Cid;
+
+use super::address::{self, AddressError};
+
+/// Children of one node that this node reads. Importers write 174 or 1,024;
+/// eight times the larger leaves room for others and bounds what one block of
+/// a stranger can make us remember (about 1 MiB).
+pub const MAX_LINKS: usize = 8192;
+
+/// Levels of a tree that this node walks. Four levels of 1,024 links hold an
+/// exbibyte; trickle trees of narrow nodes are deeper, but not by this much.
+pub const MAX_DEPTH: usize = 32;
+
+/// A child as its parent names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Address of the child.
+    pub cid: Cid,
+    /// Bytes of file content under it.
+    pub size: u64,
+    /// Bytes of its block and of all blocks under it (dag-pb's Tsize).
+    pub total: u64,
+}
+
+/// An inner node or a leaf of a file, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileNode {
+    /// Content that the node itself carries, before that of its children.
+    pub data: Bytes,
+    /// Children in the order of their content. Each has content: no file needs
+    /// a child without, and a tree of them could be walked for ever.
+    pub children: Vec<Child>,
+    /// Bytes of content: `data` and all children.
+    pub size: u64,
+}
+
+/// Why a block is not a node of a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DagError {
+    /// The bytes break the encoding.
+    #[error("not a valid dag-pb or UnixFS node: {0}")]
+    Malformed(&'static str),
+    /// A UnixFS object of another kind.
+    #[error("it is a {0}, and only files can be fetched; fetch one of its files by its own CID")]
+    NotAFile(&'static str),
+    /// More children than this node reads.
+    #[error(
+        "the node has more than {MAX_LINKS} links; import the file again with fewer links a node"
+    )]
+    TooManyLinks,
+    /// Sizes that a node states do not agree.
+    #[error("the node's sizes do not add up: {0}")]
+    Sizes(&'static str),
+    /// A child that cannot be followed.
+    #[error("one of its links cannot be followed: {0}")]
+    Link(#[from] AddressError),
+}
+
+/// Encodes an inner node over `children`, in canonical form.
+pub fn encode_file(children: &[Child]) -> Vec<u8> {
+    let size: u64 = children.iter().map(|child| child.size).sum();
+    // UnixFS: Type = File, filesize, blocksizes (not packed: proto2).
+    let mut unixfs = Vec::with_capacity(16 + children.len() * 5);
+    unixfs.extend([0x08, 0x02, 0x18]);
+    put_varint(&mut unixfs, size);
+    for child in children {
+        unixfs.push(0x20);
+        put_varint(&mut unixfs, child.size);
+    }
+    let mut node = Vec::with_capacity(unixfs.len() + 8 + children.len() * 56);
+    let mut link = Vec::with_capacity(64);
+    for child in children {
+        link.clear();
+        let cid = child.cid.to_bytes();
+        link.push(0x0a);
+        put_varint(&mut link, cid.len() as u64);
+        link.extend(&cid);
+        // The name is empty and still written: every importer does so.
+        link.extend([0x12, 0x00, 0x18]);
+        put_varint(&mut link, child.total);
+        node.push(0x12);
+        put_varint(&mut node, link.len() as u64);
+        node.extend(&link);
+    }
+    node.push(0x0a);
+    put_varint(&mut node, unixfs.len() as u64);
+    node.extend(&unixfs);
+    node
+}
+
+/// Decodes a dag-pb block that is a file or a part of one.
+///
+/// # Errors
+/// When the bytes are malformed, are not of a file, or break a bound.
+pub fn decode_file(block: &Bytes) -> Result<FileNode, DagError> {
+    let mut links = Vec::new();
+    let mut data = None;
+    let mut input = Fields(block);
+    // Old encoders wrote Data first, the specification says last; between
+    // links it is neither.
+    let mut links_ended = false;
+    while let Some(field) = input.next()? {
+        match field {
+            (2, Value::Bytes(link)) => {
+                if links_ended {
+                    return Err(DagError::Malformed("links on both sides of the data"));
+                }
+                if links.len() == MAX_LINKS {
+                    return Err(DagError::TooManyLinks);
+                }
+                links.push(decode_link(link)?);
+            }
+            (1, Value::Bytes(bytes)) => {
+                if data.replace(bytes).is_some() {
+                    return Err(DagError::Malformed("data twice"));
+                }
+                links_ended = !links.is_empty();
+            }
+            _ => return Err(DagError::Malformed("a field that dag-pb does not have")),
+        }
+    }
+    let data = data.ok_or(DagError::Malformed("no UnixFS data in the node"))?;
+    let unixfs = decode_unixfs(data)?;
+    if unixfs.block_sizes.len() != links.len() {
+        return Err(DagError::Sizes(
+            "the number of block sizes is not that of the links",
+        ));
+    }
+    let mut size = unixfs.data.len() as u64;
+    let mut children = Vec::with_capacity(links.len());
+    for ((cid, total), child_size) in links.into_iter().zip(unixfs.block_sizes) {
+        if child_size == 0 {
+            return Err(DagError::Sizes("a child has no content"));
+        }
+        size = size
+            .checked_add(child_size)
+            .ok_or(DagError::Sizes("over 2^64 bytes"))?;
+        children.push(Child {
+            cid: address::canonical(&cid)?,
+            size: child_size,
+            total,
+        });
+    }
+    if unixfs.file_size.is_some_and(|stated| stated != size) {
+        return Err(DagError::Sizes("the file size is not the sum of its parts"));
+    }
+    Ok(FileNode {
+        data: block.slice_ref(unixfs.data),
+        children,
+        size,
+    })
+}
+
+fn decode_link(bytes: &[u8]) -> Result<(Cid, u64), DagError> {
+    let mut input = Fields(bytes);
+    let (mut hash, mut total) = (None, 0);
+    let mut last = 0;
+    while let Some((number, value)) = input.next()? {
+        if number <= last {
+            return Err(DagError::Malformed("a link's fields out of order"));
+        }
+        last = number;
+        match (number, value) {
+            (1, Value::Bytes(bytes)) => hash = Some(bytes),
+            (2, Value::Bytes(name)) => {
+                std::str::from_utf8(name)
+                    .map_err(|_| DagError::Malformed("a link's name is not UTF-8"))?;
+            }
+            (3, Value::Varint(value)) => total = value,
+            _ => {
+                return Err(DagError::Malformed(
+                    "a field that a dag-pb link does not have",
+                ));
+            }
+        }
+    }
+    let hash = hash.ok_or(DagError::Malformed("a link without a hash"))?;
+    let mut rest = hash;
+    let cid = Cid::read_bytes(&mut rest).map_err(|_| DagError::Malformed("a link's CID"))?;
+    if !rest.is_empty() {
+        return Err(DagError::Malformed("bytes after a link's CID"));
+    }
+    Ok((cid, total))
+}
+
+struct UnixFs<'a> {
+    data: &'a [u8],
+    file_size: Option<u64>,
+    block_sizes: Vec<u64>,
+}
+
+fn decode_unixfs(bytes: &[u8]) -> Result<UnixFs<'_>, DagError> {
+    let mut kind = None;
+    let mut message = UnixFs {
+        data: &[],
+        file_size: None,
+        block_sizes: Vec::new(),
+    };
+    let mut input = Fields(bytes);
+    while let Some(field) = input.next()? {
+        match field {
+            (1, Value::Varint(value)) => kind = Some(value),
+            (2, Value::Bytes(value)) => message.data = value,
+            (3, Value::Varint(value)) => message.file_size = Some(value),
+            (4, Value::Varint(value)) => message.push_size(value)?,
+            // A protobuf reader takes a repeated number packed as well.
+            (4, Value::Bytes(mut packed)) => {
+                while !packed.is_empty() {
+                    let value = take_varint(&mut packed)?;
+                    message.push_size(value)?;
+                }
+            }
+            (1..=4, _) => return Err(DagError::Malformed("a UnixFS field of the wrong type")),
+            // Mode, time and what comes after them do not change the content.
+            _ => {}
+        }
+    }
+    match kind {
+        Some(0 | 2) => Ok(message),
+        Some(1) => Err(DagError::NotAFile("directory")),
+        Some(5) => Err(DagError::NotAFile("directory (in shards)")),
+        Some(4) => Err(DagError::NotAFile("symbolic link")),
+        Some(3) => Err(DagError::NotAFile("metadata object")),
+        Some(_) => Err(DagError::Malformed("an unknown UnixFS type")),
+        None => Err(DagError::Malformed("no UnixFS type")),
+    }
+}
+
+impl UnixFs<'_> {
+    fn push_size(&mut self, size: u64) -> Result<(), DagError> {
+        if self.block_sizes.len() == MAX_LINKS {
+            return Err(DagError::TooManyLinks);
+        }
+        self.block_sizes.push(size);
+        Ok(())
+    }
+}
+
+enum Value<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    Fixed,
+}
+
+/// The fields of a protobuf message, one after the other, without copying.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DagError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let tag = take_varint(&mut self.0)?;
+        let number = tag >> 3;
+        if number == 0 {
+            return Err(DagError::Malformed("field number 0"));
+        }
+        let value = match tag & 7 {
+            0 => Value::Varint(take_varint(&mut self.0)?),
+            1 => self.take(8).map(|_| Value::Fixed)?,
+            2 => {
+                let len = take_varint(&mut self.0)?;
+                Value::Bytes(self.take(len)?)
+            }
+            5 => self.take(4).map(|_| Value::Fixed)?,
+            _ => return Err(DagError::Malformed("an unknown wire type")),
+        };
+        Ok(Some((number, value)))
+    }
+
+    fn take(&mut self, len: u64) -> Result<&'a [u8], DagError> {
+        let len = usize::try_from(len).map_err(|_| DagError::Malformed("a field over its end"))?;
+        let (head, tail) = self
+            .0
+            .split_at_checked(len)
+            .ok_or(DagError::Malformed("a field over the end of its message"))?;
+        self.0 = tail;
+        Ok(head)
+    }
+}
+
+fn take_varint(input: &mut &[u8]) -> Result<u64, DagError> {
+    let (value, rest) =
+        unsigned_varint::decode::u64(input).map_err(|_| DagError::Malformed("a varint"))?;
+    *input = rest;
+    Ok(value)
+}
+
+fn put_varint(out: &mut Vec<u8>, value: u64) {
+    let mut buffer = unsigned_varint::encode::u64_buffer();
+    out.extend(unsigned_varint::encode::u64(value, &mut buffer));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::{Codec, address};
+    use super::*;
+
+    fn child(content: &[u8]) -> Child {
+        let size = content.len() as u64;
+        Child {
+            cid: address(content, Codec::Raw),
+            size,
+            total: size,
+        }
+    }
+
+    #[test]
+    fn a_node_reads_back_as_it_was_written() {
+        let children = vec![child(b"one"), child(b"two"), child(b"three!")];
+        let block = Bytes::from(encode_file(&children));
+        let node = decode_file(&block).unwrap();
+        assert_eq!(node.children, children);
+        assert_eq!(node.size, 12);
+        assert!(node.data.is_empty());
+    }
+
+    /// Every cut and every changed bit of a valid node is an error or another
+    /// node whose sizes still agree, and never a panic.
+    #[test]
+    fn damaged_nodes_never_panic() {
+        let block = encode_file(&[child(b"one"), child(b"two")]);
+        for end in 0..block.len() {
+            assert!(
+                decode_file(&Bytes::copy_from_slice(&block[..end])).is_err(),
+                "cut at {end}"
+            );
+        }
+        for at in 0..block.len() {
+            for bit in 0..8 {
+                let mut damaged = block.clone();
+                damaged[at] ^= 1 << bit;
+                if let Ok(node) = decode_file(&Bytes::from(damaged)) {
+                    let sum: u64 = node.children.iter().map(|child| child.size).sum();
+                    assert_eq!(node.size, sum + node.data.len() as u64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn noise_never_panics() {
+        let mut x = 0x9E37_79B9_u32;
+        for len in 0..2000_usize {
+            let noise: Vec<u8> = (0..len % 97)
+                .map(|_| {
+                    x ^= x << 13;
+                    x ^= x >> 17;
+                    x ^= x << 5;
+                    x as u8
+                })
+                .collect();
+            let _ = decode_file(&Bytes::from(noise));
+        }
+    }
+
+    #[test]
+    fn a_child_without_content_and_too_many_links_are_refused() {
+        let empty = Child {
+            size: 0,
+            ..child(b"x")
+        };
+        let block = Bytes::from(encode_file(&[child(b"one"), empty]));
+        assert!(matches!(decode_file(&block), Err(DagError::Sizes(_))));
+        let many = vec![child(b"x"); MAX_LINKS + 1];
+        assert_eq!(
+            decode_file(&Bytes::from(encode_file(&many))),
+            Err(DagError::TooManyLinks)
+        );
+        let huge = [Child {
+            size: u64::MAX,
+            ..child(b"x")
+        }];
+        let block = Bytes::from(encode_file(&huge));
+        assert_eq!(decode_file(&block).unwrap().size, u64::MAX);
+    }
+
+    /// Trees of other profiles, made by another implementation.
+    #[test]
+    fn foreign_trees_read_back_to_the_content_and_directories_are_named() {
+        use super::super::testing::{content, foreign, unhex};
+        use std::collections::HashMap;
+
+        fn read(cid: &Cid, blocks: &HashMap<Cid, Bytes>, out: &mut Vec<u8>) {
+            let block = &blocks[cid];
+            address::verify(cid, block).unwrap();
+            if cid.codec() == address::RAW {
+                return out.extend(block);
+            }
+            let node = decode_file(block).unwrap();
+            let start = out.len();
+            out.extend(&node.data);
+            for child in &node.children {
+                read(&child.cid, blocks, out);
+            }
+            assert_eq!((out.len() - start) as u64, node.size);
+        }
+
+        for tree in foreign() {
+            let blocks = tree
+                .data
+                .iter()
+                .map(|(cid, hex)| (address::parse(cid).unwrap(), Bytes::from(unhex(hex))));
+            let blocks: HashMap<_, _> = blocks.collect();
+            let root = address::parse(&tree.cid).unwrap();
+            if tree.directory {
+                let error = decode_file(&blocks[&root]).unwrap_err();
+                assert_eq!(error, DagError::NotAFile("directory"));
+                continue;
+            }
+            let mut out = Vec::new();
+            read(&root, &blocks, &mut out);
+            assert!(out == content(0, tree.size as usize), "{}", tree.name);
+        }
+    }
+}

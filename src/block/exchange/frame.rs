@@ -1,0 +1,271 @@
+//! Messages on a stream: protobuf with its length before it as a varint.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use cid::Cid;
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use prost::Message;
+
+use super::pb::exchange::{Request, Response, Status};
+
+/// Bytes asked of the stream at once while the next length is unknown; the size
+/// of one yamux frame.
+const READ_AHEAD: usize = 16 << 10;
+
+/// How much of a block travels in the same write as its header. A header alone
+/// would make a frame of its own in every layer below.
+const LEAD: usize = 15 << 10;
+
+/// Why the stream is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The stream failed or ended inside a frame.
+    #[error("the stream broke: {0}")]
+    Io(#[from] io::Error),
+    /// The length before a frame is over the limit.
+    #[error("a frame of {len} bytes is over the limit of {max}")]
+    TooLarge {
+        /// Length that the peer stated.
+        len: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// The length before a frame is no varint.
+    #[error("a frame's length is not a varint")]
+    Length,
+    /// The frame is not the message it should be.
+    #[error("a frame does not decode: {0}")]
+    Decode(#[from] prost::DecodeError),
+}
+
+impl FrameError {
+    /// Whether the peer broke the protocol, as against a lost connection.
+    pub fn is_violation(&self) -> bool {
+        !matches!(self, FrameError::Io(_))
+    }
+}
+
+/// Takes frames off a stream.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    io: R,
+    max: usize,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    received: Arc<AtomicU64>,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads frames of at most `max` bytes from `io`.
+    pub fn new(io: R, max: usize) -> Self {
+        FrameReader {
+            io,
+            max,
+            buffer: vec![0; READ_AHEAD].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            received: Arc::default(),
+        }
+    }
+
+    /// Counts the bytes that arrived, also of an unfinished frame.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+
+    /// The next frame's bytes; `None` when the peer closed its half between frames.
+    /// A future that is dropped half-way leaves the stream of no use.
+    ///
+    /// # Errors
+    /// See [`FrameError`]. Nothing is allocated for a length over the limit.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let len = loop {
+            let have = &self.buffer[self.start..self.end];
+            match unsigned_varint::decode::u64(have) {
+                Ok((len, rest)) => {
+                    self.start = self.end - rest.len();
+                    break len;
+                }
+                Err(unsigned_varint::decode::Error::Insufficient) => {}
+                Err(_) => return Err(FrameError::Length),
+            }
+            // What is left is the beginning of a varint, at most nine bytes.
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            let n = self.io.read(&mut self.buffer[self.end..]).await?;
+            if n == 0 {
+                if self.end == 0 {
+                    return Ok(None);
+                }
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            self.received.fetch_add(n as u64, Ordering::Relaxed);
+            self.end += n;
+        };
+        let size = usize::try_from(len)
+            .ok()
+            .filter(|len| *len <= self.max)
+            .ok_or(FrameError::TooLarge { len, max: self.max })?;
+        let mut frame = vec![0; size];
+        let have = size.min(self.end - self.start);
+        frame[..have].copy_from_slice(&self.buffer[self.start..self.start + have]);
+        self.start += have;
+        let mut filled = have;
+        while filled < size {
+            let n = self.io.read(&mut frame[filled..]).await?;
+            if n == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            self.received.fetch_add(n as u64, Ordering::Relaxed);
+            filled += n;
+        }
+        Ok(Some(Bytes::from(frame)))
+    }
+
+    /// The next request; `None` at the end.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub async fn request(&mut self) -> Result<Option<Request>, FrameError> {
+        Ok(match self.next().await? {
+            Some(frame) => Some(Request::decode(frame)?),
+            None => None,
+        })
+    }
+
+    /// The next response; `None` at the end. The block shares the frame's memory.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub async fn response(&mut self) -> Result<Option<Response>, FrameError> {
+        Ok(match self.next().await? {
+            Some(frame) => Some(Response::decode(frame)?),
+            None => None,
+        })
+    }
+}
+
+/// Writes a request, or a response without a block.
+pub(crate) async fn write_message<W, M>(io: &mut W, message: &M) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+    M: Message,
+{
+    io.write_all(&message.encode_length_delimited_to_vec())
+        .await
+}
+
+/// Writes a response with a block, without copying the block but for its first
+/// kilobytes, which ride with the header.
+pub(crate) async fn write_block<W>(io: &mut W, id: u64, cid: &Cid, data: &Bytes) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+{
+    let lead = data.len().min(LEAD);
+    let mut head = block_head(id, cid, data.len());
+    head.extend_from_slice(&data[..lead]);
+    io.write_all(&head).await?;
+    io.write_all(&data[lead..]).await
+}
+
+/// Length prefix and every field of the frame but the block's bytes, which come
+/// after it.
+fn block_head(id: u64, cid: &Cid, len: usize) -> Vec<u8> {
+    fn field(out: &mut Vec<u8>, tag: u8, value: u64) {
+        let mut buffer = unsigned_varint::encode::u64_buffer();
+        out.push(tag);
+        out.extend(unsigned_varint::encode::u64(value, &mut buffer));
+    }
+    // Block { version = 1, hash, data }: protobuf readers take any order, and
+    // `data` last lets it follow from where it lies.
+    let mut block = Vec::with_capacity(64);
+    field(&mut block, 5 << 3, 1);
+    let hash = cid.hash().to_bytes();
+    field(&mut block, 1 << 3 | 2, hash.len() as u64);
+    block.extend(hash);
+    field(&mut block, 2 << 3 | 2, len as u64);
+
+    let mut message = Vec::with_capacity(80);
+    field(&mut message, 1 << 3, id);
+    field(&mut message, 2 << 3, Status::Block as u64);
+    field(&mut message, 3 << 3 | 2, (block.len() + len) as u64);
+    message.extend(block);
+
+    let mut head = Vec::with_capacity(96 + LEAD.min(len));
+    let mut buffer = unsigned_varint::encode::u64_buffer();
+    head.extend(unsigned_varint::encode::u64(
+        (message.len() + len) as u64,
+        &mut buffer,
+    ));
+    head.extend(message);
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pb::exchange::Want;
+    use super::*;
+    use crate::block::address::{Codec, address};
+    use async_std::task::block_on;
+
+    #[test]
+    fn a_block_written_by_hand_reads_as_the_message() {
+        for len in [0, 1, LEAD - 1, LEAD, LEAD + 1, 1 << 20] {
+            let data = Bytes::from(vec![7; len]);
+            let cid = address(&data, Codec::Raw);
+            let mut wire = Vec::new();
+            block_on(write_block(&mut wire, 300, &cid, &data)).unwrap();
+            block_on(write_block(&mut wire, 301, &cid, &data)).unwrap();
+            let mut reader = FrameReader::new(&wire[..], len + 1024);
+            for id in [300, 301] {
+                let response = block_on(reader.response()).unwrap().unwrap();
+                assert_eq!(response.id, id);
+                assert_eq!(response.status(), Status::Block);
+                let block = response.block.unwrap();
+                assert_eq!(block.data, data);
+                assert_eq!(block.version, 1);
+                assert_eq!(block.hash, cid.hash().to_bytes());
+            }
+            assert!(block_on(reader.response()).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_its_bytes() {
+        let wire = [0xff, 0xff, 0xff, 0xff, 0x7f];
+        let error = block_on(FrameReader::new(&wire[..], 100).next()).unwrap_err();
+        assert!(
+            matches!(error, FrameError::TooLarge { max: 100, .. }),
+            "{error}"
+        );
+        assert!(error.is_violation());
+        let wire = [0xff; 11];
+        assert!(matches!(
+            block_on(FrameReader::new(&wire[..], 100).next()),
+            Err(FrameError::Length)
+        ));
+    }
+
+    #[test]
+    fn every_cut_of_a_frame_is_an_error_and_the_whole_is_not() {
+        let request = Request {
+            wants: vec![Want {
+                id: 1,
+                cid: vec![1; 200].into(),
+            }],
+            cancel: vec![5],
+        };
+        let wire = request.encode_length_delimited_to_vec();
+        for end in 1..wire.len() {
+            let result = block_on(FrameReader::new(&wire[..end], 1000).request());
+            assert!(matches!(result, Err(FrameError::Io(_))), "cut at {end}");
+        }
+        let mut reader = FrameReader::new(&wire[..], 1000);
+        assert_eq!(block_on(reader.request()).unwrap(), Some(request));
+    }
+}

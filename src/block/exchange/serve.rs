@@ -1,0 +1,404 @@
+//! The answering side: wants come in, blocks of the store go out.
+//!
+//! One future for each inbound stream, made of three loops that run side by
+//! side: one reads requests, one reads the store, one writes answers. What lies
+//! between them is bounded, so that a peer that asks much and reads slowly costs
+//! at most [`MAX_WANTS`] addresses and three groups of blocks (about
+//! 3 × [`GROUP_BYTES`]).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_std::future::timeout;
+use bytes::Bytes;
+use cid::Cid;
+use futures::channel::mpsc;
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{SinkExt, StreamExt};
+use libp2p::PeerId;
+
+use super::frame::{self, FrameError, FrameReader};
+use super::pb::exchange::{Response, Status};
+use super::{MAX_REQUEST_FRAME, MAX_WANTS};
+use crate::block::address;
+use crate::observe::metrics::{Direction, Metrics};
+
+/// Blocks are read in groups of about this size: a hop to a blocking thread
+/// costs tens of microseconds, reading 1 MiB hundreds.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// Answers in one group, when blocks are small or missing.
+const GROUP_ANSWERS: usize = 64;
+
+/// Where the server gets blocks from. Calls block; they are made off the event
+/// loop.
+pub trait Source: Clone + Send + Sync + 'static {
+    /// The block, when it is here.
+    ///
+    /// # Errors
+    /// When it cannot be read; one line for the log.
+    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, String>;
+}
+
+/// What the server allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams served at once for one peer. A fetch uses one; a peer may run
+    /// a few.
+    pub streams_per_peer: usize,
+    /// Streams served at once for all. With about 3 MiB for a stream whose
+    /// reader is slow, 128 are less than half a gibibyte at the very worst.
+    pub streams: usize,
+    /// A stream without wants, or whose peer does not take an answer, ends
+    /// after this long.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            streams_per_peer: 8,
+            streams: 128,
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why serving a stream ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Reading or writing failed, or a frame was wrong.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// More wants than the protocol allows.
+    #[error("more than {MAX_WANTS} unanswered wants")]
+    TooManyWants,
+    /// A want whose address is no CID.
+    #[error("a want without a valid CID")]
+    BadWant,
+    /// The peer did not take an answer in time.
+    #[error("the peer took no answer for {0:?}")]
+    Stalled(Duration),
+    /// This node already serves as many streams as it may.
+    #[error("already serving {0} streams {1}")]
+    Busy(usize, &'static str),
+}
+
+impl ServeError {
+    /// Whether the peer broke the protocol.
+    pub fn is_violation(&self) -> bool {
+        match self {
+            ServeError::Frame(error) => error.is_violation(),
+            ServeError::TooManyWants | ServeError::BadWant => true,
+            ServeError::Stalled(_) | ServeError::Busy(..) => false,
+        }
+    }
+}
+
+/// What one stream was served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Blocks sent.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Wants answered without a block.
+    pub refused: u64,
+}
+
+/// Serves the blocks of one source to all peers.
+#[derive(Clone, Debug)]
+pub struct Server<S> {
+    source: S,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    streams: Arc<Mutex<HashMap<PeerId, usize>>>,
+}
+
+impl<S: Source> Server<S> {
+    /// A server of what `source` has.
+    pub fn new(source: S, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Server {
+            source,
+            limits,
+            metrics,
+            streams: Arc::default(),
+        }
+    }
+
+    /// Serves one inbound stream until the peer closes it.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve<T>(&self, peer: PeerId, stream: T) -> Result<Served, ServeError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let _slot = self.enter(peer)?;
+        let (reader, mut writer) = stream.split();
+        let wants = Mutex::new(Wants::default());
+        let (bell, rung) = mpsc::channel(1);
+        let (groups, ready) = mpsc::channel(0);
+        let reading = read_requests(FrameReader::new(reader, MAX_REQUEST_FRAME), &wants, bell);
+        let loading = self.load(&wants, rung, groups);
+        let writing = self.write(&wants, ready, &mut writer);
+        let ((), (), served) = futures::try_join!(reading, loading, writing)?;
+        Ok(served)
+    }
+
+    fn enter(&self, peer: PeerId) -> Result<Slot, ServeError> {
+        let mut streams = lock(&self.streams);
+        let mine = streams.get(&peer).copied().unwrap_or(0);
+        if mine >= self.limits.streams_per_peer {
+            return Err(ServeError::Busy(mine, "for this peer"));
+        }
+        let all = streams.values().sum();
+        if all >= self.limits.streams {
+            return Err(ServeError::Busy(all, "for all peers"));
+        }
+        streams.insert(peer, mine + 1);
+        Ok(Slot {
+            peer,
+            streams: Arc::clone(&self.streams),
+        })
+    }
+
+    /// Reads blocks as long as the writer takes them.
+    async fn load(
+        &self,
+        wants: &Mutex<Wants>,
+        mut rung: mpsc::Receiver<()>,
+        mut groups: mpsc::Sender<Vec<Answer>>,
+    ) -> Result<(), ServeError> {
+        loop {
+            let (mut answers, queued) = lock(wants).take_group();
+            if !queued.is_empty() {
+                let source = self.source.clone();
+                let (loaded, rest) =
+                    async_std::task::spawn_blocking(move || load_group(&source, queued)).await;
+                answers.extend(loaded);
+                lock(wants).put_back(rest);
+            }
+            if !answers.is_empty() {
+                if groups.send(answers).await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            match timeout(self.limits.idle, rung.next()).await {
+                Ok(Some(())) => {}
+                // The peer closed its half and the queue is empty.
+                Ok(None) if lock(wants).is_empty() => return Ok(()),
+                Ok(None) => {}
+                // Idle. With answers still on their way the writer decides.
+                Err(_) if lock(wants).unanswered > 0 => {}
+                Err(_) => return Err(ServeError::Stalled(self.limits.idle)),
+            }
+        }
+    }
+
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        wants: &Mutex<Wants>,
+        mut ready: mpsc::Receiver<Vec<Answer>>,
+        writer: &mut W,
+    ) -> Result<Served, ServeError> {
+        let mut served = Served::default();
+        let processing = self
+            .metrics
+            .message_processing
+            .with_label_values(&["block"]);
+        let bytes = self
+            .metrics
+            .block_bytes
+            .with_label_values(&[Direction::Out.as_str()]);
+        while let Some(group) = ready.next().await {
+            let count = group.len();
+            for answer in group {
+                let sent = timeout(self.limits.idle, answer.write(writer)).await;
+                sent.map_err(|_| ServeError::Stalled(self.limits.idle))?
+                    .map_err(FrameError::Io)?;
+                self.metrics.message(Direction::In, "block");
+                self.metrics.message(Direction::Out, "block");
+                processing.observe(answer.arrived.elapsed().as_secs_f64());
+                match &answer.result {
+                    Ok(data) => {
+                        served.blocks += 1;
+                        served.bytes += data.len() as u64;
+                        bytes.inc_by(data.len() as u64);
+                    }
+                    Err(_) => served.refused += 1,
+                }
+            }
+            let flushed = timeout(self.limits.idle, writer.flush()).await;
+            flushed
+                .map_err(|_| ServeError::Stalled(self.limits.idle))?
+                .map_err(FrameError::Io)?;
+            lock(wants).unanswered -= count;
+        }
+        let _ = timeout(self.limits.idle, writer.close()).await;
+        Ok(served)
+    }
+}
+
+/// Reads the blocks of `queued` until the group is full; gives back the rest.
+fn load_group<S: Source>(source: &S, mut queued: VecDeque<Want>) -> (Vec<Answer>, VecDeque<Want>) {
+    let mut answers = Vec::new();
+    let mut bytes = 0;
+    while bytes < GROUP_BYTES && answers.len() < GROUP_ANSWERS {
+        let Some(want) = queued.pop_front() else {
+            break;
+        };
+        let result = match source.block(&want.cid) {
+            Ok(Some(data)) => {
+                bytes += data.len();
+                Ok(data)
+            }
+            Ok(None) => Err(Status::DontHave),
+            Err(error) => {
+                log::warn!(cid:% = want.cid; "cannot read a block that a peer wants: {error}");
+                Err(Status::Unavailable)
+            }
+        };
+        answers.push(Answer {
+            id: want.id,
+            cid: want.cid,
+            arrived: want.arrived,
+            result,
+        });
+    }
+    (answers, queued)
+}
+
+async fn read_requests<R: AsyncRead + Unpin>(
+    mut reader: FrameReader<R>,
+    wants: &Mutex<Wants>,
+    mut bell: mpsc::Sender<()>,
+) -> Result<(), ServeError> {
+    while let Some(request) = reader.request().await? {
+        let arrived = Instant::now();
+        {
+            let mut wants = lock(wants);
+            for want in request.wants {
+                let cid = Cid::try_from(&want.cid[..]).map_err(|_| ServeError::BadWant)?;
+                // A CID that this node cannot verify is one it does not have.
+                let cid = address::canonical(&cid).unwrap_or(cid);
+                wants.push(Want {
+                    id: want.id,
+                    cid,
+                    arrived,
+                })?;
+            }
+            for id in request.cancel {
+                wants.cancel(id);
+            }
+        }
+        // Full means that it is ringing already.
+        let _ = bell.try_send(());
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Want {
+    id: u64,
+    cid: Cid,
+    arrived: Instant,
+}
+
+#[derive(Debug)]
+struct Answer {
+    id: u64,
+    cid: Cid,
+    arrived: Instant,
+    result: Result<Bytes, Status>,
+}
+
+impl Answer {
+    async fn write<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> std::io::Result<()> {
+        match &self.result {
+            Ok(data) => frame::write_block(writer, self.id, &self.cid, data).await,
+            Err(status) => {
+                let response = Response {
+                    id: self.id,
+                    status: *status as i32,
+                    block: None,
+                };
+                frame::write_message(writer, &response).await
+            }
+        }
+    }
+}
+
+/// Wants of one stream between their arrival and their answer.
+#[derive(Debug, Default)]
+struct Wants {
+    queue: VecDeque<Want>,
+    cancelled: Vec<Want>,
+    /// In the two above, being read, or being written.
+    unanswered: usize,
+}
+
+impl Wants {
+    fn push(&mut self, want: Want) -> Result<(), ServeError> {
+        if self.unanswered >= MAX_WANTS {
+            return Err(ServeError::TooManyWants);
+        }
+        self.unanswered += 1;
+        self.queue.push_back(want);
+        Ok(())
+    }
+
+    /// A want that is no longer in the queue is on its way and stays so.
+    fn cancel(&mut self, id: u64) {
+        if let Some(at) = self.queue.iter().position(|want| want.id == id) {
+            self.cancelled.extend(self.queue.remove(at));
+        }
+    }
+
+    fn take_group(&mut self) -> (Vec<Answer>, VecDeque<Want>) {
+        let cancelled = self.cancelled.drain(..).map(|want| Answer {
+            id: want.id,
+            cid: want.cid,
+            arrived: want.arrived,
+            result: Err(Status::Cancelled),
+        });
+        let answers = cancelled.collect();
+        let few = self.queue.len().min(GROUP_ANSWERS);
+        (answers, self.queue.drain(..few).collect())
+    }
+
+    fn put_back(&mut self, rest: VecDeque<Want>) {
+        for want in rest.into_iter().rev() {
+            self.queue.push_front(want);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.cancelled.is_empty()
+    }
+}
+
+/// A stream's place among those served, given back when it ends.
+struct Slot {
+    peer: PeerId,
+    streams: Arc<Mutex<HashMap<PeerId, usize>>>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut streams = lock(&self.streams);
+        if let Some(count) = streams.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Nothing that holds these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

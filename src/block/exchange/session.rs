@@ -1,0 +1,150 @@
+//! The asking side of one stream.
+//!
+//! A session turns commands into request frames, several in one when they come
+//! together, and response frames into answers, and checks what only it can
+//! check: that every answer is to a want that is open.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use cid::Cid;
+use futures::channel::mpsc;
+use futures::future::{self, Either};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{FutureExt, StreamExt};
+
+use super::frame::{self, FrameError, FrameReader};
+use super::pb::exchange::{Request, Status, Want};
+use super::{FRAME_OVERHEAD, MAX_WANTS};
+
+/// What the session is to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Ask for a block, under an id not used before on this session.
+    Want(u64, Cid),
+    /// Say that the answer to this id is of no more use.
+    Cancel(u64),
+}
+
+/// What the provider says to a want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Bytes that it says are the block; not verified.
+    Block(Bytes),
+    /// It does not have it.
+    DontHave,
+    /// It cannot serve it now.
+    Unavailable,
+    /// The want was cancelled in time.
+    Cancelled,
+}
+
+/// Why a session ended before its owner ended it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("it answered a want that is not open (id {0})")]
+    NotAsked(u64),
+    #[error("it sent an answer of an unknown kind ({0})")]
+    Unknown(i32),
+    #[error("it closed the stream")]
+    Closed,
+}
+
+impl SessionError {
+    pub(crate) fn is_violation(&self) -> bool {
+        match self {
+            SessionError::Frame(error) => error.is_violation(),
+            SessionError::NotAsked(_) | SessionError::Unknown(_) => true,
+            SessionError::Closed => false,
+        }
+    }
+}
+
+/// Wants sent in one frame; what more there is goes into the next.
+const WANTS_PER_FRAME: usize = MAX_WANTS;
+
+/// Runs a session over `stream` until the sender of `commands` is dropped, which
+/// is `Ok`. `answer` is called with each answer, one after the other: as long as
+/// it does not return, nothing more is read, and the provider is held back.
+/// `received` counts the bytes that arrive.
+pub(crate) async fn run<S, F>(
+    stream: S,
+    max_block: usize,
+    received: impl FnOnce(Arc<AtomicU64>),
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut answer: impl FnMut(u64, Cid, Reply) -> F,
+) -> Result<(), SessionError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = ()>,
+{
+    let (reader, mut writer) = stream.split();
+    let mut reader = FrameReader::new(reader, max_block + FRAME_OVERHEAD);
+    received(reader.received());
+    let open = Mutex::new(HashMap::<u64, Cid>::new());
+
+    let asking = async {
+        while let Some(first) = commands.next().await {
+            let mut request = Request::default();
+            let mut next = Some(first);
+            {
+                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                while let Some(command) = next {
+                    match command {
+                        Command::Want(id, cid) => {
+                            open.insert(id, cid);
+                            request.wants.push(Want {
+                                id,
+                                cid: cid.to_bytes().into(),
+                            });
+                        }
+                        Command::Cancel(id) if open.contains_key(&id) => request.cancel.push(id),
+                        // Answered already.
+                        Command::Cancel(_) => {}
+                    }
+                    if request.wants.len() + request.cancel.len() >= WANTS_PER_FRAME {
+                        break;
+                    }
+                    next = commands.next().now_or_never().flatten();
+                }
+            }
+            if request.wants.is_empty() && request.cancel.is_empty() {
+                continue;
+            }
+            frame::write_message(&mut writer, &request)
+                .await
+                .map_err(FrameError::Io)?;
+            writer.flush().await.map_err(FrameError::Io)?;
+        }
+        Ok(())
+    };
+    let listening = async {
+        while let Some(response) = reader.response().await? {
+            let cid = open
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&response.id)
+                .ok_or(SessionError::NotAsked(response.id))?;
+            let reply = match Status::try_from(response.status) {
+                Ok(Status::Block) => Reply::Block(response.block.unwrap_or_default().data),
+                Ok(Status::DontHave) => Reply::DontHave,
+                Ok(Status::Unavailable) => Reply::Unavailable,
+                Ok(Status::Cancelled) => Reply::Cancelled,
+                Err(_) => return Err(SessionError::Unknown(response.status)),
+            };
+            answer(response.id, cid, reply).await;
+        }
+        Err(SessionError::Closed)
+    };
+    futures::pin_mut!(asking, listening);
+    // Dropping the halves ends the stream; what is on its way is of no use to a
+    // fetch that is over.
+    match future::select(asking, listening).await {
+        Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
+    }
+}

@@ -1,0 +1,233 @@
+//! The balanced layout: leaves in, inner nodes out as they fill. Pure.
+//!
+//! Profile `unixfs-v1-2025` of IPIP-499: every leaf at the same depth, at most
+//! [`PROFILE_WIDTH`] children a node, a file of one leaf is that leaf. Memory
+//! is one unfinished node a level: width × levels × about 120 bytes.
+
+use cid::Cid;
+
+use super::address::{Codec, address};
+use super::dag::{Child, encode_file};
+
+/// Links of a full node under `unixfs-v1-2025`.
+pub const PROFILE_WIDTH: usize = 1024;
+/// Bytes of a full chunk under `unixfs-v1-2025`.
+pub const PROFILE_CHUNK: usize = 1 << 20;
+
+/// Builds the tree over leaves that are pushed in order.
+#[derive(Debug)]
+pub struct Builder {
+    width: usize,
+    /// Unfinished nodes, leaves' parents first.
+    levels: Vec<Vec<Child>>,
+    blocks: u64,
+}
+
+/// The finished tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Its root: address, bytes of content, bytes with inner nodes.
+    pub root: Child,
+    /// Leaves and inner nodes, those that repeat counted each time.
+    pub blocks: u64,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder::new(PROFILE_WIDTH)
+    }
+}
+
+impl Builder {
+    /// A builder of nodes with at most `width` children, which is at least 2.
+    pub fn new(width: usize) -> Self {
+        Builder {
+            width: width.max(2),
+            levels: vec![Vec::new()],
+            blocks: 0,
+        }
+    }
+
+    /// Adds the next leaf; `emit` gets every inner node that this fills.
+    ///
+    /// # Errors
+    /// Those of `emit`; the builder is of no more use then.
+    pub fn push<E>(
+        &mut self,
+        leaf: Child,
+        emit: &mut impl FnMut(&Cid, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.blocks += 1;
+        self.add(0, leaf, emit)
+    }
+
+    /// Closes what is unfinished and returns the tree, `None` without leaves.
+    ///
+    /// # Errors
+    /// Those of `emit`.
+    pub fn finish<E>(
+        mut self,
+        emit: &mut impl FnMut(&Cid, &[u8]) -> Result<(), E>,
+    ) -> Result<Option<Tree>, E> {
+        let mut level = 0;
+        loop {
+            let top = level + 1 == self.levels.len();
+            if top && self.levels[level].len() <= 1 {
+                let root = self.levels[level].first().copied();
+                return Ok(root.map(|root| Tree {
+                    root,
+                    blocks: self.blocks,
+                }));
+            }
+            if !self.levels[level].is_empty() {
+                self.close(level, emit)?;
+            }
+            level += 1;
+        }
+    }
+
+    fn add<E>(
+        &mut self,
+        level: usize,
+        child: Child,
+        emit: &mut impl FnMut(&Cid, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if level == self.levels.len() {
+            self.levels.push(Vec::new());
+        }
+        self.levels[level].push(child);
+        if self.levels[level].len() == self.width {
+            self.close(level, emit)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the children of `level` into one node of the level above.
+    fn close<E>(
+        &mut self,
+        level: usize,
+        emit: &mut impl FnMut(&Cid, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let children = &mut self.levels[level];
+        let block = encode_file(children);
+        let node = Child {
+            cid: address(&block, Codec::DagPb),
+            size: children.iter().map(|child| child.size).sum(),
+            total: children.iter().map(|child| child.total).sum::<u64>() + block.len() as u64,
+        };
+        children.clear();
+        self.blocks += 1;
+        emit(&node.cid, &block)?;
+        self.add(level + 1, node, emit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dag;
+    use super::super::testing::{Vector, content, vectors};
+    use super::*;
+    use bytes::Bytes;
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    fn import(vector: &Vector) -> (Tree, u64) {
+        let mut builder = Builder::new(vector.links);
+        let mut inner = 0;
+        let mut emit = |_: &Cid, _: &[u8]| {
+            inner += 1;
+            Ok::<_, Infallible>(())
+        };
+        let mut at = 0;
+        loop {
+            let chunk = content(at, vector.chunk.min((vector.size - at) as usize));
+            if !chunk.is_empty() || vector.size == 0 {
+                let size = chunk.len() as u64;
+                let cid = address(&chunk, Codec::Raw);
+                builder
+                    .push(
+                        Child {
+                            cid,
+                            size,
+                            total: size,
+                        },
+                        &mut emit,
+                    )
+                    .unwrap();
+                at += size;
+            }
+            if at == vector.size {
+                return (builder.finish(&mut emit).unwrap().unwrap(), inner);
+            }
+        }
+    }
+
+    /// The vectors come from an implementation that shares no code with this
+    /// one: see `tests/vectors/generate.mjs`.
+    #[test]
+    fn cids_are_those_of_the_foreign_importer() {
+        let vectors = vectors();
+        assert!(vectors.len() > 10);
+        for vector in vectors {
+            let (tree, inner) = import(&vector);
+            assert_eq!(tree.root.cid.to_string(), vector.cid, "{vector:?}");
+            assert_eq!(tree.root.size, vector.size);
+            let leaves = vector.size.div_ceil(vector.chunk as u64).max(1);
+            assert_eq!(tree.blocks, leaves + inner, "{vector:?}");
+        }
+    }
+
+    #[test]
+    fn no_leaves_make_no_tree() {
+        let none = Builder::new(3)
+            .finish(&mut |_, _| Ok::<_, Infallible>(()))
+            .unwrap();
+        assert_eq!(none, None);
+    }
+
+    /// Whatever the number of leaves, walking the tree gives them back in order
+    /// and no node is wider than asked.
+    #[test]
+    fn trees_of_every_small_shape_walk_back_to_their_leaves() {
+        fn walk(cid: &Cid, blocks: &HashMap<Cid, Bytes>, width: usize, out: &mut Vec<Cid>) {
+            if cid.codec() == super::super::address::RAW {
+                return out.push(*cid);
+            }
+            let node = dag::decode_file(&blocks[cid]).unwrap();
+            assert!(node.children.len() <= width);
+            for child in node.children {
+                walk(&child.cid, blocks, width, out);
+            }
+        }
+        for width in [2, 3, 5] {
+            for count in 1..140_u32 {
+                let mut blocks = HashMap::new();
+                let mut emit = |cid: &Cid, block: &[u8]| {
+                    blocks.insert(*cid, Bytes::copy_from_slice(block));
+                    Ok::<_, Infallible>(())
+                };
+                let mut builder = Builder::new(width);
+                let mut leaves = Vec::new();
+                for i in 0..count {
+                    let cid = address(&i.to_le_bytes(), Codec::Raw);
+                    leaves.push(cid);
+                    builder
+                        .push(
+                            Child {
+                                cid,
+                                size: 4,
+                                total: 4,
+                            },
+                            &mut emit,
+                        )
+                        .unwrap();
+                }
+                let tree = builder.finish(&mut emit).unwrap().unwrap();
+                assert_eq!(tree.root.size, u64::from(count) * 4);
+                let mut walked = Vec::new();
+                walk(&tree.root.cid, &blocks, width, &mut walked);
+                assert_eq!(walked, leaves, "{count} leaves, {width} wide");
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What the exchange needs of a network: who has a block, a stream to them, a
+//! place to complain, and a way to say what is here.
+
+use cid::Cid;
+use futures::future::BoxFuture;
+use futures::io::{AsyncRead, AsyncWrite};
+use futures::stream::BoxStream;
+use libp2p::PeerId;
+
+/// The network as the exchange sees it. The node implements it; tests do so over
+/// pipes in memory.
+pub trait Network: Clone + Send + Sync + 'static {
+    /// A stream to a peer. Dropping it ends it.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Providers of this content as they are found, without this node; ends when
+    /// the search is over.
+    fn find_providers(&self, cid: &Cid) -> BoxStream<'static, PeerId>;
+
+    /// Opens a stream of the exchange to the peer, dialing when needed.
+    fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>>;
+
+    /// Remembers what a peer did wrong.
+    fn report(&self, peer: PeerId, fault: Fault);
+
+    /// Tells the DHT that this node has the content. Done when the records are
+    /// placed.
+    fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>>;
+}
+
+/// Why no stream to a provider could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be dialed, or hung up.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It does not speak the exchange of this network.
+    #[error("it does not speak the block exchange of this network")]
+    Unsupported,
+}
+
+/// Why the DHT could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot announce {cid} to the DHT: {reason}")]
+pub struct ProvideError {
+    /// What was to be announced.
+    pub cid: Cid,
+    /// What went wrong, one line.
+    pub reason: String,
+}
+
+/// What a peer did wrong in the exchange.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It sent bytes that are not the block it was asked for.
+    #[error("sent a wrong block for {0}")]
+    BadBlock(Cid),
+    /// It broke the protocol.
+    #[error("broke the block exchange protocol: {0}")]
+    Protocol(String),
+}
