@@ -149,11 +149,13 @@ pub struct Status {
     pub connections_inbound: u64,
     /// Connections that this node made.
     pub connections_outbound: u64,
+    /// Connections being made, both directions.
+    pub connections_pending: u64,
     /// Open streams of all connections.
     pub streams: u64,
     /// The DHT.
     pub dht: DhtStatus,
-    /// Topics joined here, and others that peers were seen to be subscribed to.
+    /// Topics joined here.
     pub topics: Vec<TopicStatus>,
     /// The block store.
     pub store: StoreStatus,
@@ -170,8 +172,6 @@ pub struct Status {
 pub struct DhtStatus {
     /// `server` or `client`, as it is now.
     pub mode: String,
-    /// The mode follows from whether others can reach this node.
-    pub auto: bool,
     /// The DHT's protocol id.
     pub protocol: String,
     /// Peers in the routing table.
@@ -180,8 +180,8 @@ pub struct DhtStatus {
     pub values: u64,
     /// Provider records held here.
     pub provider_records: u64,
-    /// Keys that this node provides.
-    pub provided: u64,
+    /// Queries under way.
+    pub queries: u64,
 }
 
 /// One gossip topic in [`Status`].
@@ -189,11 +189,9 @@ pub struct DhtStatus {
 pub struct TopicStatus {
     /// The topic.
     pub topic: String,
-    /// Joined here.
-    pub subscribed: bool,
     /// Peers in the topic's mesh.
     pub mesh_peers: u64,
-    /// Peers known to be subscribed.
+    /// Connected peers that subscribe to it.
     pub peers: u64,
 }
 
@@ -215,20 +213,20 @@ pub struct StoreStatus {
 pub struct NatStatus {
     /// `unknown`, `public` or `private`.
     pub state: String,
-    /// Addresses through relays that hold a reservation for this node.
-    pub relay_addrs: Vec<Multiaddr>,
+    /// Relays at which this node holds a reservation.
+    pub relays: Vec<String>,
+    /// Connections that hole punching made direct.
+    pub hole_punched: u64,
 }
 
 /// One limit in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitStatus {
-    /// What is limited.
-    pub name: String,
     /// Used now.
     pub used: u64,
     /// Allowed.
     pub allowed: u64,
-    /// The variable that raises it.
+    /// The variable that raises it, for example `P2P_MAX_CONNECTIONS`.
     pub variable: String,
 }
 
@@ -245,22 +243,21 @@ impl Status {
             peers: Some(self.peers),
             connections_inbound: Some(self.connections_inbound),
             connections_outbound: Some(self.connections_outbound),
+            connections_pending: Some(self.connections_pending),
             streams: Some(self.streams),
             dht: Some(pb::DhtStatus {
                 mode: Some(self.dht.mode.clone()),
-                auto: Some(self.dht.auto),
                 protocol: Some(self.dht.protocol.clone()),
                 table_size: Some(self.dht.table_size),
                 values: Some(self.dht.values),
                 provider_records: Some(self.dht.provider_records),
-                provided: Some(self.dht.provided),
+                queries: Some(self.dht.queries),
             }),
             topics: self
                 .topics
                 .iter()
                 .map(|t| pb::TopicStatus {
                     topic: Some(t.topic.clone()),
-                    subscribed: Some(t.subscribed),
                     mesh_peers: Some(t.mesh_peers),
                     peers: Some(t.peers),
                 })
@@ -273,13 +270,13 @@ impl Status {
             }),
             nat: Some(pb::NatStatus {
                 state: Some(self.nat.state.clone()),
-                relay_addrs: addr_bytes(&self.nat.relay_addrs),
+                relays: self.nat.relays.clone(),
+                hole_punched: Some(self.nat.hole_punched),
             }),
             limits: self
                 .limits
                 .iter()
                 .map(|l| pb::LimitStatus {
-                    name: Some(l.name.clone()),
                     used: Some(l.used),
                     allowed: Some(l.allowed),
                     variable: Some(l.variable.clone()),
@@ -304,22 +301,21 @@ impl Status {
             peers: p.peers.unwrap_or(0),
             connections_inbound: p.connections_inbound.unwrap_or(0),
             connections_outbound: p.connections_outbound.unwrap_or(0),
+            connections_pending: p.connections_pending.unwrap_or(0),
             streams: p.streams.unwrap_or(0),
             dht: DhtStatus {
                 mode: dht.mode.unwrap_or_default(),
-                auto: dht.auto.unwrap_or(false),
                 protocol: dht.protocol.unwrap_or_default(),
                 table_size: dht.table_size.unwrap_or(0),
                 values: dht.values.unwrap_or(0),
                 provider_records: dht.provider_records.unwrap_or(0),
-                provided: dht.provided.unwrap_or(0),
+                queries: dht.queries.unwrap_or(0),
             },
             topics: p
                 .topics
                 .into_iter()
                 .map(|t| TopicStatus {
                     topic: t.topic.unwrap_or_default(),
-                    subscribed: t.subscribed.unwrap_or(false),
                     mesh_peers: t.mesh_peers.unwrap_or(0),
                     peers: t.peers.unwrap_or(0),
                 })
@@ -332,13 +328,13 @@ impl Status {
             },
             nat: NatStatus {
                 state: nat.state.unwrap_or_default(),
-                relay_addrs: multiaddrs("relayAddrs", &nat.relay_addrs)?,
+                relays: nat.relays,
+                hole_punched: nat.hole_punched.unwrap_or(0),
             },
             limits: p
                 .limits
                 .into_iter()
                 .map(|l| LimitStatus {
-                    name: l.name.unwrap_or_default(),
                     used: l.used.unwrap_or(0),
                     allowed: l.allowed.unwrap_or(0),
                     variable: l.variable.unwrap_or_default(),
@@ -356,16 +352,16 @@ pub struct Peer {
     pub id: PeerId,
     /// What it says it is; chosen by the remote, so escape it before printing.
     pub agent: String,
-    /// Protocol version that it told.
-    pub protocol_version: String,
     /// Last round trip of libp2p ping.
     pub ping: Option<Duration>,
     /// Its connections; never empty for a connected peer.
     pub connections: Vec<Connection>,
     /// Sum of the weights of its tags.
     pub weight: i64,
-    /// Protocols that it speaks, as it told.
-    pub protocols: Vec<String>,
+    /// Open streams of all its connections.
+    pub streams: u64,
+    /// One of `P2P_TRUSTED_PEERS`.
+    pub trusted: bool,
 }
 
 /// One connection of a [`Peer`].
@@ -373,14 +369,12 @@ pub struct Peer {
 pub struct Connection {
     /// The peer dialled this node.
     pub inbound: bool,
-    /// For example `tcp`, `quic-v1`, `ws` or `relay`.
+    /// `tcp`, `quic`, `ws` or `relay`.
     pub transport: String,
     /// Address of the other end.
     pub addr: Multiaddr,
     /// Since it was established.
     pub age: Duration,
-    /// Its open streams.
-    pub streams: u64,
 }
 
 impl Peer {
@@ -388,7 +382,6 @@ impl Peer {
         pb::PeerStatus {
             id: Some(id_bytes(&self.id)),
             agent: Some(self.agent.clone()),
-            protocol_version: Some(self.protocol_version.clone()),
             ping_us: self
                 .ping
                 .map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)),
@@ -400,11 +393,11 @@ impl Peer {
                     transport: Some(c.transport.clone()),
                     addr: Some(Bytes::from(c.addr.to_vec())),
                     age_ms: Some(millis(c.age)),
-                    streams: Some(c.streams),
                 })
                 .collect(),
             weight: Some(self.weight),
-            protocols: self.protocols.clone(),
+            streams: Some(self.streams),
+            trusted: Some(self.trusted),
         }
     }
 
@@ -412,7 +405,6 @@ impl Peer {
         Ok(Peer {
             id: peer_id("id", &p.id.unwrap_or_default())?,
             agent: p.agent.unwrap_or_default(),
-            protocol_version: p.protocol_version.unwrap_or_default(),
             ping: p.ping_us.map(Duration::from_micros),
             connections: p
                 .connections
@@ -423,12 +415,12 @@ impl Peer {
                         transport: c.transport.unwrap_or_default(),
                         addr: multiaddr("addr", &c.addr.unwrap_or_default())?,
                         age: Duration::from_millis(c.age_ms.unwrap_or(0)),
-                        streams: c.streams.unwrap_or(0),
                     })
                 })
                 .collect::<Result<_, InvalidField>>()?,
             weight: p.weight.unwrap_or(0),
-            protocols: p.protocols,
+            streams: p.streams.unwrap_or(0),
+            trusted: p.trusted.unwrap_or(false),
         })
     }
 }
