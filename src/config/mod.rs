@@ -6,6 +6,7 @@
 //! | `value` | the forms that values take, and their parsers |
 //! | [`env_file`] | the environment file: written from the table, read for `config check` |
 //! | `suggest` | the nearest known name for a misspelt one |
+//! | [`network_key`] | the pre-shared key of a private network |
 //! | [`error`] | why a configuration is refused |
 //!
 //! Everything here is pure: the environment is an argument, so that tests need
@@ -15,6 +16,7 @@
 
 pub mod env_file;
 pub mod error;
+pub mod network_key;
 mod suggest;
 mod value;
 pub mod variable;

@@ -1,0 +1,63 @@
+//! The pre-shared key of a private network (`P2P_NETWORK_KEY_FILE`).
+
+use std::path::Path;
+
+use libp2p::pnet::PreSharedKey;
+
+use super::Error;
+
+/// Reads the key from `path`: three lines, `/key/swarm/psk/1.0.0/`, `/base16/`
+/// and 64 hexadecimal digits (the pnet specification). Blocks on the disk.
+///
+/// # Errors
+/// [`Error::Bad`], which names the variable, the file and what is wrong.
+pub fn load(path: &Path) -> Result<PreSharedKey, Error> {
+    let bad = |why: String| Error::Bad {
+        origin: "P2P_NETWORK_KEY_FILE".into(),
+        value: path.display().to_string(),
+        why,
+        accepts: "a file with the lines /key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits",
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| bad(format!("cannot read it: {e}")))?;
+    // The parser wants Unix line ends and no blank space, editors leave both.
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    // What is wrong with a secret is said without any part of it.
+    lines
+        .join("\n")
+        .parse()
+        .map_err(|_| bad("it is no key of a private network".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_keys_and_names_what_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("swarm.key");
+        let key = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "0a".repeat(32));
+        std::fs::write(&path, &key).unwrap();
+        let fingerprint = load(&path).unwrap().fingerprint();
+        std::fs::write(&path, key.replace('\n', " \r\n")).unwrap();
+        assert!(load(&path).unwrap().fingerprint() == fingerprint);
+
+        let refused = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            load(&path).unwrap_err().to_string()
+        };
+        for text in ["", "secret words", &key[..key.len() - 3]] {
+            let error = refused(text);
+            assert!(
+                error.contains("swarm.key") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("cannot read"));
+    }
+}
