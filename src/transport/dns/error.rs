@@ -1,0 +1,225 @@
+//! What can go wrong between a name and a connection, in words.
+
+use std::fmt;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+
+/// Why a name could not be resolved.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The options hold no name server.
+    #[error("cannot resolve any name: the list of name servers is empty; give at least one")]
+    NoServersGiven,
+    /// The resolver could not be built.
+    #[error("cannot start the resolver: {reason}")]
+    Start {
+        /// What the resolver said.
+        reason: String,
+    },
+    /// The system's configuration names no usable name server.
+    #[error(
+        "cannot resolve {name}: {file}: {reason}; put a `nameserver` line there, \
+         or use addresses without names"
+    )]
+    NoServers {
+        /// The name that was asked for.
+        name: String,
+        /// The configuration file.
+        file: String,
+        /// Why it is of no use.
+        reason: String,
+    },
+    /// The name is not one.
+    #[error("cannot resolve {name}: not a valid domain name: {reason}")]
+    BadName {
+        /// The name that was asked for.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name does not exist.
+    #[error(
+        "cannot resolve {name}: it does not exist (NXDOMAIN); check the spelling, \
+         or that its records are published"
+    )]
+    NotFound {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The name exists, but not with records of this type.
+    #[error("cannot resolve {name}: it has no {record} records; {advice}")]
+    NoRecords {
+        /// The name that was asked for.
+        name: String,
+        /// The type of record.
+        record: &'static str,
+        /// What to try.
+        advice: &'static str,
+    },
+    /// The name has TXT records, none of which is of use.
+    #[error(
+        "cannot resolve {name}: none of its {records} TXT records is dnsaddr=<multiaddr>{ending}; \
+         check what its owner publishes"
+    )]
+    NoUsableRecords {
+        /// The name that was asked for.
+        name: String,
+        /// How many TXT records it has.
+        records: usize,
+        /// " ending in …", when the address asked for a peer.
+        ending: String,
+    },
+    /// No name server answered in time.
+    #[error(
+        "cannot resolve {name}: no answer from a name server within {}; \
+         check the network and the name servers",
+        Seconds(*waited)
+    )]
+    Timeout {
+        /// The name that was asked for.
+        name: String,
+        /// For how long.
+        waited: Duration,
+    },
+    /// A name server answered that it will not or cannot say.
+    #[error("cannot resolve {name}: the name server answered: {code}; try another name server")]
+    ServerFailure {
+        /// The name that was asked for.
+        name: String,
+        /// The response code.
+        code: String,
+    },
+    /// The question or the answer did not get through.
+    #[error("cannot resolve {name}: {reason}; check the network and the name servers")]
+    Network {
+        /// The name that was asked for.
+        name: String,
+        /// What happened.
+        reason: String,
+    },
+    /// `/dnsaddr` answers lead only to each other.
+    #[error(
+        "cannot resolve {name}: its dnsaddr records only lead back to one another; \
+         its owner must correct them"
+    )]
+    Loop {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// `/dnsaddr` answers lead on and on.
+    #[error(
+        "cannot resolve {name}: still names after {limit} names in a row; \
+         its owner must shorten the chain"
+    )]
+    TooDeep {
+        /// The name that was asked for.
+        name: String,
+        /// [`super::MAX_DEPTH`].
+        limit: usize,
+    },
+    /// `/dnsaddr` answers lead to too many names.
+    #[error(
+        "cannot resolve {name}: too many answers: no address after {limit} lookups; \
+         its owner must publish fewer names"
+    )]
+    TooMany {
+        /// The name that was asked for.
+        name: String,
+        /// [`super::MAX_LOOKUPS`].
+        limit: usize,
+    },
+    /// This node resolves as many names as it may.
+    #[error("cannot resolve {name}: {limit} names are being resolved already; try again later")]
+    Busy {
+        /// The name that was asked for.
+        name: String,
+        /// [`super::MAX_RESOLUTIONS`].
+        limit: usize,
+    },
+}
+
+/// A duration as a person writes it.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f32())
+    }
+}
+
+/// Why an address could not be dialed. `E` is the error of the inner transport.
+#[derive(Debug)]
+pub enum DialError<E> {
+    /// The inner transport's own error, of an address without names, of a
+    /// listener, or of an incoming connection.
+    Inner(E),
+    /// The names could not be resolved.
+    Resolve(Error),
+    /// The names stand for addresses, none of which could be dialed.
+    Unreachable {
+        /// The address with the names.
+        address: Multiaddr,
+        /// Every address that was tried, and what came of it.
+        attempts: Vec<Attempt<E>>,
+    },
+}
+
+/// An address that names stood for and that could not be dialed.
+#[derive(Debug)]
+pub struct Attempt<E> {
+    /// The address.
+    pub address: Multiaddr,
+    /// The inner transport's error; `None` when it does not know such addresses.
+    pub error: Option<E>,
+}
+
+/// Attempts that an error message tells of; more would be no line any more.
+const ATTEMPTS_SHOWN: usize = 3;
+
+impl<E: fmt::Display> fmt::Display for DialError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Inner(error) => error.fmt(f),
+            DialError::Resolve(error) => error.fmt(f),
+            DialError::Unreachable { address, attempts } => {
+                write!(f, "cannot dial {address}: ")?;
+                // What was tried says more than what could not be.
+                let (tried, unknown): (Vec<_>, Vec<_>) =
+                    attempts.iter().partition(|a| a.error.is_some());
+                for (i, attempt) in tried
+                    .iter()
+                    .chain(&unknown)
+                    .take(ATTEMPTS_SHOWN)
+                    .enumerate()
+                {
+                    if i > 0 {
+                        f.write_str("; ")?;
+                    }
+                    match &attempt.error {
+                        Some(error) => write!(f, "{}: {error}", attempt.address)?,
+                        None => write!(f, "{}: no transport for it here", attempt.address)?,
+                    }
+                }
+                if attempts.len() > ATTEMPTS_SHOWN {
+                    write!(f, "; and {} more", attempts.len() - ATTEMPTS_SHOWN)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for DialError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Its text is this error's text already.
+            DialError::Inner(error) => error.source(),
+            DialError::Resolve(_) => None,
+            DialError::Unreachable { attempts, .. } => attempts
+                .iter()
+                .find_map(|a| a.error.as_ref())
+                .map(|e| e as _),
+        }
+    }
+}
