@@ -1,3 +1,176 @@
-//! (room under construction)
+//! The transports of the node: how bytes reach other hosts.
+//!
+//! ```text
+//!   swarm
+//!     │  (PeerId, StreamMuxer)
+//!     ├── relay client ───────── TLS or Noise, yamux
+//!     └── names in addresses
+//!           ├── WebSocket over TCP ── [network key], TLS or Noise, yamux
+//!           └── TCP ───────────────── [network key], TLS or Noise, yamux
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`dns`] | names in addresses |
+//! | [`tcp`] | TCP sockets for libp2p |
+//! | [`yamux`] | the multiplexer on top of them |
+//! | [`security`] | TLS 1.3 and Noise |
+//! | [`coalesce`] | what makes many small writes of the multiplexer one |
+//! | [`buffer`] | the memory that both borrow while they are busy |
+//!
+//! libp2p 0.57 has transports for tokio only; these are the same protocols on
+//! async-std's reactor.
 
+pub(crate) mod buffer;
+mod coalesce;
 pub mod dns;
+mod security;
+pub mod tcp;
+#[cfg(test)]
+mod tests;
+pub(crate) mod yamux;
+
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::Transport;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::pnet::{PnetConfig, PreSharedKey};
+use libp2p::{PeerId, noise, relay, websocket};
+
+pub use security::Security;
+
+/// What the swarm gets: connections to peers that proved who they are.
+pub type Stack = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Settings of the transports.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Key of a private network: only holders of the key can talk to this node.
+    pub network_key: Option<PreSharedKey>,
+    /// Concurrent streams of one connection that the remote opened.
+    pub max_inbound_streams: usize,
+    /// Concurrent streams of one connection that this node opened.
+    pub max_outbound_streams: usize,
+    /// Time from the start of a connection until it is encrypted and
+    /// multiplexed, for both directions.
+    pub handshake_timeout: Duration,
+    /// Which ciphers to offer over TCP, best first.
+    pub security: Security,
+    /// How names in addresses are resolved.
+    pub dns: dns::Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            network_key: None,
+            max_inbound_streams: 128,
+            max_outbound_streams: 256,
+            handshake_timeout: Duration::from_secs(10),
+            security: Security::default(),
+            dns: dns::Options::default(),
+        }
+    }
+}
+
+/// The transports could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No certificate could be made from the identity.
+    #[error("cannot make a TLS certificate for this node's identity: {0}")]
+    Certificate(#[from] libp2p_tls::certificate::GenError),
+    /// No Noise key could be made from the identity.
+    #[error("cannot make a Noise key for this node's identity: {0}")]
+    Noise(#[from] noise::Error),
+    /// The resolver of names could not be set up.
+    #[error(transparent)]
+    Dns(#[from] dns::Error),
+}
+
+/// Makes the stack of transports for `identity`, and the behaviour that belongs
+/// to its relay part.
+///
+/// # Errors
+/// When the identity cannot sign the keys of the handshakes, or the options of
+/// the resolver are not usable.
+pub fn build(
+    identity: &Keypair,
+    options: &Options,
+) -> Result<(Stack, relay::client::Behaviour), BuildError> {
+    let upgrade = Upgrade {
+        security: security::Config::new(identity, options.security)?,
+        muxer: yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams),
+        network_key: options.network_key,
+        timeout: options.handshake_timeout,
+    };
+    let (relay, behaviour) = relay::client::new(identity.public().to_peer_id());
+    let resolver = dns::Resolver::new(options.dns.clone())?;
+    let tcp = tcp::Transport::new();
+
+    // What a name stands for is looked up last, so that `/dnsaddr` may lead to
+    // any transport. Only WebSocket needs to see the name too, for its Host
+    // header and the certificate of `/wss`, and resolves below itself.
+    let named = dns::Transport::with_resolver(tcp.sibling(), resolver.clone());
+    let named_websocket = upgrade.apply_private(websocket::Config::new(named));
+    let websocket = upgrade.apply_private(websocket::Config::new(tcp.sibling()));
+    let plain = or(websocket, upgrade.apply_private(tcp));
+    let resolved = dns::Transport::with_resolver(plain, resolver).boxed();
+
+    let stack = or(upgrade.apply(relay), or(named_websocket, resolved));
+    Ok((stack, behaviour))
+}
+
+fn or(first: Stack, second: Stack) -> Stack {
+    first
+        .or_transport(second)
+        .map(|either, _| either.into_inner())
+        .boxed()
+}
+
+/// Turns streams of bytes into authenticated, multiplexed connections.
+#[derive(Clone)]
+struct Upgrade {
+    security: security::Config,
+    muxer: yamux::Config,
+    network_key: Option<PreSharedKey>,
+    timeout: Duration,
+}
+
+impl Upgrade {
+    /// The steps for a transport that crosses the network: the network key first.
+    fn apply_private<T>(&self, transport: T) -> Stack
+    where
+        T: Transport + Send + Unpin + 'static,
+        T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        T::Error: Send + Sync + 'static,
+        T::Dial: Send + 'static,
+        T::ListenerUpgrade: Send + 'static,
+    {
+        match self.network_key {
+            None => self.apply(transport),
+            Some(key) => self
+                .apply(transport.and_then(move |stream, _| PnetConfig::new(key).handshake(stream))),
+        }
+    }
+
+    /// Security, then multiplexing, in limited time.
+    fn apply<T>(&self, transport: T) -> Stack
+    where
+        T: Transport + Send + Unpin + 'static,
+        T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        T::Error: Send + Sync + 'static,
+        T::Dial: Send + 'static,
+        T::ListenerUpgrade: Send + 'static,
+    {
+        transport
+            .upgrade(Version::V1Lazy)
+            .authenticate(self.security.clone())
+            .multiplex(self.muxer.clone())
+            .timeout(self.timeout)
+            .boxed()
+    }
+}
