@@ -1,6 +1,6 @@
 //! The node: owner of the swarm.
 //!
-//! One task owns the libp2p `Swarm`; everyone else holds a
+//! One task (the event loop) owns the libp2p `Swarm`; everyone else holds a
 //! cloneable [`Handle`], which sends bounded commands to that task and gets one
 //! reply for each, or a bounded stream of replies.
 //!
@@ -9,13 +9,140 @@
 //! | [`handle`] | what the rest of the program can ask of the node |
 //! | [`status`] | what the node says of itself |
 //! | [`identity`] | the key that makes the peer id |
+//! | [`options`] | what the node is told when it starts |
+//! | [`pulse`] | proof that the loop turns |
+//! | `event_loop` | the loop: commands, swarm events, housekeeping |
+//! | `behaviour` | the protocols spoken, composed |
+//! | `queries`, `topics`, `peers`, `standing` | what the loop keeps of each |
+//! | `records`, `address_book`, `meter`, `backoff` | bounded stores and counters under them |
 //!
 //! The loop takes local work before new work from remotes, never waits for a
-//! disk or a client, and shows that it turns.
+//! disk or a client, and shows that it turns through [`pulse::Pulse`].
 
+mod address_book;
+mod backoff;
+mod behaviour;
+mod event_loop;
 pub mod handle;
 pub mod identity;
+mod meter;
+pub mod options;
+mod peers;
+pub mod pulse;
+mod queries;
+mod records;
+mod standing;
 pub mod status;
+mod topics;
 
-pub use handle::{Handle, Subscription};
+use std::sync::Arc;
+
+use async_std::task::JoinHandle;
+use futures::channel::oneshot;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, Swarm, Transport, relay, swarm};
+
+pub use behaviour::BuildError;
+pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Subscription};
+pub use options::{DhtMode, Options};
+pub use pulse::Pulse;
 pub use status::{PeerStatus, Status};
+
+use crate::observe::metrics::Metrics;
+use crate::observe::throttle::Throttle;
+
+/// A running node. Stop it with [`Node::stop`]; dropping it stops it too, but
+/// without waiting for its goodbyes.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    pulse: Arc<Pulse>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts the event loop over a transport made by [`crate::transport::build`].
+    /// It listens nowhere yet: see [`Handle::listen`].
+    ///
+    /// # Errors
+    /// When an option is out of what a protocol accepts.
+    pub fn start(
+        identity: &Keypair,
+        transport: Boxed<(PeerId, StreamMuxerBox)>,
+        relay_client: relay::client::Behaviour,
+        options: Options,
+        metrics: Arc<Metrics>,
+    ) -> Result<Node, BuildError> {
+        let local = identity.public().to_peer_id();
+        let meters = meter::Meters::default();
+        let behaviour = behaviour::Behaviour::new(identity, relay_client, &options)?;
+        let streams = behaviour.streams.new_control();
+        let counted = meters.clone();
+        let transport = transport
+            .map(move |(peer, muxer), _| (peer, counted.wrap(peer, muxer)))
+            .boxed();
+        let config = swarm::Config::with_executor(|task| {
+            async_std::task::spawn(task);
+        })
+        .with_idle_connection_timeout(options.connection_idle_timeout)
+        .with_max_negotiating_inbound_streams(options.max_inbound_streams);
+        let swarm = Swarm::new(transport, behaviour, local, config);
+        let (commands, receiver) = async_std::channel::bounded(handle::COMMAND_QUEUE);
+        let (stop, stopped) = oneshot::channel();
+        let pulse = Arc::new(Pulse::new());
+        let event_loop = event_loop::EventLoop {
+            swarm,
+            commands: receiver,
+            stop: stopped,
+            metrics,
+            pulse: pulse.clone(),
+            meters,
+            peers: Default::default(),
+            topics: Default::default(),
+            queries: Default::default(),
+            bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
+            relays: standing::Relays::new(options.relays.clone()),
+            nat: Default::default(),
+            dials: Default::default(),
+            dials_of_peer: Default::default(),
+            listens: Default::default(),
+            drained: Vec::new(),
+            draining: false,
+            refusals: Throttle::default(),
+            ticks: 0,
+            options,
+        };
+        let task = async_std::task::spawn(event_loop.run());
+        let public_key = identity.public();
+        Ok(Node {
+            handle: Handle {
+                local,
+                public_key,
+                commands,
+                streams,
+            },
+            pulse,
+            stop,
+            task,
+        })
+    }
+
+    /// A handle to the node.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Proof that the event loop turns.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
+    }
+
+    /// Closes all connections and ends the event loop.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.task.await;
+    }
+}

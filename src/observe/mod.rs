@@ -4,3 +4,4 @@
 //! decide anything.
 
 pub mod metrics;
+pub mod throttle;

@@ -1,0 +1,177 @@
+//! Where peers can be dialed: addresses learnt from identify, from DHT answers
+//! and from the operator, offered to the swarm when it dials a peer.
+//!
+//! Kademlia forgets the addresses of providers when their query ends, and
+//! identify keeps those of few peers; content is fetched after both. The book is
+//! bounded, forgets the least recently used, and drops an address that failed.
+
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, PeerAddresses, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use super::handle::MAX_ADDRS_PER_PEER;
+
+/// Peers in the book. A DHT query meets some tens of peers, so this holds the
+/// last dozens of queries; at some 100 bytes an address it stays under 2 MiB.
+const MAX_PEERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).unwrap();
+
+/// See the module's documentation.
+pub(super) struct Behaviour {
+    book: PeerAddresses,
+}
+
+impl Behaviour {
+    pub(super) fn new() -> Self {
+        Behaviour {
+            book: PeerAddresses::new(MAX_PEERS),
+        }
+    }
+
+    /// Enters addresses of a peer, as far as they are dialable and few.
+    /// `heard_from_loopback` says whether who told them is on this host: only
+    /// then may they point at this host.
+    pub(super) fn add<'a>(
+        &mut self,
+        peer: PeerId,
+        addrs: impl IntoIterator<Item = &'a Multiaddr>,
+        heard_from_loopback: bool,
+    ) {
+        for address in usable(addrs, heard_from_loopback) {
+            self.book.add(peer, address);
+        }
+    }
+
+    /// What the book knows of a peer.
+    pub(super) fn get(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.book.get(peer).collect()
+    }
+}
+
+/// Filters what a remote told of a peer's addresses: at most
+/// [`MAX_ADDRS_PER_PEER`], no unspecified ones, and addresses of this host's
+/// loopback only from this host (else any remote could make us dial ourselves).
+pub(super) fn usable<'a>(
+    addrs: impl IntoIterator<Item = &'a Multiaddr>,
+    heard_from_loopback: bool,
+) -> impl Iterator<Item = Multiaddr> {
+    addrs
+        .into_iter()
+        .filter(move |a| match a.iter().next() {
+            Some(Protocol::Ip4(ip)) => {
+                !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
+            }
+            Some(Protocol::Ip6(ip)) => {
+                !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
+            }
+            Some(
+                Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_),
+            ) => true,
+            _ => false,
+        })
+        .take(MAX_ADDRS_PER_PEER)
+        .cloned()
+}
+
+/// Whether an address is on this host's loopback.
+pub(super) fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        Ok(peer.map(|p| self.get(&p)).unwrap_or_default())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.book.on_swarm_event(&event);
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addrs(list: &[&str]) -> Vec<Multiaddr> {
+        list.iter().map(|a| a.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_distant_peer_cannot_point_us_at_our_own_loopback() {
+        let told = addrs(&[
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip6/::1/tcp/1",
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/192.0.2.1/tcp/1",
+        ]);
+        let far: Vec<_> = usable(&told, false).collect();
+        assert_eq!(far, addrs(&["/ip4/192.0.2.1/tcp/1"]));
+        let near: Vec<_> = usable(&told, true).collect();
+        assert_eq!(near.len(), 3);
+    }
+
+    #[test]
+    fn thousands_of_addresses_become_a_handful() {
+        let told: Vec<Multiaddr> = (1..5000)
+            .map(|p| format!("/ip4/192.0.2.1/tcp/{p}").parse().unwrap())
+            .collect();
+        let mut book = Behaviour::new();
+        let peer = PeerId::random();
+        book.add(peer, &told, false);
+        assert!(book.get(&peer).len() <= MAX_ADDRS_PER_PEER);
+        assert!(!book.get(&peer).is_empty());
+    }
+}

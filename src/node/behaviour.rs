@@ -1,0 +1,206 @@
+//! The protocols that the node speaks, composed into one libp2p behaviour.
+
+use std::time::Duration;
+
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::identity::Keypair;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{
+    StreamProtocol, autonat, dcutr, gossipsub, identify, kad, memory_connection_limits, ping, relay,
+};
+
+use super::address_book;
+use super::options::{AGENT, DhtMode, Options};
+use super::records::Records;
+
+/// Largest gossip message: 1 MiB, as go-libp2p's pubsub has it, so that the two
+/// accept each other's messages.
+pub(super) const MAX_GOSSIP_BYTES: usize = 1 << 20;
+
+/// Connections being made at once. Each costs a socket and a handshake's worth
+/// of memory before anybody has proven who they are; the queue of the kernel
+/// holds more. Outbound is larger than one DHT query's parallel dials times the
+/// queries that may run, so that strangers cannot starve our own work.
+const MAX_PENDING_INCOMING: u32 = 128;
+const MAX_PENDING_OUTGOING: u32 = 256;
+
+/// A Kademlia query that has not ended by then gives what it has.
+const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why the node's protocols could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up {what}: {reason}")]
+pub struct BuildError {
+    /// The protocol or option.
+    pub what: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// All protocols of the node. Order matters for refusals: the limits stand first.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: Toggle<memory_connection_limits::Behaviour>,
+    pub(super) book: address_book::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) kad: kad::Behaviour<Records>,
+    pub(super) gossip: gossipsub::Behaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
+    pub(super) relay_client: relay::client::Behaviour,
+    pub(super) dcutr: dcutr::Behaviour,
+    pub(super) autonat_client: autonat::v2::client::Behaviour,
+    pub(super) relay_server: Toggle<relay::Behaviour>,
+    pub(super) autonat_server: Toggle<autonat::v2::server::Behaviour>,
+}
+
+impl Behaviour {
+    /// Composes the protocols after `options`.
+    ///
+    /// # Errors
+    /// When an option is out of what a protocol accepts.
+    pub(super) fn new(
+        identity: &Keypair,
+        relay_client: relay::client::Behaviour,
+        options: &Options,
+    ) -> Result<Self, BuildError> {
+        let local = identity.public().to_peer_id();
+        Ok(Behaviour {
+            limits: limits(options),
+            memory: options
+                .max_memory
+                .map(|bytes| {
+                    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                    memory_connection_limits::Behaviour::with_max_bytes(bytes)
+                })
+                .into(),
+            book: address_book::Behaviour::new(),
+            identify: identify::Behaviour::new(
+                identify::Config::new_with_signed_peer_record(
+                    format!("{}/1.0.0", options.network),
+                    identity,
+                )
+                .with_agent_version(AGENT.into())
+                .with_push_listen_addr_updates(true)
+                // The address book holds what identify tells, filtered and bounded.
+                .with_cache_size(0),
+            ),
+            ping: ping::Behaviour::default(),
+            kad: kad(local, options)?,
+            gossip: gossip(identity, options)?,
+            streams: libp2p_stream::Behaviour::new(),
+            relay_client,
+            dcutr: dcutr::Behaviour::new(local),
+            autonat_client: autonat::v2::client::Behaviour::default(),
+            relay_server: options
+                .relay_server
+                .then(|| relay::Behaviour::new(local, relay::Config::default()))
+                .into(),
+            autonat_server: options
+                .autonat_server
+                .then(autonat::v2::server::Behaviour::default)
+                .into(),
+        })
+    }
+}
+
+fn limits(options: &Options) -> connection_limits::Behaviour {
+    let mut behaviour = connection_limits::Behaviour::new(
+        ConnectionLimits::default()
+            .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
+            .with_max_pending_outgoing(Some(MAX_PENDING_OUTGOING))
+            .with_max_established(Some(options.max_connections))
+            .with_max_established_incoming(Some(options.max_inbound_connections))
+            .with_max_established_outgoing(Some(options.max_outbound_connections))
+            .with_max_established_per_peer(Some(options.max_connections_per_peer)),
+    );
+    for peer in &options.trusted_peers {
+        behaviour.bypass_peer_id(peer);
+    }
+    behaviour
+}
+
+fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Records>, BuildError> {
+    let protocol =
+        StreamProtocol::try_from_owned(options.kad_protocol.clone()).map_err(|e| BuildError {
+            what: "the DHT (P2P_KAD_PROTOCOL)",
+            reason: e.to_string(),
+        })?;
+    let mut config = kad::Config::new(protocol);
+    config.set_query_timeout(KAD_QUERY_TIMEOUT);
+    let mut behaviour =
+        kad::Behaviour::with_config(local, Records::new(local, options.dht_max_records), config);
+    behaviour.set_mode(match options.dht_mode {
+        DhtMode::Auto => None,
+        DhtMode::Server => Some(kad::Mode::Server),
+        DhtMode::Client => Some(kad::Mode::Client),
+    });
+    Ok(behaviour)
+}
+
+/// Bounds of the mesh around its degree D, in the proportions of the gossipsub
+/// specification (6, 5 to 12): a quarter fewer before grafting, half more before
+/// pruning, and at least two outbound peers so that inbound strangers alone
+/// cannot make up a mesh.
+fn mesh_bounds(d: usize) -> (usize, usize, usize) {
+    let low = (d * 3 / 4).max(1);
+    let high = (d * 3).div_ceil(2).max(d + 1);
+    let outbound_min = 2.min(d / 2).min(low.saturating_sub(1));
+    (low, high, outbound_min)
+}
+
+fn gossip(identity: &Keypair, options: &Options) -> Result<gossipsub::Behaviour, BuildError> {
+    let (low, high, outbound_min) = mesh_bounds(options.gossip_d);
+    let config = gossipsub::ConfigBuilder::default()
+        .heartbeat_interval(options.gossip_heartbeat)
+        .mesh_n(options.gossip_d)
+        .mesh_n_low(low)
+        .mesh_n_high(high)
+        .mesh_outbound_min(outbound_min)
+        .max_transmit_size(MAX_GOSSIP_BYTES)
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        // Author and sequence number, as go and js have it: the same message has
+        // the same id everywhere.
+        .message_id_fn(|m| {
+            let mut id = m.source.map(|p| p.to_bytes()).unwrap_or_default();
+            id.extend_from_slice(&m.sequence_number.unwrap_or_default().to_be_bytes());
+            gossipsub::MessageId::from(id)
+        })
+        .build()
+        .map_err(|e| BuildError {
+            what: "gossip (P2P_GOSSIP_D, P2P_GOSSIP_HEARTBEAT)",
+            reason: e.to_string(),
+        })?;
+    gossipsub::Behaviour::new(
+        gossipsub::MessageAuthenticity::Signed(identity.clone()),
+        config,
+    )
+    .map_err(|reason| BuildError {
+        what: "gossip",
+        reason: reason.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mesh_degree_that_config_accepts_gives_bounds_that_gossipsub_accepts() {
+        let identity = Keypair::generate_ed25519();
+        for d in 1..=64 {
+            let options = Options {
+                gossip_d: d,
+                ..Options::default()
+            };
+            assert!(
+                gossip(&identity, &options).is_ok(),
+                "D = {d}: {:?}",
+                mesh_bounds(d)
+            );
+        }
+        assert_eq!(mesh_bounds(8), (6, 12, 2));
+    }
+}

@@ -1,0 +1,95 @@
+//! What the node is told when it starts.
+
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+
+/// Part that this node takes in the DHT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DhtMode {
+    /// Server once an address of this node is known to be dialable, client before.
+    #[default]
+    Auto,
+    /// Answers queries of others and holds their records.
+    Server,
+    /// Only asks.
+    Client,
+}
+
+/// Settings of the node. `Default` is what the contract's table says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the network; part of the node's own protocol ids.
+    pub network: String,
+    /// Protocol name of the DHT.
+    pub kad_protocol: String,
+    /// Part taken in the DHT.
+    pub dht_mode: DhtMode,
+    /// Cap of stored DHT values, and of keys with provider records.
+    pub dht_max_records: usize,
+    /// Peers to enter the network through; each ends in `/p2p/…` (or is a `/dnsaddr`).
+    pub bootstrap_peers: Vec<Multiaddr>,
+    /// Peers met before, from the last routing table.
+    pub remembered_peers: Vec<super::handle::PeerAddrs>,
+    /// Addresses to advertise as given.
+    pub external_addrs: Vec<Multiaddr>,
+    /// Relays to hold a reservation at.
+    pub relays: Vec<Multiaddr>,
+    /// Whether to relay for others.
+    pub relay_server: bool,
+    /// Whether to test addresses for others.
+    pub autonat_server: bool,
+    /// Topics joined at start.
+    pub topics: Vec<String>,
+    /// Mesh degree; the low and high bounds follow from it.
+    pub gossip_d: usize,
+    /// Gossip heartbeat.
+    pub gossip_heartbeat: Duration,
+    /// Connections, in total.
+    pub max_connections: u32,
+    /// Connections, inbound.
+    pub max_inbound_connections: u32,
+    /// Connections, outbound.
+    pub max_outbound_connections: u32,
+    /// Connections with one peer.
+    pub max_connections_per_peer: u32,
+    /// Resident bytes above which new connections are refused; `None` for no limit.
+    pub max_memory: Option<u64>,
+    /// Inbound streams of one connection that may be in negotiation at once.
+    pub max_inbound_streams: usize,
+    /// A connection without streams and outside every mesh is closed after this.
+    pub connection_idle_timeout: Duration,
+    /// Peers that bypass limits.
+    pub trusted_peers: Vec<PeerId>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            network: "p2p-node".into(),
+            kad_protocol: "/p2p-node/kad/1.0.0".into(),
+            dht_mode: DhtMode::Auto,
+            dht_max_records: 65_536,
+            bootstrap_peers: Vec::new(),
+            remembered_peers: Vec::new(),
+            external_addrs: Vec::new(),
+            relays: Vec::new(),
+            relay_server: false,
+            autonat_server: false,
+            topics: Vec::new(),
+            gossip_d: 8,
+            gossip_heartbeat: Duration::from_secs(1),
+            max_connections: 400,
+            max_inbound_connections: 1024,
+            max_outbound_connections: 512,
+            max_connections_per_peer: 4,
+            max_memory: None,
+            max_inbound_streams: 128,
+            connection_idle_timeout: Duration::from_secs(30),
+            trusted_peers: Vec::new(),
+        }
+    }
+}
+
+/// What this program calls itself in identify: `p2p-node/<version>`.
+pub const AGENT: &str = concat!("p2p-node/", env!("CARGO_PKG_VERSION"));

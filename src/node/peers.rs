@@ -1,0 +1,204 @@
+//! The connected peers: what the event loop knows of each.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+
+use super::meter::Meters;
+use super::status::{ConnectionStatus, PeerStatus, transport_of};
+
+/// Longest agent string kept. Real ones are some tens of bytes.
+const MAX_AGENT: usize = 128;
+
+/// One connection, established.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) outbound: bool,
+    pub(super) address: Multiaddr,
+    since: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    connections: HashMap<ConnectionId, Connection>,
+    agent: Option<String>,
+    ping: Option<Duration>,
+}
+
+/// All connected peers. Bounded by the connection limits.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    map: HashMap<PeerId, Peer>,
+    inbound: u32,
+    outbound: u32,
+}
+
+impl Peers {
+    pub(super) fn opened(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        endpoint: &ConnectedPoint,
+        now: Instant,
+    ) {
+        let outbound = endpoint.is_dialer();
+        if outbound {
+            self.outbound += 1;
+        } else {
+            self.inbound += 1;
+        }
+        let address = endpoint.get_remote_address().clone();
+        let connection = Connection {
+            outbound,
+            address,
+            since: now,
+        };
+        self.map
+            .entry(peer)
+            .or_default()
+            .connections
+            .insert(id, connection);
+    }
+
+    /// Takes a closed connection out; says whether it was the peer's last.
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> bool {
+        let Some(entry) = self.map.get_mut(peer) else {
+            return true;
+        };
+        if let Some(connection) = entry.connections.remove(&id) {
+            if connection.outbound {
+                self.outbound = self.outbound.saturating_sub(1);
+            } else {
+                self.inbound = self.inbound.saturating_sub(1);
+            }
+        }
+        let last = entry.connections.is_empty();
+        if last {
+            self.map.remove(peer);
+        }
+        last
+    }
+
+    pub(super) fn identified(&mut self, peer: &PeerId, agent: &str) {
+        if let Some(entry) = self.map.get_mut(peer) {
+            entry.agent = Some(printable(agent));
+        }
+    }
+
+    pub(super) fn pinged(&mut self, peer: &PeerId, rtt: Duration) {
+        if let Some(entry) = self.map.get_mut(peer) {
+            entry.ping = Some(rtt);
+        }
+    }
+
+    pub(super) fn contains(&self, peer: &PeerId) -> bool {
+        self.map.contains_key(peer)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &PeerId> {
+        self.map.keys()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn inbound(&self) -> u32 {
+        self.inbound
+    }
+
+    pub(super) fn outbound(&self) -> u32 {
+        self.outbound
+    }
+
+    /// Remote addresses of the peer's outbound connections: dialable, since we did.
+    pub(super) fn dialed_addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.map.get(peer).map_or_else(Vec::new, |p| {
+            p.connections
+                .values()
+                .filter(|c| c.outbound)
+                .map(|c| c.address.clone())
+                .collect()
+        })
+    }
+
+    /// Remote address of one connection.
+    pub(super) fn address_of(&self, peer: &PeerId, id: ConnectionId) -> Option<&Multiaddr> {
+        self.map.get(peer)?.connections.get(&id).map(|c| &c.address)
+    }
+
+    pub(super) fn status(
+        &self,
+        now: Instant,
+        meters: &Meters,
+        trusted: &[PeerId],
+    ) -> Vec<PeerStatus> {
+        let mut list: Vec<PeerStatus> = self
+            .map
+            .iter()
+            .map(|(peer, entry)| PeerStatus {
+                peer: *peer,
+                connections: entry
+                    .connections
+                    .values()
+                    .map(|c| ConnectionStatus {
+                        direction: if c.outbound { "out" } else { "in" },
+                        transport: transport_of(&c.address),
+                        address: c.address.clone(),
+                        age: now.saturating_duration_since(c.since),
+                    })
+                    .collect(),
+                agent: entry.agent.clone(),
+                ping: entry.ping,
+                streams: meters.streams(peer),
+                trusted: trusted.contains(peer),
+            })
+            .collect();
+        list.sort_by_key(|p| p.peer);
+        list
+    }
+}
+
+/// A remote's text, made fit for a terminal and a log: bounded, without control
+/// characters (which could move a cursor or forge a line).
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .take(MAX_AGENT)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_cannot_carry_control_characters_or_grow() {
+        let text = printable(&format!("kubo/0.4\x1b[2J\n{}", "x".repeat(10_000)));
+        assert!(text.starts_with("kubo/0.4\u{fffd}[2J\u{fffd}xxx"));
+        assert_eq!(text.chars().count(), MAX_AGENT);
+    }
+
+    #[test]
+    fn counts_follow_connections() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        let listener = ConnectedPoint::Listener {
+            local_addr: "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+            send_back_addr: "/ip4/127.0.0.1/tcp/2".parse().unwrap(),
+        };
+        let (a, b) = (
+            ConnectionId::new_unchecked(1),
+            ConnectionId::new_unchecked(2),
+        );
+        peers.opened(peer, a, &listener, Instant::now());
+        peers.opened(peer, b, &listener, Instant::now());
+        assert_eq!((peers.len(), peers.inbound(), peers.outbound()), (1, 2, 0));
+        assert!(!peers.closed(&peer, a));
+        assert!(peers.closed(&peer, b));
+        assert_eq!((peers.len(), peers.inbound()), (0, 0));
+    }
+}

@@ -1,0 +1,95 @@
+//! The pulse of the event loop: proof that this loop turns, not that some
+//! thread is alive.
+//!
+//! The loop beats once a second while it makes progress; `/health/live` and the
+//! watchdog look at the age of the last beat.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Written by the event loop, read by whoever asks how it is.
+#[derive(Debug)]
+pub struct Pulse {
+    started: Instant,
+    last_beat_ms: AtomicU64,
+    connected_peers: AtomicUsize,
+    routing_table_size: AtomicUsize,
+}
+
+/// A loop that has not beaten for this long is stuck: fifteen beats missed. One
+/// turn of a healthy loop takes well under a millisecond.
+pub const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+impl Pulse {
+    /// A pulse that beat just now.
+    pub fn new() -> Self {
+        Pulse {
+            started: Instant::now(),
+            last_beat_ms: AtomicU64::new(0),
+            connected_peers: AtomicUsize::new(0),
+            routing_table_size: AtomicUsize::new(0),
+        }
+    }
+
+    /// The loop turned at `now`.
+    pub(super) fn beat(&self, now: Instant, connected_peers: usize, routing_table_size: usize) {
+        let ms = u64::try_from(now.saturating_duration_since(self.started).as_millis());
+        self.last_beat_ms
+            .store(ms.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.connected_peers
+            .store(connected_peers, Ordering::Relaxed);
+        self.routing_table_size
+            .store(routing_table_size, Ordering::Relaxed);
+    }
+
+    /// Since the node started.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Age of the last beat at `now`.
+    pub fn age(&self, now: Instant) -> Duration {
+        let beat = Duration::from_millis(self.last_beat_ms.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.started)
+            .saturating_sub(beat)
+    }
+
+    /// Whether the loop made progress lately.
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.age(now) < STUCK_AFTER
+    }
+
+    /// Peers connected at the last beat.
+    pub fn connected_peers(&self) -> usize {
+        self.connected_peers.load(Ordering::Relaxed)
+    }
+
+    /// Peers in the DHT routing table at the last beat.
+    pub fn routing_table_size(&self) -> usize {
+        self.routing_table_size.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Pulse::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stops_beating_is_not_alive() {
+        let pulse = Pulse::new();
+        let now = Instant::now();
+        pulse.beat(now, 3, 7);
+        assert!(pulse.is_alive(now));
+        assert!(!pulse.is_alive(now + STUCK_AFTER + Duration::from_secs(1)));
+        assert_eq!(
+            (pulse.connected_peers(), pulse.routing_table_size()),
+            (3, 7)
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! DHT queries under way and who waits for them.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use async_std::channel::Sender;
+use libp2p::PeerId;
+use libp2p::kad::{
+    GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, GetRecordOk, PeerInfo, QueryId,
+    QueryResult, QueryStats,
+};
+
+use super::handle::{Error, PeerAddrs, Reply};
+use crate::observe::metrics::Metrics;
+
+/// Queries of this host's programs at once. Each holds some tens of peers with
+/// their addresses; more than this is a program in a loop, and is told so.
+pub(super) const MAX_QUERIES: usize = 256;
+
+/// Who waits for a query, and for what.
+pub(super) enum Waiter {
+    Bootstrap(Option<Reply<()>>),
+    ClosestPeers(Reply<Vec<PeerAddrs>>),
+    Providers {
+        results: Sender<PeerId>,
+        told: HashSet<PeerId>,
+    },
+    Provide(Reply<()>),
+    Value {
+        results: Sender<Vec<u8>>,
+        first_only: bool,
+        found: Vec<Vec<u8>>,
+        end: Reply<()>,
+    },
+    PutValue(Reply<()>),
+}
+
+/// What the loop has to do after a step of a query.
+pub(super) enum Next {
+    /// Nothing.
+    Continue,
+    /// Nobody waits any more: end the query.
+    Finish,
+}
+
+struct Query {
+    key: String,
+    started: Instant,
+    waiter: Waiter,
+}
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(super) struct Queries {
+    map: HashMap<QueryId, Query>,
+}
+
+impl Queries {
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.map.len() >= MAX_QUERIES
+    }
+
+    pub(super) fn insert(&mut self, id: QueryId, key: String, waiter: Waiter, now: Instant) {
+        self.map.insert(
+            id,
+            Query {
+                key,
+                started: now,
+                waiter,
+            },
+        );
+    }
+
+    /// Queries whose asker has gone.
+    pub(super) fn abandoned(&self) -> Vec<QueryId> {
+        self.map
+            .iter()
+            .filter(|(_, q)| match &q.waiter {
+                Waiter::Bootstrap(reply) => reply.as_ref().is_some_and(Reply::is_canceled),
+                Waiter::ClosestPeers(reply) => reply.is_canceled(),
+                Waiter::Providers { results, .. } => results.is_closed(),
+                // A provider record that was asked for is worth telling, also
+                // when the program that asked does not wait.
+                Waiter::Provide(_) | Waiter::PutValue(_) => false,
+                Waiter::Value { results, end, .. } => results.is_closed() || end.is_canceled(),
+            })
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Takes a step of a query in. `last` says that there will be no other.
+    pub(super) fn step(
+        &mut self,
+        id: QueryId,
+        result: QueryResult,
+        stats: &QueryStats,
+        last: bool,
+        metrics: &Metrics,
+    ) -> Next {
+        let kind = kind_of(&result);
+        let outcome = outcome_of(&result);
+        let next = match self.map.get_mut(&id) {
+            Some(query) => query.progress(result, last),
+            // Republishing and periodic bootstraps are the DHT's own queries.
+            None => Next::Continue,
+        };
+        if last {
+            let started = self.map.get(&id).map(|q| q.started);
+            let took = stats
+                .duration()
+                .or_else(|| started.map(|s| s.elapsed()))
+                .unwrap_or_default();
+            metrics
+                .dht_query_duration
+                .with_label_values(&[kind])
+                .observe(took.as_secs_f64());
+            metrics
+                .dht_queries
+                .with_label_values(&[kind, outcome])
+                .inc();
+            if let Some(query) = self.map.remove(&id) {
+                query.end();
+            }
+        }
+        next
+    }
+}
+
+fn kind_of(result: &QueryResult) -> &'static str {
+    match result {
+        QueryResult::Bootstrap(_) => "bootstrap",
+        QueryResult::GetClosestPeers(_) => "closest_peers",
+        QueryResult::GetProviders(_) => "get_providers",
+        QueryResult::StartProviding(_) => "provide",
+        QueryResult::RepublishProvider(_) | QueryResult::RepublishRecord(_) => "republish",
+        QueryResult::GetRecord(_) => "get_value",
+        QueryResult::PutRecord(_) => "put_value",
+    }
+}
+
+fn outcome_of(result: &QueryResult) -> &'static str {
+    use libp2p::kad::{GetRecordError, PutRecordError};
+    match result {
+        QueryResult::Bootstrap(Err(_))
+        | QueryResult::GetClosestPeers(Err(_))
+        | QueryResult::GetProviders(Err(_))
+        | QueryResult::StartProviding(Err(_))
+        | QueryResult::RepublishProvider(Err(_))
+        | QueryResult::GetRecord(Err(GetRecordError::Timeout { .. }))
+        | QueryResult::PutRecord(Err(PutRecordError::Timeout { .. }))
+        | QueryResult::RepublishRecord(Err(PutRecordError::Timeout { .. })) => "timeout",
+        QueryResult::GetRecord(Err(_))
+        | QueryResult::PutRecord(Err(_))
+        | QueryResult::RepublishRecord(Err(_)) => "not_found",
+        _ => "ok",
+    }
+}
+
+fn addrs(peers: Vec<PeerInfo>) -> Vec<PeerAddrs> {
+    peers
+        .into_iter()
+        .map(|p| PeerAddrs {
+            peer: p.peer_id,
+            addrs: p.addrs,
+        })
+        .collect()
+}
+
+fn error(kind: &'static str, key: &str, reason: impl Into<String>) -> Error {
+    Error::Dht {
+        kind,
+        key: key.into(),
+        reason: reason.into(),
+    }
+}
+
+impl Query {
+    fn progress(&mut self, result: QueryResult, last: bool) -> Next {
+        match (&mut self.waiter, result) {
+            (Waiter::Providers { results, told }, QueryResult::GetProviders(Ok(found))) => {
+                if let GetProvidersOk::FoundProviders { providers, .. } = found {
+                    for peer in providers {
+                        // A full queue means a reader that has plenty already.
+                        if told.len() < super::handle::QUERY_RESULTS && told.insert(peer) {
+                            let _ = results.try_send(peer);
+                        }
+                    }
+                }
+                if results.is_closed() {
+                    Next::Finish
+                } else {
+                    Next::Continue
+                }
+            }
+            (
+                Waiter::Value {
+                    results,
+                    first_only,
+                    found,
+                    ..
+                },
+                QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(record))),
+            ) => {
+                let value = record.record.value;
+                if found.len() < super::handle::QUERY_RESULTS && !found.contains(&value) {
+                    found.push(value.clone());
+                    let _ = results.try_send(value);
+                }
+                if *first_only || results.is_closed() {
+                    Next::Finish
+                } else {
+                    Next::Continue
+                }
+            }
+            (waiter, result) if last => {
+                let old = std::mem::replace(waiter, Waiter::Bootstrap(None));
+                *waiter = answer(old, result, &self.key);
+                Next::Continue
+            }
+            _ => Next::Continue,
+        }
+    }
+
+    /// The query has ended: whoever still waits for the end hears of it.
+    fn end(self) {
+        match self.waiter {
+            Waiter::Value { found, end, .. } => {
+                let _ = end.send(if found.is_empty() {
+                    Err(error("get", &self.key, "no peer asked has a value for it"))
+                } else {
+                    Ok(())
+                });
+            }
+            Waiter::Bootstrap(Some(reply)) => {
+                let _ = reply.send(Ok(()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Answers who waits for the last step; returns what is left to end.
+fn answer(waiter: Waiter, result: QueryResult, key: &str) -> Waiter {
+    match (waiter, result) {
+        (Waiter::ClosestPeers(reply), QueryResult::GetClosestPeers(found)) => {
+            let peers = match found {
+                Ok(GetClosestPeersOk { peers, .. }) => peers,
+                Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+            };
+            let _ = reply.send(if peers.is_empty() {
+                Err(error(
+                    "closest-peers",
+                    key,
+                    "no DHT peer answered; check P2P_BOOTSTRAP_PEERS and `p2p-node peers`",
+                ))
+            } else {
+                Ok(addrs(peers))
+            });
+            Waiter::Bootstrap(None)
+        }
+        (Waiter::Provide(reply), QueryResult::StartProviding(result)) => {
+            let _ = reply.send(
+                result
+                    .map(|_| ())
+                    .map_err(|e| error("provide", key, e.to_string())),
+            );
+            Waiter::Bootstrap(None)
+        }
+        (Waiter::PutValue(reply), QueryResult::PutRecord(result)) => {
+            let _ = reply.send(result.map(|_| ()).map_err(|e| {
+                error(
+                    "put",
+                    key,
+                    format!("{e}; check `p2p-node peers` for DHT servers"),
+                )
+            }));
+            Waiter::Bootstrap(None)
+        }
+        (Waiter::Bootstrap(Some(reply)), QueryResult::Bootstrap(result)) => {
+            let _ = reply.send(
+                result
+                    .map(|_| ())
+                    .map_err(|e| error("bootstrap", key, e.to_string())),
+            );
+            Waiter::Bootstrap(None)
+        }
+        (waiter, _) => waiter,
+    }
+}

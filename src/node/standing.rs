@@ -1,0 +1,233 @@
+//! Standing connections: the peers that this node enters the network through,
+//! and the relays that it wants to be reachable at. Each is tried again for
+//! ever, with backoff and jitter.
+//!
+//! Pure: time and chance come as arguments. Configured bootstrap peers are mixed
+//! with peers remembered from the last run. Remembered ones alone would let
+//! whoever once filled the routing table keep the node captive.
+
+use std::time::Instant;
+
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use super::backoff::Backoff;
+
+/// Remembered peers dialed in one round, beside all configured ones.
+pub(super) const REMEMBERED_AT_ONCE: usize = 8;
+
+/// An address that the node keeps trying.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) address: Multiaddr,
+    /// The peer, when the address names it (a `/dnsaddr` need not).
+    pub(super) peer: Option<PeerId>,
+    pub(super) backoff: Backoff,
+}
+
+impl Target {
+    pub(super) fn new(address: Multiaddr) -> Self {
+        let peer = peer_of(&address);
+        Target {
+            address,
+            peer,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// The bootstrap peers.
+#[derive(Debug, Default)]
+pub(super) struct Bootstrap {
+    pub(super) targets: Vec<Target>,
+}
+
+impl Bootstrap {
+    pub(super) fn new(addresses: Vec<Multiaddr>) -> Self {
+        Bootstrap {
+            targets: addresses.into_iter().map(Target::new).collect(),
+        }
+    }
+
+    /// Addresses to dial now: all that are due when the node is `lonely` (has no
+    /// connection, or an empty routing table), none otherwise.
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        lonely: bool,
+        mut chance: impl FnMut() -> f64,
+    ) -> Vec<Multiaddr> {
+        if !lonely {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        for target in &mut self.targets {
+            if target.backoff.due(now) {
+                target.backoff.failed(now, chance());
+                due.push(target.address.clone());
+            }
+        }
+        due
+    }
+
+    /// A peer was connected: its target starts over.
+    pub(super) fn connected(&mut self, peer: &PeerId, now: Instant, chance: f64) {
+        for target in &mut self.targets {
+            if target.peer.as_ref() == Some(peer) {
+                target.backoff.succeeded(now, chance);
+            }
+        }
+    }
+
+    /// The last connection with a peer ended, not by idling: try soon.
+    pub(super) fn lost(&mut self, peer: &PeerId) {
+        for target in &mut self.targets {
+            if target.peer.as_ref() == Some(peer) {
+                target.backoff.hurry();
+            }
+        }
+    }
+}
+
+/// A relay that the node wants a reservation at.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) target: Target,
+    /// The circuit listener, while one stands or is being made.
+    pub(super) listener: Option<ListenerId>,
+    /// Whether the reservation was accepted.
+    pub(super) reserved: bool,
+}
+
+/// The relays.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    pub(super) list: Vec<Relay>,
+}
+
+impl Relays {
+    pub(super) fn new(addresses: Vec<Multiaddr>) -> Self {
+        Relays {
+            list: addresses
+                .into_iter()
+                .map(|a| Relay {
+                    target: Target::new(a),
+                    listener: None,
+                    reserved: false,
+                })
+                .collect(),
+        }
+    }
+
+    /// Relays to ask for a reservation now, with their index.
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        mut chance: impl FnMut() -> f64,
+    ) -> Vec<(usize, Multiaddr)> {
+        let mut due = Vec::new();
+        for (index, relay) in self.list.iter_mut().enumerate() {
+            if relay.listener.is_none() && relay.target.backoff.due(now) {
+                relay.target.backoff.failed(now, chance());
+                due.push((
+                    index,
+                    relay.target.address.clone().with(Protocol::P2pCircuit),
+                ));
+            }
+        }
+        due
+    }
+
+    /// A reservation was accepted.
+    pub(super) fn accepted(&mut self, relay: &PeerId) {
+        for r in self
+            .list
+            .iter_mut()
+            .filter(|r| r.target.peer.as_ref() == Some(relay))
+        {
+            r.reserved = true;
+            r.target.backoff = Backoff::default();
+        }
+    }
+
+    /// A circuit listener ended; says whether it was one of ours.
+    pub(super) fn closed(&mut self, listener: ListenerId) -> bool {
+        let mut ours = false;
+        for r in self
+            .list
+            .iter_mut()
+            .filter(|r| r.listener == Some(listener))
+        {
+            r.listener = None;
+            r.reserved = false;
+            ours = true;
+        }
+        ours
+    }
+}
+
+/// The peer at the end of an address.
+pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn target() -> (PeerId, Multiaddr) {
+        let peer = PeerId::random();
+        (
+            peer,
+            format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}")
+                .parse()
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn bootstrap_peers_are_tried_for_ever_while_lonely_and_left_alone_otherwise() {
+        let (peer, address) = target();
+        let mut bootstrap = Bootstrap::new(vec![address.clone()]);
+        let mut now = Instant::now();
+        for _ in 0..50 {
+            assert!(bootstrap.due(now, false, || 0.0).is_empty());
+            assert_eq!(bootstrap.due(now, true, || 0.0), vec![address.clone()]);
+            assert!(bootstrap.due(now, true, || 0.0).is_empty());
+            now += Duration::from_secs(300);
+        }
+        bootstrap.connected(&peer, now, 0.0);
+        assert!(
+            bootstrap
+                .due(now + Duration::from_secs(10), true, || 0.0)
+                .is_empty()
+        );
+        bootstrap.lost(&peer);
+        assert_eq!(bootstrap.due(now, true, || 0.0).len(), 1);
+    }
+
+    #[test]
+    fn a_relay_is_asked_again_when_its_reservation_ends() {
+        let (peer, address) = target();
+        let mut relays = Relays::new(vec![address]);
+        let now = Instant::now();
+        let due = relays.due(now, || 0.0);
+        assert_eq!(due.len(), 1);
+        assert!(due[0].1.to_string().ends_with("/p2p-circuit"));
+        let id = ListenerId::next();
+        relays.list[0].listener = Some(id);
+        relays.accepted(&peer);
+        assert!(
+            relays
+                .due(now + Duration::from_secs(600), || 0.0)
+                .is_empty()
+        );
+        assert!(relays.closed(id));
+        assert_eq!(relays.due(now, || 0.0).len(), 1);
+    }
+}
