@@ -1,0 +1,119 @@
+//! The table of remembered peers: the routing table and the address book at
+//! the last save, to find the network again after a restart.
+
+use std::time::SystemTime;
+
+use libp2p::{Multiaddr, PeerId};
+use prost::Message;
+use redb::{ReadableTable, TableDefinition};
+
+use super::{
+    Error, Store,
+    root::{from_millis, to_millis},
+};
+
+/// Key: peer id. Value: [`PeerRow`].
+pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("peers");
+
+/// Peers remembered at most: several full Kademlia buckets (20 each) more than
+/// a restart needs, and still one small transaction of some 200 KiB.
+pub const MAX_PEERS: usize = 1024;
+
+/// Addresses remembered of one peer at most. An honest peer has a few for each
+/// of its interfaces and transports; a hostile one could list thousands.
+pub const MAX_ADDRS: usize = 16;
+
+/// A longer address is not remembered: circuit addresses with certificate
+/// hashes stay below, and nothing honest comes near.
+const MAX_ADDR_BYTES: usize = 512;
+
+/// A peer and where it was reachable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPeer {
+    /// Who.
+    pub peer: PeerId,
+    /// Where, the best first.
+    pub addrs: Vec<Multiaddr>,
+    /// When this node was last connected to it.
+    pub last_seen: SystemTime,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PeerRow {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    addrs: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "2")]
+    last_seen: u64,
+    /// Place in the saved order, the most recent first.
+    #[prost(uint32, tag = "3")]
+    rank: u32,
+}
+
+impl Store {
+    /// Replaces the remembered peers: the [`MAX_PEERS`] seen last, each with
+    /// its first [`MAX_ADDRS`] addresses. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn save_peers(&self, peers: &[KnownPeer]) -> Result<(), Error> {
+        let mut latest: Vec<&KnownPeer> = peers.iter().collect();
+        latest.sort_by(|a, b| b.last_seen.cmp(&a.last_seen));
+        latest.truncate(MAX_PEERS);
+        self.database().write(|tx| {
+            let mut table = tx.open_table(PEERS)?;
+            table.retain(|_, _| false)?;
+            for (rank, peer) in latest.iter().enumerate() {
+                let row = PeerRow {
+                    addrs: peer
+                        .addrs
+                        .iter()
+                        .map(|addr| addr.to_vec())
+                        .filter(|addr| addr.len() <= MAX_ADDR_BYTES)
+                        .take(MAX_ADDRS)
+                        .collect(),
+                    last_seen: to_millis(peer.last_seen),
+                    rank: rank as u32,
+                };
+                let key = peer.peer.to_bytes();
+                // Ordered by time, so of one peer named twice the later stays.
+                if table.get(&key[..])?.is_none() {
+                    table.insert(&key[..], &row.encode_to_vec()[..])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The peers of the last [`Self::save_peers`], the latest seen first.
+    /// Rows that cannot be read are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn load_peers(&self) -> Result<Vec<KnownPeer>, Error> {
+        let mut rows = self.database().read(|tx| {
+            let mut rows = Vec::new();
+            for row in tx.open_table(PEERS)?.iter()? {
+                let (key, value) = row?;
+                let peer = PeerId::from_bytes(key.value());
+                let row = PeerRow::decode(value.value());
+                if let (Ok(peer), Ok(row)) = (peer, row) {
+                    rows.push((row.rank, peer, row));
+                }
+            }
+            Ok(rows)
+        })?;
+        rows.sort_by_key(|(rank, ..)| *rank);
+        Ok(rows
+            .into_iter()
+            .map(|(_, peer, row)| KnownPeer {
+                peer,
+                addrs: row
+                    .addrs
+                    .into_iter()
+                    .filter_map(|addr| Multiaddr::try_from(addr).ok())
+                    .collect(),
+                last_seen: from_millis(row.last_seen),
+            })
+            .collect())
+    }
+}
