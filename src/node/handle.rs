@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_std::channel::{Receiver, Sender};
 use futures::channel::oneshot;
@@ -314,6 +313,27 @@ impl Handle {
         .map(|_| ())
     }
 
+    /// Connects to a peer wherever it is: through what is known of it, else
+    /// through what the DHT says.
+    ///
+    /// # Errors
+    /// [`Error::Dial`], or [`Error::Dht`] when nobody knows an address.
+    pub async fn connect_anyhow(&self, peer: PeerId) -> Result<(), Error> {
+        let Err(first) = self.connect(peer, Vec::new()).await else {
+            return Ok(());
+        };
+        let Ok(found) = self.closest_peers(peer.to_bytes()).await else {
+            return Err(first);
+        };
+        match found
+            .into_iter()
+            .find(|p| p.peer == peer && !p.addrs.is_empty())
+        {
+            Some(found) => self.connect(peer, found.addrs).await,
+            None => Err(first),
+        }
+    }
+
     /// Closes all connections with a peer.
     ///
     /// # Errors
@@ -570,7 +590,3 @@ impl Handle {
         self.ask(|reply| Command::Drain { reply }).await
     }
 }
-
-/// How long a handle's call may take before the loop itself gives up on it:
-/// above every query and dial time-out inside libp2p, so that those answer first.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(90);

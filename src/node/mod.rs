@@ -11,6 +11,7 @@
 //! | [`identity`] | the key that makes the peer id |
 //! | [`options`] | what the node is told when it starts |
 //! | [`pulse`] | proof that the loop turns |
+//! | [`ContentNetwork`] | the network as the block exchange sees it |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `queries`, `topics`, `peers`, `standing` | what the loop keeps of each |
@@ -22,6 +23,7 @@
 mod address_book;
 mod backoff;
 mod behaviour;
+mod content_network;
 mod event_loop;
 pub mod handle;
 pub mod identity;
@@ -45,8 +47,9 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 
 pub use behaviour::BuildError;
+pub use content_network::{ContentNetwork, dht_key};
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Subscription};
-pub use options::{DhtMode, Options};
+pub use options::Options;
 pub use pulse::Pulse;
 pub use status::{PeerStatus, Status};
 

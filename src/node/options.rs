@@ -4,17 +4,7 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
-/// Part that this node takes in the DHT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DhtMode {
-    /// Server once an address of this node is known to be dialable, client before.
-    #[default]
-    Auto,
-    /// Answers queries of others and holds their records.
-    Server,
-    /// Only asks.
-    Client,
-}
+pub use crate::config::DhtMode;
 
 /// Settings of the node. `Default` is what the contract's table says.
 #[derive(Clone, Debug)]

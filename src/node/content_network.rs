@@ -1,0 +1,150 @@
+//! The network as the block exchange sees it, over the node's handle.
+//!
+//! A CID is found in the DHT under its multihash, as the IPFS specifications
+//! have it, so that the codec in the CID does not matter to who provides it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cid::Cid;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{self, BoxStream, StreamExt};
+use libp2p::{PeerId, StreamProtocol};
+
+use super::handle::{Error, Handle};
+use crate::block::network::{Fault, Network, OpenError, ProvideError};
+use crate::observe::metrics::Metrics;
+
+/// Connected peers asked before the DHT answers. Two hosts that know each other
+/// need no DHT; more than a handful of guesses would be a nuisance to strangers.
+const CONNECTED_FIRST: usize = 8;
+
+/// How long a peer that sent a wrong block, or broke the protocol, is not asked.
+const SHUN: Duration = Duration::from_secs(3600);
+
+/// Peers remembered for their faults. Ids are free, so the memory of them is
+/// bounded; the oldest makes room.
+const MAX_SHUNNED: usize = 1024;
+
+/// See the module's documentation. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ContentNetwork {
+    handle: Handle,
+    protocol: StreamProtocol,
+    shunned: Arc<Mutex<HashMap<PeerId, Instant>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl ContentNetwork {
+    /// The exchange over `handle`, with the protocol id made from the network's name.
+    pub fn new(handle: Handle, protocol: StreamProtocol, metrics: Arc<Metrics>) -> Self {
+        ContentNetwork {
+            handle,
+            protocol,
+            shunned: Arc::default(),
+            metrics,
+        }
+    }
+
+    fn is_shunned(&self, peer: &PeerId) -> bool {
+        let mut map = self.shunned.lock().unwrap_or_else(PoisonError::into_inner);
+        match map.get(peer) {
+            Some(since) if since.elapsed() < SHUN => true,
+            Some(_) => {
+                map.remove(peer);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn shun(&self, peer: PeerId) {
+        let mut map = self.shunned.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= MAX_SHUNNED
+            && let Some(oldest) = map.iter().min_by_key(|(_, t)| **t).map(|(p, _)| *p)
+        {
+            map.remove(&oldest);
+        }
+        map.insert(peer, Instant::now());
+    }
+}
+
+/// The DHT key of a CID: its multihash.
+pub fn dht_key(cid: &Cid) -> Vec<u8> {
+    cid.hash().to_bytes()
+}
+
+impl Network for ContentNetwork {
+    type Stream = libp2p::Stream;
+
+    fn find_providers(&self, cid: &Cid) -> BoxStream<'static, PeerId> {
+        let this = self.clone();
+        let key = dht_key(cid);
+        async move {
+            let local = this.handle.local_peer_id();
+            let connected: Vec<PeerId> = this
+                .handle
+                .peers()
+                .await
+                .unwrap_or_default()
+                .into_iter()
+                .map(|p| p.peer)
+                .take(CONNECTED_FIRST)
+                .collect();
+            let found = match this.handle.find_providers(key).await {
+                Ok(found) => found.boxed(),
+                Err(_) => stream::empty().boxed(),
+            };
+            let mut told = std::collections::HashSet::new();
+            stream::iter(connected).chain(found).filter(move |peer| {
+                let wanted = *peer != local && !this.is_shunned(peer) && told.insert(*peer);
+                std::future::ready(wanted)
+            })
+        }
+        .flatten_stream()
+        .boxed()
+    }
+
+    fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
+        let this = self.clone();
+        async move {
+            // Dials with what is known, and with what the DHT says if that fails.
+            this.handle
+                .connect_anyhow(peer)
+                .await
+                .map_err(|e| OpenError::Unreachable(e.to_string()))?;
+            match this
+                .handle
+                .open_stream(peer, std::slice::from_ref(&this.protocol))
+                .await
+            {
+                Ok((stream, _)) => Ok(stream),
+                Err(Error::UnsupportedProtocol { .. }) => Err(OpenError::Unsupported),
+                Err(e) => Err(OpenError::Unreachable(e.to_string())),
+            }
+        }
+        .boxed()
+    }
+
+    fn report(&self, peer: PeerId, fault: Fault) {
+        if let Fault::BadBlock(_) = fault {
+            self.metrics.blocks_bad.inc();
+        }
+        log::warn!(peer:% = peer, fault:% = fault; "peer misbehaved; not asking it for an hour");
+        self.shun(peer);
+    }
+
+    fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
+        let this = self.clone();
+        let cid = *cid;
+        async move {
+            let told = this.handle.provide(dht_key(&cid)).await;
+            told.map_err(|e| ProvideError {
+                cid,
+                reason: e.to_string(),
+            })
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,451 @@
+//! The node over real sockets on loopback: several event loops in one process,
+//! each with its own transport stack, talking libp2p to each other.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use p2p_node::config::DhtMode;
+use p2p_node::node::{Error, Handle, Node, Options};
+use p2p_node::observe::metrics::Metrics;
+use p2p_node::transport;
+
+/// Far above what any step takes; only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+struct Running {
+    node: Node,
+    handle: Handle,
+    peer: PeerId,
+    /// Where it listens, with `/p2p/…`.
+    address: Multiaddr,
+}
+
+fn options() -> Options {
+    Options {
+        dht_mode: DhtMode::Server,
+        ..Options::default()
+    }
+}
+
+async fn start(options: Options) -> Running {
+    start_as(Keypair::generate_ed25519(), "/ip4/127.0.0.1/tcp/0", options).await
+}
+
+async fn start_as(identity: Keypair, listen: &str, options: Options) -> Running {
+    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
+    let node = Node::start(&identity, stack, relay, options, Metrics::new().unwrap()).unwrap();
+    let handle = node.handle();
+    let peer = handle.local_peer_id();
+    let address = handle
+        .listen(listen.parse().unwrap())
+        .await
+        .unwrap()
+        .with(Protocol::P2p(peer));
+    Running {
+        node,
+        handle,
+        peer,
+        address,
+    }
+}
+
+/// Asks again until `ask` answers, with a deadline.
+async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < end, "never happened: {what}");
+        async_io::Timer::after(Duration::from_millis(20)).await;
+    }
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match async_std::future::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("never happened: {what}"),
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let _ = env_logger::builder().is_test(true).try_init();
+    async_std::task::block_on(test);
+}
+
+async fn connected(handle: &Handle, peer: PeerId) -> bool {
+    handle.peers().await.unwrap().iter().any(|p| p.peer == peer)
+}
+
+#[test]
+fn peers_know_each_other_after_connecting_and_part_again() {
+    run(async {
+        let (a, b) = (start(options()).await, start(options()).await);
+        a.handle.dial(b.address.clone()).await.unwrap();
+        let seen = eventually("identify and ping of b", || async {
+            let peers = a.handle.peers().await.unwrap();
+            peers
+                .into_iter()
+                .find(|p| p.peer == b.peer && p.agent.is_some() && p.ping.is_some())
+        })
+        .await;
+        assert_eq!(seen.agent.as_deref(), Some(p2p_node::node::options::AGENT));
+        assert_eq!(seen.connections[0].direction, "out");
+        assert_eq!(seen.connections[0].transport, "tcp");
+        a.handle.disconnect(b.peer).await.unwrap();
+        eventually("b sees the end", || async {
+            (!connected(&b.handle, a.peer).await).then_some(())
+        })
+        .await;
+        let again = a.handle.disconnect(b.peer).await.unwrap_err();
+        assert!(matches!(again, Error::NotConnected(p) if p == b.peer));
+    });
+}
+
+#[test]
+fn a_dial_that_meets_another_peer_is_refused_and_says_so() {
+    run(async {
+        let (a, b) = (start(options()).await, start(options()).await);
+        let stranger = PeerId::random();
+        let mut address = b.address.clone();
+        address.pop();
+        let wrong = address.with(Protocol::P2p(stranger));
+        let error = a.handle.dial(wrong).await.unwrap_err().to_string();
+        assert!(error.contains(&stranger.to_string()), "{error}");
+        assert!(error.contains(&b.peer.to_string()), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        assert!(!connected(&a.handle, b.peer).await);
+        let own = a
+            .handle
+            .dial(a.address.clone())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(own.contains("this node itself"), "{own}");
+    });
+}
+
+#[test]
+fn a_provider_is_found_and_reached_by_one_who_knows_only_the_bootstrap_peer() {
+    run(async {
+        let boot = start(options()).await;
+        let entry = || Options {
+            bootstrap_peers: vec![boot.address.clone()],
+            ..options()
+        };
+        let (provider, seeker) = (start(entry()).await, start(entry()).await);
+        for node in [&provider, &seeker] {
+            eventually("entry through the bootstrap peer", || async {
+                (node.handle.status().await.unwrap().dht.routing_table_size > 0).then_some(())
+            })
+            .await;
+        }
+        let key = b"some content".to_vec();
+        provider.handle.provide(key.clone()).await.unwrap();
+        let found = seeker.handle.find_providers(key).await.unwrap();
+        let first = within("a provider", async { found.recv().await.unwrap() }).await;
+        assert_eq!(first, provider.peer);
+        seeker
+            .handle
+            .connect(provider.peer, Vec::new())
+            .await
+            .unwrap();
+        assert!(connected(&seeker.handle, provider.peer).await);
+
+        seeker
+            .handle
+            .put_value(b"/k".to_vec(), b"v".to_vec())
+            .await
+            .unwrap();
+        assert_eq!(
+            provider.handle.get_value(b"/k".to_vec()).await.unwrap(),
+            b"v"
+        );
+        let missing = provider
+            .handle
+            .get_value(b"/none".to_vec())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(missing, Error::Dht { kind: "get", .. }),
+            "{missing}"
+        );
+        let large = provider
+            .handle
+            .put_value(b"/l".to_vec(), vec![0; 1 << 20])
+            .await
+            .unwrap_err();
+        assert!(large.to_string().contains("larger than"), "{large}");
+        let who = provider.handle.find_peer(seeker.peer).await.unwrap();
+        assert!(!who.addrs.is_empty());
+    });
+}
+
+#[test]
+fn a_bootstrap_peer_that_comes_late_is_still_found() {
+    run(async {
+        let identity = Keypair::generate_ed25519();
+        let peer = identity.public().to_peer_id();
+        // A port that was free a moment ago, for a node that starts later.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+        let address: Multiaddr = format!("{listen}/p2p/{peer}").parse().unwrap();
+        let early = start(Options {
+            bootstrap_peers: vec![address],
+            ..options()
+        })
+        .await;
+        let failed = early.handle.connect(peer, Vec::new()).await;
+        assert!(failed.is_err());
+        let late = start_as(identity, &listen, options()).await;
+        eventually("the late bootstrap peer is dialed again", || async {
+            connected(&early.handle, late.peer).await.then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn gossip_reaches_remote_and_local_subscribers() {
+    run(async {
+        let (a, b) = (start(options()).await, start(options()).await);
+        let alone = a
+            .handle
+            .publish("news".into(), b"x".to_vec())
+            .await
+            .unwrap_err();
+        assert!(alone.to_string().contains("no connected peer"), "{alone}");
+        a.handle.dial(b.address.clone()).await.unwrap();
+        let mut at_b = b.handle.subscribe("news".into()).await.unwrap();
+        eventually("a sees b's subscription", || async {
+            let peers = a.handle.topic_peers(Some("news".into())).await.unwrap();
+            peers.contains(&b.peer).then_some(())
+        })
+        .await;
+        let mut at_a = a.handle.subscribe("news".into()).await.unwrap();
+        a.handle
+            .publish("news".into(), b"hello".to_vec())
+            .await
+            .unwrap();
+        let remote = within("the message at b", at_b.next()).await.unwrap();
+        let local = within("the message at a", at_a.next()).await.unwrap();
+        assert_eq!(
+            (remote.from, &remote.data[..]),
+            (Some(a.peer), &b"hello"[..])
+        );
+        assert_eq!((local.from, local.seqno), (Some(a.peer), remote.seqno));
+        drop(at_b);
+        eventually("b leaves the topic", || async {
+            b.handle.topics().await.unwrap().is_empty().then_some(())
+        })
+        .await;
+        let long = a.handle.subscribe("x".repeat(5000)).await.unwrap_err();
+        assert!(matches!(
+            long,
+            Error::Gossip {
+                what: "subscribe",
+                ..
+            }
+        ));
+        let large = a
+            .handle
+            .publish("other".into(), vec![0; 2 << 20])
+            .await
+            .unwrap_err();
+        assert!(large.to_string().contains("bytes"), "{large}");
+    });
+}
+
+#[test]
+fn streams_carry_bytes_both_ways_and_unknown_protocols_are_named() {
+    run(async {
+        let (a, b) = (start(options()).await, start(options()).await);
+        let echo = StreamProtocol::new("/test/echo/1.0.0");
+        let mut incoming = b.handle.accept(echo.clone()).unwrap();
+        assert!(matches!(
+            b.handle.accept(echo.clone()),
+            Err(Error::ProtocolTaken(_))
+        ));
+        a.handle.dial(b.address.clone()).await.unwrap();
+        let server = async_std::task::spawn(async move {
+            let (from, mut stream) = incoming.next().await.unwrap();
+            let mut buffer = Vec::new();
+            stream.read_to_end(&mut buffer).await.unwrap();
+            stream.write_all(&buffer).await.unwrap();
+            stream.close().await.unwrap();
+            from
+        });
+        let other = StreamProtocol::new("/test/unknown/1.0.0");
+        let (mut stream, chosen) = a
+            .handle
+            .open_stream(b.peer, &[other.clone(), echo.clone()])
+            .await
+            .unwrap();
+        assert_eq!(chosen, echo);
+        stream.write_all(&[7; 100_000]).await.unwrap();
+        let open = eventually("the stream is counted", || async {
+            let peers = a.handle.peers().await.unwrap();
+            peers
+                .iter()
+                .find(|p| p.peer == b.peer && p.streams > 0)
+                .map(|p| p.streams)
+        })
+        .await;
+        assert!(open >= 1);
+        stream.close().await.unwrap();
+        let mut back = Vec::new();
+        within("the echo", stream.read_to_end(&mut back))
+            .await
+            .unwrap();
+        assert_eq!(back, vec![7; 100_000]);
+        assert_eq!(server.await, a.peer);
+        let none = a.handle.open_stream(b.peer, &[other]).await.unwrap_err();
+        assert!(none.to_string().contains("/test/unknown/1.0.0"), "{none}");
+    });
+}
+
+#[test]
+fn an_idle_connection_closes_and_one_in_a_mesh_stays() {
+    run(async {
+        let idle = || Options {
+            connection_idle_timeout: Duration::from_millis(300),
+            ..options()
+        };
+        let (hub, meshed, outside) = (
+            start(idle()).await,
+            start(idle()).await,
+            start(idle()).await,
+        );
+        let _here = hub.handle.subscribe("t".into()).await.unwrap();
+        let _there = meshed.handle.subscribe("t".into()).await.unwrap();
+        meshed.handle.dial(hub.address.clone()).await.unwrap();
+        outside.handle.dial(hub.address.clone()).await.unwrap();
+        eventually("the connection outside the mesh closes", || async {
+            (!connected(&hub.handle, outside.peer).await).then_some(())
+        })
+        .await;
+        assert!(
+            connected(&hub.handle, meshed.peer).await,
+            "the mesh lost its peer"
+        );
+    });
+}
+
+#[test]
+fn a_full_node_refuses_and_trusted_peers_pass() {
+    run(async {
+        let friend = Keypair::generate_ed25519();
+        let full = start(Options {
+            max_connections: 1,
+            trusted_peers: vec![friend.public().to_peer_id()],
+            ..options()
+        })
+        .await;
+        let (first, second) = (start(options()).await, start(options()).await);
+        let friend = start_as(friend, "/ip4/127.0.0.1/tcp/0", options()).await;
+        first.handle.dial(full.address.clone()).await.unwrap();
+        eventually("the first is in", || async {
+            connected(&full.handle, first.peer).await.then_some(())
+        })
+        .await;
+        let _ = second.handle.dial(full.address.clone()).await;
+        eventually("the second is turned away", || async {
+            (!connected(&second.handle, full.peer).await).then_some(())
+        })
+        .await;
+        assert!(!connected(&full.handle, second.peer).await);
+        friend.handle.dial(full.address.clone()).await.unwrap();
+        eventually("the trusted peer is in", || async {
+            connected(&full.handle, friend.peer).await.then_some(())
+        })
+        .await;
+        let status = full.handle.status().await.unwrap();
+        let limit = status
+            .limits
+            .iter()
+            .find(|l| l.variable == "P2P_MAX_CONNECTIONS")
+            .unwrap();
+        assert_eq!((limit.used, limit.allowed), (2, 1));
+    });
+}
+
+#[test]
+fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
+    run(async {
+        let relay = start(Options {
+            relay_server: true,
+            ..options()
+        })
+        .await;
+        let mut external = relay.address.clone();
+        external.pop();
+        let relay_id = Keypair::generate_ed25519();
+        drop(relay);
+        // A relay tells its clients the addresses that it was configured with.
+        let relay = start_as(
+            relay_id,
+            &external.to_string(),
+            Options {
+                relay_server: true,
+                external_addrs: vec![external.clone()],
+                ..options()
+            },
+        )
+        .await;
+        let hidden = start(Options {
+            relays: vec![relay.address.clone()],
+            ..options()
+        })
+        .await;
+        eventually("a reservation", || async {
+            (!hidden.handle.status().await.unwrap().nat.relays.is_empty()).then_some(())
+        })
+        .await;
+        let caller = start(options()).await;
+        let circuit = relay
+            .address
+            .clone()
+            .with(Protocol::P2pCircuit)
+            .with(Protocol::P2p(hidden.peer));
+        caller.handle.dial(circuit).await.unwrap();
+        eventually("the hole is punched", || async {
+            let peers = caller.handle.peers().await.unwrap();
+            let hidden = peers.into_iter().find(|p| p.peer == hidden.peer)?;
+            hidden
+                .connections
+                .iter()
+                .any(|c| c.transport == "tcp")
+                .then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn stopping_says_goodbye_and_handles_hear_of_it() {
+    run(async {
+        let (a, b) = (start(options()).await, start(options()).await);
+        a.handle.dial(b.address.clone()).await.unwrap();
+        eventually("connected", || async {
+            connected(&b.handle, a.peer).await.then_some(())
+        })
+        .await;
+        within("drain", a.handle.drain()).await.unwrap();
+        let refused = a.handle.provide(b"k".to_vec()).await.unwrap_err();
+        assert!(refused.to_string().contains("draining"), "{refused}");
+        within("the stop", a.node.stop()).await;
+        eventually("b sees the end", || async {
+            (!connected(&b.handle, a.peer).await).then_some(())
+        })
+        .await;
+        assert!(matches!(a.handle.status().await, Err(Error::Stopped)));
+    });
+}
