@@ -94,6 +94,11 @@ impl<S> Channel<S> {
         self.end
     }
 
+    /// Drops what was read ahead.
+    pub(crate) fn forget(&mut self) {
+        self.end = 0;
+    }
+
     /// True once the other side has ended its direction.
     pub(crate) fn ended(&self) -> bool {
         self.eof

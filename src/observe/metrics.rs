@@ -81,6 +81,10 @@ pub struct Metrics {
     pub blocks_bad: IntCounter,
     /// Requests on the control socket, by `kind`.
     pub control_requests: IntCounterVec,
+    /// Clients connected to the control socket now.
+    pub control_clients: IntGauge,
+    /// Clients of the control socket refused or cut off, by `cause` (`too_many`, `stalled`, `malformed`).
+    pub control_clients_dropped: IntCounterVec,
     /// Ping round trips in seconds.
     pub ping_rtt: Histogram,
 }
@@ -202,6 +206,15 @@ impl Metrics {
                 "Requests on the control socket since start, by kind.",
                 &["kind"],
             )?,
+            control_clients: maker.gauge(
+                "p2p_control_clients",
+                "Clients connected to the control socket now.",
+            )?,
+            control_clients_dropped: maker.counters(
+                "p2p_control_clients_dropped_total",
+                "Clients of the control socket refused or cut off since start, by cause.",
+                &["cause"],
+            )?,
             ping_rtt: maker.histogram(
                 "libp2p_ping_rtt_seconds",
                 "Round trip of libp2p pings.",
@@ -240,6 +253,9 @@ impl Metrics {
         }
         for kind in ["value", "provider"] {
             let _ = self.dht_records.with_label_values(&[kind]);
+        }
+        for cause in ["too_many", "stalled", "malformed"] {
+            let _ = self.control_clients_dropped.with_label_values(&[cause]);
         }
         for cause in ["expired", "evicted", "removed"] {
             let _ = self.store_removed.with_label_values(&[cause]);

@@ -1,0 +1,218 @@
+//! CONNMANAGER: tags that programs give to peers, and closing the connections
+//! of those that are worth least.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use libp2p::PeerId;
+
+use super::pb;
+use super::pb::conn_manager_request::Type;
+use super::session::{Failure, Session, ok};
+use super::types;
+use crate::node::PeerStatus;
+
+/// Tagged peers. Ten times the connections that a node has by default: tags
+/// outlive connections, as in go-libp2p.
+const MAX_PEERS: usize = 4096;
+
+/// Tags of one peer: one for each program that has an opinion.
+const MAX_TAGS: usize = 32;
+
+/// Length of a tag in bytes; it is a name, not a document.
+const MAX_TAG: usize = 128;
+
+/// Tags of peers. In memory only: they are the opinion of programs that run now.
+#[derive(Debug, Default)]
+pub(super) struct Tags(Mutex<HashMap<PeerId, HashMap<String, i64>>>);
+
+impl Tags {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, HashMap<String, i64>>> {
+        // Nothing panics while it holds the lock, and a half-done insert is whole.
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn tag(&self, peer: PeerId, tag: &str, weight: i64) -> Result<(), Failure> {
+        let mut peers = self.lock();
+        if !peers.contains_key(&peer) && peers.len() >= MAX_PEERS {
+            return Err(Failure(format!(
+                "{MAX_PEERS} peers have tags already, which is the limit; untag some"
+            )));
+        }
+        let tags = peers.entry(peer).or_default();
+        if !tags.contains_key(tag) && tags.len() >= MAX_TAGS {
+            return Err(Failure(format!(
+                "{peer} has {MAX_TAGS} tags already, which is the limit; remove some"
+            )));
+        }
+        tags.insert(tag.to_owned(), weight);
+        Ok(())
+    }
+
+    fn untag(&self, peer: &PeerId, tag: &str) {
+        let mut peers = self.lock();
+        if let Some(tags) = peers.get_mut(peer) {
+            tags.remove(tag);
+            if tags.is_empty() {
+                peers.remove(peer);
+            }
+        }
+    }
+
+    /// Sum of a peer's weights; zero without tags.
+    pub(super) fn weight(&self, peer: &PeerId) -> i64 {
+        self.lock().get(peer).map_or(0, |tags| {
+            tags.values().fold(0, |sum: i64, w| sum.saturating_add(*w))
+        })
+    }
+}
+
+/// Which peers to part from so that at most `keep` connections are left: the
+/// least weight first and, among equals, the youngest, because a connection
+/// that has lasted will last. Trusted peers stay.
+fn surplus(peers: &[PeerStatus], tags: &Tags, keep: usize) -> Vec<PeerId> {
+    let mut connections: usize = peers.iter().map(|p| p.connections.len()).sum();
+    let age = |p: &PeerStatus| {
+        p.connections
+            .iter()
+            .map(|c| c.age)
+            .max()
+            .unwrap_or(Duration::ZERO)
+    };
+    let mut candidates: Vec<_> = peers
+        .iter()
+        .filter(|p| !p.trusted)
+        .map(|p| (tags.weight(&p.peer), age(p), p))
+        .collect();
+    candidates.sort_by_key(|(weight, age, _)| (*weight, *age));
+    let mut leave = Vec::new();
+    for (_, _, p) in candidates {
+        if connections <= keep {
+            break;
+        }
+        connections -= p.connections.len();
+        leave.push(p.peer);
+    }
+    leave
+}
+
+impl Session {
+    pub(super) async fn connmgr(
+        &self,
+        ask: pb::ConnManagerRequest,
+    ) -> Result<pb::Response, Failure> {
+        let shared = &self.shared;
+        let who = || -> Result<(PeerId, String), Failure> {
+            let peer = types::peer_id("peer", ask.peer.as_deref().unwrap_or_default())?;
+            match ask.tag.as_deref() {
+                None | Some("") => Err("malformed request: tag is missing".into()),
+                Some(tag) if tag.len() > MAX_TAG => Err(Failure(format!(
+                    "a tag of {} bytes is longer than the limit of {MAX_TAG}",
+                    tag.len()
+                ))),
+                Some(tag) => Ok((peer, tag.to_owned())),
+            }
+        };
+        match Type::try_from(ask.r#type) {
+            Ok(Type::TagPeer) => {
+                let (peer, tag) = who()?;
+                shared.tags.tag(peer, &tag, ask.weight.unwrap_or(0))?;
+            }
+            Ok(Type::UntagPeer) => {
+                let (peer, tag) = who()?;
+                shared.tags.untag(&peer, &tag);
+            }
+            Ok(Type::Trim) => {
+                let keep = ask.keep.map_or(shared.node.low_water, |n| n as usize);
+                let peers = shared.node.handle.peers().await?;
+                let leave = surplus(&peers, &shared.tags, keep);
+                let closed = leave.len();
+                for peer in leave {
+                    // It may have gone by itself meanwhile, which is as good.
+                    match shared.node.handle.disconnect(peer).await {
+                        Ok(()) | Err(crate::node::handle::Error::NotConnected(_)) => {}
+                        Err(e) => return Err(e.into()),
+                    }
+                }
+                log::info!(closed = closed, keep = keep; "trimmed connections on a client's request");
+            }
+            Err(_) => return Err("unknown kind of CONNMANAGER request".into()),
+        }
+        Ok(ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::status::ConnectionStatus;
+
+    fn peer(connections: usize, age: u64, trusted: bool) -> PeerStatus {
+        PeerStatus {
+            peer: PeerId::random(),
+            connections: (0..connections)
+                .map(|_| ConnectionStatus {
+                    direction: "in",
+                    transport: "tcp",
+                    address: libp2p::Multiaddr::empty(),
+                    age: Duration::from_secs(age),
+                })
+                .collect(),
+            agent: None,
+            ping: None,
+            streams: 0,
+            trusted,
+        }
+    }
+
+    #[test]
+    fn the_least_worth_and_youngest_leave_first() {
+        let peers = [
+            peer(1, 100, false),
+            peer(1, 5, false),
+            peer(2, 50, false),
+            peer(1, 1, true),
+        ];
+        let tags = Tags::default();
+        tags.tag(peers[1].peer, "precious", 10).unwrap();
+        tags.tag(peers[0].peer, "annoying", -1).unwrap();
+        assert!(surplus(&peers, &tags, 5).is_empty());
+        assert_eq!(surplus(&peers, &tags, 4), [peers[0].peer]);
+        assert_eq!(surplus(&peers, &tags, 3), [peers[0].peer, peers[2].peer]);
+        // The trusted peer stays even when nothing should.
+        assert_eq!(surplus(&peers, &tags, 0).len(), 3);
+        tags.untag(&peers[1].peer, "precious");
+        assert_eq!(surplus(&peers, &tags, 3), [peers[0].peer, peers[1].peer]);
+    }
+
+    #[test]
+    fn tags_add_up_and_are_bounded() {
+        let tags = Tags::default();
+        let peer = PeerId::random();
+        tags.tag(peer, "a", i64::MAX).unwrap();
+        tags.tag(peer, "b", i64::MAX).unwrap();
+        assert_eq!(tags.weight(&peer), i64::MAX);
+        tags.tag(peer, "a", 1).unwrap();
+        tags.tag(peer, "b", 2).unwrap();
+        assert_eq!(tags.weight(&peer), 3);
+        for i in 2..MAX_TAGS {
+            tags.tag(peer, &i.to_string(), 0).unwrap();
+        }
+        assert!(tags.tag(peer, "one more", 0).is_err());
+        tags.tag(peer, "a", 5).unwrap();
+        for _ in 1..MAX_PEERS {
+            tags.tag(PeerId::random(), "x", 0).unwrap();
+        }
+        assert!(tags.tag(PeerId::random(), "x", 0).is_err());
+        for i in ["a", "b"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain((2..MAX_TAGS).map(|i| i.to_string()))
+        {
+            tags.untag(&peer, &i);
+        }
+        assert_eq!(tags.weight(&peer), 0);
+        tags.tag(PeerId::random(), "x", 0).unwrap();
+    }
+}

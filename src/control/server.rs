@@ -1,0 +1,209 @@
+//! The daemon's end of the control socket: accepts clients within bounds, runs
+//! one task for each, and ends them all when the daemon stops.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_io::Timer;
+use async_std::channel::{Receiver, Sender, bounded};
+use futures::FutureExt;
+
+use super::Backend;
+use super::codec::Channel;
+use super::connmgr::Tags;
+use super::session::{self, Session};
+pub use super::socket::BindError;
+use super::socket::ControlListener;
+use super::streams::Handlers;
+use crate::observe::metrics::Metrics;
+
+/// Clients at once. Each holds a descriptor and, in the worst case, a request
+/// of 4 MiB; programs that open a connection for each stream need hundreds, and
+/// a thousand would eat into the descriptors that peers need.
+pub const MAX_CLIENTS: usize = 512;
+
+/// How long accepting rests when the system has no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What clients share.
+pub(super) struct Shared {
+    pub(super) node: Backend,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tags: Tags,
+    pub(super) handlers: Handlers,
+    pub(super) transfers: Slots,
+}
+
+/// A count of things under way that may not exceed a bound.
+#[derive(Clone, Debug)]
+pub(super) struct Slots {
+    used: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+/// One of the [`Slots`]; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<AtomicUsize>);
+
+impl Slots {
+    pub(super) fn new(limit: usize) -> Self {
+        Slots {
+            used: Arc::new(AtomicUsize::new(0)),
+            limit,
+        }
+    }
+
+    /// A slot, unless all are taken.
+    pub(super) fn take(&self) -> Option<Slot> {
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < self.limit).then_some(n + 1)
+            })
+            .ok()
+            .map(|_| Slot(Arc::clone(&self.used)))
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The control socket, bound and not yet answering: a daemon binds it early, so
+/// that a second daemon finds out before it touches anything else.
+#[derive(Debug)]
+pub struct Server {
+    listener: ControlListener,
+}
+
+impl Server {
+    /// Binds the socket at `path` with mode 0660. The file of a daemon that is
+    /// no more is replaced.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self, BindError> {
+        Ok(Server {
+            listener: ControlListener::bind(path.as_ref())?,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.listener.path()
+    }
+
+    /// Begins to answer.
+    pub fn serve(self, node: Backend, metrics: Arc<Metrics>) -> Running {
+        let (stop_accepting, accept_stopped) = bounded::<()>(1);
+        let (stop_clients, clients_stopped) = bounded::<()>(1);
+        let (alive, all_ended) = bounded::<()>(1);
+        let shared = Arc::new(Shared {
+            node,
+            metrics,
+            tags: Tags::default(),
+            handlers: Handlers::new(clients_stopped.clone()),
+            transfers: Slots::new(super::content::MAX_TRANSFERS),
+        });
+        let transfers = shared.transfers.clone();
+        async_std::task::spawn(accept(
+            self.listener,
+            shared,
+            accept_stopped,
+            clients_stopped,
+            alive,
+        ));
+        Running {
+            stop_accepting,
+            stop_clients,
+            all_ended,
+            transfers,
+        }
+    }
+}
+
+/// A control socket that answers. Dropping it stops it at once; [`Running::close`]
+/// is the polite way.
+#[derive(Debug)]
+pub struct Running {
+    stop_accepting: Sender<()>,
+    stop_clients: Sender<()>,
+    all_ended: Receiver<()>,
+    transfers: Slots,
+}
+
+impl Running {
+    /// Removes the socket, lets uploads and downloads finish for up to `grace`,
+    /// then ends all clients and waits until they have ended.
+    pub async fn close(self, grace: Duration) {
+        self.stop_accepting.close();
+        let deadline = std::time::Instant::now() + grace;
+        while self.transfers.used() > 0 && std::time::Instant::now() < deadline {
+            Timer::after(Duration::from_millis(20)).await;
+        }
+        self.stop_clients.close();
+        // Nothing is ever sent: this ends when the last task has dropped its end.
+        let _ = self.all_ended.recv().await;
+    }
+}
+
+async fn accept(
+    listener: ControlListener,
+    shared: Arc<Shared>,
+    accept_stopped: Receiver<()>,
+    clients_stopped: Receiver<()>,
+    alive: Sender<()>,
+) {
+    let clients = Slots::new(MAX_CLIENTS);
+    loop {
+        let accepted = futures::select_biased! {
+            _ = accept_stopped.recv().fuse() => return,
+            accepted = listener.accept().fuse() => accepted,
+        };
+        let io = match accepted {
+            Ok(io) => io,
+            Err(error) => {
+                log::warn!(error:% = error; "cannot accept a client on the control socket");
+                Timer::after(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(slot) = clients.take() else {
+            shared
+                .metrics
+                .control_clients_dropped
+                .with_label_values(&["too_many"])
+                .inc();
+            let mut channel = Channel::new(io);
+            let refusal = session::error(format!(
+                "the control socket already serves {MAX_CLIENTS} clients, which is its limit; close some"
+            ));
+            // Into an empty socket buffer: never waits.
+            let _ = channel.write(&refusal).now_or_never();
+            continue;
+        };
+        let session = Session::new(Channel::new(io), Arc::clone(&shared));
+        let (stopped, alive) = (clients_stopped.clone(), alive.clone());
+        async_std::task::spawn(async move {
+            let metrics = session.metrics();
+            metrics.control_clients.inc();
+            futures::select_biased! {
+                _ = stopped.recv().fuse() => {}
+                () = session.run().fuse() => {}
+            }
+            metrics.control_clients.dec();
+            drop((slot, alive));
+        });
+    }
+}

@@ -1,0 +1,337 @@
+//! One client: its requests one after the other, each answered before the next
+//! is read. A client that hangs up cancels the query, dial or transfer that it
+//! waits for.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use futures::future::{Either, select};
+use futures::pin_mut;
+
+use super::codec::{self, Channel, MAX_REQUEST};
+use super::pb;
+use super::pb::request::Type as Kind;
+use super::server::Shared;
+use super::socket::client_gone;
+use super::types::{self, InvalidField};
+use crate::node;
+use crate::observe::metrics::{Direction, Metrics};
+
+/// How long one answer may wait for a client that does not read. Its socket
+/// holds some hundred KiB by then; a person who has paused a pipe is given up,
+/// and what the client cost is free again.
+pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Time for a request that names none, as go-libp2p's daemon has it.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest time that a request may ask for: above every query's own end.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Why a request is answered with ERROR: one line for a person.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) String);
+
+impl From<node::handle::Error> for Failure {
+    fn from(e: node::handle::Error) -> Self {
+        Failure(e.to_string())
+    }
+}
+
+impl From<InvalidField> for Failure {
+    fn from(e: InvalidField) -> Self {
+        Failure(e.to_string())
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(e: &str) -> Self {
+        Failure(e.to_owned())
+    }
+}
+
+/// Why a client's session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It hung up, or its connection has become something else.
+    Over,
+    /// It does not read what it asked for.
+    Stalled,
+    /// What it sent is not of the protocol.
+    Malformed(codec::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        End::Over
+    }
+}
+
+/// One client's connection.
+pub(super) struct Session {
+    pub(super) channel: Channel<Async<UnixStream>>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Session {
+    pub(super) fn new(channel: Channel<Async<UnixStream>>, shared: Arc<Shared>) -> Self {
+        Session { channel, shared }
+    }
+
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Serves the client until it is done.
+    pub(super) async fn run(mut self) {
+        let metrics = self.metrics();
+        let end = loop {
+            let request = match self.channel.read::<pb::Request>(MAX_REQUEST).await {
+                Ok(Some(request)) => request,
+                Ok(None) => break End::Over,
+                Err(codec::Error::Io(_) | codec::Error::Truncated) => break End::Over,
+                Err(e) => {
+                    let _ = self.answer(&error(e.to_string())).await;
+                    break End::Malformed(e);
+                }
+            };
+            let begin = Instant::now();
+            metrics.message(Direction::In, "control");
+            let kind = Kind::try_from(request.r#type);
+            metrics
+                .control_requests
+                .with_label_values(&[label(kind.ok())])
+                .inc();
+            // What turns the connection into something else takes it along.
+            let result = match kind {
+                Ok(Kind::StreamOpen) => match self.open_stream(request.stream_open).await {
+                    Ok(session) => {
+                        self = session;
+                        Ok(())
+                    }
+                    Err(end) => break end,
+                },
+                kind => self.dispatch(kind, request).await,
+            };
+            if let Err(end) = result {
+                break end;
+            }
+            metrics
+                .message_processing
+                .with_label_values(&["control"])
+                .observe(begin.elapsed().as_secs_f64());
+        };
+        match end {
+            End::Over => {}
+            End::Stalled => {
+                metrics
+                    .control_clients_dropped
+                    .with_label_values(&["stalled"])
+                    .inc();
+                log::warn!(
+                    seconds = WRITE_PATIENCE.as_secs();
+                    "cut off a client of the control socket that does not read"
+                );
+            }
+            End::Malformed(error) => {
+                metrics
+                    .control_clients_dropped
+                    .with_label_values(&["malformed"])
+                    .inc();
+                log::warn!(error:% = error; "hung up on a client of the control socket that does not speak its protocol");
+            }
+        }
+    }
+
+    async fn dispatch(
+        &mut self,
+        kind: Result<Kind, prost::UnknownEnumValue>,
+        request: pb::Request,
+    ) -> Result<(), End> {
+        let missing = |what: &str| Failure(format!("malformed request: {what} is missing"));
+        let result = match kind {
+            Ok(Kind::Identify) => self.identify().await,
+            Ok(Kind::ListPeers) => self.list_peers().await,
+            Ok(Kind::Status) => self.status().await,
+            Ok(Kind::Peers) => self.peers().await,
+            Ok(Kind::Health) => self.health().await,
+            Ok(Kind::Connect) => match request.connect {
+                Some(ask) => {
+                    let shared = Arc::clone(&self.shared);
+                    self.attend(connect(shared, ask)).await?
+                }
+                None => Err(missing("connect")),
+            },
+            Ok(Kind::Disconnect) => match request.disconnect {
+                Some(ask) => self.disconnect(&ask).await,
+                None => Err(missing("disconnect")),
+            },
+            Ok(Kind::StreamHandler) => match request.stream_handler {
+                Some(ask) => self.handle_streams(ask),
+                None => Err(missing("streamHandler")),
+            },
+            Ok(Kind::Connmanager) => match request.conn_manager {
+                Some(ask) => self.connmgr(ask).await,
+                None => Err(missing("connManager")),
+            },
+            Ok(Kind::Dht) => match request.dht {
+                Some(ask) => return self.dht(ask).await,
+                None => Err(missing("dht")),
+            },
+            Ok(Kind::Pubsub) => match request.pubsub {
+                Some(ask) => return self.pubsub(ask).await,
+                None => Err(missing("pubsub")),
+            },
+            Ok(Kind::Block) => match request.block {
+                Some(ask) => return self.block(ask).await,
+                None => Err(missing("block")),
+            },
+            // Handled by the caller.
+            Ok(Kind::StreamOpen) => return Ok(()),
+            Err(_) => Err(Failure(format!(
+                "requests of type {} are not known to this version of p2p-node",
+                request.r#type
+            ))),
+        };
+        self.reply(result).await
+    }
+
+    /// Writes the answer, or the reason why there is none.
+    pub(super) async fn reply(&mut self, result: Result<pb::Response, Failure>) -> Result<(), End> {
+        match result {
+            Ok(response) => self.answer(&response).await,
+            Err(Failure(why)) => self.answer(&error(why)).await,
+        }
+    }
+
+    /// Writes one message within the patience for a client that does not read.
+    pub(super) async fn answer<M: prost::Message>(&mut self, message: &M) -> Result<(), End> {
+        self.shared.metrics.message(Direction::Out, "control");
+        match async_std::future::timeout(WRITE_PATIENCE, self.channel.write(message)).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(End::Stalled),
+        }
+    }
+
+    /// Does `work` unless the client hangs up meanwhile, which drops it.
+    pub(super) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+        let gone = client_gone(&mut self.channel);
+        pin_mut!(work, gone);
+        match select(work, gone).await {
+            Either::Left((result, _)) => Ok(result),
+            Either::Right(((), _)) => Err(End::Over),
+        }
+    }
+
+    async fn disconnect(&self, ask: &pb::DisconnectRequest) -> Result<pb::Response, Failure> {
+        let peer = types::peer_id("peer", &ask.peer)?;
+        self.shared.node.handle.disconnect(peer).await?;
+        Ok(ok())
+    }
+}
+
+async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Response, Failure> {
+    let addrs = types::multiaddrs("addrs", &ask.addrs)?;
+    let handle = &shared.node.handle;
+    within("connecting", ask.timeout, async {
+        if !ask.peer.is_empty() {
+            let peer = types::peer_id("peer", &ask.peer)?;
+            if peer == handle.local_peer_id() {
+                return Err(Failure(format!("{peer} is this node itself")));
+            }
+            handle.connect(peer, addrs).await?;
+            return Ok(ok());
+        }
+        let mut failures = Vec::new();
+        for addr in &addrs {
+            match handle.dial(addr.clone()).await {
+                Ok(peer) => {
+                    let peer = types::PeerInfo {
+                        id: peer,
+                        addrs: vec![addr.clone()],
+                    };
+                    return Ok(pb::Response {
+                        peers: vec![peer.to_pb()],
+                        ..ok()
+                    });
+                }
+                Err(e) => failures.push(e.to_string()),
+            }
+        }
+        Err(Failure(if failures.is_empty() {
+            "neither a peer nor an address to connect to was given".into()
+        } else {
+            failures.join("; ")
+        }))
+    })
+    .await
+}
+
+/// The time that a request allows, which says it in seconds.
+pub(super) fn limit(seconds: Option<i64>) -> Duration {
+    match seconds.map(u64::try_from) {
+        Some(Ok(s)) if s > 0 => Duration::from_secs(s).min(MAX_TIMEOUT),
+        _ => DEFAULT_TIMEOUT,
+    }
+}
+
+/// Does `work` within the time that the request allows, in seconds.
+pub(super) async fn within<T>(
+    what: &str,
+    seconds: Option<i64>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let limit = limit(seconds);
+    match async_std::future::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure(format!(
+            "{what} took longer than the {} s that the request allows",
+            limit.as_secs()
+        ))),
+    }
+}
+
+/// An answer without anything in it.
+pub(super) fn ok() -> pb::Response {
+    pb::Response {
+        r#type: pb::response::Type::Ok as i32,
+        ..Default::default()
+    }
+}
+
+/// The answer that says why not, in one line.
+pub(super) fn error(why: String) -> pb::Response {
+    let msg = if why.contains(['\n', '\r']) {
+        why.replace(['\n', '\r'], " ")
+    } else {
+        why
+    };
+    pb::Response {
+        r#type: pb::response::Type::Error as i32,
+        error: Some(pb::ErrorResponse { msg }),
+        ..Default::default()
+    }
+}
+
+/// The request's name in the metrics: a fixed set, whatever a client sends.
+fn label(kind: Option<Kind>) -> &'static str {
+    match kind {
+        Some(Kind::Identify) => "identify",
+        Some(Kind::Connect) => "connect",
+        Some(Kind::StreamOpen) => "stream_open",
+        Some(Kind::StreamHandler) => "stream_handler",
+        Some(Kind::Dht) => "dht",
+        Some(Kind::ListPeers) => "list_peers",
+        Some(Kind::Connmanager) => "connmanager",
+        Some(Kind::Disconnect) => "disconnect",
+        Some(Kind::Pubsub) => "pubsub",
+        Some(Kind::Status) => "status",
+        Some(Kind::Peers) => "peers",
+        Some(Kind::Block) => "block",
+        Some(Kind::Health) => "health",
+        None => "unknown",
+    }
+}

@@ -1,0 +1,298 @@
+//! The sockets themselves: the one that the daemon listens on, with its mode
+//! and its leftovers, and what the ends of a local connection can be asked.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures::{AsyncRead, AsyncWrite};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::codec::Channel;
+
+/// Owner and group may use the socket: whoever may, may do all that the node can.
+const MODE: u32 = 0o660;
+
+/// Connections that the kernel keeps until the loop accepts them: more than
+/// the commands that one shell loop starts at a time.
+const BACKLOG: i32 = 128;
+
+/// How often a client that has ended its direction is asked whether it is gone
+/// altogether. The kernel wakes nobody for that alone.
+const HANGUP_CHECK: Duration = Duration::from_millis(200);
+
+/// Bytes read ahead of requests while one is served: pipelined small requests.
+/// A client that sends more waits.
+const AHEAD: usize = 64 * 1024;
+
+/// Why the control socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A daemon answers there.
+    #[error(
+        "a daemon is already running at the control socket {0}; stop it, or give this one its own \
+         with P2P_CONTROL_SOCKET"
+    )]
+    Taken(PathBuf),
+    /// Something that is no socket is in the way.
+    #[error("{0} is in the way of the control socket and is no socket; remove it yourself")]
+    NotASocket(PathBuf),
+    /// The system refused.
+    #[error("cannot open the control socket {path}: {cause} (P2P_CONTROL_SOCKET moves it)")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// The daemon's listening socket. Its file is removed when this is dropped,
+/// unless another daemon has put its own there since.
+#[derive(Debug)]
+pub(super) struct ControlListener {
+    listener: Async<UnixListener>,
+    path: PathBuf,
+    /// Device and inode of our file.
+    file: (u64, u64),
+}
+
+impl ControlListener {
+    /// Listens at `path`, replacing the socket file of a daemon that is no more.
+    pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
+        let io = |cause| BindError::Io {
+            path: path.to_path_buf(),
+            cause,
+        };
+        // Two daemons that start at once would both find the dead socket and
+        // the later one would remove the earlier one's: a lock of the folder,
+        // held for these few lines, makes it one after the other.
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let folder = File::open(folder).map_err(io)?;
+        folder.lock().map_err(io)?;
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(BindError::NotASocket(path.to_path_buf()));
+            }
+            Ok(_) => match probe(path) {
+                // Any answer but "nobody listens" is from somebody who lives,
+                // be it one who is too busy or of another user.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    fs::remove_file(path).map_err(io)?;
+                    log::info!(path:% = path.display(); "replaced the control socket of a daemon that is no more");
+                }
+                _ => return Err(BindError::Taken(path.to_path_buf())),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io(e)),
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(io)?;
+        // The mode of the socket becomes that of the file, less the umask: at no
+        // instant is it more open than MODE. chmod makes it exact before anyone
+        // can connect, which takes `listen`.
+        nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))
+            .map_err(|e| io(e.into()))?;
+        socket
+            .bind(&SockAddr::unix(path).map_err(io)?)
+            .map_err(io)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(io)?;
+        socket.listen(BACKLOG).map_err(io)?;
+        let listener = Async::new(UnixListener::from(socket)).map_err(io)?;
+        let ours = fs::symlink_metadata(path).map_err(io)?;
+        Ok(ControlListener {
+            listener,
+            path: path.to_path_buf(),
+            file: (ours.dev(), ours.ino()),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Async<UnixStream>> {
+        Ok(self.listener.accept().await?.0)
+    }
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        if let Ok(found) = fs::symlink_metadata(&self.path)
+            && (found.dev(), found.ino()) == self.file
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Tries to connect, without waiting for a daemon whose queue is full.
+fn probe(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
+}
+
+/// A connected local socket, of a client or of a client's stream handler.
+pub(super) trait Local:
+    AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync + 'static
+{
+    /// Ends our direction.
+    fn shutdown_write(&self) -> io::Result<()>;
+
+    /// Reads through a shared reference, so that both directions go at once.
+    fn read_shared(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Writes through a shared reference.
+    fn write_shared(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
+macro_rules! local {
+    ($socket:ty) => {
+        impl Local for Async<$socket> {
+            fn shutdown_write(&self) -> io::Result<()> {
+                self.get_ref().shutdown(Shutdown::Write)
+            }
+
+            async fn read_shared(&self, buf: &mut [u8]) -> io::Result<usize> {
+                self.read_with(|mut s| io::Read::read(&mut s, buf)).await
+            }
+
+            async fn write_shared(&self, buf: &[u8]) -> io::Result<usize> {
+                self.write_with(|mut s| io::Write::write(&mut s, buf)).await
+            }
+        }
+    };
+}
+
+local!(UnixStream);
+local!(TcpStream);
+
+/// Waits until the other side is gone in both directions. To be asked when its
+/// direction has ended already: a half-close alone is not a goodbye.
+pub(super) async fn gone(socket: &impl AsFd) {
+    while !is_gone(socket) {
+        Timer::after(HANGUP_CHECK).await;
+    }
+}
+
+fn is_gone(socket: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    match poll(&mut fds, PollTimeout::ZERO) {
+        Ok(_) => fds[0]
+            .revents()
+            .is_some_and(|r| r.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)),
+        Err(_) => true,
+    }
+}
+
+/// Waits until the client is gone, reading ahead what it sends meanwhile. A
+/// client that has only ended its direction still waits for its answer.
+pub(super) async fn client_gone<S: Local>(channel: &mut Channel<S>) {
+    loop {
+        if is_gone(channel.io()) {
+            return;
+        }
+        if channel.ended() || channel.buffered() >= AHEAD {
+            Timer::after(HANGUP_CHECK).await;
+        } else if channel.fill(4096).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until the client ends its direction, and forgets what it sends.
+pub(super) async fn client_ends<S: Local>(channel: &mut Channel<S>) {
+    while !channel.ended() {
+        channel.forget();
+        if channel.fill(4096).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_std::task::block_on;
+
+    #[test]
+    fn the_socket_is_for_owner_and_group_and_goes_with_its_daemon() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let listener = ControlListener::bind(&path).unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, MODE);
+            drop(listener);
+            assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn a_living_daemon_is_named_and_a_dead_one_replaced() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let living = ControlListener::bind(&path).unwrap();
+            let error = ControlListener::bind(&path).unwrap_err();
+            assert!(matches!(error, BindError::Taken(_)), "{error:?}");
+            assert!(
+                error.to_string().contains(path.to_str().unwrap()),
+                "{error}"
+            );
+            // As kill -9 leaves it: the file without its listener.
+            drop(living);
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            assert!(path.exists());
+            let next = ControlListener::bind(&path).unwrap();
+            UnixStream::connect(&path).unwrap();
+            drop(next);
+        });
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.sock");
+        fs::write(&path, "precious").unwrap();
+        let error = ControlListener::bind(&path).unwrap_err();
+        assert!(matches!(error, BindError::NotASocket(_)), "{error:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn the_file_of_a_later_daemon_is_not_removed() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let early = ControlListener::bind(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            let late = ControlListener::bind(&path).unwrap();
+            drop(early);
+            assert!(path.exists());
+            drop(late);
+        });
+    }
+
+    #[test]
+    fn a_half_close_is_no_goodbye() {
+        block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let ours = Async::new(ours).unwrap();
+            theirs.shutdown(Shutdown::Write).unwrap();
+            assert!(!is_gone(&ours));
+            drop(theirs);
+            gone(&ours).await;
+        });
+    }
+}
