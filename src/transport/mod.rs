@@ -24,6 +24,7 @@
 pub(crate) mod buffer;
 mod coalesce;
 pub mod dns;
+pub mod quic;
 mod security;
 pub mod tcp;
 #[cfg(test)]

@@ -1,0 +1,247 @@
+//! One listening socket: its addresses, and the connections that arrive there.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, Stream, StreamExt};
+use if_watch::IfEvent;
+use if_watch::smol::IfWatcher;
+use libp2p::core::transport::{ListenerId, TransportEvent};
+
+use super::admission::{Places, Verdict};
+use super::congestion::LastPacket;
+use super::connecting::Connecting;
+use super::endpoint::{Endpoint, Shared};
+use super::{Error, address};
+
+pub(super) type Event = TransportEvent<Connecting, Error>;
+
+/// A listening socket; as a stream, its events until it is closed.
+pub(super) struct Listener {
+    pub(super) id: ListenerId,
+    pub(super) endpoint: Endpoint,
+    shared: Arc<Shared>,
+    places: Places,
+    /// Attempts as quinn hands them out. Ends when the socket is lost.
+    arrivals: BoxStream<'static, quinn::Incoming>,
+    /// An attempt that waits for a place.
+    waiting: Option<quinn::Incoming>,
+    /// Follows the interfaces, for a wildcard address only.
+    interfaces: Option<IfWatcher>,
+    /// Addresses that have been announced.
+    announced: BTreeSet<IpAddr>,
+    state: State,
+    waker: Option<Waker>,
+}
+
+enum State {
+    /// A fixed address that has not been announced.
+    Announce,
+    Open,
+    /// Closed with this reason, which has not been told.
+    Closing(Result<(), Error>),
+    Closed,
+}
+
+impl Listener {
+    pub(super) fn new(
+        id: ListenerId,
+        endpoint: Endpoint,
+        shared: Arc<Shared>,
+        places: Places,
+    ) -> Result<Self, Error> {
+        let wildcard = endpoint.local.ip().is_unspecified();
+        let interfaces = wildcard
+            .then(IfWatcher::new)
+            .transpose()
+            .map_err(|source| Error::Interfaces {
+                address: endpoint.local,
+                source,
+            })?;
+        let arrivals = stream::unfold(endpoint.quinn.clone(), |quinn| async {
+            let incoming = quinn.accept().await?;
+            Some((incoming, quinn))
+        });
+        Ok(Self {
+            id,
+            endpoint,
+            shared,
+            places,
+            arrivals: arrivals.boxed(),
+            waiting: None,
+            interfaces,
+            announced: BTreeSet::new(),
+            state: if wildcard {
+                State::Open
+            } else {
+                State::Announce
+            },
+            waker: None,
+        })
+    }
+
+    /// Stops accepting. Connections that were made here live on, and the socket
+    /// with them.
+    pub(super) fn close(&mut self, reason: Result<(), Error>) {
+        if !self.is_open() {
+            return;
+        }
+        self.endpoint.quinn.set_server_config(None);
+        self.waiting = None;
+        self.interfaces = None;
+        self.state = State::Closing(reason);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Announce | State::Open)
+    }
+
+    /// Whether a packet from this socket can reach `remote`.
+    pub(super) fn can_dial(&self, remote: SocketAddr) -> bool {
+        let local = self.endpoint.local.ip();
+        self.is_open()
+            && local.is_ipv4() == remote.is_ipv4()
+            && (local.is_unspecified() || local.is_loopback() == remote.ip().is_loopback())
+    }
+
+    fn poll_interfaces(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some(interfaces) = &mut self.interfaces else {
+            return Poll::Pending;
+        };
+        let local = self.endpoint.local;
+        let listener_id = self.id;
+        let ours = |ip: IpAddr| ip.is_ipv4() == local.is_ipv4();
+        let format = |ip| address::format(SocketAddr::new(ip, local.port()));
+        while let Poll::Ready(event) = interfaces.poll_if_event(cx) {
+            match event {
+                Ok(IfEvent::Up(net)) if ours(net.addr()) && self.announced.insert(net.addr()) => {
+                    return Poll::Ready(TransportEvent::NewAddress {
+                        listener_id,
+                        listen_addr: format(net.addr()),
+                    });
+                }
+                Ok(IfEvent::Down(net)) if self.announced.remove(&net.addr()) => {
+                    return Poll::Ready(TransportEvent::AddressExpired {
+                        listener_id,
+                        listen_addr: format(net.addr()),
+                    });
+                }
+                Ok(_) => {}
+                Err(source) => {
+                    return Poll::Ready(TransportEvent::ListenerError {
+                        listener_id,
+                        error: Error::Interfaces {
+                            address: local,
+                            source,
+                        },
+                    });
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_arrivals(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        loop {
+            let incoming = match self.waiting.take() {
+                Some(incoming) => incoming,
+                None => match self.arrivals.next().poll_unpin(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(incoming)) => incoming,
+                    Poll::Ready(None) => {
+                        let address = self.endpoint.local;
+                        self.close(Err(Error::SocketLost { address }));
+                        return Poll::Pending;
+                    }
+                },
+            };
+            let remote = incoming.remote_address();
+            let validated = incoming.remote_address_validated() || !incoming.may_retry();
+            let place = match self.places.ask(validated, cx.waker()) {
+                Verdict::Accept(place) => place,
+                Verdict::Retry => {
+                    // Cannot fail: `may_retry` was asked above.
+                    let _ = incoming.retry();
+                    continue;
+                }
+                Verdict::Wait => {
+                    self.waiting = Some(incoming);
+                    return Poll::Pending;
+                }
+            };
+            let local_ip = incoming.local_ip().unwrap_or(self.endpoint.local.ip());
+            let last = LastPacket::default();
+            let config = Arc::new(self.shared.server_config(remote, &last));
+            return Poll::Ready(match incoming.accept_with(config) {
+                Ok(connecting) => TransportEvent::Incoming {
+                    listener_id: self.id,
+                    upgrade: Connecting::inbound(
+                        connecting,
+                        place,
+                        last,
+                        self.shared.options.handshake_timeout,
+                    ),
+                    local_addr: address::format(SocketAddr::new(
+                        local_ip,
+                        self.endpoint.local.port(),
+                    )),
+                    send_back_addr: address::format(remote),
+                },
+                Err(source) => TransportEvent::ListenerError {
+                    listener_id: self.id,
+                    error: Error::Handshake { remote, source },
+                },
+            });
+        }
+    }
+}
+
+impl Stream for Listener {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let this = self.get_mut();
+        loop {
+            match &this.state {
+                State::Announce => {
+                    this.state = State::Open;
+                    this.announced.insert(this.endpoint.local.ip());
+                    return Poll::Ready(Some(TransportEvent::NewAddress {
+                        listener_id: this.id,
+                        listen_addr: address::format(this.endpoint.local),
+                    }));
+                }
+                State::Open => {
+                    if let Poll::Ready(event) = this.poll_interfaces(cx) {
+                        return Poll::Ready(Some(event));
+                    }
+                    if let Poll::Ready(event) = this.poll_arrivals(cx) {
+                        return Poll::Ready(Some(event));
+                    }
+                    if this.is_open() {
+                        this.waker = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                }
+                State::Closing(_) => {
+                    let State::Closing(reason) = std::mem::replace(&mut this.state, State::Closed)
+                    else {
+                        return Poll::Ready(None);
+                    };
+                    return Poll::Ready(Some(TransportEvent::ListenerClosed {
+                        listener_id: this.id,
+                        reason,
+                    }));
+                }
+                State::Closed => return Poll::Ready(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What can be tuned, and why each default is what it is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::Error;
+use super::congestion::{Factory, LastPacket};
+
+/// Tuning of the QUIC transport. [`Options::default`] suits a node on the
+/// public internet; the reasons stand at the fields.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Streams that a remote may hold open on one connection. 128, the default
+    /// of `P2P_MAX_INBOUND_STREAMS`: protocols open one stream per request, and
+    /// more in flight than this is a remote that does not wait for answers.
+    pub max_inbound_streams: u32,
+    /// Silence after which a connection is given up; the smaller of both sides
+    /// counts. 30 s, as go-libp2p: long enough to outlive a route change.
+    pub idle_timeout: Duration,
+    /// Silence after which a keep-alive is sent. 5 s: half of the 10 s idle
+    /// timeout of rust-libp2p nodes, and far below the 30 s after which home
+    /// routers forget a UDP mapping.
+    pub keep_alive: Duration,
+    /// Time that a handshake, or a hole punch with its handshake, may take. 10 s:
+    /// three lost first packets with their doubling timeouts, and a slow relay.
+    pub handshake_timeout: Duration,
+    /// Bytes that a remote may send on one stream before they are read. 8 MiB
+    /// keeps 640 Mbit/s busy at 100 ms round trip.
+    pub stream_receive_window: u32,
+    /// Bytes that a remote may send on all streams of a connection before they
+    /// are read, and so the memory that one remote can make this node hold.
+    /// 12 MiB: one slow stream at its limit does not stop the others.
+    pub receive_window: u32,
+    /// Bytes written to a connection's streams and not yet acknowledged that are
+    /// held for retransmission. 12 MiB: the window of the other side.
+    pub send_window: u64,
+    /// Largest UDP payload, bytes, that is ever sent; path MTU discovery works
+    /// its way up to it. 65,507, the most that IPv4 can carry: what the way to
+    /// the remote carries at most is asked of the kernel for each connection, so
+    /// that no probe is spent on sizes above the interface's own.
+    pub max_udp_payload: u16,
+    /// Bytes asked of the kernel for each of a socket's two buffers. 4 MiB: 33 ms
+    /// of arrivals at 1 Gbit/s, about what a busy executor may make them wait.
+    /// Most kernels give less until `net.core.rmem_max` and `wmem_max` are raised.
+    pub socket_buffer: usize,
+    /// Handshakes under way from which on a newcomer must first prove its address
+    /// by a Retry. 32: normal churn stays below, so that honest peers rarely pay
+    /// the extra round trip, and a flood from forged addresses ends here.
+    pub retry_above: usize,
+    /// Handshakes under way on all listeners together; further ones wait in a
+    /// queue. 256: each costs about 100 KiB and a millisecond of signatures.
+    pub max_pending_handshakes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_inbound_streams: 128,
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            stream_receive_window: 8 << 20,
+            receive_window: 12 << 20,
+            send_window: 12 << 20,
+            max_udp_payload: MAX_UDP_PAYLOAD,
+            socket_buffer: 4 << 20,
+            retry_above: 32,
+            max_pending_handshakes: 256,
+        }
+    }
+}
+
+/// The most that one UDP datagram can carry over IPv4: 65,535 bytes less the
+/// headers of IP (20) and UDP (8).
+const MAX_UDP_PAYLOAD: u16 = 65_507;
+
+/// The least that every QUIC path carries (RFC 9000, section 14).
+const MIN_UDP_PAYLOAD: u16 = 1_200;
+
+/// What QUIC may assume to pass on today's internet; used where the kernel does
+/// not tell the MTU of a route. Ethernet's 1,500 less IPv6 and UDP headers.
+const USUAL_UDP_PAYLOAD: u16 = 1_452;
+
+impl Options {
+    /// Refuses combinations that could never work.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let refuse = |reason: &'static str| Err(Error::Options { reason });
+        if self.max_udp_payload < MIN_UDP_PAYLOAD {
+            return refuse("max_udp_payload must be at least 1200, the least QUIC allows");
+        }
+        if self.keep_alive >= self.idle_timeout {
+            return refuse("keep_alive must be shorter than idle_timeout");
+        }
+        if self.max_pending_handshakes == 0 {
+            return refuse("max_pending_handshakes must be at least 1");
+        }
+        if IdleTimeout::try_from(self.idle_timeout).is_err() {
+            return refuse("idle_timeout is too long");
+        }
+        Ok(())
+    }
+
+    /// quinn's settings for a connection to `remote` whose route carries IP
+    /// packets of `route_mtu` bytes.
+    pub(super) fn for_path(
+        &self,
+        remote: SocketAddr,
+        route_mtu: Option<u16>,
+        last: &LastPacket,
+    ) -> Arc<TransportConfig> {
+        let headers = if remote.is_ipv6() { 48 } else { 28 };
+        let upper = route_mtu
+            .map_or(USUAL_UDP_PAYLOAD, |mtu| mtu.saturating_sub(headers))
+            .clamp(MIN_UDP_PAYLOAD, self.max_udp_payload);
+        let mut mtu = MtuDiscoveryConfig::default();
+        mtu.upper_bound(upper);
+
+        let mut config = TransportConfig::default();
+        config
+            .max_concurrent_bidi_streams(self.max_inbound_streams.into())
+            // libp2p uses neither unidirectional streams nor datagrams.
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .datagram_receive_buffer_size(None)
+            .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
+            .keep_alive_interval(Some(self.keep_alive))
+            .stream_receive_window(self.stream_receive_window.into())
+            .receive_window(self.receive_window.into())
+            .send_window(self.send_window)
+            // The spin bit lets observers on the path measure the round trip.
+            .allow_spin(false)
+            .mtu_discovery_config(Some(mtu))
+            .congestion_controller_factory(Arc::new(Factory::new(upper, last.clone())));
+        Arc::new(config)
+    }
+}
