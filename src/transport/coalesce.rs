@@ -163,3 +163,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<C> {
         Pin::new(&mut self.inner).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

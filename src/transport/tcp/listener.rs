@@ -54,8 +54,8 @@ pub(crate) struct Listener {
     watcher: Option<IfWatcher>,
     /// Addresses announced and not expired since; bounded by the host's interfaces.
     announced: Vec<IpAddr>,
-    events: VecDeque<Event>,
-    pause: Option<Timer>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) pause: Option<Timer>,
     failures: Failures,
 }
 
@@ -102,7 +102,7 @@ impl Listener {
         }
     }
 
-    fn on_interface(&mut self, event: IfEvent) {
+    pub(super) fn on_interface(&mut self, event: IfEvent) {
         let (net, up) = match event {
             IfEvent::Up(net) => (net, true),
             IfEvent::Down(net) => (net, false),

@@ -15,6 +15,8 @@ mod listener;
 mod owner;
 mod ports;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;

@@ -29,8 +29,8 @@ const MAX_SLICES: usize = 16;
 #[derive(Debug)]
 pub struct Stream {
     socket: Async<TcpStream>,
-    input: Fifo,
-    output: Fifo,
+    pub(super) input: Fifo,
+    pub(super) output: Fifo,
 }
 
 impl Stream {
