@@ -1,14 +1,17 @@
 //! The whole stack over loopback: security, multiplexing, limits, private networks.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_std::task;
 use futures::channel::oneshot;
-use futures::{AsyncReadExt, AsyncWriteExt, Future, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Future, StreamExt};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportEvent};
@@ -172,6 +175,91 @@ async fn pair(options: &Options, address: &str) -> (Connection, Connection) {
     let (peer, arrived) = accepted.next().await.unwrap().unwrap();
     assert_eq!(peer, client_id);
     (dialled, Connection::drive(arrived))
+}
+
+/// One end of a duplex pipe in memory that holds `capacity` bytes each way.
+pub(crate) struct Pipe {
+    from: Arc<Mutex<Half>>,
+    to: Arc<Mutex<Half>>,
+}
+
+#[derive(Default)]
+struct Half {
+    bytes: VecDeque<u8>,
+    capacity: usize,
+    closed: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+pub(crate) fn pipe(capacity: usize) -> (Pipe, Pipe) {
+    let half = || {
+        Arc::new(Mutex::new(Half {
+            capacity,
+            ..Half::default()
+        }))
+    };
+    let (there, back) = (half(), half());
+    let a = Pipe {
+        from: back.clone(),
+        to: there.clone(),
+    };
+    (
+        a,
+        Pipe {
+            from: there,
+            to: back,
+        },
+    )
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut half = self.from.lock().unwrap();
+        if half.bytes.is_empty() && !half.closed {
+            half.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let n = half.bytes.len().min(buf.len());
+        for (to, from) in buf.iter_mut().zip(half.bytes.drain(..n)) {
+            *to = from;
+        }
+        half.writer.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut half = self.to.lock().unwrap();
+        let n = (half.capacity - half.bytes.len()).min(buf.len());
+        if n == 0 {
+            half.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        half.bytes.extend(&buf[..n]);
+        half.reader.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut half = self.to.lock().unwrap();
+        half.closed = true;
+        half.reader.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Bytes that show a shift, a loss or a repetition.

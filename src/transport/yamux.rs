@@ -312,3 +312,6 @@ impl AsyncWrite for Stream {
 #[derive(Debug, thiserror::Error)]
 #[error("multiplexed connection: {0}")]
 pub(crate) struct Error(#[source] yamux::ConnectionError);
+
+#[cfg(test)]
+mod tests;
