@@ -10,6 +10,7 @@ pub(crate) struct Vector {
     pub(crate) chunk: usize,
     pub(crate) links: usize,
     pub(crate) cid: String,
+    pub(crate) blocks: u64,
 }
 
 /// A tree of `tests/vectors/foreign.json`, with all its blocks in hex.
@@ -72,4 +73,231 @@ pub(crate) fn content(offset: u64, len: usize) -> Vec<u8> {
         at = 0;
     }
     out
+}
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_std::os::unix::net::UnixStream;
+use bytes::Bytes;
+use cid::Cid;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use libp2p::PeerId;
+
+use super::content::{Announce, Content, ContentOptions, ImportOptions};
+use super::fetch::{Event, Fetch, FetchError, Summary};
+use super::network::{Fault, Network, OpenError, ProvideError};
+use crate::observe::metrics::Metrics;
+use crate::store::{Options, Store};
+
+type Handler = Arc<dyn Fn(UnixStream) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A network of pipes: whom a search finds, and what happens to a stream that
+/// is opened to them.
+#[derive(Clone, Default)]
+pub(crate) struct Net {
+    pub(crate) shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    handlers: HashMap<PeerId, Handler>,
+    /// What each search finds, the last one again and again.
+    pub(crate) searches: Vec<Vec<PeerId>>,
+    pub(crate) searched: usize,
+    pub(crate) opened: HashMap<PeerId, usize>,
+    pub(crate) faults: Vec<(PeerId, Fault)>,
+    pub(crate) provided: Vec<Cid>,
+    pub(crate) provide_fails: bool,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Net")
+    }
+}
+
+impl Net {
+    /// A peer that is found by the first search and does `handler` with streams.
+    pub(crate) fn peer<F, T>(&self, handler: F) -> PeerId
+    where
+        F: Fn(UnixStream) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let peer = self.hidden_peer(handler);
+        let mut shared = self.shared.lock().unwrap();
+        match shared.searches.first_mut() {
+            Some(first) => first.push(peer),
+            None => shared.searches.push(vec![peer]),
+        }
+        peer
+    }
+
+    /// A peer that no search finds until a test says so.
+    pub(crate) fn hidden_peer<F, T>(&self, handler: F) -> PeerId
+    where
+        F: Fn(UnixStream) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let peer = PeerId::random();
+        let handler: Handler = Arc::new(move |stream| handler(stream).boxed());
+        self.shared.lock().unwrap().handlers.insert(peer, handler);
+        peer
+    }
+
+    /// A peer that serves what `node` has.
+    pub(crate) fn serve(&self, node: &Node) -> PeerId {
+        let content = node.content.clone();
+        self.peer(move |stream| {
+            let content = content.clone();
+            async move { drop(content.serve(PeerId::random(), stream).await) }
+        })
+    }
+
+    pub(crate) fn faults(&self) -> Vec<(PeerId, Fault)> {
+        self.shared.lock().unwrap().faults.clone()
+    }
+
+    pub(crate) fn opened(&self, peer: &PeerId) -> usize {
+        self.shared
+            .lock()
+            .unwrap()
+            .opened
+            .get(peer)
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+impl Network for Net {
+    type Stream = UnixStream;
+
+    fn find_providers(&self, _: &Cid) -> BoxStream<'static, PeerId> {
+        let mut shared = self.shared.lock().unwrap();
+        let at = shared.searched.min(shared.searches.len().saturating_sub(1));
+        shared.searched += 1;
+        let found = shared.searches.get(at).cloned().unwrap_or_default();
+        futures::stream::iter(found).boxed()
+    }
+
+    fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
+        let mut shared = self.shared.lock().unwrap();
+        *shared.opened.entry(peer).or_default() += 1;
+        let handler = shared.handlers.get(&peer).cloned();
+        async move {
+            let handler = handler.ok_or(OpenError::Unreachable("no route".into()))?;
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            async_std::task::spawn(handler(theirs));
+            Ok(ours)
+        }
+        .boxed()
+    }
+
+    fn report(&self, peer: PeerId, fault: Fault) {
+        self.shared.lock().unwrap().faults.push((peer, fault));
+    }
+
+    fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
+        let mut shared = self.shared.lock().unwrap();
+        shared.provided.push(*cid);
+        let error = ProvideError {
+            cid: *cid,
+            reason: "nobody there".into(),
+        };
+        let result = if shared.provide_fails {
+            Err(error)
+        } else {
+            Ok(())
+        };
+        async move { result }.boxed()
+    }
+}
+
+/// A node: a store in a folder of its own, and content over a network of pipes.
+pub(crate) struct Node {
+    pub(crate) content: Content<Net>,
+    pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) net: Net,
+    _dir: tempfile::TempDir,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new().unwrap();
+        let limits = Options {
+            max_bytes: 4 << 30,
+            max_block_bytes: 2 << 20,
+        };
+        let store = Store::open(dir.path(), limits, metrics.clone()).unwrap();
+        let net = Net::default();
+        let options = ContentOptions::default();
+        let content = Content::new(store.clone(), net.clone(), metrics.clone(), options);
+        Node {
+            content,
+            store,
+            metrics,
+            net,
+            _dir: dir,
+        }
+    }
+
+    /// A node that has put `size` bytes of the vectors' content.
+    pub(crate) async fn with(size: usize) -> (Self, Cid) {
+        let node = Node::new();
+        let options = ImportOptions {
+            announce: Announce::No,
+            ..ImportOptions::default()
+        };
+        let data = content(0, size);
+        let imported = node.content.import(&data[..], options).await.unwrap();
+        assert_eq!(imported.size, size as u64);
+        (node, imported.cid)
+    }
+
+    pub(crate) async fn get(&self, cid: &Cid) -> Result<(Vec<u8>, Summary), FetchError> {
+        read(
+            self.content
+                .fetch(cid, self.content.fetch_options())
+                .unwrap(),
+        )
+        .await
+    }
+
+    pub(crate) fn put_blocks(&self, blocks: &[(Cid, Bytes)]) {
+        let mut batch = self.store.batch().unwrap();
+        for (cid, data) in blocks {
+            batch.put(cid, data).unwrap();
+        }
+        batch.commit(None).unwrap();
+    }
+}
+
+/// Reads a fetch to its end. A test that hangs here fails by its deadline.
+pub(crate) async fn read(mut fetch: Fetch) -> Result<(Vec<u8>, Summary), FetchError> {
+    let mut data = Vec::new();
+    let mut size = None;
+    let deadline = std::time::Duration::from_secs(120);
+    loop {
+        let event = async_std::future::timeout(deadline, fetch.next())
+            .await
+            .unwrap()
+            .unwrap()?;
+        match event {
+            Event::Size(total) => size = Some(total),
+            Event::Data(bytes) => {
+                assert!(size.is_some(), "data before the size");
+                data.extend(bytes);
+            }
+            Event::Progress(_) => {}
+            Event::Done(summary) => {
+                assert_eq!(size, Some(summary.size));
+                assert!(fetch.next().await.is_none());
+                return Ok((data, summary));
+            }
+        }
+    }
 }

@@ -5,7 +5,6 @@
 //! check: that every answer is to a want that is open.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +13,7 @@ use cid::Cid;
 use futures::channel::mpsc;
 use futures::future::{self, Either};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 
 use super::frame::{self, FrameError, FrameReader};
 use super::pb::exchange::{Request, Status, Want};
@@ -68,24 +67,31 @@ impl SessionError {
 /// Wants sent in one frame; what more there is goes into the next.
 const WANTS_PER_FRAME: usize = MAX_WANTS;
 
+/// What a session tells its owner.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It stands; bytes that arrive are counted here. Comes first.
+    Open(Arc<AtomicU64>),
+    /// The answer to a want.
+    Reply(u64, Cid, Reply),
+}
+
 /// Runs a session over `stream` until the sender of `commands` is dropped, which
-/// is `Ok`. `answer` is called with each answer, one after the other: as long as
-/// it does not return, nothing more is read, and the provider is held back.
-/// `received` counts the bytes that arrive.
-pub(crate) async fn run<S, F>(
+/// is `Ok`. As long as `answers` takes no answer, nothing more is read, and the
+/// provider is held back.
+pub(crate) async fn run<S, T>(
     stream: S,
     max_block: usize,
-    received: impl FnOnce(Arc<AtomicU64>),
     mut commands: mpsc::UnboundedReceiver<Command>,
-    mut answer: impl FnMut(u64, Cid, Reply) -> F,
+    answers: &mut mpsc::Sender<T>,
+    wrap: impl Fn(Answer) -> T,
 ) -> Result<(), SessionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = ()>,
 {
     let (reader, mut writer) = stream.split();
     let mut reader = FrameReader::new(reader, max_block + FRAME_OVERHEAD);
-    received(reader.received());
+    let _ = answers.send(wrap(Answer::Open(reader.received()))).await;
     let open = Mutex::new(HashMap::<u64, Cid>::new());
 
     let asking = async {
@@ -137,7 +143,10 @@ where
                 Ok(Status::Cancelled) => Reply::Cancelled,
                 Err(_) => return Err(SessionError::Unknown(response.status)),
             };
-            answer(response.id, cid, reply).await;
+            // Without an owner the commands end as well.
+            let _ = answers
+                .send(wrap(Answer::Reply(response.id, cid, reply)))
+                .await;
         }
         Err(SessionError::Closed)
     };

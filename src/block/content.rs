@@ -1,0 +1,459 @@
+//! Content: the one door to files for the daemon and the control socket.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_std::task::spawn_blocking;
+use bytes::Bytes;
+use cid::Cid;
+use futures::channel::mpsc;
+use futures::io::{AsyncRead, AsyncWrite};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use futures_timer::Delay;
+use libp2p::PeerId;
+
+use super::address::{self, AddressError};
+use super::announce::Schedule;
+use super::exchange::serve::{Limits, ServeError, Served, Server, Source};
+use super::fetch::{Fetch, FetchOptions, Setting};
+use super::import::{self, ImportError};
+use super::network::{Fault, Network, ProvideError};
+use super::stat::{self, Walk};
+use crate::observe::metrics::Metrics;
+use crate::store::{self, Removed, Root, Store};
+
+/// How often the schedule of announcements is compared with the store, for roots
+/// that expired or were evicted there.
+const SYNC: Duration = Duration::from_secs(60);
+
+/// How content is treated, unless a call says otherwise.
+#[derive(Debug, Clone)]
+pub struct ContentOptions {
+    /// Largest block that is taken from a peer, in bytes (`P2P_MAX_BLOCK_BYTES`).
+    pub max_block: usize,
+    /// Time to live of what is put or fetched (`P2P_BLOCK_TTL`).
+    pub ttl: Duration,
+    /// Every root is announced again after at most this long. Less than half of
+    /// the time after which the DHT forgets a provider (48 h by the
+    /// specification of libp2p, 24 h in older nodes).
+    pub reprovide: Duration,
+    /// What the serving side allows.
+    pub serve: Limits,
+}
+
+impl Default for ContentOptions {
+    fn default() -> Self {
+        ContentOptions {
+            max_block: 2 << 20,
+            ttl: Duration::from_secs(24 * 3600),
+            reprovide: Duration::from_secs(10 * 3600),
+            serve: Limits::default(),
+        }
+    }
+}
+
+/// Whether an import waits for the DHT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Announce {
+    /// Announce soon, in the background (by [`Content::run`]), until it succeeds.
+    #[default]
+    Background,
+    /// Return when it is announced, or when that failed once; it is tried again
+    /// in the background then.
+    Wait,
+    /// Not now; the next round of [`Content::run`] finds it.
+    No,
+}
+
+/// How to keep what is imported.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// Time to live; `None` is the default of [`ContentOptions`].
+    pub ttl: Option<Duration>,
+    /// Never evict it for space. The default for what this host puts.
+    pub pin: bool,
+    /// Name for people.
+    pub name: Option<String>,
+    /// Whether to wait for the DHT.
+    pub announce: Announce,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        ImportOptions {
+            ttl: None,
+            pin: true,
+            name: None,
+            announce: Announce::Background,
+        }
+    }
+}
+
+/// What was imported. It is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Its address.
+    pub cid: Cid,
+    /// Bytes of content.
+    pub size: u64,
+    /// Leaves and inner nodes, each counted once.
+    pub blocks: u64,
+    /// Why the announcement that was waited for failed.
+    pub announce_error: Option<ProvideError>,
+}
+
+/// What is here of some content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// The content.
+    pub cid: Cid,
+    /// Bytes of the whole content; `None` while its root block is not here.
+    pub size: Option<u64>,
+    /// Blocks of the tree that are known, each counted once. All of them when
+    /// `complete`.
+    pub blocks: u64,
+    /// Those of them that are here.
+    pub local_blocks: u64,
+    /// Every block is here.
+    pub complete: bool,
+    /// The store's entry, when it is kept as content and not only as cache.
+    pub root: Option<Root>,
+}
+
+/// Why content could not be looked at or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// The CID is not one of a file.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// There is nothing to remove.
+    #[error("{0} is not in the store; `p2p-node ls` lists what is")]
+    NotHere(Cid),
+    /// The content is here and not a file.
+    #[error("cannot read {cid}: {reason}")]
+    Unreadable {
+        /// The content.
+        cid: Cid,
+        /// Why, one line.
+        reason: String,
+    },
+    /// What was to be imported is no file.
+    #[error(
+        "cannot import {path}: it is a directory; put its files one by one, or an archive of it"
+    )]
+    Directory {
+        /// What was given.
+        path: String,
+    },
+}
+
+/// The door to content. Cheap to clone.
+#[derive(Debug)]
+pub struct Content<N> {
+    inner: Arc<Inner<N>>,
+}
+
+impl<N> Clone for Content<N> {
+    fn clone(&self) -> Self {
+        Content {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inner<N> {
+    setting: Setting<N>,
+    options: ContentOptions,
+    server: Server<StoredBlocks>,
+    schedule: Mutex<Schedule>,
+    bell: Mutex<mpsc::Sender<()>>,
+    rung: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl<N: Network> Content<N> {
+    /// Content in `store`, shared over `network`. Nothing is announced until
+    /// [`Content::run`] runs.
+    pub fn new(store: Store, network: N, metrics: Arc<Metrics>, options: ContentOptions) -> Self {
+        let source = StoredBlocks(store.clone());
+        let server = Server::new(source, options.serve, Arc::clone(&metrics));
+        let (bell, rung) = mpsc::channel(1);
+        let inner = Inner {
+            schedule: Mutex::new(Schedule::new(options.reprovide)),
+            setting: Setting {
+                network,
+                store,
+                metrics,
+                now: SystemTime::now,
+            },
+            options,
+            server,
+            bell: Mutex::new(bell),
+            rung: Mutex::new(Some(rung)),
+        };
+        Content {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Reads `content` to its end and keeps it. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be read or stored; nothing of it is kept then.
+    pub async fn import<R>(
+        &self,
+        content: R,
+        options: ImportOptions,
+    ) -> Result<Imported, ImportError>
+    where
+        R: AsyncRead + Unpin,
+    {
+        let put_at = (self.inner.setting.now)();
+        let ttl = options.ttl.unwrap_or(self.inner.options.ttl);
+        let (pinned, name) = (options.pin, options.name);
+        let tree = import::import(&self.inner.setting.store, content, move |tree| Root {
+            cid: tree.root.cid,
+            size: tree.root.size,
+            blocks: tree.blocks,
+            pinned,
+            put_at,
+            expires_at: put_at.checked_add(ttl),
+            name,
+        })
+        .await?;
+        let cid = tree.root.cid;
+        let mut announce_error = None;
+        match options.announce {
+            Announce::No => {}
+            Announce::Background => self.announce(cid),
+            Announce::Wait => {
+                announce_error = self.inner.setting.network.provide(&cid).await.err();
+                let now = Instant::now();
+                let mut schedule = self.schedule();
+                schedule.started(cid, now);
+                schedule.done(&cid, announce_error.is_none(), now);
+                drop(schedule);
+                self.ring();
+            }
+        }
+        Ok(Imported {
+            cid,
+            size: tree.root.size,
+            blocks: tree.blocks,
+            announce_error,
+        })
+    }
+
+    /// Fetches the content of `cid`, from the store and from whoever has the
+    /// rest. When it is complete it is kept (unless the options say otherwise)
+    /// and announced.
+    ///
+    /// # Errors
+    /// When the CID is not one of a file that this node can verify. Everything
+    /// else is an item of the stream.
+    pub fn fetch(&self, cid: &Cid, options: FetchOptions) -> Result<Fetch, AddressError> {
+        let cid = address::canonical(cid)?;
+        let content = self.clone();
+        Ok(Fetch::start(
+            self.inner.setting.clone(),
+            cid,
+            options,
+            move |cid| {
+                content.announce(*cid);
+            },
+        ))
+    }
+
+    /// Options for a fetch with this node's limits and times.
+    pub fn fetch_options(&self) -> FetchOptions {
+        FetchOptions {
+            max_block: self.inner.options.max_block,
+            ttl: Some(self.inner.options.ttl),
+            ..FetchOptions::default()
+        }
+    }
+
+    /// What is kept here, in the order in which it came.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn roots(&self) -> Result<Vec<Root>, ContentError> {
+        let store = self.inner.setting.store.clone();
+        Ok(spawn_blocking(move || store.roots()).await?)
+    }
+
+    /// What is here of `cid`, also when it is only cache.
+    ///
+    /// # Errors
+    /// When the CID is not one of a file, or the store cannot be read.
+    pub async fn stat(&self, cid: &Cid) -> Result<Stat, ContentError> {
+        let cid = address::canonical(cid)?;
+        let store = self.inner.setting.store.clone();
+        spawn_blocking(move || {
+            let Walk {
+                size,
+                blocks,
+                local,
+            } = stat::walk(&store, &cid)?;
+            let root = store.root(&cid)?;
+            let complete = blocks == local;
+            Ok(Stat {
+                cid,
+                size,
+                blocks,
+                local_blocks: local,
+                complete,
+                root,
+            })
+        })
+        .await
+    }
+
+    /// Removes content and the blocks that nothing else here holds. The DHT
+    /// forgets by itself that it was here.
+    ///
+    /// # Errors
+    /// [`ContentError::NotHere`], or when the store cannot be written.
+    pub async fn remove(&self, cid: &Cid) -> Result<Removed, ContentError> {
+        let cid = address::canonical(cid)?;
+        let store = self.inner.setting.store.clone();
+        let removed = spawn_blocking(move || match store.root(&cid)? {
+            Some(_) => Ok(store.remove_root(&cid)?),
+            None => Err(ContentError::NotHere(cid)),
+        })
+        .await?;
+        self.schedule().forget(&cid);
+        Ok(removed)
+    }
+
+    /// Serves one inbound stream of the exchange until the peer closes it. A
+    /// peer that breaks the protocol is reported.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; a lost connection is one of them and no alarm.
+    pub async fn serve<T>(&self, peer: PeerId, stream: T) -> Result<Served, ServeError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let result = self.inner.server.serve(peer, stream).await;
+        if let Err(error) = &result
+            && error.is_violation()
+        {
+            self.inner
+                .setting
+                .network
+                .report(peer, Fault::Protocol(error.to_string()));
+        }
+        result
+    }
+
+    /// Announces content soon, in the background.
+    pub fn announce(&self, cid: Cid) {
+        self.schedule().announce(cid, Instant::now());
+        self.ring();
+    }
+
+    /// Announces what is here, at the start and again before the DHT forgets,
+    /// until it is dropped. Runs once; a second call returns at once.
+    pub async fn run(&self) {
+        let rung = self
+            .inner
+            .rung
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(mut rung) = rung else { return };
+        let mut under_way = FuturesUnordered::new();
+        let mut next_sync = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= next_sync {
+                self.sync().await;
+                next_sync = Instant::now() + SYNC;
+            }
+            let wake = {
+                let mut schedule = self.schedule();
+                let now = Instant::now();
+                while let Some(cid) = schedule.next(now) {
+                    let provide = self.inner.setting.network.provide(&cid);
+                    under_way.push(provide.map(move |result| (cid, result)));
+                }
+                let due = schedule.wake_at().filter(|due| *due > now);
+                due.map_or(next_sync, |due| due.min(next_sync))
+            };
+            let mut sleep = Delay::new(wake.saturating_duration_since(Instant::now())).fuse();
+            futures::select! {
+                (cid, result) = under_way.select_next_some() => {
+                    if let Err(error) = &result {
+                        log::debug!(cid:% = cid; "{error}");
+                    }
+                    self.schedule().done(&cid, result.is_ok(), Instant::now());
+                }
+                _ = rung.next() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    async fn sync(&self) {
+        let store = self.inner.setting.store.clone();
+        let now = (self.inner.setting.now)();
+        match spawn_blocking(move || store.roots()).await {
+            Ok(roots) => {
+                let live = roots.iter().filter(|root| !root.is_expired(now));
+                let live: Vec<Cid> = live.map(|root| root.cid).collect();
+                self.schedule().sync(&live, Instant::now());
+            }
+            Err(error) => log::warn!("cannot list the content to announce: {error}"),
+        }
+    }
+
+    fn ring(&self) {
+        let mut bell = self
+            .inner
+            .bell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Full means that it rings already.
+        let _ = bell.try_send(());
+    }
+
+    fn schedule(&self) -> std::sync::MutexGuard<'_, Schedule> {
+        self.inner
+            .schedule
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says early, and in words, that a path to import is a folder.
+///
+/// # Errors
+/// [`ContentError::Directory`].
+pub fn refuse_directory(path: &Path) -> Result<(), ContentError> {
+    if path.is_dir() {
+        return Err(ContentError::Directory {
+            path: path.display().to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// The store as the serving side sees it.
+#[derive(Debug, Clone)]
+struct StoredBlocks(Store);
+
+impl Source for StoredBlocks {
+    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, String> {
+        match self.0.get(cid) {
+            // It is dropped from the store: this node does not have it.
+            Err(store::Error::Damaged { .. }) => Ok(None),
+            other => other.map_err(|error| error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Fetch: the content of a CID, from the store and from whoever has the rest,
+//! as a stream of bytes in order.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`plan`] | what of the tree is known, here, on its way, and next (pure) |
+//! | [`provider`] | how fast a provider is and how much to ask of it (pure) |
+//! | [`held`] | bytes in memory, counted |
+//! | [`hop`] | the blocking half: verify, store, look up, read |
+//! | [`peers`] | who may be asked, and when again (pure) |
+//! | [`run`] | the task that drives these |
+//!
+//! Every block is verified and stored before a byte of it is delivered, and what
+//! arrives out of order waits in the store, so memory does not depend on the
+//! file's size. A fetch that is interrupted leaves its blocks in the store, and
+//! the next one begins with them.
+
+mod held;
+mod hop;
+mod peers;
+mod plan;
+mod provider;
+mod run;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use cid::Cid;
+use futures::channel::{mpsc, oneshot};
+use futures::{Stream, StreamExt};
+use libp2p::PeerId;
+
+use super::address::AddressError;
+use super::dag::DagError;
+use super::network::Network;
+use crate::observe::metrics::Metrics;
+use crate::store::{self, Store};
+use held::{Held, Meter};
+
+/// What to fetch it for, and how long to try.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Peers to ask beside those that the DHT names.
+    pub providers: Vec<PeerId>,
+    /// Give up after this long in which nothing came that was needed.
+    pub patience: Duration,
+    /// Content over this many bytes is refused when its size is known.
+    pub max_size: Option<u64>,
+    /// Name that the content is kept under.
+    pub name: Option<String>,
+    /// Keep the content when all of it is here. Without, its blocks stay as
+    /// cache until the room is needed.
+    pub keep: bool,
+    /// Keep it until removed, instead of until its room is needed.
+    pub pin: bool,
+    /// How long to keep it; `None` for ever.
+    pub ttl: Option<Duration>,
+    /// Largest block to take from a peer, in bytes.
+    pub max_block: usize,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        FetchOptions {
+            providers: Vec::new(),
+            // A dial, a walk through the DHT and one retry of both fit.
+            patience: Duration::from_secs(60),
+            max_size: None,
+            name: None,
+            keep: true,
+            pin: false,
+            ttl: Some(Duration::from_secs(24 * 3600)),
+            max_block: 2 << 20,
+        }
+    }
+}
+
+/// What happens in a fetch, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The content has this many bytes. Comes once, before the first data.
+    Size(u64),
+    /// The next bytes of the content, verified.
+    Data(Bytes),
+    /// How far it is; comes about twice a second.
+    Progress(Progress),
+    /// All bytes are delivered, and durable here when the options say keep.
+    Done(Summary),
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of content delivered.
+    pub done: u64,
+    /// Bytes of the whole content, when known.
+    pub total: Option<u64>,
+    /// Bytes of blocks that came from peers.
+    pub received: u64,
+    /// Peers that are connected for this fetch.
+    pub providers: usize,
+}
+
+/// What one provider did for a fetch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProviderStats {
+    /// Blocks that were needed.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that another brought first, or that were not the block.
+    pub wasted: u64,
+}
+
+/// A finished fetch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// What was fetched.
+    pub cid: Cid,
+    /// Bytes of content.
+    pub size: u64,
+    /// Leaves and inner nodes, each counted once.
+    pub blocks: u64,
+    /// Bytes of blocks that came from peers.
+    pub received: u64,
+    /// Bytes of blocks that were here before.
+    pub local: u64,
+    /// Bytes that came for nothing.
+    pub wasted: u64,
+    /// By provider; at most 64 of them.
+    pub providers: HashMap<PeerId, ProviderStats>,
+    /// Most bytes of blocks in memory at once.
+    pub peak_memory: usize,
+    /// From start to end.
+    pub elapsed: Duration,
+}
+
+/// Why a fetch ended without all of the content. What came is kept in the store
+/// for the next attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The CID cannot be fetched by this node.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A block is verified and not a node of a file.
+    #[error("cannot read block {block} of {root}: {source}")]
+    Node {
+        /// What was being fetched.
+        root: Cid,
+        /// The block.
+        block: Cid,
+        /// Why.
+        source: DagError,
+    },
+    /// A child has another size than its parent says.
+    #[error(
+        "the tree contradicts itself: block {cid} has {actual} bytes of content where its parent says {stated}"
+    )]
+    Sizes {
+        /// The child.
+        cid: Cid,
+        /// What the parent says, in bytes.
+        stated: u64,
+        /// What it is, in bytes.
+        actual: u64,
+    },
+    /// The content is larger than the caller wants.
+    #[error("{cid} has {size} bytes, over the limit of {max}")]
+    TooLarge {
+        /// What was being fetched.
+        cid: Cid,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The tree breaks the bounds on depth or width.
+    #[error("the tree of {cid} is too deep or too wide to be a file that an importer makes")]
+    TooDeep {
+        /// What was being fetched.
+        cid: Cid,
+    },
+    /// Nobody was found who has it.
+    #[error("no provider of {cid} found within {}s; is a host that has it online, and on this network?{last}", waited.as_secs())]
+    NoProviders {
+        /// What was being fetched.
+        cid: Cid,
+        /// How long it was looked for.
+        waited: Duration,
+        /// The last thing that went wrong, or nothing.
+        last: String,
+    },
+    /// There were providers and they ceased to deliver.
+    #[error("{cid} stopped at {done} of {} bytes: nothing needed came for {}s; get it again to go on from there{last}", total.map_or("unknown".to_string(), |total| total.to_string()), waited.as_secs())]
+    Stalled {
+        /// What was being fetched.
+        cid: Cid,
+        /// Bytes delivered.
+        done: u64,
+        /// Bytes of the whole, when known.
+        total: Option<u64>,
+        /// How long nothing came.
+        waited: Duration,
+        /// The last thing that went wrong, or nothing.
+        last: String,
+    },
+    /// The store failed.
+    #[error("cannot store what was fetched: {0}")]
+    Store(#[from] store::Error),
+    /// The task that drove the fetch is gone.
+    #[error("the fetch was stopped")]
+    Stopped,
+}
+
+/// A fetch under way: a stream of [`Event`]s, ended by [`Event::Done`] or by one
+/// error. Dropping it stops the fetch and keeps what came.
+#[derive(Debug)]
+pub struct Fetch {
+    events: mpsc::Receiver<Result<Out, FetchError>>,
+    ended: bool,
+    _alive: oneshot::Sender<()>,
+}
+
+/// An event whose bytes are still counted.
+#[derive(Debug)]
+enum Out {
+    Data(Held),
+    Event(Event),
+}
+
+/// Events between the task and its reader: with the one that the channel adds,
+/// 4 MiB of data at 1 MiB a block.
+const EVENTS: usize = 3;
+
+/// What a fetch needs around it.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting<N> {
+    pub(crate) network: N,
+    pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The wall clock, for the times in the store's entry.
+    pub(crate) now: fn() -> SystemTime,
+}
+
+impl Fetch {
+    /// Starts to fetch `cid`, in a task of its own. `done` runs when all is here
+    /// and kept, before [`Event::Done`].
+    pub(crate) fn start<N: Network>(
+        setting: Setting<N>,
+        cid: Cid,
+        options: FetchOptions,
+        done: impl FnOnce(&Cid) + Send + 'static,
+    ) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let (alive, dropped) = oneshot::channel();
+        let meter = Arc::new(Meter::default());
+        let task = run::Run::new(setting, cid, options, sender, dropped, meter);
+        async_std::task::spawn(task.run(done));
+        Fetch {
+            events,
+            ended: false,
+            _alive: alive,
+        }
+    }
+}
+
+impl Stream for Fetch {
+    type Item = Result<Event, FetchError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let next = match futures::ready!(self.events.poll_next_unpin(cx)) {
+            Some(Ok(Out::Data(held))) => Ok(Event::Data(held.bytes().clone())),
+            Some(Ok(Out::Event(event))) => Ok(event),
+            Some(Err(error)) => Err(error),
+            None => Err(FetchError::Stopped),
+        };
+        self.ended = matches!(next, Err(_) | Ok(Event::Done(_)));
+        Poll::Ready(Some(next))
+    }
+}
+
+#[cfg(test)]
+mod tests;

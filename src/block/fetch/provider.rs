@@ -1,0 +1,159 @@
+//! How fast a provider is and how much to ask of it at once. Pure.
+
+use std::time::{Duration, Instant};
+
+/// Blocks asked of a provider whose speed is not known yet. Enough to see its
+/// speed, few enough to ask somebody else for when it turns out slow.
+const FIRST_WINDOW: usize = 4;
+
+/// Most blocks asked of one provider at once; a quarter of what the protocol
+/// allows, and at 1 MiB a block more than any path holds.
+const MAX_WINDOW: usize = 64;
+
+/// How much work to keep at a provider, beside what covers its latency.
+const HORIZON: Duration = Duration::from_millis(250);
+
+/// Weight of the newest sample in the averages.
+const NEWEST: f64 = 0.25;
+
+/// What is known of a provider's speed.
+#[derive(Debug, Clone)]
+pub(crate) struct Speed {
+    /// Bytes a second, averaged; 0 before the first block.
+    rate: f64,
+    /// Seconds from ask to answer, averaged.
+    latency: f64,
+    /// The shortest of them.
+    shortest: f64,
+    /// Bytes of a block, averaged.
+    block: f64,
+    last: Option<Instant>,
+    /// Blocks in a row that another provider brought first.
+    lost: u32,
+}
+
+impl Speed {
+    pub(crate) fn new() -> Self {
+        Speed {
+            rate: 0.0,
+            latency: 0.0,
+            shortest: 0.0,
+            block: 0.0,
+            last: None,
+            lost: 0,
+        }
+    }
+
+    /// A block of `bytes` that was asked for at `asked` is here.
+    pub(crate) fn delivered(&mut self, bytes: usize, asked: Instant, now: Instant) {
+        // The provider worked on it since it was asked or since the block
+        // before, whichever is later.
+        let since = self.last.map_or(asked, |last| last.max(asked));
+        // Blocks that were read in one go look instant; a millisecond keeps
+        // the rate finite, and the average keeps it honest.
+        let seconds = now.duration_since(since).as_secs_f64().max(0.001);
+        let latency = now.duration_since(asked).as_secs_f64();
+        let bytes = bytes as f64;
+        if self.last.is_none() {
+            self.rate = bytes / seconds;
+            self.latency = latency;
+            self.shortest = latency;
+            self.block = bytes;
+        } else {
+            // Averaged over time and not over blocks: bytes and seconds apart,
+            // so that a burst does not count for more than it took.
+            let keep = 1.0 - NEWEST;
+            let mean_seconds = self.block / self.rate.max(1.0);
+            self.block = self.block * keep + bytes * NEWEST;
+            let mean_seconds = mean_seconds * keep + seconds * NEWEST;
+            self.rate = self.block / mean_seconds.max(1e-6);
+            self.latency = self.latency * keep + latency * NEWEST;
+            self.shortest = self.shortest.min(latency);
+        }
+        self.last = Some(now);
+        self.lost = 0;
+    }
+
+    /// Somebody else brought a block that this provider was asked for as well.
+    pub(crate) fn lost(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+    }
+
+    /// How often in a row it lost.
+    pub(crate) fn losses(&self) -> u32 {
+        self.lost
+    }
+
+    /// Bytes a second; 0 when not known.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Usual time from ask to answer; `None` when not known.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        self.last
+            .map(|_| Duration::from_secs_f64(self.latency.min(3600.0)))
+    }
+
+    /// How many blocks may be asked of it at once.
+    pub(crate) fn window(&self) -> usize {
+        if self.lost > 0 {
+            return 1;
+        }
+        if self.last.is_none() {
+            return FIRST_WINDOW;
+        }
+        let seconds = HORIZON.as_secs_f64() + 2.0 * self.shortest;
+        let blocks = self.rate * seconds / self.block.max(1.0);
+        (blocks.ceil() as usize).clamp(2, MAX_WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(interval: Duration, blocks: usize) -> Speed {
+        let start = Instant::now();
+        let mut speed = Speed::new();
+        for i in 1..=blocks {
+            let now = start + interval * i as u32;
+            speed.delivered(1 << 20, now - interval, now);
+        }
+        speed
+    }
+
+    #[test]
+    fn a_fast_provider_gets_a_wide_window_and_a_slow_one_a_narrow_one() {
+        assert_eq!(Speed::new().window(), FIRST_WINDOW);
+        let fast = run(Duration::from_millis(3), 50);
+        assert_eq!(fast.window(), MAX_WINDOW);
+        assert!((3.0e8..4.0e8).contains(&fast.rate()), "{}", fast.rate());
+        let slow = run(Duration::from_secs(5), 5);
+        assert_eq!(slow.window(), 3);
+        assert_eq!(slow.latency(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_long_path_gets_its_bandwidth_delay_product() {
+        // 300 ms away, 10 blocks a second: three blocks are on the path.
+        let start = Instant::now();
+        let mut speed = Speed::new();
+        for i in 1..100_u32 {
+            let now = start + Duration::from_millis(100) * i + Duration::from_millis(300);
+            speed.delivered(1 << 20, now - Duration::from_millis(300), now);
+        }
+        assert!(speed.window() > 3, "{}", speed.window());
+    }
+
+    #[test]
+    fn who_loses_gets_one_block_until_it_delivers() {
+        let mut speed = run(Duration::from_millis(3), 50);
+        speed.lost();
+        speed.lost();
+        assert_eq!((speed.window(), speed.losses()), (1, 2));
+        let now = Instant::now() + Duration::from_secs(1);
+        speed.delivered(1 << 20, now - Duration::from_millis(3), now);
+        assert!(speed.window() > 1);
+    }
+}

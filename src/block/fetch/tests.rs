@@ -1,0 +1,688 @@
+//! Fetches over pipes in memory, with providers of every kind.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_std::os::unix::net::UnixStream;
+use async_std::task::block_on;
+use bytes::Bytes;
+use cid::Cid;
+use futures::channel::mpsc;
+use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use futures::{FutureExt, StreamExt};
+use libp2p::PeerId;
+
+use super::*;
+use crate::block::address::{self, Codec};
+use crate::block::dag::{Child, encode_file};
+use crate::block::exchange::frame::{self, FrameReader};
+use crate::block::exchange::pb::exchange::{Response, Status, Want};
+use crate::block::network::Fault;
+use crate::block::testing::{Node, content, foreign, read, unhex};
+use crate::store::Store;
+
+const MIB: usize = 1 << 20;
+
+/// The wants on a stream, one after the other, and the way to answer them.
+struct Asked {
+    reader: FrameReader<ReadHalf<UnixStream>>,
+    writer: WriteHalf<UnixStream>,
+    queue: Vec<Want>,
+}
+
+impl Asked {
+    fn on(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.split();
+        Asked {
+            reader: FrameReader::new(reader, 1 << 16),
+            writer,
+            queue: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self) -> Option<(u64, Cid)> {
+        while self.queue.is_empty() {
+            let request = self.reader.request().await.ok()??;
+            self.queue.extend(request.wants);
+        }
+        let want = self.queue.remove(0);
+        Some((want.id, Cid::try_from(&want.cid[..]).unwrap()))
+    }
+
+    async fn answer(&mut self, id: u64, cid: &Cid, data: &Bytes) {
+        let _ = frame::write_block(&mut self.writer, id, cid, data).await;
+        let _ = self.writer.flush().await;
+    }
+}
+
+/// Serves from a store, block by block, until `stop` says so.
+async fn serve_until(stream: UnixStream, store: Store, mut stop: impl FnMut(usize) -> bool) {
+    let mut asked = Asked::on(stream);
+    let mut count = 0;
+    while let Some((id, cid)) = asked.next().await {
+        if stop(count) {
+            return;
+        }
+        let data = store.get(&cid).unwrap().unwrap();
+        asked.answer(id, &cid, &data).await;
+        count += 1;
+    }
+}
+
+#[test]
+fn what_one_puts_another_gets_at_every_edge_of_size() {
+    block_on(async {
+        for size in [
+            0,
+            1,
+            MIB - 1,
+            MIB,
+            MIB + 1,
+            2 * MIB,
+            9 * MIB + 12_345,
+            17 * MIB,
+        ] {
+            let (source, cid) = Node::with(size).await;
+            let sink = Node::new();
+            sink.net.serve(&source);
+            let (data, summary) = sink.get(&cid).await.unwrap();
+            assert!(data == content(0, size), "{size}");
+            assert_eq!(summary.size, size as u64);
+            assert_eq!(summary.wasted, 0);
+            let root = sink.store.root(&cid).unwrap().unwrap();
+            let put = source.store.root(&cid).unwrap().unwrap();
+            assert_eq!((root.size, root.blocks), (put.size, put.blocks));
+            assert!(!root.pinned && put.pinned);
+            assert!(root.expires_at.is_some());
+            // Again, with nobody to ask.
+            sink.net.shared.lock().unwrap().searches.clear();
+            let (again, summary) = sink.get(&cid).await.unwrap();
+            assert!(again == data);
+            assert_eq!(summary.received, 0);
+        }
+    });
+}
+
+#[test]
+fn a_file_of_equal_chunks_is_fetched_once_and_delivered_whole() {
+    block_on(async {
+        let source = Node::new();
+        let zeros = vec![0; 40 * MIB + 7];
+        let imported = source
+            .content
+            .import(&zeros[..], crate::block::content::ImportOptions::default());
+        let imported = imported.await.unwrap();
+        assert_eq!(imported.blocks, 3);
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let (data, summary) = sink.get(&imported.cid).await.unwrap();
+        assert!(data == zeros);
+        assert!(summary.received < 2 * MIB as u64, "{summary:?}");
+    });
+}
+
+#[test]
+fn trees_of_other_importers_are_fetched_and_directories_are_refused_in_words() {
+    block_on(async {
+        for tree in foreign() {
+            let blocks = tree.data.iter();
+            let blocks: Vec<(Cid, Bytes)> = blocks
+                .map(|(cid, hex)| (address::parse(cid).unwrap(), Bytes::from(unhex(hex))))
+                .collect();
+            let source = Node::new();
+            source.put_blocks(&blocks);
+            let sink = Node::new();
+            sink.net.serve(&source);
+            let root = Cid::try_from(tree.cid.as_str()).unwrap();
+            match sink.get(&root).await {
+                Ok((data, _)) => {
+                    assert!(!tree.directory);
+                    assert!(data == content(0, tree.size as usize), "{}", tree.name);
+                }
+                Err(error) => {
+                    assert!(tree.directory, "{}: {error}", tree.name);
+                    assert!(error.to_string().contains("directory"), "{error}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_large_tree_with_content_in_its_nodes_is_fetched() {
+    block_on(async {
+        // CIDv0 as ipfs-add makes it: dag-pb leaves, here 100 of 256 KiB.
+        let source = Node::new();
+        let mut blocks = Vec::new();
+        let mut children = Vec::new();
+        let mut whole = Vec::<u8>::new();
+        for i in 0..100 {
+            let data = content(i * 262_144, 262_144);
+            whole.extend(&data);
+            let mut unixfs = vec![0x08, 0x02, 0x12, 0x80, 0x80, 0x10];
+            unixfs.extend(&data);
+            unixfs.extend([0x18, 0x80, 0x80, 0x10]);
+            let mut block = vec![0x0a];
+            let mut buffer = unsigned_varint::encode::u64_buffer();
+            block.extend(unsigned_varint::encode::u64(
+                unixfs.len() as u64,
+                &mut buffer,
+            ));
+            block.extend(unixfs);
+            let cid = address::address(&block, Codec::DagPb);
+            children.push(Child {
+                cid,
+                size: 262_144,
+                total: block.len() as u64,
+            });
+            blocks.push((cid, Bytes::from(block)));
+        }
+        let root = Bytes::from(encode_file(&children));
+        let cid = address::address(&root, Codec::DagPb);
+        blocks.push((cid, root));
+        source.put_blocks(&blocks);
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let (data, _) = sink.get(&cid).await.unwrap();
+        assert!(data == whole);
+    });
+}
+
+#[test]
+fn a_wrong_block_is_dropped_and_its_sender_reported_and_not_asked_again() {
+    block_on(async {
+        let (source, cid) = Node::with(20 * MIB).await;
+        let sink = Node::new();
+        let (lied, mut lies) = mpsc::unbounded();
+        let liar = sink.net.peer(move |stream| {
+            let lied = lied.clone();
+            async move {
+                let mut asked = Asked::on(stream);
+                while let Some((id, cid)) = asked.next().await {
+                    asked.answer(id, &cid, &Bytes::from(vec![1; 1000])).await;
+                    let _ = lied.unbounded_send(());
+                }
+            }
+        });
+        // The honest one answers when the other has lied.
+        let store = source.store.clone();
+        let lies = Arc::new(async_std::sync::Mutex::new(
+            async move {
+                lies.next().await;
+            }
+            .boxed()
+            .shared(),
+        ));
+        sink.net.peer(move |stream| {
+            let (store, lies) = (store.clone(), lies.clone());
+            async move {
+                let lied = lies.lock().await.clone();
+                lied.await;
+                serve_until(stream, store, |_| false).await;
+            }
+        });
+        let (data, summary) = sink.get(&cid).await.unwrap();
+        assert!(data == content(0, 20 * MIB));
+        let faults = sink.net.faults();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].0 == liar && matches!(faults[0].1, Fault::BadBlock(_)),
+            "{faults:?}"
+        );
+        assert_eq!(sink.net.opened(&liar), 1);
+        assert_eq!(sink.metrics.blocks_bad.get(), summary.wasted / 1000);
+        assert!(sink.metrics.blocks_bad.get() >= 1);
+        assert_eq!(summary.providers[&liar].bytes, 0);
+    });
+}
+
+/// Providers that break the protocol, each beside an honest one.
+#[test]
+fn broken_protocols_end_the_session_and_are_reported() {
+    async fn garbage(mut asked: Asked) {
+        asked.next().await;
+        let _ = asked.writer.write_all(&[20, 0xff, 0xff, 0xff, 0xff]).await;
+        let _ = asked.writer.write_all(&[0xff; 16]).await;
+        let _ = asked.next().await;
+    }
+    async fn oversize(mut asked: Asked) {
+        asked.next().await;
+        let _ = asked
+            .writer
+            .write_all(&[0xff, 0xff, 0xff, 0xff, 0x0f])
+            .await;
+        let _ = asked.next().await;
+    }
+    async fn endless_length(mut asked: Asked) {
+        asked.next().await;
+        let _ = asked.writer.write_all(&[0xff; 32]).await;
+        let _ = asked.next().await;
+    }
+    async fn not_asked(mut asked: Asked) {
+        let (id, cid) = asked.next().await.unwrap();
+        asked
+            .answer(id + 1000, &cid, &Bytes::from_static(b"x"))
+            .await;
+        let _ = asked.next().await;
+    }
+    async fn answers_twice(mut asked: Asked) {
+        let (id, _) = asked.next().await.unwrap();
+        for _ in 0..2 {
+            let response = Response {
+                id,
+                status: Status::DontHave as i32,
+                block: None,
+            };
+            let _ = frame::write_message(&mut asked.writer, &response).await;
+        }
+        let _ = asked.next().await;
+    }
+    async fn unknown_status(mut asked: Asked) {
+        let (id, _) = asked.next().await.unwrap();
+        let response = Response {
+            id,
+            status: 77,
+            block: None,
+        };
+        let _ = frame::write_message(&mut asked.writer, &response).await;
+        let _ = asked.next().await;
+    }
+    type Hostile = fn(Asked) -> futures::future::BoxFuture<'static, ()>;
+    let all: [(&str, Hostile); 6] = [
+        ("garbage", |a| garbage(a).boxed()),
+        ("oversize", |a| oversize(a).boxed()),
+        ("endless length", |a| endless_length(a).boxed()),
+        ("not asked", |a| not_asked(a).boxed()),
+        ("answers twice", |a| answers_twice(a).boxed()),
+        ("unknown status", |a| unknown_status(a).boxed()),
+    ];
+    block_on(async {
+        let (source, cid) = Node::with(3 * MIB).await;
+        for (name, hostile) in all {
+            let sink = Node::new();
+            let bad = sink.net.peer(move |stream| hostile(Asked::on(stream)));
+            // The honest one is found when the other was caught.
+            let content_of = source.content.clone();
+            let good = sink.net.hidden_peer(move |stream| {
+                let content = content_of.clone();
+                async move { drop(content.serve(PeerId::random(), stream).await) }
+            });
+            sink.net
+                .shared
+                .lock()
+                .unwrap()
+                .searches
+                .push(vec![bad, good]);
+            let (data, _) = sink.get(&cid).await.unwrap();
+            assert!(data == content(0, 3 * MIB), "{name}");
+            let faults = sink.net.faults();
+            assert_eq!(faults.len(), 1, "{name}: {faults:?}");
+            assert!(
+                faults[0].0 == bad && matches!(faults[0].1, Fault::Protocol(_)),
+                "{name}"
+            );
+            assert_eq!(sink.net.opened(&bad), 1, "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_silent_provider_does_not_hold_the_front() {
+    block_on(async {
+        let (source, cid) = Node::with(30 * MIB).await;
+        let sink = Node::new();
+        let store = source.store.clone();
+        // It gives the root, so that it is asked for the first leaves, and then
+        // nothing, for ever.
+        let silent = sink.net.peer(move |stream| {
+            let store = store.clone();
+            async move {
+                let mut asked = Asked::on(stream);
+                let (id, cid) = asked.next().await.unwrap();
+                let data = store.get(&cid).unwrap().unwrap();
+                asked.answer(id, &cid, &data).await;
+                while asked.next().await.is_some() {}
+            }
+        });
+        let content_of = source.content.clone();
+        let good = sink.net.hidden_peer(move |stream| {
+            let content = content_of.clone();
+            async move { drop(content.serve(PeerId::random(), stream).await) }
+        });
+        sink.net
+            .shared
+            .lock()
+            .unwrap()
+            .searches
+            .push(vec![silent, good]);
+        let (data, summary) = sink.get(&cid).await.unwrap();
+        assert!(data == content(0, 30 * MIB));
+        assert_eq!(summary.providers[&silent].blocks, 1);
+        assert!(sink.net.faults().is_empty());
+    });
+}
+
+#[test]
+fn work_moves_from_a_slow_provider_to_a_fast_one() {
+    block_on(async {
+        let (source, cid) = Node::with(40 * MIB).await;
+        let sink = Node::new();
+        let store = source.store.clone();
+        let slow = sink.net.peer(move |stream| {
+            let store = store.clone();
+            async move {
+                let mut asked = Asked::on(stream);
+                while let Some((id, cid)) = asked.next().await {
+                    // Slow is what this provider is; nothing waits for it.
+                    async_std::task::sleep(Duration::from_millis(200)).await;
+                    let data = store.get(&cid).unwrap().unwrap();
+                    asked.answer(id, &cid, &data).await;
+                }
+            }
+        });
+        let fast = sink.net.serve(&source);
+        let (data, summary) = sink.get(&cid).await.unwrap();
+        assert!(data == content(0, 40 * MIB));
+        let blocks = |peer| summary.providers.get(&peer).map_or(0, |stats| stats.blocks);
+        assert!(blocks(fast) > 3 * blocks(slow), "{summary:?}");
+    });
+}
+
+#[test]
+fn a_provider_that_vanishes_half_way_is_replaced_by_one_found_later() {
+    block_on(async {
+        let (source, cid) = Node::with(24 * MIB).await;
+        let sink = Node::new();
+        let store = source.store.clone();
+        let opened = Arc::new(AtomicUsize::new(0));
+        let vanishing = sink.net.peer(move |stream| {
+            let store = store.clone();
+            let first = opened.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                if first {
+                    serve_until(stream, store, |count| count == 10).await;
+                }
+            }
+        });
+        let content_of = source.content.clone();
+        let second = sink.net.hidden_peer(move |stream| {
+            let content = content_of.clone();
+            async move { drop(content.serve(PeerId::random(), stream).await) }
+        });
+        sink.net.shared.lock().unwrap().searches.push(vec![second]);
+        let (data, summary) = sink.get(&cid).await.unwrap();
+        assert!(data == content(0, 24 * MIB));
+        assert!(
+            (1..=10).contains(&summary.providers[&vanishing].blocks),
+            "{summary:?}"
+        );
+        assert!(summary.providers[&second].blocks >= 15, "{summary:?}");
+        assert!(sink.net.faults().is_empty());
+    });
+}
+
+#[test]
+fn two_providers_with_half_of_the_blocks_each_make_a_whole() {
+    block_on(async {
+        let (source, cid) = Node::with(16 * MIB).await;
+        let sink = Node::new();
+        let mut halves = Vec::new();
+        for half in 0..2 {
+            let store = source.store.clone();
+            halves.push(sink.net.peer(move |stream| {
+                let store = store.clone();
+                async move {
+                    let mut asked = Asked::on(stream);
+                    while let Some((id, cid)) = asked.next().await {
+                        let leaf = cid.codec() == address::RAW;
+                        if leaf && cid.hash().digest()[31] % 2 == half {
+                            let status = Status::DontHave as i32;
+                            let response = Response {
+                                id,
+                                status,
+                                block: None,
+                            };
+                            let _ = frame::write_message(&mut asked.writer, &response).await;
+                        } else {
+                            let data = store.get(&cid).unwrap().unwrap();
+                            asked.answer(id, &cid, &data).await;
+                        }
+                    }
+                }
+            }));
+        }
+        let (data, summary) = sink.get(&cid).await.unwrap();
+        assert!(data == content(0, 16 * MIB));
+        assert!(
+            halves.iter().all(|peer| summary.providers[peer].blocks > 0),
+            "{summary:?}"
+        );
+    });
+}
+
+#[test]
+fn nobody_there_and_nobody_useful_are_clear_errors() {
+    block_on(async {
+        let (source, cid) = Node::with(5 * MIB).await;
+        let patience = Duration::from_millis(300);
+        let sink = Node::new();
+        let options = FetchOptions {
+            patience,
+            ..sink.content.fetch_options()
+        };
+        let error = read(sink.content.fetch(&cid, options.clone()).unwrap())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, FetchError::NoProviders { .. }), "{error}");
+
+        // One with the root only.
+        let root = source.store.get(&cid).unwrap().unwrap();
+        let poor = Node::new();
+        poor.put_blocks(&[(cid, root)]);
+        sink.net.serve(&poor);
+        let error = read(sink.content.fetch(&cid, options).unwrap())
+            .await
+            .unwrap_err();
+        let FetchError::Stalled { done, total, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((done, total), (0, Some(5 * MIB as u64)));
+        // What came is kept, as cache.
+        assert!(sink.store.has(&cid).unwrap());
+        assert!(sink.store.root(&cid).unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_limit_on_size_stops_before_the_content_comes() {
+    block_on(async {
+        let (source, cid) = Node::with(5 * MIB).await;
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let options = FetchOptions {
+            max_size: Some(1000),
+            ..sink.content.fetch_options()
+        };
+        let error = read(sink.content.fetch(&cid, options).unwrap())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, FetchError::TooLarge { max: 1000, .. }),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn sizes_that_contradict_the_parent_are_refused() {
+    block_on(async {
+        let leaf = Bytes::from_static(b"twelve bytes");
+        let child = Child {
+            cid: address::address(&leaf, Codec::Raw),
+            size: 13,
+            total: 13,
+        };
+        let root = Bytes::from(encode_file(&[child, child]));
+        let cid = address::address(&root, Codec::DagPb);
+        let source = Node::new();
+        source.put_blocks(&[(child.cid, leaf), (cid, root)]);
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let error = sink.get(&cid).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                FetchError::Sizes {
+                    stated: 13,
+                    actual: 12,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn an_interrupted_fetch_goes_on_from_what_it_has() {
+    block_on(async {
+        let (source, cid) = Node::with(32 * MIB).await;
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let mut fetch = sink
+            .content
+            .fetch(&cid, sink.content.fetch_options())
+            .unwrap();
+        let mut first = 0;
+        while let Some(event) = fetch.next().await {
+            if let Event::Data(bytes) = event.unwrap() {
+                first += bytes.len();
+            }
+            if first >= 10 * MIB {
+                break;
+            }
+        }
+        drop(fetch);
+        // The task writes down what came after the drop; wait for what was read.
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while sink.store.usage().blocks < 11 {
+            assert!(std::time::Instant::now() < deadline, "nothing was kept");
+            async_std::task::yield_now().await;
+        }
+        let (data, summary) = sink.get(&cid).await.unwrap();
+        assert!(data == content(0, 32 * MIB));
+        let root = source.store.get(&cid).unwrap().unwrap().len() as u64;
+        assert!(summary.local >= 10 * MIB as u64, "{summary:?}");
+        assert_eq!(
+            summary.received + summary.local,
+            32 * MIB as u64 + root,
+            "{summary:?}"
+        );
+        assert_eq!(summary.wasted, 0);
+    });
+}
+
+/// The reader stops after the first event until every block is in the store: what
+/// it has not read must wait there and not in memory.
+#[test]
+fn memory_stays_flat_with_a_reader_that_does_not_read() {
+    block_on(async {
+        const SIZE: usize = 128 * MIB;
+        let (source, cid) = Node::with(SIZE).await;
+        let sink = Node::new();
+        let served = Arc::new(AtomicUsize::new(0));
+        let (store, count) = (source.store.clone(), served.clone());
+        sink.net.peer(move |stream| {
+            let (store, count) = (store.clone(), count.clone());
+            async move {
+                let counting = |_| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    false
+                };
+                serve_until(stream, store, counting).await;
+            }
+        });
+        let mut fetch = sink
+            .content
+            .fetch(&cid, sink.content.fetch_options())
+            .unwrap();
+        assert_eq!(
+            fetch.next().await.unwrap().unwrap(),
+            Event::Size(SIZE as u64)
+        );
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while served.load(Ordering::SeqCst) < 129 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the fetch waits for its reader"
+            );
+            async_std::task::sleep(Duration::from_millis(5)).await;
+        }
+        let mut at = 0;
+        loop {
+            match fetch.next().await.unwrap().unwrap() {
+                Event::Data(bytes) => {
+                    assert!(bytes == content(at, bytes.len()));
+                    at += bytes.len() as u64;
+                }
+                Event::Done(summary) => {
+                    assert_eq!(at, SIZE as u64);
+                    assert!(summary.peak_memory > MIB);
+                    assert!(summary.peak_memory < 48 * MIB, "{}", summary.peak_memory);
+                    return;
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+#[test]
+fn a_damaged_tree_of_links_is_an_error_of_the_content_and_not_of_its_provider() {
+    block_on(async {
+        let block = Bytes::from_static(b"\x0a\x03no");
+        let cid = address::address(&block, Codec::DagPb);
+        let source = Node::new();
+        source.put_blocks(&[(cid, block)]);
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let error = sink.get(&cid).await.unwrap_err();
+        assert!(matches!(error, FetchError::Node { .. }), "{error}");
+        assert!(sink.net.faults().is_empty());
+    });
+}
+
+/// A tree as hostile as it gets: each level repeats one child, so that a few
+/// blocks stand for more content than there is.
+#[test]
+fn a_bomb_of_repeated_nodes_neither_grows_nor_hangs() {
+    block_on(async {
+        let leaf = Bytes::from_static(b"x");
+        let mut child = Child {
+            cid: address::address(&leaf, Codec::Raw),
+            size: 1,
+            total: 1,
+        };
+        let mut blocks = HashMap::from([(child.cid, leaf)]);
+        for _ in 0..40 {
+            let block = Bytes::from(encode_file(&[child, child]));
+            let cid = address::address(&block, Codec::DagPb);
+            blocks.insert(cid, block);
+            child = Child {
+                cid,
+                size: child.size * 2,
+                total: child.total * 2,
+            };
+        }
+        let source = Node::new();
+        source.put_blocks(&blocks.into_iter().collect::<Vec<_>>());
+        let sink = Node::new();
+        sink.net.serve(&source);
+        let error = sink.get(&child.cid).await.unwrap_err();
+        assert!(matches!(error, FetchError::TooDeep { .. }), "{error}");
+        let stat = source.content.stat(&child.cid).await;
+        assert!(stat.is_err());
+    });
+}

@@ -1,0 +1,174 @@
+//! Import: a stream of bytes becomes a tree of blocks in the store.
+//!
+//! The reader fills one group of chunks while the group before it is hashed and
+//! written on a blocking thread; the two groups change places. So memory is
+//! 2 × [`GROUP_BYTES`] and the unfinished nodes of the tree, whatever the
+//! file's size, and a hop between threads is paid once for a group.
+
+use std::io;
+use std::mem;
+
+use async_std::task::{JoinHandle, spawn_blocking};
+use cid::Cid;
+use futures::io::{AsyncRead, AsyncReadExt};
+
+use super::address::{Codec, address};
+use super::dag::Child;
+use super::layout::{Builder, PROFILE_CHUNK, Tree};
+use crate::store::{self, Batch, Root, Store};
+
+/// Bytes of chunks that change threads at once.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// Why an import ended without a CID.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The content could not be read.
+    #[error("cannot read the content at byte {at}: {source}")]
+    Read {
+        /// How much was read before.
+        at: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store refused it.
+    #[error("cannot store the content: {0}")]
+    Store(#[from] store::Error),
+}
+
+/// Reads `content` to its end and stores it under the `unixfs-v1-2025` profile.
+/// Durable when this returns. `root` makes the store's entry out of the finished
+/// tree.
+///
+/// # Errors
+/// See [`ImportError`]. Nothing of the content is kept then.
+pub(crate) async fn import<R>(
+    store: &Store,
+    mut content: R,
+    root: impl FnOnce(&Tree) -> Root + Send + 'static,
+) -> Result<Tree, ImportError>
+where
+    R: AsyncRead + Unpin,
+{
+    let opening = store.clone();
+    let mut writer = Some(spawn_blocking(move || Writer::open(&opening)).await?);
+    let mut filling = Group::default();
+    let mut hop: Option<JoinHandle<Result<(Writer, Group), store::Error>>> = None;
+    let mut at = 0;
+    loop {
+        let ended = filling.fill(&mut content, &mut at).await;
+        let mut empty = match hop.take() {
+            Some(hop) => {
+                let (back, group) = hop.await?;
+                writer = Some(back);
+                group
+            }
+            None => Group::default(),
+        };
+        let ended = ended.map_err(|source| ImportError::Read { at, source })?;
+        mem::swap(&mut filling, &mut empty);
+        let full = empty;
+        // Between the hops the writer is here.
+        let Some(mut writing) = writer.take() else {
+            return Err(ImportError::Store(store::Error::Broken));
+        };
+        if ended {
+            let last = at == full.len as u64;
+            return Ok(spawn_blocking(move || {
+                writing.put(&full, last)?;
+                writing.finish(root)
+            })
+            .await?);
+        }
+        hop = Some(spawn_blocking(move || {
+            writing.put(&full, false)?;
+            Ok((writing, full))
+        }));
+    }
+}
+
+/// Chunks that travel between the reader and the writer. The memory is reused.
+#[derive(Default)]
+struct Group {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Group {
+    /// Reads until the group is full or the content ends; says whether it ended.
+    async fn fill<R>(&mut self, content: &mut R, at: &mut u64) -> io::Result<bool>
+    where
+        R: AsyncRead + Unpin,
+    {
+        self.len = 0;
+        while self.len < GROUP_BYTES {
+            if self.len == self.bytes.len() {
+                // Grows with the content: a small file takes one chunk of memory.
+                self.bytes
+                    .resize(GROUP_BYTES.min(self.len + PROFILE_CHUNK), 0);
+            }
+            let n = match content.read(&mut self.bytes[self.len..]).await {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if n == 0 {
+                return Ok(true);
+            }
+            self.len += n;
+            *at += n as u64;
+        }
+        Ok(false)
+    }
+}
+
+/// The blocking half: hashes chunks, builds the tree, puts blocks.
+struct Writer {
+    batch: Batch,
+    tree: Builder,
+}
+
+impl Writer {
+    fn open(store: &Store) -> Result<Self, store::Error> {
+        Ok(Writer {
+            batch: store.batch()?,
+            tree: Builder::default(),
+        })
+    }
+
+    /// `whole` says that the group is all of the content, so that content
+    /// without bytes is one empty block.
+    fn put(&mut self, group: &Group, whole: bool) -> Result<(), store::Error> {
+        let content = &group.bytes[..group.len];
+        if content.is_empty() && whole {
+            return self.leaf(content);
+        }
+        content
+            .chunks(PROFILE_CHUNK)
+            .try_for_each(|chunk| self.leaf(chunk))
+    }
+
+    fn leaf(&mut self, chunk: &[u8]) -> Result<(), store::Error> {
+        let size = chunk.len() as u64;
+        let cid = address(chunk, Codec::Raw);
+        let Writer { batch, tree } = self;
+        batch.put(&cid, chunk)?;
+        tree.push(
+            Child {
+                cid,
+                size,
+                total: size,
+            },
+            &mut |cid: &Cid, block: &[u8]| batch.put(cid, block),
+        )
+    }
+
+    fn finish(self, root: impl FnOnce(&Tree) -> Root) -> Result<Tree, store::Error> {
+        let Writer { mut batch, tree } = self;
+        let tree = tree.finish(&mut |cid: &Cid, block: &[u8]| batch.put(cid, block))?;
+        // The last group puts at least the empty leaf.
+        let tree = tree.ok_or(store::Error::Broken)?;
+        batch.commit(Some(root(&tree)))?;
+        Ok(tree)
+    }
+}

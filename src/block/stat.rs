@@ -1,0 +1,59 @@
+//! What of a tree is here. Blocking.
+
+use std::collections::HashSet;
+
+use cid::Cid;
+
+use super::address::DAG_PB;
+use super::content::ContentError;
+use super::dag::{self, MAX_DEPTH};
+use crate::store::Store;
+
+/// What a walk through a tree in the store found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// Bytes of content, when the root block is here.
+    pub(super) size: Option<u64>,
+    /// Blocks met, each counted once.
+    pub(super) blocks: u64,
+    /// Those of them that are in the store.
+    pub(super) local: u64,
+}
+
+/// Walks what is here of `root`. Each block is looked at once, however often the
+/// tree repeats it, so the walk ends after as many steps as the store has links.
+pub(super) fn walk(store: &Store, root: &Cid) -> Result<Walk, ContentError> {
+    let mut walk = Walk::default();
+    let mut seen = HashSet::from([*root]);
+    let mut stack = vec![(*root, 0)];
+    while let Some((cid, depth)) = stack.pop() {
+        walk.blocks += 1;
+        // A leaf is only counted, but for a root, whose length is the size.
+        if cid.codec() != DAG_PB && depth > 0 {
+            walk.local += u64::from(store.has(&cid)?);
+            continue;
+        }
+        let Some(block) = store.get(&cid)? else {
+            continue;
+        };
+        walk.local += 1;
+        if cid.codec() != DAG_PB {
+            walk.size = Some(block.len() as u64);
+            continue;
+        }
+        let unreadable = |reason| ContentError::Unreadable { cid, reason };
+        let node = dag::decode_file(&block).map_err(|error| unreadable(error.to_string()))?;
+        if depth == 0 {
+            walk.size = Some(node.size);
+        }
+        if depth == MAX_DEPTH {
+            return Err(unreadable("the tree is too deep".into()));
+        }
+        for child in node.children {
+            if seen.insert(child.cid) {
+                stack.push((child.cid, depth + 1));
+            }
+        }
+    }
+    Ok(walk)
+}
