@@ -1,1 +1,433 @@
-//! (room under construction)
+//! Life of the daemon: open, listen, ready, run, drain, close.
+//!
+//! Everything that can be refused is opened before the node listens, the cheap
+//! and exclusive things first: a second daemon on the same folder or socket, a
+//! taken port or a damaged store end the start before any peer notices.
+//!
+//! The whole of the shutdown is in `Daemon::close`: readiness turns, the node
+//! drains, transfers of clients finish, peers are saved, connections close. Each
+//! step is bounded by `P2P_DRAIN_TIMEOUT`; a second signal cuts the waiting
+//! short, and what has to be saved is saved all the same.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_std::task::{self, spawn_blocking};
+use futures::StreamExt;
+use futures::future::{Either, select};
+use libp2p::Multiaddr;
+
+use crate::block::content::{Content, ContentOptions};
+use crate::block::exchange;
+use crate::config::{Config, MemoryLimit};
+use crate::control;
+use crate::node::{self, ContentNetwork, Handle, Node, identity};
+use crate::observe::http::{self, Http, NodeProbe, Readiness};
+use crate::observe::metrics::Metrics;
+use crate::store::{self, KnownPeer, Store};
+use crate::system::signals::{Signal, Signals};
+use crate::system::{memory, rlimits};
+use crate::transport;
+
+/// How often the routing table is saved. After `kill -9` the last few minutes of
+/// it are lost, which costs the next start a few dials.
+const SAVE_PEERS_EVERY: Duration = Duration::from_secs(300);
+
+/// How often what has expired leaves the store.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Exchange streams served at once, over all peers: one for each of the default
+/// 400 connections and some over. Each may hold a few blocks in memory, so a
+/// flood stops here.
+const MAX_SERVED_STREAMS: usize = 512;
+
+/// Why the daemon could not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder cannot be made.
+    #[error(
+        "cannot make the data folder {path}: {source}; set P2P_DATA_DIR to a folder that this user may write"
+    )]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The identity cannot be read or made.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The control socket cannot be bound.
+    #[error(transparent)]
+    Control(#[from] control::server::BindError),
+    /// The metrics port cannot be bound.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The network's key cannot be read.
+    #[error(transparent)]
+    NetworkKey(#[from] crate::config::Error),
+    /// The transports cannot be built.
+    #[error(transparent)]
+    Transport(#[from] transport::BuildError),
+    /// The node cannot be built.
+    #[error(transparent)]
+    Node(#[from] node::BuildError),
+    /// An address cannot be listened on, or another request to the node failed.
+    #[error(transparent)]
+    Listen(#[from] node::Error),
+    /// The metrics cannot be registered.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The name of the network cannot be part of a protocol id.
+    #[error("P2P_NETWORK cannot be part of a protocol id: {0}")]
+    Protocol(#[from] libp2p::swarm::InvalidProtocol),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs the daemon until a signal stops it.
+///
+/// # Errors
+/// When it cannot start; a clean stop is `Ok`.
+pub fn run(config: &Config) -> Result<(), Error> {
+    task::block_on(async {
+        let mut signals = Signals::new().map_err(Error::Signals)?;
+        let daemon = {
+            let open = std::pin::pin!(Daemon::open(config));
+            let stop = std::pin::pin!(next_stop(&mut signals));
+            match select(open, stop).await {
+                Either::Left((daemon, _)) => daemon?,
+                Either::Right((signal, _)) => {
+                    log::info!(signal = signal.name(); "stopped while starting");
+                    return Ok(());
+                }
+            }
+        };
+        let signal = next_stop(&mut signals).await;
+        log::info!(signal = signal.name(); "stopping");
+        daemon.close(&mut signals).await;
+        Ok(())
+    })
+}
+
+/// The next signal that stops the daemon.
+async fn next_stop(signals: &mut Signals) -> Signal {
+    loop {
+        match signals.next().await {
+            Some(Signal::Hangup) => {
+                log::warn!(
+                    "SIGHUP: this version reads its configuration at start only; restart to apply changes"
+                );
+            }
+            Some(signal) => return signal,
+            None => return Signal::Terminate,
+        }
+    }
+}
+
+/// The daemon, ready.
+struct Daemon {
+    node: Node,
+    store: Store,
+    control: control::server::Running,
+    readiness: Arc<Readiness>,
+    drain_timeout: Duration,
+}
+
+impl Daemon {
+    async fn open(config: &Config) -> Result<Daemon, Error> {
+        report_resources(config);
+        make_data_dir(&config.data_dir)?;
+        let metrics = Metrics::new()?;
+        let socket = control::Server::bind(&config.control_socket)?;
+        let identity = identity::load_or_create(&config.data_dir)?;
+        let store = {
+            let (dir, metrics) = (config.data_dir.clone(), metrics.clone());
+            let options = store::Options {
+                max_bytes: config.store_max_bytes,
+                max_block_bytes: config.max_block_bytes,
+            };
+            spawn_blocking(move || Store::open(&dir, options, metrics)).await?
+        };
+        let remembered =
+            {
+                let store = store.clone();
+                spawn_blocking(move || store.load_peers()).await.unwrap_or_else(|e| {
+                log::warn!(error:% = e; "cannot read the remembered peers; starting without");
+                Vec::new()
+            })
+            };
+
+        let (stack, relay_client) = transport::build(&identity, &transport_options(config)?)?;
+        let options = node_options(config, remembered);
+        let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
+        let handle = node.handle();
+
+        let readiness = Arc::new(Readiness::new());
+        let probe = Arc::new(NodeProbe {
+            pulse: node.pulse(),
+            readiness: readiness.clone(),
+        });
+        let http = Http::bind(
+            config.metrics_host,
+            config.metrics_port,
+            probe,
+            metrics.clone(),
+        )
+        .await?;
+        let metrics_address = http.local_addr();
+
+        let protocol = exchange::protocol(&config.network)?;
+        let network = ContentNetwork::new(handle.clone(), protocol.clone(), metrics.clone());
+        let content = Content::new(
+            store.clone(),
+            network,
+            metrics.clone(),
+            ContentOptions {
+                max_block: config.max_block_bytes,
+                ttl: config.block_ttl,
+                ..ContentOptions::default()
+            },
+        );
+        let incoming = handle.accept(protocol)?;
+        listen(&handle, &config.listen_addrs).await?;
+
+        let ready = readiness.clone();
+        let control = socket.serve(
+            control::Backend {
+                handle: handle.clone(),
+                readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
+                low_water: config.max_connections as usize / 2,
+            },
+            metrics,
+        );
+        task::spawn(http.run());
+        task::spawn(serve_content(incoming, content.clone()));
+        task::spawn(async move { content.run().await });
+        task::spawn(tend_store(store.clone()));
+        task::spawn(save_peers_periodically(handle.clone(), store.clone()));
+
+        readiness.set_ready();
+        log::info!(
+            peer:% = handle.local_peer_id(),
+            control:% = config.control_socket.display(),
+            metrics:% = metrics_address;
+            "ready"
+        );
+        Ok(Daemon {
+            node,
+            store,
+            control,
+            readiness,
+            drain_timeout: config.drain_timeout,
+        })
+    }
+
+    /// The whole of the shutdown.
+    async fn close(self, signals: &mut Signals) {
+        self.readiness.set_not_ready("draining");
+        let handle = self.node.handle();
+        // What is saved is what was known before the peers go.
+        save_peers(&handle, &self.store).await;
+        let drained = async {
+            let end = std::time::Instant::now() + self.drain_timeout;
+            let queries = handle.drain();
+            if async_std::future::timeout(self.drain_timeout, queries)
+                .await
+                .is_err()
+            {
+                log::warn!("DHT operations did not end within P2P_DRAIN_TIMEOUT; ending them");
+            }
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            self.control.close(left).await;
+        };
+        let second = next_stop(signals);
+        if let Either::Right((signal, _)) =
+            select(std::pin::pin!(drained), std::pin::pin!(second)).await
+        {
+            log::warn!(signal = signal.name(); "second signal: not waiting for the drain");
+        }
+        self.node.stop().await;
+        log::info!("stopped");
+    }
+}
+
+fn make_data_dir(path: &std::path::Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::DataDir {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Raises what can be raised, and says what limits the node.
+fn report_resources(config: &Config) {
+    match rlimits::raise_descriptors() {
+        Ok(limit) => {
+            // Beside its connections a node holds files, clients and listeners.
+            let wanted = u64::from(config.max_connections) + 128;
+            if limit.now < wanted {
+                log::warn!(
+                    allowed = limit.now, wanted = wanted;
+                    "too few file descriptors for P2P_MAX_CONNECTIONS; raise LimitNOFILE or lower the variable"
+                );
+            }
+        }
+        Err(e) => log::warn!(error:% = e; "cannot read the limit of file descriptors"),
+    }
+    for variable in config.set_without_effect() {
+        let name = variable.name;
+        log::warn!("{name} is set, but this version does not enforce it yet");
+    }
+}
+
+fn max_memory(config: &Config) -> Option<u64> {
+    match config.max_memory {
+        MemoryLimit::Bytes(bytes) => Some(bytes),
+        MemoryLimit::Percent(percent) => match memory::limit() {
+            Ok(limit) => Some(limit.bytes / 100 * u64::from(percent)),
+            Err(e) => {
+                log::warn!(error:% = e; "cannot tell how much memory there is; P2P_MAX_MEMORY is not in force");
+                None
+            }
+        },
+    }
+}
+
+fn transport_options(config: &Config) -> Result<transport::Options, Error> {
+    let network_key = match &config.network_key_file {
+        Some(path) => Some(crate::config::network_key::load(path)?),
+        None => None,
+    };
+    Ok(transport::Options {
+        network_key,
+        max_inbound_streams: config.max_inbound_streams as usize,
+        max_outbound_streams: config.max_outbound_streams as usize,
+        ..transport::Options::default()
+    })
+}
+
+fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
+    node::Options {
+        network: config.network.clone(),
+        kad_protocol: config.kad_protocol.clone(),
+        dht_mode: config.dht_mode,
+        dht_max_records: config.dht_max_records,
+        bootstrap_peers: config
+            .bootstrap_peers
+            .iter()
+            .map(|p| p.address.clone())
+            .collect(),
+        remembered_peers: remembered
+            .into_iter()
+            .map(|p| node::PeerAddrs {
+                peer: p.peer,
+                addrs: p.addrs,
+            })
+            .collect(),
+        external_addrs: config.external_addrs.clone(),
+        relays: config.relays.iter().map(|p| p.address.clone()).collect(),
+        relay_server: config.relay_server,
+        autonat_server: config.autonat_server,
+        topics: config.topics.clone(),
+        gossip_d: config.gossip_d,
+        gossip_heartbeat: config.gossip_heartbeat,
+        max_connections: config.max_connections,
+        max_inbound_connections: config.max_inbound_connections,
+        max_outbound_connections: config.max_outbound_connections,
+        max_connections_per_peer: config.max_connections_per_peer,
+        max_memory: max_memory(config),
+        max_inbound_streams: config.max_inbound_streams as usize,
+        connection_idle_timeout: config.connection_idle_timeout,
+        trusted_peers: config.trusted_peers.clone(),
+    }
+}
+
+async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
+    for address in addresses {
+        handle.listen(address.clone()).await?;
+    }
+    Ok(())
+}
+
+/// Answers the exchange streams of peers.
+async fn serve_content(
+    mut incoming: libp2p_stream::IncomingStreams,
+    content: Content<ContentNetwork>,
+) {
+    let serving = Arc::new(AtomicUsize::new(0));
+    while let Some((peer, stream)) = incoming.next().await {
+        if serving.load(Ordering::Relaxed) >= MAX_SERVED_STREAMS {
+            log::debug!(peer:% = peer; "exchange stream refused: {MAX_SERVED_STREAMS} are served already");
+            continue;
+        }
+        serving.fetch_add(1, Ordering::Relaxed);
+        let (content, serving) = (content.clone(), serving.clone());
+        task::spawn(async move {
+            if let Err(e) = content.serve(peer, stream).await {
+                log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
+            }
+            serving.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Clears what a killed run left, then what expires.
+async fn tend_store(store: Store) {
+    let scrubbed = {
+        let store = store.clone();
+        spawn_blocking(move || store.scrub()).await
+    };
+    if let Err(e) = scrubbed {
+        log::warn!(error:% = e; "cannot clear what an earlier run left in the store");
+    }
+    let mut ticks = async_io::Timer::interval(SWEEP_EVERY);
+    while ticks.next().await.is_some() {
+        let store = store.clone();
+        if let Err(e) = spawn_blocking(move || store.sweep(SystemTime::now())).await {
+            log::warn!(error:% = e; "cannot remove expired blocks");
+        }
+    }
+}
+
+async fn save_peers_periodically(handle: Handle, store: Store) {
+    let mut ticks = async_io::Timer::interval(SAVE_PEERS_EVERY);
+    while ticks.next().await.is_some() {
+        save_peers(&handle, &store).await;
+    }
+}
+
+/// Saves the routing table. An empty one is not saved: the peers of the last
+/// run are then the only way back in.
+async fn save_peers(handle: &Handle, store: &Store) {
+    let Ok(table) = handle.routing_table().await else {
+        return;
+    };
+    if table.is_empty() {
+        return;
+    }
+    let now = SystemTime::now();
+    let peers: Vec<KnownPeer> = table
+        .into_iter()
+        .map(|p| KnownPeer {
+            peer: p.peer,
+            addrs: p.addrs,
+            last_seen: now,
+        })
+        .collect();
+    let store = store.clone();
+    match spawn_blocking(move || store.save_peers(&peers).map(|()| peers.len())).await {
+        Ok(count) => log::debug!(peers = count; "routing table saved"),
+        Err(e) => log::warn!(error:% = e; "cannot save the routing table"),
+    }
+}

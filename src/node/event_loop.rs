@@ -953,9 +953,7 @@ impl EventLoop {
                 let behaviour = self.swarm.behaviour_mut();
                 behaviour.book.add(peer_id, &info.listen_addrs, near);
                 if speaks_kad {
-                    for address in usable(&info.listen_addrs, near) {
-                        behaviour.kad.add_address(&peer_id, address);
-                    }
+                    self.route(peer_id, usable(&info.listen_addrs, near).collect());
                 } else {
                     // It was a server once and is not now: it would only slow queries.
                     behaviour.kad.remove_peer(&peer_id);
@@ -970,6 +968,34 @@ impl EventLoop {
         }
     }
 
+    /// Puts what a peer says of its addresses into the routing table, in place of
+    /// what it said before. Kademlia itself only ever adds, so that a peer which
+    /// tells new addresses again and again would grow its entry without end.
+    fn route(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
+        if addrs.is_empty() {
+            return;
+        }
+        // Where we reached it is good too, also when it does not know (a port
+        // mapping, a name).
+        let dialed = self.peers.dialed_addrs(&peer);
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        for address in &addrs {
+            kad.add_address(&peer, address.clone());
+        }
+        let stale: Vec<Multiaddr> = match kad.kbucket(peer) {
+            Some(bucket) => bucket
+                .iter()
+                .filter(|e| *e.node.key.preimage() == peer)
+                .flat_map(|e| e.node.value.iter().cloned().collect::<Vec<_>>())
+                .filter(|known| !addrs.iter().chain(&dialed).any(|a| same_place(a, known)))
+                .collect(),
+            None => Vec::new(),
+        };
+        for address in stale {
+            kad.remove_address(&peer, &address);
+        }
+    }
+
     fn kad_event(&mut self, event: kad::Event, now: Instant) {
         match event {
             kad::Event::OutboundQueryProgressed {
@@ -979,7 +1005,11 @@ impl EventLoop {
                 step,
             } => {
                 if step.last {
-                    self.metrics.message(Direction::Out, "dht");
+                    let sent = u64::from(stats.num_requests());
+                    self.metrics
+                        .messages
+                        .with_label_values(&["out", "dht"])
+                        .inc_by(sent);
                 }
                 if let kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders {
                     providers,
@@ -1057,6 +1087,16 @@ impl EventLoop {
                 .observe(now.elapsed().as_secs_f64());
         }
     }
+}
+
+/// Whether two addresses are the same but for a `/p2p/…` at their end.
+fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
+    let bare = |m: &Multiaddr| {
+        m.iter()
+            .filter(|p| !matches!(p, libp2p::multiaddr::Protocol::P2p(_)))
+            .collect::<Multiaddr>()
+    };
+    a == b || bare(a) == bare(b)
 }
 
 fn as_gauge(n: usize) -> i64 {

@@ -3,5 +3,7 @@
 //! Every room records into [`metrics::Metrics`]; nobody reads metrics back to
 //! decide anything.
 
+pub mod http;
+pub mod logs;
 pub mod metrics;
 pub mod throttle;

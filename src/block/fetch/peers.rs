@@ -94,7 +94,6 @@ impl Peers {
     }
 
     /// Peers known, also those that are banned.
-    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.known.len()
     }

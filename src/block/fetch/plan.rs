@@ -244,12 +244,6 @@ impl Plan {
         self.move_to(cid, State::Busy);
     }
 
-    /// Bytes of content that the block's parent says it has.
-    pub(crate) fn stated_size(&self, cid: &Cid) -> Option<u64> {
-        let first = self.blocks.get(cid)?.offsets.first()?;
-        self.entries.get(first)?.size
-    }
-
     /// Whether the block is still to come.
     pub(crate) fn wants(&self, cid: &Cid) -> bool {
         let state = self.blocks.get(cid).map(|block| &block.state);

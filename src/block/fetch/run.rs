@@ -24,7 +24,7 @@ use libp2p::PeerId;
 use super::held::{Held, Meter};
 use super::hop::{self, Delivery, Found, Work};
 use super::peers::Peers;
-use super::plan::{Arrived, Plan};
+use super::plan::Plan;
 use super::provider::Speed;
 use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setting, Summary};
 use crate::block::address::{self, VerifyError};
@@ -402,11 +402,7 @@ impl<N: Network> Run<N> {
         }
         for (cid, found, len) in done.local {
             self.progress = Instant::now();
-            self.local += match &found {
-                // A leaf that was only seen; its parent says how long it is.
-                Found::Here(Arrived::Leaf(None)) => self.plan.stated_size(&cid).unwrap_or(0),
-                _ => len,
-            };
+            self.local += len;
             self.found(cid, found)?;
         }
         done.error.map_or(Ok(()), |error| Err(error.into()))
@@ -840,10 +836,6 @@ impl<N: Network> Run<N> {
     }
 
     fn summary(&mut self) -> Summary {
-        // Content of one block has no parent that says how long it is.
-        if self.received == 0 && self.local == 0 {
-            self.local = self.plan.done();
-        }
         Summary {
             cid: self.root,
             size: self.plan.done(),

@@ -1,0 +1,66 @@
+//! The head of a request, reduced to what matters here. Nothing of a client's
+//! bytes goes further than this file.
+
+use super::{MAX_HEAD, answer::Answer};
+
+/// Header fields of a request at most; browsers send some twenty.
+const MAX_FIELDS: usize = 64;
+
+/// The methods that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Other,
+}
+
+/// The pages that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Status,
+    Metrics,
+    Live,
+    Ready,
+}
+
+/// A request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) method: Method,
+    /// `None`: there is no such page.
+    pub(super) page: Option<Page>,
+}
+
+/// Parses a head; `None` when it is not complete yet.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Answer> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) if len > MAX_HEAD => Err(Answer::head_too_large()),
+        Ok(httparse::Status::Complete(_)) => {
+            let method = match request.method {
+                Some("GET") => Method::Get,
+                Some("HEAD") => Method::Head,
+                _ => Method::Other,
+            };
+            Ok(Some(Head {
+                method,
+                page: page(request.path.unwrap_or_default()),
+            }))
+        }
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Answer::head_too_large()),
+        Err(_) => Err(Answer::bad_request()),
+    }
+}
+
+fn page(target: &str) -> Option<Page> {
+    // Queries mean nothing here; Prometheus may be configured to send some.
+    match target.split('?').next()? {
+        "/" => Some(Page::Status),
+        "/metrics" => Some(Page::Metrics),
+        "/health/live" => Some(Page::Live),
+        "/health/ready" => Some(Page::Ready),
+        _ => None,
+    }
+}

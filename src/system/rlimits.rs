@@ -1,0 +1,50 @@
+//! How many files and sockets the process may have open.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Limits of open descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// What was allowed before.
+    pub before: u64,
+    /// What is allowed now.
+    pub now: u64,
+}
+
+/// Raises the soft limit of open descriptors to the hard one: the soft one is
+/// small (1,024) only for programs that use select(2).
+///
+/// # Errors
+/// When the limits cannot be read. A limit that cannot be raised stays.
+pub fn raise_descriptors() -> io::Result<Descriptors> {
+    let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if before >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+        return Ok(Descriptors {
+            before,
+            now: before,
+        });
+    }
+    Ok(Descriptors { before, now: hard })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        let raised = raise_descriptors().unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!((raised.now, soft), (hard, hard));
+        assert!(raised.before <= raised.now);
+        assert_eq!(
+            raise_descriptors().unwrap(),
+            Descriptors {
+                before: hard,
+                now: hard
+            }
+        );
+    }
+}
