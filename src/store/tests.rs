@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod crash;
+mod disk;
+mod model;
 mod rules;
 
 const KIB: usize = 1024;
@@ -96,6 +99,17 @@ impl World {
 
     fn segment_files(&self) -> usize {
         fs::read_dir(self.dir.path().join(BLOCKS)).unwrap().count()
+    }
+
+    /// Names in the data folder that hold `part`.
+    fn names_with(&self, part: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains(part))
+            .collect();
+        names.sort();
+        names
     }
 }
 
