@@ -5,6 +5,7 @@
 //!     │  (PeerId, StreamMuxer)
 //!     ├── relay client ───────── TLS or Noise, yamux
 //!     └── names in addresses
+//!           ├── QUIC ──────────────── (brings its own of all three)
 //!           ├── WebSocket over TCP ── [network key], TLS or Noise, yamux
 //!           └── TCP ───────────────── [network key], TLS or Noise, yamux
 //! ```
@@ -63,6 +64,9 @@ pub struct Options {
     pub security: Security,
     /// How names in addresses are resolved.
     pub dns: dns::Options,
+    /// Tuning of QUIC. Its stream limit and handshake timeout are taken from
+    /// the fields above.
+    pub quic: quic::Options,
 }
 
 impl Default for Options {
@@ -74,6 +78,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             security: Security::default(),
             dns: dns::Options::default(),
+            quic: quic::Options::default(),
         }
     }
 }
@@ -90,6 +95,9 @@ pub enum BuildError {
     /// The resolver of names could not be set up.
     #[error(transparent)]
     Dns(#[from] dns::Error),
+    /// QUIC could not be set up.
+    #[error(transparent)]
+    Quic(#[from] quic::Error),
 }
 
 /// Makes the stack of transports for `identity`, and the behaviour that belongs
@@ -97,7 +105,7 @@ pub enum BuildError {
 ///
 /// # Errors
 /// When the identity cannot sign the keys of the handshakes, or the options of
-/// the resolver are not usable.
+/// the resolver or of QUIC are not usable.
 pub fn build(
     identity: &Keypair,
     options: &Options,
@@ -119,6 +127,23 @@ pub fn build(
     let named_websocket = upgrade.apply_private(websocket::Config::new(named));
     let websocket = upgrade.apply_private(websocket::Config::new(tcp.sibling()));
     let plain = or(websocket, upgrade.apply_private(tcp));
+    let plain = match options.network_key {
+        // The network key encrypts a stream of bytes; QUIC has none to encrypt.
+        Some(_) => {
+            log::info!("QUIC is off: a private network (P2P_NETWORK_KEY_FILE) is TCP only");
+            plain
+        }
+        None => {
+            let tuning = quic::Options {
+                max_inbound_streams: options.max_inbound_streams.try_into().unwrap_or(u32::MAX),
+                handshake_timeout: options.handshake_timeout,
+                ..options.quic.clone()
+            };
+            let quic = quic::Transport::new(identity, tuning)?
+                .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+            or(quic.boxed(), plain)
+        }
+    };
     let resolved = dns::Transport::with_resolver(plain, resolver).boxed();
 
     let stack = or(upgrade.apply(relay), or(named_websocket, resolved));

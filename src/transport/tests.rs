@@ -17,7 +17,7 @@ use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportEvent};
 use libp2p::core::{Endpoint, Transport};
 use libp2p::identity::Keypair;
-use libp2p::multiaddr::Multiaddr;
+use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::pnet::PreSharedKey;
 
 use super::{Options, Security, Stack, build};
@@ -311,6 +311,52 @@ fn bytes_go_both_ways_over_every_security_and_family() {
             };
             run(echo(&options, address, pattern(5_000_000)));
         }
+    }
+}
+
+#[test]
+fn quic_is_part_of_the_stack_unless_the_network_is_private() {
+    run(echo(
+        &Options::default(),
+        "/ip4/127.0.0.1/udp/0/quic-v1",
+        pattern(1_000_000),
+    ));
+    let key = PreSharedKey::new([1; 32]);
+    let (_, mut private) = stack(&Options {
+        network_key: Some(key),
+        ..Options::default()
+    });
+    let address = "/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap();
+    assert!(private.listen_on(ListenerId::next(), address).is_err());
+}
+
+#[test]
+fn names_lead_to_every_transport() {
+    let hosts = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(hosts.path(), "127.0.0.1 here.test\n").unwrap();
+    let mut options = Options::default();
+    options.dns.hosts = Some(hosts.path().to_owned());
+    for (listen_at, name) in [
+        ("/ip4/127.0.0.1/tcp/0", "/dns4/here.test/tcp/PORT"),
+        ("/ip4/127.0.0.1/tcp/0/ws", "/dns/here.test/tcp/PORT/ws"),
+        (
+            "/ip4/127.0.0.1/udp/0/quic-v1",
+            "/dns4/here.test/udp/PORT/quic-v1",
+        ),
+    ] {
+        run(async {
+            let (id, mut server) = stack(&options);
+            let (_, mut client) = stack(&options);
+            let address = listen(&mut server, listen_at).await;
+            let port = address.iter().find_map(|p| match p {
+                Protocol::Tcp(port) | Protocol::Udp(port) => Some(port.to_string()),
+                _ => None,
+            });
+            let _accepted = serve(server);
+            let name = name.replace("PORT", &port.unwrap()).parse().unwrap();
+            let (peer, _) = dial(&mut client, name).await.unwrap();
+            assert_eq!(peer, id);
+        });
     }
 }
 
