@@ -202,6 +202,8 @@ impl Daemon {
         let control = socket.serve(
             control::Backend {
                 handle: handle.clone(),
+                content: content.clone(),
+                store: store.clone(),
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water: config.max_connections as usize / 2,
             },

@@ -88,10 +88,12 @@ pub struct Client {
 }
 
 /// Options of [`Client::put`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PutOptions {
     /// Time to live in the store; the daemon's default (`P2P_BLOCK_TTL`) when `None`.
     pub ttl: Option<Duration>,
+    /// A name for people, such as the file's; at most 255 bytes are kept.
+    pub name: Option<String>,
 }
 
 impl Client {
@@ -449,6 +451,7 @@ impl Client {
     ) -> Result<Entry, Error> {
         self.block(pb::BlockRequest {
             ttl: options.ttl.map(|d| d.as_secs()),
+            name: options.name,
             ..block(pb::block_request::Type::Put)
         })
         .await?;
@@ -795,6 +798,7 @@ impl Download<'_> {
                     done: p.done.unwrap_or(0),
                     total: p.total,
                     providers: p.providers.unwrap_or(0),
+                    received: p.received.unwrap_or(0),
                 })))
             }
             Ok(Type::End) => {

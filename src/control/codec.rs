@@ -6,6 +6,8 @@
 //! so a peer that announces much and sends little costs little.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -94,6 +96,16 @@ impl<S> Channel<S> {
         self.end
     }
 
+    /// What was read ahead.
+    pub(crate) fn ahead(&self) -> &[u8] {
+        &self.buf[..self.end]
+    }
+
+    /// Drops the first `n` bytes of what was read ahead.
+    pub(crate) fn skip(&mut self, n: usize) {
+        let _ = self.take(n);
+    }
+
     /// Drops what was read ahead.
     pub(crate) fn forget(&mut self) {
         self.end = 0;
@@ -111,6 +123,33 @@ impl<S> Channel<S> {
 }
 
 impl<S: AsyncRead + Unpin> Channel<S> {
+    /// Reads what was read ahead, or else straight from the socket into `out`.
+    pub(crate) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.end == 0 {
+            return Pin::new(&mut self.io).poll_read(cx, out);
+        }
+        let n = self.end.min(out.len());
+        out[..n].copy_from_slice(&self.buf[..n]);
+        self.skip(n);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Reads once into the room behind what was read ahead; zero at the end.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let target = self.end + FIRST_READ;
+        if self.buf.len() < target {
+            self.buf.resize(target, 0);
+        }
+        let n = ready!(Pin::new(&mut self.io).poll_read(cx, &mut self.buf[self.end..target]))?;
+        self.end += n;
+        self.eof |= n == 0;
+        Poll::Ready(Ok(n))
+    }
+
     /// Reads once, into room for up to `want` bytes beyond those already here.
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn fill(&mut self, want: usize) -> io::Result<usize> {

@@ -21,7 +21,9 @@ use std::sync::Arc;
 pub use client::Client;
 pub use server::Server;
 
-use crate::node::Handle;
+use crate::block::content::Content;
+use crate::node::{ContentNetwork, Handle};
+use crate::store::Store;
 
 /// Says whether the node is ready to serve, and if not, why, for a person.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -31,6 +33,10 @@ pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub struct Backend {
     /// The node.
     pub handle: Handle,
+    /// Content over that node.
+    pub content: Content<ContentNetwork>,
+    /// Where it lies.
+    pub store: Store,
     /// The same answer that `/health/ready` gives, but for draining, which the
     /// node itself knows.
     pub readiness: Readiness,

@@ -206,6 +206,8 @@ pub struct StoreStatus {
     pub max_bytes: u64,
     /// Files among the blocks.
     pub roots: u64,
+    /// Bytes of disk that they take, which is what the cap counts.
+    pub disk_bytes: u64,
 }
 
 /// The NAT's part of [`Status`].
@@ -267,6 +269,7 @@ impl Status {
                 bytes: Some(self.store.bytes),
                 max_bytes: Some(self.store.max_bytes),
                 roots: Some(self.store.roots),
+                disk_bytes: Some(self.store.disk_bytes),
             }),
             nat: Some(pb::NatStatus {
                 state: Some(self.nat.state.clone()),
@@ -325,6 +328,7 @@ impl Status {
                 bytes: store.bytes.unwrap_or(0),
                 max_bytes: store.max_bytes.unwrap_or(0),
                 roots: store.roots.unwrap_or(0),
+                disk_bytes: store.disk_bytes.unwrap_or(0),
             },
             nat: NatStatus {
                 state: nat.state.unwrap_or_default(),
@@ -483,6 +487,11 @@ pub struct Entry {
     pub added: Option<SystemTime>,
     /// When it may be dropped; `None` is never.
     pub expires: Option<SystemTime>,
+    /// The name that it was put under, for people. Escape it before printing.
+    pub name: Option<String>,
+    /// After a put: why it could not be announced to the DHT yet. The node goes
+    /// on trying.
+    pub announce_error: Option<String>,
 }
 
 impl Entry {
@@ -495,6 +504,8 @@ impl Entry {
             pinned: Some(self.pinned),
             added_unix_ms: self.added.map(unix_ms),
             expires_unix_ms: self.expires.map(unix_ms),
+            name: self.name.clone(),
+            announce_error: self.announce_error.clone(),
         }
     }
 
@@ -507,6 +518,8 @@ impl Entry {
             pinned: p.pinned.unwrap_or(false),
             added: p.added_unix_ms.and_then(from_unix_ms),
             expires: p.expires_unix_ms.and_then(from_unix_ms),
+            name: p.name,
+            announce_error: p.announce_error,
         })
     }
 }
@@ -520,6 +533,8 @@ pub struct Progress {
     pub total: Option<u64>,
     /// Peers that are asked for blocks now.
     pub providers: u64,
+    /// Bytes of blocks that came from peers; the rest was here already.
+    pub received: u64,
 }
 
 /// One gossip message.
