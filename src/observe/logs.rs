@@ -198,7 +198,11 @@ fn text_body(line: &mut String, record: &Record<'_>) {
 
 /// At most [`MAX_TEXT`] bytes of `text`, whole characters.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Appends `text` without control characters, so that a line stays a line and
