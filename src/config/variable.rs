@@ -63,6 +63,14 @@ impl Variable {
         }
     }
 
+    /// The line that warns whoever sets it although it does nothing yet.
+    pub fn without_effect(&self) -> String {
+        format!(
+            "{} is set but this version does not enforce it yet",
+            self.name
+        )
+    }
+
     /// The variable called `name`.
     pub fn find(name: &str) -> Option<&'static Variable> {
         VARIABLES.iter().find(|v| v.name == name)
