@@ -81,6 +81,11 @@ impl Error {
         }
     }
 
+    /// The same end without a line, for what stands in the log already.
+    pub(crate) fn already_told(self) -> Self {
+        Error { line: None, ..self }
+    }
+
     /// What the client of the control socket says, after `doing`.
     pub(crate) fn client(doing: impl Display, error: client::Error) -> Self {
         match error {

@@ -31,10 +31,14 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                     if e.pinned { "yes" } else { "no" }.into(),
                     e.expires
                         .map_or_else(|| "never".into(), |t| human::until(t, now)),
+                    human::printable(e.name.as_deref().unwrap_or("-")),
                 ]
             })
             .collect();
-        out.table(["CID", "SIZE", "BLOCKS", "PINNED", "EXPIRES"], &rows)?;
+        out.table(
+            ["CID", "SIZE", "BLOCKS", "PINNED", "EXPIRES", "NAME"],
+            &rows,
+        )?;
     }
     out.finish()
 }
@@ -43,6 +47,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
 pub(crate) fn to_json(e: &Entry) -> Value {
     json!({
         "cid": e.cid.to_string(),
+        "name": e.name,
         "size": e.size,
         "blocks": e.blocks,
         "blocks_here": e.blocks_here,

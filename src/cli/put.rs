@@ -71,7 +71,11 @@ async fn put(
     let cannot = |why: &dyn std::fmt::Display| Error::failed(format!("put {name}: {why}"));
     let progress = Progress::new(context, &name);
     let begun = Instant::now();
-    let options = PutOptions { ttl };
+    let file_name = path.file_name().filter(|_| !is_stdin(path));
+    let options = PutOptions {
+        ttl,
+        name: file_name.map(|n| n.to_string_lossy().into_owned()),
+    };
     let sent = |n| progress.done(n);
     let entry = if is_stdin(path) {
         let input = feed(std::io::stdin()).map_err(|e| cannot(&e))?;
@@ -98,6 +102,11 @@ async fn put(
         error::say(&format!(
             "put {name}: {}",
             rate(entry.size, begun.elapsed())
+        ));
+    }
+    if let (Some(why), false) = (&entry.announce_error, context.global.quiet) {
+        error::say(&format!(
+            "put {name}: stored, but not announced yet: {why}; the node goes on trying"
         ));
     }
     Ok(entry)
@@ -128,6 +137,7 @@ fn print(
             "size": entry.size,
             "blocks": entry.blocks,
             "expires_unix_ms": entry.expires.map(human::unix_ms),
+            "announce_error": entry.announce_error,
         }))?;
     } else if several && !context.global.quiet {
         out.line(format!(

@@ -26,6 +26,9 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
     let now = SystemTime::now();
     let ago = |t: SystemTime| human::duration(now.duration_since(t).unwrap_or_default());
     out.line(format!("cid      {}", e.cid))?;
+    if let Some(name) = &e.name {
+        out.line(format!("name     {}", human::printable(name)))?;
+    }
     out.line(format!(
         "size     {} ({} bytes)",
         human::size(e.size),

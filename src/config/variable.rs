@@ -293,7 +293,7 @@ pub static VARIABLES: &[Variable] = &[
         accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
         help: "Close a stream that has moved nothing for so long",
         reloadable: false,
-        effective: true,
+        effective: false,
         set: |c, t| {
             put(
                 &mut c.stream_idle_timeout,
