@@ -97,7 +97,11 @@ fn a_socket_that_nobody_serves_is_no_daemon() {
     let mut command = node(home.path(), &["id"]);
     command.env("P2P_CONTROL_SOCKET", "from-the-environment");
     run(command).fails(69, &["from-the-environment"]);
-    // Without a word about the socket, the defaults are named.
+    // Without a word about the socket, the defaults are named; on a host that runs
+    // the packaged daemon, that one would answer.
+    if fs::exists("/run/p2p-node/control.sock").unwrap() {
+        return;
+    }
     p2p(home.path(), &["id"]).fails(69, &["data/control.sock", "/run/p2p-node/control.sock"]);
 }
 
