@@ -213,13 +213,9 @@ impl<E: fmt::Display> fmt::Display for DialError<E> {
 impl<E: std::error::Error + 'static> std::error::Error for DialError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its text is this error's text already.
+            // Its text is this error's text already, and so are those of the rest.
             DialError::Inner(error) => error.source(),
-            DialError::Resolve(_) => None,
-            DialError::Unreachable { attempts, .. } => attempts
-                .iter()
-                .find_map(|a| a.error.as_ref())
-                .map(|e| e as _),
+            DialError::Resolve(_) | DialError::Unreachable { .. } => None,
         }
     }
 }
