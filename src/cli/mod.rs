@@ -1,1 +1,237 @@
-//! (room under construction)
+//! The command line: one file a command, over the client of the control socket.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `context` | what every command gets: the global flags, the way to the daemon |
+//! | `error` | why a command failed, its one line and its exit code |
+//! | `output` | standard output: text, tables, JSON; ends quietly with its reader |
+//! | `human` | sizes, durations and remote-chosen text for people |
+//! | `progress` | the progress bar on a terminal |
+//! | `new_file` | a file that appears under its name whole or not at all |
+//! | `feed` | a file or standard input, read ahead by a thread |
+//! | `interrupt` | Ctrl-C and its like, for commands that have to tidy up |
+//! | `run_flags` | the flags of `run`, made from the table of variables |
+//!
+//! Every other file is the command of its name.
+//!
+//! Standard output carries what was asked for and nothing else; errors, progress
+//! and summaries go to standard error.
+
+mod completions;
+mod config;
+mod connect;
+mod context;
+mod dht;
+mod disconnect;
+mod error;
+mod feed;
+mod get;
+mod health;
+mod human;
+mod id;
+mod interrupt;
+mod key;
+mod ls;
+mod new_file;
+mod output;
+mod parse;
+mod peers;
+mod progress;
+mod publish;
+mod put;
+mod rm;
+mod run;
+mod run_flags;
+mod stat;
+mod status;
+mod subscribe;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use context::Context;
+pub use error::{CANNOT_CONFIGURE, FAILED, NO_DAEMON, WRONG_USAGE};
+pub use run_flags::RunFlags;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "p2p-node",
+    version,
+    about = "A libp2p daemon, and the commands that steer it",
+    long_about = "A libp2p daemon, and the commands that steer it.\n\n\
+        Without a command it runs the daemon in the foreground. Every other command talks to a \
+        running daemon over its control socket, unless it says offline.",
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no daemon at the socket, \
+        78 bad configuration.",
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// Print JSON: one document, or one object a line where results come one by one
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing beside results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// The daemon's control socket [env: P2P_CONTROL_SOCKET]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground; each flag mirrors a variable and wins over it
+    Run(RunFlags),
+    /// Show the node on one screen
+    Status(status::StatusArgs),
+    /// Exit with 0 when the node is live and ready, with 1 when not
+    Health,
+    /// Show the peer id and the addresses to dial it at
+    Id,
+    /// List the connected peers
+    Peers,
+    /// Connect to peers
+    Connect(connect::ConnectArgs),
+    /// Close all connections with a peer
+    Disconnect(disconnect::DisconnectArgs),
+    /// Store files, announce them and print their CIDs
+    Put(put::PutArgs),
+    /// Fetch a file from whoever has it, verifying every block
+    Get(get::GetArgs),
+    /// List the files in the local store
+    Ls,
+    /// Remove files from the local store
+    Rm(rm::RmArgs),
+    /// Describe a file in the local store
+    Stat(stat::StatArgs),
+    /// Publish messages on a gossip topic
+    Publish(publish::PublishArgs),
+    /// Print the messages of gossip topics, one a line
+    Subscribe(subscribe::SubscribeArgs),
+    /// Ask the distributed hash table
+    #[command(subcommand)]
+    Dht(dht::DhtCommand),
+    /// Make or show the identity (offline)
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Check or show the configuration (offline)
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print the completions of a shell (offline)
+    Completions(completions::CompletionsArgs),
+}
+
+impl Cli {
+    /// Parses a command line. When there is nothing to run, because it asks for
+    /// help or is wrong, says what there is to say and answers the exit code.
+    pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+        Cli::try_parse_from(args).map_err(|e| {
+            if e.use_stderr() {
+                error::report(&error::Error::usage(one_line(&e)))
+            } else {
+                // Help and version; a reader that closed early is no failure.
+                let _ = e.print();
+                ExitCode::SUCCESS
+            }
+        })
+    }
+
+    /// Runs the command and answers the exit code.
+    pub fn run(self) -> ExitCode {
+        let context = Context::new(self.global);
+        let done = match self.command.unwrap_or(Command::Run(RunFlags::default())) {
+            Command::Run(flags) => run::run(&context, flags),
+            Command::Status(args) => status::run(&context, &args),
+            Command::Health => health::run(&context),
+            Command::Id => id::run(&context),
+            Command::Peers => peers::run(&context),
+            Command::Connect(args) => connect::run(&context, &args),
+            Command::Disconnect(args) => disconnect::run(&context, &args),
+            Command::Put(args) => put::run(&context, &args),
+            Command::Get(args) => get::run(&context, &args),
+            Command::Ls => ls::run(&context),
+            Command::Rm(args) => rm::run(&context, &args),
+            Command::Stat(args) => stat::run(&context, &args),
+            Command::Publish(args) => publish::run(&context, &args),
+            Command::Subscribe(args) => subscribe::run(&context, &args),
+            Command::Dht(command) => dht::run(&context, &command),
+            Command::Key(command) => key::run(&context, &command),
+            Command::Config(command) => config::run(&context, &command),
+            Command::Completions(args) => completions::run(&context, &args),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => error::report(&e),
+        }
+    }
+
+    /// The command line as clap knows it, for completions and man pages.
+    pub fn definition() -> clap::Command {
+        <Cli as CommandFactory>::command()
+    }
+}
+
+/// clap explains a wrong command line in paragraphs; its first one, and the tip
+/// when there is one, make the line that people read.
+fn one_line(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; see --help".into();
+    }
+    let rendered = error.render().to_string();
+    let words = rendered
+        .trim_start_matches("error: ")
+        .lines()
+        .take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"))
+        .flat_map(str::split_whitespace)
+        .collect::<Vec<_>>()
+        .join(" ");
+    format!(
+        "{}; see --help",
+        words.replace(" tip: ", "; ").trim_end_matches('.')
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::definition().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_told_in_one_line() {
+        let told = |args: &[&str]| {
+            let args = std::iter::once("p2p-node").chain(args.iter().copied());
+            one_line(&Cli::try_parse_from(args).unwrap_err())
+        };
+        assert_eq!(
+            told(&["get"]),
+            "the following required arguments were not provided: <CID>; see --help"
+        );
+        assert!(told(&["statsu"]).contains("unrecognized subcommand 'statsu'; "));
+        assert!(told(&["ls", "--jsn"]).contains("'--json'"));
+        let bad_cid = told(&["get", "nonsense"]);
+        assert!(
+            bad_cid.starts_with("invalid value 'nonsense' for '<CID>': not a CID"),
+            "{bad_cid}"
+        );
+        assert_eq!(told(&["dht"]), "a command is missing; see --help");
+        assert_eq!(told(&["config"]), "a command is missing; see --help");
+    }
+}

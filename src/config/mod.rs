@@ -486,6 +486,15 @@ pub fn control_sockets(env: &Environment, given: Option<&Path>, root: bool) -> V
     sockets
 }
 
+/// A duration within `min..=max` in the form that variables use: a whole number
+/// and `ms`, `s`, `m`, `h` or `d`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    value::duration(text.trim(), min, max)
+}
+
 /// How a person would name the place to correct.
 fn origin(variable: &Variable, source: Source) -> String {
     match source {

@@ -130,7 +130,7 @@ pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Parsed<Durat
 pub(super) fn show_duration(d: Duration) -> String {
     let millis = d.as_millis();
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if millis >= size && millis % size == 0 {
+        if millis >= size && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
     }

@@ -63,6 +63,14 @@ impl Variable {
         }
     }
 
+    /// The line that warns whoever sets it although it does nothing yet.
+    pub fn without_effect(&self) -> String {
+        format!(
+            "{} is set but this version does not enforce it yet",
+            self.name
+        )
+    }
+
     /// The variable called `name`.
     pub fn find(name: &str) -> Option<&'static Variable> {
         VARIABLES.iter().find(|v| v.name == name)
@@ -285,7 +293,7 @@ pub static VARIABLES: &[Variable] = &[
         accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
         help: "Close a stream that has moved nothing for so long",
         reloadable: false,
-        effective: true,
+        effective: false,
         set: |c, t| {
             put(
                 &mut c.stream_idle_timeout,

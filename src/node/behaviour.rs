@@ -28,6 +28,10 @@ const MAX_PENDING_OUTGOING: u32 = 256;
 /// A Kademlia query that has not ended by then gives what it has.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often an address that nobody tested yet is given to an autonat server to
+/// dial back. Until one is confirmed the node is only a client of the DHT.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Why the node's protocols could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up {what}: {reason}")]
@@ -93,7 +97,10 @@ impl Behaviour {
             streams: libp2p_stream::Behaviour::new(),
             relay_client,
             dcutr: dcutr::Behaviour::new(local),
-            autonat_client: autonat::v2::client::Behaviour::default(),
+            autonat_client: autonat::v2::client::Behaviour::new(
+                rand::make_rng::<rand::rngs::StdRng>(),
+                autonat::v2::client::Config::default().with_probe_interval(PROBE_INTERVAL),
+            ),
             relay_server: options
                 .relay_server
                 .then(|| relay::Behaviour::new(local, relay::Config::default()))
@@ -130,6 +137,8 @@ fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Record
         })?;
     let mut config = kad::Config::new(protocol);
     config.set_query_timeout(KAD_QUERY_TIMEOUT);
+    // Records of others come to the event loop, which completes and stores them.
+    config.set_record_filtering(kad::StoreInserts::FilterBoth);
     let mut behaviour =
         kad::Behaviour::with_config(local, Records::new(local, options.dht_max_records), config);
     behaviour.set_mode(match options.dht_mode {

@@ -1034,8 +1034,9 @@ impl EventLoop {
                 }
                 self.finish_drain();
             }
-            kad::Event::InboundRequest { .. } => {
+            kad::Event::InboundRequest { request } => {
                 self.metrics.message(Direction::In, "dht");
+                self.store_record(request);
                 self.metrics
                     .message_processing
                     .with_label_values(&["dht"])
@@ -1045,6 +1046,38 @@ impl EventLoop {
                 log::info!(mode:? = new_mode; "DHT mode changed");
             }
             _ => {}
+        }
+    }
+
+    /// Stores what another node asked this one to hold for the DHT.
+    ///
+    /// A provider that does not know yet which of its addresses others can dial
+    /// sends none; whoever asks for it later gets those that it told by identify.
+    fn store_record(&mut self, request: kad::InboundRequest) {
+        use kad::store::RecordStore;
+        let behaviour = self.swarm.behaviour_mut();
+        let stored = match request {
+            kad::InboundRequest::AddProvider {
+                record: Some(mut record),
+            } => {
+                if record.addresses.is_empty() {
+                    record.addresses = behaviour.book.get(&record.provider);
+                }
+                behaviour.kad.store_mut().add_provider(record)
+            }
+            kad::InboundRequest::PutRecord {
+                record: Some(record),
+                ..
+            } => behaviour.kad.store_mut().put(record),
+            _ => return,
+        };
+        if let Err(e) = stored
+            && let Some(more) = self.refusals.allow("P2P_DHT_MAX_RECORDS", Instant::now())
+        {
+            log::warn!(
+                limit = "P2P_DHT_MAX_RECORDS", suppressed = more;
+                "a DHT record was refused by this node's own limit: {e}"
+            );
         }
     }
 

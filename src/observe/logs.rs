@@ -27,7 +27,7 @@ use crate::config::LogFormat;
 
 /// Modules of others that say at `info` what only their authors need. They are
 /// heard when `RUST_LOG` asks for more than a plain level up to `info`.
-const NOISY: [&str; 7] = [
+const NOISY: [&str; 10] = [
     // Every span of every connection, through tracing's bridge to log.
     "tracing",
     "quinn",
@@ -36,6 +36,10 @@ const NOISY: [&str; 7] = [
     "netlink_proto",
     "hickory_resolver",
     "hickory_net",
+    "libp2p_core",
+    "libp2p_swarm",
+    // Warns that it knows no peer at every start of a bootstrap node.
+    "libp2p_kad",
 ];
 
 /// The longest message or value in a line, in bytes. A remote's words are cut
@@ -125,7 +129,10 @@ fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
         Ok(level) if level <= LevelFilter::Info => {
             let quiet = level.min(LevelFilter::Warn);
             std::iter::once((None, level))
-                .chain(NOISY.iter().map(|module| (Some(*module), quiet)))
+                .chain(NOISY.iter().map(|module| match *module {
+                    "libp2p_kad" => (Some(*module), quiet.min(LevelFilter::Error)),
+                    module => (Some(module), quiet),
+                }))
                 .collect()
         }
         // Whoever names modules or asks for debug gets exactly that.
@@ -191,7 +198,11 @@ fn text_body(line: &mut String, record: &Record<'_>) {
 
 /// At most [`MAX_TEXT`] bytes of `text`, whole characters.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Appends `text` without control characters, so that a line stays a line and

@@ -226,7 +226,10 @@ impl Batch {
 
         let store = self.store.clone();
         let now = store.now();
-        let (blocks, pending) = (&self.blocks, self.pending);
+        let pending = self.pending;
+        // In the order of the tables, so that neighbours share their pages.
+        let mut blocks: Vec<_> = self.blocks.iter().collect();
+        blocks.sort_unstable_by_key(|(key, _)| *key);
         let writers = || {
             self.full
                 .iter()
@@ -248,7 +251,7 @@ impl Batch {
             for writer in writers() {
                 index.set_end(writer.id, writer.end)?;
             }
-            for (key, at) in blocks {
+            for (key, at) in &blocks {
                 match (index.locate(key)?, at) {
                     (None, Some(at)) => index.insert(id, key, *at, now)?,
                     (Some(_), Some(at)) => {

@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{
@@ -221,6 +222,8 @@ fn create(dir: &Path, path: &Path) -> Result<redb::Database, Error> {
     ));
     let run = || -> Result<redb::Database, Fail> {
         let db = builder().create(&new).map_err(|e| Fail::Db(e.into()))?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
+            .map_err(|e| Error::io("change the mode of", &new, e))?;
         let tx = db.begin_write()?;
         index::create(&tx)?;
         tx.commit()?;

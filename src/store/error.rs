@@ -104,7 +104,7 @@ pub enum Error {
     )]
     Damaged {
         /// The block.
-        cid: Cid,
+        cid: Box<Cid>,
         /// The file that holds its payload.
         path: PathBuf,
         /// Where in that file.

@@ -23,7 +23,8 @@
 //! A file for each block pays the file system's journal for each; redb rounds
 //! a value up to a power of two and so takes twice the disk. Segments also
 //! need no folder scan to find orphans: a length in the database says where
-//! the truth ends. See `benches/store.rs` for the figures of this code.
+//! the truth ends. `benches/store.rs` measures this code beside a plain file,
+//! and opening with 100,000 blocks, which reads a few pages and flushes once.
 //!
 //! # Layout
 //!
@@ -371,7 +372,7 @@ impl Store {
             log::warn!(cid:% = cid, error:% = error; "cannot drop a damaged block");
         }
         Error::Damaged {
-            cid: *cid,
+            cid: Box::new(*cid),
             path,
             offset: at.offset,
             reason,
@@ -468,6 +469,8 @@ impl Store {
     }
 
     /// Refuses before the disk does, while the database can still be written.
+    // The types differ on 32-bit targets.
+    #[allow(clippy::unnecessary_cast)]
     fn check_disk(&self, need: u64) -> Result<(), Error> {
         let dir = self.inner.segments.dir();
         // A file system that cannot say how full it is gets no check.

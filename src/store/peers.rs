@@ -57,7 +57,7 @@ impl Store {
     /// When the database cannot be written.
     pub fn save_peers(&self, peers: &[KnownPeer]) -> Result<(), Error> {
         let mut latest: Vec<&KnownPeer> = peers.iter().collect();
-        latest.sort_by(|a, b| b.last_seen.cmp(&a.last_seen));
+        latest.sort_by_key(|peer| std::cmp::Reverse(peer.last_seen));
         latest.truncate(MAX_PEERS);
         self.database().write(|tx| {
             let mut table = tx.open_table(PEERS)?;

@@ -1,0 +1,156 @@
+//! `config check|show|env-file`: the configuration, offline.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::RunFlags;
+use super::context::Context;
+use super::error::{self, Error};
+use super::output::Tone;
+use crate::config::{Config, Environment, Error as Refused, Source, env_file, network_key};
+
+/// Where the packages keep the environment file.
+const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the daemon would start with this configuration; exit with 78 when not
+    Check(Given),
+    /// Print every variable, its effective value and where that came from
+    Show(Given),
+    /// Print an environment file with every variable and its default
+    EnvFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Given {
+    /// Read this environment file first, as the unit does; its values win over the environment
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    #[command(flatten)]
+    flags: RunFlags,
+}
+
+pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Result<(), Error> {
+    match command {
+        ConfigCommand::Check(given) => check(context, given),
+        ConfigCommand::Show(given) => show(context, given),
+        ConfigCommand::EnvFile => {
+            let mut out = context.output();
+            out.bytes(env_file::render().as_bytes())?;
+            out.finish()
+        }
+    }
+}
+
+fn load(context: &Context, given: &Given) -> Result<Config, Error> {
+    let mut env: Environment = std::env::vars_os().collect();
+    match &given.env_file {
+        Some(path) => {
+            let refused = |why: String| Refused::EnvFile {
+                path: path.display().to_string(),
+                why,
+            };
+            let text = std::fs::read(path).map_err(|e| refused(e.to_string()))?;
+            env.extend(env_file::parse(&text, &path.display().to_string())?);
+        }
+        None if tell_of_packaged_file(context) => {
+            error::say(&format!(
+                "note: {PACKAGED_FILE} was not read; add --env-file {PACKAGED_FILE} to see what \
+                 the service gets"
+            ));
+        }
+        None => {}
+    }
+    let mut flags = given.flags.0.clone();
+    if let Some(socket) = &context.global.socket {
+        flags
+            .entry("P2P_CONTROL_SOCKET")
+            .or_insert_with(|| socket.clone().into());
+    }
+    Ok(Config::from_env_map(&env, &flags)?)
+}
+
+/// A person who asks in a shell would take the shell's environment for the
+/// service's; a script knows what it does.
+fn tell_of_packaged_file(context: &Context) -> bool {
+    !context.global.quiet && std::io::stderr().is_terminal() && Path::new(PACKAGED_FILE).exists()
+}
+
+fn check(context: &Context, given: &Given) -> Result<(), Error> {
+    let config = load(context, given)?;
+    if let Some(path) = &config.network_key_file {
+        network_key::load(path)?;
+    }
+    let warnings: Vec<String> = config
+        .set_without_effect()
+        .iter()
+        .map(|v| v.without_effect())
+        .collect();
+    let set = config
+        .settings()
+        .iter()
+        .filter(|s| s.source != Source::Default)
+        .count();
+    let mut out = context.output();
+    if out.is_json() {
+        out.value(&json!({ "ok": true, "set": set, "warnings": warnings }))?;
+        return out.finish();
+    }
+    for warning in &warnings {
+        error::say(&format!("warning: {warning}"));
+    }
+    if !context.global.quiet {
+        let ok = out.tone(Tone::Good, "ok");
+        out.line(format!(
+            "{ok}: {set} of {} variables are set",
+            config.settings().len()
+        ))?;
+    }
+    out.finish()
+}
+
+fn show(context: &Context, given: &Given) -> Result<(), Error> {
+    let config = load(context, given)?;
+    let settings = config.settings();
+    let mut out = context.output();
+    if out.is_json() {
+        let list: Vec<_> = settings
+            .iter()
+            .map(|s| {
+                json!({
+                    "name": s.variable.name,
+                    "value": s.value,
+                    "source": s.source.to_string(),
+                    "default": s.variable.default_in_words(),
+                    "effective": s.variable.effective,
+                    "reloadable": s.variable.reloadable,
+                    "help": s.variable.help,
+                })
+            })
+            .collect();
+        out.value(&list.into())?;
+        return out.finish();
+    }
+    let rows: Vec<_> = settings
+        .iter()
+        .map(|s| {
+            let value = if s.value.is_empty() { "-" } else { &s.value };
+            let note = if s.variable.effective {
+                ""
+            } else {
+                " (without effect in this version)"
+            };
+            [
+                s.variable.name.to_owned(),
+                format!("{}{note}", s.source),
+                value.to_owned(),
+            ]
+        })
+        .collect();
+    out.table(["VARIABLE", "SOURCE", "VALUE"], &rows)?;
+    out.finish()
+}

@@ -1,0 +1,90 @@
+//! What every command gets: the global flags and the way to the daemon.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Global;
+use super::error::Error;
+use super::output::Output;
+use crate::config;
+use crate::control::{Client, client};
+
+/// How long the daemon may take to answer from its own memory. It answers in
+/// milliseconds; a daemon that takes longer is stuck, and a health check must
+/// not hang with it.
+const PROMPT: Duration = Duration::from_secs(10);
+
+/// The global flags, and the way to the daemon.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) global: Global,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        Context { global }
+    }
+
+    /// Where the daemon may be, most likely first.
+    pub(crate) fn sockets(&self) -> Vec<PathBuf> {
+        let env = std::env::vars_os().collect();
+        let root = nix::unistd::geteuid().is_root();
+        config::control_sockets(&env, self.global.socket.as_deref(), root)
+    }
+
+    /// Connects to the first daemon that answers.
+    pub(crate) async fn connect(&self) -> Result<Client, Error> {
+        let sockets = self.sockets();
+        let mut last = None;
+        for path in &sockets {
+            match Client::connect(path).await {
+                Ok(client) => return Ok(client),
+                Err(e @ client::Error::NoDaemon { .. }) => last = Some(e),
+                Err(e) => return Err(Error::client("connect to the daemon", e)),
+            }
+        }
+        Err(match (last, &sockets[..]) {
+            (Some(e), [_]) => Error::client("", e),
+            _ => {
+                let paths: Vec<_> = sockets.iter().map(|p| p.display().to_string()).collect();
+                Error::no_daemon(format!(
+                    "no daemon answers at {}; start one with `p2p-node run`, or name its socket \
+                     with --socket or P2P_CONTROL_SOCKET",
+                    paths.join(" or ")
+                ))
+            }
+        })
+    }
+
+    /// Connects, and asks something that the daemon answers from memory.
+    pub(crate) fn ask<T>(
+        &self,
+        doing: &str,
+        ask: impl AsyncFnOnce(&mut Client) -> Result<T, client::Error>,
+    ) -> Result<T, Error> {
+        async_std::task::block_on(async {
+            let mut client = self.connect().await?;
+            prompt(doing, ask(&mut client)).await
+        })
+    }
+
+    /// Standard output in the form that was asked for.
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.global.json)
+    }
+}
+
+/// Waits for an answer that the daemon gives from memory.
+pub(crate) async fn prompt<T>(
+    doing: &str,
+    answer: impl Future<Output = Result<T, client::Error>>,
+) -> Result<T, Error> {
+    match async_std::future::timeout(PROMPT, answer).await {
+        Ok(answer) => answer.map_err(|e| Error::client(doing, e)),
+        Err(_) => Err(Error::failed(format!(
+            "{doing}: the daemon did not answer within {} s; its log may say why",
+            PROMPT.as_secs()
+        ))),
+    }
+}

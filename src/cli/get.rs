@@ -1,0 +1,192 @@
+//! `get CID [-o FILE]`: fetch from whoever has it, and write.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_std::channel::Sender;
+use bytes::Bytes;
+use cid::Cid;
+use serde_json::json;
+
+use super::context::Context;
+use super::error::{self, Doing, Error};
+use super::interrupt::Interrupt;
+use super::new_file::NewFile;
+use super::progress::Progress;
+use super::{output, parse, put};
+use crate::control::client::Event;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    /// What to fetch
+    #[arg(value_parser = parse::cid)]
+    cid: Cid,
+    /// The file to write; it appears when it is whole. - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Give up after so long without progress [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    timeout: Option<Duration>,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Target {
+    Stdout(File),
+    New(NewFile),
+}
+
+pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<(), Error> {
+    let doing = format!("get {}", args.cid);
+    let path = args.output.as_deref().filter(|p| *p != Path::new("-"));
+    if args.output.is_none() && io::stdout().is_terminal() {
+        return Err(Error::usage(
+            "get: the file would go to the terminal; name a file with -o FILE, or - to do it anyway",
+        ));
+    }
+    if path.is_none() && context.global.json {
+        return Err(Error::usage(
+            "get: --json describes a file that was written; name one with -o FILE",
+        ));
+    }
+    // Before anything starts a thread; see there.
+    let interrupt = Interrupt::watch().map_err(|e| Error::failed(format!("{doing}: {e}")))?;
+    let begun = Instant::now();
+    let size = async_std::task::block_on(async {
+        match interrupt.or(fetch(context, args, path, &doing)).await {
+            Ok(done) => done,
+            Err(signal) => Err(Error::interrupted(
+                signal,
+                match path {
+                    Some(path) => format!(
+                        "{doing}: interrupted; {} is unchanged, what has come stays in the store",
+                        path.display()
+                    ),
+                    None => format!("{doing}: interrupted"),
+                },
+            )),
+        }
+    })?;
+    if let (Some(path), true) = (path, context.global.json) {
+        let mut out = context.output();
+        out.value(&json!({
+            "cid": args.cid.to_string(),
+            "file": path.to_string_lossy(),
+            "size": size,
+            "seconds": begun.elapsed().as_secs_f64(),
+        }))?;
+        return out.finish();
+    }
+    Ok(())
+}
+
+/// Fetches and writes; answers the file's length. Dropping the future leaves
+/// nothing under the final name.
+async fn fetch(
+    context: &Context,
+    args: &GetArgs,
+    path: Option<&Path>,
+    doing: &str,
+) -> Result<u64, Error> {
+    let cannot_write = |e: io::Error| match path {
+        Some(path) => Error::failed(format!("{doing}: cannot write {}: {e}", path.display())),
+        None => output::written(e),
+    };
+    let mut client = context.connect().await?;
+    let target = match path {
+        Some(path) => Target::New(NewFile::create(path).map_err(cannot_write)?),
+        None => Target::Stdout(output::stdout().map_err(cannot_write)?),
+    };
+    let handle = match &target {
+        Target::New(new) => new.handle(),
+        Target::Stdout(file) => file.try_clone(),
+    };
+    let writer = Writer::start(handle.map_err(cannot_write)?).map_err(cannot_write)?;
+    let progress = Progress::new(context, &args.cid.to_string());
+    progress.note(|| "looking for providers".into());
+    let begun = Instant::now();
+    let mut size = None;
+    let mut came = 0;
+    let mut download = client.get(&args.cid, args.timeout).await.doing(doing)?;
+    while let Some(event) = download.next().await.doing(doing)? {
+        match event {
+            Event::Begin { size: bytes } => {
+                size = Some(bytes);
+                progress.total(bytes);
+                if let Target::New(new) = &target {
+                    new.reserve(bytes).map_err(cannot_write)?;
+                }
+            }
+            Event::Data(bytes) => {
+                came += bytes.len() as u64;
+                progress.done(came);
+                if writer.chunks.send(bytes).await.is_err() {
+                    // The writer says below why it stopped.
+                    break;
+                }
+            }
+            Event::Progress(p) => progress.note(|| match p.providers {
+                1 => "from 1 peer".into(),
+                n => format!("from {n} peers"),
+            }),
+        }
+    }
+    progress.note(|| "writing".into());
+    // The disk may take a while; Ctrl-C is heard meanwhile.
+    let written = async_std::task::spawn_blocking(move || {
+        writer.finish()?;
+        Ok(target)
+    });
+    let target = written.await.map_err(cannot_write)?;
+    if size != Some(came) {
+        return Err(Error::failed(format!(
+            "{doing}: the daemon gave {came} of {} bytes; daemon and command may be of different \
+             versions",
+            size.unwrap_or(0)
+        )));
+    }
+    if let Target::New(new) = target {
+        async_std::task::spawn_blocking(move || new.publish())
+            .await
+            .map_err(cannot_write)?;
+    }
+    progress.clear();
+    if progress.is_visible() {
+        error::say(&format!("{doing}: {}", put::rate(came, begun.elapsed())));
+    }
+    Ok(came)
+}
+
+/// A thread that writes while the next bytes come.
+#[derive(Debug)]
+struct Writer {
+    chunks: Sender<Bytes>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Writer {
+    fn start(mut file: File) -> io::Result<Writer> {
+        // Chunks are at most 1 MiB; a few of them bridge a pause of the disk.
+        let (chunks, receiver) = async_std::channel::bounded::<Bytes>(8);
+        let thread = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || {
+                while let Ok(chunk) = receiver.recv_blocking() {
+                    file.write_all(&chunk)?;
+                }
+                Ok(())
+            })?;
+        Ok(Writer { chunks, thread })
+    }
+
+    /// Waits until everything is written. Blocks.
+    fn finish(self) -> io::Result<()> {
+        drop(self.chunks);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the writing thread died")))
+    }
+}

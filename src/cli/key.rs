@@ -1,0 +1,65 @@
+//! `key generate|show`: the identity, offline.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use libp2p::identity::Keypair;
+use serde_json::json;
+
+use super::context::Context;
+use super::error::Error;
+use crate::config::{Config, Flags};
+use crate::node::identity;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make an ed25519 identity; one that exists is never overwritten
+    Generate(Place),
+    /// Show the peer id of the identity; never the secret
+    Show(Place),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Folder of the identity [env: P2P_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<OsString>,
+}
+
+pub(crate) fn run(context: &Context, command: &KeyCommand) -> Result<(), Error> {
+    let (KeyCommand::Generate(place) | KeyCommand::Show(place)) = command;
+    let flags: Flags = place
+        .data_dir
+        .iter()
+        .map(|d| ("P2P_DATA_DIR", d.clone()))
+        .collect();
+    let dir = Config::from_process(&flags)?.data_dir;
+    let (doing, keypair) = match command {
+        KeyCommand::Generate(_) => ("key generate", identity::create(&dir)),
+        KeyCommand::Show(_) => ("key show", identity::load(&dir)),
+    };
+    let keypair = keypair.map_err(|e| Error::failed(format!("{doing}: {e}")))?;
+    print(context, &dir, &keypair)
+}
+
+fn print(context: &Context, dir: &Path, keypair: &Keypair) -> Result<(), Error> {
+    let peer = keypair.public().to_peer_id();
+    let kind = keypair.key_type().to_string().to_lowercase();
+    let file = identity::key_file(dir);
+    let mut out = context.output();
+    if out.is_json() {
+        out.value(&json!({
+            "peer_id": peer.to_string(),
+            "type": kind,
+            "file": file.to_string_lossy(),
+        }))?;
+    } else if context.global.quiet {
+        out.line(peer)?;
+    } else {
+        out.line(format!("peer id  {peer}"))?;
+        out.line(format!("type     {kind}"))?;
+        out.line(format!("file     {}", file.display()))?;
+    }
+    out.finish()
+}

@@ -1,0 +1,58 @@
+//! `ls`: the files in the local store.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::Error;
+use super::human;
+use crate::control::types::Entry;
+
+pub(crate) fn run(context: &Context) -> Result<(), Error> {
+    let mut entries = context.ask("ls", async |client| client.list_blocks().await)?;
+    entries.sort_by_key(|e| (e.added, e.cid));
+    let mut out = context.output();
+    if out.is_json() {
+        out.value(&entries.iter().map(to_json).collect())?;
+    } else if context.global.quiet {
+        for e in &entries {
+            out.line(e.cid)?;
+        }
+    } else {
+        let now = SystemTime::now();
+        let rows: Vec<_> = entries
+            .iter()
+            .map(|e| {
+                [
+                    e.cid.to_string(),
+                    human::size(e.size),
+                    format!("{}/{}", e.blocks_here, e.blocks),
+                    if e.pinned { "yes" } else { "no" }.into(),
+                    e.expires
+                        .map_or_else(|| "never".into(), |t| human::until(t, now)),
+                    human::printable(e.name.as_deref().unwrap_or("-")),
+                ]
+            })
+            .collect();
+        out.table(
+            ["CID", "SIZE", "BLOCKS", "PINNED", "EXPIRES", "NAME"],
+            &rows,
+        )?;
+    }
+    out.finish()
+}
+
+/// A file of the store as JSON.
+pub(crate) fn to_json(e: &Entry) -> Value {
+    json!({
+        "cid": e.cid.to_string(),
+        "name": e.name,
+        "size": e.size,
+        "blocks": e.blocks,
+        "blocks_here": e.blocks_here,
+        "pinned": e.pinned,
+        "added_unix_ms": e.added.map(human::unix_ms),
+        "expires_unix_ms": e.expires.map(human::unix_ms),
+    })
+}

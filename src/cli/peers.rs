@@ -1,0 +1,74 @@
+//! `peers`: the connected peers.
+
+use serde_json::json;
+
+use super::context::Context;
+use super::error::Error;
+use super::human;
+
+pub(crate) fn run(context: &Context) -> Result<(), Error> {
+    let mut peers = context.ask("peers", async |client| client.peers().await)?;
+    peers.sort_by_key(|p| p.id);
+    let mut out = context.output();
+    if out.is_json() {
+        let list: Vec<_> = peers
+            .iter()
+            .map(|p| {
+                let connections: Vec<_> = p
+                    .connections
+                    .iter()
+                    .map(|c| {
+                        json!({
+                            "direction": direction(c.inbound),
+                            "transport": c.transport,
+                            "address": c.addr.to_string(),
+                            "age_seconds": c.age.as_secs_f64(),
+                        })
+                    })
+                    .collect();
+                json!({
+                    "peer_id": p.id.to_string(),
+                    "agent": p.agent,
+                    "ping_seconds": p.ping.map(|d| d.as_secs_f64()),
+                    "streams": p.streams,
+                    "trusted": p.trusted,
+                    "connections": connections,
+                })
+            })
+            .collect();
+        out.value(&list.into())?;
+        return out.finish();
+    }
+    let mut rows = Vec::new();
+    for p in &peers {
+        for (i, c) in p.connections.iter().enumerate() {
+            // What belongs to the peer stands on the line of its first connection.
+            let once = |text: String| if i == 0 { text } else { String::new() };
+            rows.push([
+                once(p.id.to_string()),
+                direction(c.inbound).to_owned(),
+                human::printable(&c.transport),
+                once(p.ping.map_or_else(|| "-".into(), human::duration)),
+                once(p.streams.to_string()),
+                human::duration(c.age),
+                once(if p.agent.is_empty() {
+                    "-".into()
+                } else {
+                    human::printable(&p.agent)
+                }),
+                c.addr.to_string(),
+            ]);
+        }
+    }
+    out.table(
+        [
+            "PEER", "DIR", "VIA", "PING", "STREAMS", "AGE", "AGENT", "ADDRESS",
+        ],
+        &rows,
+    )?;
+    out.finish()
+}
+
+fn direction(inbound: bool) -> &'static str {
+    if inbound { "in" } else { "out" }
+}

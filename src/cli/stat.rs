@@ -1,0 +1,50 @@
+//! `stat CID`: describe a file in the local store.
+
+use std::time::SystemTime;
+
+use cid::Cid;
+
+use super::context::Context;
+use super::error::Error;
+use super::{human, ls, parse};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatArgs {
+    /// What to describe
+    #[arg(value_parser = parse::cid)]
+    cid: Cid,
+}
+
+pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
+    let doing = format!("stat {}", args.cid);
+    let e = context.ask(&doing, async |client| client.stat_block(&args.cid).await)?;
+    let mut out = context.output();
+    if out.is_json() {
+        out.value(&ls::to_json(&e))?;
+        return out.finish();
+    }
+    let now = SystemTime::now();
+    let ago = |t: SystemTime| human::duration(now.duration_since(t).unwrap_or_default());
+    out.line(format!("cid      {}", e.cid))?;
+    if let Some(name) = &e.name {
+        out.line(format!("name     {}", human::printable(name)))?;
+    }
+    out.line(format!(
+        "size     {} ({} bytes)",
+        human::size(e.size),
+        e.size
+    ))?;
+    out.line(format!(
+        "blocks   {} of {} are here",
+        e.blocks_here, e.blocks
+    ))?;
+    out.line(format!("pinned   {}", if e.pinned { "yes" } else { "no" }))?;
+    if let Some(added) = e.added {
+        out.line(format!("added    {} ago", ago(added)))?;
+    }
+    let expires = e
+        .expires
+        .map_or_else(|| "never".into(), |t| human::until(t, now));
+    out.line(format!("expires  {expires}"))?;
+    out.finish()
+}

@@ -1,0 +1,203 @@
+//! `status [--watch]`: the node on one screen.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::context::{Context, prompt};
+use super::error::Error;
+use super::human;
+use super::output::{Output, Tone};
+use crate::control::types::Status;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Show it again every two seconds, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// Time between two looks of `--watch`.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<(), Error> {
+    async_std::task::block_on(async {
+        let mut client = context.connect().await?;
+        let mut out = context.output();
+        loop {
+            let status = prompt("status", client.status()).await?;
+            if args.watch && out.is_terminal() && !out.is_json() {
+                // Home, and clear what is below: no flicker, no history lost.
+                out.bytes(b"\x1b[H\x1b[J")?;
+            }
+            if out.is_json() {
+                out.value(&to_json(&status))?;
+            } else {
+                print(&mut out, &status)?;
+            }
+            out.flush()?;
+            if !args.watch {
+                return Ok(());
+            }
+            async_std::task::sleep(INTERVAL).await;
+            if !out.is_terminal() && !out.is_json() {
+                out.line("")?;
+            }
+        }
+    })
+}
+
+fn to_json(s: &Status) -> Value {
+    let texts =
+        |addrs: &[libp2p::Multiaddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let topics: Vec<_> = s
+        .topics
+        .iter()
+        .map(|t| json!({ "topic": t.topic, "mesh_peers": t.mesh_peers, "peers": t.peers }))
+        .collect();
+    let limits: Vec<_> = s
+        .limits
+        .iter()
+        .map(|l| json!({ "variable": l.variable, "used": l.used, "allowed": l.allowed }))
+        .collect();
+    json!({
+        "peer_id": s.peer_id.map(|p| p.to_string()),
+        "agent": s.agent,
+        "network": s.network,
+        "state": s.state,
+        "uptime_seconds": s.uptime.as_secs_f64(),
+        "listen_addresses": texts(&s.listen_addrs),
+        "external_addresses": texts(&s.external_addrs),
+        "peers": s.peers,
+        "connections": {
+            "inbound": s.connections_inbound,
+            "outbound": s.connections_outbound,
+            "pending": s.connections_pending,
+        },
+        "streams": s.streams,
+        "dht": {
+            "mode": s.dht.mode,
+            "protocol": s.dht.protocol,
+            "routing_table_size": s.dht.table_size,
+            "values": s.dht.values,
+            "provider_records": s.dht.provider_records,
+            "queries": s.dht.queries,
+        },
+        "topics": topics,
+        "store": {
+            "blocks": s.store.blocks,
+            "bytes": s.store.bytes,
+            "max_bytes": s.store.max_bytes,
+            "roots": s.store.roots,
+        },
+        "nat": {
+            "state": s.nat.state,
+            "relays": s.nat.relays,
+            "hole_punched": s.nat.hole_punched,
+        },
+        "limits": limits,
+        "resident_bytes": s.resident_bytes,
+    })
+}
+
+fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
+    let state = match s.state.as_str() {
+        "running" => out.tone(Tone::Good, "running"),
+        other => out.tone(Tone::Bad, human::printable(other)),
+    };
+    let mut field = |name: &str, value: String| {
+        let name = out.tone(Tone::Heading, format_args!("{name:<10}"));
+        out.line(format!("{name} {value}"))
+    };
+    field(
+        "peer id",
+        s.peer_id.map_or_else(|| "-".into(), |p| p.to_string()),
+    )?;
+    field(
+        "state",
+        format!(
+            "{state}, up {}, {}",
+            human::duration(s.uptime),
+            human::printable(&s.agent)
+        ),
+    )?;
+    field("network", s.network.clone())?;
+    addresses(&mut field, "listening", &s.listen_addrs)?;
+    addresses(&mut field, "external", &s.external_addrs)?;
+    field(
+        "peers",
+        format!(
+            "{} ({} connections in, {} out, {} pending; {} streams)",
+            s.peers,
+            s.connections_inbound,
+            s.connections_outbound,
+            s.connections_pending,
+            s.streams
+        ),
+    )?;
+    field(
+        "dht",
+        format!(
+            "{} of {}: {} in the routing table, {} values, {} provider records, {} queries",
+            s.dht.mode,
+            human::printable(&s.dht.protocol),
+            s.dht.table_size,
+            s.dht.values,
+            s.dht.provider_records,
+            s.dht.queries
+        ),
+    )?;
+    if s.topics.is_empty() {
+        field("gossip", "no topic joined".into())?;
+    }
+    for (i, t) in s.topics.iter().enumerate() {
+        field(
+            if i == 0 { "gossip" } else { "" },
+            format!(
+                "{}: {} mesh peers, {} subscribed",
+                human::printable(&t.topic),
+                t.mesh_peers,
+                t.peers
+            ),
+        )?;
+    }
+    field(
+        "store",
+        format!(
+            "{} files, {} blocks, {} of {}",
+            s.store.roots,
+            s.store.blocks,
+            human::size(s.store.bytes),
+            human::size(s.store.max_bytes)
+        ),
+    )?;
+    field(
+        "nat",
+        format!(
+            "{}; {} relays, {} connections hole-punched",
+            s.nat.state,
+            s.nat.relays.len(),
+            s.nat.hole_punched
+        ),
+    )?;
+    field("memory", human::size(s.resident_bytes))?;
+    for (i, l) in s.limits.iter().enumerate() {
+        let value = format!("{} of {} ({})", l.used, l.allowed, l.variable);
+        field(if i == 0 { "limits" } else { "" }, value)?;
+    }
+    Ok(())
+}
+
+fn addresses(
+    field: &mut impl FnMut(&str, String) -> Result<(), Error>,
+    name: &str,
+    addrs: &[libp2p::Multiaddr],
+) -> Result<(), Error> {
+    if addrs.is_empty() {
+        field(name, "-".into())?;
+    }
+    for (i, addr) in addrs.iter().enumerate() {
+        field(if i == 0 { name } else { "" }, addr.to_string())?;
+    }
+    Ok(())
+}
