@@ -32,7 +32,8 @@ pub fn protocol(network: &str) -> Result<StreamProtocol, libp2p::swarm::InvalidP
     StreamProtocol::try_from_owned(format!("/{network}/block/1.0.0"))
 }
 
-#[allow(missing_docs, unreachable_pub, clippy::all)]
+// Of the message package only the block is used in this room.
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
 pub(crate) mod pb {
     pub mod message {
         include!(concat!(env!("OUT_DIR"), "/p2p.message.rs"));
@@ -41,3 +42,6 @@ pub(crate) mod pb {
         include!(concat!(env!("OUT_DIR"), "/p2p.exchange.rs"));
     }
 }
+
+#[cfg(test)]
+mod tests;

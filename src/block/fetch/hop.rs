@@ -55,7 +55,7 @@ pub(super) enum Found {
 pub(super) struct Done {
     pub(super) batch: Option<Batch>,
     pub(super) deliveries: Vec<(Delivery, Result<Found, VerifyError>)>,
-    /// Looked up or read, with the bytes that were in the store.
+    /// Looked up or read, with the length of an inner node that was here before.
     pub(super) local: Vec<(Cid, Found, u64)>,
     pub(super) error: Option<Error>,
 }
@@ -101,8 +101,8 @@ impl Done {
             self.local.push((cid, found.0, found.1));
         }
         for cid in work.read {
-            let found = self.read(store, cid, meter)?;
-            self.local.push((cid, found.0, found.1));
+            let (found, _) = self.read(store, cid, meter)?;
+            self.local.push((cid, found, 0));
         }
         Ok(())
     }

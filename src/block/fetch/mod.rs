@@ -8,7 +8,7 @@
 //! | [`held`] | bytes in memory, counted |
 //! | [`hop`] | the blocking half: verify, store, look up, read |
 //! | [`peers`] | who may be asked, and when again (pure) |
-//! | [`run`] | the task that drives these |
+//! | [`run`] | the task that drives these; in `run/ask.rs` whom it asks for what |
 //!
 //! Every block is verified and stored before a byte of it is delivered, and what
 //! arrives out of order waits in the store, so memory does not depend on the

@@ -86,14 +86,17 @@ impl Peers {
         }
     }
 
-    /// The peer is not asked again in this fetch.
-    pub(crate) fn ban(&mut self, peer: &PeerId) {
-        if let Some(state) = self.known.get_mut(peer) {
-            state.standing = Standing::Banned;
-        }
+    /// The peer is not asked again in this fetch. False when it was banned before.
+    pub(crate) fn ban(&mut self, peer: &PeerId) -> bool {
+        let Some(state) = self.known.get_mut(peer) else {
+            return true;
+        };
+        let before = std::mem::replace(&mut state.standing, Standing::Banned);
+        !matches!(before, Standing::Banned)
     }
 
     /// Peers known, also those that are banned.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.known.len()
     }
@@ -128,7 +131,8 @@ mod tests {
             Some(two),
             "who has not failed comes first"
         );
-        peers.ban(&one);
+        assert!(peers.ban(&one));
+        assert!(!peers.ban(&one));
         peers.found(one, now);
         assert_eq!(peers.next(now + MAX_RETRY * 100), None);
     }

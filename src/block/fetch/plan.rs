@@ -183,7 +183,7 @@ impl Plan {
 
     /// The next blocks, at most `max`, that may be in the store already; answer
     /// each with [`Plan::arrived`] or [`Plan::absent`].
-    pub(crate) fn to_look_up(&mut self, max: usize) -> Vec<Cid> {
+    pub(crate) fn look_up_next(&mut self, max: usize) -> Vec<Cid> {
         let heavy = self
             .heavy
             .iter()
@@ -242,6 +242,12 @@ impl Plan {
     /// The block's bytes have come and are being verified.
     pub(crate) fn verifying(&mut self, cid: &Cid) {
         self.move_to(cid, State::Busy);
+    }
+
+    /// Bytes of content that the block's parent says it has.
+    pub(crate) fn stated_size(&self, cid: &Cid) -> Option<u64> {
+        let first = self.blocks.get(cid)?.offsets.first()?;
+        self.entries.get(first)?.size
     }
 
     /// Whether the block is still to come.
@@ -332,7 +338,7 @@ impl Plan {
 
     /// Blocks of the front that are in the store and not in memory, up to about
     /// `bytes` of content; answer each with [`Plan::arrived`] or [`Plan::absent`].
-    pub(crate) fn to_read(&mut self, bytes: u64) -> Vec<Cid> {
+    pub(crate) fn read_next(&mut self, bytes: u64) -> Vec<Cid> {
         let mut next = Vec::new();
         let mut sum = 0;
         for entry in self.entries.values() {

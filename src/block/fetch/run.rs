@@ -4,16 +4,19 @@
 //! answer, a newly found provider, the clock) and after each of them does what
 //! became possible: hands out bytes, starts the next hop, asks for more.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod ask;
+
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_std::task::{JoinHandle, spawn, spawn_blocking};
+use ask::{Provider, Told};
+use async_std::task::{JoinHandle, spawn_blocking};
 use cid::Cid;
 use futures::channel::{mpsc, oneshot};
 use futures::stream::BoxStream;
@@ -21,21 +24,14 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use futures_timer::Delay;
 use libp2p::PeerId;
 
-use super::held::{Held, Meter};
+use super::held::Meter;
 use super::hop::{self, Delivery, Found, Work};
 use super::peers::Peers;
-use super::plan::Plan;
-use super::provider::Speed;
+use super::plan::{Arrived, Plan};
 use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setting, Summary};
 use crate::block::address::{self, VerifyError};
-use crate::block::exchange::session::{self, Answer, Command, Reply};
 use crate::block::network::{Fault, Network};
-use crate::observe::metrics::Direction;
 use crate::store::{Batch, Root};
-
-/// Providers asked at once. More than a few add dials and duplicate work and no
-/// speed; fewer leave it to luck whether a fast one is among them.
-const MAX_PROVIDERS: usize = 8;
 
 /// Blocks that wait for verification. Sessions are held back beyond it.
 const MAX_DELIVERIES: usize = 8;
@@ -59,9 +55,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// Ticks between two events of progress.
 const PROGRESS_TICKS: u32 = 5;
 
-/// How long a provider may take to accept a stream.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// How long a provider that was asked may send nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -69,18 +62,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// longer than the patience for a block, and one byte now and then is no path.
 const LIFE: u64 = 16 << 10;
 
-/// Missing blocks looked at to find one for a provider that lacks the first.
-const SCAN: usize = 1024;
-
-/// Refusals in a row after which a provider is let go until later.
-const MAX_REFUSALS: usize = 64;
-
 /// Losses in a row after which a provider is let go until later, if another
 /// delivers.
 const MAX_LOSSES: u32 = 4;
-
-/// Blocks of the front that may be asked of a second provider.
-const RACE: usize = 32;
 
 /// Time until the next search for providers; doubles up to [`MAX_SEARCH_WAIT`].
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
@@ -88,44 +72,6 @@ const MAX_SEARCH_WAIT: Duration = Duration::from_secs(30);
 
 /// Providers that the summary names.
 const MAX_STATS: usize = 64;
-
-/// A session with one provider, as the task sees it.
-struct Provider {
-    peer: PeerId,
-    commands: mpsc::UnboundedSender<Command>,
-    next_id: u64,
-    open: HashMap<u64, (Cid, Instant)>,
-    speed: Speed,
-    lacks: HashSet<Cid>,
-    refusals: usize,
-    connected: bool,
-    received: Option<Arc<AtomicU64>>,
-    seen: u64,
-    /// When bytes came last, or when it was asked after a pause.
-    alive: Instant,
-}
-
-impl Provider {
-    fn ask(&mut self, cid: Cid, now: Instant) -> bool {
-        if self.open.is_empty() {
-            self.alive = now;
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        self.open.insert(id, (cid, now));
-        self.commands.unbounded_send(Command::Want(id, cid)).is_ok()
-    }
-
-    fn has_room(&self) -> bool {
-        self.connected && self.open.len() < self.speed.window()
-    }
-}
-
-/// What a session tells the task.
-enum Told {
-    Answer(Answer),
-    Closed(String, Option<Fault>),
-}
 
 enum Wake {
     Cancelled,
@@ -360,9 +306,9 @@ impl<N: Network> Run<N> {
         }
         let work = Work {
             deliveries: mem::take(&mut self.deliveries),
-            look_up: self.plan.to_look_up(LOOK_UP),
+            look_up: self.plan.look_up_next(LOOK_UP),
             read: if self.out_bytes < MAX_OUT {
-                self.plan.to_read(READ_BACK)
+                self.plan.read_next(READ_BACK)
             } else {
                 Vec::new()
             },
@@ -402,7 +348,11 @@ impl<N: Network> Run<N> {
         }
         for (cid, found, len) in done.local {
             self.progress = Instant::now();
-            self.local += len;
+            self.local += match &found {
+                // A leaf that was only seen; its parent says how long it is.
+                Found::Here(Arrived::Leaf(None)) => self.plan.stated_size(&cid).unwrap_or(0),
+                _ => len,
+            };
             self.found(cid, found)?;
         }
         done.error.map_or(Ok(()), |error| Err(error.into()))
@@ -434,292 +384,6 @@ impl<N: Network> Run<N> {
             Fault::BadBlock(delivery.cid),
             &error.to_string(),
         );
-    }
-
-    fn told(&mut self, from: u64, told: Told) {
-        let now = Instant::now();
-        // Told by a session that was let go meanwhile.
-        let Some(provider) = self.providers.get_mut(&from) else {
-            return;
-        };
-        match told {
-            Told::Answer(Answer::Open(received)) => {
-                provider.connected = true;
-                provider.received = Some(received);
-                provider.alive = now;
-                self.ever_connected = true;
-            }
-            Told::Closed(reason, Some(fault)) => {
-                let peer = provider.peer;
-                self.expel(from, peer, fault, &reason);
-            }
-            Told::Closed(reason, None) => self.let_go(from, &reason),
-            Told::Answer(Answer::Reply(id, cid, reply)) => {
-                self.setting.metrics.message(Direction::In, "block");
-                let asked = provider.open.remove(&id).map_or(now, |(_, asked)| asked);
-                match reply {
-                    Reply::Block(data) => self.delivered(from, cid, data, asked, now),
-                    Reply::Cancelled => self.unasked(from, &cid),
-                    Reply::DontHave | Reply::Unavailable => {
-                        provider.lacks.insert(cid);
-                        provider.refusals += 1;
-                        let refusals = provider.refusals;
-                        self.unasked(from, &cid);
-                        if refusals >= MAX_REFUSALS {
-                            self.let_go(from, "it has too little of the content");
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn delivered(&mut self, from: u64, cid: Cid, data: bytes::Bytes, asked: Instant, now: Instant) {
-        let Some(provider) = self.providers.get_mut(&from) else {
-            return;
-        };
-        let bytes = self.setting.metrics.block_bytes.with_label_values(&["in"]);
-        bytes.inc_by(data.len() as u64);
-        let processing = self
-            .setting
-            .metrics
-            .message_processing
-            .with_label_values(&["block"]);
-        processing.observe(now.duration_since(asked).as_secs_f64());
-        provider.speed.delivered(data.len(), asked, now);
-        provider.refusals = 0;
-        if !self.plan.wants(&cid) {
-            // Another was first, and the cancel came too late.
-            self.wasted += data.len() as u64;
-            let peer = provider.peer;
-            self.stats(peer).wasted += data.len() as u64;
-            return;
-        }
-        for other in self.asks.remove(&cid).unwrap_or_default() {
-            if other == from {
-                continue;
-            }
-            if let Some(provider) = self.providers.get_mut(&other) {
-                provider.speed.lost();
-                let open = provider
-                    .open
-                    .iter()
-                    .filter(|(_, (wanted, _))| *wanted == cid);
-                let ids: Vec<u64> = open.map(|(id, _)| *id).collect();
-                for id in ids {
-                    let _ = provider.commands.unbounded_send(Command::Cancel(id));
-                }
-            }
-        }
-        self.plan.verifying(&cid);
-        let Some(peer) = self.providers.get(&from).map(|provider| provider.peer) else {
-            return;
-        };
-        let held = Held::new(data, &self.meter);
-        self.deliveries.push(Delivery {
-            cid,
-            from,
-            peer,
-            held,
-        });
-    }
-
-    /// The provider will not bring the block.
-    fn unasked(&mut self, from: u64, cid: &Cid) {
-        if let Some(asked) = self.asks.get_mut(cid) {
-            asked.retain(|other| *other != from);
-            if asked.is_empty() {
-                self.asks.remove(cid);
-                if self.plan.wants(cid) {
-                    self.plan.absent(cid);
-                }
-            }
-        }
-    }
-
-    /// Ends a session and takes back what it was asked for.
-    fn close(&mut self, from: u64) -> Option<PeerId> {
-        let provider = self.providers.remove(&from)?;
-        for (cid, _) in provider.open.values() {
-            self.unasked(from, cid);
-        }
-        if self.providers.is_empty() {
-            // Nobody is left: search soon, however long the last wait was.
-            self.search_wait = SEARCH_WAIT;
-            self.next_search = self.next_search.min(Instant::now() + SEARCH_WAIT);
-        }
-        Some(provider.peer)
-    }
-
-    fn let_go(&mut self, from: u64, reason: &str) {
-        if let Some(peer) = self.close(from) {
-            log::debug!(peer:% = peer, cid:% = self.root; "provider let go: {reason}");
-            self.last_problem = format!("; last: {peer}: {reason}");
-            self.peers.failed(&peer, Instant::now());
-        }
-    }
-
-    /// Ends the session, also one that ended by itself before its block was
-    /// verified, and asks the peer nothing more.
-    fn expel(&mut self, from: u64, peer: PeerId, fault: Fault, reason: &str) {
-        self.close(from);
-        log::warn!(peer:% = peer, cid:% = self.root; "provider expelled: {reason}");
-        self.last_problem = format!("; last: {peer}: {reason}");
-        self.peers.ban(&peer);
-        self.setting.network.report(peer, fault);
-    }
-
-    fn ask_for_more(&mut self) {
-        if !self.plan.needs_providers() {
-            return;
-        }
-        let now = Instant::now();
-        if self.search.is_none() && now >= self.next_search && self.wants_search() {
-            for provider in self.providers.values_mut() {
-                // They may have it by now.
-                provider.lacks.clear();
-            }
-            self.search = Some(self.setting.network.find_providers(&self.root));
-        }
-        while self.providers.len() < MAX_PROVIDERS {
-            let Some(peer) = self.peers.next(now) else {
-                break;
-            };
-            self.connect(peer, now);
-        }
-        let mut fastest: Vec<u64> = self.providers.keys().copied().collect();
-        fastest.sort_by(|a, b| self.rate(*b).total_cmp(&self.rate(*a)));
-        let mut failed = Vec::new();
-        for id in &fastest {
-            let Some(provider) = self.providers.get_mut(id) else {
-                continue;
-            };
-            while provider.has_room() {
-                let may = |cid: &Cid| !provider.lacks.contains(cid);
-                let Some(cid) = self.plan.first_missing(SCAN, may) else {
-                    break;
-                };
-                if !provider.ask(cid, now) {
-                    failed.push(*id);
-                    break;
-                }
-                self.setting.metrics.message(Direction::Out, "block");
-                self.plan.asked(&cid);
-                self.asks.entry(cid).or_default().push(*id);
-            }
-        }
-        for id in failed {
-            self.let_go(id, "the stream ended");
-        }
-        self.race(&fastest, now);
-    }
-
-    fn rate(&self, id: u64) -> f64 {
-        self.providers
-            .get(&id)
-            .map_or(0.0, |provider| provider.speed.rate())
-    }
-
-    fn wants_search(&self) -> bool {
-        self.providers
-            .values()
-            .filter(|provider| provider.connected)
-            .count()
-            < 2
-            || self.plan.has_missing()
-                && self
-                    .providers
-                    .values()
-                    .all(|provider| provider.open.is_empty())
-    }
-
-    /// Asks a second provider for blocks near the front that take longer than it
-    /// would: at once when it is idle, and for the very front also when it is not.
-    fn race(&mut self, fastest: &[u64], now: Instant) {
-        let front = self.plan.front_asked();
-        for id in fastest {
-            let Some(provider) = self.providers.get(id) else {
-                continue;
-            };
-            if !provider.connected {
-                continue;
-            }
-            // Twice what it usually takes, and a little for the scheduler; who
-            // has not delivered yet tries only what is long overdue.
-            let overdue = provider
-                .speed
-                .latency()
-                .map_or(Duration::from_secs(1), |latency| latency * 2)
-                + Duration::from_millis(50);
-            let idle = provider.has_room();
-            let candidate = self.plan.first_asked().take(RACE).find(|cid| {
-                let Some(asked) = self.asks.get(*cid) else {
-                    return false;
-                };
-                let holder = asked.first().and_then(|holder| self.providers.get(holder));
-                let Some(holder) = holder else { return false };
-                asked.len() == 1
-                    && asked[0] != *id
-                    && !provider.lacks.contains(*cid)
-                    && (idle || front == Some(**cid) && provider.speed.rate() > holder.speed.rate())
-                    && holder
-                        .open
-                        .values()
-                        .any(|(wanted, at)| wanted == *cid && now.duration_since(*at) > overdue)
-            });
-            if let Some(cid) = candidate.copied()
-                && let Some(provider) = self.providers.get_mut(id)
-                && provider.ask(cid, now)
-            {
-                self.setting.metrics.message(Direction::Out, "block");
-                self.asks.entry(cid).or_default().push(*id);
-            }
-        }
-    }
-
-    fn connect(&mut self, peer: PeerId, now: Instant) {
-        let id = self.next_provider;
-        self.next_provider += 1;
-        let (commands, orders) = mpsc::unbounded();
-        self.providers.insert(
-            id,
-            Provider {
-                peer,
-                commands,
-                next_id: 0,
-                open: HashMap::new(),
-                speed: Speed::new(),
-                lacks: HashSet::new(),
-                refusals: 0,
-                connected: false,
-                received: None,
-                seen: 0,
-                alive: now,
-            },
-        );
-        let opening = self.setting.network.open(peer);
-        let max_block = self.options.max_block;
-        let mut tell = self.tell.clone();
-        spawn(async move {
-            let told = match async_std::future::timeout(OPEN_TIMEOUT, opening).await {
-                Err(_) => Told::Closed(format!("no stream within {OPEN_TIMEOUT:?}"), None),
-                Ok(Err(error)) => Told::Closed(error.to_string(), None),
-                Ok(Ok(stream)) => {
-                    let wrap = |answer| (id, Told::Answer(answer));
-                    match session::run(stream, max_block, orders, &mut tell, wrap).await {
-                        Ok(()) => return,
-                        Err(error) => {
-                            let reason = error.to_string();
-                            let fault = error
-                                .is_violation()
-                                .then(|| Fault::Protocol(reason.clone()));
-                            Told::Closed(reason, fault)
-                        }
-                    }
-                }
-            };
-            let _ = tell.send((id, told)).await;
-        });
     }
 
     fn clock(&mut self) -> Result<(), FetchError> {
@@ -836,6 +500,10 @@ impl<N: Network> Run<N> {
     }
 
     fn summary(&mut self) -> Summary {
+        // Content of one block has no parent that says how long it is.
+        if self.received == 0 && self.local == 0 {
+            self.local = self.plan.done();
+        }
         Summary {
             cid: self.root,
             size: self.plan.done(),

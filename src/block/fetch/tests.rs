@@ -232,7 +232,8 @@ fn a_wrong_block_is_dropped_and_its_sender_reported_and_not_asked_again() {
             "{faults:?}"
         );
         assert_eq!(sink.net.opened(&liar), 1);
-        assert_eq!(sink.metrics.blocks_bad.get(), summary.wasted / 1000);
+        // What it sent to a want that was settled meanwhile is only wasted.
+        assert!(summary.wasted / 1000 >= sink.metrics.blocks_bad.get());
         assert!(sink.metrics.blocks_bad.get() >= 1);
         assert_eq!(summary.providers[&liar].bytes, 0);
     });

@@ -1,0 +1,157 @@
+//! What the block exchange costs beside the stream that carries it.
+//!
+//! `cargo bench --bench exchange [-- MIB]`: moves the same bytes through the same
+//! kind of pipe, bare (written and read in chunks of 1 MiB, nothing else) and as
+//! a fetch (asked for, read from one store, sent, verified, written to another
+//! store, delivered in order), in turn, and hashes as many bytes alone.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_std::os::unix::net::UnixStream;
+use async_std::task::{block_on, spawn};
+use cid::Cid;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p::PeerId;
+use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions};
+use p2p_node::block::fetch::Event;
+use p2p_node::block::network::{Fault, Network, OpenError, ProvideError};
+use p2p_node::observe::metrics::Metrics;
+use p2p_node::store::{Options, Store};
+use sha2::{Digest, Sha256};
+
+/// Pipes to one provider.
+#[derive(Clone, Default)]
+struct Pipes(Option<Arc<Content<Pipes>>>);
+
+impl Network for Pipes {
+    type Stream = UnixStream;
+
+    fn find_providers(&self, _: &Cid) -> BoxStream<'static, PeerId> {
+        futures::stream::iter([PeerId::random()]).boxed()
+    }
+
+    fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
+        let provider = self.0.clone();
+        async move {
+            let lost = |reason: &str| OpenError::Unreachable(reason.into());
+            let provider = provider.ok_or(lost("nobody there"))?;
+            let (ours, theirs) = UnixStream::pair().map_err(|error| lost(&error.to_string()))?;
+            spawn(async move { drop(provider.serve(peer, theirs).await) });
+            Ok(ours)
+        }
+        .boxed()
+    }
+
+    fn report(&self, peer: PeerId, fault: Fault) {
+        eprintln!("{peer} {fault}");
+    }
+
+    fn provide(&self, _: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mib = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .next()
+        .unwrap_or(512_usize);
+    // A generator as cheap as it gets, without equal chunks.
+    let mut x = 0x9E37_79B9_7F4A_7C15_u64;
+    let data: Vec<u8> = (0..mib << 17)
+        .flat_map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x.to_le_bytes()
+        })
+        .collect();
+    println!("{mib} MiB; MB/s of each round");
+    println!(
+        "{:>8} {:>8} {:>8} {:>8} {:>14}",
+        "sha256", "pipe", "import", "fetch", "fetch/pipe"
+    );
+    for _ in 0..3 {
+        let mb = data.len() as f64 / 1e6;
+        let start = Instant::now();
+        std::hint::black_box(Sha256::digest(&data));
+        let hash = mb / start.elapsed().as_secs_f64();
+        let pipe = mb / block_on(pipe(&data))?;
+        let (import, fetch) = block_on(transfer(&data))?;
+        let (import, fetch) = (mb / import, mb / fetch);
+        println!(
+            "{hash:>8.0} {pipe:>8.0} {import:>8.0} {fetch:>8.0} {:>13.0}%",
+            fetch / pipe * 100.0
+        );
+    }
+    Ok(())
+}
+
+/// Seconds to move `data` through a pipe.
+async fn pipe(data: &[u8]) -> Result<f64, Box<dyn std::error::Error>> {
+    let (mut ours, mut theirs) = UnixStream::pair()?;
+    let len = data.len();
+    let start = Instant::now();
+    let reading = spawn(async move {
+        let mut buffer = vec![0; 1 << 20];
+        let mut left = len;
+        while left > 0 {
+            let n = ours.read(&mut buffer).await?;
+            if n == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+            }
+            left -= n;
+        }
+        Ok(())
+    });
+    for chunk in data.chunks(1 << 20) {
+        theirs.write_all(chunk).await?;
+    }
+    reading.await?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Seconds to import `data` at one node and to fetch it into a file at another.
+async fn transfer(data: &[u8]) -> Result<(f64, f64), Box<dyn std::error::Error>> {
+    let (source_dir, sink_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let limits = Options {
+        max_bytes: 8 << 30,
+        max_block_bytes: 2 << 20,
+    };
+    let metrics = Metrics::new()?;
+    let store = Store::open(source_dir.path(), limits, metrics.clone())?;
+    let source = Content::new(
+        store,
+        Pipes(None),
+        metrics.clone(),
+        ContentOptions::default(),
+    );
+    let start = Instant::now();
+    let options = ImportOptions {
+        announce: Announce::No,
+        ..ImportOptions::default()
+    };
+    let imported = source.import(data, options).await?;
+    let import = start.elapsed().as_secs_f64();
+
+    let store = Store::open(sink_dir.path(), limits, metrics.clone())?;
+    let pipes = Pipes(Some(Arc::new(source)));
+    let sink = Content::new(store, pipes, metrics, ContentOptions::default());
+    let start = Instant::now();
+    let mut file = std::fs::File::create(sink_dir.path().join("out"))?;
+    let mut fetch = sink.fetch(&imported.cid, sink.fetch_options())?;
+    while let Some(event) = fetch.next().await {
+        match event? {
+            Event::Data(bytes) => file.write_all(&bytes)?,
+            Event::Done(summary) if std::env::var_os("VERBOSE").is_some() => {
+                println!("{summary:?}")
+            }
+            _ => {}
+        }
+    }
+    Ok((import, start.elapsed().as_secs_f64()))
+}

@@ -1,0 +1,336 @@
+//! The serving side against peers of every kind, over pipes in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_std::os::unix::net::UnixStream;
+use async_std::task::{JoinHandle, block_on, spawn};
+use bytes::Bytes;
+use cid::Cid;
+use futures::channel::mpsc;
+use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use futures::{FutureExt, StreamExt};
+use libp2p::PeerId;
+use prost::Message;
+
+use super::frame::{self, FrameReader};
+use super::pb::exchange::{Request, Response, Status, Want};
+use super::serve::{Limits, ServeError, Served, Server, Source};
+use super::session::{self, Answer, Command, Reply};
+use super::{MAX_REQUEST_FRAME, MAX_WANTS};
+use crate::block::address::{Codec, address};
+use crate::observe::metrics::Metrics;
+
+/// Has one block of 1 MiB under every raw CID, and counts what is read.
+#[derive(Clone, Default)]
+struct Zeros {
+    reads: Arc<AtomicUsize>,
+}
+
+impl Source for Zeros {
+    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, String> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        match cid.codec() {
+            0x55 => Ok(Some(Bytes::from(vec![0; 1 << 20]))),
+            _ => Ok(None),
+        }
+    }
+}
+
+type Ends = (
+    FrameReader<ReadHalf<UnixStream>>,
+    Writer,
+    JoinHandle<Result<Served, ServeError>>,
+);
+
+/// The writing half; async-std does not half-close a socket when it is closed.
+struct Writer(WriteHalf<UnixStream>, UnixStream);
+
+impl Writer {
+    fn half_close(&self) {
+        self.1.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+}
+
+impl std::ops::Deref for Writer {
+    type Target = WriteHalf<UnixStream>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Writer {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+fn server(source: &Zeros, limits: Limits) -> Server<Zeros> {
+    Server::new(source.clone(), limits, Metrics::new().unwrap())
+}
+
+fn connect(server: &Server<Zeros>, peer: PeerId) -> Ends {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let server = server.clone();
+    let serving = spawn(async move { server.serve(peer, theirs).await });
+    let whole = ours.clone();
+    let (reader, writer) = ours.split();
+    (
+        FrameReader::new(reader, 2 << 20),
+        Writer(writer, whole),
+        serving,
+    )
+}
+
+fn cid(i: u64, codec: Codec) -> Cid {
+    address(&i.to_le_bytes(), codec)
+}
+
+fn wants(ids: std::ops::Range<u64>, codec: Codec) -> Request {
+    let want = |id| Want {
+        id,
+        cid: cid(id, codec).to_bytes().into(),
+    };
+    Request {
+        wants: ids.map(want).collect(),
+        cancel: Vec::new(),
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    async_std::future::timeout(Duration::from_secs(60), future)
+        .await
+        .unwrap()
+}
+
+async fn until(what: &str, mut true_: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !true_() {
+        assert!(Instant::now() < deadline, "{what}");
+        async_std::task::yield_now().await;
+    }
+}
+
+#[test]
+fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
+    block_on(async {
+        let server = server(&Zeros::default(), Limits::default());
+        let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
+        frame::write_message(&mut *writer, &wants(0..20, Codec::Raw))
+            .await
+            .unwrap();
+        frame::write_message(&mut *writer, &wants(20..30, Codec::DagPb))
+            .await
+            .unwrap();
+        writer.half_close();
+        let mut answered = Vec::new();
+        while let Some(response) = within(reader.response()).await.unwrap() {
+            let expected = if response.id < 20 {
+                Status::Block
+            } else {
+                Status::DontHave
+            };
+            assert_eq!(response.status(), expected);
+            answered.push(response.id);
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, (0..30).collect::<Vec<_>>());
+        let served = within(serving).await.unwrap();
+        assert_eq!(
+            served,
+            Served {
+                blocks: 20,
+                bytes: 20 << 20,
+                refused: 10
+            }
+        );
+    });
+}
+
+#[test]
+fn a_slow_reader_holds_back_the_reads_of_the_store() {
+    block_on(async {
+        let source = Zeros::default();
+        let server = server(&source, Limits::default());
+        let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
+        frame::write_message(&mut *writer, &wants(0..200, Codec::Raw))
+            .await
+            .unwrap();
+        until("nothing is read", || {
+            source.reads.load(Ordering::SeqCst) > 0
+        })
+        .await;
+        // Room for it to run ahead, if it would. It settles at a few blocks.
+        async_std::task::sleep(Duration::from_millis(200)).await;
+        let ahead = source.reads.load(Ordering::SeqCst);
+        assert!(
+            ahead <= 5,
+            "{ahead} blocks read ahead of a peer that reads nothing"
+        );
+        // The wants that are still queued are cancelled, and all are answered.
+        let request = Request {
+            wants: Vec::new(),
+            cancel: (0..200).collect(),
+        };
+        frame::write_message(&mut *writer, &request).await.unwrap();
+        let (mut blocks, mut cancelled) = (0, 0);
+        while blocks + cancelled < 200 {
+            match within(reader.response()).await.unwrap().unwrap().status() {
+                Status::Block => blocks += 1,
+                Status::Cancelled => cancelled += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(cancelled >= 100, "{cancelled}");
+        writer.half_close();
+        within(serving).await.unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_let_go_and_an_idle_one_too() {
+    block_on(async {
+        let limits = Limits {
+            idle: Duration::from_millis(50),
+            ..Limits::default()
+        };
+        let server = server(&Zeros::default(), limits);
+        let (_reader, mut writer, serving) = connect(&server, PeerId::random());
+        frame::write_message(&mut *writer, &wants(0..50, Codec::Raw))
+            .await
+            .unwrap();
+        assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
+        let (_reader, _writer, serving) = connect(&server, PeerId::random());
+        assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
+    });
+}
+
+#[test]
+fn what_breaks_the_protocol_ends_the_stream() {
+    block_on(async {
+        let server = server(&Zeros::default(), Limits::default());
+        // More wants than may be open.
+        let (_reader, mut writer, serving) = connect(&server, PeerId::random());
+        let many = MAX_WANTS as u64 + 10;
+        let _ = frame::write_message(&mut *writer, &wants(0..many, Codec::Raw)).await;
+        assert!(matches!(
+            within(serving).await,
+            Err(ServeError::TooManyWants)
+        ));
+        // An address that is none.
+        let (_reader, mut writer, serving) = connect(&server, PeerId::random());
+        let want = Want {
+            id: 1,
+            cid: Bytes::from_static(b"nonsense"),
+        };
+        let request = Request {
+            wants: vec![want],
+            cancel: Vec::new(),
+        };
+        frame::write_message(&mut *writer, &request).await.unwrap();
+        assert!(matches!(within(serving).await, Err(ServeError::BadWant)));
+        // A frame over the limit, and one that is no message.
+        for bytes in [
+            vec![0xff, 0xff, 0xff, 0x7f],
+            vec![4, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            let (_reader, mut writer, serving) = connect(&server, PeerId::random());
+            writer.write_all(&bytes).await.unwrap();
+            let error = within(serving).await.unwrap_err();
+            assert!(error.is_violation(), "{error}");
+        }
+        assert!(wants(0..many, Codec::Raw).encoded_len() < MAX_REQUEST_FRAME);
+    });
+}
+
+#[test]
+fn streams_are_limited_for_each_peer_and_for_all_and_given_back() {
+    block_on(async {
+        let limits = Limits {
+            streams_per_peer: 2,
+            streams: 3,
+            ..Limits::default()
+        };
+        let server = server(&Zeros::default(), limits);
+        let (one, two) = (PeerId::random(), PeerId::random());
+        let mut open = Vec::new();
+        for peer in [one, one, two] {
+            let (mut reader, mut writer, serving) = connect(&server, peer);
+            frame::write_message(&mut *writer, &wants(0..1, Codec::DagPb))
+                .await
+                .unwrap();
+            within(reader.response()).await.unwrap().unwrap();
+            open.push((reader, writer, serving));
+        }
+        let (_reader, _writer, serving) = connect(&server, one);
+        assert!(matches!(within(serving).await, Err(ServeError::Busy(2, _))));
+        let (_reader, _writer, serving) = connect(&server, two);
+        assert!(matches!(within(serving).await, Err(ServeError::Busy(3, _))));
+        for (_reader, writer, serving) in open {
+            writer.half_close();
+            within(serving).await.unwrap();
+        }
+        let (mut reader, mut writer, _serving) = connect(&server, one);
+        frame::write_message(&mut *writer, &wants(0..1, Codec::DagPb))
+            .await
+            .unwrap();
+        within(reader.response()).await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_session_ends_with_its_commands_and_holds_back_a_provider_that_nobody_hears() {
+    block_on(async {
+        let source = Zeros::default();
+        let server = server(&source, Limits::default());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let serving = spawn(async move { server.serve(PeerId::random(), theirs).await });
+        let (commands, orders) = mpsc::unbounded();
+        let (mut tell, mut told) = mpsc::channel::<Answer>(0);
+        let session = spawn(async move {
+            session::run(ours, 2 << 20, orders, &mut tell, |answer| answer).await
+        });
+        for id in 0..100 {
+            commands
+                .unbounded_send(Command::Want(id, cid(id, Codec::Raw)))
+                .unwrap();
+        }
+        assert!(matches!(within(told.next()).await, Some(Answer::Open(_))));
+        until("nothing is read", || {
+            source.reads.load(Ordering::SeqCst) > 0
+        })
+        .await;
+        async_std::task::sleep(Duration::from_millis(200)).await;
+        let ahead = source.reads.load(Ordering::SeqCst);
+        assert!(ahead <= 9, "{ahead} blocks on their way to nobody");
+        for _ in 0..100 {
+            let answer = within(told.next()).await;
+            assert!(
+                matches!(answer, Some(Answer::Reply(_, _, Reply::Block(_)))),
+                "{answer:?}"
+            );
+        }
+        drop(commands);
+        within(session).await.unwrap();
+        assert!(told.next().now_or_never().flatten().is_none());
+        let _ = within(serving).await;
+    });
+}
+
+#[test]
+fn a_response_reads_the_same_with_fields_of_the_future() {
+    // A later version adds fields; an old reader must not stumble over them.
+    let mut wire = Vec::new();
+    let response = Response {
+        id: 7,
+        status: Status::DontHave as i32,
+        block: None,
+    };
+    let mut message = response.encode_to_vec();
+    message.extend([0xfa, 0x01, 0x02, 0x68, 0x69]);
+    wire.push(message.len() as u8);
+    wire.extend(message);
+    let read = block_on(FrameReader::new(&wire[..], 100).response()).unwrap();
+    assert_eq!(read, Some(response));
+}
