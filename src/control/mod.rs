@@ -1,5 +1,111 @@
 //! The control socket: how the commands and the programs on this host steer
-//! the node. (The protocol's description follows with the server.)
+//! the node.
+//!
+//! # The protocol
+//!
+//! It is the libp2p daemon control protocol, as go-libp2p-daemon publishes it
+//! (CONTROL, DHT, PUBSUB and CM specifications), so its clients work unchanged.
+//! This node adds requests of its own. All messages are in `proto/p2pd.proto`;
+//! numbers from 100 on are the additions.
+//!
+//! A program connects to the Unix socket (`P2P_CONTROL_SOCKET`, mode 0660: it
+//! must run as the node's user or in its group). It writes a `Request` and reads
+//! a `Response`. Every message is its length as an unsigned varint (LEB128, the
+//! same as protobuf's), then its protobuf bytes. In Python, with the messages
+//! compiled by `protoc --python_out=. p2pd.proto`:
+//!
+//! ```python
+//! import socket
+//! from google.protobuf.internal.encoder import _VarintBytes as varint
+//! import p2pd_pb2 as pb
+//!
+//! def connect(path="/run/p2p-node/control.sock"):
+//!     s = socket.socket(socket.AF_UNIX)
+//!     s.connect(path)
+//!     return s
+//!
+//! def send(s, message):
+//!     body = message.SerializeToString()
+//!     s.sendall(varint(len(body)) + body)
+//!
+//! def receive(s, message):
+//!     length = shift = 0
+//!     while True:
+//!         byte = s.recv(1)[0]
+//!         length |= (byte & 0x7F) << shift
+//!         shift += 7
+//!         if byte < 0x80:
+//!             break
+//!     body = s.recv(length, socket.MSG_WAITALL)
+//!     message.ParseFromString(body)
+//!     return message
+//!
+//! s = connect()
+//! send(s, pb.Request(type=pb.Request.STATUS))
+//! print(receive(s, pb.Response()).status)
+//! ```
+//!
+//! Peer ids, CIDs and multiaddrs travel in their binary forms. A request that
+//! cannot be done is answered by `Response { type: ERROR, error.msg }`, one line
+//! for a person; the connection goes on. What is not of the protocol, or over a
+//! bound, is answered by ERROR and the end of the connection.
+//!
+//! Requests on one connection are answered one after the other. A program that
+//! hangs up cancels its query, dial or transfer. Ending only its own direction
+//! (`shutdown(SHUT_WR)`) cancels nothing, but for a subscription.
+//!
+//! | request | answer |
+//! |---|---|
+//! | IDENTIFY | `identify`: peer id, listen and external addresses |
+//! | CONNECT | OK. With an empty `peer` (ours): whoever answers at `addrs`, named in `peers` |
+//! | DISCONNECT, LIST_PEERS | OK; `peers`, one entry a peer |
+//! | STREAM_OPEN | `streamInfo`; from then on the connection is the stream, both directions end on their own |
+//! | STREAM_HANDLER | OK. For each inbound stream the node connects to `addr` and writes a `StreamInfo` (no `Response` around it), then the stream's bytes. Stays until replaced or the daemon ends |
+//! | DHT FIND_PEER, GET_VALUE, GET_PUBLIC_KEY | `dht` of type VALUE |
+//! | DHT PUT_VALUE, PROVIDE | OK. Keys are raw bytes; content is provided under its multihash |
+//! | DHT FIND_PROVIDERS, GET_CLOSEST_PEERS, SEARCH_VALUE | `dht` BEGIN in a `Response`, then bare `DHTResponse` messages: VALUE each, then END |
+//! | PUBSUB GET_TOPICS, LIST_PEERS, PUBLISH | `pubsub`, or OK |
+//! | PUBSUB SUBSCRIBE | OK, then bare `PSMessage` messages until the program ends its direction. `moreTopics` (ours) adds topics |
+//! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the least weight first, down to half of P2P_MAX_CONNECTIONS, or to `keep` (ours) |
+//! | STATUS, PEERS, HEALTH (ours) | `status`, `peerStatus`, `health` |
+//! | BLOCK LS, STAT, RM (ours) | LS: BEGIN, ENTRIES…, END; the others one END, in `block` |
+//! | BLOCK PUT (ours) | see below |
+//! | BLOCK GET (ours) | see below |
+//!
+//! **PUT.** The node answers BEGIN, then the program writes the file as data
+//! frames: a varint length of at most 1 MiB and that many bytes, as many as it
+//! takes, and one frame of length zero, which is the end mark. The node answers
+//! END with the one entry (CID, size, …) when all of it is durable and the DHT
+//! has been told; `announceError` says why the DHT could not be told yet.
+//! Hanging up before the end mark leaves nothing. When storing fails the node
+//! answers ERROR and hangs up: after a failed write, read the answer.
+//!
+//! ```python
+//! send(s, pb.Request(type=pb.Request.BLOCK, block=pb.BlockRequest(type=pb.BlockRequest.PUT)))
+//! assert receive(s, pb.Response()).type == pb.Response.OK
+//! while chunk := file.read(1 << 20):
+//!     s.sendall(varint(len(chunk)) + chunk)
+//! s.sendall(b"\0")
+//! cid = receive(s, pb.Response()).block.entries[0].cid
+//! ```
+//!
+//! **GET.** The node answers with a series of `Response` messages: PROGRESS at
+//! any point, BEGIN with `size` once, DATA with the next bytes in order, and END
+//! when all have come. ERROR in place of any of them ends it, and what came is
+//! not the whole file. All bytes are verified before they are sent.
+//!
+//! # Bounds
+//!
+//! | what | bound |
+//! |---|---|
+//! | clients at once | [`server::MAX_CLIENTS`] |
+//! | a request | [`codec::MAX_REQUEST`] |
+//! | a data frame | [`codec::MAX_FRAME`] |
+//! | uploads and downloads at once | 64 |
+//! | handled protocols; inbound streams at once | 256; 512 |
+//! | topics of one subscription | 64 |
+//! | messages waiting for one slow subscriber | 256, then it loses messages |
+//! | a client that does not read | cut off after 30 s (downloads: 10 min) and counted in `p2p_control_clients_dropped_total` |
 
 pub mod client;
 pub mod codec;
