@@ -25,20 +25,20 @@ use sha2::{Digest, Sha256};
 
 /// Pipes to one provider.
 #[derive(Clone, Default)]
-struct Pipes(Option<Arc<Content<Pipes>>>);
+struct Pipes(Option<(PeerId, Arc<Content<Pipes>>)>);
 
 impl Network for Pipes {
     type Stream = UnixStream;
 
     fn find_providers(&self, _: &Cid) -> BoxStream<'static, PeerId> {
-        futures::stream::iter([PeerId::random()]).boxed()
+        futures::stream::iter(self.0.as_ref().map(|(peer, _)| *peer)).boxed()
     }
 
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
         let provider = self.0.clone();
         async move {
             let lost = |reason: &str| OpenError::Unreachable(reason.into());
-            let provider = provider.ok_or(lost("nobody there"))?;
+            let (_, provider) = provider.ok_or(lost("nobody there"))?;
             let (ours, theirs) = UnixStream::pair().map_err(|error| lost(&error.to_string()))?;
             spawn(async move { drop(provider.serve(peer, theirs).await) });
             Ok(ours)
@@ -139,7 +139,7 @@ async fn transfer(data: &[u8]) -> Result<(f64, f64), Box<dyn std::error::Error>>
     let import = start.elapsed().as_secs_f64();
 
     let store = Store::open(sink_dir.path(), limits, metrics.clone())?;
-    let pipes = Pipes(Some(Arc::new(source)));
+    let pipes = Pipes(Some((PeerId::random(), Arc::new(source))));
     let sink = Content::new(store, pipes, metrics, ContentOptions::default());
     let start = Instant::now();
     let mut file = std::fs::File::create(sink_dir.path().join("out"))?;

@@ -13,6 +13,10 @@ const MAX_WINDOW: usize = 64;
 /// How much work to keep at a provider, beside what covers its latency.
 const HORIZON: Duration = Duration::from_millis(250);
 
+/// A provider that has not delivered anything for this long since it was asked
+/// may not deliver at all.
+const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
+
 /// Weight of the newest sample in the averages.
 const NEWEST: f64 = 0.25;
 
@@ -95,6 +99,27 @@ impl Speed {
             .map(|_| Duration::from_secs_f64(self.latency.min(3600.0)))
     }
 
+    /// How long until the block at `place` in its queue (1 is the next), asked for
+    /// at `asked`, is here. For ever when it is silent for much longer than it
+    /// usually takes for a block.
+    pub(crate) fn expected(&self, place: u32, asked: Instant, now: Instant) -> Duration {
+        let Some(last) = self.last else {
+            let silent = now.duration_since(asked) > SILENT_AT_FIRST;
+            return if silent {
+                Duration::MAX
+            } else {
+                Duration::ZERO
+            };
+        };
+        let each = Duration::from_secs_f64((self.block / self.rate.max(1.0)).min(3600.0));
+        let silent = now.duration_since(last.max(asked));
+        let usual = each * 4 + Duration::from_secs_f64(2.0 * self.shortest.min(3600.0));
+        if silent > usual + Duration::from_millis(100) {
+            return Duration::MAX;
+        }
+        each.saturating_mul(place)
+    }
+
     /// How many blocks may be asked of it at once.
     pub(crate) fn window(&self) -> usize {
         if self.lost > 0 {
@@ -155,5 +180,21 @@ mod tests {
         let now = Instant::now() + Duration::from_secs(1);
         speed.delivered(1 << 20, now - Duration::from_millis(3), now);
         assert!(speed.window() > 1);
+    }
+
+    #[test]
+    fn what_a_queue_will_take_follows_from_its_speed_and_its_silence() {
+        let start = Instant::now();
+        let mut speed = Speed::new();
+        let wait = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(speed.expected(1, start, start), Duration::ZERO);
+        assert_eq!(speed.expected(1, start, wait(2)), Duration::MAX);
+        // A block each second.
+        for i in 1..10 {
+            speed.delivered(1 << 20, wait(i - 1), wait(i));
+        }
+        let third = speed.expected(3, wait(8), wait(9));
+        assert!((2.9..3.1).contains(&third.as_secs_f64()), "{third:?}");
+        assert_eq!(speed.expected(1, wait(8), wait(20)), Duration::MAX);
     }
 }

@@ -62,6 +62,18 @@ impl Provider {
         self.commands.unbounded_send(Command::Want(id, cid)).is_ok()
     }
 
+    /// How long the block will still take here: its place in the queue times the
+    /// usual time for one, or for ever when nothing has come for too long.
+    fn expected(&self, cid: &Cid, now: Instant) -> Duration {
+        let mut asked = self.open.iter().filter(|(_, (wanted, _))| wanted == cid);
+        let Some((id, (_, at))) = asked.next() else {
+            return Duration::ZERO;
+        };
+        let before = self.open.keys().filter(|other| *other < id).count();
+        let place = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        self.speed.expected(place, *at, now)
+    }
+
     fn has_room(&self) -> bool {
         self.connected && self.open.len() < self.speed.window()
     }
@@ -285,12 +297,10 @@ impl<N: Network> Run<N> {
             if !provider.connected {
                 continue;
             }
-            // Twice what it usually takes, and a little for the scheduler; who
-            // has not delivered yet tries only what is long overdue.
-            let overdue = provider
-                .speed
-                .latency()
-                .map_or(Duration::from_secs(1), |latency| latency * 2)
+            // Twice what it usually takes, and a little for the scheduler. Who
+            // has not delivered yet tries only what would take long.
+            let latency = provider.speed.latency();
+            let ours = latency.map_or(Duration::from_secs(1), |latency| latency * 2)
                 + Duration::from_millis(50);
             let idle = provider.has_room();
             let candidate = self.plan.first_asked().take(RACE).find(|cid| {
@@ -303,10 +313,7 @@ impl<N: Network> Run<N> {
                     && asked[0] != *id
                     && !provider.lacks.contains(*cid)
                     && (idle || front == Some(**cid) && provider.speed.rate() > holder.speed.rate())
-                    && holder
-                        .open
-                        .values()
-                        .any(|(wanted, at)| wanted == *cid && now.duration_since(*at) > overdue)
+                    && holder.expected(cid, now) > ours
             });
             if let Some(cid) = candidate.copied()
                 && let Some(provider) = self.providers.get_mut(id)
