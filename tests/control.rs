@@ -1,39 +1,39 @@
 //! The control socket of a real daemon: hostile and careless clients, and
 //! content through it. (Published clients of others: `tests/foreign/run`.)
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+mod common;
+
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use async_std::task::block_on;
+use common::{DEADLINE, Start, eventually};
 use p2p_node::control::Client;
 use p2p_node::control::client::{Error, Event, PutOptions};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
 struct Daemon {
-    child: Child,
+    running: common::Daemon,
     dir: tempfile::TempDir,
 }
 
 impl Daemon {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let child = spawn(dir.path());
-        let daemon = Daemon { child, dir };
-        let end = Instant::now() + DEADLINE;
-        while UnixStream::connect(daemon.socket()).is_err() {
-            assert!(Instant::now() < end, "the daemon does not open its socket");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        daemon
+        let running = common::Daemon::start(dir.path(), &[]);
+        Daemon { running, dir }
     }
 
     fn socket(&self) -> PathBuf {
-        self.dir.path().join("c.sock")
+        self.running.socket()
     }
 
     fn raw(&self) -> UnixStream {
@@ -45,30 +45,6 @@ impl Daemon {
     async fn client(&self) -> Client {
         Client::connect(self.socket()).await.unwrap()
     }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(dir: &Path) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_p2p-node"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("P2P_")) {
-        command.env_remove(name);
-    }
-    command
-        .arg("run")
-        .env("P2P_DATA_DIR", dir.join("data"))
-        .env("P2P_CONTROL_SOCKET", dir.join("c.sock"))
-        .env("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/tcp/0")
-        .env("P2P_METRICS_PORT", "0")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 #[test]
@@ -191,39 +167,23 @@ fn an_upload_without_its_end_leaves_nothing() {
 fn a_second_daemon_on_the_socket_is_refused_and_a_dead_ones_is_taken_over() {
     let mut daemon = Daemon::start();
     let other = tempfile::tempdir().unwrap();
-    let mut second = Command::new(env!("CARGO_BIN_EXE_p2p-node"))
-        .arg("run")
-        .env("P2P_DATA_DIR", other.path())
-        .env("P2P_CONTROL_SOCKET", daemon.socket())
-        .env("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/tcp/0")
-        .env("P2P_METRICS_PORT", "0")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    second
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut said)
-        .unwrap();
-    assert!(!second.wait().unwrap().success());
+    let socket = daemon.socket();
+    let mut second = common::Daemon::spawn(Start {
+        dir: other.path(),
+        variables: &[("P2P_CONTROL_SOCKET", socket.to_str().unwrap())],
+        namespace: None,
+    });
+    assert_eq!(second.wait(), Some(1));
+    let said = second.log();
     assert!(said.contains("already running"), "{said}");
     // As after kill -9: the file is there and nobody listens.
-    daemon.child.kill().unwrap();
-    daemon.child.wait().unwrap();
-    assert!(daemon.socket().exists());
-    let none = block_on(Client::connect(daemon.socket())).unwrap_err();
+    daemon.running.child.kill().unwrap();
+    daemon.running.wait();
+    assert!(socket.exists());
+    let none = block_on(Client::connect(&socket)).unwrap_err();
     assert!(matches!(none, Error::NoDaemon { .. }), "{none}");
-    daemon.child = spawn(daemon.dir.path());
-    let end = Instant::now() + DEADLINE;
-    while UnixStream::connect(daemon.socket()).is_err() {
-        assert!(
-            Instant::now() < end,
-            "the socket of a dead daemon is not replaced"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    daemon.running = common::Daemon::start(daemon.dir.path(), &[]);
+    block_on(async { daemon.client().await.identify().await }).unwrap();
 }
 
 #[test]
@@ -242,8 +202,7 @@ fn more_clients_than_allowed_are_told_so() {
         "{refused}"
     );
     drop(held);
-    let end = Instant::now() + DEADLINE;
-    while block_on(async { daemon.client().await.identify().await }).is_err() {
-        assert!(Instant::now() < end, "places are not free again");
-    }
+    eventually("places are free again", || {
+        block_on(async { daemon.client().await.identify().await }).ok()
+    });
 }

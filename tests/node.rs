@@ -1,6 +1,12 @@
 //! The node over real sockets on loopback: several event loops in one process,
 //! each with its own transport stack, talking libp2p to each other.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

@@ -859,18 +859,15 @@ impl EventLoop {
             },
             BehaviourEvent::Kad(event) => self.kad_event(event, now),
             BehaviourEvent::Gossip(event) => self.gossip_event(event, now),
-            BehaviourEvent::RelayClient(event) => {
-                if let relay::client::Event::ReservationReqAccepted {
-                    relay_peer_id,
-                    renewal,
-                    ..
-                } = event
-                {
-                    self.relays.accepted(&relay_peer_id);
-                    self.nat_result("relay", true);
-                    if !renewal {
-                        log::info!(relay:% = relay_peer_id; "reachable through relay");
-                    }
+            BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id,
+                renewal,
+                ..
+            }) => {
+                self.relays.accepted(&relay_peer_id);
+                self.nat_result("relay", true);
+                if !renewal {
+                    log::info!(relay:% = relay_peer_id; "reachable through relay");
                 }
             }
             BehaviourEvent::Dcutr(event) => {

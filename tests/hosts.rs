@@ -1,0 +1,195 @@
+//! Three hosts: daemons in network namespaces of their own, joined by a bridge.
+//!
+//! One is the entry of the network and has the file; a second has the file too;
+//! a third knows only the entry's address. It finds both through the DHT and
+//! fetches; half-way the second is killed. The bytes must be the same.
+//!
+//! Needs root and iproute2; says so and passes over it where they are missing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::{Daemon, Start, eventually, same_bytes, write_noise};
+
+const FILE_BYTES: u64 = 320 << 20;
+
+/// Namespaces on one bridge, removed when dropped. The bridge stands in a
+/// namespace of its own, so that the host's network is left alone.
+struct Lan {
+    names: Vec<String>,
+}
+
+fn ip(args: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip")
+        .args(args)
+        .output()
+        .map_err(|e| format!("ip: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "ip {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}
+
+impl Lan {
+    fn new(hosts: usize) -> Result<Lan, String> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err("network namespaces need root".into());
+        }
+        let tag = format!("p2p{}", std::process::id());
+        let switch = format!("{tag}s");
+        ip(&["netns", "add", &switch])?;
+        let mut lan = Lan {
+            names: vec![switch.clone()],
+        };
+        ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
+        ip(&["-n", &switch, "link", "set", "br0", "up"])?;
+        for n in 1..=hosts {
+            let host = format!("{tag}h{n}");
+            ip(&["netns", "add", &host])?;
+            lan.names.push(host.clone());
+            let port = format!("p{n}");
+            ip(&[
+                "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
+                "netns", &host,
+            ])?;
+            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
+            ip(&[
+                "-n",
+                &host,
+                "addr",
+                "add",
+                &format!("192.0.2.{n}/24"),
+                "dev",
+                "eth0",
+            ])?;
+            ip(&["-n", &host, "link", "set", "eth0", "up"])?;
+            ip(&["-n", &host, "link", "set", "lo", "up"])?;
+        }
+        Ok(lan)
+    }
+
+    fn host(&self, n: usize) -> &str {
+        &self.names[n]
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = ip(&["netns", "del", name]);
+        }
+    }
+}
+
+/// A sample of the daemon's metrics on a host.
+fn metric(host: &str, sample: &str) -> u64 {
+    let ask = "exec 3<>/dev/tcp/127.0.0.1/9100; printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3";
+    let answer = Command::new("ip")
+        .args(["netns", "exec", host, "bash", "-c", ask])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let line = text.lines().find(|l| l.starts_with(sample));
+    let value = line
+        .and_then(|l| l.rsplit(' ').next())
+        .and_then(|v| v.parse().ok());
+    value.unwrap_or_else(|| panic!("no {sample} in:\n{text}"))
+}
+
+#[test]
+fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
+    let lan = match Lan::new(3) {
+        Ok(lan) => lan,
+        Err(why) => {
+            println!("passed over: cannot make hosts: {why}");
+            return;
+        }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let start = |n: usize, more: &[(&str, &str)]| {
+        let listen = format!("/ip4/192.0.2.{n}/tcp/4001,/ip4/192.0.2.{n}/udp/4001/quic-v1");
+        let mut variables = vec![
+            ("P2P_LISTEN_ADDRS", listen.as_str()),
+            ("P2P_METRICS_PORT", "9100"),
+        ];
+        variables.extend_from_slice(more);
+        let dir = dir.path().join(format!("host{n}"));
+        Daemon::spawn(Start {
+            dir: &dir,
+            variables: &variables,
+            namespace: Some(lan.host(n)),
+        })
+        .wait_ready()
+    };
+    let entry = start(1, &[("P2P_BOOTSTRAP", "true")]);
+    let door = entry.address("tcp");
+    let knows = [("P2P_BOOTSTRAP_PEERS", door.as_str())];
+    let mut second = start(2, &knows);
+    let seeker = start(3, &knows);
+
+    let file = dir.path().join("film");
+    write_noise(&file, FILE_BYTES, 7);
+    let path = file.to_str().unwrap();
+    let cid = entry.ok(&["put", "-q", path]);
+    assert_eq!(
+        second.ok(&["put", "-q", path]),
+        cid,
+        "the same file has the same CID"
+    );
+    // Both providers are in the DHT before the third host asks it.
+    eventually("two providers in the DHT", || {
+        let found = seeker.cli(&["dht", "find-providers", &cid]);
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        (text.lines().filter(|l| l.contains("12D3Koo")).count() >= 2).then_some(())
+    });
+
+    let copy = dir.path().join("copy");
+    let get = seeker
+        .command(&["get", &cid, "-o", copy.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stored = |daemon: &Daemon| daemon.json(&["status"])["store"]["bytes"].as_u64();
+    let at_kill = eventually("a third of the file has come", || {
+        stored(&seeker).filter(|bytes| *bytes >= FILE_BYTES / 3)
+    });
+    let sent = r#"p2p_block_bytes_total{direction="out"}"#;
+    eventually("the second provider has sent some of it", || {
+        (metric(lan.host(2), sent) > 0).then_some(())
+    });
+    second.child.kill().unwrap();
+    second.wait();
+    assert!(
+        at_kill < FILE_BYTES,
+        "the second provider was killed too late to matter"
+    );
+    let output = get.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "get failed: {}\n{}",
+        String::from_utf8_lossy(&output.stderr),
+        seeker.log()
+    );
+    assert!(same_bytes(&file, &copy));
+    assert!(
+        metric(lan.host(1), sent) > 0,
+        "the first provider sent nothing"
+    );
+    for log in [entry.log(), second.log(), seeker.log()] {
+        assert!(!log.contains("panicked"), "{log}");
+    }
+    assert_eq!(seeker.stop(), Some(0));
+    assert_eq!(entry.stop(), Some(0));
+}
