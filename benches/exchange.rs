@@ -53,6 +53,10 @@ impl Network for Pipes {
     fn provide(&self, _: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
         async { Ok(()) }.boxed()
     }
+
+    fn stop_providing(&self, _: &Cid) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -19,6 +19,8 @@ use futures::StreamExt;
 use futures::future::{Either, select};
 use libp2p::Multiaddr;
 
+use crate::admission::gate;
+use crate::admission::limits::Limits;
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
 use crate::config::{Config, MemoryLimit};
@@ -344,11 +346,21 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
         topics: config.topics.clone(),
         gossip_d: config.gossip_d,
         gossip_heartbeat: config.gossip_heartbeat,
-        max_connections: config.max_connections,
-        max_inbound_connections: config.max_inbound_connections,
-        max_outbound_connections: config.max_outbound_connections,
-        max_connections_per_peer: config.max_connections_per_peer,
-        max_memory: max_memory(config),
+        limits: Limits {
+            total: config.max_connections,
+            inbound: config.max_inbound_connections,
+            outbound: config.max_outbound_connections,
+            per_peer: config.max_connections_per_peer,
+            memory: max_memory(config),
+        },
+        gate: gate::Rules {
+            allow: config.allow_cidrs.clone(),
+            deny: config.deny_cidrs.clone(),
+            per_subnet: config.max_connections_per_subnet,
+            ipv4_prefix: config.subnet_prefixes.ipv4,
+            ipv6_prefix: config.subnet_prefixes.ipv6,
+            trusted: config.trusted_peers.iter().copied().collect(),
+        },
         max_inbound_streams: config.max_inbound_streams as usize,
         connection_idle_timeout: config.connection_idle_timeout,
         trusted_peers: config.trusted_peers.clone(),

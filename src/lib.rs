@@ -10,6 +10,8 @@
 //! | [`daemon`] | life of the process: open, listen, ready, run, drain, close |
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
 //! | [`node`] | owner of the swarm: behaviour, event loop, and the handle that everyone else uses |
+//! | [`admission`] | who may connect and how much: limits, and the gate of addresses |
+//! | [`message`] | what travels between nodes: the wire formats |
 //! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
 //! | [`store`] | what survives a restart: blocks, roots, peers |
 //! | [`control`] | the control socket: protocol, server, client |
@@ -19,9 +21,9 @@
 //!
 //! # How a thing moves
 //!
-//! - In: socket → [`transport`] → swarm in [`node`] → ([`node`] for gossip and
-//!   DHT, [`block::exchange`] for requests of content) → [`store`] or
-//!   subscribers.
+//! - In: socket → [`transport`] → swarm in [`node`], past [`admission`] →
+//!   ([`node`] for gossip and DHT, [`block::exchange`] for requests of content) →
+//!   [`store`] or subscribers.
 //! - Out: [`cli`] → [`control`] → [`node::Handle`] or [`block`] → swarm →
 //!   [`transport`].
 //! - Seen: every room records into [`observe::metrics`]; nobody reads metrics
@@ -35,11 +37,13 @@
 //! room and reach a person as one line that says what was being done, to what,
 //! why it failed and what to do.
 
+pub mod admission;
 pub mod block;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod message;
 pub mod node;
 pub mod observe;
 pub mod store;

@@ -14,6 +14,8 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use p2p_node::admission::gate;
+use p2p_node::admission::limits::Limits;
 use p2p_node::config::DhtMode;
 use p2p_node::node::{Error, Handle, Node, Options};
 use p2p_node::observe::metrics::Metrics;
@@ -350,7 +352,10 @@ fn a_full_node_refuses_and_trusted_peers_pass() {
     run(async {
         let friend = Keypair::generate_ed25519();
         let full = start(Options {
-            max_connections: 1,
+            limits: Limits {
+                total: 1,
+                ..Limits::default()
+            },
             trusted_peers: vec![friend.public().to_peer_id()],
             ..options()
         })
@@ -453,5 +458,63 @@ fn stopping_says_goodbye_and_handles_hear_of_it() {
         })
         .await;
         assert!(matches!(a.handle.status().await, Err(Error::Stopped)));
+    });
+}
+
+#[test]
+fn a_denied_network_is_turned_away_before_the_handshake() {
+    run(async {
+        let closed = start(Options {
+            gate: gate::Rules {
+                deny: vec!["127.0.0.0/8".parse().unwrap()],
+                ..Default::default()
+            },
+            ..options()
+        })
+        .await;
+        let stranger = start(options()).await;
+        assert!(stranger.handle.dial(closed.address.clone()).await.is_err());
+        assert!(!connected(&closed.handle, stranger.peer).await);
+        // Nor does the node itself go there.
+        let refused = closed
+            .handle
+            .dial(stranger.address.clone())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("P2P_DENY_CIDRS"), "{refused}");
+    });
+}
+
+#[test]
+fn peers_with_keys_of_every_kind_are_understood() {
+    run(async {
+        let node = start(options()).await;
+        let rsa = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let mut pkcs8 =
+            aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&rsa)
+                .unwrap()
+                .as_ref()
+                .to_vec();
+        for identity in [
+            Keypair::rsa_from_pkcs8(&mut pkcs8).unwrap(),
+            Keypair::generate_secp256k1(),
+            Keypair::generate_ecdsa(),
+        ] {
+            let kind = identity.key_type();
+            let other = start_as(identity, "/ip4/127.0.0.1/tcp/0", options()).await;
+            node.handle
+                .dial(other.address.clone())
+                .await
+                .unwrap_or_else(|e| panic!("{kind}: {e}"));
+            eventually("identify", || async {
+                let peers = node.handle.peers().await.unwrap();
+                peers
+                    .iter()
+                    .any(|p| p.peer == other.peer && p.agent.is_some())
+                    .then_some(())
+            })
+            .await;
+        }
     });
 }

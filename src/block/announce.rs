@@ -20,7 +20,9 @@ pub(crate) const CONCURRENT: usize = 4;
 const SPREAD: Duration = Duration::from_millis(250);
 
 /// Wait after a failed announcement; it doubles up to a quarter of the interval.
-const RETRY: Duration = Duration::from_secs(15);
+/// Short at first, since the usual failure is a node that has just started and
+/// knows nobody yet.
+const RETRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 struct Due {
@@ -80,8 +82,8 @@ impl Schedule {
     }
 
     /// Brings the schedule in line with the roots that are here: new ones are
-    /// announced soon, those that are gone no more.
-    pub(crate) fn sync(&mut self, roots: &[Cid], now: Instant) {
+    /// announced soon, those that are gone no more. Returns the latter.
+    pub(crate) fn sync(&mut self, roots: &[Cid], now: Instant) -> Vec<Cid> {
         let live: std::collections::HashSet<&Cid> = roots.iter().collect();
         let gone: Vec<Cid> = self
             .entries
@@ -89,8 +91,8 @@ impl Schedule {
             .filter(|cid| !live.contains(cid))
             .copied()
             .collect();
-        for cid in gone {
-            self.forget(&cid);
+        for cid in &gone {
+            self.forget(cid);
         }
         let count = u32::try_from(roots.len()).unwrap_or(u32::MAX);
         let spread = SPREAD.saturating_mul(count).min(self.interval / 10);
@@ -108,6 +110,7 @@ impl Schedule {
                 );
             }
         }
+        gone
     }
 
     /// The next to announce, if one is due and there is room; report its end

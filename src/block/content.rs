@@ -28,6 +28,11 @@ use crate::store::{self, Removed, Root, Store};
 /// that expired or were evicted there.
 const SYNC: Duration = Duration::from_secs(60);
 
+/// How long an import waits for its announcement. A healthy DHT takes a second or
+/// two; behind dead peers it takes its whole query time-out, and the content is
+/// safe already.
+const ANNOUNCE_WAIT: Duration = Duration::from_secs(10);
+
 /// How content is treated, unless a call says otherwise.
 #[derive(Debug, Clone)]
 pub struct ContentOptions {
@@ -232,7 +237,17 @@ impl<N: Network> Content<N> {
             Announce::No => {}
             Announce::Background => self.announce(cid),
             Announce::Wait => {
-                announce_error = self.inner.setting.network.provide(&cid).await.err();
+                let told = self.inner.setting.network.provide(&cid);
+                announce_error = match async_std::future::timeout(ANNOUNCE_WAIT, told).await {
+                    Ok(told) => told.err(),
+                    Err(_) => Some(ProvideError {
+                        cid,
+                        reason: format!(
+                            "the DHT took longer than {} s; trying again in the background",
+                            ANNOUNCE_WAIT.as_secs()
+                        ),
+                    }),
+                };
                 let now = Instant::now();
                 let mut schedule = self.schedule();
                 schedule.started(cid, now);
@@ -328,6 +343,7 @@ impl<N: Network> Content<N> {
         })
         .await?;
         self.schedule().forget(&cid);
+        self.inner.setting.network.stop_providing(&cid).await;
         Ok(removed)
     }
 
@@ -407,7 +423,10 @@ impl<N: Network> Content<N> {
             Ok(roots) => {
                 let live = roots.iter().filter(|root| !root.is_expired(now));
                 let live: Vec<Cid> = live.map(|root| root.cid).collect();
-                self.schedule().sync(&live, Instant::now());
+                let gone = self.schedule().sync(&live, Instant::now());
+                for cid in gone {
+                    self.inner.setting.network.stop_providing(&cid).await;
+                }
             }
             Err(error) => log::warn!("cannot list the content to announce: {error}"),
         }

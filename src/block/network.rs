@@ -26,6 +26,10 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// Tells the DHT that this node has the content. Done when the records are
     /// placed.
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>>;
+
+    /// The content is here no more: whoever asks this node for its providers is
+    /// not sent here. What other nodes were told expires there.
+    fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()>;
 }
 
 /// Why no stream to a provider could be had.

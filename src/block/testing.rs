@@ -213,6 +213,11 @@ impl Network for Net {
         };
         async move { result }.boxed()
     }
+
+    fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()> {
+        self.shared.lock().unwrap().provided.retain(|c| c != cid);
+        async {}.boxed()
+    }
 }
 
 /// A node: a store in a folder of its own, and content over a network of pipes.

@@ -2,28 +2,22 @@
 
 use std::time::Duration;
 
-use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
-    StreamProtocol, autonat, dcutr, gossipsub, identify, kad, memory_connection_limits, ping, relay,
+    StreamProtocol, autonat, connection_limits, dcutr, gossipsub, identify, kad,
+    memory_connection_limits, ping, relay,
 };
 
 use super::address_book;
 use super::options::{AGENT, DhtMode, Options};
 use super::records::Records;
+use crate::admission::gate;
 
 /// Largest gossip message: 1 MiB, as go-libp2p's pubsub has it, so that the two
 /// accept each other's messages.
 pub(super) const MAX_GOSSIP_BYTES: usize = 1 << 20;
-
-/// Connections being made at once. Each costs a socket and a handshake's worth
-/// of memory before anybody has proven who they are; the queue of the kernel
-/// holds more. Outbound is larger than one DHT query's parallel dials times the
-/// queries that may run, so that strangers cannot starve our own work.
-const MAX_PENDING_INCOMING: u32 = 128;
-const MAX_PENDING_OUTGOING: u32 = 256;
 
 /// A Kademlia query that has not ended by then gives what it has.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -46,6 +40,7 @@ pub struct BuildError {
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
+    pub(super) gate: gate::Behaviour,
     pub(super) memory: Toggle<memory_connection_limits::Behaviour>,
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
@@ -72,14 +67,9 @@ impl Behaviour {
     ) -> Result<Self, BuildError> {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
-            limits: limits(options),
-            memory: options
-                .max_memory
-                .map(|bytes| {
-                    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                    memory_connection_limits::Behaviour::with_max_bytes(bytes)
-                })
-                .into(),
+            limits: options.limits.connections(&options.trusted_peers),
+            gate: gate::Behaviour::new(options.gate.clone()),
+            memory: options.limits.memory(),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(
                 identify::Config::new_with_signed_peer_record(
@@ -113,22 +103,6 @@ impl Behaviour {
     }
 }
 
-fn limits(options: &Options) -> connection_limits::Behaviour {
-    let mut behaviour = connection_limits::Behaviour::new(
-        ConnectionLimits::default()
-            .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
-            .with_max_pending_outgoing(Some(MAX_PENDING_OUTGOING))
-            .with_max_established(Some(options.max_connections))
-            .with_max_established_incoming(Some(options.max_inbound_connections))
-            .with_max_established_outgoing(Some(options.max_outbound_connections))
-            .with_max_established_per_peer(Some(options.max_connections_per_peer)),
-    );
-    for peer in &options.trusted_peers {
-        behaviour.bypass_peer_id(peer);
-    }
-    behaviour
-}
-
 fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Records>, BuildError> {
     let protocol =
         StreamProtocol::try_from_owned(options.kad_protocol.clone()).map_err(|e| BuildError {
@@ -139,6 +113,9 @@ fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Record
     config.set_query_timeout(KAD_QUERY_TIMEOUT);
     // Records of others come to the event loop, which completes and stores them.
     config.set_record_filtering(kad::StoreInserts::FilterBoth);
+    // Who provides decides how long: content is announced again by the room that
+    // knows whether it is still here.
+    config.set_provider_publication_interval(None);
     let mut behaviour =
         kad::Behaviour::with_config(local, Records::new(local, options.dht_max_records), config);
     behaviour.set_mode(match options.dht_mode {

@@ -147,4 +147,13 @@ impl Network for ContentNetwork {
         }
         .boxed()
     }
+
+    fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()> {
+        let (handle, key) = (self.handle.clone(), dht_key(cid));
+        async move {
+            // A node that has stopped provides nothing.
+            let _ = handle.stop_providing(key).await;
+        }
+        .boxed()
+    }
 }

@@ -27,6 +27,7 @@ use super::queries::{Next, Queries, Waiter};
 use super::standing::{Bootstrap, Relays, peer_of};
 use super::status::{DhtStatus, LimitStatus, NatStatus, Reachability, Status, TopicStatus};
 use super::topics::{MAX_TOPIC_BYTES, MAX_TOPICS, Topics};
+use crate::admission::limit_of;
 use crate::observe::metrics::{Direction, Metrics};
 use crate::observe::throttle::Throttle;
 
@@ -380,6 +381,7 @@ impl EventLoop {
     fn query(&mut self, command: Command) {
         let now = Instant::now();
         let full = self.queries.is_full();
+        let alone = self.routing_table_size() == 0;
         let kad = &mut self.swarm.behaviour_mut().kad;
         let refusal = |kind: &'static str, key: &str| Error::Dht {
             kind,
@@ -439,6 +441,18 @@ impl EventLoop {
                     return;
                 }
                 match kad.start_providing(key.into()) {
+                    // Kademlia calls it done when there is nobody to tell.
+                    Ok(id) if alone => {
+                        if let Some(mut query) = kad.query_mut(&id) {
+                            query.finish();
+                        }
+                        let reason = "no DHT peer is known yet".into();
+                        let _ = reply.send(Err(Error::Dht {
+                            kind: "provide",
+                            key: text,
+                            reason,
+                        }));
+                    }
                     Ok(id) => self.queries.insert(id, text, Waiter::Provide(reply), now),
                     Err(e) => {
                         let reason = format!("{e} (P2P_DHT_MAX_RECORDS)");
@@ -676,17 +690,17 @@ impl EventLoop {
                 limit(
                     "P2P_MAX_CONNECTIONS",
                     self.peers.inbound() + self.peers.outbound(),
-                    self.options.max_connections,
+                    self.options.limits.total,
                 ),
                 limit(
                     "P2P_MAX_INBOUND_CONNECTIONS",
                     self.peers.inbound(),
-                    self.options.max_inbound_connections,
+                    self.options.limits.inbound,
                 ),
                 limit(
                     "P2P_MAX_OUTBOUND_CONNECTIONS",
                     self.peers.outbound(),
-                    self.options.max_outbound_connections,
+                    self.options.limits.outbound,
                 ),
             ],
             draining: self.draining,
@@ -1144,27 +1158,6 @@ fn key_text(key: &[u8]) -> String {
         return text.chars().take(80).collect();
     }
     key.iter().take(40).map(|b| format!("{b:02x}")).collect()
-}
-
-/// Which variable's limit refused a connection.
-fn limit_of(cause: &libp2p::swarm::ConnectionDenied) -> &'static str {
-    use libp2p::{connection_limits, memory_connection_limits};
-    if cause
-        .downcast_ref::<memory_connection_limits::MemoryUsageLimitExceeded>()
-        .is_some()
-    {
-        return "P2P_MAX_MEMORY";
-    }
-    let Some(exceeded) = cause.downcast_ref::<connection_limits::Exceeded>() else {
-        return "other";
-    };
-    match exceeded.to_string() {
-        text if text.contains("pending") => "pending connections",
-        text if text.contains("per peer") => "P2P_MAX_CONNECTIONS_PER_PEER",
-        text if text.contains("incoming") => "P2P_MAX_INBOUND_CONNECTIONS",
-        text if text.contains("outgoing") => "P2P_MAX_OUTBOUND_CONNECTIONS",
-        _ => "P2P_MAX_CONNECTIONS",
-    }
 }
 
 /// Every cause of a failed dial on one line, each address once with its reason.

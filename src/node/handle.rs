@@ -472,7 +472,8 @@ impl Handle {
     }
 
     /// Announces this node as a provider of a key; done when the closest peers
-    /// have been told. The record is told again before it expires.
+    /// have been told. They forget after 48 hours (24 in older nodes): whoever
+    /// provides for longer calls again.
     ///
     /// # Errors
     /// [`Error::Dht`] when nobody could be told.

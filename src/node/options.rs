@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
+use crate::admission::gate;
+use crate::admission::limits::Limits;
 pub use crate::config::DhtMode;
 
 /// Settings of the node. `Default` is what the contract's table says.
@@ -35,16 +37,10 @@ pub struct Options {
     pub gossip_d: usize,
     /// Gossip heartbeat.
     pub gossip_heartbeat: Duration,
-    /// Connections, in total.
-    pub max_connections: u32,
-    /// Connections, inbound.
-    pub max_inbound_connections: u32,
-    /// Connections, outbound.
-    pub max_outbound_connections: u32,
-    /// Connections with one peer.
-    pub max_connections_per_peer: u32,
-    /// Resident bytes above which new connections are refused; `None` for no limit.
-    pub max_memory: Option<u64>,
+    /// How many connections.
+    pub limits: Limits,
+    /// From where.
+    pub gate: gate::Rules,
     /// Inbound streams of one connection that may be in negotiation at once.
     pub max_inbound_streams: usize,
     /// A connection without streams and outside every mesh is closed after this.
@@ -69,11 +65,8 @@ impl Default for Options {
             topics: Vec::new(),
             gossip_d: 8,
             gossip_heartbeat: Duration::from_secs(1),
-            max_connections: 400,
-            max_inbound_connections: 1024,
-            max_outbound_connections: 512,
-            max_connections_per_peer: 4,
-            max_memory: None,
+            limits: Limits::default(),
+            gate: gate::Rules::default(),
             max_inbound_streams: 128,
             connection_idle_timeout: Duration::from_secs(30),
             trusted_peers: Vec::new(),

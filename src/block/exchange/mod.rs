@@ -32,16 +32,11 @@ pub fn protocol(network: &str) -> Result<StreamProtocol, libp2p::swarm::InvalidP
     StreamProtocol::try_from_owned(format!("/{network}/block/1.0.0"))
 }
 
-// Of the message package only the block is used in this room.
-#[allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
+#[allow(missing_docs, unreachable_pub, clippy::all)]
 pub(crate) mod pb {
-    pub mod message {
-        include!(concat!(env!("OUT_DIR"), "/p2p.message.rs"));
-    }
+    // The generated code looks for the other package beside its own.
+    pub(crate) use crate::message::pb as message;
     pub mod exchange {
         include!(concat!(env!("OUT_DIR"), "/p2p.exchange.rs"));
     }
 }
-
-#[cfg(test)]
-mod tests;
