@@ -23,7 +23,7 @@ pub mod variable;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ pub struct Config {
     pub network_key_file: Option<PathBuf>,
     /// `P2P_TOPICS`: joined at start.
     pub topics: Vec<String>,
-    /// `P2P_GOSSIP_D`: mesh degree; see [`Config::gossip_d_low`] and its like.
+    /// `P2P_GOSSIP_D`: mesh degree, 3 to 64; its bounds follow from it.
     pub gossip_d: usize,
     /// `P2P_GOSSIP_HEARTBEAT`.
     pub gossip_heartbeat: Duration,
@@ -392,30 +392,6 @@ impl Config {
             .filter(|v| !v.effective)
             .filter(|v| matches!(self.source(v.name), Source::Environment | Source::Flag))
             .collect()
-    }
-
-    /// Fewest mesh peers before gossipsub grafts new ones: three quarters of
-    /// [`Config::gossip_d`], as the specification's 6 and 4 are near to.
-    pub fn gossip_d_low(&self) -> usize {
-        (self.gossip_d * 3 / 4).max(1)
-    }
-
-    /// Most mesh peers before gossipsub prunes: twice [`Config::gossip_d`], the
-    /// specification's ratio.
-    pub fn gossip_d_high(&self) -> usize {
-        self.gossip_d * 2
-    }
-
-    /// Mesh peers that this node itself must have dialled, so that inbound
-    /// connections alone cannot fill its mesh. The specification wants it below
-    /// `D_low` and at most half of `D`.
-    pub fn gossip_d_out(&self) -> usize {
-        (self.gossip_d / 4).min(self.gossip_d_low() - 1)
-    }
-
-    /// Where metrics and health are served.
-    pub fn metrics_addr(&self) -> SocketAddr {
-        SocketAddr::new(self.metrics_host, self.metrics_port)
     }
 }
 
