@@ -25,6 +25,7 @@ use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
 use crate::config::{Config, MemoryLimit};
 use crate::control;
+use crate::node::streams::IncomingStreams;
 use crate::node::{self, ContentNetwork, Handle, Node, identity};
 use crate::observe::http::{self, Http, NodeProbe, Readiness};
 use crate::observe::metrics::Metrics;
@@ -362,6 +363,7 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
             trusted: config.trusted_peers.iter().copied().collect(),
         },
         max_inbound_streams: config.max_inbound_streams as usize,
+        max_outbound_streams: config.max_outbound_streams as usize,
         connection_idle_timeout: config.connection_idle_timeout,
         trusted_peers: config.trusted_peers.clone(),
     }
@@ -375,10 +377,7 @@ async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
 }
 
 /// Answers the exchange streams of peers.
-async fn serve_content(
-    mut incoming: libp2p_stream::IncomingStreams,
-    content: Content<ContentNetwork>,
-) {
+async fn serve_content(mut incoming: IncomingStreams, content: Content<ContentNetwork>) {
     let serving = Arc::new(AtomicUsize::new(0));
     while let Some((peer, stream)) = incoming.next().await {
         if serving.load(Ordering::Relaxed) >= MAX_SERVED_STREAMS {

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_std::task::spawn_blocking;
 use bytes::Bytes;
 use cid::Cid;
 use futures::{AsyncRead, StreamExt};
@@ -73,23 +72,16 @@ impl Session {
     }
 
     /// How full the store is, for STATUS.
-    pub(super) async fn store_status(&self) -> Result<StoreStatus, Failure> {
-        let node = &self.shared.node;
-        let roots = node
-            .content
-            .roots()
-            .await
-            .map_err(|e| Failure(e.to_string()))?
-            .len();
-        let store = node.store.clone();
-        let usage = spawn_blocking(move || store.usage()).await;
-        Ok(StoreStatus {
+    pub(super) fn store_status(&self) -> StoreStatus {
+        let store = &self.shared.node.store;
+        let usage = store.usage();
+        StoreStatus {
             blocks: usage.blocks,
             bytes: usage.bytes,
             max_bytes: usage.max_bytes,
-            roots: roots as u64,
+            roots: store.roots_len(),
             disk_bytes: usage.disk_bytes,
-        })
+        }
     }
 
     fn transfer(&self) -> Result<Slot, Failure> {

@@ -97,7 +97,7 @@ impl Session {
                     peers: t.peers as u64,
                 })
                 .collect(),
-            store: self.store_status().await?,
+            store: self.store_status(),
             nat: NatStatus {
                 state: from.nat.reachability.as_str().to_owned(),
                 relays: from.nat.relays,

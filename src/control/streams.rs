@@ -28,6 +28,7 @@ use super::server::{Shared, Slots};
 use super::session::{End, Failure, Session, ok, within};
 use super::socket::Local;
 use super::types::{self, StreamInfo};
+use crate::node::streams::{IncomingStreams, OutboundStream};
 
 /// Protocols that programs on this host handle. Each is a name in every
 /// identify message, which has to stay small.
@@ -161,7 +162,7 @@ async fn remote_addr(shared: &Shared, peer: PeerId) -> Multiaddr {
 async fn open(
     shared: Arc<Shared>,
     ask: pb::StreamOpenRequest,
-) -> Result<(libp2p::Stream, StreamInfo), Failure> {
+) -> Result<(OutboundStream, StreamInfo), Failure> {
     let peer = types::peer_id("peer", &ask.peer)?;
     let protocols = protocols(ask.proto)?;
     let handle = &shared.node.handle;
@@ -169,7 +170,7 @@ async fn open(
         return Err(Failure(format!("{peer} is this node itself")));
     }
     let (stream, protocol) = within("opening the stream", ask.timeout, async {
-        // First the connection, whose failure names every address tried.
+        // First the connection: a node that drains refuses here.
         handle.connect(peer, Vec::new()).await?;
         Ok(handle.open_stream(peer, &protocols).await?)
     })
@@ -268,7 +269,7 @@ impl Session {
 async fn take(
     shared: Arc<Shared>,
     protocol: StreamProtocol,
-    mut incoming: libp2p_stream::IncomingStreams,
+    mut incoming: IncomingStreams,
     ended: Receiver<()>,
 ) {
     loop {

@@ -13,7 +13,9 @@ use libp2p::{
 use super::address_book;
 use super::options::{AGENT, DhtMode, Options};
 use super::records::Records;
+use super::streams;
 use crate::admission::gate;
+use crate::observe::metrics::Metrics;
 
 /// Largest gossip message: 1 MiB, as go-libp2p's pubsub has it, so that the two
 /// accept each other's messages.
@@ -47,7 +49,7 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) kad: kad::Behaviour<Records>,
     pub(super) gossip: gossipsub::Behaviour,
-    pub(super) streams: libp2p_stream::Behaviour,
+    pub(super) streams: streams::Behaviour,
     pub(super) relay_client: relay::client::Behaviour,
     pub(super) dcutr: dcutr::Behaviour,
     pub(super) autonat_client: autonat::v2::client::Behaviour,
@@ -64,6 +66,7 @@ impl Behaviour {
         identity: &Keypair,
         relay_client: relay::client::Behaviour,
         options: &Options,
+        metrics: &Metrics,
     ) -> Result<Self, BuildError> {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
@@ -72,19 +75,22 @@ impl Behaviour {
             memory: options.limits.memory(),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(
-                identify::Config::new_with_signed_peer_record(
-                    format!("{}/1.0.0", options.network),
-                    identity,
-                )
-                .with_agent_version(AGENT.into())
-                .with_push_listen_addr_updates(true)
-                // The address book holds what identify tells, filtered and bounded.
-                .with_cache_size(0),
+                // Without a signed peer record: libp2p 0.57 signs it under a domain
+                // of its own that other implementations reject, and identify has
+                // no way to choose the standard one.
+                identify::Config::new(format!("{}/1.0.0", options.network), identity.public())
+                    .with_agent_version(AGENT.into())
+                    .with_push_listen_addr_updates(true)
+                    // The address book holds what identify tells, filtered and bounded.
+                    .with_cache_size(0),
             ),
             ping: ping::Behaviour::default(),
             kad: kad(local, options)?,
             gossip: gossip(identity, options)?,
-            streams: libp2p_stream::Behaviour::new(),
+            streams: streams::Behaviour::new(
+                options.max_outbound_streams,
+                metrics.streams_refused.clone(),
+            ),
             relay_client,
             dcutr: dcutr::Behaviour::new(local),
             autonat_client: autonat::v2::client::Behaviour::new(

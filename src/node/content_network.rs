@@ -13,6 +13,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use libp2p::{PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle};
+use super::streams::OutboundStream;
 use crate::block::network::{Fault, Network, OpenError, ProvideError};
 use crate::observe::metrics::Metrics;
 
@@ -76,7 +77,7 @@ pub fn dht_key(cid: &Cid) -> Vec<u8> {
 }
 
 impl Network for ContentNetwork {
-    type Stream = libp2p::Stream;
+    type Stream = OutboundStream;
 
     fn find_providers(&self, cid: &Cid) -> BoxStream<'static, PeerId> {
         let this = self.clone();

@@ -1161,7 +1161,7 @@ fn key_text(key: &[u8]) -> String {
 }
 
 /// Every cause of a failed dial on one line, each address once with its reason.
-fn one_line(error: &DialError) -> String {
+pub(super) fn one_line(error: &DialError) -> String {
     match error {
         DialError::NoAddresses => {
             "no address of it is known; give one, or wait until the DHT knows it".into()

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_std::channel::{Receiver, Sender};
 use futures::channel::oneshot;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use libp2p_stream::{IncomingStreams, OpenStreamError};
 
 use super::status::{PeerStatus, Status};
+use super::streams::{AcceptError, Control, IncomingStreams, OpenError, OutboundStream};
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,9 @@ pub enum Error {
     /// Somebody on this host already handles the protocol.
     #[error("protocol {0} already has a handler on this node")]
     ProtocolTaken(StreamProtocol),
+    /// Too many protocols have handlers on this host.
+    #[error("{0} protocols already have handlers on this node, which is the limit")]
+    TooManyProtocols(usize),
     /// A DHT query did not reach its goal.
     #[error("DHT {kind} of {key}: {reason}")]
     Dht {
@@ -244,7 +247,7 @@ pub struct Handle {
     pub(super) local: PeerId,
     pub(super) public_key: libp2p::identity::PublicKey,
     pub(super) commands: Sender<Command>,
-    pub(super) streams: libp2p_stream::Control,
+    pub(super) streams: Control,
 }
 
 impl std::fmt::Debug for Handle {
@@ -386,45 +389,52 @@ impl Handle {
     }
 
     /// Opens a stream to a peer, dialing it when needed, with the first of
-    /// `protocols` that it speaks.
+    /// `protocols` that it speaks: a direct connection rather than a relayed one.
+    /// Dropping the future cancels.
     ///
     /// # Errors
-    /// [`Error::UnsupportedProtocol`] when it speaks none, [`Error::OpenStream`]
-    /// when it cannot be reached.
+    /// [`Error::UnsupportedProtocol`] when it speaks none, [`Error::Dial`] when it
+    /// cannot be reached, [`Error::OpenStream`] when a limit or the connection is
+    /// in the way.
     pub async fn open_stream(
         &self,
         peer: PeerId,
         protocols: &[StreamProtocol],
-    ) -> Result<(libp2p::Stream, StreamProtocol), Error> {
-        let mut control = self.streams.clone();
-        for protocol in protocols {
-            match control.open_stream(peer, protocol.clone()).await {
-                Ok(stream) => return Ok((stream, protocol.clone())),
-                Err(OpenStreamError::UnsupportedProtocol(_)) => {}
-                Err(e) => {
-                    return Err(Error::OpenStream {
+    ) -> Result<(OutboundStream, StreamProtocol), Error> {
+        self.streams
+            .open(peer, protocols)
+            .await
+            .map_err(|e| match e {
+                OpenError::Stopped => Error::Stopped,
+                OpenError::Dial(reason) => Error::Dial {
+                    target: peer.to_string(),
+                    reason,
+                },
+                OpenError::Unsupported => {
+                    let names: Vec<&str> = protocols.iter().map(AsRef::as_ref).collect();
+                    Error::UnsupportedProtocol {
                         peer,
-                        reason: e.to_string(),
-                    });
+                        protocols: names.join(", "),
+                    }
                 }
-            }
-        }
-        let names: Vec<&str> = protocols.iter().map(AsRef::as_ref).collect();
-        Err(Error::UnsupportedProtocol {
-            peer,
-            protocols: names.join(", "),
-        })
+                other => Error::OpenStream {
+                    peer,
+                    reason: other.to_string(),
+                },
+            })
     }
 
     /// Takes inbound streams of a protocol until the result is dropped.
     ///
     /// # Errors
-    /// [`Error::ProtocolTaken`] when somebody else on this node takes them.
+    /// [`Error::ProtocolTaken`] when somebody else on this node takes them,
+    /// [`Error::TooManyProtocols`].
     pub fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams, Error> {
-        self.streams
-            .clone()
-            .accept(protocol.clone())
-            .map_err(|_| Error::ProtocolTaken(protocol))
+        self.streams.accept(protocol.clone()).map_err(|e| match e {
+            AcceptError::Taken => Error::ProtocolTaken(protocol),
+            AcceptError::TooMany(limit) => Error::TooManyProtocols(limit),
+            AcceptError::Stopped => Error::Stopped,
+        })
     }
 
     /// Where a peer can be dialed: what is known here, else what the DHT says.

@@ -12,6 +12,7 @@
 //! | [`options`] | what the node is told when it starts |
 //! | [`pulse`] | proof that the loop turns |
 //! | [`ContentNetwork`] | the network as the block exchange sees it |
+//! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `queries`, `topics`, `peers`, `standing` | what the loop keeps of each |
@@ -35,6 +36,7 @@ mod queries;
 mod records;
 mod standing;
 pub mod status;
+pub mod streams;
 mod topics;
 
 use std::sync::Arc;
@@ -81,8 +83,8 @@ impl Node {
     ) -> Result<Node, BuildError> {
         let local = identity.public().to_peer_id();
         let meters = meter::Meters::default();
-        let behaviour = behaviour::Behaviour::new(identity, relay_client, &options)?;
-        let streams = behaviour.streams.new_control();
+        let behaviour = behaviour::Behaviour::new(identity, relay_client, &options, &metrics)?;
+        let streams = behaviour.streams.control();
         let counted = meters.clone();
         let transport = transport
             .map(move |(peer, muxer), _| (peer, counted.wrap(peer, muxer)))

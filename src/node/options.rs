@@ -43,6 +43,9 @@ pub struct Options {
     pub gate: gate::Rules,
     /// Inbound streams of one connection that may be in negotiation at once.
     pub max_inbound_streams: usize,
+    /// Streams of one connection that this node may open, the greater part of them
+    /// for programs and content, the rest for its own protocols.
+    pub max_outbound_streams: usize,
     /// A connection without streams and outside every mesh is closed after this.
     pub connection_idle_timeout: Duration,
     /// Peers that bypass limits.
@@ -68,6 +71,7 @@ impl Default for Options {
             limits: Limits::default(),
             gate: gate::Rules::default(),
             max_inbound_streams: 128,
+            max_outbound_streams: 256,
             connection_idle_timeout: Duration::from_secs(30),
             trusted_peers: Vec::new(),
         }

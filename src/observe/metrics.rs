@@ -43,6 +43,8 @@ pub struct Metrics {
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
     pub connections_refused: IntCounterVec,
+    /// Inbound streams reset because whoever handles their protocol took them too slowly.
+    pub streams_refused: IntCounter,
     /// Seconds a DHT query took, by `kind`.
     pub dht_query_duration: HistogramVec,
     /// DHT queries finished, by `kind` and `result` (`ok`, `not_found`, `timeout`).
@@ -116,6 +118,10 @@ impl Metrics {
                 "p2p_connections_refused_total",
                 "Connections refused by this node's own limits, by limit.",
                 &["limit"],
+            )?,
+            streams_refused: maker.counter(
+                "p2p_streams_refused_total",
+                "Inbound streams reset since start because their protocol's handler was too slow.",
             )?,
             dht_query_duration: maker.histograms(
                 "libp2p_dht_query_duration_seconds",

@@ -20,7 +20,10 @@
 use std::collections::HashMap;
 
 use prost::Message;
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 use super::{
     database::Fail,
@@ -45,7 +48,7 @@ const PENDING: TableDefinition<u64, u8> = TableDefinition::new("pending");
 const SEGMENTS: TableDefinition<u32, (u64, u64)> = TableDefinition::new("segments");
 const HOLES: TableDefinition<(u32, u64), u64> = TableDefinition::new("holes");
 
-/// Numbers kept in `meta`.
+/// Numbers kept in `meta`, and one that its table knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     /// Blocks in the store.
@@ -58,6 +61,8 @@ pub(super) struct Counters {
     pub(super) next_segment: u64,
     /// Above every root id that was ever given.
     pub(super) next_root: u64,
+    /// Roots; the length of their table, which costs nothing to ask.
+    pub(super) roots: u64,
 }
 
 const COUNTERS: [&str; 5] = ["blocks", "bytes", "disk", "next_segment", "next_root"];
@@ -74,10 +79,14 @@ impl Counters {
     }
 
     pub(super) fn load(tx: &ReadTransaction) -> Result<Self, Fail> {
-        Self::from_table(&tx.open_table(META)?)
+        let meta = tx.open_table(META)?;
+        Self::from_tables(&meta, &tx.open_table(ROOTS)?)
     }
 
-    fn from_table(meta: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fail> {
+    fn from_tables(
+        meta: &impl ReadableTable<&'static str, u64>,
+        roots: &impl ReadableTableMetadata,
+    ) -> Result<Self, Fail> {
         let mut n = [0; 5];
         for (name, n) in COUNTERS.iter().zip(&mut n) {
             *n = meta.get(name)?.map_or(0, |v| v.value());
@@ -89,6 +98,7 @@ impl Counters {
             disk,
             next_segment,
             next_root,
+            roots: roots.len()?,
         })
     }
 }
@@ -232,14 +242,15 @@ pub(super) struct Index<'t> {
 impl<'t> Index<'t> {
     pub(super) fn open(tx: &'t WriteTransaction) -> Result<Self, Fail> {
         let meta = tx.open_table(META)?;
-        let counters = Counters::from_table(&meta)?;
+        let roots = tx.open_table(ROOTS)?;
+        let counters = Counters::from_tables(&meta, &roots)?;
         Ok(Index {
             meta,
             blocks: tx.open_table(BLOCKS)?,
             cache: tx.open_table(CACHE)?,
             members: tx.open_table(MEMBERS)?,
             holders: tx.open_table(HOLDERS)?,
-            roots: tx.open_table(ROOTS)?,
+            roots,
             root_ids: tx.open_table(ROOT_IDS)?,
             pending: tx.open_table(PENDING)?,
             segments: tx.open_table(SEGMENTS)?,
@@ -263,6 +274,7 @@ impl<'t> Index<'t> {
                 self.meta.insert(name, now)?;
             }
         }
+        self.counters.roots = self.roots.len()?;
         Ok(self.counters)
     }
 

@@ -137,6 +137,7 @@ struct Inner {
     blocks: AtomicU64,
     bytes: AtomicU64,
     disk: AtomicU64,
+    roots: AtomicU64,
     /// Footprint of blocks in open batches that the database does not know yet.
     in_flight: Mutex<u64>,
     /// Goes up after every removal and before its space is given back: a read
@@ -208,6 +209,7 @@ impl Store {
                 blocks: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),
                 disk: AtomicU64::new(0),
+                roots: AtomicU64::new(0),
                 in_flight: Mutex::default(),
                 removals: AtomicU64::new(0),
                 touches: Mutex::default(),
@@ -299,6 +301,11 @@ impl Store {
     pub fn roots(&self) -> Result<Vec<Root>, Error> {
         let rows = self.inner.database.read(index::roots)?;
         Ok(rows.iter().filter_map(|row| row.to_root()).collect())
+    }
+
+    /// How many roots there are. Reads memory only.
+    pub fn roots_len(&self) -> u64 {
+        self.inner.roots.load(Ordering::Relaxed)
     }
 
     /// The root with this CID.
@@ -402,6 +409,7 @@ impl Store {
         self.inner.blocks.store(counters.blocks, Ordering::Relaxed);
         self.inner.bytes.store(counters.bytes, Ordering::Relaxed);
         self.inner.disk.store(counters.disk, Ordering::Relaxed);
+        self.inner.roots.store(counters.roots, Ordering::Relaxed);
         self.inner.metrics.store_blocks.set(counters.blocks as i64);
         self.inner.metrics.store_bytes.set(counters.bytes as i64);
     }

@@ -155,6 +155,7 @@ fn random_operations_leave_what_the_model_says() {
                 "seed {seed} step {step}"
             );
             assert_eq!(store.roots().unwrap().len(), model.roots.len());
+            assert_eq!(store.roots_len(), model.roots.len() as u64);
         }
         for n in 0..BLOCKS_OF_MODEL {
             assert_eq!(

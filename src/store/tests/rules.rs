@@ -36,6 +36,7 @@ fn what_was_committed_is_read_back_also_after_a_restart() {
 
     let store = world.open();
     assert_eq!(store.usage(), usage);
+    assert_eq!(store.roots_len(), 1);
     assert_eq!(store.roots().unwrap(), vec![top.clone()]);
     assert_eq!(store.root(&top.cid).unwrap(), Some(top));
     for (cid, data) in &blocks {

@@ -1,0 +1,177 @@
+//! Who takes the inbound streams of which protocol.
+//!
+//! Every connection's handler reads this, so the list of names is one shared
+//! slice behind a version number: a handler takes the lock only when the version
+//! is another than the one it has seen.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use async_std::channel::{Receiver, Sender, TrySendError, bounded};
+use futures::task::AtomicWaker;
+use libp2p::{PeerId, StreamProtocol};
+use prometheus::IntCounter;
+
+use crate::observe::throttle::Throttle;
+
+/// Inbound streams of one protocol waiting for their acceptor. A whole default
+/// P2P_MAX_INBOUND_STREAMS of one connection is 128; half of it may come in one
+/// burst before the acceptor's task gets its turn. What waits holds its
+/// multiplexer window, at most 16 MiB in all.
+pub(super) const QUEUE: usize = 64;
+
+/// Protocols accepted at once. Each is a name in every identify message, which
+/// has to stay small: the control socket's 256, and the node's own.
+pub(super) const MAX_PROTOCOLS: usize = 320;
+
+/// Why a protocol cannot be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum AcceptError {
+    /// Somebody accepts it already.
+    Taken,
+    /// As many protocols as may be are accepted already; how many that is.
+    TooMany(usize),
+    /// The node has stopped.
+    Stopped,
+}
+
+/// An inbound stream, and who opened it.
+pub(super) type Inbound = (PeerId, libp2p::Stream);
+
+/// Names of protocols, shared.
+pub(super) type Names = Arc<[StreamProtocol]>;
+
+#[derive(Debug)]
+pub(super) struct Acceptors {
+    state: Mutex<State>,
+    /// Goes up with every change of the names, under the lock.
+    version: AtomicU64,
+    /// The behaviour, which tells the connections of a change.
+    waker: AtomicWaker,
+    refused: IntCounter,
+}
+
+#[derive(Debug)]
+struct State {
+    queues: HashMap<StreamProtocol, Queue>,
+    names: Names,
+    next: u64,
+    stopped: bool,
+    throttle: Throttle,
+}
+
+#[derive(Debug)]
+struct Queue {
+    id: u64,
+    sender: Sender<Inbound>,
+}
+
+impl Acceptors {
+    /// `refused` counts the streams that found their queue full.
+    pub(super) fn new(refused: IntCounter) -> Self {
+        Acceptors {
+            state: Mutex::new(State {
+                queues: HashMap::new(),
+                names: Arc::from([]),
+                next: 0,
+                stopped: false,
+                throttle: Throttle::default(),
+            }),
+            version: AtomicU64::new(0),
+            waker: AtomicWaker::new(),
+            refused,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is valid between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to take streams of `protocol`; the number ends it.
+    pub(super) fn add(
+        &self,
+        protocol: StreamProtocol,
+    ) -> Result<(u64, Receiver<Inbound>), AcceptError> {
+        let mut state = self.lock();
+        if state.stopped {
+            return Err(AcceptError::Stopped);
+        }
+        if state.queues.contains_key(&protocol) {
+            return Err(AcceptError::Taken);
+        }
+        if state.queues.len() >= MAX_PROTOCOLS {
+            return Err(AcceptError::TooMany(MAX_PROTOCOLS));
+        }
+        let (sender, receiver) = bounded(QUEUE);
+        let id = state.next;
+        state.next += 1;
+        state.queues.insert(protocol, Queue { id, sender });
+        self.changed(state);
+        Ok((id, receiver))
+    }
+
+    /// Takes no more streams of `protocol`, if it is still `id` who does.
+    pub(super) fn remove(&self, protocol: &StreamProtocol, id: u64) {
+        let mut state = self.lock();
+        if state.queues.get(protocol).is_some_and(|q| q.id == id) {
+            state.queues.remove(protocol);
+            self.changed(state);
+        }
+    }
+
+    /// Ends all queues and takes no new ones.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        state.queues.clear();
+        self.changed(state);
+    }
+
+    fn changed(&self, mut state: MutexGuard<'_, State>) {
+        state.names = state.queues.keys().cloned().collect();
+        self.version.fetch_add(1, Ordering::Release);
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// Whom to wake at the next change.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Differs from every earlier one after a change.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The names accepted now, and their version.
+    pub(super) fn names(&self) -> (u64, Names) {
+        let state = self.lock();
+        (self.version(), state.names.clone())
+    }
+
+    /// Gives a stream to its acceptor; resets it when it cannot be taken.
+    pub(super) fn deliver(&self, peer: PeerId, protocol: &StreamProtocol, stream: libp2p::Stream) {
+        let Some(sender) = self.lock().queues.get(protocol).map(|q| q.sender.clone()) else {
+            // It ended while this stream was being negotiated.
+            return;
+        };
+        // A stream that comes back in the error is dropped here, which resets it.
+        if let Err(TrySendError::Full(stream)) = sender.try_send((peer, stream)) {
+            drop(stream);
+            self.refused.inc();
+            let cause = "inbound stream queue";
+            let allowed = self.lock().throttle.allow(cause, Instant::now());
+            if let Some(more) = allowed {
+                log::warn!(
+                    peer:% = peer, protocol:% = protocol, limit = QUEUE, suppressed = more;
+                    "reset an inbound stream: whoever handles the protocol here takes them too slowly"
+                );
+            }
+        }
+    }
+}

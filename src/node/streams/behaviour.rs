@@ -1,0 +1,308 @@
+//! The part in the swarm: takes asks, dials, and chooses the connection that a
+//! stream is opened on.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_std::channel::{Receiver, bounded};
+use futures::Stream;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour,
+    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+use prometheus::IntCounter;
+
+use super::Ask;
+use super::acceptors::Acceptors;
+use super::control::{Control, OpenError};
+use super::handler::{Handler, Order};
+use super::slots::Slots;
+use crate::node::event_loop::one_line;
+
+/// Asks between the controls and the swarm. Small: the swarm takes them at once,
+/// and callers that are faster wait.
+const ASKS: usize = 64;
+
+/// Asks of one peer that are not answered yet: as many as the default
+/// P2P_MAX_OUTBOUND_STREAMS. More could not all be open on one connection.
+pub(super) const MAX_PENDING: usize = 256;
+
+/// One stream in this many is kept for the node's own protocols (DHT, gossip,
+/// identify, ping, relay): programs that open all they can must not starve them.
+const OWN_SHARE: usize = 8;
+
+type Event = ToSwarm<Infallible, Order>;
+
+/// See the module's documentation.
+pub(in crate::node) struct Behaviour {
+    acceptors: Arc<Acceptors>,
+    control: Control,
+    asks: Receiver<Ask>,
+    /// Peers with connections, and those being dialed for an ask: bounded by the
+    /// limits of connections that stand and are being made.
+    peers: HashMap<PeerId, Peer>,
+    /// For the swarm, which takes one at a poll. No new ask is taken before these
+    /// are gone, so there are at most as many as asks wait for one connection.
+    events: VecDeque<Event>,
+    /// Version of the protocols that connections were told of, and those that are
+    /// not told yet.
+    announced: u64,
+    untold: Vec<(PeerId, ConnectionId)>,
+    /// `P2P_MAX_OUTBOUND_STREAMS`, and what of it asks may take.
+    configured: usize,
+    max_streams: usize,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    connections: Vec<Connection>,
+    /// For the end of a dial, when there is no connection.
+    waiting: Vec<Ask>,
+    /// The dial made for them; `None` while somebody else's is under way.
+    dial: Option<ConnectionId>,
+    pending: Slots,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    relayed: bool,
+    streams: Slots,
+}
+
+impl Behaviour {
+    /// `max_outbound` are the streams of one connection that this node may open
+    /// (`P2P_MAX_OUTBOUND_STREAMS`); `refused` counts inbound streams that were
+    /// reset because nobody took them in time.
+    pub(in crate::node) fn new(max_outbound: usize, refused: IntCounter) -> Self {
+        let acceptors = Arc::new(Acceptors::new(refused));
+        let (sender, asks) = bounded(ASKS);
+        Behaviour {
+            control: Control::new(sender, acceptors.clone()),
+            acceptors,
+            asks,
+            peers: HashMap::new(),
+            events: VecDeque::new(),
+            announced: 0,
+            untold: Vec::new(),
+            configured: max_outbound,
+            max_streams: (max_outbound - max_outbound.div_ceil(OWN_SHARE)).max(1),
+        }
+    }
+
+    /// A handle for the rest of the program.
+    pub(in crate::node) fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Gives a new ask to a connection, or has the peer dialed.
+    fn take(&mut self, mut ask: Ask) {
+        if ask.reply.is_canceled() {
+            return;
+        }
+        let id = ask.peer;
+        let peer = self.peers.entry(id).or_default();
+        if peer.pending.used() >= MAX_PENDING {
+            peer.waiting.retain(|ask| !ask.reply.is_canceled());
+        }
+        ask.pending = peer.pending.take(MAX_PENDING);
+        if ask.pending.is_none() {
+            return ask.fail(OpenError::TooManyPending(MAX_PENDING));
+        }
+        if !peer.connections.is_empty() {
+            return self.hand_over(ask);
+        }
+        if peer.waiting.is_empty() {
+            let opts = DialOpts::peer_id(id)
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .build();
+            peer.dial = Some(opts.connection_id());
+            self.events.push_back(ToSwarm::Dial { opts });
+        }
+        peer.waiting.push(ask);
+    }
+
+    /// Gives an ask to the best connection: one with room, rather direct than
+    /// over a relay (which limits time and bytes), rather less used.
+    fn hand_over(&mut self, mut ask: Ask) {
+        let max = self.max_streams;
+        let best = self.peers.get(&ask.peer).and_then(|peer| {
+            peer.connections.iter().min_by_key(|c| {
+                let used = c.streams.used();
+                (used >= max, c.relayed, used)
+            })
+        });
+        let Some(best) = best else {
+            return ask.fail(OpenError::Closed);
+        };
+        ask.stream = best.streams.take(max);
+        if ask.stream.is_none() {
+            return ask.fail(OpenError::TooManyStreams {
+                used: max,
+                configured: self.configured,
+            });
+        }
+        self.events.push_back(ToSwarm::NotifyHandler {
+            peer_id: ask.peer,
+            handler: NotifyHandler::One(best.id),
+            event: Order::Open(ask),
+        });
+    }
+
+    fn established(&mut self, id: PeerId, connection: ConnectionId, relayed: bool) {
+        let peer = self.peers.entry(id).or_default();
+        peer.connections.push(Connection {
+            id: connection,
+            relayed,
+            streams: Slots::default(),
+        });
+        peer.dial = None;
+        for ask in std::mem::take(&mut peer.waiting) {
+            if !ask.reply.is_canceled() {
+                self.hand_over(ask);
+            }
+        }
+    }
+
+    fn closed(&mut self, id: PeerId, connection: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.connections.retain(|c| c.id != connection);
+            if peer.connections.is_empty() && peer.waiting.is_empty() {
+                self.peers.remove(&id);
+            }
+        }
+        self.untold.retain(|(_, c)| *c != connection);
+    }
+
+    fn dial_failed(&mut self, id: PeerId, connection: ConnectionId, error: &DialError) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let ours = peer.dial == Some(connection);
+        if let DialError::DialPeerConditionFalse(_) = error {
+            if ours {
+                // Somebody else is dialing it: that dial's end is the answer.
+                peer.dial = None;
+            }
+            return;
+        }
+        if peer.dial.is_some() && !ours {
+            return;
+        }
+        peer.dial = None;
+        let waiting = std::mem::take(&mut peer.waiting);
+        if peer.connections.is_empty() {
+            self.peers.remove(&id);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let reason = one_line(error);
+        for ask in waiting {
+            ask.fail(OpenError::Dial(reason.clone()));
+        }
+    }
+}
+
+impl Drop for Behaviour {
+    fn drop(&mut self) {
+        // Asks in the queue would otherwise stay there as long as any control does.
+        self.asks.close();
+        while self.asks.try_recv().is_ok() {}
+        self.acceptors.stop();
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(peer, self.acceptors.clone()))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(peer, self.acceptors.clone()))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => self.established(peer_id, connection_id, endpoint.is_relayed()),
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            }) => self.closed(peer_id, connection_id),
+            FromSwarm::DialFailure(DialFailure {
+                peer_id: Some(peer_id),
+                connection_id,
+                error,
+            }) => self.dial_failed(peer_id, connection_id, error),
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Poll::Ready(event);
+            }
+            self.acceptors.register(cx.waker());
+            let version = self.acceptors.version();
+            if version != self.announced {
+                self.announced = version;
+                self.untold.clear();
+                for (id, peer) in &self.peers {
+                    self.untold
+                        .extend(peer.connections.iter().map(|c| (*id, c.id)));
+                }
+            }
+            if let Some((peer_id, connection)) = self.untold.pop() {
+                return Poll::Ready(ToSwarm::NotifyHandler {
+                    peer_id,
+                    handler: NotifyHandler::One(connection),
+                    event: Order::Protocols,
+                });
+            }
+            match Pin::new(&mut self.asks).poll_next(cx) {
+                Poll::Ready(Some(ask)) => self.take(ask),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What the rest of the program holds: open a stream, accept streams.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_std::channel::{Receiver, Sender};
+use futures::channel::oneshot;
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::{PeerId, StreamProtocol};
+
+use super::Ask;
+use super::acceptors::{AcceptError, Acceptors, Inbound};
+use super::slots::Slot;
+
+/// Why a stream could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::node) enum OpenError {
+    /// The behaviour is gone.
+    #[error("the node has stopped")]
+    Stopped,
+    /// Nothing was asked for.
+    #[error("no protocol was given")]
+    NoProtocol,
+    /// The peer could not be connected to; the reason, one line.
+    #[error("{0}")]
+    Dial(String),
+    /// The connection ended first.
+    #[error("the connection closed before the stream was agreed upon")]
+    Closed,
+    /// The peer took too long.
+    #[error(
+        "the peer did not answer within {0:?}: it is overloaded, or allows no more streams on the connection"
+    )]
+    Timeout(Duration),
+    /// Negotiation failed on the wire.
+    #[error("the stream broke while its protocol was being agreed upon: {0}")]
+    Io(io::Error),
+    /// The peer speaks none of the protocols.
+    #[error("the peer speaks none of the protocols")]
+    Unsupported,
+    /// Too many asks for this peer are under way.
+    #[error(
+        "{0} streams to the peer are being opened already, which is the limit of this node; try again when some have ended"
+    )]
+    TooManyPending(usize),
+    /// Every connection with the peer carries as many streams as it may.
+    #[error(
+        "{used} streams to the peer are open on the connection, which is the limit of this node; close some, or raise P2P_MAX_OUTBOUND_STREAMS ({configured}, a part of which is kept for the node's own protocols)"
+    )]
+    TooManyStreams {
+        /// Streams that may be open.
+        used: usize,
+        /// What the limit was made from.
+        configured: usize,
+    },
+}
+
+/// Opens and accepts streams. Clones are handles to the same behaviour.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct Control {
+    asks: Sender<Ask>,
+    acceptors: Arc<Acceptors>,
+}
+
+impl Control {
+    pub(super) fn new(asks: Sender<Ask>, acceptors: Arc<Acceptors>) -> Self {
+        Control { asks, acceptors }
+    }
+
+    /// Opens a stream with the first of `protocols` that the peer speaks, which
+    /// are proposed in their order on one stream; dials the peer when no
+    /// connection stands. Dropping the future cancels.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(in crate::node) async fn open(
+        &self,
+        peer: PeerId,
+        protocols: &[StreamProtocol],
+    ) -> Result<(OutboundStream, StreamProtocol), OpenError> {
+        if protocols.is_empty() {
+            return Err(OpenError::NoProtocol);
+        }
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask {
+            peer,
+            protocols: protocols.into(),
+            reply,
+            pending: None,
+            stream: None,
+        };
+        self.asks.send(ask).await.map_err(|_| OpenError::Stopped)?;
+        match answer.await {
+            Ok(opened) => opened,
+            Err(_) if self.asks.is_closed() => Err(OpenError::Stopped),
+            // The ask went down with the connection that it was given to.
+            Err(_) => Err(OpenError::Closed),
+        }
+    }
+
+    /// Takes the inbound streams of a protocol until the result is dropped.
+    /// Connected peers are told of the protocol.
+    ///
+    /// # Errors
+    /// See [`AcceptError`].
+    pub(in crate::node) fn accept(
+        &self,
+        protocol: StreamProtocol,
+    ) -> Result<IncomingStreams, AcceptError> {
+        let (id, streams) = self.acceptors.add(protocol.clone())?;
+        Ok(IncomingStreams {
+            protocol,
+            id,
+            streams,
+            acceptors: self.acceptors.clone(),
+        })
+    }
+}
+
+/// Inbound streams of one protocol, each with the peer that opened it. A bounded
+/// number waits here to be taken; more are reset. Ends when the node has stopped.
+/// Dropping it takes the protocol back, and resets the streams that wait.
+#[derive(Debug)]
+#[must_use = "streams wait here until they are taken"]
+pub struct IncomingStreams {
+    protocol: StreamProtocol,
+    id: u64,
+    streams: Receiver<Inbound>,
+    acceptors: Arc<Acceptors>,
+}
+
+impl IncomingStreams {
+    /// The protocol.
+    pub fn protocol(&self) -> &StreamProtocol {
+        &self.protocol
+    }
+}
+
+impl futures::Stream for IncomingStreams {
+    type Item = (PeerId, libp2p::Stream);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.streams).poll_next(cx)
+    }
+}
+
+impl Drop for IncomingStreams {
+    fn drop(&mut self) {
+        self.acceptors.remove(&self.protocol, self.id);
+    }
+}
+
+/// A stream that this node opened. It counts among the streams of its connection
+/// (P2P_MAX_OUTBOUND_STREAMS) and keeps the connection alive until it is dropped,
+/// which resets what was not closed.
+#[derive(Debug)]
+pub struct OutboundStream {
+    inner: libp2p::Stream,
+    _slot: Option<Slot>,
+}
+
+impl OutboundStream {
+    pub(super) fn new(inner: libp2p::Stream, slot: Option<Slot>) -> Self {
+        OutboundStream { inner, _slot: slot }
+    }
+}
+
+impl AsyncRead for OutboundStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_read_vectored(cx, bufs)
+    }
+}
+
+impl AsyncWrite for OutboundStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
