@@ -41,7 +41,7 @@ pub fn print_transfer(bytes: u64, took: Duration) {
 }
 
 pub async fn listen(mut swarm: Swarm<Behaviour>) -> Result<()> {
-    let mut incoming = swarm.behaviour().new_control().accept(PROTOCOL)?;
+    let mut incoming = swarm.behaviour().new_control().accept(PROTOCOL)?.fuse();
     for quic in [false, true] {
         if swarm.listen_on(super::stacks::listen_address(quic).parse()?).is_ok() {
             break;
