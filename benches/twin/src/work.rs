@@ -155,7 +155,11 @@ pub async fn dial(mut swarm: Swarm<Behaviour>, address: Multiaddr, work: Work) -
                 }
             });
             let stream = control.open_stream(peer, PROTOCOL).await?;
-            send(stream, bytes).await
+            let (done, ended) = futures::channel::oneshot::channel();
+            spawn(async move {
+                let _ = done.send(send(stream, bytes).await);
+            });
+            ended.await?
         }
         Work::Handshakes { count, parallel } => {
             let start = Instant::now();
