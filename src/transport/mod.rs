@@ -15,7 +15,8 @@
 //! | [`dns`] | names in addresses |
 //! | [`tcp`] | TCP sockets for libp2p |
 //! | [`yamux`] | the multiplexer on top of them |
-//! | [`security`] | TLS 1.3 and Noise |
+//! | [`security`] | TLS 1.3 or Noise |
+//! | [`tls`] | TLS 1.3 over a stream of bytes |
 //! | [`coalesce`] | what makes many small writes of the multiplexer one |
 //! | [`buffer`] | the memory that both borrow while they are busy |
 //!
@@ -30,6 +31,7 @@ mod security;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(crate) mod yamux;
 
 use std::time::Duration;
@@ -86,16 +88,13 @@ impl Default for Options {
 /// The transports could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// No certificate could be made from the identity.
-    #[error("cannot make a TLS certificate for this node's identity: {0}")]
-    Certificate(#[from] libp2p_tls::certificate::GenError),
     /// No Noise key could be made from the identity.
     #[error("cannot make a Noise key for this node's identity: {0}")]
     Noise(#[from] noise::Error),
     /// The resolver of names could not be set up.
     #[error(transparent)]
     Dns(#[from] dns::Error),
-    /// QUIC could not be set up.
+    /// QUIC, or TLS with its settings, could not be set up.
     #[error(transparent)]
     Quic(#[from] quic::Error),
 }

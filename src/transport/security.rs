@@ -8,12 +8,12 @@ use std::iter::Flatten;
 
 use futures::future::{BoxFuture, Either, FutureExt};
 use futures::{AsyncRead, AsyncWrite};
+use futures_rustls::TlsStream;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise};
-use libp2p_tls::TlsStream;
 
-use super::BuildError;
+use super::{BuildError, tls};
 
 /// The security protocols to offer on connections that bring none of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Security {
 /// shared inside.
 #[derive(Clone)]
 pub(crate) struct Config {
-    tls: libp2p_tls::Config,
+    tls: tls::Config,
     noise: noise::Config,
     offer: Security,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) fn new(identity: &Keypair, offer: Security) -> Result<Self, BuildError> {
         Ok(Config {
-            tls: libp2p_tls::Config::new(identity)?,
+            tls: tls::Config::new(identity)?,
             noise: noise::Config::new(identity)?,
             offer,
         })
@@ -88,7 +88,7 @@ where
     fn upgrade_inbound(self, socket: C, protocol: Protocol) -> Self::Future {
         match protocol {
             Protocol::Tls => {
-                let done = self.tls.upgrade_inbound(socket, "/tls/1.0.0");
+                let done = self.tls.accept(socket);
                 async move {
                     done.await
                         .map(|(p, s)| (p, Either::Left(s)))
@@ -120,7 +120,7 @@ where
     fn upgrade_outbound(self, socket: C, protocol: Protocol) -> Self::Future {
         match protocol {
             Protocol::Tls => {
-                let done = self.tls.upgrade_outbound(socket, "/tls/1.0.0");
+                let done = self.tls.connect(socket);
                 async move {
                     done.await
                         .map(|(p, s)| (p, Either::Left(s)))
@@ -146,7 +146,7 @@ where
 pub(crate) enum Error {
     /// The TLS handshake failed, or the remote's certificate is not a libp2p one.
     #[error("TLS handshake: {0}")]
-    Tls(#[source] libp2p_tls::UpgradeError),
+    Tls(#[source] tls::Error),
     /// The Noise handshake failed.
     #[error("Noise handshake: {0}")]
     Noise(#[source] noise::Error),

@@ -51,4 +51,5 @@ pub use connection::Connection;
 pub use error::Error;
 pub use options::Options;
 pub use stream::Stream;
+pub(crate) use tls::{client_config as tls_client, server_config as tls_server};
 pub use transport::Transport;

@@ -59,7 +59,7 @@ impl Tls {
 }
 
 /// libp2p's client settings with this transport's verifier.
-fn client_config(identity: &Keypair) -> Result<rustls::ClientConfig, Error> {
+pub(crate) fn client_config(identity: &Keypair) -> Result<rustls::ClientConfig, Error> {
     let base = libp2p_tls::make_client_config(identity, None)?;
     let mut provider = base.crypto_provider().as_ref().clone();
     if aes_in_hardware() {
@@ -84,7 +84,7 @@ fn client_config(identity: &Keypair) -> Result<rustls::ClientConfig, Error> {
 }
 
 /// libp2p's server settings without session tickets, which nothing resumes.
-fn server_config(identity: &Keypair) -> Result<rustls::ServerConfig, Error> {
+pub(crate) fn server_config(identity: &Keypair) -> Result<rustls::ServerConfig, Error> {
     let mut config = libp2p_tls::make_server_config(identity)?;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
