@@ -518,3 +518,96 @@ fn peers_with_keys_of_every_kind_are_understood() {
         }
     });
 }
+
+/// A foreign gossipsub peer, which does as it is told.
+enum Foreign {
+    Join(String),
+    Leave(String),
+}
+
+fn foreign_gossip(to: &Running) -> async_std::channel::Sender<Foreign> {
+    use libp2p::gossipsub::{Behaviour, ConfigBuilder, IdentTopic, MessageAuthenticity};
+    let identity = Keypair::generate_ed25519();
+    let (stack, _) = transport::build(&identity, &transport::Options::default()).unwrap();
+    let config = ConfigBuilder::default().build().unwrap();
+    let privacy = MessageAuthenticity::Signed(identity.clone());
+    let gossip: Behaviour = Behaviour::new(privacy, config).unwrap();
+    let config = libp2p::swarm::Config::with_executor(|task| {
+        async_std::task::spawn(task);
+    });
+    let local = identity.public().to_peer_id();
+    let mut swarm = libp2p::Swarm::new(stack, gossip, local, config);
+    swarm.dial(to.address.clone()).unwrap();
+    let (tell, told) = async_std::channel::bounded(1);
+    async_std::task::spawn(async move {
+        loop {
+            futures::select! {
+                order = futures::FutureExt::fuse(told.recv()) => match order {
+                    Ok(Foreign::Join(topic)) => {
+                        swarm.behaviour_mut().subscribe(&IdentTopic::new(topic)).unwrap();
+                    }
+                    Ok(Foreign::Leave(topic)) => {
+                        swarm.behaviour_mut().unsubscribe(&IdentTopic::new(topic));
+                    }
+                    Err(_) => return,
+                },
+                _ = swarm.select_next_some() => {}
+            }
+        }
+    });
+    tell
+}
+
+#[test]
+fn a_peer_cannot_make_the_node_remember_topics_without_end() {
+    run(async {
+        let node = start(options()).await;
+        let foreign = foreign_gossip(&node);
+        let knows = async |topic: &str| {
+            let peers = node.handle.topic_peers(Some(topic.to_owned())).await;
+            !peers.unwrap().is_empty()
+        };
+        let settled = async |marker: &str, there: bool| {
+            eventually("a subscription arrives", async || {
+                (knows(marker).await == there).then_some(())
+            })
+            .await;
+        };
+        let long = "x".repeat(2000);
+        foreign.send(Foreign::Join(long.clone())).await.unwrap();
+        foreign.send(Foreign::Join("marker".into())).await.unwrap();
+        settled("marker", true).await;
+        assert!(!knows(&long).await, "a name of 2000 bytes is kept");
+        for n in 0..400 {
+            foreign.send(Foreign::Join(format!("t{n}"))).await.unwrap();
+        }
+        foreign.send(Foreign::Leave("marker".into())).await.unwrap();
+        settled("marker", false).await;
+        assert!(knows("t0").await);
+        assert!(!knows("t399").await, "400 topics of one peer are kept");
+        node.node.stop().await;
+    });
+}
+
+#[test]
+fn whoever_asks_a_node_that_stops_is_told_so() {
+    run(async {
+        // Many, since what matters is a question that arrives between the loop's
+        // last look at its queue and its end.
+        for _ in 0..20 {
+            let (a, b) = (start(options()).await, start(options()).await);
+            a.handle.dial(b.address.clone()).await.unwrap();
+            let asking: Vec<_> = (0..8)
+                .map(|_| {
+                    let handle = a.handle.clone();
+                    async_std::task::spawn(async move { while handle.peers().await.is_ok() {} })
+                })
+                .collect();
+            within("the node stops", a.node.stop()).await;
+            for asker in asking {
+                within("an answer", asker).await;
+            }
+            within("the other stops", b.node.stop()).await;
+        }
+    });
+}

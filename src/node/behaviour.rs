@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use libp2p::gossipsub::{MaxCountSubscriptionFilter, TopicSubscriptionFilter};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -14,6 +15,7 @@ use super::address_book;
 use super::options::{AGENT, DhtMode, Options};
 use super::records::Records;
 use super::streams;
+use super::topics::MAX_TOPIC_BYTES;
 use crate::admission::gate;
 use crate::observe::metrics::Metrics;
 
@@ -23,6 +25,10 @@ pub(super) const MAX_GOSSIP_BYTES: usize = 1 << 20;
 
 /// A Kademlia query that has not ended by then gives what it has.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Topics that one peer may say it subscribes to. As many as this node may join
+/// itself: at [`MAX_TOPIC_BYTES`] a name, a peer costs 256 KiB at the very most.
+const MAX_TOPICS_OF_PEER: usize = super::topics::MAX_TOPICS;
 
 /// How often an address that nobody tested yet is given to an autonat server to
 /// dial back. Until one is confirmed the node is only a client of the DHT.
@@ -38,6 +44,22 @@ pub struct BuildError {
     pub reason: String,
 }
 
+/// Gossipsub with bounds on what a peer may subscribe to.
+pub(super) type Gossip =
+    gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<ShortNames>>;
+
+/// Takes subscriptions to topics whose names are no longer than
+/// [`MAX_TOPIC_BYTES`]: gossipsub keeps the name of every topic that a peer says
+/// it subscribes to, whether this node knows the topic or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortNames;
+
+impl TopicSubscriptionFilter for ShortNames {
+    fn can_subscribe(&mut self, topic: &gossipsub::TopicHash) -> bool {
+        topic.as_str().len() <= MAX_TOPIC_BYTES
+    }
+}
+
 /// All protocols of the node. Order matters for refusals: the limits stand first.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -48,7 +70,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) kad: kad::Behaviour<Records>,
-    pub(super) gossip: gossipsub::Behaviour,
+    pub(super) gossip: Gossip,
     pub(super) streams: streams::Behaviour,
     pub(super) relay_client: relay::client::Behaviour,
     pub(super) dcutr: dcutr::Behaviour,
@@ -143,7 +165,7 @@ fn mesh_bounds(d: usize) -> (usize, usize, usize) {
     (low, high, outbound_min)
 }
 
-fn gossip(identity: &Keypair, options: &Options) -> Result<gossipsub::Behaviour, BuildError> {
+fn gossip(identity: &Keypair, options: &Options) -> Result<Gossip, BuildError> {
     let (low, high, outbound_min) = mesh_bounds(options.gossip_d);
     let config = gossipsub::ConfigBuilder::default()
         .heartbeat_interval(options.gossip_heartbeat)
@@ -165,9 +187,15 @@ fn gossip(identity: &Keypair, options: &Options) -> Result<gossipsub::Behaviour,
             what: "gossip (P2P_GOSSIP_D, P2P_GOSSIP_HEARTBEAT)",
             reason: e.to_string(),
         })?;
-    gossipsub::Behaviour::new(
+    gossipsub::Behaviour::new_with_subscription_filter(
         gossipsub::MessageAuthenticity::Signed(identity.clone()),
         config,
+        MaxCountSubscriptionFilter {
+            filter: ShortNames,
+            max_subscribed_topics: MAX_TOPICS_OF_PEER,
+            // One message may leave all of its topics and join as many others.
+            max_subscriptions_per_request: 2 * MAX_TOPICS_OF_PEER,
+        },
     )
     .map_err(|reason| BuildError {
         what: "gossip",

@@ -66,6 +66,16 @@ pub(super) struct EventLoop {
     pub(super) ticks: u64,
 }
 
+impl Drop for EventLoop {
+    /// Whoever asked for something and was not answered must not wait for ever:
+    /// a channel keeps what is queued for as long as somebody can send, and
+    /// those who wait hold a sender. Also when the loop ends by a panic.
+    fn drop(&mut self) {
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+    }
+}
+
 impl EventLoop {
     /// Runs until told to stop, or until nobody holds a handle.
     pub(super) async fn run(mut self) {
@@ -397,6 +407,9 @@ impl EventLoop {
         };
         let refused = full || self.draining;
         match command {
+            Command::Bootstrap { reply } if refused => {
+                let _ = reply.send(Err(refusal("bootstrap", "routing table")));
+            }
             Command::Bootstrap { reply } => match kad.bootstrap() {
                 Ok(id) => self.queries.insert(
                     id,
@@ -743,7 +756,10 @@ impl EventLoop {
                 }
             }
             SwarmEvent::ListenerError { error, .. } => {
-                log::warn!(error:% = error; "listener error");
+                // A remote provokes it with any packet that is nearly a handshake.
+                if let Some(more) = self.refusals.allow("listener error", now) {
+                    log::warn!(error:% = error, suppressed = more; "listener error");
+                }
             }
             SwarmEvent::ConnectionEstablished {
                 peer_id,
@@ -780,11 +796,8 @@ impl EventLoop {
                     .with_label_values(&[label])
                     .inc();
                 log::debug!(peer:% = peer_id, cause = label; "connection closed");
-                if self.peers.closed(&peer_id, connection_id) {
-                    self.meters.forget(&peer_id);
-                    if label == "error" {
-                        self.bootstrap.lost(&peer_id);
-                    }
+                if self.peers.closed(&peer_id, connection_id) && label == "error" {
+                    self.bootstrap.lost(&peer_id);
                 }
             }
             SwarmEvent::OutgoingConnectionError {
@@ -1030,9 +1043,10 @@ impl EventLoop {
                     self.keep_addrs(providers.iter().copied());
                 }
                 if let kad::QueryResult::GetClosestPeers(Ok(found)) = &result {
+                    let near = self.peers.any_near();
                     let book = &mut self.swarm.behaviour_mut().book;
                     for peer in &found.peers {
-                        book.add(peer.peer_id, &peer.addrs, true);
+                        book.add(peer.peer_id, &peer.addrs, near);
                     }
                 }
                 let next = self
@@ -1096,6 +1110,7 @@ impl EventLoop {
     /// while the query runs; the book keeps them until the fetch dials.
     fn keep_addrs(&mut self, peers: impl Iterator<Item = PeerId>) {
         use libp2p::swarm::NetworkBehaviour;
+        let near = self.peers.any_near();
         for peer in peers {
             if self.peers.contains(&peer) {
                 continue;
@@ -1108,7 +1123,7 @@ impl EventLoop {
                 libp2p::core::Endpoint::Dialer,
             );
             if let Ok(addrs) = known {
-                behaviour.book.add(peer, &addrs, true);
+                behaviour.book.add(peer, &addrs, near);
             }
         }
     }

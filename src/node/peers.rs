@@ -7,6 +7,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
+use super::address_book::is_loopback;
 use super::meter::Meters;
 use super::status::{ConnectionStatus, PeerStatus, transport_of};
 
@@ -125,6 +126,16 @@ impl Peers {
         })
     }
 
+    /// Whether some peer is connected over this host's loopback. Then a network
+    /// is on this host (a test, several nodes on one machine), and what peers
+    /// say of loopback addresses means something here.
+    pub(super) fn any_near(&self) -> bool {
+        self.map
+            .values()
+            .flat_map(|p| p.connections.values())
+            .any(|c| is_loopback(&c.address))
+    }
+
     /// Remote address of one connection.
     pub(super) fn address_of(&self, peer: &PeerId, id: ConnectionId) -> Option<&Multiaddr> {
         self.map.get(peer)?.connections.get(&id).map(|c| &c.address)
@@ -180,6 +191,23 @@ mod tests {
         let text = printable(&format!("kubo/0.4\x1b[2J\n{}", "x".repeat(10_000)));
         assert!(text.starts_with("kubo/0.4\u{fffd}[2J\u{fffd}xxx"));
         assert_eq!(text.chars().count(), MAX_AGENT);
+    }
+
+    #[test]
+    fn loopback_addresses_mean_something_only_beside_a_peer_on_this_host() {
+        let mut peers = Peers::default();
+        for (n, (remote, near)) in [("192.0.2.1", false), ("127.0.0.1", true)]
+            .into_iter()
+            .enumerate()
+        {
+            let endpoint = ConnectedPoint::Listener {
+                local_addr: "/ip4/192.0.2.9/tcp/1".parse().unwrap(),
+                send_back_addr: format!("/ip4/{remote}/tcp/2").parse().unwrap(),
+            };
+            let id = ConnectionId::new_unchecked(n);
+            peers.opened(PeerId::random(), id, &endpoint, Instant::now());
+            assert_eq!(peers.any_near(), near, "{remote}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Target {
     /// The peer, when the address names it (a `/dnsaddr` need not).
     pub(super) peer: Option<PeerId>,
     pub(super) backoff: Backoff,
+    /// A connection with the peer stood in this run.
+    met: bool,
 }
 
 impl Target {
@@ -33,6 +35,7 @@ impl Target {
             address,
             peer,
             backoff: Backoff::default(),
+            met: false,
         }
     }
 }
@@ -51,19 +54,20 @@ impl Bootstrap {
     }
 
     /// Addresses to dial now: all that are due when the node is `lonely` (has no
-    /// connection, or an empty routing table), none otherwise.
+    /// connection, or an empty routing table), else those of peers that were not
+    /// reached in this run. Remembered peers, or whoever dials in, must not keep
+    /// the node from ever meeting the configured ones.
     pub(super) fn due(
         &mut self,
         now: Instant,
         lonely: bool,
         mut chance: impl FnMut() -> f64,
     ) -> Vec<Multiaddr> {
-        if !lonely {
-            return Vec::new();
-        }
         let mut due = Vec::new();
         for target in &mut self.targets {
-            if target.backoff.due(now) {
+            // An address without a peer cannot be recognised when it was reached.
+            let unmet = target.peer.is_some() && !target.met;
+            if (lonely || unmet) && target.backoff.due(now) {
                 target.backoff.failed(now, chance());
                 due.push(target.address.clone());
             }
@@ -75,6 +79,7 @@ impl Bootstrap {
     pub(super) fn connected(&mut self, peer: &PeerId, now: Instant, chance: f64) {
         for target in &mut self.targets {
             if target.peer.as_ref() == Some(peer) {
+                target.met = true;
                 target.backoff.succeeded(now, chance);
             }
         }
@@ -196,19 +201,32 @@ mod tests {
         let mut bootstrap = Bootstrap::new(vec![address.clone()]);
         let mut now = Instant::now();
         for _ in 0..50 {
-            assert!(bootstrap.due(now, false, || 0.0).is_empty());
             assert_eq!(bootstrap.due(now, true, || 0.0), vec![address.clone()]);
             assert!(bootstrap.due(now, true, || 0.0).is_empty());
             now += Duration::from_secs(300);
         }
         bootstrap.connected(&peer, now, 0.0);
-        assert!(
-            bootstrap
-                .due(now + Duration::from_secs(10), true, || 0.0)
-                .is_empty()
-        );
+        let later = now + Duration::from_secs(10);
+        assert!(bootstrap.due(later, true, || 0.0).is_empty());
+        let much_later = now + Duration::from_secs(3600);
+        assert!(bootstrap.due(much_later, false, || 0.0).is_empty());
         bootstrap.lost(&peer);
         assert_eq!(bootstrap.due(now, true, || 0.0).len(), 1);
+    }
+
+    #[test]
+    fn a_bootstrap_peer_that_was_never_met_is_tried_beside_other_peers() {
+        let (peer, address) = target();
+        let anybody: Multiaddr = "/dnsaddr/bootstrap.example".parse().unwrap();
+        let mut bootstrap = Bootstrap::new(vec![address.clone(), anybody]);
+        let mut now = Instant::now();
+        for _ in 0..50 {
+            assert_eq!(bootstrap.due(now, false, || 0.0), vec![address.clone()]);
+            now += Duration::from_secs(300);
+        }
+        bootstrap.connected(&peer, now, 0.0);
+        now += Duration::from_secs(3600);
+        assert!(bootstrap.due(now, false, || 0.0).is_empty());
     }
 
     #[test]
