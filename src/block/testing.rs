@@ -226,7 +226,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) net: Net,
-    _dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Node {
@@ -246,7 +246,7 @@ impl Node {
             store,
             metrics,
             net,
-            _dir: dir,
+            dir,
         }
     }
 

@@ -62,7 +62,8 @@ impl Batch {
     }
 
     /// Adds a block; the caller has checked that `data` is what `cid` names.
-    /// A block that is in the store already is only held, not written again.
+    /// A block that is in the store already is only held, not written again,
+    /// unless the disk has spoilt it: whoever puts is told that it is durable.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Full`], [`Error::DiskFull`] and what a
@@ -80,10 +81,16 @@ impl Batch {
                 max,
             });
         }
-        if self.keep(cid)? {
+        let key = cid.hash().to_bytes();
+        if self.blocks.contains_key(&key) {
             return Ok(());
         }
-        let key = cid.hash().to_bytes();
+        if self.keep(cid)? {
+            if self.store.holds(cid, data)? {
+                return Ok(());
+            }
+            self.forget(cid);
+        }
         let need = footprint(&key, data.len());
         self.store.reserve(need)?;
         match self.write(&key, data) {
@@ -120,6 +127,16 @@ impl Batch {
         self.blocks.insert(key, None);
         self.spill_if_large()?;
         Ok(true)
+    }
+
+    /// Gives up a block that was kept, because reading it found it damaged: the
+    /// store has dropped it, and it can be put anew.
+    pub(crate) fn forget(&mut self, cid: &Cid) {
+        let key = cid.hash().to_bytes();
+        if let Some(None) = self.blocks.get(&key) {
+            self.blocks.remove(&key);
+            self.store.unprotect(std::iter::once(&key[..]));
+        }
     }
 
     /// Makes durable what was put so far, as cache that outlives the batch: an

@@ -249,6 +249,20 @@ impl Store {
         Ok(Some(bytes))
     }
 
+    /// Whether the block is here and its bytes are `data`. A block that reads
+    /// otherwise is dropped.
+    fn holds(&self, cid: &Cid, data: &[u8]) -> Result<bool, Error> {
+        let damage = match self.read(cid) {
+            Ok(Some((bytes, _))) if bytes == data => return Ok(true),
+            Ok(Some((_, at))) => self.drop_damaged(cid, at, "its bytes differ"),
+            Ok(None) => return Ok(false),
+            Err(damage @ Error::Damaged { .. }) => damage,
+            Err(error) => return Err(error),
+        };
+        log::warn!(error:% = damage; "a stored block is damaged; storing it anew");
+        Ok(false)
+    }
+
     fn read(&self, cid: &Cid) -> Result<Option<(Bytes, Location)>, Error> {
         let key = cid.hash().to_bytes();
         loop {

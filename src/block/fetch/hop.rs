@@ -112,13 +112,13 @@ impl Done {
         if !self.batch(store)?.keep(&cid)? {
             return Ok((Found::Absent, 0));
         }
-        let mut bytes = get(store, &cid)?;
-        if bytes.is_none() {
+        let mut bytes = self.get(store, &cid)?;
+        if bytes.is_none() && self.batch(store)?.keep(&cid)? {
             // Put by this batch and not visible yet. Rare: the cache in memory
             // holds what is out of order but for very uneven providers or a
             // reader that is slower than the network.
             self.batch(store)?.checkpoint()?;
-            bytes = get(store, &cid)?;
+            bytes = self.get(store, &cid)?;
         }
         let Some(bytes) = bytes else {
             return Ok((Found::Absent, 0));
@@ -127,22 +127,23 @@ impl Done {
         Ok((found(&cid, Held::new(bytes, meter)), len))
     }
 
+    fn get(&mut self, store: &Store, cid: &Cid) -> Result<Option<Bytes>, Error> {
+        match store.get_verified(cid) {
+            // Dropped from the store: to be fetched like any other.
+            Err(Error::Damaged { .. }) => {
+                log::warn!(cid:% = cid; "a stored block is damaged; fetching it again");
+                self.batch(store)?.forget(cid);
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
     fn batch(&mut self, store: &Store) -> Result<&mut Batch, Error> {
         if self.batch.is_none() {
             self.batch = Some(store.batch()?);
         }
         self.batch.as_mut().ok_or(Error::Broken)
-    }
-}
-
-fn get(store: &Store, cid: &Cid) -> Result<Option<Bytes>, Error> {
-    match store.get_verified(cid) {
-        // Dropped from the store: to be fetched like any other.
-        Err(Error::Damaged { cid, .. }) => {
-            log::warn!(cid:% = cid; "a stored block is damaged; fetching it again");
-            Ok(None)
-        }
-        other => other,
     }
 }
 

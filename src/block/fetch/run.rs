@@ -433,8 +433,10 @@ impl<N: Network> Run<N> {
             return Ok(());
         }
         let (cid, last) = (self.root, mem::take(&mut self.last_problem));
-        Err(if self.ever_connected {
-            let (done, total) = (self.plan.done(), self.plan.total());
+        let (done, total) = (self.plan.done(), self.plan.total());
+        // Connected peers are asked on the chance that they have it. When not
+        // even the root came from anybody, nobody was found.
+        Err(if self.ever_connected && total.is_some() {
             FetchError::Stalled {
                 cid,
                 done,

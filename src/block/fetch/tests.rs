@@ -478,6 +478,13 @@ fn nobody_there_and_nobody_useful_are_clear_errors() {
             .unwrap_err();
         assert!(matches!(error, FetchError::NoProviders { .. }), "{error}");
 
+        // One that is asked, and has nothing of it.
+        sink.net.serve(&Node::new());
+        let error = read(sink.content.fetch(&cid, options.clone()).unwrap())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, FetchError::NoProviders { .. }), "{error}");
+
         // One with the root only.
         let root = source.store.get(&cid).unwrap().unwrap();
         let poor = Node::new();
@@ -582,6 +589,37 @@ fn an_interrupted_fetch_goes_on_from_what_it_has() {
             "{summary:?}"
         );
         assert_eq!(summary.wasted, 0);
+    });
+}
+
+#[test]
+fn blocks_that_rotted_in_the_store_are_fetched_again_in_one_go() {
+    block_on(async {
+        let (source, cid) = Node::with(8 * MIB).await;
+        let sink = Node::new();
+        sink.net.serve(&source);
+        sink.get(&cid).await.unwrap();
+        let mut spoilt = 0;
+        for segment in std::fs::read_dir(sink.dir.path().join("blocks")).unwrap() {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(segment.unwrap().path())
+                .unwrap();
+            // In the middle of several blocks, whatever their order.
+            for at in [1, 3, 5] {
+                let at = (at * MIB + MIB / 2) as u64;
+                if at < file.metadata().unwrap().len() {
+                    std::os::unix::fs::FileExt::write_all_at(&file, b"damage", at).unwrap();
+                    spoilt += 1;
+                }
+            }
+        }
+        assert!(spoilt >= 3, "{spoilt}");
+        for expected in [3 * MIB as u64, 0] {
+            let (data, summary) = sink.get(&cid).await.unwrap();
+            assert!(data == content(0, 8 * MIB));
+            assert_eq!(summary.received, expected, "{summary:?}");
+        }
     });
 }
 

@@ -170,6 +170,33 @@ fn a_damaged_payload_is_reported_with_its_path_and_can_be_stored_again() {
     }
 }
 
+/// Whoever puts is told that it is durable, so what rots unnoticed must not be
+/// taken for it.
+#[test]
+fn what_is_put_again_over_damaged_payloads_is_whole() {
+    let world = World::new(1 << 30);
+    let store = world.open();
+    put(&store, &[1, 2, 3], LEN, true);
+    let path = store.inner.segments.path(0);
+    let path = if path.exists() {
+        path
+    } else {
+        store.inner.segments.path(1)
+    };
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // The first loses bits, the third its end.
+    file.write_all_at(b"damage", 5000).unwrap();
+    file.set_len(5 * LEN as u64 / 2).unwrap();
+    put(&store, &[1, 2, 3], LEN, true);
+    drop(store);
+    let store = world.open();
+    for seed in 1..=3 {
+        let (cid, data) = block(seed, LEN);
+        assert_eq!(store.get_verified(&cid).unwrap().unwrap(), &data[..]);
+    }
+    assert_eq!(store.usage().blocks, 3);
+}
+
 /// A small file system of its own; `None`, with the reason printed, when this
 /// process may not mount one.
 struct SmallDisk {
