@@ -3,13 +3,24 @@
 
 use std::time::Duration;
 
-use cid::Cid;
+use cid::{Cid, Version};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 /// A CID, of version 0 or 1.
 pub(crate) fn cid(text: &str) -> Result<Cid, String> {
-    Cid::try_from(text).map_err(|e| format!("not a CID ({e})"))
+    let cid = Cid::try_from(text).map_err(|e| format!("not a CID ({e})"))?;
+    // The parser stops where a CID ends and forgives what follows, such as a
+    // second one that was pasted behind the first.
+    let path = text.rsplit_once("/ipfs/").map_or(text, |(_, cid)| cid);
+    let bytes = match cid.version() {
+        Version::V0 => return Ok(cid),
+        Version::V1 => cid::multibase::decode(path),
+    };
+    if bytes.is_ok_and(|(_, bytes)| bytes.len() != cid.encoded_len()) {
+        return Err("not a CID (something follows its end)".into());
+    }
+    Ok(cid)
 }
 
 /// A peer id, alone or at the end of a multiaddr.
@@ -75,6 +86,25 @@ mod tests {
     use super::*;
 
     const PEER: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    #[test]
+    fn cids_end_where_they_end() {
+        const V1: &str = "bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe";
+        const V0: &str = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPNxY";
+        for good in [V1, V0, &V1.to_uppercase(), &format!("/ipfs/{V1}")] {
+            assert!(cid(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "bafk",
+            &format!("{V1}{V1}"),
+            &format!("{V1}aa"),
+            &format!("/ipfs/{V1}{V1}"),
+            &format!("{V0}{V0}"),
+        ] {
+            assert!(cid(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn destinations_are_split_into_peer_and_address() {
