@@ -441,6 +441,55 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
 }
 
 #[test]
+fn a_peer_that_cannot_be_reached_leaves_the_routing_table() {
+    run(async {
+        let (a, b, c) = (
+            start(options()).await,
+            start(options()).await,
+            start(options()).await,
+        );
+        let routed = |peer| {
+            let handle = a.handle.clone();
+            async move {
+                let table = handle.routing_table().await.unwrap();
+                table.iter().any(|p| p.peer == peer)
+            }
+        };
+        for other in [&b, &c] {
+            a.handle.dial(other.address.clone()).await.unwrap();
+            eventually("routed", || async {
+                routed(other.peer).await.then_some(())
+            })
+            .await;
+        }
+        within("the stop", c.node.stop()).await;
+        eventually("c is off", || async {
+            (!connected(&a.handle, c.peer).await).then_some(())
+        })
+        .await;
+        assert!(routed(c.peer).await, "who only left may come back");
+        // The query finds out.
+        let _ = within("provide", a.handle.provide(b"k".to_vec())).await;
+        eventually("c is forgotten", || async {
+            (!routed(c.peer).await).then_some(())
+        })
+        .await;
+        assert!(routed(b.peer).await);
+    });
+}
+
+#[test]
+fn a_dial_of_an_own_address_says_so() {
+    run(async {
+        let a = start(options()).await;
+        let mut address = a.address.clone();
+        address.pop();
+        let error = a.handle.dial(address).await.unwrap_err();
+        assert!(error.to_string().contains("this node itself"), "{error}");
+    });
+}
+
+#[test]
 fn stopping_says_goodbye_and_handles_hear_of_it() {
     run(async {
         let (a, b) = (start(options()).await, start(options()).await);

@@ -326,6 +326,12 @@ impl EventLoop {
                 .condition(PeerCondition::NotDialing)
                 .build(),
             None => match addrs.into_iter().next() {
+                // The swarm would say that no address is known.
+                Some(address) if self.swarm.listeners().any(|l| *l == address) => {
+                    let reason = "that is this node itself".into();
+                    let _ = reply.send(Err(Error::Dial { target, reason }));
+                    return;
+                }
                 Some(address) => DialOpts::unknown_peer_id().address(address).build(),
                 None => {
                     let reason = "no address given".into();
@@ -869,6 +875,21 @@ impl EventLoop {
                 target: target.clone(),
                 reason: reason.clone(),
             }));
+        }
+        // Kademlia keeps the last address of a peer whatever happens, and every
+        // query that passes by waits for it: a host that is off holds QUIC's whole
+        // handshake time-out. One that comes back identifies itself and is routed
+        // to again. When nobody is connected the fault may be on this side.
+        let gone = matches!(
+            error,
+            DialError::Transport(_) | DialError::WrongPeerId { .. } | DialError::NoAddresses
+        );
+        if gone
+            && !configured
+            && !self.peers.contains(&peer)
+            && self.swarm.connected_peers().next().is_some()
+        {
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
         }
     }
 
