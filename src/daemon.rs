@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use async_std::future::timeout;
 use async_std::task::{self, spawn_blocking};
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -37,6 +38,14 @@ use crate::transport;
 /// How often the routing table is saved. After `kill -9` the last few minutes of
 /// it are lost, which costs the next start a few dials.
 const SAVE_PEERS_EVERY: Duration = Duration::from_secs(300);
+
+/// How long the start waits for the first address of a listener. The kernel
+/// answers in milliseconds what addresses the interfaces have.
+const FIRST_ADDRESS: Duration = Duration::from_secs(2);
+
+/// Time to save the routing table and to say goodbye, also when
+/// `P2P_DRAIN_TIMEOUT` is shorter: both take milliseconds unless something hangs.
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often what has expired leaves the store.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -89,6 +98,11 @@ pub enum Error {
     /// The name of the network cannot be part of a protocol id.
     #[error("P2P_NETWORK cannot be part of a protocol id: {0}")]
     Protocol(#[from] libp2p::swarm::InvalidProtocol),
+    /// The event loop is no more, which only a fault in the program can cause.
+    #[error(
+        "the node's event loop ended by itself, which is a fault in p2p-node; the lines before this one say where; restart it, and report them"
+    )]
+    LoopEnded,
     /// Signals cannot be caught.
     #[error("cannot catch signals: {0}")]
     Signals(std::io::Error),
@@ -112,8 +126,17 @@ pub fn run(config: &Config) -> Result<(), Error> {
                 }
             }
         };
-        let signal = next_stop(&mut signals).await;
-        log::info!(signal = signal.name(); "stopping");
+        let mut daemon = daemon;
+        {
+            let stop = std::pin::pin!(next_stop(&mut signals));
+            match select(stop, std::pin::pin!(daemon.node.ended())).await {
+                Either::Left((signal, _)) => {
+                    log::info!(signal = signal.name(); "stopping");
+                }
+                // Without its loop the node is a process that looks alive.
+                Either::Right(_) => return Err(Error::LoopEnded),
+            }
+        }
         daemon.close(&mut signals).await;
         Ok(())
     })
@@ -185,6 +208,8 @@ impl Daemon {
         )
         .await?;
         let metrics_address = http.local_addr();
+        // From here on whoever asks hears that the node is starting.
+        task::spawn(http.run());
 
         let protocol = exchange::protocol(&config.network)?;
         let network = ContentNetwork::new(handle.clone(), protocol.clone(), metrics.clone());
@@ -212,7 +237,6 @@ impl Daemon {
             },
             metrics,
         );
-        task::spawn(http.run());
         task::spawn(serve_content(incoming, content.clone()));
         task::spawn(async move { content.run().await });
         task::spawn(tend_store(store.clone()));
@@ -238,19 +262,24 @@ impl Daemon {
     async fn close(self, signals: &mut Signals) {
         self.readiness.set_not_ready("draining");
         let handle = self.node.handle();
-        // What is saved is what was known before the peers go.
-        save_peers(&handle, &self.store).await;
+        let begin = std::time::Instant::now();
+        let left = || self.drain_timeout.saturating_sub(begin.elapsed());
         let drained = async {
-            let end = std::time::Instant::now() + self.drain_timeout;
-            let queries = handle.drain();
-            if async_std::future::timeout(self.drain_timeout, queries)
+            // What is saved is what was known before the peers go. A disk that
+            // hangs must not keep the daemon from stopping.
+            let saved = save_peers(&handle, &self.store);
+            if timeout(self.drain_timeout.max(LEAST_PATIENCE), saved)
                 .await
                 .is_err()
             {
+                log::warn!(
+                    "the routing table was not saved within P2P_DRAIN_TIMEOUT; the disk does not answer"
+                );
+            }
+            if timeout(left(), handle.drain()).await.is_err() {
                 log::warn!("DHT operations did not end within P2P_DRAIN_TIMEOUT; ending them");
             }
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            self.control.close(left).await;
+            self.control.close(left()).await;
         };
         let second = next_stop(signals);
         if let Either::Right((signal, _)) =
@@ -258,7 +287,9 @@ impl Daemon {
         {
             log::warn!(signal = signal.name(); "second signal: not waiting for the drain");
         }
-        self.node.stop().await;
+        if timeout(LEAST_PATIENCE, self.node.stop()).await.is_err() {
+            log::warn!("the event loop does not turn; leaving without its goodbyes");
+        }
         log::info!("stopped");
     }
 }
@@ -369,11 +400,21 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
     }
 }
 
+/// Listens on every address. A wildcard socket of a family of which no interface
+/// has an address (IPv6 switched off, as in many containers; a network that comes
+/// up later) is open and has nothing to tell yet: that is no reason to wait.
 async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
-    for address in addresses {
-        handle.listen(address.clone()).await?;
-    }
-    Ok(())
+    let all = addresses.iter().map(|address| async move {
+        match timeout(FIRST_ADDRESS, handle.listen(address.clone())).await {
+            Ok(listening) => drop(listening?),
+            Err(_) => log::warn!(
+                address:% = address;
+                "no interface has an address for this listener yet; it begins when one has"
+            ),
+        }
+        Ok(())
+    });
+    futures::future::try_join_all(all).await.map(drop)
 }
 
 /// Answers the exchange streams of peers.

@@ -15,6 +15,7 @@
 mod common;
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Daemon, Start, eventually, same_bytes, write_noise};
 
@@ -46,7 +47,10 @@ impl Lan {
         if !nix::unistd::geteuid().is_root() {
             return Err("network namespaces need root".into());
         }
-        let tag = format!("p2p{}", std::process::id());
+        // Tests of one process run beside each other.
+        static LANS: AtomicUsize = AtomicUsize::new(0);
+        let n = LANS.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("p2p{}l{n}", std::process::id());
         let switch = format!("{tag}s");
         ip(&["netns", "add", &switch])?;
         let mut lan = Lan {
@@ -192,4 +196,31 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
     }
     assert_eq!(seeker.stop(), Some(0));
     assert_eq!(entry.stop(), Some(0));
+}
+
+/// IPv6 is off in many containers, and an interface may come up after the
+/// daemon: a socket on every address is open all the same.
+#[test]
+fn a_family_without_addresses_does_not_keep_the_daemon_from_being_ready() {
+    let lan = match Lan::new(1) {
+        Ok(lan) => lan,
+        Err(why) => {
+            println!("passed over: cannot make hosts: {why}");
+            return;
+        }
+    };
+    let host = lan.host(1);
+    let off = Command::new("ip")
+        .args(["netns", "exec", host, "sysctl", "-qw"])
+        .arg("net.ipv6.conf.all.disable_ipv6=1")
+        .status();
+    assert!(off.unwrap().success());
+    let dir = tempfile::tempdir().unwrap();
+    let listen = "/ip6/::/tcp/4001,/ip6/::/udp/4001/quic-v1,/ip4/0.0.0.0/tcp/4001";
+    let daemon = Daemon::spawn(Start {
+        dir: dir.path(),
+        variables: &[("P2P_LISTEN_ADDRS", listen)],
+        namespace: Some(host),
+    });
+    daemon.wait_ready();
 }

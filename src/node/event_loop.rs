@@ -47,6 +47,8 @@ pub(super) struct EventLoop {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) commands: Receiver<Command>,
     pub(super) stop: oneshot::Receiver<()>,
+    /// Dropped with the loop, which tells that it has ended.
+    pub(super) _alive: oneshot::Sender<()>,
     pub(super) options: Options,
     pub(super) metrics: Arc<Metrics>,
     pub(super) pulse: Arc<Pulse>,

@@ -66,6 +66,7 @@ pub struct Node {
     pulse: Arc<Pulse>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Node {
@@ -97,11 +98,13 @@ impl Node {
         let swarm = Swarm::new(transport, behaviour, local, config);
         let (commands, receiver) = async_std::channel::bounded(handle::COMMAND_QUEUE);
         let (stop, stopped) = oneshot::channel();
+        let (alive, ended) = oneshot::channel();
         let pulse = Arc::new(Pulse::new());
         let event_loop = event_loop::EventLoop {
             swarm,
             commands: receiver,
             stop: stopped,
+            _alive: alive,
             metrics,
             pulse: pulse.clone(),
             meters,
@@ -132,6 +135,7 @@ impl Node {
             pulse,
             stop,
             task,
+            ended,
         })
     }
 
@@ -143,6 +147,12 @@ impl Node {
     /// Proof that the event loop turns.
     pub fn pulse(&self) -> Arc<Pulse> {
         self.pulse.clone()
+    }
+
+    /// Resolves when the event loop has ended, also by a panic.
+    pub async fn ended(&mut self) {
+        // Nothing is ever sent; the loop's end drops the sender.
+        let _ = (&mut self.ended).await;
     }
 
     /// Closes all connections and ends the event loop.

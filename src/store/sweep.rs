@@ -183,6 +183,7 @@ impl Store {
         let mut empty = self.inner.database.read(index::empty_segments)?;
         empty.retain(|id| !segments.is_owned(*id));
         if !empty.is_empty() {
+            self.inner.removals.fetch_add(1, Ordering::AcqRel);
             for &id in &empty {
                 segments.delete(id)?;
             }
@@ -198,6 +199,9 @@ impl Store {
             if holes.is_empty() {
                 return Ok(());
             }
+            // Who removed these blocks may not have come to say so yet, and a
+            // read that began before must not take the hole for the block.
+            self.inner.removals.fetch_add(1, Ordering::AcqRel);
             for &(id, offset, len) in &holes {
                 segments.punch(id, offset, len)?;
             }

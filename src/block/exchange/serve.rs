@@ -74,6 +74,9 @@ pub enum ServeError {
     /// More wants than the protocol allows.
     #[error("more than {MAX_WANTS} unanswered wants")]
     TooManyWants,
+    /// More cancels in one request than there can be wants.
+    #[error("more than {MAX_WANTS} cancels in one request")]
+    TooManyCancels,
     /// A want whose address is no CID.
     #[error("a want without a valid CID")]
     BadWant,
@@ -90,7 +93,7 @@ impl ServeError {
     pub fn is_violation(&self) -> bool {
         match self {
             ServeError::Frame(error) => error.is_violation(),
-            ServeError::TooManyWants | ServeError::BadWant => true,
+            ServeError::TooManyWants | ServeError::TooManyCancels | ServeError::BadWant => true,
             ServeError::Stalled(_) | ServeError::Busy(..) => false,
         }
     }
@@ -278,6 +281,11 @@ async fn read_requests<R: AsyncRead + Unpin>(
 ) -> Result<(), ServeError> {
     while let Some(request) = reader.request().await? {
         let arrived = Instant::now();
+        // Each is looked for in the queue: a frame full of one-byte ids would
+        // cost a thousand times what it cost to send.
+        if request.cancel.len() > MAX_WANTS {
+            return Err(ServeError::TooManyCancels);
+        }
         {
             let mut wants = lock(wants);
             for want in request.wants {

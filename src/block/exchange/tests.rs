@@ -218,6 +218,17 @@ fn what_breaks_the_protocol_ends_the_stream() {
             within(serving).await,
             Err(ServeError::TooManyWants)
         ));
+        // More cancels than there can be wants.
+        let (_reader, mut writer, serving) = connect(&server, PeerId::random());
+        let request = Request {
+            wants: Vec::new(),
+            cancel: (0..=MAX_WANTS as u64).collect(),
+        };
+        let _ = frame::write_message(&mut *writer, &request).await;
+        assert!(matches!(
+            within(serving).await,
+            Err(ServeError::TooManyCancels)
+        ));
         // An address that is none.
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         let want = Want {

@@ -17,6 +17,7 @@ use super::congestion::LastPacket;
 use super::connecting::Connecting;
 use super::endpoint::{Endpoint, Shared};
 use super::{Error, address};
+use crate::transport::tcp::needs_scope;
 
 pub(super) type Event = TransportEvent<Connecting, Error>;
 
@@ -117,7 +118,7 @@ impl Listener {
         };
         let local = self.endpoint.local;
         let listener_id = self.id;
-        let ours = |ip: IpAddr| ip.is_ipv4() == local.is_ipv4();
+        let ours = |ip: IpAddr| ip.is_ipv4() == local.is_ipv4() && !needs_scope(ip);
         let format = |ip| address::format(SocketAddr::new(ip, local.port()));
         while let Poll::Ready(event) = interfaces.poll_if_event(cx) {
             match event {
@@ -135,6 +136,9 @@ impl Listener {
                 }
                 Ok(_) => {}
                 Err(source) => {
+                    // It never recovers, and would tell so at every poll. The
+                    // addresses known so far stay.
+                    self.interfaces = None;
                     return Poll::Ready(TransportEvent::ListenerError {
                         listener_id,
                         error: Error::Interfaces {

@@ -195,7 +195,7 @@ impl Drop for Listener {
 }
 
 /// Whether an address can only be dialled together with the name of an interface.
-fn needs_scope(ip: IpAddr) -> bool {
+pub(crate) fn needs_scope(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 

@@ -35,6 +35,7 @@ use listener::{BACKLOG, Event, Listener};
 use ports::Ports;
 
 pub use error::Error;
+pub(crate) use listener::needs_scope;
 pub use stream::Stream;
 
 /// The TCP transport: any number of listeners, and dials that leave from a
