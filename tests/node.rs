@@ -336,6 +336,10 @@ fn an_idle_connection_closes_and_one_in_a_mesh_stays() {
         let _there = meshed.handle.subscribe("t".into()).await.unwrap();
         meshed.handle.dial(hub.address.clone()).await.unwrap();
         outside.handle.dial(hub.address.clone()).await.unwrap();
+        eventually("the connection outside the mesh stands", || async {
+            connected(&hub.handle, outside.peer).await.then_some(())
+        })
+        .await;
         eventually("the connection outside the mesh closes", || async {
             (!connected(&hub.handle, outside.peer).await).then_some(())
         })

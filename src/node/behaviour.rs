@@ -13,6 +13,7 @@ use libp2p::{
 
 use super::address_book;
 use super::options::{AGENT, DhtMode, Options};
+use super::quiet::Quiet;
 use super::records::Records;
 use super::streams;
 use super::topics::MAX_TOPIC_BYTES;
@@ -45,8 +46,9 @@ pub struct BuildError {
 }
 
 /// Gossipsub with bounds on what a peer may subscribe to.
-pub(super) type Gossip =
-    gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<ShortNames>>;
+pub(super) type Gossip = Quiet<
+    gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<ShortNames>>,
+>;
 
 /// Takes subscriptions to topics whose names are no longer than
 /// [`MAX_TOPIC_BYTES`]: gossipsub keeps the name of every topic that a peer says
@@ -197,6 +199,7 @@ fn gossip(identity: &Keypair, options: &Options) -> Result<Gossip, BuildError> {
             max_subscriptions_per_request: 2 * MAX_TOPICS_OF_PEER,
         },
     )
+    .map(Quiet)
     .map_err(|reason| BuildError {
         what: "gossip",
         reason: reason.to_string(),

@@ -33,6 +33,7 @@ pub mod options;
 mod peers;
 pub mod pulse;
 mod queries;
+mod quiet;
 mod records;
 mod standing;
 pub mod status;
