@@ -751,14 +751,23 @@ impl EventLoop {
                 addresses,
                 reason,
             } => {
-                let reason = reason.err().map(|e| e.to_string());
+                let reason = reason.err().map(|e| causes(&e));
                 if let Some((address, reply)) = self.listens.remove(&listener_id) {
                     let reason = reason.unwrap_or_else(|| "the listener closed".into());
                     let _ = reply.send(Err(Error::Listen { address, reason }));
-                } else if self.relays.closed(listener_id) {
-                    let reason = reason.unwrap_or_else(|| "the relay ended it".into());
+                } else if let Some((relay, reserved)) = self.relays.closed(listener_id) {
                     self.nat_result("relay", false);
-                    log::warn!(reason:% = reason; "relay reservation ended; asking again");
+                    match (reserved, reason) {
+                        (true, reason) => {
+                            let reason = reason.unwrap_or_else(|| "the relay ended it".into());
+                            log::warn!(relay:% = relay, reason:% = reason; "relay reservation ended; asking again");
+                        }
+                        (false, Some(reason)) => {
+                            log::warn!(relay:% = relay, reason:% = reason; "the relay gave no reservation; asking again later");
+                        }
+                        // It was not reached; the dial has said why.
+                        (false, None) => {}
+                    }
                 } else if let Some(reason) = reason {
                     log::error!(addresses:? = addresses, error:% = reason; "listener failed");
                 }
@@ -820,7 +829,9 @@ impl EventLoop {
                 error,
                 ..
             } => {
-                if let ListenError::Denied { cause } = &error {
+                if self.draining {
+                    log::debug!(address:% = send_back_addr; "connection refused: draining");
+                } else if let ListenError::Denied { cause } = &error {
                     let limit = limit_of(cause);
                     self.metrics
                         .connections_refused
@@ -860,8 +871,11 @@ impl EventLoop {
         let target = peer.map_or_else(|| "peer".into(), |p| p.to_string());
         let configured =
             peer.is_some_and(|p| self.bootstrap.targets.iter().any(|t| t.peer == Some(p)));
+        let relay = peer.is_some_and(|p| self.relays.list.iter().any(|r| r.target.peer == Some(p)));
         if configured {
             log::warn!(peer:% = target, error:% = reason; "cannot reach bootstrap peer; trying again later");
+        } else if relay {
+            log::warn!(peer:% = target, error:% = reason; "cannot reach relay; trying again later");
         } else {
             log::debug!(peer:% = target, error:% = reason; "dial failed");
         }
@@ -1238,16 +1252,21 @@ fn transport_reason(error: &libp2p::TransportError<std::io::Error>) -> String {
             "no transport of this node handles this kind of address (TCP, QUIC v1, WebSocket, DNS and relay circuits are)".into()
         }
         libp2p::TransportError::Other(e) => {
-            let mut text = e.to_string();
-            let mut source = std::error::Error::source(e);
-            while let Some(inner) = source {
-                let part = inner.to_string();
-                if !text.contains(&part) {
-                    text = format!("{text}: {part}");
-                }
-                source = inner.source();
-            }
-            text.replace('\n', " ")
+            causes(e)
         }
     }
+}
+
+/// An error and what caused it, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let part = inner.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        source = inner.source();
+    }
+    text.replace('\n', " ")
 }

@@ -156,19 +156,16 @@ impl Relays {
         }
     }
 
-    /// A circuit listener ended; says whether it was one of ours.
-    pub(super) fn closed(&mut self, listener: ListenerId) -> bool {
-        let mut ours = false;
-        for r in self
+    /// A circuit listener ended. When it was one of ours, says at which relay
+    /// and whether a reservation stood.
+    pub(super) fn closed(&mut self, listener: ListenerId) -> Option<(Multiaddr, bool)> {
+        let relay = self
             .list
             .iter_mut()
-            .filter(|r| r.listener == Some(listener))
-        {
-            r.listener = None;
-            r.reserved = false;
-            ours = true;
-        }
-        ours
+            .find(|r| r.listener == Some(listener))?;
+        relay.listener = None;
+        let reserved = std::mem::take(&mut relay.reserved);
+        Some((relay.target.address.clone(), reserved))
     }
 }
 
@@ -232,7 +229,7 @@ mod tests {
     #[test]
     fn a_relay_is_asked_again_when_its_reservation_ends() {
         let (peer, address) = target();
-        let mut relays = Relays::new(vec![address]);
+        let mut relays = Relays::new(vec![address.clone()]);
         let now = Instant::now();
         let due = relays.due(now, || 0.0);
         assert_eq!(due.len(), 1);
@@ -245,7 +242,12 @@ mod tests {
                 .due(now + Duration::from_secs(600), || 0.0)
                 .is_empty()
         );
-        assert!(relays.closed(id));
+        assert_eq!(relays.closed(ListenerId::next()), None);
+        assert_eq!(relays.closed(id), Some((address.clone(), true)));
         assert_eq!(relays.due(now, || 0.0).len(), 1);
+        // The next attempt meets nobody: no reservation was there to end.
+        let id = ListenerId::next();
+        relays.list[0].listener = Some(id);
+        assert_eq!(relays.closed(id), Some((address, false)));
     }
 }
