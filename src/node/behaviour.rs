@@ -12,6 +12,7 @@ use libp2p::{
 };
 
 use super::address_book;
+use super::candidates;
 use super::options::{AGENT, DhtMode, Options};
 use super::quiet::Quiet;
 use super::records::Records;
@@ -76,7 +77,7 @@ pub(super) struct Behaviour {
     pub(super) streams: streams::Behaviour,
     pub(super) relay_client: relay::client::Behaviour,
     pub(super) dcutr: dcutr::Behaviour,
-    pub(super) autonat_client: autonat::v2::client::Behaviour,
+    pub(super) autonat_client: candidates::Behaviour,
     pub(super) relay_server: Toggle<relay::Behaviour>,
     pub(super) autonat_server: Toggle<autonat::v2::server::Behaviour>,
 }
@@ -117,10 +118,10 @@ impl Behaviour {
             ),
             relay_client,
             dcutr: dcutr::Behaviour::new(local),
-            autonat_client: autonat::v2::client::Behaviour::new(
+            autonat_client: candidates::Behaviour::new(autonat::v2::client::Behaviour::new(
                 rand::make_rng::<rand::rngs::StdRng>(),
                 autonat::v2::client::Config::default().with_probe_interval(PROBE_INTERVAL),
-            ),
+            )),
             relay_server: options
                 .relay_server
                 .then(|| relay::Behaviour::new(local, relay::Config::default()))

@@ -16,7 +16,7 @@
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `queries`, `topics`, `peers`, `standing` | what the loop keeps of each |
-//! | `records`, `address_book`, `meter`, `backoff` | bounded stores and counters under them |
+//! | `records`, `address_book`, `candidates`, `meter`, `backoff` | bounded stores and counters under them |
 //!
 //! The loop takes local work before new work from remotes, never waits for a
 //! disk or a client, and shows that it turns through [`pulse::Pulse`].
@@ -24,6 +24,7 @@
 mod address_book;
 mod backoff;
 mod behaviour;
+mod candidates;
 mod content_network;
 mod event_loop;
 pub mod handle;
