@@ -27,7 +27,7 @@ use crate::config::LogFormat;
 
 /// Modules of others that say at `info` what only their authors need. They are
 /// heard when `RUST_LOG` asks for more than a plain level up to `info`.
-const NOISY: [&str; 10] = [
+const NOISY: [&str; 11] = [
     // Every span of every connection, through tracing's bridge to log.
     "tracing",
     "quinn",
@@ -40,6 +40,8 @@ const NOISY: [&str; 10] = [
     "libp2p_swarm",
     // Warns that it knows no peer at every start of a bootstrap node.
     "libp2p_kad",
+    // Warns of every request that a remote leaves unfinished, as often as it likes.
+    "libp2p_autonat",
 ];
 
 /// The longest message or value in a line, in bytes. A remote's words are cut
@@ -130,7 +132,9 @@ fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
             let quiet = level.min(LevelFilter::Warn);
             std::iter::once((None, level))
                 .chain(NOISY.iter().map(|module| match *module {
-                    "libp2p_kad" => (Some(*module), quiet.min(LevelFilter::Error)),
+                    "libp2p_kad" | "libp2p_autonat" => {
+                        (Some(*module), quiet.min(LevelFilter::Error))
+                    }
                     module => (Some(module), quiet),
                 }))
                 .collect()
