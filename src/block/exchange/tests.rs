@@ -148,8 +148,36 @@ fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
     });
 }
 
+/// Long enough for a server that runs ahead to read everything, if it would; it
+/// ends by itself, so that nothing is measured by a clock of the test.
+const STALLED: Limits = Limits {
+    streams_per_peer: 1,
+    streams: 1,
+    idle: Duration::from_secs(1),
+};
+
 #[test]
 fn a_slow_reader_holds_back_the_reads_of_the_store() {
+    block_on(async {
+        let source = Zeros::default();
+        let server = server(&source, STALLED);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (_reader, mut writer) = ours.split();
+        frame::write_message(&mut writer, &wants(0..200, Codec::Raw))
+            .await
+            .unwrap();
+        let serving = server.serve(PeerId::random(), theirs);
+        assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
+        let ahead = source.reads.load(Ordering::SeqCst);
+        assert!(
+            (1..=5).contains(&ahead),
+            "{ahead} blocks read ahead of a peer that reads nothing"
+        );
+    });
+}
+
+#[test]
+fn what_is_cancelled_in_the_queue_is_not_read_and_all_is_answered() {
     block_on(async {
         let source = Zeros::default();
         let server = server(&source, Limits::default());
@@ -161,14 +189,6 @@ fn a_slow_reader_holds_back_the_reads_of_the_store() {
             source.reads.load(Ordering::SeqCst) > 0
         })
         .await;
-        // Room for it to run ahead, if it would. It settles at a few blocks.
-        async_std::task::sleep(Duration::from_millis(200)).await;
-        let ahead = source.reads.load(Ordering::SeqCst);
-        assert!(
-            ahead <= 5,
-            "{ahead} blocks read ahead of a peer that reads nothing"
-        );
-        // The wants that are still queued are cancelled, and all are answered.
         let request = Request {
             wants: Vec::new(),
             cancel: (0..200).collect(),
@@ -182,6 +202,7 @@ fn a_slow_reader_holds_back_the_reads_of_the_store() {
                 other => panic!("{other:?}"),
             }
         }
+        assert_eq!(blocks, source.reads.load(Ordering::SeqCst));
         assert!(cancelled >= 100, "{cancelled}");
         writer.half_close();
         within(serving).await.unwrap();
@@ -290,31 +311,50 @@ fn streams_are_limited_for_each_peer_and_for_all_and_given_back() {
     });
 }
 
+/// A session with a server of `limits` that is asked for 100 blocks; what it
+/// tells, its orders, and the ends of both.
+#[allow(clippy::type_complexity)]
+fn session_of_100(
+    source: &Zeros,
+    limits: Limits,
+) -> (
+    mpsc::Receiver<Answer>,
+    mpsc::UnboundedSender<Command>,
+    JoinHandle<Result<(), session::SessionError>>,
+    JoinHandle<Result<Served, ServeError>>,
+) {
+    let server = server(source, limits);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (commands, orders) = mpsc::unbounded();
+    for id in 0..100 {
+        commands
+            .unbounded_send(Command::Want(id, cid(id, Codec::Raw)))
+            .unwrap();
+    }
+    let serving = spawn(async move { server.serve(PeerId::random(), theirs).await });
+    let (mut tell, told) = mpsc::channel::<Answer>(0);
+    let session =
+        spawn(async move { session::run(ours, 2 << 20, orders, &mut tell, |answer| answer).await });
+    (told, commands, session, serving)
+}
+
 #[test]
-fn a_session_ends_with_its_commands_and_holds_back_a_provider_that_nobody_hears() {
+fn a_session_that_nobody_hears_holds_back_its_provider() {
     block_on(async {
         let source = Zeros::default();
-        let server = server(&source, Limits::default());
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let serving = spawn(async move { server.serve(PeerId::random(), theirs).await });
-        let (commands, orders) = mpsc::unbounded();
-        let (mut tell, mut told) = mpsc::channel::<Answer>(0);
-        let session = spawn(async move {
-            session::run(ours, 2 << 20, orders, &mut tell, |answer| answer).await
-        });
-        for id in 0..100 {
-            commands
-                .unbounded_send(Command::Want(id, cid(id, Codec::Raw)))
-                .unwrap();
-        }
-        assert!(matches!(within(told.next()).await, Some(Answer::Open(_))));
-        until("nothing is read", || {
-            source.reads.load(Ordering::SeqCst) > 0
-        })
-        .await;
-        async_std::task::sleep(Duration::from_millis(200)).await;
+        let (_told, _commands, _session, serving) = session_of_100(&source, STALLED);
+        assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
         let ahead = source.reads.load(Ordering::SeqCst);
         assert!(ahead <= 9, "{ahead} blocks on their way to nobody");
+    });
+}
+
+#[test]
+fn a_session_ends_with_its_commands() {
+    block_on(async {
+        let source = Zeros::default();
+        let (mut told, commands, session, serving) = session_of_100(&source, Limits::default());
+        assert!(matches!(within(told.next()).await, Some(Answer::Open(_))));
         for _ in 0..100 {
             let answer = within(told.next()).await;
             assert!(
