@@ -13,6 +13,8 @@ use bytes::{Bytes, BytesMut};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message;
 
+use crate::system::pool::Pool;
+
 /// Largest request that the server reads, 4 MiB: what go-libp2p's daemon reads
 /// (its `MessageSizeMax`), and room for the largest gossip message and DHT record.
 pub const MAX_REQUEST: usize = 4 << 20;
@@ -33,6 +35,14 @@ const FIRST_READ: usize = 16 * 1024;
 
 /// Memory taken ahead of the bytes that came.
 const STEP: usize = MAX_FRAME + 64;
+
+/// Frames from this size on are read into memory of their own, which is used
+/// again: data of a download. Shorter ones share what was read ahead.
+const OWN: usize = 256 << 10;
+
+/// Unused buffers of such frames that a channel keeps: what a reader that
+/// writes to a disk gives back at once.
+const SPARE: usize = 8;
 
 /// Why a message could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +77,7 @@ pub struct Channel<S> {
     buf: BytesMut,
     end: usize,
     eof: bool,
+    pool: Pool,
 }
 
 impl<S> Channel<S> {
@@ -77,6 +88,7 @@ impl<S> Channel<S> {
             buf: BytesMut::new(),
             end: 0,
             eof: false,
+            pool: Pool::new(SPARE),
         }
     }
 
@@ -201,6 +213,9 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         let Some(length) = self.length(limit).await? else {
             return Ok(None);
         };
+        if (OWN..=STEP).contains(&length) && self.end < length {
+            return self.read_own(length).await.map(Some);
+        }
         while self.end < length {
             let want = (length - self.end).min(STEP);
             if self.fill(want).await? == 0 {
@@ -208,6 +223,26 @@ impl<S: AsyncRead + Unpin> Channel<S> {
             }
         }
         Ok(Some(self.take(length)))
+    }
+
+    /// Reads the rest of a frame of `length` bytes, of which fewer are here, into
+    /// a buffer of its own.
+    async fn read_own(&mut self, length: usize) -> Result<Bytes, Error> {
+        let mut buffer = self.pool.take(length);
+        let bytes = buffer.bytes_mut();
+        let mut filled = self.end;
+        bytes[..filled].copy_from_slice(&self.buf[..filled]);
+        // The scratch space stays for the next header.
+        self.end = 0;
+        while filled < length {
+            let n = self.io.read(&mut bytes[filled..]).await?;
+            if n == 0 {
+                self.eof = true;
+                return Err(Error::Truncated);
+            }
+            filled += n;
+        }
+        Ok(buffer.freeze())
     }
 
     /// Reads one message of at most `limit` bytes; `None` when the other side

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use nix::{errno::Errno, fcntl::FallocateFlags};
 
 use super::Error;
+use crate::system::pool::Pool;
 
 /// Records begin at multiples of this many bytes: the block size of ext4, xfs
 /// and btrfs, and so the smallest hole that they can punch.
@@ -38,6 +39,11 @@ pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Open files kept for reading; each costs one descriptor.
 const READERS: usize = 64;
+
+/// Unused buffers of reads that are kept, each of a block's size: those of a
+/// few peers that are served at once. At the default limit of 2 MiB a block they
+/// are 8 MiB at most.
+const SPARE_BUFFERS: usize = 4;
 
 /// Partly filled segments kept for the next batch.
 const SPARE_WRITERS: usize = 8;
@@ -79,6 +85,7 @@ pub(super) struct Segments {
     owned: Mutex<HashSet<u32>>,
     readers: Mutex<HashMap<u32, Arc<File>>>,
     punch_unsupported: AtomicBool,
+    buffers: Pool,
 }
 
 /// The end of a segment where one batch appends. Exactly one exists for an id.
@@ -115,6 +122,7 @@ impl Segments {
             owned: Mutex::default(),
             readers: Mutex::default(),
             punch_unsupported: AtomicBool::new(false),
+            buffers: Pool::new(SPARE_BUFFERS),
         }
     }
 
@@ -264,12 +272,13 @@ impl Segments {
     /// Reads the payload of the record at `at`, which must be that of `key`.
     pub(super) fn read(&self, key: &[u8], at: Location) -> Result<Bytes, ReadError> {
         let head = FIXED_HEADER + key.len();
-        let mut record = vec![0; head + at.len as usize];
+        let mut buffer = self.buffers.take(head + at.len as usize);
+        let record = buffer.bytes_mut();
         let file = self.reader(at.segment).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => ReadError::Damaged("the file is missing"),
             _ => ReadError::Io(e),
         })?;
-        file.read_exact_at(&mut record, at.offset)
+        file.read_exact_at(record, at.offset)
             .map_err(|e| match e.kind() {
                 io::ErrorKind::UnexpectedEof => ReadError::Damaged("the file is too short"),
                 _ => ReadError::Io(e),
@@ -281,7 +290,7 @@ impl Segments {
         if !same {
             return Err(ReadError::Damaged("its header does not match"));
         }
-        Ok(Bytes::from(record).slice(head..))
+        Ok(buffer.freeze().slice(head..))
     }
 
     /// Gives the disk space of a range back; what was there reads as zeros.

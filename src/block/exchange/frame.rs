@@ -10,6 +10,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message;
 
 use super::pb::exchange::{Request, Response, Status};
+use crate::system::pool::Pool;
 
 /// Bytes asked of the stream at once while the next length is unknown; the size
 /// of one yamux frame.
@@ -18,6 +19,10 @@ const READ_AHEAD: usize = 16 << 10;
 /// How much of a block travels in the same write as its header. A header alone
 /// would make a frame of its own in every layer below.
 const LEAD: usize = 15 << 10;
+
+/// Unused buffers of large frames that a reader keeps: as many as a fetch
+/// verifies and stores in one go, and so gives back at once.
+const SPARE: usize = 8;
 
 /// Why the stream is of no more use.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,7 @@ pub struct FrameReader<R> {
     start: usize,
     end: usize,
     received: Arc<AtomicU64>,
+    pool: Pool,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -69,6 +75,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             start: 0,
             end: 0,
             received: Arc::default(),
+            pool: Pool::new(SPARE),
         }
     }
 
@@ -111,7 +118,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             .ok()
             .filter(|len| *len <= self.max)
             .ok_or(FrameError::TooLarge { len, max: self.max })?;
-        let mut frame = vec![0; size];
+        let mut buffer = self.pool.take(size);
+        let frame = buffer.bytes_mut();
         let have = size.min(self.end - self.start);
         frame[..have].copy_from_slice(&self.buffer[self.start..self.start + have]);
         self.start += have;
@@ -124,7 +132,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.received.fetch_add(n as u64, Ordering::Relaxed);
             filled += n;
         }
-        Ok(Some(Bytes::from(frame)))
+        Ok(Some(buffer.freeze()))
     }
 
     /// The next request; `None` at the end.
