@@ -186,9 +186,10 @@ fn is_ready(port: u16) -> bool {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer.starts_with(b"HTTP/1.1 200"))
+        // Not to the end: the server lingers for clients that still send.
+        let mut answer = *b"HTTP/1.1 ...";
+        stream.read_exact(&mut answer)?;
+        Ok(answer == *b"HTTP/1.1 200")
     };
     ask().unwrap_or(false)
 }
