@@ -40,3 +40,6 @@ pub(crate) mod pb {
         include!(concat!(env!("OUT_DIR"), "/p2p.exchange.rs"));
     }
 }
+
+#[cfg(test)]
+mod tests;
