@@ -95,7 +95,10 @@ impl Network for ContentNetwork {
                 .collect();
             let found = match this.handle.find_providers(key).await {
                 Ok(found) => found.boxed(),
-                Err(_) => stream::empty().boxed(),
+                Err(e) => {
+                    log::debug!(error:% = e; "no search for providers");
+                    stream::empty().boxed()
+                }
             };
             let mut told = std::collections::HashSet::new();
             stream::iter(connected).chain(found).filter(move |peer| {

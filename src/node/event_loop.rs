@@ -37,6 +37,10 @@ const COMMANDS_A_TURN: usize = 16;
 /// Housekeeping, and the pulse.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long a value that was put here is held and published again, as others
+/// hold it by the specification.
+const VALUE_TTL: Duration = Duration::from_secs(48 * 3600);
+
 /// Expired DHT records are dropped this often, in ticks.
 const SWEEP_TICKS: u64 = 300;
 
@@ -444,16 +448,21 @@ impl EventLoop {
                 self.queries
                     .insert(id, text, Waiter::ClosestPeers(reply), now);
             }
-            Command::FindProviders { key, results } => {
+            Command::FindProviders {
+                key,
+                results,
+                reply,
+            } => {
+                let text = key_text(&key);
                 if refused {
-                    log::warn!("{}", refusal("find-providers", &key_text(&key)));
+                    let _ = reply.send(Err(refusal("find-providers", &text)));
                     return;
                 }
-                let text = key_text(&key);
                 let id = kad.get_providers(key.into());
                 let told = Default::default();
                 self.queries
                     .insert(id, text, Waiter::Providers { results, told }, now);
+                let _ = reply.send(Ok(()));
             }
             Command::Provide { key, reply } => {
                 let text = key_text(&key);
@@ -514,6 +523,8 @@ impl EventLoop {
                 }
                 let mut record = kad::Record::new(key, value);
                 record.publisher = Some(*self.swarm.local_peer_id());
+                // Kademlia gives the copies of others an end, and ours none.
+                record.expires = Some(now + VALUE_TTL);
                 match self
                     .swarm
                     .behaviour_mut()
@@ -590,6 +601,7 @@ impl EventLoop {
             topic: topic.clone(),
             reason,
         };
+        let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
         let result = match sent {
             Ok(_) | Err(PublishError::Duplicate) => Ok(()),
             Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(
@@ -604,12 +616,12 @@ impl EventLoop {
             ))),
             Err(e) => Err(refused(e.to_string())),
         };
-        let too_large = size > super::behaviour::MAX_GOSSIP_BYTES;
         if result.is_ok() {
             self.metrics.message(Direction::Out, "gossip");
         }
-        // Programs on this host hear each other through the topic too.
-        let listeners = if too_large {
+        // Programs on this host hear each other through the topic too; what was
+        // refused is told to nobody.
+        let listeners = if result.is_err() && !nobody {
             0
         } else {
             self.topics.deliver(&hash, |name| GossipMessage {
@@ -621,7 +633,8 @@ impl EventLoop {
                 key: None,
             })
         };
-        let _ = reply.send(if listeners > 0 { Ok(()) } else { result });
+        let heard = nobody && listeners > 0;
+        let _ = reply.send(if heard { Ok(()) } else { result });
     }
 
     fn drain(&mut self, reply: Reply<()>) {
@@ -838,9 +851,13 @@ impl EventLoop {
                         .with_label_values(&[limit])
                         .inc();
                     if let Some(more) = self.refusals.allow(limit, now) {
+                        let advice = match limit.starts_with("P2P_") {
+                            true => format!("; raise or change {limit} if that is not wanted"),
+                            false => String::new(),
+                        };
                         log::warn!(
                             address:% = send_back_addr, limit = limit, suppressed = more;
-                            "connection refused by this node's own limit; raise {limit} if that is too low"
+                            "connection refused by this node's own limit{advice}: {cause}"
                         );
                     }
                 } else {
@@ -852,6 +869,11 @@ impl EventLoop {
                 log::info!(address:% = address; "others can dial this address");
             }
             SwarmEvent::ExternalAddrExpired { address } => {
+                if self.swarm.external_addresses().next().is_none()
+                    && self.nat.reachability == Reachability::Public
+                {
+                    self.nat.reachability = Reachability::Private;
+                }
                 log::info!(address:% = address; "others can no longer dial this address");
             }
             _ => {}

@@ -198,6 +198,7 @@ pub(super) enum Command {
     FindProviders {
         key: Vec<u8>,
         results: Sender<PeerId>,
+        reply: Reply<()>,
     },
     Provide {
         key: Vec<u8>,
@@ -471,13 +472,15 @@ impl Handle {
     /// the receiver ends the query. Each peer comes once.
     ///
     /// # Errors
-    /// [`Error::Stopped`].
+    /// [`Error::Dht`] when the node drains or runs too many queries already.
     pub async fn find_providers(&self, key: Vec<u8>) -> Result<Receiver<PeerId>, Error> {
         let (results, receiver) = async_std::channel::bounded(QUERY_RESULTS);
-        self.commands
-            .send(Command::FindProviders { key, results })
-            .await
-            .map_err(|_| Error::Stopped)?;
+        self.ask(|reply| Command::FindProviders {
+            key,
+            results,
+            reply,
+        })
+        .await?;
         Ok(receiver)
     }
 
