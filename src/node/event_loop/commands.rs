@@ -1,0 +1,531 @@
+//! What this host asks of the node: the handle's commands, each with its reply.
+
+use std::time::Instant;
+
+use libp2p::swarm::DialError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, gossipsub, kad};
+
+use super::text::{key_text, one_line, transport_reason};
+use super::{EventLoop, VALUE_TTL};
+use crate::node::handle::{Command, Error, GossipMessage, PeerAddrs, Reply};
+use crate::node::options::AGENT;
+use crate::node::queries::Waiter;
+use crate::node::standing::peer_of;
+use crate::node::status::{DhtStatus, LimitStatus, Status, TopicStatus};
+use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
+use crate::observe::metrics::Direction;
+
+impl EventLoop {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Listen { address, reply } => self.listen(address, reply),
+            Command::Connect { peer, addrs, reply } => self.connect(peer, addrs, reply),
+            Command::Disconnect { peer, reply } => {
+                let done = self.swarm.disconnect_peer_id(peer);
+                let _ = reply.send(done.map_err(|()| Error::NotConnected(peer)));
+            }
+            Command::AddAddrs { peer, addrs } => {
+                self.swarm.behaviour_mut().book.add(peer, &addrs, true);
+            }
+            Command::KnownAddrs { peer, reply } => {
+                let known = self.known_addrs(&peer);
+                let _ = reply.send(Ok(known));
+            }
+            Command::Peers { reply } => {
+                let list =
+                    self.peers
+                        .status(Instant::now(), &self.meters, &self.options.trusted_peers);
+                let _ = reply.send(Ok(list));
+            }
+            Command::Status { reply } => {
+                let status = self.status();
+                let _ = reply.send(Ok(Box::new(status)));
+            }
+            Command::RoutingTable { reply } => {
+                let table = self.routing_table();
+                let _ = reply.send(Ok(table));
+            }
+            Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
+            Command::Publish { topic, data, reply } => self.publish(topic, data, reply),
+            Command::Topics { reply } => {
+                let names = self
+                    .topics
+                    .iter()
+                    .map(|(_, name)| name.to_owned())
+                    .collect();
+                let _ = reply.send(Ok(names));
+            }
+            Command::TopicPeers { topic, reply } => {
+                let hash = topic.map(|t| gossipsub::IdentTopic::new(t).hash());
+                let peers = self
+                    .swarm
+                    .behaviour()
+                    .gossip
+                    .all_peers()
+                    .filter(|(_, topics)| match &hash {
+                        Some(hash) => topics.contains(&hash),
+                        None => !topics.is_empty(),
+                    })
+                    .map(|(peer, _)| *peer)
+                    .collect();
+                let _ = reply.send(Ok(peers));
+            }
+            Command::Drain { reply } => self.drain(reply),
+            query => self.query(query),
+        }
+    }
+
+    pub(super) fn listen(&mut self, address: Multiaddr, reply: Reply<Multiaddr>) {
+        match self.swarm.listen_on(address.clone()) {
+            Ok(id) => {
+                self.listens.insert(id, (address, reply));
+            }
+            Err(e) => {
+                let reason = transport_reason(&e);
+                let _ = reply.send(Err(Error::Listen { address, reason }));
+            }
+        }
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        peer: Option<PeerId>,
+        addrs: Vec<Multiaddr>,
+        reply: Reply<PeerId>,
+    ) {
+        let peer = peer.or_else(|| addrs.first().and_then(peer_of));
+        let target = match (&peer, addrs.first()) {
+            (Some(peer), _) => peer.to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => "nobody".into(),
+        };
+        if self.draining {
+            let _ = reply.send(Err(Error::Draining));
+            return;
+        }
+        if peer == Some(*self.swarm.local_peer_id()) {
+            let reason = "that is this node itself".into();
+            let _ = reply.send(Err(Error::Dial { target, reason }));
+            return;
+        }
+        let opts = match peer {
+            Some(peer) if self.peers.contains(&peer) => {
+                let _ = reply.send(Ok(peer));
+                return;
+            }
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(addrs)
+                .extend_addresses_through_behaviour()
+                .condition(PeerCondition::NotDialing)
+                .build(),
+            None => match addrs.into_iter().next() {
+                // The swarm would say that no address is known.
+                Some(address) if self.swarm.listeners().any(|l| *l == address) => {
+                    let reason = "that is this node itself".into();
+                    let _ = reply.send(Err(Error::Dial { target, reason }));
+                    return;
+                }
+                Some(address) => DialOpts::unknown_peer_id().address(address).build(),
+                None => {
+                    let reason = "no address given".into();
+                    let _ = reply.send(Err(Error::Dial { target, reason }));
+                    return;
+                }
+            },
+        };
+        let id = opts.connection_id();
+        match self.swarm.dial(opts) {
+            Ok(()) => {
+                self.dials.insert(id, reply);
+            }
+            // Somebody else's dial of this peer is under way: share its end.
+            Err(DialError::DialPeerConditionFalse(_)) => {
+                if let Some(peer) = peer {
+                    self.dials_of_peer.entry(peer).or_default().push(reply);
+                }
+            }
+            Err(e) => {
+                let reason = one_line(&e);
+                let _ = reply.send(Err(Error::Dial { target, reason }));
+            }
+        }
+    }
+
+    pub(super) fn known_addrs(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
+        let mut known = self.peers.dialed_addrs(peer);
+        known.extend(self.swarm.behaviour_mut().book.get(peer));
+        if let Some(bucket) = self.swarm.behaviour_mut().kad.kbucket(*peer) {
+            for entry in bucket.iter().filter(|e| e.node.key.preimage() == peer) {
+                known.extend(entry.node.value.iter().cloned());
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        known.iter_mut().for_each(|a| {
+            if peer_of(a).is_some()
+                && !a
+                    .iter()
+                    .any(|p| p == libp2p::multiaddr::Protocol::P2pCircuit)
+            {
+                a.pop();
+            }
+        });
+        known.retain(|a| seen.insert(a.clone()));
+        known.truncate(crate::node::handle::MAX_ADDRS_PER_PEER);
+        known
+    }
+
+    pub(super) fn routing_table(&mut self) -> Vec<PeerAddrs> {
+        let mut table = Vec::new();
+        for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
+            for entry in bucket.iter() {
+                table.push(PeerAddrs {
+                    peer: *entry.node.key.preimage(),
+                    addrs: entry.node.value.iter().cloned().collect(),
+                });
+            }
+        }
+        table
+    }
+
+    pub(super) fn query(&mut self, command: Command) {
+        let now = Instant::now();
+        let full = self.queries.is_full();
+        let alone = self.routing_table_size() == 0;
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let refusal = |kind: &'static str, key: &str| Error::Dht {
+            kind,
+            key: key.to_owned(),
+            reason: if self.draining {
+                "the node is draining".into()
+            } else {
+                format!(
+                    "this host runs {} DHT queries already, the most that one node may; try again later",
+                    crate::node::queries::MAX_QUERIES
+                )
+            },
+        };
+        let refused = full || self.draining;
+        match command {
+            Command::Bootstrap { reply } if refused => {
+                let _ = reply.send(Err(refusal("bootstrap", "routing table")));
+            }
+            Command::Bootstrap { reply } => match kad.bootstrap() {
+                Ok(id) => self.queries.insert(
+                    id,
+                    "routing table".into(),
+                    Waiter::Bootstrap(Some(reply)),
+                    now,
+                ),
+                Err(_) => {
+                    let reason = "no DHT peer is known; set P2P_BOOTSTRAP_PEERS or connect to one";
+                    let _ = reply.send(Err(Error::Dht {
+                        kind: "bootstrap",
+                        key: "routing table".into(),
+                        reason: reason.into(),
+                    }));
+                }
+            },
+            Command::ClosestPeers { key, reply } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("closest-peers", &text)));
+                    return;
+                }
+                let id = kad.get_closest_peers(key);
+                self.queries
+                    .insert(id, text, Waiter::ClosestPeers(reply), now);
+            }
+            Command::FindProviders {
+                key,
+                results,
+                reply,
+            } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("find-providers", &text)));
+                    return;
+                }
+                let id = kad.get_providers(key.into());
+                let told = Default::default();
+                self.queries
+                    .insert(id, text, Waiter::Providers { results, told }, now);
+                let _ = reply.send(Ok(()));
+            }
+            Command::Provide { key, reply } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("provide", &text)));
+                    return;
+                }
+                match kad.start_providing(key.into()) {
+                    // Kademlia calls it done when there is nobody to tell.
+                    Ok(id) if alone => {
+                        if let Some(mut query) = kad.query_mut(&id) {
+                            query.finish();
+                        }
+                        let reason = "no DHT peer is known yet".into();
+                        let _ = reply.send(Err(Error::Dht {
+                            kind: "provide",
+                            key: text,
+                            reason,
+                        }));
+                    }
+                    Ok(id) => self.queries.insert(id, text, Waiter::Provide(reply), now),
+                    Err(e) => {
+                        let reason = format!("{e} (P2P_DHT_MAX_RECORDS)");
+                        let _ = reply.send(Err(Error::Dht {
+                            kind: "provide",
+                            key: text,
+                            reason,
+                        }));
+                    }
+                }
+            }
+            Command::StopProviding { key } => kad.stop_providing(&key.into()),
+            Command::GetValue {
+                key,
+                results,
+                first_only,
+                end,
+            } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = end.send(Err(refusal("get", &text)));
+                    return;
+                }
+                let id = kad.get_record(key.into());
+                let waiter = Waiter::Value {
+                    results,
+                    first_only,
+                    found: Vec::new(),
+                    end,
+                };
+                self.queries.insert(id, text, waiter, now);
+            }
+            Command::PutValue { key, value, reply } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("put", &text)));
+                    return;
+                }
+                let mut record = kad::Record::new(key, value);
+                record.publisher = Some(*self.swarm.local_peer_id());
+                // Kademlia gives the copies of others an end, and ours none.
+                record.expires = Some(now + VALUE_TTL);
+                match self
+                    .swarm
+                    .behaviour_mut()
+                    .kad
+                    .put_record(record, kad::Quorum::One)
+                {
+                    Ok(id) => self.queries.insert(id, text, Waiter::PutValue(reply), now),
+                    Err(e) => {
+                        let reason = match e {
+                            kad::store::Error::ValueTooLarge => format!(
+                                "the value is larger than {} bytes, the most that a DHT record holds",
+                                crate::node::records::MAX_VALUE_BYTES
+                            ),
+                            e => format!("{e} (P2P_DHT_MAX_RECORDS)"),
+                        };
+                        let _ = reply.send(Err(Error::Dht {
+                            kind: "put",
+                            key: text,
+                            reason,
+                        }));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, topic: String, reply: Reply<crate::node::Subscription>) {
+        let refuse = |reason: String| Error::Gossip {
+            what: "subscribe",
+            topic: topic.clone(),
+            reason,
+        };
+        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
+            let _ = reply.send(Err(refuse(format!(
+                "a topic has 1 to {MAX_TOPIC_BYTES} bytes"
+            ))));
+            return;
+        }
+        let ident = gossipsub::IdentTopic::new(topic.clone());
+        if !self.topics.contains(&ident.hash()) {
+            if self.topics.len() >= MAX_TOPICS {
+                let _ = reply.send(Err(refuse(format!(
+                    "this node has joined {MAX_TOPICS} topics already, the most that one node may"
+                ))));
+                return;
+            }
+            if let Err(e) = self.swarm.behaviour_mut().gossip.subscribe(&ident) {
+                let _ = reply.send(Err(refuse(e.to_string())));
+                return;
+            }
+        }
+        let subscription = self.topics.subscribe(ident.hash(), topic);
+        let _ = reply.send(Ok(subscription));
+    }
+
+    pub(super) fn publish(&mut self, topic: String, data: Vec<u8>, reply: Reply<()>) {
+        use gossipsub::PublishError;
+        let ident = gossipsub::IdentTopic::new(topic.clone());
+        let hash = ident.hash();
+        let size = data.len();
+        let local = *self.swarm.local_peer_id();
+        let sent = self
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .publish(ident, data.clone());
+        let seqno = sent.as_ref().ok().and_then(|id| {
+            let tail = id.0.len().checked_sub(8)?;
+            Some(u64::from_be_bytes(id.0.get(tail..)?.try_into().ok()?))
+        });
+        let refused = |reason: String| Error::Gossip {
+            what: "publish",
+            topic: topic.clone(),
+            reason,
+        };
+        let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
+        let result = match sent {
+            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
+            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(
+                "no connected peer subscribes to it; see `p2p-node peers`".into(),
+            )),
+            Err(PublishError::MessageTooLarge) => Err(refused(format!(
+                "the message of {size} bytes is over the {} bytes that gossip carries",
+                crate::node::behaviour::MAX_GOSSIP_BYTES
+            ))),
+            Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
+                "the queues of all {peers} peers are full; publish more slowly"
+            ))),
+            Err(e) => Err(refused(e.to_string())),
+        };
+        if result.is_ok() {
+            self.metrics.message(Direction::Out, "gossip");
+        }
+        // Programs on this host hear each other through the topic too; what was
+        // refused is told to nobody.
+        let listeners = if result.is_err() && !nobody {
+            0
+        } else {
+            self.topics.deliver(&hash, |name| GossipMessage {
+                from: Some(local),
+                data,
+                seqno,
+                topic: name.to_owned(),
+                signature: None,
+                key: None,
+            })
+        };
+        let heard = nobody && listeners > 0;
+        let _ = reply.send(if heard { Ok(()) } else { result });
+    }
+
+    pub(super) fn drain(&mut self, reply: Reply<()>) {
+        if !self.draining {
+            self.draining = true;
+            log::info!("draining: no new connections, leaving gossip meshes");
+            let ids: Vec<gossipsub::TopicHash> =
+                self.topics.iter().map(|(h, _)| h.clone()).collect();
+            for hash in ids {
+                let topic = gossipsub::IdentTopic::new(hash.into_string());
+                self.swarm.behaviour_mut().gossip.unsubscribe(&topic);
+            }
+            let mut limits = libp2p::connection_limits::ConnectionLimits::default();
+            limits = limits.with_max_pending_incoming(Some(0));
+            *self.swarm.behaviour_mut().limits.limits_mut() = limits;
+        }
+        self.drained.push(reply);
+        self.finish_drain();
+    }
+
+    pub(super) fn finish_drain(&mut self) {
+        if self.draining && self.queries.len() == 0 {
+            for reply in self.drained.drain(..) {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    pub(super) fn status(&mut self) -> Status {
+        let table = self.routing_table_size();
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let dht = DhtStatus {
+            protocol: self.options.kad_protocol.clone(),
+            mode: match kad.mode() {
+                kad::Mode::Server => "server",
+                kad::Mode::Client => "client",
+            },
+            routing_table_size: table,
+            values: kad.store_mut().values_len(),
+            provider_records: kad.store_mut().provider_records_len(),
+            queries: self.queries.len(),
+        };
+        let gossip = &self.swarm.behaviour().gossip;
+        let mut topics: Vec<TopicStatus> = self
+            .topics
+            .iter()
+            .map(|(hash, name)| TopicStatus {
+                topic: name.to_owned(),
+                mesh_peers: gossip.mesh_peers(hash).count(),
+                peers: gossip
+                    .all_peers()
+                    .filter(|(_, t)| t.contains(&hash))
+                    .count(),
+            })
+            .collect();
+        topics.sort_by(|a, b| a.topic.cmp(&b.topic));
+        let counters = self.swarm.network_info().connection_counters().clone();
+        let limit = |variable, used: u32, allowed: u32| LimitStatus {
+            variable,
+            used: used.into(),
+            allowed: allowed.into(),
+        };
+        let mut nat = self.nat.clone();
+        nat.relays = self
+            .relays
+            .list
+            .iter()
+            .filter(|r| r.reserved)
+            .filter_map(|r| r.target.peer)
+            .map(|p| p.to_string())
+            .collect();
+        Status {
+            peer_id: self.swarm.local_peer_id().to_string(),
+            agent: AGENT.into(),
+            network: self.options.network.clone(),
+            uptime: self.pulse.uptime(),
+            listen_addrs: self.swarm.listeners().cloned().collect(),
+            external_addrs: self.swarm.external_addresses().cloned().collect(),
+            connections_in: self.peers.inbound(),
+            connections_out: self.peers.outbound(),
+            connections_pending: counters.num_pending(),
+            connected_peers: self.peers.len(),
+            dht,
+            topics,
+            nat,
+            limits: vec![
+                limit(
+                    "P2P_MAX_CONNECTIONS",
+                    self.peers.inbound() + self.peers.outbound(),
+                    self.options.limits.total,
+                ),
+                limit(
+                    "P2P_MAX_INBOUND_CONNECTIONS",
+                    self.peers.inbound(),
+                    self.options.limits.inbound,
+                ),
+                limit(
+                    "P2P_MAX_OUTBOUND_CONNECTIONS",
+                    self.peers.outbound(),
+                    self.options.limits.outbound,
+                ),
+            ],
+            draining: self.draining,
+        }
+    }
+}

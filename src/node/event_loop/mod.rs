@@ -1,0 +1,239 @@
+//! The event loop: the one task that owns the swarm.
+//!
+//! A turn takes what this host asks for first (bounded, so that a busy program
+//! cannot keep the network waiting), then one event of the swarm, and once a
+//! second the housekeeping. It waits for nothing else: no disk, no client.
+
+mod commands;
+mod network;
+mod text;
+
+use text::as_gauge;
+pub(super) use text::one_line;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_std::channel::Receiver;
+use futures::channel::oneshot;
+use futures::{FutureExt, StreamExt};
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, Swarm};
+use libp2p::{Multiaddr, PeerId, gossipsub};
+
+use crate::node::behaviour::Behaviour;
+use crate::node::handle::{Command, PeerAddrs, Reply};
+use crate::node::meter::Meters;
+use crate::node::options::Options;
+use crate::node::peers::Peers;
+use crate::node::pulse::Pulse;
+use crate::node::queries::Queries;
+use crate::node::standing::{Bootstrap, Relays, peer_of};
+use crate::node::status::NatStatus;
+use crate::node::topics::Topics;
+use crate::observe::metrics::Metrics;
+use crate::observe::throttle::Throttle;
+
+/// Commands taken before the swarm gets its turn.
+const COMMANDS_A_TURN: usize = 16;
+
+/// Housekeeping, and the pulse.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a value that was put here is held and published again, as others
+/// hold it by the specification.
+const VALUE_TTL: Duration = Duration::from_secs(48 * 3600);
+
+/// Expired DHT records are dropped this often, in ticks.
+const SWEEP_TICKS: u64 = 300;
+
+/// How long the loop waits at its end for connections to close properly.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+pub(super) struct EventLoop {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) commands: Receiver<Command>,
+    pub(super) stop: oneshot::Receiver<()>,
+    /// Dropped with the loop, which tells that it has ended.
+    pub(super) _alive: oneshot::Sender<()>,
+    pub(super) options: Options,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) meters: Meters,
+    pub(super) peers: Peers,
+    pub(super) topics: Topics,
+    pub(super) queries: Queries,
+    pub(super) bootstrap: Bootstrap,
+    pub(super) relays: Relays,
+    pub(super) nat: NatStatus,
+    pub(super) dials: HashMap<ConnectionId, Reply<PeerId>>,
+    pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
+    pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
+    pub(super) drained: Vec<Reply<()>>,
+    pub(super) draining: bool,
+    pub(super) refusals: Throttle,
+    pub(super) ticks: u64,
+}
+
+impl Drop for EventLoop {
+    /// Whoever asked for something and was not answered must not wait for ever:
+    /// a channel keeps what is queued for as long as somebody can send, and
+    /// those who wait hold a sender. Also when the loop ends by a panic.
+    fn drop(&mut self) {
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+    }
+}
+
+impl EventLoop {
+    /// Runs until told to stop, or until nobody holds a handle.
+    pub(super) async fn run(mut self) {
+        for name in self.options.topics.clone() {
+            let topic = gossipsub::IdentTopic::new(name.clone());
+            match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
+                Ok(_) => self.topics.keep(topic.hash(), name),
+                Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
+            }
+        }
+        for address in self.options.external_addrs.clone() {
+            self.swarm.add_external_address(address);
+        }
+        self.enter_remembered();
+        let mut tick = async_io::Timer::interval(TICK);
+        self.housekeeping(Instant::now());
+        loop {
+            for _ in 0..COMMANDS_A_TURN {
+                match self.commands.try_recv() {
+                    Ok(command) => self.command(command),
+                    Err(_) => break,
+                }
+            }
+            futures::select! {
+                _ = &mut self.stop => break,
+                command = self.commands.recv().fuse() => match command {
+                    Ok(command) => self.command(command),
+                    Err(_) => break,
+                },
+                event = self.swarm.select_next_some() => self.event(event),
+                _ = tick.next().fuse() => self.housekeeping(Instant::now()),
+            }
+        }
+        self.say_goodbye().await;
+    }
+
+    /// Closes every connection, so that peers see an end and not a time-out.
+    async fn say_goodbye(&mut self) {
+        for peer in self.peers.ids().copied().collect::<Vec<_>>() {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let mut deadline = futures::FutureExt::fuse(async_io::Timer::after(GOODBYE));
+        while self.peers.len() > 0 {
+            futures::select! {
+                event = self.swarm.select_next_some() => self.event(event),
+                _ = deadline => break,
+            }
+        }
+    }
+
+    /// Puts peers of the last run into the address book, and dials a few of them
+    /// beside the configured ones.
+    fn enter_remembered(&mut self) {
+        let remembered = std::mem::take(&mut self.options.remembered_peers);
+        for (n, known) in remembered.into_iter().enumerate() {
+            let PeerAddrs { peer, addrs } = known;
+            if peer == *self.swarm.local_peer_id() {
+                continue;
+            }
+            self.swarm.behaviour_mut().book.add(peer, &addrs, true);
+            if n < crate::node::standing::REMEMBERED_AT_ONCE {
+                let opts =
+                    DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+                let _ = self.swarm.dial(opts.build());
+            }
+        }
+    }
+
+    /// What is due once a second.
+    fn housekeeping(&mut self, now: Instant) {
+        self.ticks += 1;
+        for topic in self.topics.abandoned() {
+            let topic = gossipsub::IdentTopic::new(topic.into_string());
+            self.swarm.behaviour_mut().gossip.unsubscribe(&topic);
+        }
+        for id in self.queries.abandoned() {
+            if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
+                query.finish();
+            }
+        }
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+            self.swarm
+                .behaviour_mut()
+                .kad
+                .store_mut()
+                .remove_expired(now);
+        }
+        let table = self.routing_table_size();
+        if !self.draining {
+            self.tend_standing(now, table);
+        }
+        self.record_gauges(table);
+        self.pulse.beat(now, self.peers.len(), table);
+        self.finish_drain();
+    }
+
+    fn tend_standing(&mut self, now: Instant, table: usize) {
+        let lonely = self.peers.len() == 0 || table == 0;
+        for address in self.bootstrap.due(now, lonely, rand::random) {
+            log::debug!(address:% = address; "dialing bootstrap peer");
+            let opts = match peer_of(&address) {
+                Some(peer) => DialOpts::peer_id(peer)
+                    .addresses(vec![address.clone()])
+                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .build(),
+                None => DialOpts::unknown_peer_id().address(address.clone()).build(),
+            };
+            match self.swarm.dial(opts) {
+                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+                Err(e) => {
+                    log::warn!(address:% = address, error:% = one_line(&e); "cannot dial bootstrap peer");
+                }
+            }
+        }
+        for (index, address) in self.relays.due(now, rand::random) {
+            match self.swarm.listen_on(address.clone()) {
+                Ok(id) => self.relays.list[index].listener = Some(id),
+                Err(e) => {
+                    log::warn!(address:% = address, error:% = e; "cannot ask relay for a reservation");
+                }
+            }
+        }
+    }
+
+    fn record_gauges(&mut self, table: usize) {
+        let metrics = self.metrics.clone();
+        metrics.dht_routing_table_peers.set(as_gauge(table));
+        let behaviour = self.swarm.behaviour_mut();
+        let mesh: std::collections::HashSet<&PeerId> = behaviour.gossip.all_mesh_peers().collect();
+        metrics.gossip_peers.set(as_gauge(mesh.len()));
+        let records = behaviour.kad.store_mut();
+        metrics
+            .dht_records
+            .with_label_values(&["value"])
+            .set(as_gauge(records.values_len()));
+        metrics
+            .dht_records
+            .with_label_values(&["provider"])
+            .set(as_gauge(records.provider_records_len()));
+    }
+
+    fn routing_table_size(&mut self) -> usize {
+        self.swarm
+            .behaviour_mut()
+            .kad
+            .kbuckets()
+            .map(|b| b.num_entries())
+            .sum()
+    }
+}

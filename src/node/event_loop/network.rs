@@ -1,0 +1,486 @@
+//! What the network does: the swarm's events and those of each protocol.
+
+use std::time::Instant;
+
+use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, autonat, gossipsub, identify, kad, ping, relay};
+
+use super::EventLoop;
+use super::text::{causes, one_line, same_place};
+use crate::admission::limit_of;
+use crate::node::address_book::{is_loopback, usable};
+use crate::node::behaviour::BehaviourEvent;
+use crate::node::handle::{Error, GossipMessage};
+use crate::node::queries::Next;
+use crate::node::status::Reachability;
+use crate::observe::metrics::Direction;
+
+impl EventLoop {
+    pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let now = Instant::now();
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaviour_event(event, now),
+            SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            } => {
+                log::info!(address:% = address; "listening");
+                if let Some((_, reply)) = self.listens.remove(&listener_id) {
+                    let _ = reply.send(Ok(address));
+                }
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                log::info!(address:% = address; "listening no more");
+            }
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                addresses,
+                reason,
+            } => {
+                let reason = reason.err().map(|e| causes(&e));
+                if let Some((address, reply)) = self.listens.remove(&listener_id) {
+                    let reason = reason.unwrap_or_else(|| "the listener closed".into());
+                    let _ = reply.send(Err(Error::Listen { address, reason }));
+                } else if let Some((relay, reserved)) = self.relays.closed(listener_id) {
+                    self.nat_result("relay", false);
+                    match (reserved, reason) {
+                        (true, reason) => {
+                            let reason = reason.unwrap_or_else(|| "the relay ended it".into());
+                            log::warn!(relay:% = relay, reason:% = reason; "relay reservation ended; asking again");
+                        }
+                        (false, Some(reason)) => {
+                            log::warn!(relay:% = relay, reason:% = reason; "the relay gave no reservation; asking again later");
+                        }
+                        // It was not reached; the dial has said why.
+                        (false, None) => {}
+                    }
+                } else if let Some(reason) = reason {
+                    log::error!(addresses:? = addresses, error:% = reason; "listener failed");
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                // A remote provokes it with any packet that is nearly a handshake.
+                if let Some(more) = self.refusals.allow("listener error", now) {
+                    log::warn!(error:% = error, suppressed = more; "listener error");
+                }
+            }
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                self.peers.opened(peer_id, connection_id, &endpoint, now);
+                self.metrics.connections_opened.inc();
+                self.metrics.connections_active.inc();
+                log::debug!(peer:% = peer_id, address:% = endpoint.get_remote_address(); "connected");
+                self.bootstrap.connected(&peer_id, now, rand::random());
+                if let Some(reply) = self.dials.remove(&connection_id) {
+                    let _ = reply.send(Ok(peer_id));
+                }
+                for reply in self.dials_of_peer.remove(&peer_id).into_iter().flatten() {
+                    let _ = reply.send(Ok(peer_id));
+                }
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                cause,
+                ..
+            } => {
+                self.metrics.connections_active.dec();
+                let label = match &cause {
+                    None => "local",
+                    Some(ConnectionError::KeepAliveTimeout) => "idle",
+                    Some(ConnectionError::IO(_)) => "error",
+                };
+                self.metrics
+                    .connections_closed
+                    .with_label_values(&[label])
+                    .inc();
+                log::debug!(peer:% = peer_id, cause = label; "connection closed");
+                if self.peers.closed(&peer_id, connection_id) && label == "error" {
+                    self.bootstrap.lost(&peer_id);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                peer_id,
+                error,
+            } => {
+                self.dial_failed(connection_id, peer_id, &error);
+            }
+            SwarmEvent::IncomingConnectionError {
+                send_back_addr,
+                error,
+                ..
+            } => {
+                if self.draining {
+                    log::debug!(address:% = send_back_addr; "connection refused: draining");
+                } else if let ListenError::Denied { cause } = &error {
+                    let limit = limit_of(cause);
+                    self.metrics
+                        .connections_refused
+                        .with_label_values(&[limit])
+                        .inc();
+                    if let Some(more) = self.refusals.allow(limit, now) {
+                        let advice = match limit.starts_with("P2P_") {
+                            true => format!("; raise or change {limit} if that is not wanted"),
+                            false => String::new(),
+                        };
+                        log::warn!(
+                            address:% = send_back_addr, limit = limit, suppressed = more;
+                            "connection refused by this node's own limit{advice}: {cause}"
+                        );
+                    }
+                } else {
+                    log::debug!(address:% = send_back_addr, error:% = error; "inbound connection failed");
+                }
+            }
+            SwarmEvent::NewExternalAddrCandidate { .. } => {}
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                log::info!(address:% = address; "others can dial this address");
+            }
+            SwarmEvent::ExternalAddrExpired { address } => {
+                if self.swarm.external_addresses().next().is_none()
+                    && self.nat.reachability == Reachability::Public
+                {
+                    self.nat.reachability = Reachability::Private;
+                }
+                log::info!(address:% = address; "others can no longer dial this address");
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn dial_failed(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+    ) {
+        self.metrics.dial_failures.inc();
+        let reason = one_line(error);
+        if let DialError::Denied { cause } = error {
+            let limit = limit_of(cause);
+            self.metrics
+                .connections_refused
+                .with_label_values(&[limit])
+                .inc();
+        }
+        let target = peer.map_or_else(|| "peer".into(), |p| p.to_string());
+        let configured =
+            peer.is_some_and(|p| self.bootstrap.targets.iter().any(|t| t.peer == Some(p)));
+        let relay = peer.is_some_and(|p| self.relays.list.iter().any(|r| r.target.peer == Some(p)));
+        if configured {
+            log::warn!(peer:% = target, error:% = reason; "cannot reach bootstrap peer; trying again later");
+        } else if relay {
+            log::warn!(peer:% = target, error:% = reason; "cannot reach relay; trying again later");
+        } else {
+            log::debug!(peer:% = target, error:% = reason; "dial failed");
+        }
+        if let Some(reply) = self.dials.remove(&id) {
+            let _ = reply.send(Err(Error::Dial {
+                target: target.clone(),
+                reason: reason.clone(),
+            }));
+        }
+        let Some(peer) = peer else { return };
+        for reply in self.dials_of_peer.remove(&peer).into_iter().flatten() {
+            let _ = reply.send(Err(Error::Dial {
+                target: target.clone(),
+                reason: reason.clone(),
+            }));
+        }
+        // Kademlia keeps the last address of a peer whatever happens, and every
+        // query that passes by waits for it: a host that is off holds QUIC's whole
+        // handshake time-out. One that comes back identifies itself and is routed
+        // to again. When nobody is connected the fault may be on this side.
+        let gone = matches!(
+            error,
+            DialError::Transport(_) | DialError::WrongPeerId { .. } | DialError::NoAddresses
+        );
+        if gone
+            && !configured
+            && !self.peers.contains(&peer)
+            && self.swarm.connected_peers().next().is_some()
+        {
+            self.swarm.behaviour_mut().kad.remove_peer(&peer);
+        }
+    }
+
+    pub(super) fn behaviour_event(&mut self, event: BehaviourEvent, now: Instant) {
+        match event {
+            BehaviourEvent::Identify(event) => self.identify_event(event),
+            BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {
+                Ok(rtt) => {
+                    self.metrics.message(Direction::Out, "ping");
+                    self.metrics.ping_rtt.observe(rtt.as_secs_f64());
+                    self.peers.pinged(&peer, rtt);
+                }
+                Err(ping::Failure::Unsupported) => {}
+                Err(e) => log::debug!(peer:% = peer, error:% = e; "ping failed"),
+            },
+            BehaviourEvent::Kad(event) => self.kad_event(event, now),
+            BehaviourEvent::Gossip(event) => self.gossip_event(event, now),
+            BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id,
+                renewal,
+                ..
+            }) => {
+                self.relays.accepted(&relay_peer_id);
+                self.nat_result("relay", true);
+                if !renewal {
+                    log::info!(relay:% = relay_peer_id; "reachable through relay");
+                }
+            }
+            BehaviourEvent::Dcutr(event) => {
+                self.nat_result("dcutr", event.result.is_ok());
+                match event.result {
+                    Ok(_) => {
+                        self.nat.hole_punched += 1;
+                        log::info!(peer:% = event.remote_peer_id; "hole punched: direct connection");
+                    }
+                    Err(e) => {
+                        log::debug!(peer:% = event.remote_peer_id, error:% = e; "hole punching failed")
+                    }
+                }
+            }
+            BehaviourEvent::AutonatClient(autonat::v2::client::Event {
+                tested_addr,
+                server,
+                result,
+                ..
+            }) => {
+                self.nat_result("autonat", result.is_ok());
+                match result {
+                    Ok(()) => {
+                        self.nat.reachability = Reachability::Public;
+                        log::debug!(address:% = tested_addr, server:% = server; "address is dialable");
+                    }
+                    Err(e) => {
+                        if self.nat.reachability == Reachability::Unknown {
+                            self.nat.reachability = Reachability::Private;
+                        }
+                        log::debug!(address:% = tested_addr, server:% = server, error:% = e; "address is not dialable");
+                    }
+                }
+            }
+            BehaviourEvent::RelayServer(event) => self.relay_event(&event),
+            _ => {}
+        }
+    }
+
+    pub(super) fn nat_result(&self, method: &str, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.metrics
+            .nat_traversal
+            .with_label_values(&[method, result])
+            .inc();
+    }
+
+    pub(super) fn relay_event(&mut self, event: &relay::Event) {
+        let metrics = &self.metrics;
+        match event {
+            relay::Event::ReservationReqAccepted { renewed: false, .. } => {
+                metrics.relay_reservations_active.inc();
+            }
+            relay::Event::ReservationClosed { .. } | relay::Event::ReservationTimedOut { .. } => {
+                metrics.relay_reservations_active.dec();
+            }
+            relay::Event::CircuitReqAccepted { .. } => metrics.relay_connections_active.inc(),
+            relay::Event::CircuitClosed { .. } => metrics.relay_connections_active.dec(),
+            _ => {}
+        }
+    }
+
+    pub(super) fn identify_event(&mut self, event: identify::Event) {
+        match event {
+            identify::Event::Received {
+                peer_id,
+                info,
+                connection_id,
+            } => {
+                self.metrics.message(Direction::In, "identify");
+                self.peers.identified(&peer_id, &info.agent_version);
+                let near = self
+                    .peers
+                    .address_of(&peer_id, connection_id)
+                    .is_some_and(is_loopback);
+                let speaks_kad = info
+                    .protocols
+                    .iter()
+                    .any(|p| p.as_ref() == self.options.kad_protocol);
+                let behaviour = self.swarm.behaviour_mut();
+                behaviour.book.add(peer_id, &info.listen_addrs, near);
+                if speaks_kad {
+                    self.route(peer_id, usable(&info.listen_addrs, near).collect());
+                } else {
+                    // It was a server once and is not now: it would only slow queries.
+                    behaviour.kad.remove_peer(&peer_id);
+                }
+            }
+            identify::Event::Sent { .. } | identify::Event::Pushed { .. } => {
+                self.metrics.message(Direction::Out, "identify");
+            }
+            identify::Event::Error { peer_id, error, .. } => {
+                log::debug!(peer:% = peer_id, error:% = error; "identify failed");
+            }
+        }
+    }
+
+    /// Puts what a peer says of its addresses into the routing table, in place of
+    /// what it said before. Kademlia itself only ever adds, so that a peer which
+    /// tells new addresses again and again would grow its entry without end.
+    pub(super) fn route(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
+        if addrs.is_empty() {
+            return;
+        }
+        // Where we reached it is good too, also when it does not know (a port
+        // mapping, a name).
+        let dialed = self.peers.dialed_addrs(&peer);
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        for address in &addrs {
+            kad.add_address(&peer, address.clone());
+        }
+        let stale: Vec<Multiaddr> = match kad.kbucket(peer) {
+            Some(bucket) => bucket
+                .iter()
+                .filter(|e| *e.node.key.preimage() == peer)
+                .flat_map(|e| e.node.value.iter().cloned().collect::<Vec<_>>())
+                .filter(|known| !addrs.iter().chain(&dialed).any(|a| same_place(a, known)))
+                .collect(),
+            None => Vec::new(),
+        };
+        for address in stale {
+            kad.remove_address(&peer, &address);
+        }
+    }
+
+    pub(super) fn kad_event(&mut self, event: kad::Event, now: Instant) {
+        match event {
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result,
+                stats,
+                step,
+            } => {
+                if step.last {
+                    let sent = u64::from(stats.num_requests());
+                    self.metrics
+                        .messages
+                        .with_label_values(&["out", "dht"])
+                        .inc_by(sent);
+                }
+                if let kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders {
+                    providers,
+                    ..
+                })) = &result
+                {
+                    self.keep_addrs(providers.iter().copied());
+                }
+                if let kad::QueryResult::GetClosestPeers(Ok(found)) = &result {
+                    let near = self.peers.any_near();
+                    let book = &mut self.swarm.behaviour_mut().book;
+                    for peer in &found.peers {
+                        book.add(peer.peer_id, &peer.addrs, near);
+                    }
+                }
+                let next = self
+                    .queries
+                    .step(id, result, &stats, step.last, &self.metrics);
+                if let Next::Finish = next
+                    && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id)
+                {
+                    query.finish();
+                }
+                self.finish_drain();
+            }
+            kad::Event::InboundRequest { request } => {
+                self.metrics.message(Direction::In, "dht");
+                self.store_record(request);
+                self.metrics
+                    .message_processing
+                    .with_label_values(&["dht"])
+                    .observe(now.elapsed().as_secs_f64());
+            }
+            kad::Event::ModeChanged { new_mode } => {
+                log::info!(mode:? = new_mode; "DHT mode changed");
+            }
+            _ => {}
+        }
+    }
+
+    /// Stores what another node asked this one to hold for the DHT.
+    ///
+    /// A provider that does not know yet which of its addresses others can dial
+    /// sends none; whoever asks for it later gets those that it told by identify.
+    pub(super) fn store_record(&mut self, request: kad::InboundRequest) {
+        use kad::store::RecordStore;
+        let behaviour = self.swarm.behaviour_mut();
+        let stored = match request {
+            kad::InboundRequest::AddProvider {
+                record: Some(mut record),
+            } => {
+                if record.addresses.is_empty() {
+                    record.addresses = behaviour.book.get(&record.provider);
+                }
+                behaviour.kad.store_mut().add_provider(record)
+            }
+            kad::InboundRequest::PutRecord {
+                record: Some(record),
+                ..
+            } => behaviour.kad.store_mut().put(record),
+            _ => return,
+        };
+        if let Err(e) = stored
+            && let Some(more) = self.refusals.allow("P2P_DHT_MAX_RECORDS", Instant::now())
+        {
+            log::warn!(
+                limit = "P2P_DHT_MAX_RECORDS", suppressed = more;
+                "a DHT record was refused by this node's own limit: {e}"
+            );
+        }
+    }
+
+    /// Kademlia knows the addresses of the providers that an answer named only
+    /// while the query runs; the book keeps them until the fetch dials.
+    pub(super) fn keep_addrs(&mut self, peers: impl Iterator<Item = PeerId>) {
+        use libp2p::swarm::NetworkBehaviour;
+        let near = self.peers.any_near();
+        for peer in peers {
+            if self.peers.contains(&peer) {
+                continue;
+            }
+            let behaviour = self.swarm.behaviour_mut();
+            let known = behaviour.kad.handle_pending_outbound_connection(
+                ConnectionId::new_unchecked(usize::MAX),
+                Some(peer),
+                &[],
+                libp2p::core::Endpoint::Dialer,
+            );
+            if let Ok(addrs) = known {
+                behaviour.book.add(peer, &addrs, near);
+            }
+        }
+    }
+
+    pub(super) fn gossip_event(&mut self, event: gossipsub::Event, now: Instant) {
+        if let gossipsub::Event::Message { message, .. } = event {
+            self.metrics.message(Direction::In, "gossip");
+            self.metrics.gossip_messages_received.inc();
+            self.topics.deliver(&message.topic, |name| GossipMessage {
+                from: message.source,
+                data: message.data,
+                seqno: message.sequence_number,
+                topic: name.to_owned(),
+                signature: None,
+                key: None,
+            });
+            self.metrics
+                .message_processing
+                .with_label_values(&["gossip"])
+                .observe(now.elapsed().as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Texts for people: why a dial failed, what a key is.
+
+use libp2p::swarm::DialError;
+use libp2p::{Multiaddr, PeerId};
+
+use crate::admission::limit_of;
+
+/// Whether two addresses are the same but for a `/p2p/…` at their end.
+pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
+    let bare = |m: &Multiaddr| {
+        m.iter()
+            .filter(|p| !matches!(p, libp2p::multiaddr::Protocol::P2p(_)))
+            .collect::<Multiaddr>()
+    };
+    a == b || bare(a) == bare(b)
+}
+
+pub(super) fn as_gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A DHT key for people: a CID or peer id when it is one, else hexadecimal.
+pub(super) fn key_text(key: &[u8]) -> String {
+    if let Ok(peer) = PeerId::from_bytes(key) {
+        return peer.to_string();
+    }
+    if let Ok(text) = std::str::from_utf8(key)
+        && !text.chars().any(char::is_control)
+    {
+        return text.chars().take(80).collect();
+    }
+    key.iter().take(40).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Every cause of a failed dial on one line, each address once with its reason.
+pub(in crate::node) fn one_line(error: &DialError) -> String {
+    match error {
+        DialError::NoAddresses => {
+            "no address of it is known; give one, or wait until the DHT knows it".into()
+        }
+        DialError::LocalPeerId { .. } => "that is this node itself".into(),
+        DialError::WrongPeerId { obtained, address } => {
+            format!("{address} answered as {obtained}, another peer")
+        }
+        DialError::Denied { cause } => {
+            format!("refused by this node's own limit {}", limit_of(cause))
+        }
+        DialError::Transport(errors) => {
+            let mut parts = Vec::new();
+            for (address, error) in errors.iter().take(4) {
+                let reason = transport_reason(error);
+                // The reason often names the address itself; once is enough.
+                if reason.contains(&address.to_string()) {
+                    parts.push(reason);
+                } else {
+                    parts.push(format!("{address}: {reason}"));
+                }
+            }
+            if errors.len() > 4 {
+                parts.push(format!("and {} more addresses", errors.len() - 4));
+            }
+            parts.join("; ")
+        }
+        other => other.to_string().replace('\n', " "),
+    }
+}
+
+/// The innermost reasons of a transport error, on one line.
+pub(super) fn transport_reason(error: &libp2p::TransportError<std::io::Error>) -> String {
+    match error {
+        libp2p::TransportError::MultiaddrNotSupported(_) => {
+            "no transport of this node handles this kind of address (TCP, QUIC v1, WebSocket, DNS and relay circuits are)".into()
+        }
+        libp2p::TransportError::Other(e) => {
+            causes(e)
+        }
+    }
+}
+
+/// An error and what caused it, on one line.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let part = inner.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        source = inner.source();
+    }
+    text.replace('\n', " ")
+}
