@@ -48,7 +48,7 @@ const FIRST_ADDRESS: Duration = Duration::from_secs(2);
 const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often what has expired leaves the store.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Exchange streams served at once, over all peers: one for each of the default
 /// 400 connections and some over. Each may hold a few blocks in memory, so a

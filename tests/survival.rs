@@ -124,3 +124,27 @@ fn a_restarted_node_finds_back_without_its_bootstrap_peer() {
         wanderer.ok(&["peers"]).contains(&door_id).then_some(())
     });
 }
+
+#[test]
+fn content_that_the_store_cannot_hold_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Daemon::start(&dir.path().join("owner"), &[]);
+    let small = Daemon::start(
+        &dir.path().join("small"),
+        &[("P2P_STORE_MAX_BYTES", "10MiB")],
+    );
+    let file = dir.path().join("file");
+    write_noise(&file, 24 << 20, 9);
+    let cid = owner.ok(&["put", "-q", file.to_str().unwrap()]);
+    small.ok(&["connect", &owner.address("tcp")]);
+    let copy = dir.path().join("copy");
+    let refused = small.cli(&["get", "-q", &cid, "-o", copy.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let line = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        line.contains("25165824 bytes") && line.contains("P2P_STORE_MAX_BYTES"),
+        "{line}"
+    );
+    assert_eq!(line.trim_end().lines().count(), 1, "{line}");
+    assert!(!copy.exists());
+}

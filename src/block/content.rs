@@ -29,9 +29,9 @@ use crate::store::{self, Removed, Root, Store};
 const SYNC: Duration = Duration::from_secs(60);
 
 /// How long an import waits for its announcement. A healthy DHT takes a second or
-/// two; behind dead peers it takes its whole query time-out, and the content is
+/// two; past dead peers it takes tens of seconds, goes on in the background, and the content is
 /// safe already.
-const ANNOUNCE_WAIT: Duration = Duration::from_secs(10);
+const ANNOUNCE_WAIT: Duration = Duration::from_secs(3);
 
 /// How content is treated, unless a call says otherwise.
 #[derive(Debug, Clone)]

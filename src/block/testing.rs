@@ -234,7 +234,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new().unwrap();
         let limits = Options {
-            max_bytes: 4 << 30,
+            max_bytes: 1 << 50,
             max_block_bytes: 2 << 20,
         };
         let store = Store::open(dir.path(), limits, metrics.clone()).unwrap();

@@ -59,8 +59,8 @@ pub enum Error {
         /// What happened.
         cause: codec::Error,
     },
-    /// The daemon ended the connection before it had answered.
-    #[error("the daemon at {path} hung up before it answered; see its log for the cause")]
+    /// The daemon ended the connection before it had said all.
+    #[error("the daemon at {path} hung up; see its log for the cause")]
     HungUp {
         /// The socket's path.
         path: PathBuf,

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -85,6 +86,11 @@ impl Session {
     }
 
     fn transfer(&self) -> Result<Slot, Failure> {
+        if self.shared.draining.load(Ordering::Acquire) {
+            return Err(Failure(
+                "the node is draining and takes no new uploads and downloads".into(),
+            ));
+        }
         let slots = &self.shared.transfers;
         slots.take().ok_or_else(|| {
             Failure(format!(

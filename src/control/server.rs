@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) tags: Tags,
     pub(super) handlers: Handlers,
     pub(super) transfers: Slots,
+    /// Set while the daemon stops: what is under way goes on, nothing new begins.
+    pub(super) draining: Arc<AtomicBool>,
 }
 
 /// A count of things under way that may not exceed a bound.
@@ -115,7 +117,9 @@ impl Server {
             tags: Tags::default(),
             handlers: Handlers::new(clients_stopped.clone()),
             transfers: Slots::new(super::content::MAX_TRANSFERS),
+            draining: Arc::default(),
         });
+        let draining = shared.draining.clone();
         let transfers = shared.transfers.clone();
         async_std::task::spawn(accept(
             self.listener,
@@ -129,6 +133,7 @@ impl Server {
             stop_clients,
             all_ended,
             transfers,
+            draining,
         }
     }
 }
@@ -141,17 +146,20 @@ pub struct Running {
     stop_clients: Sender<()>,
     all_ended: Receiver<()>,
     transfers: Slots,
+    draining: Arc<AtomicBool>,
 }
 
 impl Running {
-    /// Removes the socket, lets uploads and downloads finish for up to `grace`,
-    /// then ends all clients and waits until they have ended.
+    /// Lets uploads and downloads finish for up to `grace`, and answers other
+    /// requests meanwhile (`status` says that the node drains); then removes the
+    /// socket, ends all clients and waits until they have ended.
     pub async fn close(self, grace: Duration) {
-        self.stop_accepting.close();
+        self.draining.store(true, Ordering::Release);
         let deadline = std::time::Instant::now() + grace;
         while self.transfers.used() > 0 && std::time::Instant::now() < deadline {
             Timer::after(Duration::from_millis(20)).await;
         }
+        self.stop_accepting.close();
         self.stop_clients.close();
         // Nothing is ever sent: this ends when the last task has dropped its end.
         let _ = self.all_ended.recv().await;

@@ -184,6 +184,18 @@ pub enum FetchError {
         /// What was being fetched.
         cid: Cid,
     },
+    /// It is larger than the store.
+    #[error(
+        "{cid} has {size} bytes, more than the {max} of this node's store; raise P2P_STORE_MAX_BYTES"
+    )]
+    OverStore {
+        /// What was being fetched.
+        cid: Cid,
+        /// Bytes of content.
+        size: u64,
+        /// Bytes that the store may hold.
+        max: u64,
+    },
     /// Nobody was found who has it.
     #[error("no provider of {cid} found within {}s; is a host that has it online, and on this network?{last}", waited.as_secs())]
     NoProviders {

@@ -275,6 +275,16 @@ impl<N: Network> Run<N> {
             && let Some(total) = self.plan.total()
         {
             self.sized = true;
+            // Repeated blocks could make it fit after all, but that shows only at
+            // its end, when everything else has been evicted for it.
+            let max = self.setting.store.usage().max_bytes;
+            if total > max {
+                return Err(FetchError::OverStore {
+                    cid: self.root,
+                    size: total,
+                    max,
+                });
+            }
             self.out.push_back(Out::Event(Event::Size(total)));
         }
         while self.out_bytes < MAX_OUT {
