@@ -24,11 +24,12 @@ use socket2::{SockRef, TcpKeepalive};
 use super::codec::Channel;
 use super::pb;
 use super::pipe;
-use super::server::{Shared, Slots};
+use super::server::Shared;
 use super::session::{End, Failure, Session, ok, within};
 use super::socket::Local;
 use super::types::{self, StreamInfo};
 use crate::node::streams::{IncomingStreams, OutboundStream};
+use crate::observe::throttle;
 
 /// Protocols that programs on this host handle. Each is a name in every
 /// identify message, which has to stay small.
@@ -45,6 +46,11 @@ const MAX_PROTOCOL: usize = 140;
 /// descriptors' worth of sockets and 128 KiB of buffers.
 const MAX_STREAMS: usize = 512;
 
+/// Of those, the streams of one peer. A quarter, so that no single peer keeps
+/// the others out, and still all that one connection may have by default
+/// (P2P_MAX_INBOUND_STREAMS).
+const MAX_STREAMS_PER_PEER: usize = MAX_STREAMS / 4;
+
 /// A local handler that does not take the connection in this time is not there.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -56,8 +62,78 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Handlers {
     routes: Mutex<HashMap<StreamProtocol, Route>>,
-    streams: Slots,
+    carried: Carried,
     stopped: Receiver<()>,
+}
+
+/// How many streams are being carried, for each peer that has any.
+#[derive(Clone, Debug, Default)]
+struct Carried(Arc<Mutex<HashMap<PeerId, usize>>>);
+
+/// One stream's place among those [`Carried`]; free again when dropped.
+#[derive(Debug)]
+struct Place {
+    peer: PeerId,
+    carried: Carried,
+}
+
+/// Which limit leaves no place, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    Peer(usize),
+    All(usize),
+}
+
+impl Carried {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, usize>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn enter(&self, peer: PeerId) -> Result<Place, Full> {
+        let mut counts = self.lock();
+        let mine = counts.get(&peer).copied().unwrap_or(0);
+        if mine >= MAX_STREAMS_PER_PEER {
+            return Err(Full::Peer(MAX_STREAMS_PER_PEER));
+        }
+        if counts.values().sum::<usize>() >= MAX_STREAMS {
+            return Err(Full::All(MAX_STREAMS));
+        }
+        counts.insert(peer, mine + 1);
+        Ok(Place {
+            peer,
+            carried: self.clone(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.carried.lock();
+        if let Some(count) = counts.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Full {
+    /// Logs that a stream was refused, at most once a minute for each limit:
+    /// a remote can open streams without end.
+    fn log(self, peer: PeerId, protocol: &StreamProtocol) {
+        let (limit, cause, why) = match self {
+            Full::Peer(limit) => (limit, "streams carried for a peer", "for this peer"),
+            Full::All(limit) => (limit, "streams carried", "for all peers together"),
+        };
+        if let Some(suppressed) = throttle::allow(cause) {
+            log::warn!(
+                peer:% = peer, protocol:% = protocol, limit, suppressed;
+                "refused an inbound stream: too many are being carried to handlers {why}"
+            );
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,7 +155,7 @@ impl Handlers {
     pub(super) fn new(stopped: Receiver<()>) -> Self {
         Handlers {
             routes: Mutex::default(),
-            streams: Slots::new(MAX_STREAMS),
+            carried: Carried::default(),
             stopped,
         }
     }
@@ -283,12 +359,12 @@ async fn take(
             return;
         };
         // A stream that is not carried on is dropped here, which resets it.
-        let Some(slot) = shared.handlers.streams.take() else {
-            log::warn!(
-                peer:% = peer, protocol:% = protocol, limit = shared.handlers.streams.limit();
-                "refused an inbound stream: too many are being carried to handlers"
-            );
-            continue;
+        let place = match shared.handlers.carried.enter(peer) {
+            Ok(place) => place,
+            Err(full) => {
+                full.log(peer, &protocol);
+                continue;
+            }
         };
         let (shared, protocol) = (Arc::clone(&shared), protocol.clone());
         async_std::task::spawn(async move {
@@ -301,7 +377,7 @@ async fn take(
                     }
                 }
             }
-            drop(slot);
+            drop(place);
         });
     }
 }
@@ -339,10 +415,12 @@ async fn carry(
         Ok(Dialed::Unix(io)) => hand_over(io, &info, stream).await,
         Ok(Dialed::Tcp(io)) => hand_over(io, &info, stream).await,
         Err(e) => {
-            log::warn!(
-                protocol:% = protocol, handler:? = target, error:% = e;
-                "reset an inbound stream: its handler cannot be reached"
-            );
+            if let Some(suppressed) = throttle::allow("stream handler unreachable") {
+                log::warn!(
+                    protocol:% = protocol, handler:? = target, suppressed, error:% = e;
+                    "reset an inbound stream: its handler cannot be reached"
+                );
+            }
             Err(e)
         }
     }
@@ -387,6 +465,26 @@ mod tests {
             let target = Target::parse(&addr).ok();
             assert_eq!(target, Some(Target::Unix("/tmp/h.sock".into())), "{path}");
         }
+    }
+
+    #[test]
+    fn one_peer_takes_no_more_than_its_share_of_the_places() {
+        let carried = Carried::default();
+        let peers: Vec<_> = (0..5).map(|_| PeerId::random()).collect();
+        let mut places = Vec::new();
+        for peer in &peers[..4] {
+            for _ in 0..MAX_STREAMS_PER_PEER {
+                places.push(carried.enter(*peer).unwrap());
+            }
+            let more = carried.enter(*peer).unwrap_err();
+            assert_eq!(more, Full::Peer(MAX_STREAMS_PER_PEER));
+        }
+        let more = carried.enter(peers[4]).unwrap_err();
+        assert_eq!(more, Full::All(MAX_STREAMS));
+        drop(places.pop());
+        places.push(carried.enter(peers[4]).unwrap());
+        places.clear();
+        assert!(carried.lock().is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One log line a minute for each cause, however often a remote provokes it.
 
 use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A line for the same cause is written at most this often.
@@ -35,6 +36,17 @@ impl Throttle {
     }
 }
 
+static PROCESS: LazyLock<Mutex<Throttle>> = LazyLock::new(Mutex::default);
+
+/// As [`Throttle::allow`] at this moment, with one memory for the whole process:
+/// for code that many connections or streams run, each of which a remote can
+/// make anew. A cause is then a name of its own in the whole program.
+pub fn allow(cause: &'static str) -> Option<u64> {
+    // The map is valid between any two statements.
+    let mut throttle = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    throttle.allow(cause, Instant::now())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +62,13 @@ mod tests {
         assert_eq!(throttle.allow("b", start), Some(0));
         assert_eq!(throttle.allow("a", start + INTERVAL), Some(1000));
         assert_eq!(throttle.allow("a", start + INTERVAL * 2), Some(0));
+    }
+
+    #[test]
+    fn the_memory_of_the_process_outlives_who_asks() {
+        let asked = || allow("a cause of this test");
+        assert_eq!(std::thread::spawn(asked).join().unwrap(), Some(0));
+        // Within the same minute unless this machine stops for one.
+        assert_eq!(std::thread::spawn(asked).join().unwrap(), None);
     }
 }

@@ -19,6 +19,7 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 
 use super::coalesce::Coalesce;
+use crate::observe::throttle;
 
 /// Payload bytes of the largest frame sent. Four times the crate's default:
 /// fewer frames and wake-ups for bulk data. go-libp2p sends the same size, so
@@ -193,9 +194,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
                     _place: place,
                 }));
             }
-            // Once a connection: a remote must not fill the log.
-            if self.refused == 0 {
-                log::warn!(limit = self.inbound.max;
+            // Once a connection, and of those one a minute: a remote must not
+            // fill the log, be it with streams or with connections.
+            if self.refused == 0
+                && let Some(suppressed) = throttle::allow("surplus inbound streams")
+            {
+                log::warn!(limit = self.inbound.max, suppressed;
                     "a peer opened more streams at once than P2P_MAX_INBOUND_STREAMS allows; the surplus is reset");
             }
             self.refused += 1;
