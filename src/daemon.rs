@@ -11,7 +11,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_std::future::timeout;
@@ -49,11 +48,6 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often what has expired leaves the store.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-
-/// Exchange streams served at once, over all peers: one for each of the default
-/// 400 connections and some over. Each may hold a few blocks in memory, so a
-/// flood stops here.
-const MAX_SERVED_STREAMS: usize = 512;
 
 /// Why the daemon could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -417,21 +411,14 @@ async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
     futures::future::try_join_all(all).await.map(drop)
 }
 
-/// Answers the exchange streams of peers.
+/// Answers the exchange streams of peers, as many at once as the server allows.
 async fn serve_content(mut incoming: IncomingStreams, content: Content<ContentNetwork>) {
-    let serving = Arc::new(AtomicUsize::new(0));
     while let Some((peer, stream)) = incoming.next().await {
-        if serving.load(Ordering::Relaxed) >= MAX_SERVED_STREAMS {
-            log::debug!(peer:% = peer; "exchange stream refused: {MAX_SERVED_STREAMS} are served already");
-            continue;
-        }
-        serving.fetch_add(1, Ordering::Relaxed);
-        let (content, serving) = (content.clone(), serving.clone());
+        let content = content.clone();
         task::spawn(async move {
             if let Err(e) = content.serve(peer, stream).await {
                 log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
             }
-            serving.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }

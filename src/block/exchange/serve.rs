@@ -7,13 +7,15 @@
 //! 3 × [`GROUP_BYTES`]).
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_std::future::timeout;
 use bytes::Bytes;
 use cid::Cid;
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::{SinkExt, StreamExt};
 use libp2p::PeerId;
@@ -23,6 +25,7 @@ use super::pb::exchange::{Response, Status};
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::address;
 use crate::observe::metrics::{Direction, Metrics};
+use crate::observe::throttle;
 
 /// Blocks are read in groups of about this size: a hop to a blocking thread
 /// costs tens of microseconds, reading 1 MiB hundreds.
@@ -50,6 +53,11 @@ pub struct Limits {
     /// Streams served at once for all. With about 3 MiB for a stream whose
     /// reader is slow, 128 are less than half a gibibyte at the very worst.
     pub streams: usize,
+    /// When all places are taken, a new stream gets that of the one that has
+    /// gone longest without a block, if that is at least this long. A peer
+    /// whose link carries 70 kB/s takes a block of 1 MiB in the default time
+    /// and keeps its place; one that only sits there does not.
+    pub spare: Duration,
     /// A stream without wants, or whose peer does not take an answer, ends
     /// after this long.
     pub idle: Duration,
@@ -60,6 +68,7 @@ impl Default for Limits {
         Limits {
             streams_per_peer: 8,
             streams: 128,
+            spare: Duration::from_secs(15),
             idle: Duration::from_secs(60),
         }
     }
@@ -86,6 +95,9 @@ pub enum ServeError {
     /// This node already serves as many streams as it may.
     #[error("already serving {0} streams {1}")]
     Busy(usize, &'static str),
+    /// It had gone long without a block when another needed its place.
+    #[error("without a block for longest when another stream needed the place")]
+    Displaced,
 }
 
 impl ServeError {
@@ -94,7 +106,7 @@ impl ServeError {
         match self {
             ServeError::Frame(error) => error.is_violation(),
             ServeError::TooManyWants | ServeError::TooManyCancels | ServeError::BadWant => true,
-            ServeError::Stalled(_) | ServeError::Busy(..) => false,
+            ServeError::Stalled(_) | ServeError::Busy(..) | ServeError::Displaced => false,
         }
     }
 }
@@ -116,7 +128,7 @@ pub struct Server<S> {
     source: S,
     limits: Limits,
     metrics: Arc<Metrics>,
-    streams: Arc<Mutex<HashMap<PeerId, usize>>>,
+    places: Arc<Mutex<Places>>,
 }
 
 impl<S: Source> Server<S> {
@@ -126,7 +138,7 @@ impl<S: Source> Server<S> {
             source,
             limits,
             metrics,
-            streams: Arc::default(),
+            places: Arc::default(),
         }
     }
 
@@ -138,33 +150,29 @@ impl<S: Source> Server<S> {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let _slot = self.enter(peer)?;
+        let (slot, displaced) = self.enter(peer, Instant::now())?;
         let (reader, mut writer) = stream.split();
         let wants = Mutex::new(Wants::default());
         let (bell, rung) = mpsc::channel(1);
         let (groups, ready) = mpsc::channel(0);
         let reading = read_requests(FrameReader::new(reader, MAX_REQUEST_FRAME), &wants, bell);
         let loading = self.load(&wants, rung, groups);
-        let writing = self.write(&wants, ready, &mut writer);
-        let ((), (), served) = futures::try_join!(reading, loading, writing)?;
-        Ok(served)
+        let writing = self.write(&wants, ready, &mut writer, &slot);
+        let work = pin!(async { futures::try_join!(reading, loading, writing) });
+        match select(displaced, work).await {
+            Either::Left(_) => Err(ServeError::Displaced),
+            Either::Right((done, _)) => done.map(|((), (), served)| served),
+        }
     }
 
-    fn enter(&self, peer: PeerId) -> Result<Slot, ServeError> {
-        let mut streams = lock(&self.streams);
-        let mine = streams.get(&peer).copied().unwrap_or(0);
-        if mine >= self.limits.streams_per_peer {
-            return Err(ServeError::Busy(mine, "for this peer"));
-        }
-        let all = streams.values().sum();
-        if all >= self.limits.streams {
-            return Err(ServeError::Busy(all, "for all peers"));
-        }
-        streams.insert(peer, mine + 1);
-        Ok(Slot {
-            peer,
-            streams: Arc::clone(&self.streams),
-        })
+    fn enter(
+        &self,
+        peer: PeerId,
+        now: Instant,
+    ) -> Result<(Slot, oneshot::Receiver<()>), ServeError> {
+        let (id, displaced) = lock(&self.places).enter(peer, &self.limits, now)?;
+        let places = Arc::clone(&self.places);
+        Ok((Slot { id, places }, displaced))
     }
 
     /// Reads blocks as long as the writer takes them.
@@ -206,6 +214,7 @@ impl<S: Source> Server<S> {
         wants: &Mutex<Wants>,
         mut ready: mpsc::Receiver<Vec<Answer>>,
         writer: &mut W,
+        slot: &Slot,
     ) -> Result<Served, ServeError> {
         let mut served = Served::default();
         let processing = self
@@ -227,6 +236,7 @@ impl<S: Source> Server<S> {
                 processing.observe(answer.arrived.elapsed().as_secs_f64());
                 match &answer.result {
                     Ok(data) => {
+                        slot.fed(Instant::now());
                         served.blocks += 1;
                         served.bytes += data.len() as u64;
                         bytes.inc_by(data.len() as u64);
@@ -260,7 +270,10 @@ fn load_group<S: Source>(source: &S, mut queued: VecDeque<Want>) -> (Vec<Answer>
             }
             Ok(None) => Err(Status::DontHave),
             Err(error) => {
-                log::warn!(cid:% = want.cid; "cannot read a block that a peer wants: {error}");
+                // A bad disk and a peer that asks again and again.
+                if let Some(suppressed) = throttle::allow("unreadable block") {
+                    log::warn!(cid:% = want.cid, suppressed; "cannot read a block that a peer wants: {error}");
+                }
                 Err(Status::Unavailable)
             }
         };
@@ -286,6 +299,8 @@ async fn read_requests<R: AsyncRead + Unpin>(
         if request.cancel.len() > MAX_WANTS {
             return Err(ServeError::TooManyCancels);
         }
+        // A request that asks for nothing does not keep the stream alive.
+        let mut news = !request.wants.is_empty();
         {
             let mut wants = lock(wants);
             for want in request.wants {
@@ -299,11 +314,13 @@ async fn read_requests<R: AsyncRead + Unpin>(
                 })?;
             }
             for id in request.cancel {
-                wants.cancel(id);
+                news |= wants.cancel(id);
             }
         }
-        // Full means that it is ringing already.
-        let _ = bell.try_send(());
+        if news {
+            // Full means that it is ringing already.
+            let _ = bell.try_send(());
+        }
     }
     Ok(())
 }
@@ -358,11 +375,14 @@ impl Wants {
         Ok(())
     }
 
-    /// A want that is no longer in the queue is on its way and stays so.
-    fn cancel(&mut self, id: u64) {
-        if let Some(at) = self.queue.iter().position(|want| want.id == id) {
-            self.cancelled.extend(self.queue.remove(at));
-        }
+    /// Whether it was still in the queue; otherwise it is on its way and stays
+    /// so.
+    fn cancel(&mut self, id: u64) -> bool {
+        let Some(at) = self.queue.iter().position(|want| want.id == id) else {
+            return false;
+        };
+        self.cancelled.extend(self.queue.remove(at));
+        true
     }
 
     fn take_group(&mut self) -> (Vec<Answer>, VecDeque<Want>) {
@@ -388,21 +408,80 @@ impl Wants {
     }
 }
 
+/// The streams that are being served.
+#[derive(Debug, Default)]
+struct Places {
+    next: u64,
+    taken: HashMap<u64, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    peer: PeerId,
+    /// When the last block went out, or the stream began.
+    fed: Instant,
+    /// Dropped with the place, which tells the stream that it has lost it.
+    _hold: oneshot::Sender<()>,
+}
+
+impl Places {
+    /// A place, its number, and what ends when it is lost to another stream.
+    fn enter(
+        &mut self,
+        peer: PeerId,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(u64, oneshot::Receiver<()>), ServeError> {
+        // At most a few hundred, looked at once for a stream.
+        let mine = self.taken.values().filter(|p| p.peer == peer).count();
+        if mine >= limits.streams_per_peer {
+            return Err(ServeError::Busy(mine, "for this peer"));
+        }
+        if self.taken.len() >= limits.streams {
+            let spare = self
+                .taken
+                .iter()
+                .min_by_key(|(_, place)| place.fed)
+                .filter(|(_, p)| now.saturating_duration_since(p.fed) >= limits.spare)
+                .map(|(id, _)| *id);
+            let Some(spare) = spare else {
+                return Err(ServeError::Busy(self.taken.len(), "for all peers"));
+            };
+            self.taken.remove(&spare);
+        }
+        let (hold, displaced) = oneshot::channel();
+        let id = self.next;
+        self.next += 1;
+        self.taken.insert(
+            id,
+            Place {
+                peer,
+                fed: now,
+                _hold: hold,
+            },
+        );
+        Ok((id, displaced))
+    }
+}
+
 /// A stream's place among those served, given back when it ends.
 struct Slot {
-    peer: PeerId,
-    streams: Arc<Mutex<HashMap<PeerId, usize>>>,
+    id: u64,
+    places: Arc<Mutex<Places>>,
+}
+
+impl Slot {
+    /// A block went out.
+    fn fed(&self, now: Instant) {
+        if let Some(place) = lock(&self.places).taken.get_mut(&self.id) {
+            place.fed = now;
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut streams = lock(&self.streams);
-        if let Some(count) = streams.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                streams.remove(&self.peer);
-            }
-        }
+        lock(&self.places).taken.remove(&self.id);
     }
 }
 

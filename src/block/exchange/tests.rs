@@ -153,6 +153,7 @@ fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
 const STALLED: Limits = Limits {
     streams_per_peer: 1,
     streams: 1,
+    spare: Duration::from_secs(3600),
     idle: Duration::from_secs(1),
 };
 
@@ -282,6 +283,7 @@ fn streams_are_limited_for_each_peer_and_for_all_and_given_back() {
         let limits = Limits {
             streams_per_peer: 2,
             streams: 3,
+            spare: Duration::from_secs(3600),
             ..Limits::default()
         };
         let server = server(&Zeros::default(), limits);
@@ -336,6 +338,64 @@ fn session_of_100(
     let session =
         spawn(async move { session::run(ours, 2 << 20, orders, &mut tell, |answer| answer).await });
     (told, commands, session, serving)
+}
+
+#[test]
+fn a_stream_that_gets_no_blocks_makes_room_when_all_places_are_taken() {
+    block_on(async {
+        let limits = Limits {
+            streams: 2,
+            spare: Duration::ZERO,
+            ..Limits::default()
+        };
+        let server = server(&Zeros::default(), limits);
+        let ask = async |ends: &mut Ends, id, codec| {
+            let request = wants(id..id + 1, codec);
+            frame::write_message(&mut *ends.1, &request).await.unwrap();
+            within(ends.0.response()).await.unwrap().unwrap();
+        };
+        let mut old = connect(&server, PeerId::random());
+        ask(&mut old, 0, Codec::DagPb).await;
+        let mut idle = connect(&server, PeerId::random());
+        ask(&mut idle, 0, Codec::DagPb).await;
+        // The second answer says that the first is accounted for.
+        ask(&mut old, 1, Codec::Raw).await;
+        ask(&mut old, 2, Codec::Raw).await;
+        // Asking last does not help when nothing that it asks for is here.
+        ask(&mut idle, 1, Codec::DagPb).await;
+        let mut new = connect(&server, PeerId::random());
+        ask(&mut new, 0, Codec::Raw).await;
+        let end = within(idle.2).await;
+        assert!(matches!(end, Err(ServeError::Displaced)), "{end:?}");
+        // The one that was fed goes on.
+        ask(&mut old, 3, Codec::Raw).await;
+        old.1.half_close();
+        assert_eq!(within(old.2).await.unwrap().blocks, 3);
+    });
+}
+
+#[test]
+fn requests_that_ask_for_nothing_do_not_keep_a_stream_alive() {
+    block_on(async {
+        let limits = Limits {
+            idle: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        let server = server(&Zeros::default(), limits);
+        let (_reader, mut writer, serving) = connect(&server, PeerId::random());
+        let nagging = spawn(async move {
+            let request = Request {
+                wants: Vec::new(),
+                cancel: vec![7],
+            };
+            // Until the other side is gone.
+            while frame::write_message(&mut *writer, &request).await.is_ok() {
+                async_std::task::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
+        within(nagging).await;
+    });
 }
 
 #[test]
