@@ -1,14 +1,14 @@
 //! The sockets themselves: the one that the daemon listens on, with its mode
 //! and its leftovers, and what the ends of a local connection can be asked.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures::{AsyncRead, AsyncWrite};
@@ -32,6 +32,14 @@ const HANGUP_CHECK: Duration = Duration::from_millis(200);
 /// A client that sends more waits.
 const AHEAD: usize = 64 * 1024;
 
+/// How long a start waits for another daemon's that opens its socket in the
+/// same folder, which takes under a millisecond. Any user can hold the lock of
+/// a folder like /tmp, and while this waits no signal is heard.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is tried meanwhile.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
 /// Why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -44,6 +52,17 @@ pub enum BindError {
     /// Something that is no socket is in the way.
     #[error("{0} is in the way of the control socket and is no socket; remove it yourself")]
     NotASocket(PathBuf),
+    /// Another process holds the lock of the socket's folder.
+    #[error(
+        "cannot open the control socket {path}: another process keeps the folder {folder} locked; \
+         end that process, or move the socket to a folder of your own with P2P_CONTROL_SOCKET"
+    )]
+    Locked {
+        /// The path of the socket.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// The system refused.
     #[error("cannot open the control socket {path}: {cause} (P2P_CONTROL_SOCKET moves it)")]
     Io {
@@ -67,6 +86,10 @@ pub(super) struct ControlListener {
 impl ControlListener {
     /// Listens at `path`, replacing the socket file of a daemon that is no more.
     pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
+        Self::bind_within(path, LOCK_PATIENCE)
+    }
+
+    fn bind_within(path: &Path, patience: Duration) -> Result<Self, BindError> {
         let io = |cause| BindError::Io {
             path: path.to_path_buf(),
             cause,
@@ -78,8 +101,12 @@ impl ControlListener {
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        let folder = File::open(folder).map_err(io)?;
-        folder.lock().map_err(io)?;
+        let _locked = lock(folder, patience)
+            .map_err(io)?
+            .ok_or_else(|| BindError::Locked {
+                path: path.to_path_buf(),
+                folder: folder.to_path_buf(),
+            })?;
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(BindError::NotASocket(path.to_path_buf()));
@@ -131,6 +158,21 @@ impl Drop for ControlListener {
             && (found.dev(), found.ino()) == self.file
         {
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Locks a folder for as long as the file is open; `None` when another holds the
+/// lock for the whole `patience`.
+fn lock(folder: &Path, patience: Duration) -> io::Result<Option<File>> {
+    let file = File::open(folder)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(e)) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            Err(_) if Instant::now() >= deadline => return Ok(None),
+            Err(_) => std::thread::sleep(LOCK_RETRY),
         }
     }
 }
@@ -257,6 +299,22 @@ mod tests {
             let next = ControlListener::bind(&path).unwrap();
             UnixStream::connect(&path).unwrap();
             drop(next);
+        });
+    }
+
+    #[test]
+    fn a_folder_that_another_keeps_locked_is_named_and_not_waited_for() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let other = File::open(dir.path()).unwrap();
+            other.lock().unwrap();
+            let error = ControlListener::bind_within(&path, LOCK_RETRY).unwrap_err();
+            assert!(matches!(error, BindError::Locked { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains(dir.path().to_str().unwrap()), "{text}");
+            drop(other);
+            ControlListener::bind(&path).unwrap();
         });
     }
 
