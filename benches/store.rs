@@ -215,7 +215,7 @@ fn main() -> Result<()> {
     println!(
         "sweep: {:.1} ms",
         ms(time(|| store
-            .sweep(SystemTime::now())
+            .sweep(SystemTime::now(), Instant::now())
             .map(drop)
             .map_err(Into::into))?)
     );

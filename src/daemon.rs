@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_std::future::timeout;
 use async_std::task::{self, spawn_blocking};
@@ -435,7 +435,8 @@ async fn tend_store(store: Store) {
     let mut ticks = async_io::Timer::interval(SWEEP_EVERY);
     while ticks.next().await.is_some() {
         let store = store.clone();
-        if let Err(e) = spawn_blocking(move || store.sweep(SystemTime::now())).await {
+        if let Err(e) = spawn_blocking(move || store.sweep(SystemTime::now(), Instant::now())).await
+        {
             log::warn!(error:% = e; "cannot remove expired blocks");
         }
     }

@@ -62,7 +62,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -151,6 +151,7 @@ struct Inner {
     /// Ids of open batches.
     open_batches: Mutex<HashSet<u64>>,
     reclaim: Mutex<()>,
+    clocks: Mutex<sweep::Clocks>,
     /// Writers come one at a time anyway; with this their counters are
     /// published in the order of their commits.
     writing: Mutex<()>,
@@ -198,6 +199,7 @@ impl Store {
                 redb::Error::Corrupted("segment numbers are used up".into()),
             )
         })?;
+        let clocks = sweep::Clocks::new(clock(), Instant::now());
         let store = Store {
             inner: Arc::new(Inner {
                 dir: dir.to_owned(),
@@ -216,6 +218,7 @@ impl Store {
                 protected: Mutex::default(),
                 open_batches: Mutex::default(),
                 reclaim: Mutex::default(),
+                clocks: Mutex::new(clocks),
                 writing: Mutex::default(),
             }),
         };
@@ -471,7 +474,7 @@ impl Store {
             // A little more than needed, or every further block pays a
             // transaction; content that would have to go for this alone may go.
             let slack = (max / 64).min(64 << 20);
-            self.make_room(goal.saturating_sub(slack), self.now())?;
+            self.make_room(goal.saturating_sub(slack), self.now(), Instant::now())?;
             self.reclaim()?;
             if !fits(*in_flight) {
                 return Err(Error::Full {

@@ -1,12 +1,17 @@
 //! Keeping the store under its cap: expiry, eviction, and giving disk space back.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::atomic::Ordering,
+    time::{Duration, Instant, SystemTime},
+};
 
 use super::{
     Error, Store,
     database::{Fail, NEW_PREFIX},
     index::{self, Gone, Index},
-    root::to_millis,
+    lock,
+    root::{from_millis, to_millis},
 };
 
 /// Cached blocks looked at in one go while evicting.
@@ -14,6 +19,51 @@ const CHUNK: usize = 256;
 
 /// Ranges punched between two transactions.
 const HOLES: usize = 65_536;
+
+/// A wall clock that goes ahead of the monotonic one by more than this has been
+/// set. Daemons that correct a clock slowly stay far below.
+const JUMP: Duration = Duration::from_secs(3600);
+
+/// Nothing expires for this long after a jump: the time between two sweeps, in
+/// which a clock that was set wrongly can be set right.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// Tells time that passed from a wall clock that was set. By the latter
+/// everything would be over at once, pinned content too.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    last: (SystemTime, Instant),
+    held_until: Option<Instant>,
+}
+
+impl Clocks {
+    /// From the moment when the clocks showed these times.
+    pub(super) fn new(wall: SystemTime, monotonic: Instant) -> Self {
+        Clocks {
+            last: (wall, monotonic),
+            held_until: None,
+        }
+    }
+
+    /// Whether roots may expire by the wall clock now.
+    fn may_expire(&mut self, wall: SystemTime, monotonic: Instant) -> bool {
+        let (last_wall, last_monotonic) = self.last;
+        self.last = (wall, monotonic);
+        // A clock that was set back makes nothing expire.
+        let seen = wall.duration_since(last_wall).unwrap_or_default();
+        let passed = monotonic.saturating_duration_since(last_monotonic);
+        let ahead = seen.saturating_sub(passed);
+        if ahead > JUMP {
+            self.held_until = Some(monotonic + HOLD);
+            log::warn!(
+                seconds = ahead.as_secs();
+                "the clock went ahead by more than the time that passed (it was set, or the host \
+                 slept); nothing expires in the next minute"
+            );
+        }
+        self.held_until.is_none_or(|until| monotonic >= until)
+    }
+}
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,12 +157,15 @@ fn evict(
 impl Store {
     /// Removes roots that expired before `now`, then evicts the least recently
     /// used until the store is under its cap. To be called every minute or so.
+    /// Nothing expires in the minute after the wall clock `now` went ahead of
+    /// the `monotonic` one by more than an hour.
     ///
     /// # Errors
     /// When the database cannot be written. What was removed stays removed.
-    pub fn sweep(&self, now: SystemTime) -> Result<Swept, Error> {
+    pub fn sweep(&self, now: SystemTime, monotonic: Instant) -> Result<Swept, Error> {
         self.end_dead_batches()?;
-        let swept = self.make_room(self.inner.options.max_bytes, to_millis(now))?;
+        let goal = self.inner.options.max_bytes;
+        let swept = self.make_room(goal, to_millis(now), monotonic)?;
         self.reclaim()?;
         Ok(swept)
     }
@@ -129,14 +182,21 @@ impl Store {
     }
 
     /// Expires, then evicts down to `goal` bytes of disk.
-    pub(super) fn make_room(&self, goal: u64, now: u64) -> Result<Swept, Error> {
+    pub(super) fn make_room(
+        &self,
+        goal: u64,
+        now: u64,
+        monotonic: Instant,
+    ) -> Result<Swept, Error> {
+        let may_expire = lock(&self.inner.clocks).may_expire(from_millis(now), monotonic);
         let touches = self.take_touches();
-        let expired = self
-            .inner
-            .database
-            .read(index::roots)?
-            .iter()
-            .any(|r| r.is_expired(now));
+        let expired = may_expire
+            && self
+                .inner
+                .database
+                .read(index::roots)?
+                .iter()
+                .any(|r| r.is_expired(now));
         if touches.is_empty() && !expired && self.usage().disk_bytes <= goal {
             return Ok(Swept::default());
         }
@@ -145,7 +205,9 @@ impl Store {
         let result = self.write(|index| {
             let mut swept = Swept::default();
             index.apply_touches(&touches)?;
-            expire(index, now, &is_protected, &mut swept)?;
+            if may_expire {
+                expire(index, now, &is_protected, &mut swept)?;
+            }
             evict(index, goal, now, &is_protected, &mut swept)?;
             Ok(swept)
         });

@@ -191,7 +191,7 @@ fn kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         Metrics::new().unwrap(),
     )
     .unwrap();
-    store.sweep(SystemTime::now()).unwrap();
+    store.sweep(SystemTime::now(), Instant::now()).unwrap();
     store.scrub().unwrap();
     assert_eq!((store.usage().blocks, store.usage().disk_bytes), (0, 0));
     assert_eq!(

@@ -119,7 +119,7 @@ fn random_operations_leave_what_the_model_says() {
                     assert_eq!(removed.blocks as usize, before - model.all().len());
                 }
                 7 => {
-                    store.sweep(at(now)).unwrap();
+                    store.sweep(at(now), Instant::now()).unwrap();
                     model
                         .roots
                         .retain(|_, (_, expires)| expires.is_none_or(|e| e > now));

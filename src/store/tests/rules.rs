@@ -187,8 +187,11 @@ fn expired_roots_go_even_when_pinned_and_others_stay() {
             }))
             .unwrap();
     }
-    assert_eq!(store.sweep(at(9)).unwrap(), Swept::default());
-    let swept = store.sweep(at(10)).unwrap();
+    assert_eq!(
+        store.sweep(at(9), Instant::now()).unwrap(),
+        Swept::default()
+    );
+    let swept = store.sweep(at(10), Instant::now()).unwrap();
     assert_eq!(
         (
             swept.expired_roots,
@@ -198,8 +201,68 @@ fn expired_roots_go_even_when_pinned_and_others_stay() {
         (1, 1, 0)
     );
     assert!(!has(&store, 1, LEN) && has(&store, 2, LEN));
-    store.sweep(at(1000)).unwrap();
+    store.sweep(at(1000), Instant::now()).unwrap();
     assert!(!has(&store, 2, LEN) && has(&store, 3, LEN));
+}
+
+#[test]
+fn a_wall_clock_that_was_set_ahead_removes_nothing_at_once() {
+    const DAY: u64 = 24 * 3600;
+    let world = World::new(4 * DISK);
+    let store = world.open();
+    let opened = Instant::now();
+    let later = |seconds| opened + Duration::from_secs(seconds);
+    let expiring = |seed: u64, second| {
+        let (cid, data) = block(seed, LEN);
+        let mut batch = store.batch().unwrap();
+        batch.put(&cid, &data).unwrap();
+        batch
+            .commit(Some(Root {
+                expires_at: Some(at(second)),
+                ..pinned(cid)
+            }))
+            .unwrap();
+    };
+    expiring(1, DAY);
+    // A day that passes is one.
+    assert_eq!(store.sweep(at(DAY), later(DAY)).unwrap().expired_roots, 1);
+    expiring(2, 2 * DAY);
+    expiring(3, 2000 * DAY);
+    let swept = store.sweep(at(1000 * DAY), later(DAY + 60)).unwrap();
+    assert_eq!(swept, Swept::default());
+    assert!(has(&store, 2, LEN));
+    let swept = store.sweep(at(1000 * DAY + 30), later(DAY + 90)).unwrap();
+    assert_eq!(swept, Swept::default(), "not within the minute");
+    // Nobody has set it back: it is the time.
+    let swept = store.sweep(at(1000 * DAY + 60), later(DAY + 120)).unwrap();
+    assert_eq!(swept.expired_roots, 1);
+    assert!(!has(&store, 2, LEN) && has(&store, 3, LEN));
+}
+
+#[test]
+fn a_clock_set_ahead_and_back_again_removes_nothing() {
+    const DAY: u64 = 24 * 3600;
+    let world = World::new(4 * DISK);
+    let store = world.open();
+    let opened = Instant::now();
+    let later = |seconds| opened + Duration::from_secs(seconds);
+    let (cid, data) = block(1, LEN);
+    let mut batch = store.batch().unwrap();
+    batch.put(&cid, &data).unwrap();
+    batch
+        .commit(Some(Root {
+            expires_at: Some(at(DAY)),
+            ..pinned(cid)
+        }))
+        .unwrap();
+    // Before the first sweep already: the store looked at the clock when it
+    // was opened.
+    store.sweep(at(1000 * DAY), later(60)).unwrap();
+    store.sweep(at(120), later(120)).unwrap();
+    store.sweep(at(DAY - 1), later(DAY - 1)).unwrap();
+    assert!(has(&store, 1, LEN));
+    store.sweep(at(DAY), later(DAY)).unwrap();
+    assert!(!has(&store, 1, LEN));
 }
 
 #[test]
@@ -288,7 +351,7 @@ fn a_lower_cap_is_enforced_by_the_next_sweep() {
     drop(store);
     world.options.max_bytes = 3 * DISK;
     let store = world.open();
-    let swept = store.sweep(at(9)).unwrap();
+    let swept = store.sweep(at(9), Instant::now()).unwrap();
     assert_eq!((swept.evicted_roots, swept.evicted_blocks), (5, 5));
     assert!(!has(&store, 4, LEN) && has(&store, 5, LEN));
 }
