@@ -224,3 +224,47 @@ fn a_family_without_addresses_does_not_keep_the_daemon_from_being_ready() {
     });
     daemon.wait_ready();
 }
+
+#[test]
+fn a_wildcard_listener_follows_addresses_that_come_and_go() {
+    let lan = match Lan::new(1) {
+        Ok(lan) => lan,
+        Err(why) => {
+            println!("passed over: cannot make hosts: {why}");
+            return;
+        }
+    };
+    let host = lan.host(1);
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::spawn(Start {
+        dir: dir.path(),
+        variables: &[(
+            "P2P_LISTEN_ADDRS",
+            "/ip4/0.0.0.0/tcp/4001,/ip4/0.0.0.0/udp/4001/quic-v1",
+        )],
+        namespace: Some(host),
+    })
+    .wait_ready();
+    let listens_on = |address: &str| {
+        let status = daemon.json(&["status"]);
+        let list = status["listen_addresses"].as_array().unwrap().clone();
+        list.iter().any(|a| a == address)
+    };
+    let new = [
+        "/ip4/198.51.100.7/tcp/4001",
+        "/ip4/198.51.100.7/udp/4001/quic-v1",
+    ];
+    assert!(listens_on("/ip4/192.0.2.1/tcp/4001"));
+    assert!(!new.iter().any(|a| listens_on(a)));
+    let change = |what| ip(&["-n", host, "addr", what, "198.51.100.7/24", "dev", "eth0"]).unwrap();
+    change("add");
+    eventually("the new address is listened on", || {
+        new.iter().all(|a| listens_on(a)).then_some(())
+    });
+    change("del");
+    eventually("the lost address is listened on no more", || {
+        (!new.iter().any(|a| listens_on(a))).then_some(())
+    });
+    assert!(listens_on("/ip4/192.0.2.1/tcp/4001"));
+    assert_eq!(daemon.stop(), Some(0));
+}
