@@ -5,15 +5,16 @@
 //! its drop.
 
 use std::collections::HashMap;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
-use futures::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
+
+use super::guarded::Guarded;
 
 /// Stream counts of all living connections, by peer. Bounded by the connections
 /// that live: the [`Entry`] of a connection goes with its muxer.
@@ -84,17 +85,14 @@ struct Muxer {
 }
 
 impl Muxer {
-    fn count(&self, inner: SubstreamBox) -> Substream {
+    fn count(&self, stream: SubstreamBox) -> Guarded<SubstreamBox, Open> {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Substream {
-            inner,
-            open: self.open.clone(),
-        }
+        Guarded::new(stream, Open(self.open.clone()))
     }
 }
 
 impl StreamMuxer for Muxer {
-    type Substream = Substream;
+    type Substream = Guarded<SubstreamBox, Open>;
     type Error = io::Error;
 
     fn poll_inbound(
@@ -125,58 +123,12 @@ impl StreamMuxer for Muxer {
     }
 }
 
-struct Substream {
-    inner: SubstreamBox,
-    open: Arc<AtomicUsize>,
-}
+/// Counts its stream until it is dropped with it.
+struct Open(Arc<AtomicUsize>);
 
-impl Drop for Substream {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl AsyncRead for Substream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read_vectored(cx, bufs)
-    }
-}
-
-impl AsyncWrite for Substream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -27,6 +27,7 @@ mod behaviour;
 mod candidates;
 mod content_network;
 mod event_loop;
+mod guarded;
 pub mod handle;
 pub mod identity;
 mod meter;

@@ -1,6 +1,6 @@
 //! What the rest of the program holds: open a stream, accept streams.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_std::channel::{Receiver, Sender};
 use futures::channel::oneshot;
-use futures::{AsyncRead, AsyncWrite};
 use libp2p::{PeerId, StreamProtocol};
 
 use super::Ask;
 use super::acceptors::{AcceptError, Acceptors, Inbound};
 use super::slots::Slot;
+use crate::node::guarded::Guarded;
 
 /// Why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -156,58 +156,4 @@ impl Drop for IncomingStreams {
 /// A stream that this node opened. It counts among the streams of its connection
 /// (P2P_MAX_OUTBOUND_STREAMS) and keeps the connection alive until it is dropped,
 /// which resets what was not closed.
-#[derive(Debug)]
-pub struct OutboundStream {
-    inner: libp2p::Stream,
-    _slot: Option<Slot>,
-}
-
-impl OutboundStream {
-    pub(super) fn new(inner: libp2p::Stream, slot: Option<Slot>) -> Self {
-        OutboundStream { inner, _slot: slot }
-    }
-}
-
-impl AsyncRead for OutboundStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read_vectored(cx, bufs)
-    }
-}
-
-impl AsyncWrite for OutboundStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
+pub type OutboundStream = Guarded<libp2p::Stream, Option<Slot>>;
