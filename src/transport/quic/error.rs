@@ -19,7 +19,7 @@ pub enum Error {
     #[error("cannot make the TLS certificate for this node's identity: {0}")]
     Certificate(#[from] libp2p_tls::certificate::GenError),
     /// The TLS library refused the settings.
-    #[error("cannot set up TLS for QUIC: {0}")]
+    #[error("cannot set up TLS for this node's identity: {0}")]
     Tls(String),
     /// A UDP socket could not be opened.
     #[error("cannot open UDP socket {address}: {source}")]
