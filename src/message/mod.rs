@@ -5,9 +5,22 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | [`envelope`] | the signed message: sealing it, and opening it step by step |
+//! | [`statement`] | what a signature covers |
+//! | [`publisher`] | the key that travels with a message, and its bounds |
+//! | [`refusal`] | why a message is not taken, and the label that counts it |
 //! | [`compression`] | Snappy: when it is tried, and unpacking within a limit |
+//! | [`window`] | which numbers of one publisher were seen |
 
 pub mod compression;
+pub mod envelope;
+pub mod publisher;
+pub mod refusal;
+pub mod statement;
+pub mod window;
+
+pub use envelope::{Envelope, Limits, Opened, SealError, seal};
+pub use refusal::Refusal;
 
 /// The messages, generated from `proto/message.proto`.
 pub(crate) mod pb {

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub nat_traversal: IntCounterVec,
     /// Messages by `direction` (`in`, `out`) and `protocol` (`gossip`, `dht`, `block`, `identify`, `ping`, `control`).
     pub messages: IntCounterVec,
+    /// Signed messages of gossip refused, by `reason` ([`crate::message::refusal::LABELS`]).
+    pub messages_refused: IntCounterVec,
     /// Seconds from a message's arrival to the end of its handling, by `protocol`.
     pub message_processing: HistogramVec,
     /// Dials that failed since start.
@@ -173,6 +175,11 @@ impl Metrics {
                 "Messages handled since start, by direction and protocol.",
                 &["direction", "protocol"],
             )?,
+            messages_refused: maker.counters(
+                "p2p_messages_refused_total",
+                "Signed messages of gossip that were not taken since start, by reason.",
+                &["reason"],
+            )?,
             message_processing: maker.histograms(
                 "p2p_message_processing_seconds",
                 "Seconds from a message's arrival to the end of its handling, by protocol.",
@@ -253,6 +260,9 @@ impl Metrics {
         }
         for protocol in ["gossip", "dht", "block", "control"] {
             let _ = self.message_processing.with_label_values(&[protocol]);
+        }
+        for reason in crate::message::refusal::LABELS {
+            let _ = self.messages_refused.with_label_values(&[reason]);
         }
         for kind in DHT_QUERY_KINDS {
             let _ = self.dht_query_duration.with_label_values(&[kind]);

@@ -1,0 +1,270 @@
+//! The signed envelope around a payload: sealing it and opening it.
+//!
+//! The steps of opening go from cheap to dear, and each needs the ones before:
+//!
+//! 1. size of the envelope;
+//! 2. decoding, and that it is written the one way that envelopes are written;
+//! 3. the key, within its bounds, and the peer id that follows from it;
+//! 4. the signature ([`Envelope::open`] ends here);
+//! 5. the publisher's replay window ([`Opener`](super::opener::Opener));
+//! 6. the declared size, then unpacking ([`Envelope::unpack`]).
+//!
+//! Only what a publisher signed reaches the windows, so nobody can fill another
+//! publisher's window or make one under a name that is not his.
+//!
+//! # What a message is told apart by
+//!
+//! By publisher and number, never by its bytes or its signature. An envelope
+//! has one form all the same: fields in the order of their numbers, each once
+//! and with no others beside them. A forwarder cannot make a second message of
+//! one by padding it, and nothing that is not signed travels inside.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use libp2p::PeerId;
+use libp2p::identity::{Keypair, SigningError};
+use prost::Message;
+
+use super::compression::{self, Compression};
+use super::pb;
+use super::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, Publisher};
+use super::refusal::Refusal;
+use super::statement::{Purpose, Statement};
+
+/// The tag of the payload on the wire: field 1, length-delimited.
+const PAYLOAD_TAG: u8 = 1 << 3 | 2;
+
+/// Bytes that an envelope has beside its payload, at most: key and signature at
+/// their bounds, three lengths, a number, a compression, and the tags.
+pub const MAX_OVERHEAD: usize = MAX_KEY_BYTES + MAX_SIGNATURE_BYTES + 40;
+
+/// Bounds of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of an envelope.
+    pub envelope: usize,
+    /// Bytes of a payload when unpacked.
+    pub payload: usize,
+}
+
+impl Limits {
+    /// A payload of at most `payload` bytes, and an envelope that holds one
+    /// that does not get smaller by packing.
+    pub fn of_payload(payload: usize) -> Self {
+        Limits {
+            envelope: payload.saturating_add(MAX_OVERHEAD),
+            payload,
+        }
+    }
+}
+
+/// Why a payload was not sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The payload is longer than receivers take.
+    #[error("cannot publish {len} bytes: a message has at most {limit}")]
+    TooLong {
+        /// Its bytes.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The envelope would be longer than receivers take.
+    #[error(
+        "cannot publish {len} bytes: the envelope would have {envelope}, at most {limit} are allowed; publish less at once"
+    )]
+    EnvelopeTooLong {
+        /// Bytes of the payload.
+        len: usize,
+        /// Bytes of the envelope.
+        envelope: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Number 0 is not a sequence number.
+    #[error("cannot publish under sequence number 0")]
+    NoNumber,
+    /// The key could not sign.
+    #[error("cannot sign a message with this node's key: {0}")]
+    Signing(#[from] SigningError),
+}
+
+/// Seals `payload` for `topic` as message `number` of the owner of `keypair`.
+///
+/// The payload is packed when that makes it smaller ([`compression::pack`]).
+/// Receivers take each number of a key once.
+///
+/// # Errors
+/// See [`SealError`].
+pub fn seal(
+    keypair: &Keypair,
+    topic: &[u8],
+    number: u64,
+    payload: Bytes,
+    limits: Limits,
+) -> Result<Bytes, SealError> {
+    let len = payload.len();
+    if len > limits.payload {
+        return Err(SealError::TooLong {
+            len,
+            limit: limits.payload,
+        });
+    }
+    if number == 0 {
+        return Err(SealError::NoNumber);
+    }
+    let (payload, compression) = compression::pack(payload);
+    let signature = statement(topic, number, compression, &payload).sign(keypair)?;
+    let envelope = pb::SignedMessage {
+        payload,
+        signature: signature.into(),
+        seq_no: number,
+        key: keypair.public().encode_protobuf().into(),
+        compression: compression.into(),
+    };
+    let encoded = envelope.encoded_len();
+    if encoded > limits.envelope {
+        return Err(SealError::EnvelopeTooLong {
+            len,
+            envelope: encoded,
+            limit: limits.envelope,
+        });
+    }
+    Ok(envelope.encode_to_vec().into())
+}
+
+/// What the publisher's signature covers.
+fn statement(topic: &[u8], number: u64, compression: Compression, payload: &[u8]) -> Statement {
+    Statement::new(Purpose::Message)
+        .bytes(topic)
+        .number(number)
+        .number(compression as u64)
+        .digest(payload)
+}
+
+/// An envelope whose signature is right. Its number is not checked yet, and
+/// its payload is still packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    publisher: PeerId,
+    number: u64,
+    payload: Bytes,
+    compression: Compression,
+}
+
+/// What was in an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Who published it.
+    pub publisher: PeerId,
+    /// Its sequence number.
+    pub number: u64,
+    /// What was published. Shares the envelope's buffer when it came unpacked.
+    pub payload: Bytes,
+}
+
+impl Envelope {
+    /// Decodes an envelope that came under `topic` and checks its signature.
+    ///
+    /// # Errors
+    /// The first step that refuses it.
+    pub fn open(topic: &[u8], bytes: Bytes, limits: Limits) -> Result<Self, Refusal> {
+        let raw = decode(&bytes, limits)?;
+        let publisher = Publisher::decode(&raw.key)?;
+        Self::verify(topic, raw, &publisher)
+    }
+
+    fn verify(
+        topic: &[u8],
+        raw: pb::SignedMessage,
+        publisher: &Publisher,
+    ) -> Result<Self, Refusal> {
+        let peer = publisher.peer();
+        let compression =
+            compression::from_wire(raw.compression).map_err(|error| Refusal::Payload {
+                publisher: peer,
+                error,
+            })?;
+        let said = statement(topic, raw.seq_no, compression, &raw.payload);
+        if !said.is_signed_by(publisher, &raw.signature) {
+            return Err(Refusal::Signature { publisher: peer });
+        }
+        Ok(Envelope {
+            publisher: peer,
+            number: raw.seq_no,
+            payload: raw.payload,
+            compression,
+        })
+    }
+
+    /// Who published it.
+    pub fn publisher(&self) -> PeerId {
+        self.publisher
+    }
+
+    /// Its sequence number; never 0.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The payload, unpacked within the limit.
+    ///
+    /// # Errors
+    /// [`Refusal::Payload`].
+    pub fn unpack(self, limits: Limits) -> Result<Opened, Refusal> {
+        let payload = compression::unpack(self.payload, self.compression, limits.payload).map_err(
+            |error| Refusal::Payload {
+                publisher: self.publisher,
+                error,
+            },
+        )?;
+        Ok(Opened {
+            publisher: self.publisher,
+            number: self.number,
+            payload,
+        })
+    }
+}
+
+/// The fields of an envelope. Payload, key and signature share its buffer.
+fn decode(bytes: &Bytes, limits: Limits) -> Result<pb::SignedMessage, Refusal> {
+    if bytes.len() > limits.envelope {
+        return Err(Refusal::Oversized {
+            len: bytes.len(),
+            limit: limits.envelope,
+        });
+    }
+    let raw = pb::SignedMessage::decode(bytes.clone())
+        .map_err(|_| Refusal::Malformed("its fields cannot be decoded"))?;
+    if raw.seq_no == 0 {
+        return Err(Refusal::Malformed("it has no sequence number"));
+    }
+    if raw.signature.len() > MAX_SIGNATURE_BYTES {
+        return Err(Refusal::Malformed("its signature is too long"));
+    }
+    if !is_canonical(&raw, bytes) {
+        return Err(Refusal::Malformed("it is not in its canonical form"));
+    }
+    Ok(raw)
+}
+
+/// Whether `bytes`, which decode to `raw`, are what `raw` encodes to. Encodes
+/// all but the payload, which needs no copy to be compared: head and tail fix
+/// where it lies and how long it is.
+fn is_canonical(raw: &pb::SignedMessage, bytes: &[u8]) -> bool {
+    let mut head = BytesMut::new();
+    if !raw.payload.is_empty() {
+        head.put_u8(PAYLOAD_TAG);
+        prost::encoding::encode_varint(raw.payload.len() as u64, &mut head);
+    }
+    let tail = pb::SignedMessage {
+        payload: Bytes::new(),
+        ..raw.clone()
+    }
+    .encode_to_vec();
+    bytes.len() == head.len() + raw.payload.len() + tail.len()
+        && bytes.starts_with(&head)
+        && bytes.ends_with(&tail)
+}
+
+#[cfg(test)]
+mod tests;
