@@ -19,8 +19,8 @@ use futures::StreamExt;
 use futures::future::{Either, select};
 use libp2p::Multiaddr;
 
-use crate::admission::gate;
 use crate::admission::limits::Limits;
+use crate::admission::{Admission, gate};
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
 use crate::config::{Config, MemoryLimit};
@@ -391,6 +391,7 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
         max_outbound_streams: config.max_outbound_streams as usize,
         connection_idle_timeout: config.connection_idle_timeout,
         trusted_peers: config.trusted_peers.clone(),
+        admission: Admission::default(),
     }
 }
 

@@ -4,13 +4,30 @@
 //! |---|---|
 //! | [`limits`] | how many connections: in, out, in total, for each peer, in the making, and memory |
 //! | [`gate`] | from where: allowed and denied networks, and a cap for each subnet |
+//! | [`ban_gate`] | who not: refuses banned peers once their id is known |
+//! | [`conduct`] | what peers do well or badly, and what each is worth |
+//! | [`reputation`] | a score for each peer, which time forgets, and what follows from it |
+//! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
+//! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
+//! | [`trust`] | [`Admission`], the handle to the last four |
 //!
-//! Both are libp2p behaviours that the swarm asks before it takes a connection.
-//! A refusal names the variable whose limit it was; trusted peers pass every
-//! limit but the deny list.
+//! The gates are libp2p behaviours that the swarm asks before it takes a
+//! connection. A refusal names the variable whose limit it was; trusted peers
+//! pass every limit but the deny list and an operator's bans.
 
+pub mod ban_gate;
+pub mod bans;
+pub mod bucket;
+pub mod conduct;
 pub mod gate;
 pub mod limits;
+pub mod reputation;
+pub mod trust;
+
+pub use bans::{Ban, Target};
+pub use conduct::Conduct;
+pub use reputation::Action;
+pub use trust::{Admission, Order, OverBudget, Settings, Verdict, Verdicts};
 
 use libp2p::swarm::ConnectionDenied;
 use libp2p::{connection_limits, memory_connection_limits};
@@ -20,6 +37,9 @@ use libp2p::{connection_limits, memory_connection_limits};
 pub fn limit_of(cause: &ConnectionDenied) -> &'static str {
     if let Some(refusal) = cause.downcast_ref::<gate::Refusal>() {
         return refusal.variable();
+    }
+    if cause.downcast_ref::<ban_gate::Banned>().is_some() {
+        return "bans";
     }
     if cause
         .downcast_ref::<memory_connection_limits::MemoryUsageLimitExceeded>()

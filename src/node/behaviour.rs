@@ -18,7 +18,7 @@ use super::quiet::Quiet;
 use super::records::Records;
 use super::streams;
 use super::topics::MAX_TOPIC_BYTES;
-use crate::admission::gate;
+use crate::admission::{ban_gate, gate};
 use crate::observe::metrics::Metrics;
 
 /// Largest gossip message: 1 MiB, as go-libp2p's pubsub has it, so that the two
@@ -68,6 +68,7 @@ impl TopicSubscriptionFilter for ShortNames {
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) gate: gate::Behaviour,
+    pub(super) ban_gate: ban_gate::Behaviour,
     pub(super) memory: Toggle<memory_connection_limits::Behaviour>,
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
@@ -97,6 +98,7 @@ impl Behaviour {
         Ok(Behaviour {
             limits: options.limits.connections(&options.trusted_peers),
             gate: gate::Behaviour::new(options.gate.clone()),
+            ban_gate: ban_gate::Behaviour::new(options.admission.clone()),
             memory: options.limits.memory(),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(

@@ -86,6 +86,8 @@ impl Node {
         metrics: Arc<Metrics>,
     ) -> Result<Node, BuildError> {
         let local = identity.public().to_peer_id();
+        options.admission.observe(metrics.clone());
+        options.admission.trust(&options.trusted_peers);
         let meters = meter::Meters::default();
         let behaviour = behaviour::Behaviour::new(identity, relay_client, &options, &metrics)?;
         let streams = behaviour.streams.control();
@@ -123,6 +125,8 @@ impl Node {
             drained: Vec::new(),
             draining: false,
             refusals: Throttle::default(),
+            verdicts: options.admission.verdicts(),
+            misbehaviour_lines: Default::default(),
             ticks: 0,
             options,
         };

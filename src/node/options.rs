@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::admission::gate;
 use crate::admission::limits::Limits;
+use crate::admission::{Admission, gate};
 pub use crate::config::DhtMode;
 
 /// Settings of the node. `Default` is what the contract's table says.
@@ -50,6 +50,8 @@ pub struct Options {
     pub connection_idle_timeout: Duration,
     /// Peers that bypass limits.
     pub trusted_peers: Vec<PeerId>,
+    /// What is known of peers: reputations, budgets, bans.
+    pub admission: Admission,
 }
 
 impl Default for Options {
@@ -74,6 +76,7 @@ impl Default for Options {
             max_outbound_streams: 256,
             connection_idle_timeout: Duration::from_secs(30),
             trusted_peers: Vec::new(),
+            admission: Admission::default(),
         }
     }
 }

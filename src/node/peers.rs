@@ -136,6 +136,20 @@ impl Peers {
             .any(|c| is_loopback(&c.address))
     }
 
+    /// Remote addresses of a peer's connections.
+    pub(super) fn addresses(&self, peer: &PeerId) -> impl Iterator<Item = &Multiaddr> {
+        self.connections(peer).map(|(_, address)| address)
+    }
+
+    /// The connections of a peer with their remote addresses.
+    pub(super) fn connections(
+        &self,
+        peer: &PeerId,
+    ) -> impl Iterator<Item = (ConnectionId, &Multiaddr)> {
+        let list = self.map.get(peer).into_iter();
+        list.flat_map(|p| p.connections.iter().map(|(id, c)| (*id, &c.address)))
+    }
+
     /// Remote address of one connection.
     pub(super) fn address_of(&self, peer: &PeerId, id: ConnectionId) -> Option<&Multiaddr> {
         self.map.get(peer)?.connections.get(&id).map(|c| &c.address)

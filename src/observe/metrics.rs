@@ -12,6 +12,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::admission::Conduct;
+
 /// Which way a message, byte or connection went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -73,6 +75,13 @@ pub struct Metrics {
     pub dial_failures: IntCounter,
     /// Peers and networks put on the blacklist since start.
     pub blacklist: IntCounter,
+    /// Bans held now.
+    pub bans_active: IntGauge,
+    /// Offences of peers, by `conduct` (the names of [`crate::admission::Conduct`]).
+    pub misbehaviour: IntCounterVec,
+    /// Requests for budget that were refused and what they were for dropped, by
+    /// `unit` (`messages`, `bytes`).
+    pub over_budget: IntCounterVec,
     /// Blocks in the store now.
     pub store_blocks: IntGauge,
     /// Bytes of block payload in the store now.
@@ -195,6 +204,17 @@ impl Metrics {
                 "p2p_blacklist_total",
                 "Peers and networks put on the blacklist since start.",
             )?,
+            bans_active: maker.gauge("p2p_bans_active", "Peers and networks banned now.")?,
+            misbehaviour: maker.counters(
+                "p2p_misbehaviour_total",
+                "Offences of peers since start, by conduct.",
+                &["conduct"],
+            )?,
+            over_budget: maker.counters(
+                "p2p_over_budget_total",
+                "Messages dropped since start because their sender was over its budget, by the unit that ran out.",
+                &["unit"],
+            )?,
             store_blocks: maker.gauge("p2p_store_blocks", "Blocks in the store now.")?,
             store_bytes: maker.gauge(
                 "p2p_store_bytes",
@@ -272,6 +292,12 @@ impl Metrics {
         }
         for cause in ["too_many", "stalled", "malformed"] {
             let _ = self.control_clients_dropped.with_label_values(&[cause]);
+        }
+        for conduct in Conduct::ALL.into_iter().filter(|c| c.is_offence()) {
+            let _ = self.misbehaviour.with_label_values(&[conduct.name()]);
+        }
+        for unit in ["messages", "bytes"] {
+            let _ = self.over_budget.with_label_values(&[unit]);
         }
         for cause in ["expired", "evicted", "removed"] {
             let _ = self.store_removed.with_label_values(&[cause]);

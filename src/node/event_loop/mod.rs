@@ -7,6 +7,7 @@
 mod commands;
 mod network;
 mod text;
+mod verdicts;
 
 use text::as_gauge;
 pub(super) use text::one_line;
@@ -23,6 +24,8 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm};
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
+use crate::admission::Verdicts;
+use crate::admission::bans::Moment;
 use crate::node::behaviour::Behaviour;
 use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::meter::Meters;
@@ -49,6 +52,10 @@ const VALUE_TTL: Duration = Duration::from_secs(48 * 3600);
 /// Expired DHT records are dropped this often, in ticks.
 const SWEEP_TICKS: u64 = 300;
 
+/// Expired bans, full buckets and forgotten reputations go this often, in ticks.
+/// Looking at all of them takes a fraction of a millisecond.
+const TEND_TICKS: u64 = 10;
+
 /// How long the loop waits at its end for connections to close properly.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -74,6 +81,8 @@ pub(super) struct EventLoop {
     pub(super) drained: Vec<Reply<()>>,
     pub(super) draining: bool,
     pub(super) refusals: Throttle,
+    pub(super) verdicts: Verdicts,
+    pub(super) misbehaviour_lines: verdicts::Lines,
     pub(super) ticks: u64,
 }
 
@@ -115,6 +124,9 @@ impl EventLoop {
                 command = self.commands.recv().fuse() => match command {
                     Ok(command) => self.command(command),
                     Err(_) => break,
+                },
+                order = self.verdicts.next().fuse() => if let Some(order) = order {
+                    self.order(order);
                 },
                 event = self.swarm.select_next_some() => self.event(event),
                 _ = tick.next().fuse() => self.housekeeping(Instant::now()),
@@ -166,6 +178,9 @@ impl EventLoop {
             if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
                 query.finish();
             }
+        }
+        if self.ticks.is_multiple_of(TEND_TICKS) {
+            self.options.admission.tend(Moment::now());
         }
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.swarm

@@ -1,0 +1,157 @@
+//! Refuses banned peers once their id is known, and tells [`Admission`] who is
+//! connected from where.
+//!
+//! A banned address is refused before, by [`super::gate`]; the id of a peer is
+//! only known after the handshake. Dials of banned peers are not even begun.
+
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{
+    ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use super::Admission;
+use super::bans::Ban;
+
+/// A connection was refused because of a ban.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} is banned on this node ({}){}", .0.target, .0.author.name(), because(.0))]
+pub struct Banned(pub Ban);
+
+fn because(ban: &Ban) -> String {
+    match ban.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    }
+}
+
+/// The IP address of a direct connection's remote. A circuit through a relay has
+/// none: what it begins with is the relay's.
+pub fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::from(ip),
+        Protocol::Ip6(ip) => IpAddr::from(ip),
+        _ => return None,
+    };
+    (!parts.any(|part| part == Protocol::P2pCircuit)).then(|| ip.to_canonical())
+}
+
+/// The gate of banned ids, as the swarm asks it.
+#[derive(Debug)]
+pub struct Behaviour {
+    admission: Admission,
+}
+
+impl Behaviour {
+    /// A gate that asks `admission`.
+    pub fn new(admission: Admission) -> Self {
+        Behaviour { admission }
+    }
+
+    fn check(&self, peer: &PeerId, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
+        let of_peer = self.admission.banned_peer(peer);
+        let ban = of_peer.or_else(|| self.admission.banned_ip(direct_ip(remote)?));
+        match ban {
+            Some(ban) => Err(ConnectionDenied::new(Banned(ban))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.check(&peer, remote)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        match peer.and_then(|peer| self.admission.banned_peer(&peer)) {
+            Some(ban) => Err(ConnectionDenied::new(Banned(ban))),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.check(&peer, remote)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(new) => {
+                let ip = direct_ip(new.endpoint.get_remote_address());
+                self.admission.connected(new.peer_id, new.connection_id, ip);
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                remaining_established,
+                ..
+            }) => {
+                self.admission
+                    .disconnected(&peer_id, connection_id, remaining_established);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circuit_has_no_address_of_its_own() {
+        let ip = |text: &str| direct_ip(&text.parse().unwrap()).map(|ip| ip.to_string());
+        assert_eq!(ip("/ip4/192.0.2.1/tcp/1").as_deref(), Some("192.0.2.1"));
+        assert_eq!(
+            ip("/ip6/::ffff:192.0.2.1/udp/1/quic-v1").as_deref(),
+            Some("192.0.2.1")
+        );
+        let relayed = format!("/ip4/192.0.2.1/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        assert_eq!(ip(&relayed), None);
+        assert_eq!(ip("/dns/example.org/tcp/1"), None);
+    }
+}

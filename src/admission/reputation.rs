@@ -1,0 +1,523 @@
+//! Reputation: one number for what a peer did, which time forgets.
+//!
+//! | score | what follows |
+//! |---|---|
+//! | 0 to 100 | up to twice the budget of a stranger |
+//! | 0 to -50 | slowed: the budget falls to an eighth (see [`super::bucket`]) |
+//! | -50 | a further offence disconnects |
+//! | -80 | a further offence bans, each time for longer |
+//!
+//! Half of a score is gone after an hour, for good as for bad: what a peer did
+//! yesterday says little about it today. Merit does not pay for offences: below
+//! zero only time heals, or a flooder could wash itself clean with cheap valid
+//! messages between its attacks.
+//!
+//! The count of a peer's bans halves in a week, so that a peer that was banned
+//! again and again meets long bans, and one that was once banned by a mistake of
+//! its operator does not for ever.
+//!
+//! # What is remembered
+//!
+//! At most [`CAPACITY`] peers; about 150 bytes each, so some 2.4 MiB when an
+//! attacker fills it (measured by `benches/admission.rs`). Ids are free, so
+//! somebody can fill it:
+//!
+//! - Those of good and of bad standing have half of the room each, lent to the
+//!   other while unused. Whoever mints ids and misbehaves with them pushes out
+//!   other bad ones, never the good; whoever mints ids and behaves, the reverse.
+//! - Within a half the entry nearest to zero goes first, and of equal ones the
+//!   oldest: to push out a peer at -60 takes thousands of ids that did worse,
+//!   each of which this node has cut off. Bans are kept elsewhere and do not go.
+//! - A connected peer is never pushed out. Without that, an attacker who had
+//!   filled the memory would have no reputation to lose with its next id.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use super::conduct::Conduct;
+
+/// The highest score.
+pub const BEST: f32 = 100.0;
+
+/// The lowest score.
+pub const WORST: f32 = -100.0;
+
+/// An offence that leaves the score here or below disconnects the peer.
+pub const DISCONNECT: f32 = -50.0;
+
+/// An offence that leaves the score here or below bans the peer.
+pub const BAN: f32 = -80.0;
+
+/// A score is half of what it was after this long.
+pub const HALF_LIFE: Duration = Duration::from_secs(3600);
+
+/// The count of a peer's bans is half of what it was after this long.
+pub const STRIKE_HALF_LIFE: Duration = Duration::from_secs(7 * 86_400);
+
+/// The first ban. Long enough to end an attack that restarts by itself, short
+/// enough that an operator who mends a bug does not have to ask anybody.
+pub const FIRST_BAN: Duration = Duration::from_secs(600);
+
+/// Each further ban is so many times longer: 10 min, 40 min, 2.7 h, 11 h, 43 h.
+const LONGER: f64 = 4.0;
+
+/// The longest automatic ban.
+pub const LONGEST_BAN: Duration = Duration::from_secs(7 * 86_400);
+
+/// Peers remembered: forty times the connections of a default node.
+pub const CAPACITY: usize = 16_384;
+
+/// The part of the entries that goes at once when there is no more room: looking
+/// at all of them costs a fraction of a millisecond, so it happens seldom.
+const BATCH: usize = 16;
+
+/// What counts as nothing any more.
+const NOTHING: f32 = 0.5;
+
+/// A change of the score that is worth a write to the disk.
+const WORTH_SAVING: f32 = 1.0;
+
+/// What an offence or merit led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// It is remembered.
+    Note,
+    /// The peer is to be disconnected.
+    Disconnect,
+    /// The peer is to be banned.
+    Ban,
+}
+
+/// What is remembered of one peer, at a point in time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// -100 to 100.
+    pub score: f32,
+    /// Bans so far, the older ones counting less.
+    pub strikes: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    standing: Standing,
+    /// When `standing` was so.
+    at: Instant,
+    /// The score that is on the disk, NaN for none.
+    saved: f32,
+    /// Waits in `dirty`.
+    dirty: bool,
+}
+
+impl Entry {
+    fn now(&self, now: Instant) -> Standing {
+        let elapsed = now.saturating_duration_since(self.at);
+        Standing {
+            score: self.standing.score * left(elapsed, HALF_LIFE),
+            strikes: self.standing.strikes * left(elapsed, STRIKE_HALF_LIFE),
+        }
+    }
+}
+
+/// What is left of one after `elapsed`.
+fn left(elapsed: Duration, half_life: Duration) -> f32 {
+    // Within a microsecond of nothing, which a flood of reports is.
+    if elapsed.is_zero() {
+        return 1.0;
+    }
+    (-elapsed.as_secs_f32() / half_life.as_secs_f32()).exp2()
+}
+
+/// How much an entry is worth keeping.
+fn rank(standing: Standing) -> f32 {
+    // One ban is worth as much as a quarter of the scale.
+    standing.score.abs() + 25.0 * standing.strikes
+}
+
+fn is_good(standing: Standing) -> bool {
+    standing.score > 0.0 && standing.strikes < 0.5
+}
+
+/// Every peer that is remembered. Time is an argument.
+#[derive(Debug, Default)]
+pub struct Reputations {
+    map: HashMap<PeerId, Entry>,
+    /// Differ from what is on the disk; of the forgotten ones the row is to go.
+    dirty: Vec<PeerId>,
+}
+
+impl Reputations {
+    /// What `peer` did. `keep` says who must not be forgotten to make room: the
+    /// connected ones.
+    pub fn apply(
+        &mut self,
+        peer: &PeerId,
+        conduct: Conduct,
+        now: Instant,
+        keep: impl Fn(&PeerId) -> bool,
+    ) -> (Standing, Action) {
+        let weight = conduct.weight();
+        let before = self.standing(peer, now);
+        let score = if weight < 0.0 {
+            (before.score + weight).max(WORST)
+        } else if before.score < 0.0 {
+            before.score
+        } else {
+            // The nearer to the ceiling, the less another merit adds.
+            let ceiling = conduct.ceiling();
+            let room = (1.0 - before.score / ceiling).max(0.0);
+            (before.score + weight * room)
+                .min(ceiling)
+                .max(before.score)
+        };
+        let standing = Standing { score, ..before };
+        self.set(peer, standing, now, keep);
+        let action = match score {
+            _ if weight >= 0.0 => Action::Note,
+            score if score <= BAN => Action::Ban,
+            score if score <= DISCONNECT => Action::Disconnect,
+            _ => Action::Note,
+        };
+        (standing, action)
+    }
+
+    /// Counts one more ban of `peer`, and says how long it is.
+    pub fn sentence(&mut self, peer: &PeerId, now: Instant) -> Duration {
+        let before = self.standing(peer, now);
+        let standing = Standing {
+            strikes: before.strikes + 1.0,
+            ..before
+        };
+        self.set(peer, standing, now, |_| true);
+        ban_length(before.strikes)
+    }
+
+    /// Forgets what `peer` did: an operator who lifts a ban means it.
+    pub fn forgive(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.map.remove(peer)
+            && !entry.dirty
+        {
+            self.dirty.push(*peer);
+        }
+    }
+
+    /// What is remembered of `peer`; zeros for a stranger.
+    pub fn standing(&self, peer: &PeerId, now: Instant) -> Standing {
+        self.map.get(peer).map_or(
+            Standing {
+                score: 0.0,
+                strikes: 0.0,
+            },
+            |e| e.now(now),
+        )
+    }
+
+    /// Peers remembered.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether nobody is.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Takes in what an earlier run saved, `elapsed` ago.
+    pub fn restore(&mut self, peer: PeerId, saved: Standing, elapsed: Duration, now: Instant) {
+        if self.map.len() >= CAPACITY || !saved.score.is_finite() || !saved.strikes.is_finite() {
+            return;
+        }
+        let standing = Standing {
+            score: saved.score.clamp(WORST, BEST) * left(elapsed, HALF_LIFE),
+            strikes: saved.strikes.clamp(0.0, 64.0) * left(elapsed, STRIKE_HALF_LIFE),
+        };
+        if rank(standing) < NOTHING {
+            // Its row goes with the next save.
+            self.dirty.push(peer);
+            return;
+        }
+        let entry = Entry {
+            standing,
+            at: now,
+            saved: standing.score,
+            dirty: false,
+        };
+        self.map.insert(peer, entry);
+    }
+
+    /// Forgets who is back at nothing.
+    pub fn sweep(&mut self, now: Instant) {
+        let dirty = &mut self.dirty;
+        self.map.retain(|peer, entry| {
+            let stays = rank(entry.now(now)) >= NOTHING;
+            if !stays && !entry.dirty && !entry.saved.is_nan() {
+                dirty.push(*peer);
+            }
+            stays
+        });
+        // A crowd that came and went leaves no memory behind.
+        if self.map.capacity() > 4 * self.map.len().max(64) {
+            self.map.shrink_to(2 * self.map.len());
+        }
+    }
+
+    /// Up to `limit` peers whose saved row is out of date, with what to write, or
+    /// `None` for a row that is to go. They count as saved from here on.
+    pub fn take_unsaved(&mut self, limit: usize, now: Instant) -> Vec<(PeerId, Option<Standing>)> {
+        let few = self.dirty.len().min(limit);
+        let taken: Vec<PeerId> = self.dirty.drain(..few).collect();
+        if self.dirty.is_empty() {
+            self.dirty.shrink_to(64);
+        }
+        taken
+            .into_iter()
+            .map(|peer| {
+                let standing = self.map.get_mut(&peer).map(|entry| {
+                    let standing = entry.now(now);
+                    entry.saved = standing.score;
+                    entry.dirty = false;
+                    standing
+                });
+                (peer, standing)
+            })
+            .collect()
+    }
+
+    /// Marks peers as not saved after all.
+    pub fn put_back(&mut self, peers: impl IntoIterator<Item = PeerId>) {
+        for peer in peers {
+            match self.map.get_mut(&peer) {
+                Some(entry) if entry.dirty => continue,
+                Some(entry) => entry.dirty = true,
+                None => {}
+            }
+            self.dirty.push(peer);
+        }
+        self.bound_dirty();
+    }
+
+    /// Whether something waits to be saved.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    fn set(
+        &mut self,
+        peer: &PeerId,
+        standing: Standing,
+        now: Instant,
+        keep: impl Fn(&PeerId) -> bool,
+    ) {
+        if !self.map.contains_key(peer) {
+            if rank(standing) == 0.0 {
+                return;
+            }
+            if self.map.len() >= CAPACITY {
+                self.make_room(is_good(standing), now, keep);
+            }
+        }
+        let entry = self.map.entry(*peer).or_insert(Entry {
+            standing,
+            at: now,
+            saved: f32::NAN,
+            dirty: false,
+        });
+        let struck = entry.standing.strikes < standing.strikes;
+        entry.standing = standing;
+        entry.at = now;
+        let saved = if entry.saved.is_nan() {
+            0.0
+        } else {
+            entry.saved
+        };
+        if !entry.dirty && (struck || (standing.score - saved).abs() >= WORTH_SAVING) {
+            entry.dirty = true;
+            self.dirty.push(*peer);
+            self.bound_dirty();
+        }
+    }
+
+    /// Rows of forgotten peers wait here too, so it may hold more than the map;
+    /// a disk that is away for long must not let it grow without end.
+    fn bound_dirty(&mut self) {
+        if self.dirty.len() > 2 * CAPACITY {
+            let map = &self.map;
+            self.dirty.retain(|peer| map.contains_key(peer));
+        }
+    }
+
+    /// Forgets a part of the half that has more than its share.
+    fn make_room(&mut self, newcomer_is_good: bool, now: Instant, keep: impl Fn(&PeerId) -> bool) {
+        let good = self.map.values().filter(|e| is_good(e.now(now))).count();
+        let bad = self.map.len() - good;
+        let from_good = match good.cmp(&bad) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => newcomer_is_good,
+        };
+        let mut weakest: Vec<(f32, Instant, PeerId)> = self
+            .map
+            .iter()
+            .map(|(peer, e)| (e.now(now), e.at, peer))
+            .filter(|(s, _, peer)| is_good(*s) == from_good && !keep(peer))
+            .map(|(s, at, peer)| (rank(s), at, *peer))
+            .collect();
+        let few = (self.map.len() / BATCH).min(weakest.len());
+        if few == 0 {
+            return;
+        }
+        weakest.select_nth_unstable_by(few - 1, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for (_, _, peer) in weakest.into_iter().take(few) {
+            if let Some(entry) = self.map.remove(&peer)
+                && !entry.saved.is_nan()
+                && !entry.dirty
+            {
+                self.dirty.push(peer);
+            }
+        }
+        self.bound_dirty();
+    }
+}
+
+/// How long a ban lasts after `strikes` earlier ones.
+pub fn ban_length(strikes: f32) -> Duration {
+    let times = LONGER.powf(f64::from(strikes.max(0.0)).round().min(32.0));
+    FIRST_BAN.mul_f64(times).min(LONGEST_BAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: &PeerId) -> bool {
+        false
+    }
+
+    fn offend(r: &mut Reputations, peer: &PeerId, conduct: Conduct, now: Instant) -> Action {
+        r.apply(peer, conduct, now, none).1
+    }
+
+    #[test]
+    fn offences_slow_then_disconnect_then_ban_and_time_forgets() {
+        let (mut r, peer, t) = (Reputations::default(), PeerId::random(), Instant::now());
+        let done: Vec<Action> = (0..4)
+            .map(|_| offend(&mut r, &peer, Conduct::InvalidSignature, t))
+            .collect();
+        use Action::{Ban, Disconnect, Note};
+        assert_eq!(done, [Note, Note, Disconnect, Ban]);
+        let later = t + HALF_LIFE;
+        assert!((r.standing(&peer, later).score + 40.0).abs() < 0.01);
+        r.sweep(t + HALF_LIFE * 20);
+        assert!(r.is_empty());
+    }
+
+    #[test]
+    fn bans_of_the_same_peer_grow_and_their_count_decays() {
+        let (mut r, peer, t) = (Reputations::default(), PeerId::random(), Instant::now());
+        let lengths: Vec<u64> = (0..8).map(|_| r.sentence(&peer, t).as_secs()).collect();
+        assert_eq!(
+            lengths,
+            [600, 2400, 9600, 38_400, 153_600, 604_800, 604_800, 604_800]
+        );
+        // Eight strikes are none after a few months.
+        let later = t + STRIKE_HALF_LIFE * 5;
+        assert_eq!(r.sentence(&peer, later), FIRST_BAN);
+        assert_eq!(r.sentence(&PeerId::random(), t), FIRST_BAN);
+    }
+
+    #[test]
+    fn merit_does_not_pay_for_offences_and_messages_alone_do_not_lift_far() {
+        let (mut r, peer, t) = (Reputations::default(), PeerId::random(), Instant::now());
+        for _ in 0..100_000 {
+            offend(&mut r, &peer, Conduct::MessageDelivered, t);
+        }
+        let score = r.standing(&peer, t).score;
+        assert!((19.0..=20.0).contains(&score), "{score}");
+        for _ in 0..100_000 {
+            offend(&mut r, &peer, Conduct::BlockDelivered, t);
+        }
+        let score = r.standing(&peer, t).score;
+        assert!((95.0..=100.0).contains(&score), "{score}");
+        // Messages do not take away what blocks gave.
+        offend(&mut r, &peer, Conduct::MessageDelivered, t);
+        assert_eq!(r.standing(&peer, t).score, score);
+
+        let bad = PeerId::random();
+        offend(&mut r, &bad, Conduct::Malformed, t);
+        for _ in 0..1000 {
+            offend(&mut r, &bad, Conduct::BlockDelivered, t);
+        }
+        assert_eq!(r.standing(&bad, t).score, -10.0);
+    }
+
+    #[test]
+    fn free_ids_push_out_neither_the_bad_nor_the_good_nor_the_connected() {
+        let (mut r, t) = (Reputations::default(), Instant::now());
+        let (bad, good, here) = (PeerId::random(), PeerId::random(), PeerId::random());
+        for _ in 0..3 {
+            offend(&mut r, &bad, Conduct::InvalidSignature, t);
+        }
+        for _ in 0..100 {
+            offend(&mut r, &good, Conduct::BlockDelivered, t);
+        }
+        offend(&mut r, &here, Conduct::PingLost, t);
+        let keep = |p: &PeerId| *p == here;
+        for n in 0..3 * CAPACITY {
+            let at = t + Duration::from_millis(n as u64);
+            r.apply(&PeerId::random(), Conduct::Malformed, at, keep);
+        }
+        assert!(r.len() <= CAPACITY, "{}", r.len());
+        let now = t + Duration::from_secs(60);
+        assert!(r.standing(&bad, now).score < -58.0);
+        assert!(r.standing(&good, now).score > 15.0);
+        assert!(r.standing(&here, now).score < 0.0);
+        // And the other way round: a crowd that behaves.
+        for _ in 0..3 * CAPACITY {
+            r.apply(&PeerId::random(), Conduct::MessageDelivered, now, keep);
+        }
+        assert!(r.len() <= CAPACITY, "{}", r.len());
+        assert!(r.standing(&bad, now).score < -58.0);
+        assert!(r.standing(&good, now).score > 15.0);
+        assert!(r.standing(&here, now).score < 0.0);
+    }
+
+    #[test]
+    fn what_is_saved_comes_back_and_a_clock_that_went_back_forgives_nothing() {
+        let (mut r, peer, t) = (Reputations::default(), PeerId::random(), Instant::now());
+        offend(&mut r, &peer, Conduct::Bomb, t);
+        r.sentence(&peer, t);
+        let unsaved = r.take_unsaved(10, t);
+        assert_eq!(unsaved.len(), 1);
+        assert!(!r.is_dirty());
+        let (id, saved) = unsaved[0];
+        let mut again = Reputations::default();
+        again.restore(id, saved.unwrap(), HALF_LIFE, t);
+        assert_eq!(again.standing(&peer, t).score, -25.0);
+        let mut same = Reputations::default();
+        same.restore(id, saved.unwrap(), Duration::ZERO, t);
+        assert_eq!(same.standing(&peer, t).score, -50.0);
+        // What is on a disk may be anything.
+        let odd = Standing {
+            score: f32::NAN,
+            strikes: f32::INFINITY,
+        };
+        same.restore(PeerId::random(), odd, Duration::ZERO, t);
+        assert_eq!(same.len(), 1);
+    }
+
+    #[test]
+    fn small_merits_cost_no_writes_and_the_forgotten_lose_their_row() {
+        let (mut r, peer, t) = (Reputations::default(), PeerId::random(), Instant::now());
+        offend(&mut r, &peer, Conduct::MessageDelivered, t);
+        assert!(!r.is_dirty());
+        offend(&mut r, &peer, Conduct::Malformed, t);
+        assert_eq!(r.take_unsaved(10, t).len(), 1);
+        offend(&mut r, &peer, Conduct::Malformed, t);
+        r.forgive(&peer);
+        assert_eq!(r.take_unsaved(10, t), [(peer, None)]);
+        // A save that failed is done again.
+        r.put_back([peer]);
+        assert_eq!(r.take_unsaved(10, t), [(peer, None)]);
+    }
+}
