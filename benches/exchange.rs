@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::PeerId;
+use libp2p::identity::Keypair;
 use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions};
 use p2p_node::block::fetch::Event;
 use p2p_node::block::network::{Fault, Network, OpenError, ProvideError};
@@ -131,6 +132,7 @@ async fn transfer(data: &[u8]) -> Result<(f64, f64), Box<dyn std::error::Error>>
     let source = Content::new(
         store,
         Pipes(None),
+        Keypair::generate_ed25519(),
         metrics.clone(),
         ContentOptions::default(),
     );
@@ -144,7 +146,13 @@ async fn transfer(data: &[u8]) -> Result<(f64, f64), Box<dyn std::error::Error>>
 
     let store = Store::open(sink_dir.path(), limits, metrics.clone())?;
     let pipes = Pipes(Some((PeerId::random(), Arc::new(source))));
-    let sink = Content::new(store, pipes, metrics, ContentOptions::default());
+    let sink = Content::new(
+        store,
+        pipes,
+        Keypair::generate_ed25519(),
+        metrics,
+        ContentOptions::default(),
+    );
     let start = Instant::now();
     let mut file = std::fs::File::create(sink_dir.path().join("out"))?;
     let mut fetch = sink.fetch(&imported.cid, sink.fetch_options())?;

@@ -206,10 +206,11 @@ impl Daemon {
         task::spawn(http.run());
 
         let protocol = exchange::protocol(&config.network)?;
-        let network = ContentNetwork::new(handle.clone(), protocol.clone(), metrics.clone());
+        let network = ContentNetwork::new(handle.clone(), protocol.clone());
         let content = Content::new(
             store.clone(),
             network,
+            identity,
             metrics.clone(),
             ContentOptions {
                 max_block: config.max_block_bytes,

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_std::task::spawn_blocking;
-use bytes::Bytes;
 use cid::Cid;
 use futures::channel::mpsc;
 use futures::io::{AsyncRead, AsyncWrite};
@@ -13,16 +12,20 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use libp2p::PeerId;
+use libp2p::identity::Keypair;
 
 use super::address::{self, AddressError};
 use super::announce::Schedule;
-use super::exchange::serve::{Limits, ServeError, Served, Server, Source};
+use super::exchange::serve::{Limits, ServeError, Served, Server, Source, Stored};
 use super::fetch::{Fetch, FetchOptions, Setting};
 use super::import::{self, ImportError};
 use super::network::{Fault, Network, ProvideError};
 use super::stat::{self, Walk};
+use crate::message::provenance::{
+    self, Provenance, Publisher, SignError, is_clock_set, ttl_seconds,
+};
 use crate::observe::metrics::Metrics;
-use crate::store::{self, Removed, Root, Store};
+use crate::store::{self, Life, Removed, Root, Store};
 
 /// How often the schedule of announcements is compared with the store, for roots
 /// that expired or were evicted there.
@@ -38,7 +41,8 @@ const ANNOUNCE_WAIT: Duration = Duration::from_secs(3);
 pub struct ContentOptions {
     /// Largest block that is taken from a peer, in bytes (`P2P_MAX_BLOCK_BYTES`).
     pub max_block: usize,
-    /// Time to live of what is put or fetched (`P2P_BLOCK_TTL`).
+    /// Time to live of what is put (`P2P_BLOCK_TTL`). What is fetched has its
+    /// publisher's.
     pub ttl: Duration,
     /// Every root is announced again after at most this long. Less than half of
     /// the time after which the DHT forgets a provider (48 h by the
@@ -125,6 +129,9 @@ pub struct Stat {
     pub complete: bool,
     /// The store's entry, when it is kept as content and not only as cache.
     pub root: Option<Root>,
+    /// What its publisher says of its root block; absent when the store has it
+    /// from a time before blocks had a publisher.
+    pub provenance: Option<Provenance>,
 }
 
 /// Why content could not be looked at or removed.
@@ -174,6 +181,7 @@ impl<N> Clone for Content<N> {
 #[derive(Debug)]
 struct Inner<N> {
     setting: Setting<N>,
+    publisher: Publisher,
     options: ContentOptions,
     server: Server<StoredBlocks>,
     schedule: Mutex<Schedule>,
@@ -182,10 +190,33 @@ struct Inner<N> {
 }
 
 impl<N: Network> Content<N> {
-    /// Content in `store`, shared over `network`. Nothing is announced until
-    /// [`Content::run`] runs.
-    pub fn new(store: Store, network: N, metrics: Arc<Metrics>, options: ContentOptions) -> Self {
-        let source = StoredBlocks(store.clone());
+    /// Content in `store`, shared over `network`; what is put is signed with
+    /// `identity`. Nothing is announced until [`Content::run`] runs.
+    pub fn new(
+        store: Store,
+        network: N,
+        identity: Keypair,
+        metrics: Arc<Metrics>,
+        options: ContentOptions,
+    ) -> Self {
+        Self::with_clock(store, network, identity, metrics, options, SystemTime::now)
+    }
+
+    /// As [`Content::new`], by another wall clock.
+    pub(crate) fn with_clock(
+        store: Store,
+        network: N,
+        identity: Keypair,
+        metrics: Arc<Metrics>,
+        options: ContentOptions,
+        now: fn() -> SystemTime,
+    ) -> Self {
+        let publisher = Publisher::new(identity);
+        let source = StoredBlocks {
+            store: store.clone(),
+            publisher: publisher.clone(),
+            now,
+        };
         let server = Server::new(source, options.serve, Arc::clone(&metrics));
         let (bell, rung) = mpsc::channel(1);
         let inner = Inner {
@@ -194,8 +225,9 @@ impl<N: Network> Content<N> {
                 network,
                 store,
                 metrics,
-                now: SystemTime::now,
+                now,
             },
+            publisher,
             options,
             server,
             bell: Mutex::new(bell),
@@ -221,7 +253,8 @@ impl<N: Network> Content<N> {
         let put_at = (self.inner.setting.now)();
         let ttl = options.ttl.unwrap_or(self.inner.options.ttl);
         let (pinned, name) = (options.pin, options.name);
-        let tree = import::import(&self.inner.setting.store, content, move |tree| Root {
+        let sign = signer(self.inner.publisher.clone(), put_at, ttl);
+        let tree = import::import(&self.inner.setting.store, content, sign, move |tree| Root {
             cid: tree.root.cid,
             size: tree.root.size,
             blocks: tree.blocks,
@@ -288,7 +321,6 @@ impl<N: Network> Content<N> {
     pub fn fetch_options(&self) -> FetchOptions {
         FetchOptions {
             max_block: self.inner.options.max_block,
-            ttl: Some(self.inner.options.ttl),
             ..FetchOptions::default()
         }
     }
@@ -316,6 +348,7 @@ impl<N: Network> Content<N> {
                 local,
             } = stat::walk(&store, &cid)?;
             let root = store.root(&cid)?;
+            let provenance = store.provenance(&cid)?;
             let complete = blocks == local;
             Ok(Stat {
                 cid,
@@ -324,6 +357,7 @@ impl<N: Network> Content<N> {
                 local_blocks: local,
                 complete,
                 root,
+                provenance,
             })
         })
         .await
@@ -463,16 +497,71 @@ pub fn refuse_directory(path: &Path) -> Result<(), ContentError> {
     Ok(())
 }
 
+/// Signs the blocks of what is put at `put_at`. By a clock that is not set nothing
+/// is signed: nobody would take it. The store dates it when the clock is right,
+/// and it is signed when it is served.
+fn signer(
+    publisher: Publisher,
+    put_at: SystemTime,
+    ttl: Duration,
+) -> impl Fn(&Cid) -> Result<Option<Provenance>, SignError> + Send + 'static {
+    let is_dated = is_clock_set(put_at);
+    if !is_dated {
+        log::warn!(
+            "content is put by a clock before 2025; it is served to others when the clock is set, \
+             and its time to live begins then"
+        );
+    }
+    let (timestamp, ttl) = (provenance::millis(put_at), ttl_seconds(ttl));
+    move |cid| {
+        is_dated
+            .then(|| publisher.sign(&cid.hash().to_bytes(), timestamp, ttl))
+            .transpose()
+    }
+}
+
 /// The store as the serving side sees it.
 #[derive(Debug, Clone)]
-struct StoredBlocks(Store);
+struct StoredBlocks {
+    store: Store,
+    publisher: Publisher,
+    now: fn() -> SystemTime,
+}
+
+impl StoredBlocks {
+    /// What is said of a block to who fetches it; `None` when its time is over.
+    fn provenance(&self, cid: &Cid) -> Result<Option<Provenance>, String> {
+        let now = (self.now)();
+        let life = self.store.life(cid, now).map_err(|e| e.to_string())?;
+        let (put_at, expires_at) = match life {
+            Life::Published(provenance) => return Ok(Some(provenance)),
+            Life::Held { put_at, expires_at } => (put_at, expires_at),
+            Life::Over(_) | Life::Absent => return Ok(None),
+        };
+        if !is_clock_set(now) {
+            return Err("this host's clock is not set, and a block must be dated".into());
+        }
+        let ttl = expires_at.map(|at| at.duration_since(put_at).unwrap_or_default());
+        // Put before the clock was set, and not dated by a sweep yet.
+        let put_at = if is_clock_set(put_at) { put_at } else { now };
+        let ttl = ttl.map_or(u32::MAX, ttl_seconds);
+        let signed = self
+            .publisher
+            .sign(&cid.hash().to_bytes(), provenance::millis(put_at), ttl);
+        signed.map(Some).map_err(|e| e.to_string())
+    }
+}
 
 impl Source for StoredBlocks {
-    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, String> {
-        match self.0.get(cid) {
+    fn block(&self, cid: &Cid) -> Result<Option<Stored>, String> {
+        let Some(provenance) = self.provenance(cid)? else {
+            return Ok(None);
+        };
+        match self.store.get(cid) {
+            Ok(data) => Ok(data.map(|data| Stored { data, provenance })),
             // It is dropped from the store: this node does not have it.
             Err(store::Error::Damaged { .. }) => Ok(None),
-            other => other.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

@@ -15,6 +15,7 @@ use futures::io::{AsyncRead, AsyncReadExt};
 use super::address::{Codec, address};
 use super::dag::Child;
 use super::layout::{Builder, PROFILE_CHUNK, Tree};
+use crate::message::provenance::{Provenance, SignError};
 use crate::store::{self, Batch, Root, Store};
 
 /// Bytes of chunks that change threads at once.
@@ -34,26 +35,30 @@ pub enum ImportError {
     /// The store refused it.
     #[error("cannot store the content: {0}")]
     Store(#[from] store::Error),
+    /// The node cannot vouch for it, and nobody would take it.
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 /// Reads `content` to its end and stores it under the `unixfs-v1-2025` profile.
 /// Durable when this returns. `root` makes the store's entry out of the finished
-/// tree.
+/// tree, `sign` what the publisher says of a block, if anything.
 ///
 /// # Errors
 /// See [`ImportError`]. Nothing of the content is kept then.
 pub(crate) async fn import<R>(
     store: &Store,
     mut content: R,
+    sign: impl Fn(&Cid) -> Result<Option<Provenance>, SignError> + Send + 'static,
     root: impl FnOnce(&Tree) -> Root + Send + 'static,
 ) -> Result<Tree, ImportError>
 where
     R: AsyncRead + Unpin,
 {
     let opening = store.clone();
-    let mut writer = Some(spawn_blocking(move || Writer::open(&opening)).await?);
+    let mut writer = Some(spawn_blocking(move || Writer::open(&opening, Box::new(sign))).await?);
     let mut filling = Group::default();
-    let mut hop: Option<JoinHandle<Result<(Writer, Group), store::Error>>> = None;
+    let mut hop: Option<JoinHandle<Result<(Writer, Group), ImportError>>> = None;
     let mut at = 0;
     loop {
         let ended = filling.fill(&mut content, &mut at).await;
@@ -74,11 +79,11 @@ where
         };
         if ended {
             let last = at == full.len as u64;
-            return Ok(spawn_blocking(move || {
+            return spawn_blocking(move || {
                 writing.put(&full, last)?;
                 writing.finish(root)
             })
-            .await?);
+            .await;
         }
         hop = Some(spawn_blocking(move || {
             writing.put(&full, false)?;
@@ -125,20 +130,24 @@ impl Group {
 /// The blocking half: hashes chunks, builds the tree, puts blocks.
 struct Writer {
     batch: Batch,
+    sign: Sign,
     tree: Builder,
 }
 
+type Sign = Box<dyn Fn(&Cid) -> Result<Option<Provenance>, SignError> + Send>;
+
 impl Writer {
-    fn open(store: &Store) -> Result<Self, store::Error> {
+    fn open(store: &Store, sign: Sign) -> Result<Self, ImportError> {
         Ok(Writer {
             batch: store.batch()?,
+            sign,
             tree: Builder::default(),
         })
     }
 
     /// `whole` says that the group is all of the content, so that content
     /// without bytes is one empty block.
-    fn put(&mut self, group: &Group, whole: bool) -> Result<(), store::Error> {
+    fn put(&mut self, group: &Group, whole: bool) -> Result<(), ImportError> {
         let content = &group.bytes[..group.len];
         if content.is_empty() && whole {
             return self.leaf(content);
@@ -148,27 +157,40 @@ impl Writer {
             .try_for_each(|chunk| self.leaf(chunk))
     }
 
-    fn leaf(&mut self, chunk: &[u8]) -> Result<(), store::Error> {
+    fn leaf(&mut self, chunk: &[u8]) -> Result<(), ImportError> {
         let size = chunk.len() as u64;
         let cid = address(chunk, Codec::Raw);
-        let Writer { batch, tree } = self;
-        batch.put(&cid, chunk)?;
+        let Writer { batch, sign, tree } = self;
+        store_block(batch, sign, &cid, chunk)?;
         tree.push(
             Child {
                 cid,
                 size,
                 total: size,
             },
-            &mut |cid: &Cid, block: &[u8]| batch.put(cid, block),
+            &mut |cid: &Cid, block: &[u8]| store_block(batch, sign, cid, block),
         )
     }
 
-    fn finish(self, root: impl FnOnce(&Tree) -> Root) -> Result<Tree, store::Error> {
-        let Writer { mut batch, tree } = self;
-        let tree = tree.finish(&mut |cid: &Cid, block: &[u8]| batch.put(cid, block))?;
+    fn finish(self, root: impl FnOnce(&Tree) -> Root) -> Result<Tree, ImportError> {
+        let Writer {
+            mut batch,
+            sign,
+            tree,
+        } = self;
+        let tree =
+            tree.finish(&mut |cid: &Cid, block: &[u8]| store_block(&mut batch, &sign, cid, block))?;
         // The last group puts at least the empty leaf.
         let tree = tree.ok_or(store::Error::Broken)?;
         batch.commit(Some(root(&tree)))?;
         Ok(tree)
     }
+}
+
+fn store_block(batch: &mut Batch, sign: &Sign, cid: &Cid, block: &[u8]) -> Result<(), ImportError> {
+    match sign(cid)? {
+        Some(said) => batch.put_published(cid, block, said)?,
+        None => batch.put(cid, block)?,
+    }
+    Ok(())
 }

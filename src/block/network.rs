@@ -7,6 +7,8 @@ use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::BoxStream;
 use libp2p::PeerId;
 
+use super::refusal::Refusal;
+
 /// The network as the exchange sees it. The node implements it; tests do so over
 /// pipes in memory.
 pub trait Network: Clone + Send + Sync + 'static {
@@ -56,9 +58,23 @@ pub struct ProvideError {
 /// What a peer did wrong in the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It sent bytes that are not the block it was asked for.
-    #[error("sent a wrong block for {0}")]
-    BadBlock(Cid),
+    /// It sent a block that is refused, and is to blame for it
+    /// ([`Refusal::is_fault`]).
+    #[error("sent a bad block for {cid}: {why}")]
+    Block {
+        /// What it was asked for.
+        cid: Cid,
+        /// What is wrong.
+        why: Refusal,
+    },
+    /// It announced a frame that is longer than any block it may send.
+    #[error("sent a frame of {len} bytes, over the limit of {max}")]
+    Oversized {
+        /// Bytes that it announced.
+        len: u64,
+        /// The limit.
+        max: usize,
+    },
     /// It broke the protocol.
     #[error("broke the block exchange protocol: {0}")]
     Protocol(String),

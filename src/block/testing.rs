@@ -77,6 +77,7 @@ pub(crate) fn content(offset: u64, len: usize) -> Vec<u8> {
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use async_std::os::unix::net::UnixStream;
 use bytes::Bytes;
@@ -85,10 +86,13 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use libp2p::PeerId;
+use libp2p::identity::Keypair;
 
 use super::content::{Announce, Content, ContentOptions, ImportOptions};
+use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
 use super::network::{Fault, Network, OpenError, ProvideError};
+use crate::message::provenance::{Provenance, Publisher, millis};
 use crate::observe::metrics::Metrics;
 use crate::store::{Options, Store};
 
@@ -231,6 +235,11 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new() -> Self {
+        Node::at(SystemTime::now)
+    }
+
+    /// A node with another wall clock.
+    pub(crate) fn at(now: fn() -> SystemTime) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new().unwrap();
         let limits = Options {
@@ -240,7 +249,15 @@ impl Node {
         let store = Store::open(dir.path(), limits, metrics.clone()).unwrap();
         let net = Net::default();
         let options = ContentOptions::default();
-        let content = Content::new(store.clone(), net.clone(), metrics.clone(), options);
+        let identity = Keypair::generate_ed25519();
+        let content = Content::with_clock(
+            store.clone(),
+            net.clone(),
+            identity,
+            metrics.clone(),
+            options,
+            now,
+        );
         Node {
             content,
             store,
@@ -275,9 +292,44 @@ impl Node {
     pub(crate) fn put_blocks(&self, blocks: &[(Cid, Bytes)]) {
         let mut batch = self.store.batch().unwrap();
         for (cid, data) in blocks {
-            batch.put(cid, data).unwrap();
+            let block = publish(cid, data);
+            let said = provenance(&block);
+            batch.put_published(cid, data, said).unwrap();
         }
         batch.commit(None).unwrap();
+    }
+}
+
+/// The block as an honest publisher sends it, put now for an hour.
+pub(crate) fn publish(cid: &Cid, data: &Bytes) -> Block {
+    publish_at(cid, data, SystemTime::now(), 3600)
+}
+
+/// The block as a publisher sends it who says that it was put at `at`.
+pub(crate) fn publish_at(cid: &Cid, data: &Bytes, at: SystemTime, ttl: u32) -> Block {
+    static PUBLISHER: LazyLock<Publisher> =
+        LazyLock::new(|| Publisher::new(Keypair::generate_ed25519()));
+    let hash = cid.hash().to_bytes();
+    let said = PUBLISHER.sign(&hash, millis(at), ttl).unwrap();
+    Block {
+        hash: hash.into(),
+        data: data.clone(),
+        timestamp: said.timestamp,
+        ttl,
+        version: said.version,
+        signature: said.signature,
+        key: said.key,
+        compression: 0,
+    }
+}
+
+pub(crate) fn provenance(block: &Block) -> Provenance {
+    Provenance {
+        timestamp: block.timestamp,
+        ttl: block.ttl,
+        version: block.version,
+        key: block.key.clone(),
+        signature: block.signature.clone(),
     }
 }
 

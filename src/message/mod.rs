@@ -22,6 +22,9 @@ pub mod window;
 pub use envelope::{Envelope, Limits, Opened, SealError, seal};
 pub use refusal::Refusal;
 
+pub mod compression;
+pub mod provenance;
+
 /// The messages, generated from `proto/message.proto`.
 pub(crate) mod pb {
     #![allow(missing_docs, unreachable_pub, dead_code, clippy::all)]

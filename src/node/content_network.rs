@@ -15,7 +15,6 @@ use libp2p::{PeerId, StreamProtocol};
 use super::handle::{Error, Handle};
 use super::streams::OutboundStream;
 use crate::block::network::{Fault, Network, OpenError, ProvideError};
-use crate::observe::metrics::Metrics;
 
 /// Connected peers asked before the DHT answers. Two hosts that know each other
 /// need no DHT; more than a handful of guesses would be a nuisance to strangers.
@@ -34,17 +33,15 @@ pub struct ContentNetwork {
     handle: Handle,
     protocol: StreamProtocol,
     shunned: Arc<Mutex<HashMap<PeerId, Instant>>>,
-    metrics: Arc<Metrics>,
 }
 
 impl ContentNetwork {
     /// The exchange over `handle`, with the protocol id made from the network's name.
-    pub fn new(handle: Handle, protocol: StreamProtocol, metrics: Arc<Metrics>) -> Self {
+    pub fn new(handle: Handle, protocol: StreamProtocol) -> Self {
         ContentNetwork {
             handle,
             protocol,
             shunned: Arc::default(),
-            metrics,
         }
     }
 
@@ -132,9 +129,6 @@ impl Network for ContentNetwork {
     }
 
     fn report(&self, peer: PeerId, fault: Fault) {
-        if let Fault::BadBlock(_) = fault {
-            self.metrics.blocks_bad.inc();
-        }
         log::warn!(peer:% = peer, fault:% = fault; "peer misbehaved; not asking it for an hour");
         self.shun(peer);
     }

@@ -90,8 +90,8 @@ pub struct Metrics {
     pub store_removed: IntCounterVec,
     /// Bytes of block payload moved by the exchange, by `direction`.
     pub block_bytes: IntCounterVec,
-    /// Blocks whose bytes did not match their address, dropped.
-    pub blocks_bad: IntCounter,
+    /// Blocks from peers that were refused, by `reason` ([`BLOCK_REFUSALS`]).
+    pub blocks_refused: IntCounterVec,
     /// Requests on the control socket, by `kind`.
     pub control_requests: IntCounterVec,
     /// Clients connected to the control socket now.
@@ -230,9 +230,10 @@ impl Metrics {
                 "Bytes of block payload moved between peers since start, by direction.",
                 &["direction"],
             )?,
-            blocks_bad: maker.counter(
-                "p2p_blocks_bad_total",
-                "Blocks dropped because their bytes did not match their address.",
+            blocks_refused: maker.counters(
+                "p2p_blocks_refused_total",
+                "Blocks from peers refused since start, by reason.",
+                &["reason"],
             )?,
             control_requests: maker.counters(
                 "p2p_control_requests_total",
@@ -299,6 +300,9 @@ impl Metrics {
         for unit in ["messages", "bytes"] {
             let _ = self.over_budget.with_label_values(&[unit]);
         }
+        for reason in BLOCK_REFUSALS {
+            let _ = self.blocks_refused.with_label_values(&[reason]);
+        }
         for cause in ["expired", "evicted", "removed"] {
             let _ = self.store_removed.with_label_values(&[cause]);
         }
@@ -321,6 +325,19 @@ impl Metrics {
         String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))
     }
 }
+
+/// Label values of `reason` on refused blocks; `block::refusal` says what they mean.
+pub const BLOCK_REFUSALS: [&str; 9] = [
+    "malformed",
+    "version",
+    "oversized",
+    "bomb",
+    "wrong_hash",
+    "unsigned",
+    "wrong_signature",
+    "expired",
+    "future",
+];
 
 /// Label values of `kind` on the DHT query metrics.
 pub const DHT_QUERY_KINDS: [&str; 7] = [

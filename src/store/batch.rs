@@ -6,20 +6,22 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
+    time::SystemTime,
 };
 
 use cid::Cid;
 
 use super::{
-    Error, Root, Store,
+    Error, Life, Root, Store,
     database::Fail,
     index::{self, Index},
     root::RootRow,
     segment::{Location, SEGMENT_BYTES, Writer, footprint},
 };
+use crate::message::provenance::Provenance;
 
 /// After so many blocks a batch writes down what it has, so that its memory
-/// stays under a megabyte whatever it imports. With 1 MiB blocks that is every
+/// stays about a megabyte whatever it imports. With 1 MiB blocks that is every
 /// 4 GiB, so the cost of the extra flush vanishes.
 const SPILL_AFTER: usize = 4096;
 
@@ -37,6 +39,8 @@ pub struct Batch {
     /// Blocks since the last spill: where a new one was written, `None` for
     /// one that was in the store already.
     blocks: HashMap<Vec<u8>, Option<Location>>,
+    /// What publishers say of them.
+    provenance: HashMap<Vec<u8>, Provenance>,
     /// Footprint of the new ones among them.
     in_flight: u64,
     /// The id that holds the blocks spilled so far.
@@ -54,11 +58,48 @@ impl Batch {
             full: Vec::new(),
             flush: None,
             blocks: HashMap::new(),
+            provenance: HashMap::new(),
             in_flight: 0,
             pending: None,
             new_file: false,
             broken: false,
         }
+    }
+
+    /// As [`Batch::put`], with what the block's publisher says of it; the caller
+    /// has checked that too. When the block has a publisher already, the
+    /// statement that lives longer stays.
+    ///
+    /// # Errors
+    /// As [`Batch::put`].
+    pub fn put_published(&mut self, cid: &Cid, data: &[u8], said: Provenance) -> Result<(), Error> {
+        // Before the block, which may be written down at once.
+        let key = cid.hash().to_bytes();
+        let lives = said.expires_ms();
+        let before = self.provenance.get(&key).map(Provenance::expires_ms);
+        if before.is_none_or(|before| before < lives) {
+            self.provenance.insert(key, said);
+        }
+        self.put(cid, data)
+    }
+
+    /// When the block's time is over as far as this batch and the store know;
+    /// `None` for never. A block that nobody knows is over at `now`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn expires_at(&self, cid: &Cid, now: SystemTime) -> Result<Option<SystemTime>, Error> {
+        let said = self.provenance.get(&cid.hash().to_bytes());
+        let said = said.map(Provenance::expires_at);
+        Ok(match self.store.life(cid, now)? {
+            Life::Published(stored) => said.max(Some(stored.expires_at())),
+            Life::Held {
+                expires_at: None, ..
+            } => None,
+            Life::Held { expires_at, .. } => said.max(expires_at),
+            Life::Over(at) => said.max(at).or(Some(now)),
+            Life::Absent => said.or(Some(now)),
+        })
     }
 
     /// Adds a block; the caller has checked that `data` is what `cid` names.
@@ -245,6 +286,7 @@ impl Batch {
         let now = store.now();
         let pending = self.pending;
         // In the order of the tables, so that neighbours share their pages.
+        let provenance = &self.provenance;
         let mut blocks: Vec<_> = self.blocks.iter().collect();
         blocks.sort_unstable_by_key(|(key, _)| *key);
         let writers = || {
@@ -268,7 +310,7 @@ impl Batch {
             for writer in writers() {
                 index.set_end(writer.id, writer.end)?;
             }
-            for (key, at) in &blocks {
+            for &(key, at) in &blocks {
                 match (index.locate(key)?, at) {
                     (None, Some(at)) => index.insert(id, key, *at, now)?,
                     (Some(_), Some(at)) => {
@@ -278,6 +320,9 @@ impl Batch {
                     }
                     (Some(_), None) => index.attach(id, key)?,
                     (None, None) => return Err(Error::Vanished.into()),
+                }
+                if let Some(said) = provenance.get(key) {
+                    index.publish(key, said)?;
                 }
             }
             then(index, id)?;
@@ -319,6 +364,7 @@ impl Batch {
             .map(|(key, _)| &key[..]);
         self.store.unprotect(held);
         self.blocks.clear();
+        self.provenance.clear();
         self.store.release(std::mem::take(&mut self.in_flight));
     }
 }

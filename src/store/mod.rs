@@ -32,6 +32,7 @@
 //!   through `async_std::task::spawn_blocking`.
 //! - `batch`: the only way in. `sweep`: the ways out. `index`: the tables of
 //!   blocks and roots. `segment`: payload files. `database`: the redb file.
+//! - `life`: how long a block lives, by what its publisher says of it.
 //! - `peers`: remembered peers. A further kind of state is a further file
 //!   like this one: its table, its bounds, its methods on [`Store`], and its
 //!   table named in `index::create`.
@@ -40,6 +41,7 @@ mod batch;
 mod database;
 mod error;
 mod index;
+mod life;
 mod peers;
 mod root;
 mod segment;
@@ -49,6 +51,7 @@ mod tests;
 
 pub use batch::Batch;
 pub use error::Error;
+pub use life::Life;
 pub use peers::{KnownPeer, MAX_ADDRS, MAX_PEERS};
 pub use root::Root;
 pub use sweep::Swept;

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cid::Cid;
 
+use crate::message::provenance::is_clock_set;
+
 /// Content in the store: the CID that names it and what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
@@ -96,6 +98,19 @@ impl RootRow {
 
     pub(super) fn is_expired(&self, now: u64) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether it was put by a clock that was not set.
+    pub(super) fn is_undated(&self) -> bool {
+        !is_clock_set(from_millis(self.put_at))
+    }
+
+    /// Moves its times so that it is put at `now`: by a clock that began at 1970
+    /// its time would be over as soon as the clock is right.
+    pub(super) fn date(&mut self, now: u64) {
+        let moved = now.saturating_sub(self.put_at);
+        self.put_at = now;
+        self.expires_at = self.expires_at.map(|at| at.saturating_add(moved));
     }
 
     /// `None` when the CID in it cannot be read, which only damage can cause.

@@ -13,6 +13,7 @@ use super::{
     lock,
     root::{from_millis, to_millis},
 };
+use crate::message::provenance::is_clock_set;
 
 /// Cached blocks looked at in one go while evicting.
 const CHUNK: usize = 256;
@@ -189,15 +190,12 @@ impl Store {
         monotonic: Instant,
     ) -> Result<Swept, Error> {
         let may_expire = lock(&self.inner.clocks).may_expire(from_millis(now), monotonic);
+        let is_set = is_clock_set(from_millis(now));
         let touches = self.take_touches();
-        let expired = may_expire
-            && self
-                .inner
-                .database
-                .read(index::roots)?
-                .iter()
-                .any(|r| r.is_expired(now));
-        if touches.is_empty() && !expired && self.usage().disk_bytes <= goal {
+        let roots = self.inner.database.read(index::roots)?;
+        let undated = is_set && roots.iter().any(|r| r.is_undated());
+        let expired = may_expire && roots.iter().any(|r| r.is_expired(now));
+        if touches.is_empty() && !undated && !expired && self.usage().disk_bytes <= goal {
             return Ok(Swept::default());
         }
         let protected = self.protected();
@@ -205,6 +203,9 @@ impl Store {
         let result = self.write(|index| {
             let mut swept = Swept::default();
             index.apply_touches(&touches)?;
+            if undated {
+                index.date(now)?;
+            }
             if may_expire {
                 expire(index, now, &is_protected, &mut swept)?;
             }

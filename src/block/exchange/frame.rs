@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use cid::Cid;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message;
 
 use super::pb::exchange::{Request, Response, Status};
+use super::pb::message::Block;
 use crate::system::pool::Pool;
 
 /// Bytes asked of the stream at once while the next length is unknown; the size
@@ -170,12 +170,13 @@ where
 
 /// Writes a response with a block, without copying the block but for its first
 /// kilobytes, which ride with the header.
-pub(crate) async fn write_block<W>(io: &mut W, id: u64, cid: &Cid, data: &Bytes) -> io::Result<()>
+pub(crate) async fn write_block<W>(io: &mut W, id: u64, block: &Block) -> io::Result<()>
 where
     W: AsyncWrite + Unpin,
 {
+    let data = &block.data;
     let lead = data.len().min(LEAD);
-    let mut head = block_head(id, cid, data.len());
+    let mut head = block_head(id, block);
     head.extend_from_slice(&data[..lead]);
     io.write_all(&head).await?;
     io.write_all(&data[lead..]).await
@@ -183,28 +184,29 @@ where
 
 /// Length prefix and every field of the frame but the block's bytes, which come
 /// after it.
-fn block_head(id: u64, cid: &Cid, len: usize) -> Vec<u8> {
+fn block_head(id: u64, block: &Block) -> Vec<u8> {
     fn field(out: &mut Vec<u8>, tag: u8, value: u64) {
         let mut buffer = unsigned_varint::encode::u64_buffer();
         out.push(tag);
         out.extend(unsigned_varint::encode::u64(value, &mut buffer));
     }
-    // Block { version = 1, hash, data }: protobuf readers take any order, and
-    // `data` last lets it follow from where it lies.
-    let mut block = Vec::with_capacity(64);
-    field(&mut block, 5 << 3, 1);
-    let hash = cid.hash().to_bytes();
-    field(&mut block, 1 << 3 | 2, hash.len() as u64);
-    block.extend(hash);
-    field(&mut block, 2 << 3 | 2, len as u64);
+    // Everything but `data` as the encoder has it: protobuf readers take any
+    // order, and `data` last lets it follow from where it lies.
+    let len = block.data.len();
+    let before = Block {
+        data: Bytes::new(),
+        ..block.clone()
+    };
+    let mut fields = before.encode_to_vec();
+    field(&mut fields, 2 << 3 | 2, len as u64);
 
-    let mut message = Vec::with_capacity(80);
+    let mut message = Vec::with_capacity(fields.len() + 24);
     field(&mut message, 1 << 3, id);
     field(&mut message, 2 << 3, Status::Block as u64);
-    field(&mut message, 3 << 3 | 2, (block.len() + len) as u64);
-    message.extend(block);
+    field(&mut message, 3 << 3 | 2, (fields.len() + len) as u64);
+    message.extend(fields);
 
-    let mut head = Vec::with_capacity(96 + LEAD.min(len));
+    let mut head = Vec::with_capacity(message.len() + 10 + LEAD.min(len));
     let mut buffer = unsigned_varint::encode::u64_buffer();
     head.extend(unsigned_varint::encode::u64(
         (message.len() + len) as u64,
@@ -216,28 +218,35 @@ fn block_head(id: u64, cid: &Cid, len: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FRAME_OVERHEAD;
     use super::super::pb::exchange::Want;
     use super::*;
-    use crate::block::address::{Codec, address};
+    use crate::message::provenance::{MAX_KEY, MAX_SIGNATURE};
     use async_std::task::block_on;
 
     #[test]
     fn a_block_written_by_hand_reads_as_the_message() {
         for len in [0, 1, LEAD - 1, LEAD, LEAD + 1, 1 << 20] {
-            let data = Bytes::from(vec![7; len]);
-            let cid = address(&data, Codec::Raw);
+            // Every field at its largest.
+            let sent = Block {
+                hash: vec![1; 34].into(),
+                data: vec![7; len].into(),
+                timestamp: u64::MAX,
+                ttl: u32::MAX,
+                version: u32::MAX,
+                signature: vec![3; MAX_SIGNATURE].into(),
+                key: vec![2; MAX_KEY].into(),
+                compression: 1,
+            };
             let mut wire = Vec::new();
-            block_on(write_block(&mut wire, 300, &cid, &data)).unwrap();
-            block_on(write_block(&mut wire, 301, &cid, &data)).unwrap();
-            let mut reader = FrameReader::new(&wire[..], len + 1024);
-            for id in [300, 301] {
+            block_on(write_block(&mut wire, 300, &sent)).unwrap();
+            block_on(write_block(&mut wire, u64::MAX, &sent)).unwrap();
+            let mut reader = FrameReader::new(&wire[..], len + FRAME_OVERHEAD);
+            for id in [300, u64::MAX] {
                 let response = block_on(reader.response()).unwrap().unwrap();
                 assert_eq!(response.id, id);
                 assert_eq!(response.status(), Status::Block);
-                let block = response.block.unwrap();
-                assert_eq!(block.data, data);
-                assert_eq!(block.version, 1);
-                assert_eq!(block.hash, cid.hash().to_bytes());
+                assert_eq!(response.block, Some(sent.clone()));
             }
             assert!(block_on(reader.response()).unwrap().is_none());
         }

@@ -21,8 +21,9 @@ pub const MAX_WANTS: usize = 256;
 /// times.
 pub const MAX_REQUEST_FRAME: usize = 64 << 10;
 
-/// What a response frame may hold beside the block's bytes.
-pub const FRAME_OVERHEAD: usize = 1 << 10;
+/// What a response frame may hold beside the block's bytes: hash, times, the
+/// longest key and the longest signature (`message::provenance`) are 1.2 KiB.
+pub const FRAME_OVERHEAD: usize = 2 << 10;
 
 /// The exchange's protocol id on the network of that name.
 ///

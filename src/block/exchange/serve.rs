@@ -22,8 +22,11 @@ use libp2p::PeerId;
 
 use super::frame::{self, FrameError, FrameReader};
 use super::pb::exchange::{Response, Status};
+use super::pb::message::Block;
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::address;
+use crate::message::compression;
+use crate::message::provenance::Provenance;
 use crate::observe::metrics::{Direction, Metrics};
 use crate::observe::throttle;
 
@@ -34,14 +37,23 @@ const GROUP_BYTES: usize = 1 << 20;
 /// Answers in one group, when blocks are small or missing.
 const GROUP_ANSWERS: usize = 64;
 
+/// A block to serve, with what its publisher says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its bytes.
+    pub data: Bytes,
+    /// Its publisher's statement, whose time is not over.
+    pub provenance: Provenance,
+}
+
 /// Where the server gets blocks from. Calls block; they are made off the event
 /// loop.
 pub trait Source: Clone + Send + Sync + 'static {
-    /// The block, when it is here.
+    /// The block, when it is here and its time is not over.
     ///
     /// # Errors
     /// When it cannot be read; one line for the log.
-    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, String>;
+    fn block(&self, cid: &Cid) -> Result<Option<Stored>, String>;
 }
 
 /// What the server allows.
@@ -116,7 +128,7 @@ impl ServeError {
 pub struct Served {
     /// Blocks sent.
     pub blocks: u64,
-    /// Their bytes.
+    /// Their bytes, as they were sent.
     pub bytes: u64,
     /// Wants answered without a block.
     pub refused: u64,
@@ -235,11 +247,11 @@ impl<S: Source> Server<S> {
                 self.metrics.message(Direction::Out, "block");
                 processing.observe(answer.arrived.elapsed().as_secs_f64());
                 match &answer.result {
-                    Ok(data) => {
+                    Ok(block) => {
                         slot.fed(Instant::now());
                         served.blocks += 1;
-                        served.bytes += data.len() as u64;
-                        bytes.inc_by(data.len() as u64);
+                        served.bytes += block.data.len() as u64;
+                        bytes.inc_by(block.data.len() as u64);
                     }
                     Err(_) => served.refused += 1,
                 }
@@ -264,9 +276,9 @@ fn load_group<S: Source>(source: &S, mut queued: VecDeque<Want>) -> (Vec<Answer>
             break;
         };
         let result = match source.block(&want.cid) {
-            Ok(Some(data)) => {
-                bytes += data.len();
-                Ok(data)
+            Ok(Some(stored)) => {
+                bytes += stored.data.len();
+                Ok(pack(&want.cid, stored))
             }
             Ok(None) => Err(Status::DontHave),
             Err(error) => {
@@ -279,12 +291,27 @@ fn load_group<S: Source>(source: &S, mut queued: VecDeque<Want>) -> (Vec<Answer>
         };
         answers.push(Answer {
             id: want.id,
-            cid: want.cid,
             arrived: want.arrived,
             result,
         });
     }
     (answers, queued)
+}
+
+/// The block as it travels: packed when that makes it smaller.
+fn pack(cid: &Cid, stored: Stored) -> Box<Block> {
+    let said = stored.provenance;
+    let (data, how) = compression::pack(stored.data);
+    Box::new(Block {
+        hash: cid.hash().to_bytes().into(),
+        data,
+        timestamp: said.timestamp,
+        ttl: said.ttl,
+        version: said.version,
+        signature: said.signature,
+        key: said.key,
+        compression: how as i32,
+    })
 }
 
 async fn read_requests<R: AsyncRead + Unpin>(
@@ -335,15 +362,14 @@ struct Want {
 #[derive(Debug)]
 struct Answer {
     id: u64,
-    cid: Cid,
     arrived: Instant,
-    result: Result<Bytes, Status>,
+    result: Result<Box<Block>, Status>,
 }
 
 impl Answer {
     async fn write<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> std::io::Result<()> {
         match &self.result {
-            Ok(data) => frame::write_block(writer, self.id, &self.cid, data).await,
+            Ok(block) => frame::write_block(writer, self.id, block).await,
             Err(status) => {
                 let response = Response {
                     id: self.id,
@@ -388,7 +414,6 @@ impl Wants {
     fn take_group(&mut self) -> (Vec<Answer>, VecDeque<Want>) {
         let cancelled = self.cancelled.drain(..).map(|want| Answer {
             id: want.id,
-            cid: want.cid,
             arrived: want.arrived,
             result: Err(Status::Cancelled),
         });

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use cid::Cid;
 use futures::channel::mpsc;
 use futures::future::{self, Either};
@@ -17,6 +16,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 
 use super::frame::{self, FrameError, FrameReader};
 use super::pb::exchange::{Request, Status, Want};
+use super::pb::message::Block;
 use super::{FRAME_OVERHEAD, MAX_WANTS};
 
 /// What the session is to send.
@@ -29,10 +29,10 @@ pub(crate) enum Command {
 }
 
 /// What the provider says to a want.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reply {
-    /// Bytes that it says are the block; not verified.
-    Block(Bytes),
+    /// What it says is the block; not verified.
+    Block(Box<Block>),
     /// It does not have it.
     DontHave,
     /// It cannot serve it now.
@@ -137,7 +137,7 @@ where
                 .remove(&response.id)
                 .ok_or(SessionError::NotAsked(response.id))?;
             let reply = match Status::try_from(response.status) {
-                Ok(Status::Block) => Reply::Block(response.block.unwrap_or_default().data),
+                Ok(Status::Block) => Reply::Block(Box::new(response.block.unwrap_or_default())),
                 Ok(Status::DontHave) => Reply::DontHave,
                 Ok(Status::Unavailable) => Reply::Unavailable,
                 Ok(Status::Cancelled) => Reply::Cancelled,

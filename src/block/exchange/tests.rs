@@ -1,7 +1,7 @@
 //! The serving side against peers of every kind, over pipes in memory.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use async_std::os::unix::net::UnixStream;
@@ -16,23 +16,31 @@ use prost::Message;
 
 use super::frame::{self, FrameReader};
 use super::pb::exchange::{Request, Response, Status, Want};
-use super::serve::{Limits, ServeError, Served, Server, Source};
+use super::serve::{Limits, ServeError, Served, Server, Source, Stored};
 use super::session::{self, Answer, Command, Reply};
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::address::{Codec, address};
+use crate::block::testing::{content, provenance, publish};
 use crate::observe::metrics::Metrics;
 
-/// Has one block of 1 MiB under every raw CID, and counts what is read.
+/// Has one block of 1 MiB, which does not pack, under every raw CID, and counts
+/// what is read.
 #[derive(Clone, Default)]
-struct Zeros {
+struct Blocks {
     reads: Arc<AtomicUsize>,
 }
 
-impl Source for Zeros {
-    fn block(&self, cid: &Cid) -> Result<Option<Bytes>, String> {
+static BLOCK: LazyLock<Stored> = LazyLock::new(|| {
+    let data = Bytes::from(content(0, 1 << 20));
+    let provenance = provenance(&publish(&address(&data, Codec::Raw), &data));
+    Stored { data, provenance }
+});
+
+impl Source for Blocks {
+    fn block(&self, cid: &Cid) -> Result<Option<Stored>, String> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         match cid.codec() {
-            0x55 => Ok(Some(Bytes::from(vec![0; 1 << 20]))),
+            0x55 => Ok(Some(BLOCK.clone())),
             _ => Ok(None),
         }
     }
@@ -66,11 +74,11 @@ impl std::ops::DerefMut for Writer {
     }
 }
 
-fn server(source: &Zeros, limits: Limits) -> Server<Zeros> {
+fn server(source: &Blocks, limits: Limits) -> Server<Blocks> {
     Server::new(source.clone(), limits, Metrics::new().unwrap())
 }
 
-fn connect(server: &Server<Zeros>, peer: PeerId) -> Ends {
+fn connect(server: &Server<Blocks>, peer: PeerId) -> Ends {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = server.clone();
     let serving = spawn(async move { server.serve(peer, theirs).await });
@@ -115,7 +123,7 @@ async fn until(what: &str, mut true_: impl FnMut() -> bool) {
 #[test]
 fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
     block_on(async {
-        let server = server(&Zeros::default(), Limits::default());
+        let server = server(&Blocks::default(), Limits::default());
         let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
         frame::write_message(&mut *writer, &wants(0..20, Codec::Raw))
             .await
@@ -160,7 +168,7 @@ const STALLED: Limits = Limits {
 #[test]
 fn a_slow_reader_holds_back_the_reads_of_the_store() {
     block_on(async {
-        let source = Zeros::default();
+        let source = Blocks::default();
         let server = server(&source, STALLED);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (_reader, mut writer) = ours.split();
@@ -180,7 +188,7 @@ fn a_slow_reader_holds_back_the_reads_of_the_store() {
 #[test]
 fn what_is_cancelled_in_the_queue_is_not_read_and_all_is_answered() {
     block_on(async {
-        let source = Zeros::default();
+        let source = Blocks::default();
         let server = server(&source, Limits::default());
         let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
         frame::write_message(&mut *writer, &wants(0..200, Codec::Raw))
@@ -217,7 +225,7 @@ fn a_peer_that_takes_nothing_is_let_go_and_an_idle_one_too() {
             idle: Duration::from_millis(50),
             ..Limits::default()
         };
-        let server = server(&Zeros::default(), limits);
+        let server = server(&Blocks::default(), limits);
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         frame::write_message(&mut *writer, &wants(0..50, Codec::Raw))
             .await
@@ -231,7 +239,7 @@ fn a_peer_that_takes_nothing_is_let_go_and_an_idle_one_too() {
 #[test]
 fn what_breaks_the_protocol_ends_the_stream() {
     block_on(async {
-        let server = server(&Zeros::default(), Limits::default());
+        let server = server(&Blocks::default(), Limits::default());
         // More wants than may be open.
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         let many = MAX_WANTS as u64 + 10;
@@ -286,7 +294,7 @@ fn streams_are_limited_for_each_peer_and_for_all_and_given_back() {
             spare: Duration::from_secs(3600),
             ..Limits::default()
         };
-        let server = server(&Zeros::default(), limits);
+        let server = server(&Blocks::default(), limits);
         let (one, two) = (PeerId::random(), PeerId::random());
         let mut open = Vec::new();
         for peer in [one, one, two] {
@@ -317,7 +325,7 @@ fn streams_are_limited_for_each_peer_and_for_all_and_given_back() {
 /// tells, its orders, and the ends of both.
 #[allow(clippy::type_complexity)]
 fn session_of_100(
-    source: &Zeros,
+    source: &Blocks,
     limits: Limits,
 ) -> (
     mpsc::Receiver<Answer>,
@@ -348,7 +356,7 @@ fn a_stream_that_gets_no_blocks_makes_room_when_all_places_are_taken() {
             spare: Duration::ZERO,
             ..Limits::default()
         };
-        let server = server(&Zeros::default(), limits);
+        let server = server(&Blocks::default(), limits);
         let ask = async |ends: &mut Ends, id, codec| {
             let request = wants(id..id + 1, codec);
             frame::write_message(&mut *ends.1, &request).await.unwrap();
@@ -381,7 +389,7 @@ fn requests_that_ask_for_nothing_do_not_keep_a_stream_alive() {
             idle: Duration::from_millis(100),
             ..Limits::default()
         };
-        let server = server(&Zeros::default(), limits);
+        let server = server(&Blocks::default(), limits);
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         let nagging = spawn(async move {
             let request = Request {
@@ -401,7 +409,7 @@ fn requests_that_ask_for_nothing_do_not_keep_a_stream_alive() {
 #[test]
 fn a_session_that_nobody_hears_holds_back_its_provider() {
     block_on(async {
-        let source = Zeros::default();
+        let source = Blocks::default();
         let (_told, _commands, _session, serving) = session_of_100(&source, STALLED);
         assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
         let ahead = source.reads.load(Ordering::SeqCst);
@@ -412,7 +420,7 @@ fn a_session_that_nobody_hears_holds_back_its_provider() {
 #[test]
 fn a_session_ends_with_its_commands() {
     block_on(async {
-        let source = Zeros::default();
+        let source = Blocks::default();
         let (mut told, commands, session, serving) = session_of_100(&source, Limits::default());
         assert!(matches!(within(told.next()).await, Some(Answer::Open(_))));
         for _ in 0..100 {

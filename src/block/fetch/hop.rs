@@ -3,6 +3,7 @@
 //! everything that is due, so that the hops do not dominate.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cid::Cid;
@@ -10,9 +11,12 @@ use libp2p::PeerId;
 
 use super::held::{Held, Meter};
 use super::plan::Arrived;
-use crate::block::address::{self, VerifyError};
+use crate::block::address;
 use crate::block::dag::{self, DagError};
-use crate::store::{Batch, Error, Store};
+use crate::block::exchange::pb::message::Block;
+use crate::block::refusal::{Refusal, accept};
+use crate::message::compression::Compression;
+use crate::store::{Batch, Error, Life, Store};
 
 /// A block as a provider sent it.
 #[derive(Debug)]
@@ -22,7 +26,19 @@ pub(super) struct Delivery {
     pub(super) from: u64,
     /// And whose session that is.
     pub(super) peer: PeerId,
+    pub(super) block: Box<Block>,
+    /// Its bytes as they came, for as long as they are here.
     pub(super) held: Held,
+}
+
+/// What became of a delivery.
+pub(super) struct Verified {
+    pub(super) cid: Cid,
+    pub(super) from: u64,
+    pub(super) peer: PeerId,
+    /// Bytes of the block; of one that is refused, as they came.
+    pub(super) len: u64,
+    pub(super) found: Result<Found, Refusal>,
 }
 
 /// What one hop does.
@@ -54,45 +70,54 @@ pub(super) enum Found {
 /// What one hop found.
 pub(super) struct Done {
     pub(super) batch: Option<Batch>,
-    pub(super) deliveries: Vec<(Delivery, Result<Found, VerifyError>)>,
+    pub(super) deliveries: Vec<Verified>,
     /// Looked up or read, with the length of an inner node that was here before.
     pub(super) local: Vec<(Cid, Found, u64)>,
+    /// For how long the time of a block has been over that is here.
+    pub(super) over: Option<(Cid, Duration)>,
     pub(super) error: Option<Error>,
 }
 
+/// What a hop needs to know beside its work.
+#[derive(Clone)]
+pub(super) struct Around {
+    pub(super) store: Store,
+    pub(super) meter: Arc<Meter>,
+    /// Largest block to take from a peer.
+    pub(super) max_block: usize,
+    /// The wall clock.
+    pub(super) now: SystemTime,
+}
+
 /// Does `work`. The batch is opened with the first block and comes back.
-pub(super) fn run(store: &Store, batch: Option<Batch>, work: Work, meter: &Arc<Meter>) -> Done {
+pub(super) fn run(around: &Around, batch: Option<Batch>, work: Work) -> Done {
     let mut done = Done {
         batch,
         deliveries: Vec::new(),
         local: Vec::new(),
+        over: None,
         error: None,
     };
-    done.error = done.work(store, work, meter).err();
+    done.error = done.work(around, work).err();
     done
 }
 
 impl Done {
-    fn work(&mut self, store: &Store, work: Work, meter: &Arc<Meter>) -> Result<(), Error> {
+    fn work(&mut self, around: &Around, work: Work) -> Result<(), Error> {
+        let store = &around.store;
         for delivery in work.deliveries {
-            let verified = address::verify(&delivery.cid, delivery.held.bytes());
-            let found = match verified {
-                Ok(()) => {
-                    self.batch(store)?
-                        .put(&delivery.cid, delivery.held.bytes())?;
-                    Ok(found(&delivery.cid, delivery.held.clone()))
-                }
-                Err(error) => Err(error),
-            };
-            self.deliveries.push((delivery, found));
+            let verified = self.deliver(around, delivery)?;
+            self.deliveries.push(verified);
         }
         if work.checkpoint {
             self.batch(store)?.checkpoint()?;
         }
         for cid in work.look_up {
             // A node's links are needed now, a leaf's bytes when its turn comes.
-            let found = if cid.codec() == address::DAG_PB {
-                self.read(store, cid, meter)?
+            let found = if !self.lives(around, &cid)? {
+                (Found::Absent, 0)
+            } else if cid.codec() == address::DAG_PB {
+                self.read(around, cid)?
             } else if self.batch(store)?.keep(&cid)? {
                 (Found::Here(Arrived::Leaf(None)), 0)
             } else {
@@ -101,14 +126,65 @@ impl Done {
             self.local.push((cid, found.0, found.1));
         }
         for cid in work.read {
-            let (found, _) = self.read(store, cid, meter)?;
+            let (found, _) = self.read(around, cid)?;
             self.local.push((cid, found, 0));
         }
         Ok(())
     }
 
+    /// Checks a block and stores it.
+    fn deliver(&mut self, around: &Around, delivery: Delivery) -> Result<Verified, Error> {
+        let Delivery {
+            cid,
+            from,
+            peer,
+            block,
+            held,
+        } = delivery;
+        let as_it_came = block.compression == Compression::None as i32;
+        let mut len = held.len() as u64;
+        let found = match accept(*block, &cid, around.max_block, around.now) {
+            Ok(accepted) => {
+                let held = if as_it_came {
+                    held
+                } else {
+                    Held::new(accepted.data, &around.meter)
+                };
+                len = held.len() as u64;
+                self.batch(&around.store)?.put_published(
+                    &cid,
+                    held.bytes(),
+                    accepted.provenance,
+                )?;
+                Ok(found(&cid, held))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        Ok(Verified {
+            cid,
+            from,
+            peer,
+            len,
+            found,
+        })
+    }
+
+    /// Whether the store's copy may be used. One whose time is over is fetched
+    /// again: somebody may have put it anew, and this node could not serve it.
+    fn lives(&mut self, around: &Around, cid: &Cid) -> Result<bool, Error> {
+        let Life::Over(at) = around.store.life(cid, around.now)? else {
+            return Ok(true);
+        };
+        if let Some(at) = at {
+            let ago = around.now.duration_since(at).unwrap_or_default();
+            self.over = Some((*cid, ago));
+        }
+        Ok(false)
+    }
+
     /// Reads a block and makes it part of what is fetched.
-    fn read(&mut self, store: &Store, cid: Cid, meter: &Arc<Meter>) -> Result<(Found, u64), Error> {
+    fn read(&mut self, around: &Around, cid: Cid) -> Result<(Found, u64), Error> {
+        let (store, meter) = (&around.store, &around.meter);
         if !self.batch(store)?.keep(&cid)? {
             return Ok((Found::Absent, 0));
         }

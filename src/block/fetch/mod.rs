@@ -37,6 +37,7 @@ use libp2p::PeerId;
 use super::address::AddressError;
 use super::dag::DagError;
 use super::network::Network;
+use super::refusal::Refusal;
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
 use held::{Held, Meter};
@@ -55,10 +56,9 @@ pub struct FetchOptions {
     /// Keep the content when all of it is here. Without, its blocks stay as
     /// cache until the room is needed.
     pub keep: bool,
-    /// Keep it until removed, instead of until its room is needed.
+    /// Never evict it for space. It is kept for as long as its publisher says,
+    /// pinned or not.
     pub pin: bool,
-    /// How long to keep it; `None` for ever.
-    pub ttl: Option<Duration>,
     /// Largest block to take from a peer, in bytes.
     pub max_block: usize,
 }
@@ -73,7 +73,6 @@ impl Default for FetchOptions {
             name: None,
             keep: true,
             pin: false,
-            ttl: Some(Duration::from_secs(24 * 3600)),
             max_block: 2 << 20,
         }
     }
@@ -219,6 +218,26 @@ pub enum FetchError {
         waited: Duration,
         /// The last thing that went wrong, or nothing.
         last: String,
+    },
+    /// Who has it has only copies whose time is not now.
+    #[error("cannot get {cid}: block {block} of {peer} is refused: {why}")]
+    Stale {
+        /// What was being fetched.
+        cid: Cid,
+        /// The block.
+        block: Cid,
+        /// Who sent it.
+        peer: PeerId,
+        /// Why it is of no use.
+        why: Refusal,
+    },
+    /// This host does not know what time it is.
+    #[error(
+        "cannot get {cid}: this host's clock shows a time before 2025, so that every block is dated ahead of it; set the clock (does NTP run?) and get it again"
+    )]
+    Clock {
+        /// What was being fetched.
+        cid: Cid,
     },
     /// The store failed.
     #[error("cannot store what was fetched: {0}")]

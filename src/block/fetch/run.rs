@@ -25,12 +25,14 @@ use futures_timer::Delay;
 use libp2p::PeerId;
 
 use super::held::Meter;
-use super::hop::{self, Delivery, Found, Work};
+use super::hop::{self, Around, Delivery, Found, Verified, Work};
 use super::peers::Peers;
 use super::plan::{Arrived, Plan};
 use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setting, Summary};
-use crate::block::address::{self, VerifyError};
+use crate::block::address;
 use crate::block::network::{Fault, Network};
+use crate::block::refusal::Refusal;
+use crate::message::provenance::{is_clock_set, span};
 use crate::store::{Batch, Root};
 
 /// Blocks that wait for verification. Sessions are held back beyond it.
@@ -69,6 +71,10 @@ const MAX_LOSSES: u32 = 4;
 /// Time until the next search for providers; doubles up to [`MAX_SEARCH_WAIT`].
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 const MAX_SEARCH_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a fetch goes on when everybody who has a block says that its time is
+/// over: another search and a retry of who could not be reached fit.
+const STALE: Duration = Duration::from_secs(5);
 
 /// Providers that the summary names.
 const MAX_STATS: usize = 64;
@@ -119,6 +125,8 @@ pub(super) struct Run<N: Network> {
     progress: Instant,
     life: u64,
     last_problem: String,
+    /// The first block that was refused for its time, from whom, why and when.
+    stale: Option<(Cid, PeerId, Refusal, Instant)>,
     ever_connected: bool,
     received: u64,
     local: u64,
@@ -174,6 +182,7 @@ impl<N: Network> Run<N> {
             progress: now,
             life: 0,
             last_problem: String::new(),
+            stale: None,
             ever_connected: false,
             received: 0,
             local: 0,
@@ -330,31 +339,43 @@ impl<N: Network> Run<N> {
         if work.checkpoint {
             self.since_checkpoint = 0;
         }
-        let store = self.setting.store.clone();
+        let around = self.around();
         let batch = self.batch.take();
-        let meter = Arc::clone(&self.meter);
-        self.hop = Some(spawn_blocking(move || {
-            hop::run(&store, batch, work, &meter)
-        }));
+        self.hop = Some(spawn_blocking(move || hop::run(&around, batch, work)));
+    }
+
+    fn around(&self) -> Around {
+        Around {
+            store: self.setting.store.clone(),
+            meter: Arc::clone(&self.meter),
+            max_block: self.options.max_block,
+            now: (self.setting.now)(),
+        }
     }
 
     fn hop_done(&mut self, done: hop::Done) -> Result<(), FetchError> {
         self.batch = done.batch;
-        for (delivery, found) in done.deliveries {
-            match found {
+        for verified in done.deliveries {
+            let Verified { cid, peer, len, .. } = verified;
+            match verified.found {
                 Ok(found) => {
                     self.progress = Instant::now();
-                    let len = delivery.held.len() as u64;
                     self.received += len;
                     self.since_checkpoint += len;
-                    self.peers.delivered(&delivery.peer);
-                    let stats = self.stats(delivery.peer);
+                    self.peers.delivered(&peer);
+                    let stats = self.stats(peer);
                     stats.blocks += 1;
                     stats.bytes += len;
-                    self.found(delivery.cid, found)?;
+                    self.stale = None;
+                    self.found(cid, found)?;
                 }
-                Err(error) => self.bad_block(&delivery, &error),
+                Err(refusal) => self.refuse(cid, verified.from, peer, len, refusal)?,
             }
+        }
+        if let Some((cid, ago)) = done.over
+            && self.last_problem.is_empty()
+        {
+            self.last_problem = format!("; the time of {cid} here is over since {}", span(ago));
         }
         for (cid, found, len) in done.local {
             self.progress = Instant::now();
@@ -383,17 +404,33 @@ impl<N: Network> Run<N> {
         }
     }
 
-    fn bad_block(&mut self, delivery: &Delivery, error: &VerifyError) {
-        self.setting.metrics.blocks_bad.inc();
-        self.wasted += delivery.held.len() as u64;
-        self.plan.absent(&delivery.cid);
-        self.stats(delivery.peer).wasted += delivery.held.len() as u64;
-        self.expel(
-            delivery.from,
-            delivery.peer,
-            Fault::BadBlock(delivery.cid),
-            &error.to_string(),
-        );
+    /// Drops a block that did not pass its checks.
+    fn refuse(
+        &mut self,
+        cid: Cid,
+        from: u64,
+        peer: PeerId,
+        len: u64,
+        why: Refusal,
+    ) -> Result<(), FetchError> {
+        let refused = &self.setting.metrics.blocks_refused;
+        refused.with_label_values(&[why.reason()]).inc();
+        self.wasted += len;
+        self.plan.absent(&cid);
+        self.stats(peer).wasted += len;
+        if why.is_fault() {
+            let reason = format!("block {cid}: {why}");
+            self.expel(from, peer, Fault::Block { cid, why }, &reason);
+            return Ok(());
+        }
+        if matches!(why, Refusal::Future(_)) && !is_clock_set((self.setting.now)()) {
+            return Err(FetchError::Clock { cid: self.root });
+        }
+        log::debug!(peer:% = peer, cid:% = cid; "block refused: {why}");
+        self.stale(from, &cid);
+        let now = Instant::now();
+        self.stale.get_or_insert((cid, peer, why, now));
+        Ok(())
     }
 
     fn clock(&mut self) -> Result<(), FetchError> {
@@ -439,7 +476,18 @@ impl<N: Network> Run<N> {
             self.out.push_back(Out::Event(Event::Progress(progress)));
         }
         let waited = now.duration_since(self.progress);
-        if waited < self.options.patience {
+        let patient = waited < self.options.patience;
+        if let Some((block, peer, why, since)) = &self.stale
+            && (!patient || now.duration_since(*since) >= STALE && self.nobody_is_asked())
+        {
+            return Err(FetchError::Stale {
+                cid: self.root,
+                block: *block,
+                peer: *peer,
+                why: why.clone(),
+            });
+        }
+        if patient {
             return Ok(());
         }
         let (cid, last) = (self.root, mem::take(&mut self.last_problem));
@@ -475,7 +523,7 @@ impl<N: Network> Run<N> {
             blocks: self.plan.nodes(),
             pinned: self.options.pin,
             put_at: now,
-            expires_at: self.options.ttl.map(|ttl| now + ttl),
+            expires_at: None,
             name: self.options.name.clone(),
         });
         if let Some(hop) = self.hop.take() {
@@ -486,7 +534,18 @@ impl<N: Network> Run<N> {
             }
         }
         if let Some(batch) = self.batch.take() {
-            spawn_blocking(move || batch.commit(root)).await?;
+            spawn_blocking(move || {
+                let root = match root {
+                    Some(root) => Some(Root {
+                        // The publisher's time, not this node's.
+                        expires_at: batch.expires_at(&root.cid, now)?,
+                        ..root
+                    }),
+                    None => None,
+                };
+                batch.commit(root)
+            })
+            .await?;
         }
         Ok(())
     }
@@ -503,9 +562,8 @@ impl<N: Network> Run<N> {
             checkpoint,
             ..Work::default()
         };
-        let (store, batch) = (self.setting.store.clone(), self.batch.take());
-        let meter = Arc::clone(&self.meter);
-        let done = spawn_blocking(move || hop::run(&store, batch, work, &meter)).await;
+        let (around, batch) = (self.around(), self.batch.take());
+        let done = spawn_blocking(move || hop::run(&around, batch, work)).await;
         if let Some(error) = done.error {
             log::warn!(cid:% = self.root; "cannot keep what was fetched so far: {error}");
         }

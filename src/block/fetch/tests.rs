@@ -19,8 +19,9 @@ use crate::block::address::{self, Codec};
 use crate::block::dag::{Child, encode_file};
 use crate::block::exchange::frame::{self, FrameReader};
 use crate::block::exchange::pb::exchange::{Response, Status, Want};
+use crate::block::exchange::pb::message::Block;
 use crate::block::network::Fault;
-use crate::block::testing::{Node, content, foreign, read, unhex};
+use crate::block::testing::{Node, content, foreign, publish, read, unhex};
 use crate::store::Store;
 
 const MIB: usize = 1 << 20;
@@ -52,9 +53,18 @@ impl Asked {
     }
 
     async fn answer(&mut self, id: u64, cid: &Cid, data: &Bytes) {
-        let _ = frame::write_block(&mut self.writer, id, cid, data).await;
+        self.send(id, &publish(cid, data)).await;
+    }
+
+    async fn send(&mut self, id: u64, block: &Block) {
+        let _ = frame::write_block(&mut self.writer, id, block).await;
         let _ = self.writer.flush().await;
     }
+}
+
+fn refused(node: &Node, reason: &str) -> u64 {
+    let refused = &node.metrics.blocks_refused;
+    refused.with_label_values(&[reason]).get()
 }
 
 /// Serves from a store, block by block, until `stop` says so.
@@ -228,13 +238,14 @@ fn a_wrong_block_is_dropped_and_its_sender_reported_and_not_asked_again() {
         let faults = sink.net.faults();
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert!(
-            faults[0].0 == liar && matches!(faults[0].1, Fault::BadBlock(_)),
+            faults[0].0 == liar
+                && matches!(&faults[0].1, Fault::Block { why, .. } if *why == Refusal::WrongHash),
             "{faults:?}"
         );
         assert_eq!(sink.net.opened(&liar), 1);
         // What it sent to a want that was settled meanwhile is only wasted.
-        assert!(summary.wasted / 1000 >= sink.metrics.blocks_bad.get());
-        assert!(sink.metrics.blocks_bad.get() >= 1);
+        let refused = refused(&sink, "wrong_hash");
+        assert!(summary.wasted / 1000 >= refused && refused >= 1);
         assert_eq!(summary.providers[&liar].bytes, 0);
     });
 }
@@ -321,7 +332,8 @@ fn broken_protocols_end_the_session_and_are_reported() {
             let faults = sink.net.faults();
             assert_eq!(faults.len(), 1, "{name}: {faults:?}");
             assert!(
-                faults[0].0 == bad && matches!(faults[0].1, Fault::Protocol(_)),
+                faults[0].0 == bad
+                    && matches!(faults[0].1, Fault::Protocol(_) | Fault::Oversized { .. }),
                 "{name}"
             );
             assert_eq!(sink.net.opened(&bad), 1, "{name}");

@@ -15,8 +15,11 @@ use super::super::held::Held;
 use super::super::hop::Delivery;
 use super::super::provider::Speed;
 use super::{Run, SEARCH_WAIT};
-use crate::block::exchange::session::{self, Answer, Command, Reply};
+use crate::block::exchange::frame::FrameError;
+use crate::block::exchange::pb::message::Block;
+use crate::block::exchange::session::{self, Answer, Command, Reply, SessionError};
 use crate::block::network::{Fault, Network};
+use crate::block::refusal::Refusal;
 use crate::observe::metrics::Direction;
 
 /// Providers asked at once. More than a few add dials and duplicate work and no
@@ -43,6 +46,8 @@ pub(super) struct Provider {
     pub(super) open: HashMap<u64, (Cid, Instant)>,
     pub(super) speed: Speed,
     lacks: HashSet<Cid>,
+    /// Blocks of it whose time was over. Not asked of it again.
+    stale: HashSet<Cid>,
     refusals: usize,
     pub(super) connected: bool,
     pub(super) received: Option<Arc<AtomicU64>>,
@@ -74,6 +79,10 @@ impl Provider {
         self.speed.expected(place, *at, now)
     }
 
+    fn may_have(&self, cid: &Cid) -> bool {
+        !self.lacks.contains(cid) && !self.stale.contains(cid)
+    }
+
     fn has_room(&self) -> bool {
         self.connected && self.open.len() < self.speed.window()
     }
@@ -101,6 +110,12 @@ impl<N: Network> Run<N> {
             }
             Told::Closed(reason, Some(fault)) => {
                 let peer = provider.peer;
+                if let Fault::Oversized { len, max } = fault {
+                    // Nothing else that a provider sends is that long.
+                    let refused = &self.setting.metrics.blocks_refused;
+                    let reason = Refusal::Oversized { len, max }.reason();
+                    refused.with_label_values(&[reason]).inc();
+                }
                 self.expel(from, peer, fault, &reason);
             }
             Told::Closed(reason, None) => self.let_go(from, &reason),
@@ -108,7 +123,7 @@ impl<N: Network> Run<N> {
                 self.setting.metrics.message(Direction::In, "block");
                 let asked = provider.open.remove(&id).map_or(now, |(_, asked)| asked);
                 match reply {
-                    Reply::Block(data) => self.delivered(from, cid, data, asked, now),
+                    Reply::Block(block) => self.delivered(from, cid, block, asked, now),
                     Reply::Cancelled => self.unasked(from, &cid),
                     Reply::DontHave | Reply::Unavailable => {
                         provider.lacks.insert(cid);
@@ -124,25 +139,26 @@ impl<N: Network> Run<N> {
         }
     }
 
-    fn delivered(&mut self, from: u64, cid: Cid, data: bytes::Bytes, asked: Instant, now: Instant) {
+    fn delivered(&mut self, from: u64, cid: Cid, block: Box<Block>, asked: Instant, now: Instant) {
+        let len = block.data.len();
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
         };
         let bytes = self.setting.metrics.block_bytes.with_label_values(&["in"]);
-        bytes.inc_by(data.len() as u64);
+        bytes.inc_by(len as u64);
         let processing = self
             .setting
             .metrics
             .message_processing
             .with_label_values(&["block"]);
         processing.observe(now.duration_since(asked).as_secs_f64());
-        provider.speed.delivered(data.len(), asked, now);
+        provider.speed.delivered(len, asked, now);
         provider.refusals = 0;
         if !self.plan.wants(&cid) {
             // Another was first, and the cancel came too late.
-            self.wasted += data.len() as u64;
+            self.wasted += len as u64;
             let peer = provider.peer;
-            self.stats(peer).wasted += data.len() as u64;
+            self.stats(peer).wasted += len as u64;
             return;
         }
         for other in self.asks.remove(&cid).unwrap_or_default() {
@@ -165,13 +181,37 @@ impl<N: Network> Run<N> {
         let Some(peer) = self.providers.get(&from).map(|provider| provider.peer) else {
             return;
         };
-        let held = Held::new(data, &self.meter);
+        let held = Held::new(block.data.clone(), &self.meter);
         self.deliveries.push(Delivery {
             cid,
             from,
             peer,
+            block,
             held,
         });
+    }
+
+    /// The provider's copy of the block is of no use, which is no fault of its.
+    pub(super) fn stale(&mut self, from: u64, cid: &Cid) {
+        if let Some(provider) = self.providers.get_mut(&from) {
+            provider.stale.insert(*cid);
+            provider.refusals += 1;
+            if provider.refusals >= MAX_REFUSALS {
+                self.let_go(from, "the time of its blocks is over");
+            }
+        }
+    }
+
+    /// Whether nothing is on its way, and nobody is left who could be asked for
+    /// what is missing.
+    pub(super) fn nobody_is_asked(&self) -> bool {
+        self.search.is_none()
+            && self.hop.is_none()
+            && self.plan.has_missing()
+            && self
+                .providers
+                .values()
+                .all(|provider| provider.connected && provider.open.is_empty())
     }
 
     /// The provider will not bring the block.
@@ -248,7 +288,7 @@ impl<N: Network> Run<N> {
                 continue;
             };
             while provider.has_room() {
-                let may = |cid: &Cid| !provider.lacks.contains(cid);
+                let may = |cid: &Cid| provider.may_have(cid);
                 let Some(cid) = self.plan.first_missing(SCAN, may) else {
                     break;
                 };
@@ -311,7 +351,7 @@ impl<N: Network> Run<N> {
                 let Some(holder) = holder else { return false };
                 asked.len() == 1
                     && asked[0] != *id
-                    && !provider.lacks.contains(*cid)
+                    && provider.may_have(cid)
                     && (idle || front == Some(**cid) && provider.speed.rate() > holder.speed.rate())
                     && holder.expected(cid, now) > ours
             });
@@ -338,6 +378,7 @@ impl<N: Network> Run<N> {
                 open: HashMap::new(),
                 speed: Speed::new(),
                 lacks: HashSet::new(),
+                stale: HashSet::new(),
                 refusals: 0,
                 connected: false,
                 received: None,
@@ -358,9 +399,7 @@ impl<N: Network> Run<N> {
                         Ok(()) => return,
                         Err(error) => {
                             let reason = error.to_string();
-                            let fault = error
-                                .is_violation()
-                                .then(|| Fault::Protocol(reason.clone()));
+                            let fault = fault(&error);
                             Told::Closed(reason, fault)
                         }
                     }
@@ -368,5 +407,18 @@ impl<N: Network> Run<N> {
             };
             let _ = tell.send((id, told)).await;
         });
+    }
+}
+
+/// What a session's end says of the peer.
+fn fault(error: &SessionError) -> Option<Fault> {
+    match error {
+        SessionError::Frame(FrameError::TooLarge { len, max }) => Some(Fault::Oversized {
+            len: *len,
+            max: *max,
+        }),
+        error => error
+            .is_violation()
+            .then(|| Fault::Protocol(error.to_string())),
     }
 }

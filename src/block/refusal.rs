@@ -1,0 +1,304 @@
+//! Why a block that a peer sent is refused, and the check that says so. Pure.
+//!
+//! The order is that of cost and of what may be believed: the lengths of the
+//! fields, the publisher's signature (some 50 µs), the time that it vouches for,
+//! the size that the packed form declares, and only then are bytes unpacked and
+//! hashed (2 ms a mebibyte at most).
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use cid::Cid;
+
+use super::address;
+use super::exchange::pb::message::Block;
+use crate::message::compression;
+use crate::message::provenance::{Flaw, Provenance};
+
+/// A block that passed every check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Its bytes, unpacked. They share the memory of the frame when they came
+    /// as they are.
+    pub(crate) data: Bytes,
+    /// What its publisher says of it, in memory of its own.
+    pub(crate) provenance: Provenance,
+}
+
+/// Why a block is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field is missing, too long, or makes no sense.
+    #[error("it is malformed: {0}")]
+    Malformed(String),
+    /// It follows other rules than this program.
+    #[error("it follows version {0} of the rules, which this program does not know")]
+    Version(u32),
+    /// It is longer than this node takes.
+    #[error("it has {len} bytes, over the limit of {max} (P2P_MAX_BLOCK_BYTES)")]
+    Oversized {
+        /// Its bytes, as they came.
+        len: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// It says that it unpacks to more than this node takes.
+    #[error(
+        "its {len} packed bytes declare {declared}, over the limit of {max} (P2P_MAX_BLOCK_BYTES)"
+    )]
+    Bomb {
+        /// Bytes as they came.
+        len: usize,
+        /// What they would unpack to.
+        declared: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Its bytes are not those that the CID names.
+    #[error("its bytes have another hash")]
+    WrongHash,
+    /// Nobody vouches for it.
+    #[error("no publisher has signed it")]
+    Unsigned,
+    /// Its publisher did not sign it.
+    #[error("the signature is not its publisher's")]
+    WrongSignature,
+    /// Its time is over: a [`Flaw::Expired`].
+    #[error("{0}")]
+    Expired(Flaw),
+    /// It is dated ahead of this host's clock: a [`Flaw::Future`].
+    #[error("{0}")]
+    Future(Flaw),
+}
+
+impl Refusal {
+    /// The value of the label `reason` of `p2p_blocks_refused_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::Version(_) => "version",
+            Refusal::Oversized { .. } => "oversized",
+            Refusal::Bomb { .. } => "bomb",
+            Refusal::WrongHash => "wrong_hash",
+            Refusal::Unsigned => "unsigned",
+            Refusal::WrongSignature => "wrong_signature",
+            Refusal::Expired(_) => "expired",
+            Refusal::Future(_) => "future",
+        }
+    }
+
+    /// Whether the peer that sent it is to blame. An honest one serves what has
+    /// just expired when its clock is slow, and one that follows later rules is
+    /// not hostile: it is not asked for this block again, and that is all.
+    pub fn is_fault(&self) -> bool {
+        !matches!(
+            self,
+            Refusal::Expired(_) | Refusal::Future(_) | Refusal::Version(_)
+        )
+    }
+}
+
+impl From<Flaw> for Refusal {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::Version(version) => Refusal::Version(version),
+            Flaw::Unsigned => Refusal::Unsigned,
+            Flaw::Malformed(_) => Refusal::Malformed(flaw.to_string()),
+            Flaw::Signature => Refusal::WrongSignature,
+            Flaw::Expired { .. } => Refusal::Expired(flaw),
+            Flaw::Future { .. } => Refusal::Future(flaw),
+        }
+    }
+}
+
+impl From<compression::Error> for Refusal {
+    fn from(error: compression::Error) -> Self {
+        match error {
+            compression::Error::Bomb {
+                packed,
+                declared,
+                limit,
+            } => Refusal::Bomb {
+                len: packed,
+                declared,
+                max: limit,
+            },
+            compression::Error::TooLong { len, limit } => Refusal::Oversized {
+                len: len as u64,
+                max: limit,
+            },
+            other => Refusal::Malformed(other.to_string()),
+        }
+    }
+}
+
+/// Checks a block that came for `wanted`, whose CID is one that this node can
+/// verify. At most `max` bytes are allocated.
+///
+/// # Errors
+/// See [`Refusal`].
+pub(crate) fn accept(
+    block: Block,
+    wanted: &Cid,
+    max: usize,
+    now: SystemTime,
+) -> Result<Accepted, Refusal> {
+    if block.hash.is_empty() {
+        return Err(Refusal::Malformed("it has no hash".into()));
+    }
+    let hash = wanted.hash().to_bytes();
+    if block.hash != hash {
+        return Err(Refusal::WrongHash);
+    }
+    let provenance = Provenance {
+        timestamp: block.timestamp,
+        ttl: block.ttl,
+        version: block.version,
+        key: block.key,
+        signature: block.signature,
+    };
+    provenance.verify(&hash)?;
+    provenance.check_time(now)?;
+    let how = compression::from_wire(block.compression)?;
+    let data = compression::unpack(block.data, how, max)?;
+    address::verify(wanted, &data).map_err(|_| Refusal::WrongHash)?;
+    Ok(Accepted {
+        data,
+        provenance: Provenance {
+            // Or a small field would hold on to the whole frame.
+            key: Bytes::copy_from_slice(&provenance.key),
+            signature: Bytes::copy_from_slice(&provenance.signature),
+            ..provenance
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::address::{Codec, address};
+    use crate::message::compression::Compression;
+    use crate::message::provenance::{MAX_SKEW, Publisher};
+    use libp2p::identity::Keypair;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const PUT: u64 = 1_800_000_000_000;
+    const MAX: usize = 64 << 10;
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(PUT)
+    }
+
+    /// A block as an honest peer sends it, and its address.
+    fn good(data: &[u8]) -> (Cid, Block) {
+        let cid = address(data, Codec::Raw);
+        let hash = cid.hash().to_bytes();
+        let publisher = Publisher::new(Keypair::generate_ed25519());
+        let said = publisher.sign(&hash, PUT, 60).unwrap();
+        let block = Block {
+            hash: hash.into(),
+            data: data.to_vec().into(),
+            timestamp: said.timestamp,
+            ttl: said.ttl,
+            version: said.version,
+            signature: said.signature,
+            key: said.key,
+            compression: 0,
+        };
+        (cid, block)
+    }
+
+    fn refused(change: impl FnOnce(&mut Block)) -> Refusal {
+        let (cid, mut block) = good(b"content");
+        change(&mut block);
+        accept(block, &cid, MAX, now()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_right_is_accepted_packed_or_not_up_to_the_limit() {
+        for len in [0, 1, 1000, MAX] {
+            let data = vec![7; len];
+            let (cid, block) = good(&data);
+            let accepted = accept(block.clone(), &cid, MAX, now()).unwrap();
+            assert_eq!(accepted.data, data);
+            assert_eq!(accepted.provenance.timestamp, PUT);
+            let (data, how) = compression::pack(data.into());
+            let packed = Block {
+                data,
+                compression: how as i32,
+                ..block
+            };
+            assert_eq!(accept(packed, &cid, MAX, now()), Ok(accepted));
+        }
+    }
+
+    #[test]
+    fn other_bytes_and_another_hash_are_a_wrong_hash() {
+        let bytes = refused(|b| b.data = Bytes::from_static(b"Content"));
+        assert_eq!(bytes, Refusal::WrongHash);
+        let packed = refused(|b| {
+            let (data, how) = compression::pack(vec![0; 2000].into());
+            (b.data, b.compression) = (data, how as i32);
+        });
+        assert_eq!(packed, Refusal::WrongHash);
+        // A good block of its own, for another want.
+        let (_, other) = good(b"other");
+        let (wanted, _) = good(b"content");
+        let other = accept(other, &wanted, MAX, now());
+        assert_eq!(other.unwrap_err(), Refusal::WrongHash);
+    }
+
+    #[test]
+    fn what_the_publisher_did_not_sign_is_refused() {
+        assert_eq!(refused(|b| b.ttl += 1), Refusal::WrongSignature);
+        let key = good(b"x").1.key;
+        assert_eq!(refused(|b| b.key = key), Refusal::WrongSignature);
+        assert_eq!(refused(|b| b.signature.clear()), Refusal::Unsigned);
+        assert_eq!(refused(|b| b.key.clear()), Refusal::Unsigned);
+        assert_eq!(refused(|b| b.version = 9), Refusal::Version(9));
+        let long = refused(|b| b.key = vec![1; 5000].into());
+        assert!(matches!(long, Refusal::Malformed(_)), "{long}");
+    }
+
+    #[test]
+    fn time_is_that_of_the_publisher_and_the_clocks_are_named() {
+        let (cid, block) = good(b"content");
+        let at = |now| accept(block.clone(), &cid, MAX, now);
+        let over = at(now() + Duration::from_secs(60)).unwrap_err();
+        assert_eq!((over.reason(), over.is_fault()), ("expired", false));
+        assert!(over.to_string().contains("clocks"), "{over}");
+        assert!(at(now() + Duration::from_secs(59)).is_ok());
+        assert!(at(now() - MAX_SKEW).is_ok());
+        let ahead = at(now() - MAX_SKEW - Duration::from_secs(1)).unwrap_err();
+        assert_eq!((ahead.reason(), ahead.is_fault()), ("future", false));
+        assert!(ahead.to_string().contains("clocks"), "{ahead}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_in_both_forms() {
+        let (cid, block) = good(&vec![7; MAX + 1]);
+        let plain = accept(block.clone(), &cid, MAX, now()).unwrap_err();
+        assert_eq!(plain.reason(), "oversized");
+        let (data, how) = compression::pack(block.data.clone());
+        assert_eq!(how, Compression::Snappy);
+        let packed = Block {
+            data,
+            compression: how as i32,
+            ..block
+        };
+        let bomb = accept(packed, &cid, MAX, now()).unwrap_err();
+        assert_eq!((bomb.reason(), bomb.is_fault()), ("bomb", true));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_malformed() {
+        for change in [
+            (|b: &mut Block| *b = Block::default()) as fn(&mut Block),
+            |b| b.compression = 7,
+            |b| b.compression = 1,
+        ] {
+            let refusal = refused(change);
+            assert!(matches!(refusal, Refusal::Malformed(_)), "{refusal}");
+        }
+    }
+}
