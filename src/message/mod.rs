@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`envelope`] | the signed message: sealing it, and opening it step by step |
 //! | [`statement`] | what a signature covers |
+//! | [`provenance`] | what the publisher of a block says of it, and signs |
 //! | [`publisher`] | the key that travels with a message, and its bounds |
 //! | [`refusal`] | why a message is not taken, and the label that counts it |
 //! | [`compression`] | Snappy: when it is tried, and unpacking within a limit |
@@ -14,6 +15,7 @@
 
 pub mod compression;
 pub mod envelope;
+pub mod provenance;
 pub mod publisher;
 pub mod refusal;
 pub mod statement;
@@ -21,9 +23,6 @@ pub mod window;
 
 pub use envelope::{Envelope, Limits, Opened, SealError, seal};
 pub use refusal::Refusal;
-
-pub mod compression;
-pub mod provenance;
 
 /// The messages, generated from `proto/message.proto`.
 pub(crate) mod pb {
