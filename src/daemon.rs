@@ -384,8 +384,9 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
             allow: config.allow_cidrs.clone(),
             deny: config.deny_cidrs.clone(),
             per_subnet: config.max_connections_per_subnet,
-            ipv4_prefix: config.subnet_prefixes.ipv4,
-            ipv6_prefix: config.subnet_prefixes.ipv6,
+            prefixes: prefixes(config),
+            rate: config.max_inbound_rate,
+            subnet_rate: config.max_inbound_rate_per_subnet,
             trusted: config.trusted_peers.iter().copied().collect(),
         },
         max_inbound_streams: config.max_inbound_streams as usize,
@@ -393,6 +394,14 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
         connection_idle_timeout: config.connection_idle_timeout,
         trusted_peers: config.trusted_peers.clone(),
         admission: Admission::default(),
+        ..node::Options::default()
+    }
+}
+
+fn prefixes(config: &Config) -> gate::Prefixes {
+    gate::Prefixes {
+        ipv4: config.subnet_prefixes.ipv4,
+        ipv6: config.subnet_prefixes.ipv6,
     }
 }
 

@@ -1,25 +1,72 @@
-//! From where peers may connect: allowed and denied networks, and a cap of
-//! connections for each subnet.
+//! Who may connect: every decision about a connection, apart from libp2p.
 //!
-//! Networks are looked at before the handshake, so that a denied address costs
-//! nothing but its SYN. The cap is looked at after it, since only then it is
-//! known whether the peer is trusted. Loopback and trusted peers are outside the
-//! cap; a circuit through a relay counts for the relay's subnet, since nothing
-//! else of the way is known.
+//! # The way of an inbound connection
+//!
+//! 1. Before the handshake ([`Gate::arrives`]) only its address is known. Denied
+//!    networks and bans end it. Then the limits: descriptors and memory left,
+//!    room in the total, its subnet's connections and handshakes, places for
+//!    handshakes, and the rates. A refusal here costs a closed socket.
+//! 2. After it ([`Gate::may_stand_inbound`]) the peer is known: bans of peers,
+//!    connections of one peer, and once more the room in the total, since others
+//!    came in meanwhile.
+//!
+//! # Trusted peers
+//!
+//! They pass every limit, but who is one is known only in step 2. So when there
+//! are any, a connection that a limit refuses in step 1 may take one of a few
+//! places of their own: [`TRUSTED_LANE`], half of them for addresses at which a
+//! trusted peer has been met or is configured. The rest goes to anybody, at
+//! [`LANE_RATE`], for trusted peers that come from somewhere new. In step 2 a
+//! stranger there is refused for the reason that sent it there.
+//!
+//! # A flood cannot shut out an honest address for ever
+//!
+//! What is over a rate is admitted all the same with a chance of one in 32
+//! ([`LEAK`]). Under a flood an honest address that tries again and again waits
+//! until it is lucky: half of them are in after 22 tries, 99 of 100 after 145
+//! ((31/32)^22 = 0.50, (31/32)^145 = 0.01); with a try each second that is 22
+//! seconds and two and a half minutes. The price is a handshake for each 32
+//! attempts of the flood: at 10,000 a second 312 a second, a quarter of what one
+//! core makes. An address whose own subnet floods leaks only while the total
+//! has half of its tokens, so that it cannot spend what others need.
+//!
+//! And a slow handshake holds its place only until somebody else needs it: see
+//! [`GRACE`].
+//!
+//! Loopback is this host: no subnet, no rate. The caps hold for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::IpNet;
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+use libp2p::PeerId;
+use libp2p::swarm::ConnectionId;
+
+use super::limits::{
+    GRACE, Limits, MAX_PENDING_INBOUND, MAX_PENDING_OUTBOUND, MAX_PENDING_PER_SUBNET, TRUSTED_LANE,
+    TRUSTED_LANE_KNOWN, descriptors_kept, kept, memory_for_inbound,
 };
-use libp2p::{Multiaddr, PeerId};
+use super::rate::{Bucket, Rate, Table};
+pub use super::refusal::Refusal;
+use super::resources::Resources;
+pub use super::subnet::Prefixes;
+
+/// The chance of an attempt that is over a rate; see the module's page.
+pub const LEAK: f64 = 1.0 / 32.0;
+
+/// Handshakes that strangers may begin in the lane of trusted peers: two a
+/// second cost next to nothing, and a trusted peer from somewhere new that tries
+/// each second is in within seconds unless somebody floods the node.
+const LANE_RATE: Rate = Rate {
+    per_second: 2.0,
+    burst: 8.0,
+};
+
+/// Addresses of trusted peers that are remembered: a few for each of the few
+/// that an operator lists; the oldest is forgotten.
+const MAX_KNOWN: usize = 256;
 
 /// The rules of the gate.
 #[derive(Clone, Debug)]
@@ -28,13 +75,16 @@ pub struct Rules {
     pub allow: Vec<IpNet>,
     /// None of these (`P2P_DENY_CIDRS`); wins over `allow`.
     pub deny: Vec<IpNet>,
-    /// Connections from one subnet (`P2P_MAX_CONNECTIONS_PER_SUBNET`).
+    /// Connections with one subnet (`P2P_MAX_CONNECTIONS_PER_SUBNET`).
     pub per_subnet: u32,
-    /// Prefix length that makes a subnet of IPv4 (`P2P_SUBNET_PREFIXES`).
-    pub ipv4_prefix: u8,
-    /// Prefix length that makes a subnet of IPv6.
-    pub ipv6_prefix: u8,
-    /// Peers outside the cap.
+    /// What makes two addresses one subnet (`P2P_SUBNET_PREFIXES`).
+    pub prefixes: Prefixes,
+    /// Inbound connections a second (`P2P_MAX_INBOUND_RATE`).
+    pub rate: u32,
+    /// Inbound connections a second from one subnet
+    /// (`P2P_MAX_INBOUND_RATE_PER_SUBNET`).
+    pub subnet_rate: u32,
+    /// Peers that pass the limits.
     pub trusted: HashSet<PeerId>,
 }
 
@@ -44,331 +94,572 @@ impl Default for Rules {
             allow: Vec::new(),
             deny: Vec::new(),
             per_subnet: 64,
-            ipv4_prefix: 32,
-            ipv6_prefix: 56,
+            prefixes: Prefixes::default(),
+            rate: 64,
+            subnet_rate: 8,
             trusted: HashSet::new(),
         }
     }
 }
 
-/// Why the gate refused a connection.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The address is in a denied network.
-    #[error("{ip} is in {network}, which P2P_DENY_CIDRS of this node denies")]
-    Denied {
-        /// The remote.
-        ip: IpAddr,
-        /// The rule.
-        network: IpNet,
-    },
-    /// The address is in no allowed network.
-    #[error("{ip} is in none of the networks that P2P_ALLOW_CIDRS of this node allows")]
-    NotAllowed {
-        /// The remote.
-        ip: IpAddr,
-    },
-    /// Its subnet has all the connections that it may.
-    #[error(
-        "{subnet} has {allowed} connections with this node, all that P2P_MAX_CONNECTIONS_PER_SUBNET allows"
-    )]
-    Subnet {
-        /// The subnet.
-        subnet: IpNet,
-        /// The cap.
-        allowed: u32,
-    },
-}
-
-impl Refusal {
-    /// The variable that sets the limit.
-    pub fn variable(&self) -> &'static str {
-        match self {
-            Refusal::Denied { .. } => "P2P_DENY_CIDRS",
-            Refusal::NotAllowed { .. } => "P2P_ALLOW_CIDRS",
-            Refusal::Subnet { .. } => "P2P_MAX_CONNECTIONS_PER_SUBNET",
-        }
-    }
-}
-
-/// The decisions, apart from libp2p.
-#[derive(Clone, Debug, Default)]
-pub struct Gate {
-    rules: Rules,
-    /// Connections counted, by subnet: at most one entry a connection.
-    subnets: HashMap<IpNet, u32>,
-}
-
-impl Gate {
-    /// A gate with these rules.
-    pub fn new(rules: Rules) -> Self {
-        Gate {
-            rules,
-            subnets: HashMap::new(),
-        }
-    }
-
-    /// Whether an address may connect at all.
+impl Rules {
+    /// Whether an address may connect, or be dialed, at all.
     ///
     /// # Errors
     /// The rule that refuses it.
     pub fn address(&self, ip: IpAddr) -> Result<(), Refusal> {
         let ip = ip.to_canonical();
-        if let Some(network) = self.rules.deny.iter().find(|net| net.contains(&ip)) {
+        if let Some(network) = self.deny.iter().find(|net| net.contains(&ip)) {
             return Err(Refusal::Denied {
                 ip,
                 network: *network,
             });
         }
-        if !self.rules.allow.is_empty() && !self.rules.allow.iter().any(|net| net.contains(&ip)) {
+        if !self.allow.is_empty() && !self.allow.iter().any(|net| net.contains(&ip)) {
             return Err(Refusal::NotAllowed { ip });
         }
         Ok(())
     }
+}
 
-    /// Whether one more connection with `peer` from `ip` is within its subnet's cap.
+/// Who is banned. Asked by the event loop, so it must answer from memory.
+pub trait Blacklist: std::fmt::Debug + Send + Sync {
+    /// The ban that holds for an address, in words.
+    fn address(&self, ip: IpAddr) -> Option<String>;
+    /// The ban that holds for a peer, in words.
+    fn peer(&self, peer: &PeerId) -> Option<String>;
+}
+
+impl Blacklist for super::Admission {
+    fn address(&self, ip: IpAddr) -> Option<String> {
+        self.banned_ip(ip).as_ref().map(in_words)
+    }
+    fn peer(&self, peer: &PeerId) -> Option<String> {
+        self.banned_peer(peer).as_ref().map(in_words)
+    }
+}
+
+fn in_words(ban: &super::Ban) -> String {
+    match ban.reason.as_str() {
+        "" => format!("by {}", ban.author.name()),
+        reason => format!("by {}: {reason}", ban.author.name()),
+    }
+}
+
+/// Nobody is.
+#[derive(Clone, Copy, Debug)]
+pub struct NobodyBanned;
+
+impl Blacklist for NobodyBanned {
+    fn address(&self, _: IpAddr) -> Option<String> {
+        None
+    }
+    fn peer(&self, _: &PeerId) -> Option<String> {
+        None
+    }
+}
+
+/// An inbound connection in the making.
+#[derive(Debug)]
+struct Arrival {
+    subnet: Option<IpNet>,
+    since: Instant,
+    /// In the lane of trusted peers: why, and whether from a known address.
+    lane: Option<(Refusal, bool)>,
+    /// It was told to make room, and is on its way out.
+    evicted: bool,
+}
+
+/// Connections of a subnet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// Established, both directions.
+    standing: u32,
+    /// Inbound handshakes, without those in the lane.
+    arriving: u32,
+}
+
+/// The decisions, apart from libp2p. Every map in it has at most one entry for
+/// each connection that it let through.
+#[derive(Debug)]
+pub struct Gate {
+    rules: Rules,
+    limits: Limits,
+    resources: Resources,
+    bans: Arc<dyn Blacklist>,
+    closed: bool,
+    subnets: HashMap<IpNet, Count>,
+    arrivals: HashMap<ConnectionId, Arrival>,
+    dials: HashSet<ConnectionId>,
+    peers: HashMap<PeerId, u32>,
+    inbound: u32,
+    outbound: u32,
+    rate: Bucket,
+    subnet_rate: Table,
+    lane_rate: Bucket,
+    known: VecDeque<IpAddr>,
+}
+
+impl Gate {
+    /// A gate that nobody has passed yet.
+    pub fn new(
+        rules: Rules,
+        limits: Limits,
+        resources: Resources,
+        bans: Arc<dyn Blacklist>,
+        now: Instant,
+    ) -> Self {
+        Gate {
+            rate: Bucket::new(Rate::per_second(rules.rate), now),
+            subnet_rate: Table::new(Rate::per_second(rules.subnet_rate), now),
+            lane_rate: Bucket::new(LANE_RATE, now),
+            rules,
+            limits,
+            resources,
+            bans,
+            closed: false,
+            subnets: HashMap::new(),
+            arrivals: HashMap::new(),
+            dials: HashSet::new(),
+            peers: HashMap::new(),
+            inbound: 0,
+            outbound: 0,
+            known: VecDeque::new(),
+        }
+    }
+
+    /// Lets nobody in any more; what stands, stands.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Remembers that a trusted peer is at `ip`.
+    pub fn remember(&mut self, peer: &PeerId, ip: IpAddr) {
+        if !self.rules.trusted.contains(peer) || self.known.contains(&ip) {
+            return;
+        }
+        if self.known.len() >= MAX_KNOWN {
+            self.known.pop_front();
+        }
+        self.known.push_back(ip);
+    }
+
+    /// Whether an address may connect, or be dialed, at all.
     ///
     /// # Errors
-    /// [`Refusal::Subnet`].
-    pub fn one_more(&self, peer: &PeerId, ip: IpAddr) -> Result<(), Refusal> {
-        let Some(subnet) = self.subnet(ip) else {
-            return Ok(());
-        };
-        if self.rules.trusted.contains(peer) {
-            return Ok(());
-        }
-        let allowed = self.rules.per_subnet;
-        if self.subnets.get(&subnet).copied().unwrap_or(0) >= allowed {
-            return Err(Refusal::Subnet { subnet, allowed });
-        }
-        Ok(())
-    }
-
-    /// A connection from `ip` stands.
-    pub fn opened(&mut self, ip: IpAddr) {
-        if let Some(subnet) = self.subnet(ip) {
-            *self.subnets.entry(subnet).or_default() += 1;
-        }
-    }
-
-    /// A connection from `ip` ended.
-    pub fn closed(&mut self, ip: IpAddr) {
-        let Some(subnet) = self.subnet(ip) else {
-            return;
-        };
-        if let Some(count) = self.subnets.get_mut(&subnet) {
-            *count -= 1;
-            if *count == 0 {
-                self.subnets.remove(&subnet);
-            }
-        }
-    }
-
-    /// The subnet that an address counts for; `None` for loopback, which is this
-    /// host itself.
-    fn subnet(&self, ip: IpAddr) -> Option<IpNet> {
+    /// The rule or ban that refuses it.
+    pub fn address(&self, ip: IpAddr) -> Result<(), Refusal> {
+        self.rules.address(ip)?;
         let ip = ip.to_canonical();
-        if ip.is_loopback() {
-            return None;
-        }
-        let prefix = match ip {
-            IpAddr::V4(_) => self.rules.ipv4_prefix,
-            IpAddr::V6(_) => self.rules.ipv6_prefix,
-        };
-        IpNet::new(ip, prefix).ok().map(|net| net.trunc())
-    }
-}
-
-/// The IP address that an address begins with.
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => Some(ip.into()),
-        Some(Protocol::Ip6(ip)) => Some(ip.into()),
-        _ => None,
-    }
-}
-
-/// The gate as the swarm asks it.
-#[derive(Debug)]
-pub struct Behaviour {
-    gate: Gate,
-}
-
-impl Behaviour {
-    /// A gate with these rules.
-    pub fn new(rules: Rules) -> Self {
-        Behaviour {
-            gate: Gate::new(rules),
-        }
-    }
-
-    fn established(
-        &self,
-        peer: PeerId,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        if let Some(ip) = ip_of(remote) {
-            self.gate.address(ip).map_err(ConnectionDenied::new)?;
-            self.gate
-                .one_more(&peer, ip)
-                .map_err(ConnectionDenied::new)?;
-        }
-        Ok(dummy::ConnectionHandler)
-    }
-}
-
-impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = dummy::ConnectionHandler;
-    type ToSwarm = std::convert::Infallible;
-
-    fn handle_pending_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        match ip_of(remote) {
-            Some(ip) => self.gate.address(ip).map_err(ConnectionDenied::new),
+        match self.bans.address(ip) {
+            Some(ban) => Err(Refusal::BannedAddress { ip, ban }),
             None => Ok(()),
         }
     }
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        peer: PeerId,
-        _: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.established(peer, remote)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _: ConnectionId,
-        peer: PeerId,
-        remote: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.established(peer, remote)
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        match event {
-            FromSwarm::ConnectionEstablished(established) => {
-                if let Some(ip) = ip_of(established.endpoint.get_remote_address()) {
-                    self.gate.opened(ip);
-                }
-            }
-            FromSwarm::ConnectionClosed(ConnectionClosed { endpoint, .. }) => {
-                if let Some(ip) = ip_of(endpoint.get_remote_address()) {
-                    self.gate.closed(ip);
-                }
-            }
-            _ => {}
+    fn peer(&self, peer: &PeerId) -> Result<(), Refusal> {
+        match self.bans.peer(peer) {
+            Some(ban) => Err(Refusal::BannedPeer { peer: *peer, ban }),
+            None => Ok(()),
         }
     }
 
-    fn on_connection_handler_event(
+    /// An inbound connection arrives from `ip`, which is unknown for some
+    /// transports. `chance` is asked for a number from 0 up to 1. When it may go
+    /// on, says whose handshake is to be given up for it, if any.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn arrives(
         &mut self,
-        _: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        match event {}
+        id: ConnectionId,
+        ip: Option<IpAddr>,
+        now: Instant,
+        chance: impl Fn() -> f64,
+    ) -> Result<Option<ConnectionId>, Refusal> {
+        if self.closed {
+            return Err(Refusal::Draining);
+        }
+        if let Some(ip) = ip {
+            self.address(ip)?;
+        }
+        let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
+        let local = ip.is_some_and(|ip| ip.is_loopback());
+        let (lane, evict) = match self.stranger(subnet, local, now, &chance) {
+            Ok(evict) => (None, evict),
+            Err(refusal) => (
+                Some((refusal.clone(), self.lane(ip, now).ok_or(refusal)?)),
+                None,
+            ),
+        };
+        if lane.is_none()
+            && let Some(subnet) = subnet
+        {
+            self.subnets.entry(subnet).or_default().arriving += 1;
+        }
+        if let Some(out) = evict
+            && let Some(arrival) = self.arrivals.get_mut(&out)
+        {
+            arrival.evicted = true;
+            let subnet = arrival.subnet;
+            self.gone(subnet, |count| &mut count.arriving);
+        }
+        self.arrivals.insert(
+            id,
+            Arrival {
+                subnet,
+                since: now,
+                lane,
+                evicted: false,
+            },
+        );
+        self.resources.opened();
+        Ok(evict)
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
+    /// The limits before the handshake, the rates last since they are spent.
+    fn stranger(
+        &mut self,
+        subnet: Option<IpNet>,
+        local: bool,
+        now: Instant,
+        chance: &impl Fn() -> f64,
+    ) -> Result<Option<ConnectionId>, Refusal> {
+        self.resources_left(true)?;
+        self.room_inbound()?;
+        let mut evict = None;
+        if let Some(subnet) = subnet {
+            let count = self.subnets.get(&subnet).copied().unwrap_or_default();
+            let (allowed, kept) = (self.rules.per_subnet, kept(self.rules.per_subnet));
+            let used = count.standing + count.arriving;
+            if used >= allowed - kept {
+                return Err(Refusal::Subnet {
+                    subnet,
+                    used,
+                    allowed,
+                    kept,
+                });
+            }
+            if count.arriving >= MAX_PENDING_PER_SUBNET {
+                let refusal = Refusal::PendingSubnet {
+                    subnet,
+                    allowed: MAX_PENDING_PER_SUBNET,
+                };
+                let theirs = |a: &Arrival| a.subnet == Some(subnet);
+                evict = Some(self.slow(theirs, now, chance).ok_or(refusal)?);
+            }
+        }
+        let places = self
+            .arrivals
+            .values()
+            .filter(|a| a.lane.is_none() && !a.evicted);
+        if evict.is_none() && places.count() >= MAX_PENDING_INBOUND as usize {
+            let refusal = Refusal::PendingInbound {
+                allowed: MAX_PENDING_INBOUND,
+            };
+            evict = Some(self.slow(|_| true, now, chance).ok_or(refusal)?);
+        }
+        if !local {
+            self.rates(subnet, now, chance)?;
+        }
+        Ok(evict)
+    }
+
+    fn rates(
+        &mut self,
+        subnet: Option<IpNet>,
+        now: Instant,
+        chance: &impl Fn() -> f64,
+    ) -> Result<(), Refusal> {
+        if let Some(subnet) = subnet
+            && !self.subnet_rate.take(&subnet, now)
+            && (self.rate.tokens(now) < self.rate.rate().burst / 2.0 || chance() >= LEAK)
+        {
+            return Err(Refusal::SubnetRate {
+                subnet,
+                allowed: self.rules.subnet_rate,
+            });
+        }
+        if !self.rate.take(now) && chance() >= LEAK {
+            return Err(Refusal::Rate {
+                allowed: self.rules.rate,
+            });
+        }
+        Ok(())
+    }
+
+    /// One of the handshakes that have had their time, at random, so that nobody
+    /// can arrange to be passed over.
+    fn slow(
+        &self,
+        among: impl Fn(&Arrival) -> bool,
+        now: Instant,
+        chance: &impl Fn() -> f64,
+    ) -> Option<ConnectionId> {
+        let slow: Vec<ConnectionId> = self
+            .arrivals
+            .iter()
+            .filter(|(_, a)| {
+                a.lane.is_none()
+                    && !a.evicted
+                    && now.saturating_duration_since(a.since) >= GRACE
+                    && among(a)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let index = (chance() * slow.len() as f64) as usize;
+        slow.get(index.min(slow.len().saturating_sub(1))).copied()
+    }
+
+    /// Whether the lane of trusted peers has a place; `Some(true)` when it is one
+    /// for known addresses.
+    fn lane(&mut self, ip: Option<IpAddr>, now: Instant) -> Option<bool> {
+        if self.rules.trusted.is_empty() {
+            return None;
+        }
+        let taken = |known| {
+            let lane = self.arrivals.values().filter_map(|a| a.lane.as_ref());
+            lane.filter(|(_, k)| *k == known).count() as u32
+        };
+        if ip.is_some_and(|ip| self.known.contains(&ip)) && taken(true) < TRUSTED_LANE_KNOWN {
+            return Some(true);
+        }
+        let places = TRUSTED_LANE - TRUSTED_LANE_KNOWN;
+        (taken(false) < places && self.lane_rate.take(now)).then_some(false)
+    }
+
+    /// Descriptors and memory.
+    fn resources_left(&self, inbound: bool) -> Result<(), Refusal> {
+        let Some(sample) = self.resources.now() else {
+            return Ok(());
+        };
+        let (for_inbound, for_dials) = descriptors_kept(sample.descriptors);
+        let kept = if inbound { for_inbound } else { for_dials };
+        if sample.open.saturating_add(kept) >= sample.descriptors {
+            return Err(Refusal::Descriptors {
+                open: sample.open,
+                limit: sample.descriptors,
+                kept,
+            });
+        }
+        let Some(cap) = self.limits.memory else {
+            return Ok(());
+        };
+        let (allowed, whom) = if inbound {
+            (memory_for_inbound(cap), "inbound connections")
+        } else {
+            (cap, "dials")
+        };
+        if sample.resident >= allowed {
+            return Err(Refusal::Memory {
+                resident: sample.resident,
+                allowed,
+                whom,
+            });
+        }
+        Ok(())
+    }
+
+    fn room_inbound(&self) -> Result<(), Refusal> {
+        let (allowed, kept) = (self.limits.total, kept(self.limits.total));
+        let used = self.inbound + self.outbound;
+        if used >= allowed - kept {
+            return Err(Refusal::Total {
+                used,
+                allowed,
+                kept,
+            });
+        }
+        if self.inbound >= self.limits.inbound {
+            return Err(Refusal::Inbound {
+                used: self.inbound,
+                allowed: self.limits.inbound,
+            });
+        }
+        Ok(())
+    }
+
+    fn room_outbound(&self) -> Result<(), Refusal> {
+        let used = self.inbound + self.outbound;
+        if used >= self.limits.total {
+            return Err(Refusal::Total {
+                used,
+                allowed: self.limits.total,
+                kept: 0,
+            });
+        }
+        if self.outbound >= self.limits.outbound {
+            return Err(Refusal::Outbound {
+                used: self.outbound,
+                allowed: self.limits.outbound,
+            });
+        }
+        Ok(())
+    }
+
+    fn room_of_peer(&self, peer: &PeerId) -> Result<(), Refusal> {
+        let used = self.peers.get(peer).copied().unwrap_or(0);
+        if used >= self.limits.per_peer {
+            return Err(Refusal::PerPeer {
+                peer: *peer,
+                used,
+                allowed: self.limits.per_peer,
+            });
+        }
+        Ok(())
+    }
+
+    /// The handshake of an inbound connection is done, and its peer known.
+    ///
+    /// # Errors
+    /// Why the connection may not stand.
+    pub fn may_stand_inbound(
+        &self,
+        id: ConnectionId,
+        peer: &PeerId,
+        ip: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
+        // A ban may have come meanwhile.
+        if let Some(ip) = ip {
+            self.address(ip)?;
+        }
+        self.peer(peer)?;
+        if self.rules.trusted.contains(peer) {
+            return Ok(());
+        }
+        if let Some((why, _)) = self.arrivals.get(&id).and_then(|a| a.lane.as_ref()) {
+            return Err(why.clone());
+        }
+        self.room_of_peer(peer)?;
+        self.room_inbound()?;
+        let (allowed, kept) = (self.rules.per_subnet, kept(self.rules.per_subnet));
+        self.room_in_subnet(ip, allowed, kept)
+    }
+
+    /// A dial begins, to `peer` if that is known.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn dials(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<&PeerId>,
+        ips: impl Iterator<Item = IpAddr>,
+    ) -> Result<(), Refusal> {
+        for ip in ips {
+            self.address(ip)?;
+        }
+        if let Some(peer) = peer {
+            self.peer(peer)?;
+        }
+        if !peer.is_some_and(|peer| self.rules.trusted.contains(peer)) {
+            if self.dials.len() >= MAX_PENDING_OUTBOUND as usize {
+                return Err(Refusal::PendingOutbound {
+                    allowed: MAX_PENDING_OUTBOUND,
+                });
+            }
+            self.resources_left(false)?;
+            self.room_outbound()?;
+        }
+        self.dials.insert(id);
+        self.resources.opened();
+        Ok(())
+    }
+
+    /// The handshake of a dial is done.
+    ///
+    /// # Errors
+    /// Why the connection may not stand.
+    pub fn may_stand_outbound(&self, peer: &PeerId, ip: Option<IpAddr>) -> Result<(), Refusal> {
+        if let Some(ip) = ip {
+            self.address(ip)?;
+        }
+        self.peer(peer)?;
+        if self.rules.trusted.contains(peer) {
+            return Ok(());
+        }
+        self.room_of_peer(peer)?;
+        self.room_outbound()?;
+        self.room_in_subnet(ip, self.rules.per_subnet, 0)
+    }
+
+    fn room_in_subnet(&self, ip: Option<IpAddr>, allowed: u32, kept: u32) -> Result<(), Refusal> {
+        let Some(subnet) = ip.and_then(|ip| self.rules.prefixes.subnet(ip)) else {
+            return Ok(());
+        };
+        let used = self.subnets.get(&subnet).map_or(0, |c| c.standing);
+        if used >= allowed - kept {
+            return Err(Refusal::Subnet {
+                subnet,
+                used,
+                allowed,
+                kept,
+            });
+        }
+        Ok(())
+    }
+
+    /// A connection in the making came to nothing.
+    pub fn failed(&mut self, id: ConnectionId) {
+        self.dials.remove(&id);
+        self.arrived(id);
+    }
+
+    fn arrived(&mut self, id: ConnectionId) {
+        if let Some(arrival) = self.arrivals.remove(&id)
+            && arrival.lane.is_none()
+            && !arrival.evicted
+        {
+            self.gone(arrival.subnet, |count| &mut count.arriving);
+        }
+    }
+
+    /// A connection stands.
+    pub fn opened(&mut self, id: ConnectionId, peer: PeerId, ip: Option<IpAddr>, outbound: bool) {
+        self.failed(id);
+        *self.peers.entry(peer).or_default() += 1;
+        if outbound {
+            self.outbound += 1;
+        } else {
+            self.inbound += 1;
+        }
+        let Some(ip) = ip else { return };
+        self.remember(&peer, ip);
+        if let Some(subnet) = self.rules.prefixes.subnet(ip) {
+            self.subnets.entry(subnet).or_default().standing += 1;
+        }
+    }
+
+    /// A connection that stood has ended.
+    pub fn ended(&mut self, peer: &PeerId, ip: Option<IpAddr>, outbound: bool) {
+        if let Some(count) = self.peers.get_mut(peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(peer);
+            }
+        }
+        let direction = if outbound {
+            &mut self.outbound
+        } else {
+            &mut self.inbound
+        };
+        *direction = direction.saturating_sub(1);
+        let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
+        self.gone(subnet, |count| &mut count.standing);
+    }
+
+    /// Takes one from a count, and forgets the subnet that has none.
+    fn gone(&mut self, subnet: Option<IpNet>, which: impl Fn(&mut Count) -> &mut u32) {
+        let Some(subnet) = subnet else { return };
+        if let Some(count) = self.subnets.get_mut(&subnet) {
+            let number = which(count);
+            *number = number.saturating_sub(1);
+            if count.standing == 0 && count.arriving == 0 {
+                self.subnets.remove(&subnet);
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn nets(list: &[&str]) -> Vec<IpNet> {
-        list.iter().map(|n| n.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_denied_network_wins_over_an_allowed_one() {
-        let gate = Gate::new(Rules {
-            allow: nets(&["192.0.2.0/24", "2001:db8::/32"]),
-            deny: nets(&["192.0.2.128/25"]),
-            ..Rules::default()
-        });
-        assert_eq!(gate.address(ip("192.0.2.1")), Ok(()));
-        assert_eq!(gate.address(ip("2001:db8::1")), Ok(()));
-        assert!(matches!(
-            gate.address(ip("192.0.2.200")),
-            Err(Refusal::Denied { .. })
-        ));
-        assert!(matches!(
-            gate.address(ip("198.51.100.1")),
-            Err(Refusal::NotAllowed { .. })
-        ));
-        // The same IPv4 address in its IPv6 clothes.
-        assert!(matches!(
-            gate.address(ip("::ffff:192.0.2.200")),
-            Err(Refusal::Denied { .. })
-        ));
-    }
-
-    #[test]
-    fn a_subnet_fills_up_and_empties_again() {
-        let mut gate = Gate::new(Rules {
-            per_subnet: 2,
-            ..Rules::default()
-        });
-        let peer = PeerId::random();
-        let one = ip("2001:db8:0:1::1");
-        let same = ip("2001:db8:0:2::9");
-        let other = ip("2001:db8:0:100::1");
-        gate.opened(one);
-        assert_eq!(gate.one_more(&peer, same), Ok(()));
-        gate.opened(same);
-        let refused = gate.one_more(&peer, one).unwrap_err();
-        assert_eq!(refused.variable(), "P2P_MAX_CONNECTIONS_PER_SUBNET");
-        assert!(refused.to_string().contains("2001:db8::/56"), "{refused}");
-        assert_eq!(gate.one_more(&peer, other), Ok(()));
-        gate.closed(same);
-        assert_eq!(gate.one_more(&peer, one), Ok(()));
-        gate.closed(one);
-        assert!(gate.subnets.is_empty());
-    }
-
-    #[test]
-    fn loopback_and_trusted_peers_are_outside_the_cap() {
-        let friend = PeerId::random();
-        let mut gate = Gate::new(Rules {
-            per_subnet: 1,
-            trusted: [friend].into(),
-            ..Rules::default()
-        });
-        gate.opened(ip("192.0.2.1"));
-        assert_eq!(gate.one_more(&friend, ip("192.0.2.1")), Ok(()));
-        assert!(gate.one_more(&PeerId::random(), ip("192.0.2.1")).is_err());
-        for _ in 0..10 {
-            gate.opened(ip("127.0.0.1"));
-        }
-        assert_eq!(gate.one_more(&PeerId::random(), ip("127.0.0.1")), Ok(()));
-    }
-
-    #[test]
-    fn wider_prefixes_make_wider_subnets() {
-        let mut gate = Gate::new(Rules {
-            per_subnet: 1,
-            ipv4_prefix: 24,
-            ..Rules::default()
-        });
-        gate.opened(ip("192.0.2.1"));
-        assert!(gate.one_more(&PeerId::random(), ip("192.0.2.250")).is_err());
-        assert_eq!(gate.one_more(&PeerId::random(), ip("192.0.3.1")), Ok(()));
-    }
-}
+mod tests;

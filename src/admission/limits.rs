@@ -1,16 +1,70 @@
-//! How many connections this node takes, by libp2p's own limits.
+//! How many connections this node takes, and what it keeps of them for itself.
+//!
+//! # Room for the node's own work
+//!
+//! Strangers choose when they come, this node chooses when it dials. If they
+//! could fill everything, its DHT queries and its way back into the network
+//! would wait for their mercy. So a quarter of `P2P_MAX_CONNECTIONS`, and of
+//! `P2P_MAX_CONNECTIONS_PER_SUBNET`, is kept for dials ([`kept`]): of 400, 100,
+//! which is a gossip mesh and some thirty DHT queries at once, three dials each.
+//! Dials have pending places of their own, and the last descriptors and the last
+//! sixteenth of `P2P_MAX_MEMORY` are theirs too.
 
-use libp2p::PeerId;
-use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::memory_connection_limits;
-use libp2p::swarm::behaviour::toggle::Toggle;
+/// Inbound connections in the making. Each costs a socket and a handshake's
+/// worth of memory (some 100 KiB) before anybody has proven who they are, so
+/// 13 MiB in all; the queue of the kernel holds more. It is two seconds of
+/// arrivals at the default rate: see [`GRACE`].
+pub const MAX_PENDING_INBOUND: u32 = 128;
 
-/// Connections being made at once. Each costs a socket and a handshake's worth
-/// of memory before anybody has proven who they are; the queue of the kernel
-/// holds more. Outbound is larger than one DHT query's parallel dials times the
-/// queries that may run, so that strangers cannot starve our own work.
-const MAX_PENDING_INCOMING: u32 = 128;
-const MAX_PENDING_OUTGOING: u32 = 256;
+/// Of those, the most for one subnet: an eighth, so that one alone cannot hold
+/// all places by being slow.
+pub const MAX_PENDING_PER_SUBNET: u32 = 16;
+
+/// How long a handshake is left alone. One takes four round trips at most, under
+/// a second round the world; the transport gives it ten. When all places are
+/// taken, one that has had this time makes room for a newcomer. So whoever is
+/// slow on purpose, from however many subnets, pushes out only the likes of him,
+/// and 64 newcomers a second (the default rate) find a place.
+pub const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Dials in the making. Larger than one DHT query's parallel dials times the
+/// queries that may run.
+pub const MAX_PENDING_OUTBOUND: u32 = 256;
+
+/// Pending places beyond [`MAX_PENDING_INBOUND`] for whoever may be a trusted
+/// peer: that is known only when its handshake is done. A handshake there that
+/// turns out a stranger's ends at once.
+pub const TRUSTED_LANE: u32 = 16;
+
+/// Of the lane, the places that only addresses can take at which a trusted peer
+/// has been met (or is configured), so that strangers cannot fill it.
+pub const TRUSTED_LANE_KNOWN: u32 = 8;
+
+/// Descriptors kept for files, the control socket, HTTP and the resolver.
+const OWN_DESCRIPTORS: u64 = 128;
+
+/// Descriptors kept for dials, beside those.
+const DIAL_DESCRIPTORS: u64 = 64;
+
+/// The part of a cap that is kept for this node's own dials: a quarter, rounded
+/// down, so that a cap of one is of use to somebody.
+pub const fn kept(cap: u32) -> u32 {
+    cap / 4
+}
+
+/// Descriptors that have to stay free: for an inbound connection to be taken,
+/// and for a dial. With fewer than 384 in all, halves and thirds of that.
+pub(crate) fn descriptors_kept(limit: u64) -> (u64, u64) {
+    let own = OWN_DESCRIPTORS.min(limit / 3);
+    let dials = DIAL_DESCRIPTORS.min(limit / 6);
+    (own + dials, own)
+}
+
+/// Resident bytes from which on inbound connections are refused when `P2P_MAX_MEMORY`
+/// is `cap`: the last sixteenth is for dials.
+pub(crate) fn memory_for_inbound(cap: u64) -> u64 {
+    cap - cap / 16
+}
 
 /// How many connections.
 #[derive(Clone, Debug)]
@@ -39,31 +93,19 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// The behaviour that counts connections; `trusted` peers are not held to it.
-    pub fn connections(&self, trusted: &[PeerId]) -> connection_limits::Behaviour {
-        let mut behaviour = connection_limits::Behaviour::new(
-            ConnectionLimits::default()
-                .with_max_pending_incoming(Some(MAX_PENDING_INCOMING))
-                .with_max_pending_outgoing(Some(MAX_PENDING_OUTGOING))
-                .with_max_established(Some(self.total))
-                .with_max_established_incoming(Some(self.inbound))
-                .with_max_established_outgoing(Some(self.outbound))
-                .with_max_established_per_peer(Some(self.per_peer)),
-        );
-        for peer in trusted {
-            behaviour.bypass_peer_id(peer);
-        }
-        behaviour
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The behaviour that looks at memory.
-    pub fn memory(&self) -> Toggle<memory_connection_limits::Behaviour> {
-        self.memory
-            .map(|bytes| {
-                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                memory_connection_limits::Behaviour::with_max_bytes(bytes)
-            })
-            .into()
+    #[test]
+    fn some_descriptors_are_left_for_strangers_whatever_the_limit() {
+        for limit in [16, 64, 256, 384, 1024, 1 << 20] {
+            let (inbound, dials) = descriptors_kept(limit);
+            assert!(
+                dials < inbound && inbound <= limit / 2,
+                "{limit}: {inbound}"
+            );
+        }
+        assert_eq!(descriptors_kept(1024), (192, 128));
     }
 }

@@ -2,8 +2,14 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`limits`] | how many connections: in, out, in total, for each peer, in the making, and memory |
-//! | [`gate`] | from where: allowed and denied networks, and a cap for each subnet |
+//! | [`gate`] | every decision about a connection, before and after its handshake |
+//! | [`limits`] | how many connections, and what is kept of them for this node's own dials |
+//! | [`subnet`] | which addresses belong together |
+//! | [`rate`] | how often: token buckets in fixed memory |
+//! | [`resources`] | descriptors and memory left |
+//! | [`refusal`] | why not: whose limit, its value, what raises it |
+//! | [`behaviour`] | the gate as the swarm asks it |
+//! | [`evict`] | slow handshakes that make room for others |
 //! | [`ban_gate`] | who not: refuses banned peers once their id is known |
 //! | [`conduct`] | what peers do well or badly, and what each is worth |
 //! | [`reputation`] | a score for each peer, which time forgets, and what follows from it |
@@ -17,11 +23,17 @@
 
 pub mod ban_gate;
 pub mod bans;
+pub mod behaviour;
 pub mod bucket;
 pub mod conduct;
+pub mod evict;
 pub mod gate;
 pub mod limits;
+pub mod rate;
+pub mod refusal;
 pub mod reputation;
+pub mod resources;
+pub mod subnet;
 pub mod trust;
 
 pub use bans::{Ban, Target};
@@ -30,31 +42,14 @@ pub use reputation::Action;
 pub use trust::{Admission, Order, OverBudget, Settings, Verdict, Verdicts};
 
 use libp2p::swarm::ConnectionDenied;
-use libp2p::{connection_limits, memory_connection_limits};
 
-/// The variable whose limit refused a connection, or another name for a cause
-/// that no variable sets.
+/// The variable whose limit refused a connection, or another fixed name for a
+/// cause that no variable sets. A label of metrics.
 pub fn limit_of(cause: &ConnectionDenied) -> &'static str {
-    if let Some(refusal) = cause.downcast_ref::<gate::Refusal>() {
-        return refusal.variable();
-    }
     if cause.downcast_ref::<ban_gate::Banned>().is_some() {
         return "bans";
     }
-    if cause
-        .downcast_ref::<memory_connection_limits::MemoryUsageLimitExceeded>()
-        .is_some()
-    {
-        return "P2P_MAX_MEMORY";
-    }
-    let Some(exceeded) = cause.downcast_ref::<connection_limits::Exceeded>() else {
-        return "other";
-    };
-    match exceeded.to_string() {
-        text if text.contains("pending") => "pending connections",
-        text if text.contains("per peer") => "P2P_MAX_CONNECTIONS_PER_PEER",
-        text if text.contains("incoming") => "P2P_MAX_INBOUND_CONNECTIONS",
-        text if text.contains("outgoing") => "P2P_MAX_OUTBOUND_CONNECTIONS",
-        _ => "P2P_MAX_CONNECTIONS",
-    }
+    cause
+        .downcast_ref::<refusal::Refusal>()
+        .map_or("other", refusal::Refusal::limit)
 }

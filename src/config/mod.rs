@@ -94,6 +94,10 @@ pub struct Config {
     pub max_connections_per_peer: u32,
     /// `P2P_MAX_CONNECTIONS_PER_SUBNET`.
     pub max_connections_per_subnet: u32,
+    /// `P2P_MAX_INBOUND_RATE`: connections a second.
+    pub max_inbound_rate: u32,
+    /// `P2P_MAX_INBOUND_RATE_PER_SUBNET`: connections a second.
+    pub max_inbound_rate_per_subnet: u32,
     /// `P2P_SUBNET_PREFIXES`.
     pub subnet_prefixes: SubnetPrefixes,
     /// `P2P_MAX_INBOUND_STREAMS`: concurrent, per connection.
@@ -246,6 +250,8 @@ impl Config {
             max_outbound_connections: 0,
             max_connections_per_peer: 0,
             max_connections_per_subnet: 0,
+            max_inbound_rate: 0,
+            max_inbound_rate_per_subnet: 0,
             subnet_prefixes: SubnetPrefixes {
                 ipv4: 32,
                 ipv6: 128,

@@ -99,6 +99,12 @@ const ROWS: &[Row] = &[
         &["0", "1001"],
     ),
     ("P2P_MAX_CONNECTIONS_PER_SUBNET", &[("1", "1")], &["0"]),
+    ("P2P_MAX_INBOUND_RATE", &[("1", "1")], &["0", "100001"]),
+    (
+        "P2P_MAX_INBOUND_RATE_PER_SUBNET",
+        &[("1", "1")],
+        &["0", "2.5"],
+    ),
     (
         "P2P_SUBNET_PREFIXES",
         &[("24,48", "24,48"), ("1, 128", "1,128")],

@@ -232,6 +232,35 @@ pub static VARIABLES: &[Variable] = &[
         get: |c| c.max_connections_per_subnet.to_string(),
     },
     Variable {
+        name: "P2P_MAX_INBOUND_RATE",
+        default: "64",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 100000",
+        help: "Inbound connections a second; one in 32 beyond it is taken all the same",
+        reloadable: true,
+        effective: true,
+        // A handshake takes about a millisecond of one core, so 64 a second are a
+        // fifteenth of it; all the inbound connections that a node has by default
+        // are back five seconds after it starts again.
+        set: |c, t| put_u32(&mut c.max_inbound_rate, number(t, 1, 100_000)),
+        get: |c| c.max_inbound_rate.to_string(),
+    },
+    Variable {
+        name: "P2P_MAX_INBOUND_RATE_PER_SUBNET",
+        default: "8",
+        derived: "",
+        placeholder: "N",
+        accepts: "a whole number from 1 to 100000",
+        help: "Inbound connections a second from one subnet; loopback and trusted peers are exempt",
+        reloadable: true,
+        effective: true,
+        // An eighth of the above, so that it takes eight flooding subnets to spend
+        // it. Sixteen peers behind one address can come back in the same moment.
+        set: |c, t| put_u32(&mut c.max_inbound_rate_per_subnet, number(t, 1, 100_000)),
+        get: |c| c.max_inbound_rate_per_subnet.to_string(),
+    },
+    Variable {
         name: "P2P_SUBNET_PREFIXES",
         default: "32,56",
         derived: "",

@@ -6,10 +6,7 @@ use libp2p::gossipsub::{MaxCountSubscriptionFilter, TopicSubscriptionFilter};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{
-    StreamProtocol, autonat, connection_limits, dcutr, gossipsub, identify, kad,
-    memory_connection_limits, ping, relay,
-};
+use libp2p::{StreamProtocol, autonat, dcutr, gossipsub, identify, kad, ping, relay};
 
 use super::address_book;
 use super::candidates;
@@ -18,7 +15,8 @@ use super::quiet::Quiet;
 use super::records::Records;
 use super::streams;
 use super::topics::MAX_TOPIC_BYTES;
-use crate::admission::{ban_gate, gate};
+use crate::admission::ban_gate;
+use crate::admission::behaviour as gate;
 use crate::observe::metrics::Metrics;
 
 /// Largest gossip message: 1 MiB, as go-libp2p's pubsub has it, so that the two
@@ -63,13 +61,11 @@ impl TopicSubscriptionFilter for ShortNames {
     }
 }
 
-/// All protocols of the node. Order matters for refusals: the limits stand first.
+/// All protocols of the node. Order matters for refusals: the gate stands first.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    pub(super) limits: connection_limits::Behaviour,
     pub(super) gate: gate::Behaviour,
     pub(super) ban_gate: ban_gate::Behaviour,
-    pub(super) memory: Toggle<memory_connection_limits::Behaviour>,
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -92,14 +88,13 @@ impl Behaviour {
         identity: &Keypair,
         relay_client: relay::client::Behaviour,
         options: &Options,
+        gate: gate::Behaviour,
         metrics: &Metrics,
     ) -> Result<Self, BuildError> {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
-            limits: options.limits.connections(&options.trusted_peers),
-            gate: gate::Behaviour::new(options.gate.clone()),
+            gate,
             ban_gate: ban_gate::Behaviour::new(options.admission.clone()),
-            memory: options.limits.memory(),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(
                 // Without a signed peer record: libp2p 0.57 signs it under a domain
@@ -111,7 +106,11 @@ impl Behaviour {
                     // The address book holds what identify tells, filtered and bounded.
                     .with_cache_size(0),
             ),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(
+                ping::Config::new()
+                    .with_interval(options.ping_interval)
+                    .with_timeout(options.ping_timeout),
+            ),
             kad: kad(local, options)?,
             gossip: gossip(identity, options)?,
             streams: streams::Behaviour::new(

@@ -15,7 +15,7 @@
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
-//! | `queries`, `topics`, `peers`, `standing` | what the loop keeps of each |
+//! | `queries`, `topics`, `peers`, `standing`, `health` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `meter`, `backoff` | bounded stores and counters under them |
 //!
 //! The loop takes local work before new work from remotes, never waits for a
@@ -29,6 +29,7 @@ mod content_network;
 mod event_loop;
 mod guarded;
 pub mod handle;
+mod health;
 pub mod identity;
 mod meter;
 pub mod options;
@@ -43,6 +44,7 @@ pub mod streams;
 mod topics;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_std::task::JoinHandle;
 use futures::channel::oneshot;
@@ -58,8 +60,37 @@ pub use options::Options;
 pub use pulse::Pulse;
 pub use status::{PeerStatus, Status};
 
+use crate::admission::{self, resources::Resources};
 use crate::observe::metrics::Metrics;
 use crate::observe::throttle::Throttle;
+
+/// The gate of a node with these options.
+fn gate(options: &Options) -> admission::gate::Gate {
+    use standing::peer_of;
+    let mut rules = options.gate.clone();
+    rules.trusted.extend(&options.trusted_peers);
+    let resources = Resources::new();
+    resources.watch();
+    let limits = options.limits.clone();
+    let mut gate = admission::gate::Gate::new(
+        rules,
+        limits,
+        resources,
+        Arc::new(options.admission.clone()),
+        Instant::now(),
+    );
+    // Where trusted peers are, as far as it is known before the first of them comes.
+    let configured = options.bootstrap_peers.iter().chain(&options.relays);
+    let configured = configured.filter_map(|a| Some((peer_of(a)?, a)));
+    let remembered = options.remembered_peers.iter();
+    let remembered = remembered.flat_map(|p| p.addrs.iter().map(|a| (p.peer, a)));
+    for (peer, address) in configured.chain(remembered) {
+        if let Some(ip) = admission::subnet::ip_of(address) {
+            gate.remember(&peer, ip);
+        }
+    }
+    gate
+}
 
 /// A running node. Stop it with [`Node::stop`]; dropping it stops it too, but
 /// without waiting for its goodbyes.
@@ -89,10 +120,13 @@ impl Node {
         options.admission.observe(metrics.clone());
         options.admission.trust(&options.trusted_peers);
         let meters = meter::Meters::default();
-        let behaviour = behaviour::Behaviour::new(identity, relay_client, &options, &metrics)?;
+        let announced = admission::behaviour::Announced::default();
+        let gate = admission::behaviour::Behaviour::new(gate(&options), announced.clone());
+        let behaviour =
+            behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics)?;
         let streams = behaviour.streams.control();
         let counted = meters.clone();
-        let transport = transport
+        let transport = admission::evict::Transport::new(transport, announced)
             .map(move |(peer, muxer), _| (peer, counted.wrap(peer, muxer)))
             .boxed();
         let config = swarm::Config::with_executor(|task| {
@@ -127,6 +161,7 @@ impl Node {
             refusals: Throttle::default(),
             verdicts: options.admission.verdicts(),
             misbehaviour_lines: Default::default(),
+            health: Default::default(),
             ticks: 0,
             options,
         };

@@ -52,6 +52,10 @@ pub struct Options {
     pub trusted_peers: Vec<PeerId>,
     /// What is known of peers: reputations, budgets, bans.
     pub admission: Admission,
+    /// Time between an answered ping and the next on the same connection.
+    pub ping_interval: Duration,
+    /// Time that a peer has to answer a ping.
+    pub ping_timeout: Duration,
 }
 
 impl Default for Options {
@@ -77,6 +81,9 @@ impl Default for Options {
             connection_idle_timeout: Duration::from_secs(30),
             trusted_peers: Vec::new(),
             admission: Admission::default(),
+            // The defaults of rust-libp2p, whose nodes are most of those met here.
+            ping_interval: Duration::from_secs(15),
+            ping_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -29,6 +29,24 @@ pub fn raise_descriptors() -> io::Result<Descriptors> {
     Ok(Descriptors { before, now: hard })
 }
 
+/// How many descriptors this process may have open now.
+///
+/// # Errors
+/// When the limit cannot be read.
+pub fn descriptors() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
+/// How many descriptors this process has open.
+///
+/// # Errors
+/// When `/proc/self/fd` cannot be read.
+pub fn open_descriptors() -> io::Result<u64> {
+    // The one that reads the folder is there too, and closed afterwards.
+    let count = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+    Ok(count.saturating_sub(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -435,9 +435,7 @@ impl EventLoop {
                 let topic = gossipsub::IdentTopic::new(hash.into_string());
                 self.swarm.behaviour_mut().gossip.unsubscribe(&topic);
             }
-            let mut limits = libp2p::connection_limits::ConnectionLimits::default();
-            limits = limits.with_max_pending_incoming(Some(0));
-            *self.swarm.behaviour_mut().limits.limits_mut() = limits;
+            self.swarm.behaviour_mut().gate.close();
         }
         self.drained.push(reply);
         self.finish_drain();

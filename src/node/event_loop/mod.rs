@@ -28,6 +28,7 @@ use crate::admission::Verdicts;
 use crate::admission::bans::Moment;
 use crate::node::behaviour::Behaviour;
 use crate::node::handle::{Command, PeerAddrs, Reply};
+use crate::node::health::Health;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
 use crate::node::peers::Peers;
@@ -83,6 +84,7 @@ pub(super) struct EventLoop {
     pub(super) refusals: Throttle,
     pub(super) verdicts: Verdicts,
     pub(super) misbehaviour_lines: verdicts::Lines,
+    pub(super) health: Health,
     pub(super) ticks: u64,
 }
 

@@ -6,8 +6,8 @@ use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, Swarm
 use libp2p::{Multiaddr, PeerId, autonat, gossipsub, identify, kad, ping, relay};
 
 use super::EventLoop;
-use super::text::{causes, one_line, same_place};
-use crate::admission::limit_of;
+use super::text::{causes, one_line, refusal_text, same_place};
+use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::handle::{Error, GossipMessage};
@@ -89,7 +89,9 @@ impl EventLoop {
                 ..
             } => {
                 self.metrics.connections_active.dec();
+                let silent = self.health.ended(connection_id);
                 let label = match &cause {
+                    None if silent => "ping",
                     None => "local",
                     Some(ConnectionError::KeepAliveTimeout) => "idle",
                     Some(ConnectionError::IO(_)) => "error",
@@ -124,13 +126,14 @@ impl EventLoop {
                         .with_label_values(&[limit])
                         .inc();
                     if let Some(more) = self.refusals.allow(limit, now) {
+                        let reason = refusal_text(cause);
                         let advice = match limit.starts_with("P2P_") {
                             true => format!("; raise or change {limit} if that is not wanted"),
                             false => String::new(),
                         };
                         log::warn!(
                             address:% = send_back_addr, limit = limit, suppressed = more;
-                            "connection refused by this node's own limit{advice}: {cause}"
+                            "connection refused by this node's own limit{advice}: {reason}"
                         );
                     }
                 } else {
@@ -212,14 +215,26 @@ impl EventLoop {
     pub(super) fn behaviour_event(&mut self, event: BehaviourEvent, now: Instant) {
         match event {
             BehaviourEvent::Identify(event) => self.identify_event(event),
-            BehaviourEvent::Ping(ping::Event { peer, result, .. }) => match result {
+            BehaviourEvent::Ping(ping::Event {
+                peer,
+                connection,
+                result,
+            }) => match result {
                 Ok(rtt) => {
+                    self.health.answered(connection);
                     self.metrics.message(Direction::Out, "ping");
                     self.metrics.ping_rtt.observe(rtt.as_secs_f64());
                     self.peers.pinged(&peer, rtt);
                 }
                 Err(ping::Failure::Unsupported) => {}
-                Err(e) => log::debug!(peer:% = peer, error:% = e; "ping failed"),
+                Err(e) => {
+                    log::debug!(peer:% = peer, error:% = e; "ping failed");
+                    if self.health.failed(connection) {
+                        log::debug!(peer:% = peer; "closing a connection that answers no ping");
+                        self.options.admission.report(&peer, Conduct::PingLost);
+                        self.swarm.close_connection(connection);
+                    }
+                }
             },
             BehaviourEvent::Kad(event) => self.kad_event(event, now),
             BehaviourEvent::Gossip(event) => self.gossip_event(event, now),

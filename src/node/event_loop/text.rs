@@ -1,9 +1,10 @@
 //! Texts for people: why a dial failed, what a key is.
 
-use libp2p::swarm::DialError;
+use libp2p::swarm::{ConnectionDenied, DialError};
 use libp2p::{Multiaddr, PeerId};
 
 use crate::admission::limit_of;
+use crate::admission::refusal::Refusal;
 
 /// Whether two addresses are the same but for a `/p2p/…` at their end.
 pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
@@ -43,7 +44,11 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
             format!("{address} answered as {obtained}, another peer")
         }
         DialError::Denied { cause } => {
-            format!("refused by this node's own limit {}", limit_of(cause))
+            format!(
+                "refused by this node's own limit {}: {}",
+                limit_of(cause),
+                refusal_text(cause)
+            )
         }
         DialError::Transport(errors) => {
             let mut parts = Vec::new();
@@ -62,6 +67,14 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
             parts.join("; ")
         }
         other => other.to_string().replace('\n', " "),
+    }
+}
+
+/// Why the gate, or another protocol, refused a connection, on one line.
+pub(super) fn refusal_text(cause: &ConnectionDenied) -> String {
+    match cause.downcast_ref::<Refusal>() {
+        Some(refusal) => refusal.to_string(),
+        None => causes(cause),
     }
 }
 

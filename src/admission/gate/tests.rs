@@ -1,0 +1,551 @@
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::super::resources::Sample;
+use super::*;
+
+/// A gate with its clock and its luck: never lucky unless told.
+struct World {
+    gate: Gate,
+    resources: Resources,
+    now: Instant,
+    luck: Cell<f64>,
+    next: usize,
+}
+
+impl World {
+    fn new(rules: Rules, limits: Limits) -> World {
+        World::with_bans(rules, limits, Arc::new(NobodyBanned))
+    }
+
+    fn with_bans(rules: Rules, limits: Limits, bans: Arc<dyn Blacklist>) -> World {
+        let (now, resources) = (Instant::now(), Resources::new());
+        World {
+            gate: Gate::new(rules, limits, resources.clone(), bans, now),
+            resources,
+            now,
+            luck: Cell::new(0.999),
+            next: 0,
+        }
+    }
+
+    fn id(&mut self) -> ConnectionId {
+        self.next += 1;
+        ConnectionId::new_unchecked(self.next)
+    }
+
+    fn arrives(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
+        let id = self.id();
+        let luck = &self.luck;
+        let arrived = self
+            .gate
+            .arrives(id, Some(ip(from)), self.now, || luck.get());
+        arrived.map(|_| id)
+    }
+
+    /// Arrives and proves to be `peer`.
+    fn comes_as(&mut self, peer: PeerId, from: &str) -> Result<ConnectionId, Refusal> {
+        let id = self.arrives(from)?;
+        let stands = self.gate.may_stand_inbound(id, &peer, Some(ip(from)));
+        match stands {
+            Ok(()) => self.gate.opened(id, peer, Some(ip(from)), false),
+            Err(_) => self.gate.failed(id),
+        }
+        stands.map(|()| id)
+    }
+
+    fn comes(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
+        self.comes_as(PeerId::random(), from)
+    }
+
+    fn dials(&mut self, to: &str) -> Result<(), Refusal> {
+        let (id, peer) = (self.id(), PeerId::random());
+        self.gate.dials(id, Some(&peer), [ip(to)].into_iter())?;
+        let stands = self.gate.may_stand_outbound(&peer, Some(ip(to)));
+        match stands {
+            Ok(()) => self.gate.opened(id, peer, Some(ip(to)), true),
+            Err(_) => self.gate.failed(id),
+        }
+        stands
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+}
+
+/// Rates that nothing in a test of other limits reaches.
+fn rules() -> Rules {
+    Rules {
+        rate: 100_000,
+        subnet_rate: 100_000,
+        ..Rules::default()
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn host(n: u32) -> String {
+    std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string()
+}
+
+fn nets(list: &[&str]) -> Vec<IpNet> {
+    list.iter().map(|n| n.parse().unwrap()).collect()
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, Refusal>, limit: &str) -> String {
+    let refusal = result.unwrap_err();
+    assert_eq!(refusal.limit(), limit, "{refusal}");
+    let text = refusal.to_string();
+    assert!(!text.contains('\n'), "{text}");
+    text
+}
+
+#[test]
+fn a_denied_network_wins_over_an_allowed_one() {
+    let mut world = World::new(
+        Rules {
+            allow: nets(&["192.0.2.0/24", "2001:db8::/32"]),
+            deny: nets(&["192.0.2.128/25"]),
+            ..rules()
+        },
+        Limits::default(),
+    );
+    world.comes("192.0.2.1").unwrap();
+    world.comes("2001:db8::1").unwrap();
+    refused(world.arrives("192.0.2.200"), "P2P_DENY_CIDRS");
+    refused(world.arrives("198.51.100.1"), "P2P_ALLOW_CIDRS");
+    // The same IPv4 address in its IPv6 clothes.
+    refused(world.arrives("::ffff:192.0.2.200"), "P2P_DENY_CIDRS");
+    refused(world.dials("192.0.2.200"), "P2P_DENY_CIDRS");
+}
+
+#[derive(Debug)]
+struct Bans {
+    ip: IpAddr,
+    peer: PeerId,
+}
+
+impl Blacklist for Bans {
+    fn address(&self, ip: IpAddr) -> Option<String> {
+        (ip == self.ip).then(|| "for ever: spam".into())
+    }
+    fn peer(&self, peer: &PeerId) -> Option<String> {
+        (*peer == self.peer).then(|| "for ever: spam".into())
+    }
+}
+
+#[test]
+fn bans_hold_before_and_after_the_handshake_for_trusted_peers_too() {
+    let banned = PeerId::random();
+    let friend = PeerId::random();
+    let rules = Rules {
+        trusted: [banned, friend].into(),
+        deny: nets(&["198.51.100.0/24"]),
+        ..rules()
+    };
+    let bans = Bans {
+        ip: ip("192.0.2.66"),
+        peer: banned,
+    };
+    let mut world = World::with_bans(rules, Limits::default(), Arc::new(bans));
+    let text = refused(world.arrives("192.0.2.66"), "bans");
+    assert!(text.contains("spam"), "{text}");
+    refused(world.comes_as(banned, "192.0.2.1"), "bans");
+    refused(world.comes_as(friend, "198.51.100.1"), "P2P_DENY_CIDRS");
+    refused(world.dials("192.0.2.66"), "bans");
+    let id = world.id();
+    refused(world.gate.dials(id, Some(&banned), [].into_iter()), "bans");
+    world.comes_as(friend, "192.0.2.1").unwrap();
+}
+
+#[test]
+fn a_subnet_fills_up_with_connections_and_handshakes_and_empties_again() {
+    let mut world = World::new(
+        Rules {
+            per_subnet: 2,
+            ..rules()
+        },
+        Limits::default(),
+    );
+    let (one, same, other) = ("2001:db8:0:1::1", "2001:db8:0:2::9", "2001:db8:0:100::1");
+    let peer = PeerId::random();
+    world.comes_as(peer, one).unwrap();
+    let pending = world.arrives(same).unwrap();
+    let text = refused(world.arrives(one), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+    assert!(text.contains("2001:db8::/56"), "{text}");
+    world.comes(other).unwrap();
+    world.gate.failed(pending);
+    world.arrives(same).map(|id| world.gate.failed(id)).unwrap();
+    world.gate.ended(&peer, Some(ip(one)), false);
+    assert_eq!(world.gate.subnets.len(), 1, "only the other one is left");
+    assert_eq!(world.gate.peers.len(), 1, "a peer that left is forgotten");
+}
+
+#[test]
+fn wider_prefixes_make_wider_subnets_and_loopback_none() {
+    let mut world = World::new(
+        Rules {
+            per_subnet: 1,
+            prefixes: Prefixes { ipv4: 24, ipv6: 56 },
+            rate: 1,
+            subnet_rate: 1,
+            ..Rules::default()
+        },
+        Limits::default(),
+    );
+    world.comes("192.0.2.1").unwrap();
+    refused(world.comes("192.0.2.250"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+    world.comes("192.0.3.1").unwrap();
+    for _ in 0..50 {
+        world.comes("127.0.0.1").unwrap();
+    }
+}
+
+#[test]
+fn strangers_cannot_take_the_places_of_our_own_dials() {
+    let limits = Limits {
+        total: 40,
+        ..Limits::default()
+    };
+    let mut world = World::new(rules(), limits);
+    for n in 0..30 {
+        world.comes(&host(n)).unwrap();
+    }
+    let text = refused(world.comes(&host(30)), "P2P_MAX_CONNECTIONS");
+    assert!(text.contains("40") && text.contains("10"), "{text}");
+    for n in 0..10 {
+        world.dials(&host(100 + n)).unwrap();
+    }
+    // And the cap holds for them too.
+    refused(world.dials(&host(200)), "P2P_MAX_CONNECTIONS");
+    assert_eq!(world.gate.inbound + world.gate.outbound, 40);
+
+    let mut world = World::new(rules(), Limits::default());
+    for _ in 0..48 {
+        world.comes("192.0.2.1").unwrap();
+    }
+    refused(world.comes("192.0.2.1"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+    for _ in 0..16 {
+        world.dials("192.0.2.1").unwrap();
+    }
+    refused(world.dials("192.0.2.1"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+}
+
+#[test]
+fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
+    let limits = Limits {
+        total: 8,
+        ..Limits::default()
+    };
+    let mut world = World::new(rules(), limits);
+    let arrived: Vec<_> = (0..20).map(|n| world.arrives(&host(n)).unwrap()).collect();
+    let mut standing = 0;
+    for (n, id) in (0..).zip(arrived) {
+        let (peer, from) = (PeerId::random(), Some(ip(&host(n))));
+        if world.gate.may_stand_inbound(id, &peer, from).is_ok() {
+            world.gate.opened(id, peer, from, false);
+            standing += 1;
+        } else {
+            world.gate.failed(id);
+        }
+    }
+    assert_eq!(standing, 6);
+    assert!(world.gate.arrivals.is_empty());
+    assert_eq!(world.gate.subnets.len(), 6);
+}
+
+#[test]
+fn each_direction_and_each_peer_has_its_cap() {
+    let limits = Limits {
+        inbound: 2,
+        outbound: 1,
+        per_peer: 3,
+        ..Limits::default()
+    };
+    let mut world = World::new(rules(), limits.clone());
+    world.comes("192.0.2.1").unwrap();
+    world.comes("192.0.2.2").unwrap();
+    refused(world.comes("192.0.2.3"), "P2P_MAX_INBOUND_CONNECTIONS");
+    world.dials("192.0.2.4").unwrap();
+    refused(world.dials("192.0.2.5"), "P2P_MAX_OUTBOUND_CONNECTIONS");
+
+    let mut world = World::new(rules(), Limits::default());
+    let peer = PeerId::random();
+    for _ in 0..4 {
+        world.comes_as(peer, "192.0.2.1").unwrap();
+    }
+    refused(
+        world.comes_as(peer, "192.0.2.2"),
+        "P2P_MAX_CONNECTIONS_PER_PEER",
+    );
+    assert!(world.gate.room_of_peer(&peer).is_err());
+}
+
+#[test]
+fn one_subnet_cannot_hold_all_handshakes_and_slow_ones_make_room() {
+    let mut world = World::new(rules(), Limits::default());
+    for _ in 0..MAX_PENDING_PER_SUBNET {
+        world.arrives("192.0.2.1").unwrap();
+    }
+    refused(world.arrives("192.0.2.1"), "pending connections");
+    for n in MAX_PENDING_PER_SUBNET..MAX_PENDING_INBOUND {
+        world.arrives(&host(n)).unwrap();
+    }
+    refused(world.arrives("198.51.100.1"), "pending connections");
+    world.pass(GRACE);
+    // The slow ones are pushed out one by one; those that came since are not.
+    let mut out = HashSet::new();
+    for n in 0..MAX_PENDING_INBOUND {
+        let id = world.id();
+        let from = Some(ip(&host(1000 + n)));
+        let luck = world.luck.get();
+        let evicted = world.gate.arrives(id, from, world.now, || luck).unwrap();
+        assert!(out.insert(evicted.expect("somebody makes room")));
+    }
+    refused(world.arrives("198.51.100.2"), "pending connections");
+    for id in out {
+        world.gate.failed(id);
+    }
+    assert_eq!(world.gate.arrivals.len(), MAX_PENDING_INBOUND as usize);
+    let arriving: u32 = world.gate.subnets.values().map(|c| c.arriving).sum();
+    assert_eq!(arriving, MAX_PENDING_INBOUND);
+}
+
+#[test]
+fn rates_hold_for_a_subnet_and_in_total() {
+    let rules = Rules {
+        rate: 20,
+        subnet_rate: 2,
+        ..Rules::default()
+    };
+    let mut world = World::new(rules, Limits::default());
+    let come = |world: &mut World, from: &str| world.arrives(from).map(|id| world.gate.failed(id));
+    for _ in 0..4 {
+        come(&mut world, "192.0.2.1").unwrap();
+    }
+    let text = refused(
+        come(&mut world, "192.0.2.1"),
+        "P2P_MAX_INBOUND_RATE_PER_SUBNET",
+    );
+    assert!(
+        text.contains("192.0.2.1/32") && text.contains('2'),
+        "{text}"
+    );
+    world.pass(Duration::from_secs(1));
+    come(&mut world, "192.0.2.1").unwrap();
+    come(&mut world, "192.0.2.1").unwrap();
+    refused(
+        come(&mut world, "192.0.2.1"),
+        "P2P_MAX_INBOUND_RATE_PER_SUBNET",
+    );
+    let let_in = (0..1000).filter(|n| come(&mut world, &host(*n)).is_ok());
+    assert_eq!(let_in.count(), 38, "40, two of them spent");
+    refused(come(&mut world, &host(2000)), "P2P_MAX_INBOUND_RATE");
+}
+
+#[test]
+fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
+    let mut world = World::new(Rules::default(), Limits::default());
+    // The flood spends the total.
+    while world
+        .arrives(&host(world.next as u32))
+        .map(|id| world.gate.failed(id))
+        .is_ok()
+    {}
+    let (mut state, mut passed) = (1_u64, 0);
+    for _ in 0..32_000 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        world.luck.set((state >> 11) as f64 / (1_u64 << 53) as f64);
+        // A new address for each try, so that the rate of its subnet is not in play.
+        let from = host(1_000_000 + world.next as u32);
+        if let Ok(id) = world.arrives(&from) {
+            world.gate.failed(id);
+            passed += 1;
+        }
+    }
+    assert!(
+        (800..1200).contains(&passed),
+        "{passed} of 32,000, 1,000 expected"
+    );
+}
+
+#[test]
+fn a_flooding_subnet_does_not_leak_into_what_others_need() {
+    let mut world = World::new(Rules::default(), Limits::default());
+    world.luck.set(0.0);
+    let mut passed = 0;
+    for _ in 0..10_000 {
+        if let Ok(id) = world.arrives("192.0.2.1") {
+            world.gate.failed(id);
+            passed += 1;
+        }
+    }
+    // Always lucky, it gets no further than half of the total's burst.
+    assert!(passed <= 66, "{passed}");
+    world.luck.set(0.999);
+    for n in 0..60 {
+        world
+            .arrives(&host(n))
+            .map(|id| world.gate.failed(id))
+            .unwrap();
+    }
+}
+
+#[test]
+fn trusted_peers_pass_what_strangers_fill() {
+    let friend = PeerId::random();
+    let full = Limits {
+        total: 1,
+        ..Limits::default()
+    };
+    let rules = Rules {
+        trusted: [friend].into(),
+        per_subnet: 1,
+        ..rules()
+    };
+    let mut world = World::new(rules, full);
+    world.comes("192.0.2.1").unwrap();
+    refused(world.comes("192.0.2.9"), "P2P_MAX_CONNECTIONS");
+    // From a full subnet, to a full node, more often than anybody may.
+    for _ in 0..5 {
+        world.comes_as(friend, "192.0.2.1").unwrap();
+    }
+    // Its address is known now. Strangers that hold the lane's other places by
+    // being slow cannot keep it out.
+    let places = TRUSTED_LANE - TRUSTED_LANE_KNOWN;
+    let mut strangers = 0;
+    for n in 0..1000 {
+        world.pass(Duration::from_secs(1));
+        strangers += u32::from(world.arrives(&host(n)).is_ok());
+    }
+    assert_eq!(strangers, places);
+    world.comes_as(friend, "192.0.2.1").unwrap();
+    // And a stranger gets the reason that it would have got without the lane.
+    let id = world.arrives("192.0.2.1").unwrap();
+    let stranger = PeerId::random();
+    let stands = world
+        .gate
+        .may_stand_inbound(id, &stranger, Some(ip("192.0.2.1")));
+    refused(stands, "P2P_MAX_CONNECTIONS");
+}
+
+#[test]
+fn the_lane_costs_a_handshake_twice_a_second_at_most() {
+    let rules = Rules {
+        trusted: [PeerId::random()].into(),
+        rate: 1,
+        subnet_rate: 1,
+        ..Rules::default()
+    };
+    let mut world = World::new(rules, Limits::default());
+    let mut handshakes = 0;
+    for n in 0..10_000 {
+        world.pass(Duration::from_millis(1));
+        if let Ok(id) = world.arrives(&host(n)) {
+            world.gate.failed(id);
+            handshakes += 1;
+        }
+    }
+    // Ten seconds: 2 + 10 at the rate, 8 + 20 in the lane.
+    assert!((36..=41).contains(&handshakes), "{handshakes}");
+}
+
+#[test]
+fn descriptors_and_memory_run_out_for_strangers_first() {
+    let limits = Limits {
+        memory: Some(1600 << 20),
+        ..Limits::default()
+    };
+    let friend = PeerId::random();
+    let rules = Rules {
+        trusted: [friend].into(),
+        ..rules()
+    };
+    let mut world = World::new(rules.clone(), limits.clone());
+    let sample = Sample {
+        descriptors: 1024,
+        open: 800,
+        resident: 100 << 20,
+    };
+    world.resources.set(sample);
+    // Counted between two looks: 800 + 32 = 1024 - 192.
+    for n in 0..32 {
+        world.comes(&host(n)).unwrap();
+    }
+    let text = refused(world.comes(&host(40)), "LimitNOFILE");
+    assert!(
+        text.contains("1024") && text.contains("P2P_MAX_CONNECTIONS"),
+        "{text}"
+    );
+    world.dials("192.0.2.1").unwrap();
+    world.resources.set(Sample {
+        open: 900,
+        ..sample
+    });
+    refused(world.dials("192.0.2.1"), "LimitNOFILE");
+    world.comes_as(friend, "192.0.2.1").unwrap();
+
+    let mut world = World::new(rules, limits);
+    world.resources.set(Sample {
+        resident: 1499 << 20,
+        ..sample
+    });
+    world.comes("192.0.2.1").unwrap();
+    world.resources.set(Sample {
+        resident: 1500 << 20,
+        ..sample
+    });
+    let text = refused(world.comes("192.0.2.2"), "P2P_MAX_MEMORY");
+    assert!(text.contains("1500 MiB"), "{text}");
+    world.dials("192.0.2.1").unwrap();
+    world.comes_as(friend, "192.0.2.3").unwrap();
+    world.resources.set(Sample {
+        resident: 1600 << 20,
+        ..sample
+    });
+    refused(world.dials("192.0.2.1"), "P2P_MAX_MEMORY");
+}
+
+#[test]
+fn dials_under_way_are_counted_and_a_closed_gate_lets_nobody_in() {
+    let mut world = World::new(rules(), Limits::default());
+    for _ in 0..MAX_PENDING_OUTBOUND {
+        let id = world.id();
+        world.gate.dials(id, None, [].into_iter()).unwrap();
+    }
+    let id = world.id();
+    refused(
+        world.gate.dials(id, None, [].into_iter()),
+        "pending connections",
+    );
+    // Handshakes of strangers are counted apart.
+    world.arrives("192.0.2.1").unwrap();
+    world.gate.close();
+    refused(world.arrives("192.0.2.1"), "draining");
+}
+
+#[test]
+fn known_addresses_of_trusted_peers_are_bounded() {
+    let friend = PeerId::random();
+    let mut world = World::new(
+        Rules {
+            trusted: [friend].into(),
+            ..rules()
+        },
+        Limits::default(),
+    );
+    for n in 0..10_000 {
+        world.gate.remember(&friend, ip(&host(n)));
+        world
+            .gate
+            .remember(&PeerId::random(), ip(&host(100_000 + n)));
+    }
+    assert_eq!(world.gate.known.len(), MAX_KNOWN);
+    assert!(world.gate.known.contains(&ip(&host(9_999))));
+}

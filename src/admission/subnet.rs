@@ -1,0 +1,74 @@
+//! Which addresses belong together, and the address that a connection counts for.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+
+/// Prefix lengths that make two addresses one subnet (`P2P_SUBNET_PREFIXES`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefixes {
+    /// For IPv4, 1 to 32.
+    pub ipv4: u8,
+    /// For IPv6, 1 to 128.
+    pub ipv6: u8,
+}
+
+impl Default for Prefixes {
+    /// One address of IPv4, and the /56 that one home or office gets of IPv6.
+    fn default() -> Self {
+        Prefixes { ipv4: 32, ipv6: 56 }
+    }
+}
+
+impl Prefixes {
+    /// The subnet of an address; `None` for loopback, which is this host itself.
+    pub fn subnet(&self, ip: IpAddr) -> Option<IpNet> {
+        let ip = ip.to_canonical();
+        if ip.is_loopback() {
+            return None;
+        }
+        let prefix = match ip {
+            IpAddr::V4(_) => self.ipv4,
+            IpAddr::V6(_) => self.ipv6,
+        };
+        IpNet::new(ip, prefix).ok().map(|net| net.trunc())
+    }
+}
+
+/// The IP address that an address begins with, without IPv6 clothes.
+pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    let ip: IpAddr = match address.iter().next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    Some(ip.to_canonical())
+}
+
+/// The address that an inbound connection counts for. Of one that comes through
+/// a relay nothing is known but the relay, so it counts for that.
+pub fn ip_of_inbound(local: &Multiaddr, remote: &Multiaddr) -> Option<IpAddr> {
+    ip_of(remote).or_else(|| {
+        let relayed = local.iter().any(|p| p == Protocol::P2pCircuit);
+        relayed.then(|| ip_of(local)).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circuit_counts_for_its_relay() {
+        let relay: Multiaddr = "/ip4/192.0.2.9/tcp/1/p2p/12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo/p2p-circuit"
+            .parse()
+            .unwrap();
+        let peer = Multiaddr::empty().with(Protocol::P2p(libp2p::PeerId::random()));
+        let relays: IpAddr = "192.0.2.9".parse().unwrap();
+        assert_eq!(ip_of_inbound(&relay, &peer), Some(relays));
+        let local: Multiaddr = "/ip4/192.0.2.9/tcp/1".parse().unwrap();
+        assert_eq!(ip_of_inbound(&local, &peer), None);
+    }
+}
