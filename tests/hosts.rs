@@ -13,88 +13,15 @@
 )]
 
 mod common;
+#[path = "common/lan.rs"]
+mod lan;
 
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Daemon, Start, eventually, same_bytes, write_noise};
+use lan::{Lan, ip};
 
 const FILE_BYTES: u64 = 320 << 20;
-
-/// Namespaces on one bridge, removed when dropped. The bridge stands in a
-/// namespace of its own, so that the host's network is left alone.
-struct Lan {
-    names: Vec<String>,
-}
-
-fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip")
-        .args(args)
-        .output()
-        .map_err(|e| format!("ip: {e}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "ip {}: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
-}
-
-impl Lan {
-    fn new(hosts: usize) -> Result<Lan, String> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err("network namespaces need root".into());
-        }
-        // Tests of one process run beside each other.
-        static LANS: AtomicUsize = AtomicUsize::new(0);
-        let n = LANS.fetch_add(1, Ordering::Relaxed);
-        let tag = format!("p2p{}l{n}", std::process::id());
-        let switch = format!("{tag}s");
-        ip(&["netns", "add", &switch])?;
-        let mut lan = Lan {
-            names: vec![switch.clone()],
-        };
-        ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
-        ip(&["-n", &switch, "link", "set", "br0", "up"])?;
-        for n in 1..=hosts {
-            let host = format!("{tag}h{n}");
-            ip(&["netns", "add", &host])?;
-            lan.names.push(host.clone());
-            let port = format!("p{n}");
-            ip(&[
-                "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
-                "netns", &host,
-            ])?;
-            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
-            ip(&[
-                "-n",
-                &host,
-                "addr",
-                "add",
-                &format!("192.0.2.{n}/24"),
-                "dev",
-                "eth0",
-            ])?;
-            ip(&["-n", &host, "link", "set", "eth0", "up"])?;
-            ip(&["-n", &host, "link", "set", "lo", "up"])?;
-        }
-        Ok(lan)
-    }
-
-    fn host(&self, n: usize) -> &str {
-        &self.names[n]
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for name in &self.names {
-            let _ = ip(&["netns", "del", name]);
-        }
-    }
-}
 
 /// A sample of the daemon's metrics on a host.
 fn metric(host: &str, sample: &str) -> u64 {

@@ -1,0 +1,90 @@
+//! Hosts in network namespaces of their own, joined by a bridge that stands in a
+//! namespace too, so that this machine's network is left alone. Needs root and
+//! iproute2.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Namespaces on one bridge, removed when dropped.
+pub(crate) struct Lan {
+    names: Vec<String>,
+}
+
+/// Runs `ip` with these arguments.
+pub(crate) fn ip(args: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip")
+        .args(args)
+        .output()
+        .map_err(|e| format!("ip: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "ip {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}
+
+impl Lan {
+    /// Hosts 1 to `hosts`; host N has the address 192.0.2.N.
+    pub(crate) fn new(hosts: usize) -> Result<Lan, String> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err("network namespaces need root".into());
+        }
+        // Tests of one process run beside each other.
+        static LANS: AtomicUsize = AtomicUsize::new(0);
+        let n = LANS.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("p2p{}l{n}", std::process::id());
+        let switch = format!("{tag}s");
+        ip(&["netns", "add", &switch])?;
+        let mut lan = Lan {
+            names: vec![switch.clone()],
+        };
+        ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
+        ip(&["-n", &switch, "link", "set", "br0", "up"])?;
+        for n in 1..=hosts {
+            let host = format!("{tag}h{n}");
+            ip(&["netns", "add", &host])?;
+            lan.names.push(host.clone());
+            let port = format!("p{n}");
+            ip(&[
+                "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
+                "netns", &host,
+            ])?;
+            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
+            ip(&[
+                "-n",
+                &host,
+                "addr",
+                "add",
+                &format!("192.0.2.{n}/24"),
+                "dev",
+                "eth0",
+            ])?;
+            ip(&["-n", &host, "link", "set", "eth0", "up"])?;
+            ip(&["-n", &host, "link", "set", "lo", "up"])?;
+        }
+        Ok(lan)
+    }
+
+    /// The namespace of host `n`.
+    pub(crate) fn host(&self, n: usize) -> &str {
+        &self.names[n]
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = ip(&["netns", "del", name]);
+        }
+    }
+}

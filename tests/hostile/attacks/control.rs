@@ -1,0 +1,111 @@
+//! The control socket: programs that ask and never read.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_io::Async;
+use async_std::task::{block_on, sleep, spawn};
+use bytes::Bytes;
+use futures::AsyncWriteExt;
+use futures::future::join_all;
+use p2p_node::control::Client;
+use p2p_node::control::client::PutOptions;
+
+use crate::bout::Bout;
+use crate::honest::noise;
+use crate::process::{Order, Tally};
+
+/// What the clients subscribe to: busy, and of this network.
+const BUSY: &str = "/p2p-node/busy";
+
+/// Larger than all buffers of sockets together.
+const FILE: usize = 24 << 20;
+
+/// Connects as often as it takes: the kernel's queue of the socket is short.
+async fn connect(path: &Path) -> Client {
+    loop {
+        if let Ok(client) = Client::connect(path).await {
+            return client;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A third each of `count` clients subscribes to a busy topic, downloads a file
+/// and asks for the peers without end; none of them reads. `more` are the socket
+/// and the file's CID.
+pub(crate) async fn never_read(order: Order, tally: Tally) {
+    let path = PathBuf::from(&order.more[0]);
+    let cid: cid::Cid = order.more[1].parse().unwrap();
+    let busy = spawn({
+        let path = path.clone();
+        async move {
+            let mut client = connect(&path).await;
+            let data = Bytes::from(vec![0x33; 48 << 10]);
+            loop {
+                let _ = client.publish(BUSY, data.clone()).await;
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    let clients = (0..order.count).map(|n| {
+        let (path, tally) = (path.clone(), tally.clone());
+        spawn(async move {
+            match n % 3 {
+                0 => {
+                    let client = connect(&path).await;
+                    let subscription = client.subscribe(&[BUSY]).await;
+                    tally.add("subscribers", u64::from(subscription.is_ok()));
+                    std::future::pending::<()>().await;
+                }
+                1 => {
+                    let mut client = connect(&path).await;
+                    let download = client.get(&cid, None).await;
+                    tally.add("downloads", u64::from(download.is_ok()));
+                    std::future::pending::<()>().await;
+                }
+                _ => {
+                    let mut io = loop {
+                        match Async::<std::os::unix::net::UnixStream>::connect(&path).await {
+                            Ok(io) => break io,
+                            Err(_) => sleep(Duration::from_millis(20)).await,
+                        }
+                    };
+                    tally.add("askers", 1);
+                    // Request { type: PEERS }.
+                    let asks = [2, 8, 101].repeat(1000);
+                    while io.write_all(&asks).await.is_ok() {}
+                    tally.add("askers cut off", 1);
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+    });
+    join_all(clients.collect::<Vec<_>>()).await;
+    busy.await;
+}
+
+#[test]
+fn control_clients_that_never_read() {
+    let mut bout = Bout::loopback("control clients that never read");
+    let socket = bout.victim.daemon.socket();
+    let cid = block_on(async {
+        let mut client = Client::connect(&socket).await.unwrap();
+        let file = noise(FILE, 99);
+        let put = client.put(&file[..], PutOptions::default(), |_| {}).await;
+        put.unwrap().cid
+    });
+    let mut order = bout.order("control", 42, 300);
+    order.more = vec![socket.display().to_string(), cid.to_string()];
+    let outcome = bout.fight(&[order], |_| {});
+    let stalled = bout
+        .victim
+        .metric("p2p_control_clients_dropped_total{cause=\"stalled\"}");
+    let defence = format!("{stalled} clients cut off");
+    bout.report(&outcome, 48 << 20, &defence);
+    let asked = outcome.tally.get("askers") + outcome.tally.get("subscribers");
+    assert!(asked > 150, "{}", outcome.tally);
+    assert!(stalled >= asked as f64, "{stalled} of {asked} were cut off");
+    outcome.grew_at_most(384 << 20);
+    outcome.honest_kept(0.5, 0.3);
+}

@@ -1,0 +1,27 @@
+//! One file a kind of attack. Each has what the attacker's process does, and
+//! below it the tests that start it and judge the victim.
+
+mod connections;
+mod control;
+mod gossip;
+mod identify;
+mod records;
+mod streams;
+
+use crate::process::{Order, Tally};
+
+/// What the attacker's process does: everything that an order can name.
+pub(crate) async fn run(order: Order, tally: Tally) {
+    match order.attack.as_str() {
+        "connections" => connections::flood(order, tally).await,
+        "slow handshakes" => connections::slow(order, tally).await,
+        "stream resets" => streams::resets(order, tally).await,
+        "unread blocks" => streams::unread_blocks(order, tally).await,
+        "unread program" => streams::unread_program(order, tally).await,
+        "gossip flood" => gossip::flood(order, tally).await,
+        "records" => records::stuff(order, tally).await,
+        "control" => control::never_read(order, tally).await,
+        "identify" => identify::stuff(order, tally).await,
+        other => panic!("no such attack: {other}"),
+    }
+}

@@ -1,0 +1,189 @@
+//! The daemon that is attacked, and what it says of itself meanwhile.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+
+use crate::common::{DEADLINE, Daemon, Start};
+
+/// The topic that everything goes over: of this network, so its messages travel
+/// in signed envelopes.
+pub(crate) const TOPIC: &str = "/p2p-node/hostile";
+
+/// A daemon with default limits.
+pub(crate) struct Victim {
+    pub(crate) daemon: Daemon,
+    dir: PathBuf,
+    namespace: Option<String>,
+    http: u16,
+    listen: String,
+}
+
+impl Victim {
+    /// Starts one in `dir`; on loopback, or as host 1 of a network.
+    pub(crate) fn start(dir: &Path, namespace: Option<&str>) -> Victim {
+        let (listen, http) = match namespace {
+            Some(_) => ("/ip4/192.0.2.1/tcp/4001".to_owned(), 9100),
+            None => (format!("/ip4/127.0.0.1/tcp/{}", free_port()), free_port()),
+        };
+        let mut victim = Victim {
+            daemon: spawn(dir, namespace, &listen, http),
+            dir: dir.to_owned(),
+            namespace: namespace.map(Into::into),
+            http,
+            listen,
+        };
+        victim.daemon = victim.daemon.wait_ready();
+        victim
+    }
+
+    /// Ends it as `end` does and starts it again with the same data and address.
+    pub(crate) fn restart(&mut self, end: impl FnOnce(&mut Daemon)) {
+        end(&mut self.daemon);
+        self.daemon = spawn(
+            &self.dir,
+            self.namespace.as_deref(),
+            &self.listen,
+            self.http,
+        )
+        .wait_ready();
+    }
+
+    /// Where it listens, with its peer id.
+    pub(crate) fn address(&self) -> Multiaddr {
+        let id = self.daemon.json(&["id"]);
+        let peer = id["peer_id"].as_str().unwrap();
+        format!("{}/p2p/{peer}", self.listen).parse().unwrap()
+    }
+
+    fn pid(&self) -> u32 {
+        self.daemon.child.id()
+    }
+
+    fn status_field(&self, name: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find(|l| l.starts_with(name)).unwrap();
+        let kib = line.split_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Resident bytes now.
+    pub(crate) fn resident(&self) -> u64 {
+        self.status_field("VmRSS:")
+    }
+
+    /// The most resident bytes since [`Victim::forget_peak`]: the kernel's own
+    /// mark, which misses nothing between two looks.
+    pub(crate) fn peak(&self) -> u64 {
+        self.status_field("VmHWM:")
+    }
+
+    pub(crate) fn forget_peak(&self) {
+        // See proc(5): 5 sets the mark to the present size.
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .unwrap()
+            .count()
+    }
+
+    /// What its HTTP port answers to a GET.
+    pub(crate) fn http(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        match &self.namespace {
+            Some(host) => {
+                let ask = format!(
+                    "exec 3<>/dev/tcp/127.0.0.1/{}; printf '{}' >&3; cat <&3",
+                    self.http,
+                    request.replace('\r', "\\r").replace('\n', "\\n")
+                );
+                let answer = Command::new("ip")
+                    .args(["netns", "exec", host, "bash", "-c", &ask])
+                    .output()
+                    .unwrap();
+                String::from_utf8_lossy(&answer.stdout).into_owned()
+            }
+            None => {
+                let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http)).unwrap();
+                socket.set_read_timeout(Some(DEADLINE)).unwrap();
+                socket.write_all(request.as_bytes()).unwrap();
+                let mut answer = String::new();
+                socket.read_to_string(&mut answer).unwrap();
+                answer
+            }
+        }
+    }
+
+    /// Sum of the samples whose name, with labels, begins with `sample`.
+    pub(crate) fn metric(&self, sample: &str) -> f64 {
+        let text = self.http("/metrics");
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        text.lines()
+            .filter(|l| l.starts_with(sample))
+            .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// What must hold at every moment: it lives, answers, and has not panicked.
+    pub(crate) fn assert_well(&mut self) {
+        if let Some(status) = self.daemon.child.try_wait().unwrap() {
+            panic!("the daemon ended ({status}):\n{}", self.daemon.log());
+        }
+        let live = self.http("/health/live");
+        assert!(live.starts_with("HTTP/1.1 200"), "not live: {live}");
+        let log = self.daemon.log();
+        let panicked = log.lines().find(|l| l.contains("panicked"));
+        assert_eq!(panicked, None, "{log}");
+    }
+
+    /// Lines of its log that hold `text`.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        let log = self.daemon.log();
+        log.lines().filter(|l| l.contains(text)).count()
+    }
+
+    /// Connections from addresses that begin with `prefix`.
+    pub(crate) fn connections_from(&self, prefix: &str) -> usize {
+        let peers = self.daemon.json(&["peers"]);
+        let of = |p: &serde_json::Value| p["connections"].as_array().unwrap().clone();
+        let all = peers.as_array().unwrap().iter().flat_map(of);
+        all.filter(|c| c["address"].as_str().unwrap().starts_with(prefix))
+            .count()
+    }
+}
+
+fn spawn(dir: &Path, namespace: Option<&str>, listen: &str, http: u16) -> Daemon {
+    Daemon::spawn(Start {
+        dir,
+        variables: &[
+            ("P2P_LISTEN_ADDRS", listen),
+            ("P2P_METRICS_PORT", &http.to_string()),
+            ("P2P_TOPICS", TOPIC),
+            // Without it a node that nobody has dialled back serves no records,
+            // and there would be nothing to attack.
+            ("P2P_DHT_MODE", "server"),
+        ],
+        namespace,
+    })
+}
+
+/// A port of loopback that nobody has; the daemon keeps it over a restart.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Bytes as MiB with one digit.
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+/// How long memory may take to come back, and offenders to be dealt with.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
