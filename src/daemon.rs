@@ -392,6 +392,9 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
         connection_idle_timeout: config.connection_idle_timeout,
+        stream_idle_timeout: config.stream_idle_timeout,
+        max_upload_rate: config.max_upload_rate,
+        max_download_rate: config.max_download_rate,
         trusted_peers: config.trusted_peers.clone(),
         admission: Admission::default(),
         ..node::Options::default()

@@ -28,7 +28,7 @@ use super::server::Shared;
 use super::session::{End, Failure, Session, ok, within};
 use super::socket::Local;
 use super::types::{self, StreamInfo};
-use crate::node::streams::{IncomingStreams, OutboundStream};
+use crate::node::streams::{IncomingStreams, PeerStream};
 use crate::observe::throttle;
 
 /// Protocols that programs on this host handle. Each is a name in every
@@ -238,7 +238,7 @@ async fn remote_addr(shared: &Shared, peer: PeerId) -> Multiaddr {
 async fn open(
     shared: Arc<Shared>,
     ask: pb::StreamOpenRequest,
-) -> Result<(OutboundStream, StreamInfo), Failure> {
+) -> Result<(PeerStream, StreamInfo), Failure> {
     let peer = types::peer_id("peer", &ask.peer)?;
     let protocols = protocols(ask.proto)?;
     let handle = &shared.node.handle;
@@ -289,7 +289,7 @@ impl Session {
         })
         .await?;
         let (io, ahead) = self.channel.into_parts();
-        if let Err(e) = pipe::run(io, ahead, stream).await {
+        if let Err(e) = pass(io, ahead, stream, &info).await {
             log::debug!(peer:% = info.peer, protocol = info.proto.as_str(), error:% = e; "a client's stream ended early");
         }
         Err(End::Over)
@@ -387,7 +387,7 @@ async fn carry(
     protocol: &StreamProtocol,
     target: &Target,
     peer: PeerId,
-    stream: libp2p::Stream,
+    stream: PeerStream,
 ) -> io::Result<()> {
     let addr = remote_addr(shared, peer).await;
     let info = StreamInfo {
@@ -431,10 +431,32 @@ enum Dialed {
     Tcp(Async<TcpStream>),
 }
 
-async fn hand_over<L: Local>(io: L, info: &StreamInfo, stream: libp2p::Stream) -> io::Result<()> {
+async fn hand_over<L: Local>(io: L, info: &StreamInfo, stream: PeerStream) -> io::Result<()> {
     let mut channel = Channel::new(io);
     channel.write(&info.to_pb()).await?;
-    pipe::run(channel.into_parts().0, Bytes::new(), stream).await
+    pass(channel.into_parts().0, Bytes::new(), stream, info).await
+}
+
+/// Carries bytes until the stream ends, also by standing still: a program that
+/// neither reads nor writes does not use the stream and so would not notice.
+async fn pass<L: Local>(
+    io: L,
+    ahead: Bytes,
+    stream: PeerStream,
+    info: &StreamInfo,
+) -> io::Result<()> {
+    let mut over = stream.over().fuse();
+    let timeout = futures::select_biased! {
+        timeout = over => timeout,
+        result = pipe::run(io, ahead, stream).fuse() => return result,
+    };
+    if let Some(suppressed) = throttle::allow("idle streams of programs") {
+        log::info!(
+            peer:% = info.peer, protocol = info.proto.as_str(), timeout:? = timeout, suppressed;
+            "closed a program's stream: no byte has moved on it for P2P_STREAM_IDLE_TIMEOUT"
+        );
+    }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 #[cfg(test)]

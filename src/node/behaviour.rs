@@ -90,6 +90,7 @@ impl Behaviour {
         options: &Options,
         gate: gate::Behaviour,
         metrics: &Metrics,
+        bandwidth: super::bandwidth::Bandwidth,
     ) -> Result<Self, BuildError> {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
@@ -116,6 +117,13 @@ impl Behaviour {
             streams: streams::Behaviour::new(
                 options.max_outbound_streams,
                 metrics.streams_refused.clone(),
+                streams::Terms {
+                    bandwidth,
+                    idle: streams::Idle::new(
+                        options.stream_idle_timeout,
+                        metrics.streams_idle_closed.clone(),
+                    ),
+                },
             ),
             relay_client,
             dcutr: dcutr::Behaviour::new(local),

@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use libp2p::{PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle};
-use super::streams::OutboundStream;
+use super::streams::PeerStream;
 use crate::block::network::{Fault, Network, OpenError, ProvideError};
 
 /// Connected peers asked before the DHT answers. Two hosts that know each other
@@ -74,7 +74,7 @@ pub fn dht_key(cid: &Cid) -> Vec<u8> {
 }
 
 impl Network for ContentNetwork {
-    type Stream = OutboundStream;
+    type Stream = PeerStream;
 
     fn find_providers(&self, cid: &Cid) -> BoxStream<'static, PeerId> {
         let this = self.clone();

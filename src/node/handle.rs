@@ -13,7 +13,7 @@ use futures::channel::oneshot;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::status::{PeerStatus, Status};
-use super::streams::{AcceptError, Control, IncomingStreams, OpenError, OutboundStream};
+use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -401,7 +401,7 @@ impl Handle {
         &self,
         peer: PeerId,
         protocols: &[StreamProtocol],
-    ) -> Result<(OutboundStream, StreamProtocol), Error> {
+    ) -> Result<(PeerStream, StreamProtocol), Error> {
         self.streams
             .open(peer, protocols)
             .await

@@ -1,105 +1,225 @@
-//! Counts the streams of each peer, whatever protocol they carry.
+//! The muxer that the swarm gets, below libp2p: every stream of every connection
+//! passes here, whatever protocol it carries, and so does every byte.
 //!
-//! libp2p knows its own handlers' streams but tells nobody how many there are;
-//! so the muxer that the swarm gets counts each substream from its opening to
-//! its drop.
+//! - It counts the streams of each peer: libp2p knows its own handlers' streams
+//!   but tells nobody how many there are.
+//! - It counts bytes, and charges those of the node's own protocols to the
+//!   ceilings of [`super::bandwidth`]; bulk has asked for its turn above.
+//! - It charges what the node's own protocols read to the peer's budget of bytes,
+//!   and reads on only when that is paid: gossip is decoded, and duplicates and
+//!   invalid messages are dropped, in the connection's task, where the budget of
+//!   messages does not see them. Bulk has flow control and the ceilings instead:
+//!   it is asked for.
+//! - It paces the streams that a peer opens. How many are open at once is limited
+//!   by the multiplexers; but opening, negotiating and closing one costs tens of
+//!   microseconds, and a peer can do that without end.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
+use async_io::Timer;
+use futures::{AsyncRead, AsyncWrite, FutureExt};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 
-use super::guarded::Guarded;
+use super::bandwidth::{Bandwidth, Class, Turn, current_class};
+use crate::admission::{Admission, Conduct};
+use crate::observe::metrics::{Direction, Metrics};
+use crate::observe::throttle;
+use crate::transport::pace::Pace;
 
-/// Stream counts of all living connections, by peer. Bounded by the connections
-/// that live: the [`Entry`] of a connection goes with its muxer.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Meters {
-    peers: Arc<Mutex<HashMap<PeerId, Vec<Weak<AtomicUsize>>>>>,
+/// Streams that a peer may open a second, for long. Programs that open one for
+/// each request reach hundreds a second, DHT queries of one peer some tens; at
+/// about 50 µs each, 500 are a fortieth of one core.
+const STREAMS_PER_SECOND: u32 = 500;
+
+/// And at once: two seconds of that.
+const STREAMS_AT_ONCE: u32 = 2 * STREAMS_PER_SECOND;
+
+/// A peer that is held to the pace for so long without a rest does not know when
+/// to stop, and is reported each time. Waiting is what the pace asks of it, so
+/// this is cheap for it: a disconnection after six minutes.
+const PERSISTENT: Duration = Duration::from_secs(30);
+
+/// What is known of the peers with connections. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub(super) struct Meters(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Bounded by the connections that live: an entry goes with the last muxer
+    /// and the last stream of its peer.
+    peers: Mutex<HashMap<PeerId, Weak<Account>>>,
+    bandwidth: Bandwidth,
+    metrics: Arc<Metrics>,
+    admission: Admission,
+}
+
+/// All connections of one peer.
+#[derive(Debug)]
+struct Account {
+    peer: PeerId,
+    shared: Arc<Shared>,
+    /// Trusted peers are not paced.
+    trusted: bool,
+    /// Streams open now.
+    open: AtomicUsize,
+    opened: Mutex<Opened>,
+}
+
+/// What a peer opened.
+#[derive(Debug)]
+struct Opened {
+    pace: Pace,
+    /// Since when it is held to the pace without a rest.
+    held: Option<Instant>,
 }
 
 impl Meters {
-    /// Wraps the muxer of a new connection with `peer`.
-    pub(super) fn wrap(&self, peer: PeerId, inner: StreamMuxerBox) -> StreamMuxerBox {
-        let open = Arc::new(AtomicUsize::new(0));
-        self.lock()
-            .entry(peer)
-            .or_default()
-            .push(Arc::downgrade(&open));
-        let entry = Entry {
-            meters: self.clone(),
-            peer,
-            open: Arc::downgrade(&open),
-        };
+    pub(super) fn new(bandwidth: Bandwidth, metrics: Arc<Metrics>, admission: Admission) -> Self {
+        Meters(Arc::new(Shared {
+            peers: Mutex::default(),
+            bandwidth,
+            metrics,
+            admission,
+        }))
+    }
+
+    /// Wraps the muxer of a new connection with `peer`. A relayed connection runs
+    /// inside a stream of another, where its bytes are counted already.
+    pub(super) fn wrap(
+        &self,
+        peer: PeerId,
+        relayed: bool,
+        inner: StreamMuxerBox,
+    ) -> StreamMuxerBox {
         StreamMuxerBox::new(Muxer {
             inner,
-            open,
-            _entry: entry,
+            account: self.account(peer),
+            relayed,
+            pause: None,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Vec<Weak<AtomicUsize>>>> {
-        // Nothing panics while it holds the lock.
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn account(&self, peer: PeerId) -> Arc<Account> {
+        let mut peers = self.lock();
+        if let Some(account) = peers.get(&peer).and_then(Weak::upgrade) {
+            return account;
+        }
+        let account = Arc::new(Account {
+            peer,
+            shared: self.0.clone(),
+            trusted: self.0.admission.is_trusted(&peer),
+            open: AtomicUsize::new(0),
+            opened: Mutex::new(Opened {
+                pace: Pace::new(STREAMS_PER_SECOND, STREAMS_AT_ONCE, Instant::now()),
+                held: None,
+            }),
+        });
+        peers.insert(peer, Arc::downgrade(&account));
+        account
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Weak<Account>>> {
+        self.0.lock()
     }
 
     /// Streams open with `peer` now.
     pub(super) fn streams(&self, peer: &PeerId) -> usize {
-        let peers = self.lock();
-        let count = |w: &Weak<AtomicUsize>| w.upgrade().map_or(0, |n| n.load(Ordering::Relaxed));
-        peers
-            .get(peer)
-            .map_or(0, |list| list.iter().map(count).sum())
+        let account = self.lock().get(peer).and_then(Weak::upgrade);
+        account.map_or(0, |account| account.open.load(Ordering::Relaxed))
     }
 }
 
-/// A connection's place in [`Meters`], given back with its muxer: also when the
-/// swarm refuses the connection, of which it tells nobody that it closed.
-struct Entry {
-    meters: Meters,
-    peer: PeerId,
-    open: Weak<AtomicUsize>,
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Weak<Account>>> {
+        // Nothing panics while it holds the lock.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut peers = self.meters.lock();
-        if let Some(list) = peers.get_mut(&self.peer) {
-            list.retain(|open| !open.ptr_eq(&self.open));
-            if list.is_empty() {
-                peers.remove(&self.peer);
+impl Account {
+    /// Counts a stream that the peer opened: how long the next has to wait.
+    fn opened(&self, now: Instant) -> Option<Duration> {
+        if self.trusted {
+            return None;
+        }
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.pace.is_calm(now) {
+            opened.held = None;
+        }
+        let wait = opened.pace.take(now).err()?;
+        self.shared.metrics.streams_paced.inc();
+        let held = *opened.held.get_or_insert(now);
+        if now.saturating_duration_since(held) >= PERSISTENT {
+            opened.held = Some(now);
+            drop(opened);
+            let admission = &self.shared.admission;
+            admission.report(&self.peer, Conduct::StreamFlood);
+            if let Some(suppressed) = throttle::allow("streams opened too fast") {
+                log::warn!(
+                    peer:% = self.peer, limit = STREAMS_PER_SECOND, suppressed;
+                    "a peer opens streams faster than the limit, without a rest; they wait for their turn (P2P_TRUSTED_PEERS exempts it)"
+                );
             }
+        }
+        Some(wait)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let mut peers = self.shared.lock();
+        // Another may have taken its place already.
+        if peers.get(&self.peer).is_some_and(|a| a.strong_count() == 0) {
+            peers.remove(&self.peer);
         }
     }
 }
 
 struct Muxer {
     inner: StreamMuxerBox,
-    open: Arc<AtomicUsize>,
-    _entry: Entry,
+    account: Arc<Account>,
+    relayed: bool,
+    /// No stream is taken before this.
+    pause: Option<Timer>,
 }
 
 impl Muxer {
-    fn count(&self, stream: SubstreamBox) -> Guarded<SubstreamBox, Open> {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Guarded::new(stream, Open(self.open.clone()))
+    fn count(&self, stream: SubstreamBox) -> Metered {
+        self.account.open.fetch_add(1, Ordering::Relaxed);
+        Metered {
+            inner: stream,
+            account: self.account.clone(),
+            relayed: self.relayed,
+            read: None,
+            write: None,
+            debt: None,
+        }
     }
 }
 
 impl StreamMuxer for Muxer {
-    type Substream = Guarded<SubstreamBox, Open>;
+    type Substream = Metered;
     type Error = io::Error;
 
     fn poll_inbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Substream, Self::Error>> {
+        // What is not taken waits in the multiplexer: QUIC gives the peer no
+        // credit for more, yamux resets what is over its limit.
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.poll_unpin(cx));
+            self.pause = None;
+        }
         let stream = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
+        self.pause = self.account.opened(Instant::now()).map(Timer::after);
         Poll::Ready(Ok(self.count(stream)))
     }
 
@@ -123,20 +243,181 @@ impl StreamMuxer for Muxer {
     }
 }
 
-/// Counts its stream until it is dropped with it.
-struct Open(Arc<AtomicUsize>);
+/// A stream of which every byte is counted, and which counts itself until it is
+/// dropped.
+struct Metered {
+    inner: SubstreamBox,
+    account: Arc<Account>,
+    relayed: bool,
+    /// Under a ceiling, once it moved own bytes.
+    read: Option<Box<Turn>>,
+    write: Option<Box<Turn>>,
+    /// The peer's budget of bytes is spent: nothing is read before this.
+    debt: Option<Box<Timer>>,
+}
 
-impl Drop for Open {
+impl Drop for Metered {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.account.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Metered {
+    /// How many of `want` bytes may be moved now, when there is a ceiling that
+    /// they are charged to: those of the node's own protocols, on connections
+    /// that are not inside another.
+    fn poll_turn(
+        &mut self,
+        direction: Direction,
+        want: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<usize>> {
+        let (class, relayed) = (current_class(), self.relayed);
+        let turn = match direction {
+            Direction::In => &mut self.read,
+            Direction::Out => &mut self.write,
+        };
+        let shaper = self.account.shared.bandwidth.shaper(direction);
+        if !shaper.limited() || relayed || class == Class::Bulk {
+            *turn = None;
+            return Poll::Ready(None);
+        }
+        let peer = self.account.peer;
+        turn.get_or_insert_with(|| Box::new(Turn::new(shaper, class, peer)))
+            .poll(cx, want)
+            .map(Some)
+    }
+
+    /// Waits until the peer's budget of bytes is paid.
+    fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(debt) = &mut self.debt
+            && current_class() == Class::Own
+        {
+            ready!(debt.poll_unpin(cx));
+            self.debt = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Counts what was moved of what was granted.
+    fn moved(
+        &mut self,
+        direction: Direction,
+        granted: Option<usize>,
+        result: &Poll<io::Result<usize>>,
+    ) {
+        let bytes = match result {
+            Poll::Ready(Ok(bytes)) => *bytes,
+            _ => 0,
+        };
+        if bytes > 0 {
+            let shared = &self.account.shared;
+            let class = current_class();
+            if !self.relayed {
+                shared.bandwidth.count(direction, class, bytes);
+            }
+            if direction == Direction::In && class == Class::Own {
+                let wait = shared.admission.charge_bytes(&self.account.peer, bytes);
+                if let Some(wait) = wait {
+                    shared.metrics.peer_bytes_waits.inc();
+                    self.debt = Some(Box::new(Timer::after(wait)));
+                }
+            }
+        }
+        let turn = match direction {
+            Direction::In => &self.read,
+            Direction::Out => &self.write,
+        };
+        if let (Some(granted), Some(turn)) = (granted, turn) {
+            turn.give_back(granted.saturating_sub(bytes));
+        }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_debt(cx));
+        let granted = ready!(self.poll_turn(Direction::In, buf.len(), cx));
+        let most = granted.unwrap_or(buf.len());
+        let result = Pin::new(&mut self.inner).poll_read(cx, &mut buf[..most]);
+        self.moved(Direction::In, granted, &result);
+        result
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self
+            .account
+            .shared
+            .bandwidth
+            .shaper(Direction::In)
+            .limited()
+        {
+            let first = bufs.iter_mut().find(|buf| !buf.is_empty());
+            return self.poll_read(cx, first.map_or(&mut [], |buf| buf));
+        }
+        ready!(self.poll_debt(cx));
+        let result = Pin::new(&mut self.inner).poll_read_vectored(cx, bufs);
+        self.moved(Direction::In, None, &result);
+        result
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let granted = ready!(self.poll_turn(Direction::Out, buf.len(), cx));
+        let most = granted.unwrap_or(buf.len());
+        let result = Pin::new(&mut self.inner).poll_write(cx, &buf[..most]);
+        self.moved(Direction::Out, granted, &result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self
+            .account
+            .shared
+            .bandwidth
+            .shaper(Direction::Out)
+            .limited()
+        {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |buf| buf));
+        }
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.moved(Direction::Out, None, &result);
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::bandwidth::as_bulk;
     use super::*;
 
-    /// A muxer on which nothing ever happens.
+    /// A muxer that opens streams, and gets as many as one asks for.
     struct Idle;
 
     impl StreamMuxer for Idle {
@@ -147,7 +428,7 @@ mod tests {
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<io::Result<Self::Substream>> {
-            Poll::Pending
+            Poll::Ready(Ok(futures::io::Cursor::new(Vec::new())))
         }
 
         fn poll_outbound(
@@ -166,23 +447,30 @@ mod tests {
         }
     }
 
+    fn meters(trusted: Vec<PeerId>) -> Meters {
+        let metrics = Metrics::new().unwrap();
+        let admission = Admission::default();
+        admission.trust(&trusted);
+        Meters::new(Bandwidth::new(None, None, &metrics), metrics, admission)
+    }
+
     #[test]
     fn a_connection_that_is_refused_leaves_nothing_behind() {
-        let meters = Meters::default();
+        let meters = meters(vec![]);
         // The swarm drops a refused connection without an event: peer ids are
         // free, and each would leave an entry for ever.
         for _ in 0..100 {
-            drop(meters.wrap(PeerId::random(), StreamMuxerBox::new(Idle)));
+            drop(meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Idle)));
         }
         assert!(meters.lock().is_empty());
     }
 
     #[test]
     fn streams_of_all_connections_count_until_they_are_dropped() {
-        let (meters, peer) = (Meters::default(), PeerId::random());
+        let (meters, peer) = (meters(vec![]), PeerId::random());
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut first = meters.wrap(peer, StreamMuxerBox::new(Idle));
-        let mut second = meters.wrap(peer, StreamMuxerBox::new(Idle));
+        let mut first = meters.wrap(peer, false, StreamMuxerBox::new(Idle));
+        let mut second = meters.wrap(peer, true, StreamMuxerBox::new(Idle));
         let Poll::Ready(Ok(a)) = Pin::new(&mut first).poll_outbound(&mut cx) else {
             panic!("no stream")
         };
@@ -195,5 +483,151 @@ mod tests {
         drop((b, second));
         assert_eq!(meters.streams(&peer), 0);
         assert!(meters.lock().is_empty());
+    }
+
+    /// Streams taken from two connections with `peer` in one go.
+    fn taken_at_once(meters: &Meters, peer: PeerId) -> u32 {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut muxers = [0, 1].map(|_| meters.wrap(peer, false, StreamMuxerBox::new(Idle)));
+        let mut taken = 0;
+        for muxer in &mut muxers {
+            for _ in 0..4 * STREAMS_AT_ONCE {
+                match Pin::new(&mut *muxer).poll_inbound(&mut cx) {
+                    Poll::Ready(_) => taken += 1,
+                    Poll::Pending => break,
+                }
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn a_peer_that_opens_streams_without_end_is_paced_over_all_its_connections() {
+        let (friend, stranger) = (PeerId::random(), PeerId::random());
+        let meters = meters(vec![friend]);
+        let begin = Instant::now();
+        let taken = taken_at_once(&meters, stranger);
+        // Some more have become due meanwhile, and one ends each burst.
+        let due = begin.elapsed().as_millis() as u32 * STREAMS_PER_SECOND / 1000;
+        let most = STREAMS_AT_ONCE + due + 3;
+        assert!(
+            (STREAMS_AT_ONCE..=most).contains(&taken),
+            "{taken} of {most}"
+        );
+        assert!(meters.0.metrics.streams_paced.get() > 0);
+        assert_eq!(taken_at_once(&meters, friend), 8 * STREAMS_AT_ONCE);
+    }
+
+    /// A muxer whose streams give as many zeroes as one asks for.
+    struct Zeroes;
+
+    impl StreamMuxer for Zeroes {
+        type Substream = Endless;
+        type Error = io::Error;
+
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Endless>> {
+            Poll::Ready(Ok(Endless))
+        }
+
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Endless>> {
+            Poll::Ready(Ok(Endless))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            buf.fill(0);
+            Poll::Ready(Ok(buf.len()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn own_protocols_of_a_peer_are_read_within_its_budget_and_bulk_is_not_held_to_it() {
+        let meters = meters(vec![]);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut muxer = meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Zeroes));
+        let Poll::Ready(Ok(mut stream)) = Pin::new(&mut muxer).poll_inbound(&mut cx) else {
+            panic!("no stream")
+        };
+        let mut buf = vec![0; 1 << 20];
+        // A gibibyte in no time: far above any budget.
+        let mut read = 0;
+        for _ in 0..1024 {
+            match Pin::new(&mut stream).poll_read(&mut cx, &mut buf) {
+                Poll::Ready(Ok(n)) => read += n,
+                _ => break,
+            }
+        }
+        assert!(read < 512 << 20, "{read} bytes");
+        assert!(meters.0.metrics.peer_bytes_waits.get() > 0);
+        let mut bulk = 0;
+        for _ in 0..1024 {
+            match as_bulk(|| Pin::new(&mut stream).poll_read(&mut cx, &mut buf)) {
+                Poll::Ready(Ok(n)) => bulk += n,
+                _ => break,
+            }
+        }
+        assert_eq!(bulk, 1 << 30);
+        let moved = &meters.0.metrics.bandwidth_bytes;
+        let moved = |class| moved.with_label_values(&["in", class]).get();
+        assert_eq!((moved("own"), moved("bulk")), (read as u64, bulk as u64));
+    }
+
+    #[test]
+    fn who_is_held_to_the_pace_without_a_rest_is_persistent() {
+        let meters = meters(vec![]);
+        let account = meters.account(PeerId::random());
+        let start = Instant::now();
+        let held = |account: &Account| account.opened.lock().unwrap().held;
+        for _ in 0..=STREAMS_AT_ONCE {
+            account.opened(start);
+        }
+        assert_eq!(held(&account), Some(start));
+        let later = start + PERSISTENT;
+        for n in 0..=4 * STREAMS_AT_ONCE {
+            // Faster than the pace all the time.
+            let now = start + PERSISTENT * n / (4 * STREAMS_AT_ONCE);
+            for _ in 0..8 {
+                account.opened(now);
+            }
+        }
+        assert_eq!(held(&account), Some(later));
+        assert!(meters.0.admission.reputation(&account.peer) < 0.0);
+        // A rest, and it is as if nothing had been.
+        let later = later + Duration::from_secs(10);
+        assert_eq!(account.opened(later), None);
+        assert_eq!(held(&account), None);
     }
 }

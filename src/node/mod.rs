@@ -16,18 +16,19 @@
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `queries`, `topics`, `peers`, `standing`, `health` | what the loop keeps of each |
-//! | `records`, `address_book`, `candidates`, `meter`, `backoff` | bounded stores and counters under them |
+//! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
+//! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
 //! The loop takes local work before new work from remotes, never waits for a
 //! disk or a client, and shows that it turns through [`pulse::Pulse`].
 
 mod address_book;
 mod backoff;
+mod bandwidth;
 mod behaviour;
 mod candidates;
 mod content_network;
 mod event_loop;
-mod guarded;
 pub mod handle;
 mod health;
 pub mod identity;
@@ -119,15 +120,21 @@ impl Node {
         let local = identity.public().to_peer_id();
         options.admission.observe(metrics.clone());
         options.admission.trust(&options.trusted_peers);
-        let meters = meter::Meters::default();
+        let bandwidth =
+            bandwidth::Bandwidth::new(options.max_upload_rate, options.max_download_rate, &metrics);
+        let meters = meter::Meters::new(
+            bandwidth.clone(),
+            metrics.clone(),
+            options.admission.clone(),
+        );
         let announced = admission::behaviour::Announced::default();
         let gate = admission::behaviour::Behaviour::new(gate(&options), announced.clone());
         let behaviour =
-            behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics)?;
+            behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, bandwidth)?;
         let streams = behaviour.streams.control();
         let counted = meters.clone();
         let transport = admission::evict::Transport::new(transport, announced)
-            .map(move |(peer, muxer), _| (peer, counted.wrap(peer, muxer)))
+            .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
             .boxed();
         let config = swarm::Config::with_executor(|task| {
             async_std::task::spawn(task);

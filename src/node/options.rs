@@ -48,6 +48,13 @@ pub struct Options {
     pub max_outbound_streams: usize,
     /// A connection without streams and outside every mesh is closed after this.
     pub connection_idle_timeout: Duration,
+    /// A stream of content or of a program that moves nothing is closed after this.
+    pub stream_idle_timeout: Duration,
+    /// Bytes of streams a second that the whole node sends and receives at most;
+    /// `None` is no ceiling.
+    pub max_upload_rate: Option<u64>,
+    /// See `max_upload_rate`.
+    pub max_download_rate: Option<u64>,
     /// Peers that bypass limits.
     pub trusted_peers: Vec<PeerId>,
     /// What is known of peers: reputations, budgets, bans.
@@ -79,6 +86,9 @@ impl Default for Options {
             max_inbound_streams: 128,
             max_outbound_streams: 256,
             connection_idle_timeout: Duration::from_secs(30),
+            stream_idle_timeout: Duration::from_secs(60),
+            max_upload_rate: None,
+            max_download_rate: None,
             trusted_peers: Vec::new(),
             admission: Admission::default(),
             // The defaults of rust-libp2p, whose nodes are most of those met here.

@@ -47,6 +47,16 @@ pub struct Metrics {
     pub connections_refused: IntCounterVec,
     /// Inbound streams reset because whoever handles their protocol took them too slowly.
     pub streams_refused: IntCounter,
+    /// Streams that peers opened faster than the pace, which wait in their multiplexer.
+    pub streams_paced: IntCounter,
+    /// Reads of the node's own protocols put off because the peer's budget of bytes was spent.
+    pub peer_bytes_waits: IntCounter,
+    /// Streams closed because nothing moved on them for P2P_STREAM_IDLE_TIMEOUT.
+    pub streams_idle_closed: IntCounter,
+    /// Bytes of streams moved, by `direction` and `class` (`own`, `bulk`).
+    pub bandwidth_bytes: IntCounterVec,
+    /// Reads and writes that waited for their turn at a ceiling, by `direction` and `class`.
+    pub bandwidth_waits: IntCounterVec,
     /// Seconds a DHT query took, by `kind`.
     pub dht_query_duration: HistogramVec,
     /// DHT queries finished, by `kind` and `result` (`ok`, `not_found`, `timeout`).
@@ -133,6 +143,28 @@ impl Metrics {
             streams_refused: maker.counter(
                 "p2p_streams_refused_total",
                 "Inbound streams reset since start because their protocol's handler was too slow.",
+            )?,
+            streams_paced: maker.counter(
+                "p2p_streams_paced_total",
+                "Streams since start that a peer opened faster than its pace, which made its next ones wait.",
+            )?,
+            peer_bytes_waits: maker.counter(
+                "p2p_peer_bytes_waits_total",
+                "Reads of the node's own protocols since start that were put off because the peer had spent its budget of bytes.",
+            )?,
+            streams_idle_closed: maker.counter(
+                "p2p_streams_idle_closed_total",
+                "Streams closed since start because nothing moved on them for P2P_STREAM_IDLE_TIMEOUT.",
+            )?,
+            bandwidth_bytes: maker.counters(
+                "p2p_bandwidth_bytes_total",
+                "Bytes of streams moved since start, by direction and class (own: the node's protocols; bulk: content and programs).",
+                &["direction", "class"],
+            )?,
+            bandwidth_waits: maker.counters(
+                "p2p_bandwidth_waits_total",
+                "Reads and writes since start that waited for their turn at P2P_MAX_UPLOAD_RATE or P2P_MAX_DOWNLOAD_RATE, by direction and class.",
+                &["direction", "class"],
             )?,
             dht_query_duration: maker.histograms(
                 "libp2p_dht_query_duration_seconds",

@@ -15,6 +15,7 @@ use futures::task::AtomicWaker;
 use libp2p::{PeerId, StreamProtocol};
 use prometheus::IntCounter;
 
+use super::stream::PeerStream;
 use crate::observe::throttle::Throttle;
 
 /// Inbound streams of one protocol waiting for their acceptor. A whole default
@@ -39,7 +40,7 @@ pub(in crate::node) enum AcceptError {
 }
 
 /// An inbound stream, and who opened it.
-pub(super) type Inbound = (PeerId, libp2p::Stream);
+pub(super) type Inbound = (PeerId, PeerStream);
 
 /// Names of protocols, shared.
 pub(super) type Names = Arc<[StreamProtocol]>;
@@ -155,7 +156,7 @@ impl Acceptors {
     }
 
     /// Gives a stream to its acceptor; resets it when it cannot be taken.
-    pub(super) fn deliver(&self, peer: PeerId, protocol: &StreamProtocol, stream: libp2p::Stream) {
+    pub(super) fn deliver(&self, peer: PeerId, protocol: &StreamProtocol, stream: PeerStream) {
         let Some(sender) = self.lock().queues.get(protocol).map(|q| q.sender.clone()) else {
             // It ended while this stream was being negotiated.
             return;

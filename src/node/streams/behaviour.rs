@@ -11,6 +11,7 @@ use async_std::channel::{Receiver, bounded};
 use futures::Stream;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{
@@ -25,6 +26,7 @@ use super::acceptors::Acceptors;
 use super::control::{Control, OpenError};
 use super::handler::{Handler, Order};
 use super::slots::Slots;
+use super::stream::Terms;
 use crate::node::event_loop::one_line;
 
 /// Asks between the controls and the swarm. Small: the swarm takes them at once,
@@ -44,6 +46,7 @@ type Event = ToSwarm<Infallible, Order>;
 /// See the module's documentation.
 pub(in crate::node) struct Behaviour {
     acceptors: Arc<Acceptors>,
+    terms: Terms,
     control: Control,
     asks: Receiver<Ask>,
     /// Peers with connections, and those being dialed for an ask: bounded by the
@@ -81,13 +84,14 @@ struct Connection {
 impl Behaviour {
     /// `max_outbound` are the streams of one connection that this node may open
     /// (`P2P_MAX_OUTBOUND_STREAMS`); `refused` counts inbound streams that were
-    /// reset because nobody took them in time.
-    pub(in crate::node) fn new(max_outbound: usize, refused: IntCounter) -> Self {
+    /// reset because nobody took them in time; all streams are under `terms`.
+    pub(in crate::node) fn new(max_outbound: usize, refused: IntCounter, terms: Terms) -> Self {
         let acceptors = Arc::new(Acceptors::new(refused));
         let (sender, asks) = bounded(ASKS);
         Behaviour {
             control: Control::new(sender, acceptors.clone()),
             acceptors,
+            terms,
             asks,
             peers: HashMap::new(),
             events: VecDeque::new(),
@@ -101,6 +105,13 @@ impl Behaviour {
     /// A handle for the rest of the program.
     pub(in crate::node) fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// For a new connection: our address if the peer dialed, else the peer's,
+    /// which says whether a relay lies between.
+    fn handler(&self, peer: PeerId, address: &Multiaddr) -> Handler {
+        let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
+        Handler::new(peer, relayed, self.terms.clone(), self.acceptors.clone())
     }
 
     /// Gives a new ask to a connection, or has the peer dialed.
@@ -229,21 +240,21 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.acceptors.clone()))
+        Ok(self.handler(peer, local))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, self.acceptors.clone()))
+        Ok(self.handler(peer, remote))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

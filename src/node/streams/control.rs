@@ -12,8 +12,7 @@ use libp2p::{PeerId, StreamProtocol};
 
 use super::Ask;
 use super::acceptors::{AcceptError, Acceptors, Inbound};
-use super::slots::Slot;
-use crate::node::guarded::Guarded;
+use super::stream::PeerStream;
 
 /// Why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +79,7 @@ impl Control {
         &self,
         peer: PeerId,
         protocols: &[StreamProtocol],
-    ) -> Result<(OutboundStream, StreamProtocol), OpenError> {
+    ) -> Result<(PeerStream, StreamProtocol), OpenError> {
         if protocols.is_empty() {
             return Err(OpenError::NoProtocol);
         }
@@ -140,7 +139,7 @@ impl IncomingStreams {
 }
 
 impl futures::Stream for IncomingStreams {
-    type Item = (PeerId, libp2p::Stream);
+    type Item = (PeerId, PeerStream);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Pin::new(&mut self.streams).poll_next(cx)
@@ -152,8 +151,3 @@ impl Drop for IncomingStreams {
         self.acceptors.remove(&self.protocol, self.id);
     }
 }
-
-/// A stream that this node opened. It counts among the streams of its connection
-/// (P2P_MAX_OUTBOUND_STREAMS) and keeps the connection alive until it is dropped,
-/// which resets what was not closed.
-pub type OutboundStream = Guarded<libp2p::Stream, Option<Slot>>;

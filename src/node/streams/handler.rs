@@ -18,7 +18,8 @@ use libp2p::{PeerId, Stream, StreamProtocol};
 
 use super::Ask;
 use super::acceptors::{Acceptors, Names};
-use super::control::{OpenError, OutboundStream};
+use super::control::OpenError;
+use super::stream::{PeerStream, Terms};
 
 /// What the behaviour tells a handler.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(in crate::node) enum Order {
 #[derive(Debug)]
 pub(in crate::node) struct Handler {
     peer: PeerId,
+    relayed: bool,
+    terms: Terms,
     acceptors: Arc<Acceptors>,
     /// The accepted protocols as last seen.
     version: u64,
@@ -43,10 +46,17 @@ pub(in crate::node) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, acceptors: Arc<Acceptors>) -> Self {
+    pub(super) fn new(
+        peer: PeerId,
+        relayed: bool,
+        terms: Terms,
+        acceptors: Arc<Acceptors>,
+    ) -> Self {
         let (version, names) = acceptors.names();
         Handler {
             peer,
+            relayed,
+            terms,
             acceptors,
             version,
             names,
@@ -109,12 +119,16 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: (stream, protocol),
                 info: (),
-            }) => self.acceptors.deliver(self.peer, &protocol, stream),
+            }) => {
+                let stream = PeerStream::new(stream, self.peer, self.relayed, &self.terms, None);
+                self.acceptors.deliver(self.peer, &protocol, stream);
+            }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (stream, protocol),
                 info: ask,
             }) => {
-                let stream = OutboundStream::new(stream, ask.stream);
+                let stream =
+                    PeerStream::new(stream, self.peer, self.relayed, &self.terms, ask.stream);
                 // When nobody waits any more the stream comes back, and its drop
                 // resets it.
                 let _ = ask.reply.send(Ok((stream, protocol)));

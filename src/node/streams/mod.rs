@@ -7,6 +7,8 @@
 //! | `behaviour` | the part in the swarm: dials, chooses a connection |
 //! | `handler` | the part in each connection: negotiates |
 //! | `acceptors` | who takes the inbound streams of which protocol |
+//! | `stream` | a stream: waits for its turn at the node's ceilings |
+//! | `idle` | ends streams on which nothing moves |
 //! | `slots` | counts of what is bounded |
 //!
 //! An ask goes from a control through a bounded queue to the behaviour, which
@@ -18,7 +20,9 @@ mod acceptors;
 mod behaviour;
 mod control;
 mod handler;
+mod idle;
 mod slots;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -30,13 +34,17 @@ use libp2p::{PeerId, StreamProtocol};
 
 pub(super) use acceptors::AcceptError;
 pub(super) use behaviour::Behaviour;
+pub use control::IncomingStreams;
 pub(super) use control::{Control, OpenError};
-pub use control::{IncomingStreams, OutboundStream};
+pub(super) use idle::Idle;
+pub use idle::Over;
+pub use stream::PeerStream;
+pub(super) use stream::Terms;
 
 use slots::Slot;
 
 /// What an ask is answered with.
-type Opened = Result<(OutboundStream, StreamProtocol), OpenError>;
+type Opened = Result<(PeerStream, StreamProtocol), OpenError>;
 
 /// A stream that somebody wants.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ impl Slots {
 
 /// A slot that is taken.
 #[derive(Debug)]
-pub struct Slot(Arc<AtomicUsize>);
+pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Drop for Slot {
     fn drop(&mut self) {

@@ -24,8 +24,10 @@ use prometheus::IntCounter;
 use super::acceptors::{MAX_PROTOCOLS, QUEUE};
 use super::behaviour::MAX_PENDING;
 use super::handler::Order;
-use super::{AcceptError, Behaviour, Control, OpenError};
+use super::{AcceptError, Behaviour, Control, Idle, OpenError, Terms};
 use crate::node::address_book;
+use crate::node::bandwidth::Bandwidth;
+use crate::observe::metrics::Metrics;
 use crate::transport::yamux;
 
 /// Far above what any step takes; only a hang reaches it.
@@ -59,6 +61,7 @@ struct Setting {
     max_outbound: usize,
     max_negotiating: usize,
     idle: Duration,
+    stream_idle: Duration,
 }
 
 impl Default for Setting {
@@ -67,6 +70,7 @@ impl Default for Setting {
             max_outbound: 256,
             max_negotiating: 128,
             idle: DEADLINE,
+            stream_idle: DEADLINE,
         }
     }
 }
@@ -82,11 +86,23 @@ fn counter() -> IntCounter {
     IntCounter::new("refused", "refused").unwrap()
 }
 
+fn terms(idle: Duration) -> Terms {
+    let metrics = Metrics::new().unwrap();
+    Terms {
+        bandwidth: Bandwidth::new(None, None, &metrics),
+        idle: Idle::new(idle, metrics.streams_idle_closed.clone()),
+    }
+}
+
 async fn host(setting: Setting) -> Host {
     let key = Keypair::generate_ed25519();
     let peer = key.public().to_peer_id();
     let refused = counter();
-    let streams = Behaviour::new(setting.max_outbound, refused.clone());
+    let streams = Behaviour::new(
+        setting.max_outbound,
+        refused.clone(),
+        terms(setting.stream_idle),
+    );
     let control = streams.control();
     let parts = Parts {
         book: address_book::Behaviour::new(),
@@ -189,7 +205,7 @@ impl Host {
         &self,
         other: &Host,
         protocols: &[StreamProtocol],
-    ) -> Result<(super::OutboundStream, StreamProtocol), OpenError> {
+    ) -> Result<(super::PeerStream, StreamProtocol), OpenError> {
         within("an answer", self.control.open(other.peer, protocols)).await
     }
 }
@@ -506,7 +522,7 @@ fn establish(behaviour: &mut Behaviour, peer: PeerId, id: usize, address: &str) 
 
 #[test]
 fn a_direct_connection_is_taken_before_a_relayed_one_and_the_less_used_before_the_other() {
-    let mut behaviour = Behaviour::new(8, counter());
+    let mut behaviour = Behaviour::new(8, counter(), terms(DEADLINE));
     let control = behaviour.control();
     let peer = PeerId::random();
     let relay = PeerId::random();
@@ -554,7 +570,7 @@ fn a_direct_connection_is_taken_before_a_relayed_one_and_the_less_used_before_th
 
 #[test]
 fn asks_that_wait_for_a_dial_are_bounded_and_cancelled_ones_make_room() {
-    let mut behaviour = Behaviour::new(256, counter());
+    let mut behaviour = Behaviour::new(256, counter(), terms(DEADLINE));
     let control = behaviour.control();
     let peer = PeerId::random();
     let ask = |behaviour: &mut Behaviour| {
@@ -602,7 +618,7 @@ fn an_ask_ends_with_its_own_dial_or_with_the_one_that_kept_it_from_dialing() {
     );
     let not_dialed = DialError::DialPeerConditionFalse(PeerCondition::DisconnectedAndNotDialing);
     for somebody_dials in [false, true] {
-        let mut behaviour = Behaviour::new(256, counter());
+        let mut behaviour = Behaviour::new(256, counter(), terms(DEADLINE));
         let control = behaviour.control();
         let peer = PeerId::random();
         let mut opening = Box::pin(async { control.open(peer, &[ECHO]).await });

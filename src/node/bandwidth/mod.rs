@@ -1,0 +1,120 @@
+//! Ceilings of what the whole node sends and receives, shared between peers.
+//!
+//! Every stream of every connection passes `meter` (below libp2p), where its bytes
+//! are counted and, under a ceiling, charged. The streams of content and of
+//! programs pass `streams` too (above libp2p), where they wait for their turn
+//! *before* they move bytes: not reading lets the flow control of yamux or QUIC
+//! slow the sender, and not writing slows who writes here.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `queue` | the token bucket, and who is next; pure |
+//! | `shaper` | one direction: the queue, its lock, its one timer |
+//!
+//! What counts are the bytes of payload of streams. What the ciphers, the
+//! multiplexers, TCP and IP add (some percent) comes on top, and so does what a
+//! peer sends ahead within the receive windows of its streams, once a stream.
+//!
+//! A relayed connection runs inside a stream of the connection with the relay,
+//! where its bytes are charged; its own streams wait for their turn and are not
+//! charged again.
+//!
+//! Without a ceiling, the default, all of this is two loads and two adds
+//! for each read and write.
+
+mod queue;
+mod shaper;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use prometheus::IntCounter;
+
+use crate::observe::metrics::{Direction, Metrics};
+
+pub(super) use queue::Class;
+pub(super) use shaper::{Shaper, Turn};
+
+thread_local! {
+    /// What the stream is for whose bytes this thread is moving. The upper
+    /// wrapper of a bulk stream sets it while it calls the stream below, which is
+    /// the only way to tell the lower one: libp2p's stream between them is opaque.
+    static CLASS: Cell<Class> = const { Cell::new(Class::Own) };
+}
+
+/// Runs `work` on a stream of content or of a program.
+pub(super) fn as_bulk<T>(work: impl FnOnce() -> T) -> T {
+    CLASS.with(|class| {
+        let before = class.replace(Class::Bulk);
+        let result = work();
+        class.set(before);
+        result
+    })
+}
+
+/// What the stream is for whose bytes are being moved.
+pub(super) fn current_class() -> Class {
+    CLASS.with(Cell::get)
+}
+
+/// Both directions. Clones are handles to the same ceilings.
+#[derive(Clone, Debug)]
+pub(super) struct Bandwidth(Arc<Both>);
+
+#[derive(Debug)]
+struct Both {
+    up: Arc<Shaper>,
+    down: Arc<Shaper>,
+    moved: [[IntCounter; 2]; 2],
+}
+
+impl Bandwidth {
+    /// Ceilings in bytes a second; `None` is none.
+    pub(super) fn new(upload: Option<u64>, download: Option<u64>, metrics: &Metrics) -> Self {
+        let counters = |vec: &prometheus::IntCounterVec| {
+            [Direction::In, Direction::Out].map(|direction| {
+                [Class::Own, Class::Bulk]
+                    .map(|class| vec.with_label_values(&[direction.as_str(), class.as_str()]))
+            })
+        };
+        let [waits_in, waits_out] = counters(&metrics.bandwidth_waits);
+        Bandwidth(Arc::new(Both {
+            up: Shaper::new(upload, waits_out),
+            down: Shaper::new(download, waits_in),
+            moved: counters(&metrics.bandwidth_bytes),
+        }))
+    }
+
+    /// The ceiling of a direction.
+    pub(super) fn shaper(&self, direction: Direction) -> &Arc<Shaper> {
+        match direction {
+            Direction::In => &self.0.down,
+            Direction::Out => &self.0.up,
+        }
+    }
+
+    /// Counts bytes that passed.
+    pub(super) fn count(&self, direction: Direction, class: Class, bytes: usize) {
+        let direction = match direction {
+            Direction::In => 0,
+            Direction::Out => 1,
+        };
+        self.0.moved[direction][class.index()].inc_by(bytes as u64);
+    }
+}
+
+impl Class {
+    fn index(self) -> usize {
+        match self {
+            Class::Own => 0,
+            Class::Bulk => 1,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Class::Own => "own",
+            Class::Bulk => "bulk",
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A stream of content or of a program, under the node's terms.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::PeerId;
+
+use super::idle::{Half, Idle, Over, Watch};
+use super::slots::Slot;
+use crate::node::bandwidth::{Bandwidth, Class, Turn, as_bulk};
+use crate::observe::metrics::Direction;
+
+/// What every stream is under.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct Terms {
+    /// The ceilings of the whole node.
+    pub(in crate::node) bandwidth: Bandwidth,
+    /// The time after which one that moves nothing ends.
+    pub(in crate::node) idle: Idle,
+}
+
+/// A stream to a peer. It waits for its turn when the node has a ceiling
+/// (P2P_MAX_UPLOAD_RATE, P2P_MAX_DOWNLOAD_RATE), fails when it has moved nothing
+/// for P2P_STREAM_IDLE_TIMEOUT, counts among the streams of its connection when
+/// this node opened it (P2P_MAX_OUTBOUND_STREAMS), and keeps the connection alive
+/// until it is dropped, which resets what was not closed.
+#[derive(Debug)]
+pub struct PeerStream {
+    inner: libp2p::Stream,
+    peer: PeerId,
+    /// Its connection runs inside a stream of another, which is charged.
+    relayed: bool,
+    bandwidth: Bandwidth,
+    watch: Watch,
+    /// Under a ceiling, once it moved bytes.
+    read: Option<Box<Turn>>,
+    write: Option<Box<Turn>>,
+    /// Its place among the streams of its connection.
+    _slot: Option<Slot>,
+}
+
+impl PeerStream {
+    pub(super) fn new(
+        inner: libp2p::Stream,
+        peer: PeerId,
+        relayed: bool,
+        terms: &Terms,
+        slot: Option<Slot>,
+    ) -> Self {
+        PeerStream {
+            inner,
+            peer,
+            relayed,
+            bandwidth: terms.bandwidth.clone(),
+            watch: terms.idle.watch(),
+            read: None,
+            write: None,
+            _slot: slot,
+        }
+    }
+
+    /// Resolves when the stream has moved nothing for P2P_STREAM_IDLE_TIMEOUT,
+    /// also while nobody uses it. One at a time for a stream.
+    pub fn over(&self) -> Over {
+        self.watch.over()
+    }
+
+    /// How many of `want` bytes may be moved now; `None` without a ceiling.
+    fn poll_turn(
+        &mut self,
+        half: Half,
+        want: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<usize>>> {
+        self.watch.check()?;
+        let (turn, direction) = match half {
+            Half::Read => (&mut self.read, Direction::In),
+            Half::Write => (&mut self.write, Direction::Out),
+        };
+        let shaper = self.bandwidth.shaper(direction);
+        if !shaper.limited() {
+            return Poll::Ready(Ok(None));
+        }
+        let peer = self.peer;
+        let turn = turn.get_or_insert_with(|| Box::new(Turn::new(shaper, Class::Bulk, peer)));
+        let waited = turn.waiting();
+        match turn.poll(cx, want) {
+            Poll::Ready(granted) => {
+                if waited {
+                    self.watch.queued(half, false);
+                }
+                Poll::Ready(Ok(Some(granted)))
+            }
+            Poll::Pending => {
+                self.watch.queued(half, true);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ends an operation that was granted some bytes.
+    fn moved(
+        &mut self,
+        half: Half,
+        granted: Option<usize>,
+        result: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let bytes = match &result {
+            Poll::Ready(Ok(bytes)) => *bytes,
+            _ => 0,
+        };
+        if bytes > 0 {
+            self.watch.moved();
+        }
+        let turn = match half {
+            Half::Read => &self.read,
+            Half::Write => &self.write,
+        };
+        if let (Some(granted), Some(turn)) = (granted, turn) {
+            let charged_below = if self.relayed { 0 } else { bytes };
+            turn.give_back(granted.saturating_sub(charged_below));
+        }
+        if result.is_pending() {
+            return self.watch.pending(half, cx);
+        }
+        result
+    }
+
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        work: impl FnOnce(Pin<&mut libp2p::Stream>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        self.watch.check()?;
+        let inner = Pin::new(&mut self.inner);
+        match as_bulk(|| work(inner, cx)) {
+            Poll::Pending => self.watch.pending(Half::Write, cx),
+            done => done,
+        }
+    }
+}
+
+impl AsyncRead for PeerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let granted = ready!(self.poll_turn(Half::Read, buf.len(), cx))?;
+        let most = granted.unwrap_or(buf.len());
+        let inner = Pin::new(&mut self.inner);
+        let result = as_bulk(|| inner.poll_read(cx, &mut buf[..most]));
+        self.moved(Half::Read, granted, result, cx)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.bandwidth.shaper(Direction::In).limited() {
+            let first = bufs.iter_mut().find(|buf| !buf.is_empty());
+            return self.poll_read(cx, first.map_or(&mut [], |buf| buf));
+        }
+        ready!(self.poll_turn(Half::Read, 0, cx))?;
+        let inner = Pin::new(&mut self.inner);
+        let result = as_bulk(|| inner.poll_read_vectored(cx, bufs));
+        self.moved(Half::Read, None, result, cx)
+    }
+}
+
+impl AsyncWrite for PeerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let granted = ready!(self.poll_turn(Half::Write, buf.len(), cx))?;
+        let most = granted.unwrap_or(buf.len());
+        let inner = Pin::new(&mut self.inner);
+        let result = as_bulk(|| inner.poll_write(cx, &buf[..most]));
+        self.moved(Half::Write, granted, result, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.bandwidth.shaper(Direction::Out).limited() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |buf| buf));
+        }
+        ready!(self.poll_turn(Half::Write, 0, cx))?;
+        let inner = Pin::new(&mut self.inner);
+        let result = as_bulk(|| inner.poll_write_vectored(cx, bufs));
+        self.moved(Half::Write, None, result, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_end(cx, |stream, cx| stream.poll_flush(cx))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_end(cx, |stream, cx| stream.poll_close(cx))
+    }
+}
