@@ -280,6 +280,11 @@ impl Admission {
 
     // ---- Budgets.
 
+    /// The budgets of a peer with a score of zero.
+    pub fn rates(&self) -> Rates {
+        lock(&self.inner.accounts).rates()
+    }
+
     /// Takes `messages` of the peer's budget: all of them, or none.
     ///
     /// # Errors
@@ -532,6 +537,12 @@ impl Admission {
         } else if let Some(list) = present.peers.get_mut(peer) {
             list.retain(|(other, _)| *other != id);
         }
+    }
+
+    /// The subnet that a connected peer counts for; `None` for this host itself,
+    /// through a relay, and when it is not connected.
+    pub fn subnet_of(&self, peer: &PeerId) -> Option<IpNet> {
+        self.address_of(peer).and_then(|ip| self.subnet(ip))
     }
 
     fn address_of(&self, peer: &PeerId) -> Option<IpAddr> {

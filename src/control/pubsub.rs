@@ -144,7 +144,7 @@ impl Losses {
 fn wire(message: &Arc<GossipMessage>) -> pb::PsMessage {
     pb::PsMessage {
         from: message.from.as_ref().map(types::id_bytes),
-        data: Some(Bytes::copy_from_slice(&message.data)),
+        data: Some(message.data.clone()),
         // Eight bytes, big-endian, as the gossipsub specification has it.
         seqno: message
             .seqno

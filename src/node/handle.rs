@@ -92,13 +92,15 @@ pub enum Error {
 pub struct GossipMessage {
     /// The publisher, when the message says (always, under strict signing).
     pub from: Option<PeerId>,
-    /// Payload.
-    pub data: Vec<u8>,
-    /// The publisher's sequence number, when the message says.
+    /// Payload; on an envelope topic what was in the envelope, unpacked.
+    pub data: bytes::Bytes,
+    /// The publisher's sequence number, when the message says; on an envelope
+    /// topic the envelope's.
     pub seqno: Option<u64>,
     /// Topic it was published on.
     pub topic: String,
-    /// The publisher's signature and key as they came, for clients that check again.
+    /// The publisher's signature as it came, for clients that check again; not kept
+    /// at present, since what arrives here was checked.
     pub signature: Option<Vec<u8>>,
     /// Protobuf-encoded public key of the publisher, when inlined.
     pub key: Option<Vec<u8>>,
@@ -158,6 +160,12 @@ pub(super) const QUERY_RESULTS: usize = 256;
 pub(super) const SUBSCRIPTION_QUEUE: usize = 256;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// A message of this node on an envelope topic, in clear.
+pub(super) struct OwnMessage {
+    pub(super) payload: bytes::Bytes,
+    pub(super) number: u64,
+}
 
 /// What a handle asks of the event loop.
 pub(super) enum Command {
@@ -224,7 +232,10 @@ pub(super) enum Command {
     },
     Publish {
         topic: String,
+        /// What gossipsub carries: on an envelope topic the envelope.
         data: Vec<u8>,
+        /// What was sealed into it, for subscribers on this host.
+        own: Option<Box<OwnMessage>>,
         reply: Reply<()>,
     },
     Topics {
@@ -566,8 +577,13 @@ impl Handle {
     /// # Errors
     /// [`Error::Gossip`] when nobody listens, or the message is too large.
     pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<(), Error> {
-        self.ask(|reply| Command::Publish { topic, data, reply })
-            .await
+        self.ask(|reply| Command::Publish {
+            topic,
+            data,
+            own: None,
+            reply,
+        })
+        .await
     }
 
     /// Topics that this node has joined.

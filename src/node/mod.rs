@@ -15,6 +15,8 @@
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
+//! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
+//! | `dht_intake` | requests to the DHT, within the budget of who asks |
 //! | `queries`, `topics`, `peers`, `standing`, `health` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
@@ -28,7 +30,9 @@ mod bandwidth;
 mod behaviour;
 mod candidates;
 mod content_network;
+mod dht_intake;
 mod event_loop;
+mod gossip;
 pub mod handle;
 mod health;
 pub mod identity;
@@ -56,6 +60,7 @@ use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 
 pub use behaviour::BuildError;
 pub use content_network::{ContentNetwork, dht_key};
+pub(crate) use gossip::GOSSIP_DROPPED;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Subscription};
 pub use options::Options;
 pub use pulse::Pulse;
@@ -156,6 +161,13 @@ impl Node {
             meters,
             peers: Default::default(),
             topics: Default::default(),
+            envelopes: gossip::envelope::Envelopes::none(),
+            validation: gossip::validation::Validation::start(|message| {
+                gossip::envelope::judge(message, |topic, bytes| {
+                    let limits = gossip::envelope::limits();
+                    crate::message::Envelope::open(topic, bytes, limits)?.unpack(limits)
+                })
+            }),
             queries: Default::default(),
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
             relays: standing::Relays::new(options.relays.clone()),

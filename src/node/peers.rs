@@ -14,6 +14,9 @@ use super::status::{ConnectionStatus, PeerStatus, transport_of};
 /// Longest agent string kept. Real ones are some tens of bytes.
 const MAX_AGENT: usize = 128;
 
+/// Refused DHT records are held against a peer at most this often.
+const STUFFING_EVERY: Duration = Duration::from_secs(60);
+
 /// One connection, established.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -27,6 +30,7 @@ pub(super) struct Peer {
     connections: HashMap<ConnectionId, Connection>,
     agent: Option<String>,
     ping: Option<Duration>,
+    stuffed_at: Option<Instant>,
 }
 
 /// All connected peers. Bounded by the connection limits.
@@ -153,6 +157,21 @@ impl Peers {
     /// Remote address of one connection.
     pub(super) fn address_of(&self, peer: &PeerId, id: ConnectionId) -> Option<&Multiaddr> {
         self.map.get(peer)?.connections.get(&id).map(|c| &c.address)
+    }
+
+    /// Whether it is time to hold record stuffing against a peer: once in
+    /// [`STUFFING_EVERY`].
+    pub(super) fn stuffs(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(entry) = self.map.get_mut(peer) else {
+            return false;
+        };
+        let due = entry
+            .stuffed_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= STUFFING_EVERY);
+        if due {
+            entry.stuffed_at = Some(now);
+        }
+        due
     }
 
     pub(super) fn status(

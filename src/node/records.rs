@@ -10,12 +10,19 @@
 //! well, at [`BYTES_A_RECORD`] for each record allowed. What this node itself
 //! publishes has a place of its own: remotes that fill theirs must not keep it
 //! from announcing its content.
+//!
+//! Nor may one remote fill the place of all: a peer holds at most an eighth of
+//! it, and a subnet half ([`PEER_PART`], [`SUBNET_PART`]). Peer ids are free, so
+//! it takes both; loopback, which is this host, and trusted peers are under
+//! neither.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{K_VALUE, ProviderRecord, Record, RecordKey};
@@ -47,6 +54,116 @@ const OVERHEAD: usize = 192;
 /// store, so a flood must not be able to ask for one with every packet.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The part of the cap that one peer may hold: with the default, 8,192 records
+/// and 8 MiB of values or provider records. In a network of fewer than twenty
+/// nodes each holds what every other announces, so it is not less.
+pub(super) const PEER_PART: usize = 8;
+
+/// The part of the cap that one subnet may hold: a cluster behind one address
+/// has more to announce than a peer, and must still leave half to the world.
+pub(super) const SUBNET_PART: usize = 2;
+
+/// A share is never smaller than this, however small the cap.
+const LEAST_SHARE: usize = 64;
+
+/// Longest life of a record of another, as the specification has it. libp2p
+/// sees to it; a record that says otherwise must not depend on that.
+const MAX_TTL: Duration = Duration::from_secs(48 * 3600);
+
+/// Why a record of another was not stored.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The place of all others is full.
+    #[error(
+        "all {0} records that P2P_DHT_MAX_RECORDS allows are held, or the bytes allowed for them"
+    )]
+    Full(usize),
+    /// The peer holds its share.
+    #[error(
+        "one peer may hold {0} records, an eighth of P2P_DHT_MAX_RECORDS, and as large a part of the bytes allowed"
+    )]
+    PeerShare(usize),
+    /// The subnet holds its share.
+    #[error(
+        "one subnet may hold {0} records, half of P2P_DHT_MAX_RECORDS, and as large a part of the bytes allowed"
+    )]
+    SubnetShare(usize),
+    /// The value is too large.
+    #[error("the value is larger than {MAX_VALUE_BYTES} bytes, the most that a DHT record holds")]
+    TooLarge,
+}
+
+impl Refused {
+    /// Whether a share refused it, not the store as a whole.
+    pub(super) fn is_of_sender(&self) -> bool {
+        !matches!(self, Refused::Full(_))
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLarge => Error::ValueTooLarge,
+            _ => Error::MaxRecords,
+        }
+    }
+}
+
+/// Whose share a record counts for: marks of a peer and of a subnet, zero for
+/// none. Marks are keyed hashes, so that an entry of the store grows by sixteen
+/// bytes and nobody can choose to count for another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owner {
+    peer: u64,
+    subnet: u64,
+}
+
+/// What one owner holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    records: usize,
+    bytes: usize,
+}
+
+/// What each peer and subnet holds; an entry exists only while it holds something.
+#[derive(Debug, Default)]
+struct Shares {
+    map: HashMap<u64, Share>,
+}
+
+impl Shares {
+    fn add(&mut self, owner: Owner, bytes: usize) {
+        for mark in [owner.peer, owner.subnet] {
+            if mark != 0 {
+                let share = self.map.entry(mark).or_default();
+                share.records += 1;
+                share.bytes += bytes;
+            }
+        }
+    }
+
+    fn remove(&mut self, owner: Owner, bytes: usize) {
+        for mark in [owner.peer, owner.subnet] {
+            if let Entry::Occupied(mut share) = self.map.entry(mark) {
+                let left = share.get_mut();
+                left.records = left.records.saturating_sub(1);
+                left.bytes = left.bytes.saturating_sub(bytes);
+                if left.records == 0 {
+                    share.remove();
+                }
+            }
+        }
+    }
+
+    /// Whether `mark` may hold a record more, in place of `before` bytes of its own.
+    fn fits(&self, mark: u64, bytes: usize, before: Option<usize>, most: Share) -> bool {
+        let share = self.map.get(&mark).copied().unwrap_or_default();
+        let records = share.records + usize::from(before.is_none());
+        mark == 0
+            || records <= most.records && share.bytes + bytes - before.unwrap_or(0) <= most.bytes
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -56,8 +173,10 @@ pub(super) struct Records {
     own_values: HashMap<RecordKey, Record>,
     own_providers: HashMap<RecordKey, ProviderRecord>,
     /// What others stored here.
-    values: HashMap<RecordKey, Record>,
-    providers: HashMap<RecordKey, Vec<ProviderRecord>>,
+    values: HashMap<RecordKey, (Record, Owner)>,
+    providers: HashMap<RecordKey, Vec<(ProviderRecord, Owner)>>,
+    shares: Shares,
+    marks: RandomState,
     /// Bytes of `values`, by [`value_bytes`].
     value_bytes: usize,
     /// Records in `providers`, and their bytes by [`provider_bytes`].
@@ -86,6 +205,8 @@ impl Records {
             own_providers: HashMap::new(),
             values: HashMap::new(),
             providers: HashMap::new(),
+            shares: Shares::default(),
+            marks: RandomState::new(),
             value_bytes: 0,
             provider_records: 0,
             provider_bytes: 0,
@@ -107,15 +228,25 @@ impl Records {
     pub(super) fn remove_expired(&mut self, now: Instant) {
         self.own_values.retain(|_, r| !r.is_expired(now));
         self.own_providers.retain(|_, p| !p.is_expired(now));
-        self.values.retain(|_, r| !r.is_expired(now));
-        self.value_bytes = self.values.values().map(value_bytes).sum();
+        self.values.retain(|_, (r, _)| !r.is_expired(now));
         self.providers.retain(|_, list| {
-            list.retain(|p| !p.is_expired(now));
+            list.retain(|(p, _)| !p.is_expired(now));
             !list.is_empty()
         });
-        let left = || self.providers.values().flatten();
-        self.provider_records = left().count();
-        self.provider_bytes = left().map(provider_bytes).sum();
+        self.shares = Shares::default();
+        (self.value_bytes, self.provider_bytes) = (0, 0);
+        for (record, owner) in self.values.values() {
+            let bytes = value_bytes(record);
+            self.value_bytes += bytes;
+            self.shares.add(*owner, bytes);
+        }
+        self.provider_records = 0;
+        for (record, owner) in self.providers.values().flatten() {
+            let bytes = provider_bytes(record);
+            self.provider_records += 1;
+            self.provider_bytes += bytes;
+            self.shares.add(*owner, bytes);
+        }
         self.last_sweep = Some(now);
     }
 
@@ -137,7 +268,7 @@ impl Records {
 
     /// Whether a value of another fits, in place of the one under its key.
     fn fits_value(&self, record: &Record) -> bool {
-        let before = self.values.get(&record.key);
+        let before = self.values.get(&record.key).map(|(r, _)| r);
         let records = self.values.len() + usize::from(before.is_none());
         let bytes = self.value_bytes + value_bytes(record) - before.map_or(0, value_bytes);
         records <= self.max_records && bytes <= self.max_bytes()
@@ -151,11 +282,12 @@ impl Records {
 
     fn forget_provider(&mut self, key: &RecordKey, gone: impl Fn(&ProviderRecord) -> bool) {
         if let Entry::Occupied(mut e) = self.providers.entry(key.clone()) {
-            e.get_mut().retain(|p| {
+            e.get_mut().retain(|(p, owner)| {
                 let gone = gone(p);
                 if gone {
                     self.provider_records -= 1;
                     self.provider_bytes -= provider_bytes(p);
+                    self.shares.remove(*owner, provider_bytes(p));
                 }
                 !gone
             });
@@ -163,6 +295,132 @@ impl Records {
                 e.remove();
             }
         }
+    }
+
+    /// Whose share a record counts for that `peer` stores, from `subnet`.
+    pub(super) fn owner(&self, peer: &PeerId, subnet: Option<IpNet>) -> Owner {
+        // Zero stands for nobody.
+        Owner {
+            peer: self.marks.hash_one(peer).max(1),
+            subnet: subnet.map_or(0, |net| self.marks.hash_one(net).max(1)),
+        }
+    }
+
+    /// The most that one in `part` may hold.
+    fn share_of(&self, part: usize) -> Share {
+        Share {
+            records: (self.max_records / part).max(LEAST_SHARE),
+            bytes: (self.max_bytes() / part).max(4 * MAX_VALUE_BYTES),
+        }
+    }
+
+    /// Whether `owner` may hold a record more, in place of one of its own.
+    fn within_shares(
+        &self,
+        owner: Owner,
+        bytes: usize,
+        before: Option<(Owner, usize)>,
+    ) -> std::result::Result<(), Refused> {
+        let (peer, subnet) = (self.share_of(PEER_PART), self.share_of(SUBNET_PART));
+        let own = |same: bool| before.filter(|_| same).map(|(_, bytes)| bytes);
+        let same = before.is_some_and(|(o, _)| o.peer == owner.peer);
+        if !self.shares.fits(owner.peer, bytes, own(same), peer) {
+            return Err(Refused::PeerShare(peer.records));
+        }
+        let same = before.is_some_and(|(o, _)| o.subnet == owner.subnet);
+        if !self.shares.fits(owner.subnet, bytes, own(same), subnet) {
+            return Err(Refused::SubnetShare(subnet.records));
+        }
+        Ok(())
+    }
+
+    /// Stores a value of another, on the account of `owner`.
+    ///
+    /// # Errors
+    /// When it is too large, or there is no room for it.
+    pub(super) fn put_of(
+        &mut self,
+        mut record: Record,
+        owner: Owner,
+        now: Instant,
+    ) -> std::result::Result<(), Refused> {
+        if record.value.len() > MAX_VALUE_BYTES {
+            return Err(Refused::TooLarge);
+        }
+        record.expires = Some(record.expires.unwrap_or(now + MAX_TTL).min(now + MAX_TTL));
+        if !self.fits_value(&record) {
+            self.sweep_if_due(now);
+            if !self.fits_value(&record) {
+                return Err(Refused::Full(self.max_records));
+            }
+        }
+        let bytes = value_bytes(&record);
+        let held = |(r, o): &(Record, Owner)| (*o, value_bytes(r));
+        let before = self.values.get(&record.key).map(held);
+        if let Err(refused) = self.within_shares(owner, bytes, before) {
+            self.sweep_if_due(now);
+            let before = self.values.get(&record.key).map(held);
+            self.within_shares(owner, bytes, before)
+                .map_err(|_| refused)?;
+        }
+        self.value_bytes += bytes;
+        self.shares.add(owner, bytes);
+        if let Some((before, owner)) = self.values.insert(record.key.clone(), (record, owner)) {
+            self.value_bytes -= value_bytes(&before);
+            self.shares.remove(owner, value_bytes(&before));
+        }
+        Ok(())
+    }
+
+    /// Stores a provider record of another, on the account of `owner`.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(super) fn add_provider_of(
+        &mut self,
+        mut record: ProviderRecord,
+        owner: Owner,
+        now: Instant,
+    ) -> std::result::Result<(), Refused> {
+        record.expires = Some(record.expires.unwrap_or(now + MAX_TTL).min(now + MAX_TTL));
+        record.addresses.retain(|a| a.len() <= MAX_ADDR_BYTES);
+        record.addresses.truncate(MAX_ADDRS_PER_PROVIDER);
+        if !self.fits_provider(&record) {
+            self.sweep_if_due(now);
+            if !self.fits_provider(&record) {
+                return Err(Refused::Full(self.max_records));
+            }
+        }
+        let bytes = provider_bytes(&record);
+        if let Err(refused) = self.within_shares(owner, bytes, self.provider_before(&record)) {
+            self.sweep_if_due(now);
+            self.within_shares(owner, bytes, self.provider_before(&record))
+                .map_err(|_| refused)?;
+        }
+        let full = self
+            .providers
+            .get(&record.key)
+            .is_some_and(|list| list.len() >= MAX_PROVIDERS_PER_KEY);
+        let provider = record.provider;
+        self.forget_provider(&record.key, |p| {
+            p.provider == provider || full && p.is_expired(now)
+        });
+        let list = self.providers.entry(record.key.clone()).or_default();
+        if list.len() < MAX_PROVIDERS_PER_KEY {
+            self.provider_records += 1;
+            self.provider_bytes += bytes;
+            self.shares.add(owner, bytes);
+            list.push((record, owner));
+        }
+        Ok(())
+    }
+
+    /// The record that this one takes the place of.
+    fn provider_before(&self, record: &ProviderRecord) -> Option<(Owner, usize)> {
+        let list = self.providers.get(&record.key)?;
+        list.iter()
+            .find(|(p, _)| p.provider == record.provider)
+            .map(|(p, owner)| (*owner, provider_bytes(p)))
     }
 }
 
@@ -175,7 +433,7 @@ impl RecordStore for Records {
     fn get(&self, key: &RecordKey) -> Option<Cow<'_, Record>> {
         self.own_values
             .get(key)
-            .or_else(|| self.values.get(key))
+            .or_else(|| self.values.get(key).map(|(r, _)| r))
             .map(Cow::Borrowed)
     }
 
@@ -193,24 +451,15 @@ impl RecordStore for Records {
             self.own_values.insert(record.key.clone(), record);
             return Ok(());
         }
-        if !self.fits_value(&record) {
-            self.sweep_if_due(Instant::now());
-            if !self.fits_value(&record) {
-                return Err(Error::MaxRecords);
-            }
-        }
-        self.value_bytes += value_bytes(&record);
-        if let Some(before) = self.values.insert(record.key.clone(), record) {
-            self.value_bytes -= value_bytes(&before);
-        }
-        Ok(())
+        Ok(self.put_of(record, Owner::default(), Instant::now())?)
     }
 
     fn remove(&mut self, key: &RecordKey) {
         if self.own_values.remove(key).is_none()
-            && let Some(record) = self.values.remove(key)
+            && let Some((record, owner)) = self.values.remove(key)
         {
             self.value_bytes -= value_bytes(&record);
+            self.shares.remove(owner, value_bytes(&record));
         }
     }
 
@@ -221,14 +470,14 @@ impl RecordStore for Records {
             .chain(
                 others
                     .filter(|(key, _)| !self.own_values.contains_key(*key))
-                    .map(|(_, record)| record),
+                    .map(|(_, (record, _))| record),
             )
             .map(Cow::Borrowed)
             .collect::<Vec<_>>()
             .into_iter()
     }
 
-    fn add_provider(&mut self, mut record: ProviderRecord) -> Result<()> {
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
         if record.provider == self.local {
             if self.own_providers.len() >= self.max_records
                 && !self.own_providers.contains_key(&record.key)
@@ -238,34 +487,13 @@ impl RecordStore for Records {
             self.own_providers.insert(record.key.clone(), record);
             return Ok(());
         }
-        record.addresses.retain(|a| a.len() <= MAX_ADDR_BYTES);
-        record.addresses.truncate(MAX_ADDRS_PER_PROVIDER);
-        if !self.fits_provider(&record) {
-            self.sweep_if_due(Instant::now());
-            if !self.fits_provider(&record) {
-                return Err(Error::MaxProvidedKeys);
-            }
-        }
-        let full = self
-            .providers
-            .get(&record.key)
-            .is_some_and(|list| list.len() >= MAX_PROVIDERS_PER_KEY);
-        let now = Instant::now();
-        let provider = record.provider;
-        self.forget_provider(&record.key, |p| {
-            p.provider == provider || full && p.is_expired(now)
-        });
-        let list = self.providers.entry(record.key.clone()).or_default();
-        if list.len() < MAX_PROVIDERS_PER_KEY {
-            self.provider_records += 1;
-            self.provider_bytes += provider_bytes(&record);
-            list.push(record);
-        }
-        Ok(())
+        self.add_provider_of(record, Owner::default(), Instant::now())
+            .map_err(|_| Error::MaxProvidedKeys)
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
         let others = self.providers.get(key).into_iter().flatten();
+        let others = others.map(|(record, _)| record);
         let own = self.own_providers.get(key).into_iter();
         own.chain(others).cloned().collect()
     }
@@ -399,12 +627,12 @@ mod tests {
                 let _ = records.add_provider(record);
             }
         }
-        let values: usize = records.values.values().map(|r| r.value.len()).sum();
+        let values: usize = records.values.values().map(|(r, _)| r.value.len()).sum();
         assert!(values > 50 * BYTES_A_RECORD, "{values}");
         assert!(values <= 100 * BYTES_A_RECORD, "{values}");
         let listed = records.providers.values().flatten();
         let addresses: usize = listed
-            .flat_map(|p| p.addresses.iter().map(|a| a.len()))
+            .flat_map(|(p, _)| p.addresses.iter().map(|a| a.len()))
             .sum();
         assert!(addresses > 50 * BYTES_A_RECORD, "{addresses}");
         assert!(addresses <= 100 * BYTES_A_RECORD, "{addresses}");
@@ -421,13 +649,13 @@ mod tests {
             let address = format!("/dns4/{}/tcp/1", "x".repeat(size.min(200)));
             record.addresses = vec![address.parse().unwrap()];
             records.add_provider(record).unwrap();
-            let bytes: usize = records.values.values().map(value_bytes).sum();
+            let bytes: usize = records.values.values().map(|(r, _)| value_bytes(r)).sum();
             assert_eq!(records.value_bytes, bytes);
             let bytes: usize = records
                 .providers
                 .values()
                 .flatten()
-                .map(provider_bytes)
+                .map(|(p, _)| provider_bytes(p))
                 .sum();
             assert_eq!(
                 (records.provider_bytes, records.provider_records),
@@ -460,5 +688,117 @@ mod tests {
         records.put(Record::new(key(7), vec![6])).unwrap();
         assert_eq!(records.get(&key(7)).unwrap().value, vec![7]);
         assert_eq!(records.records().filter(|r| r.key == key(7)).count(), 1);
+    }
+
+    #[test]
+    fn one_peer_fills_its_share_and_leaves_room_for_others() {
+        let now = Instant::now();
+        let mut records = Records::new(PeerId::random(), 1024);
+        let (flooder, honest) = (PeerId::random(), PeerId::random());
+        let owner = records.owner(&flooder, None);
+        let share = 1024 / PEER_PART;
+        let mut stored = 0;
+        let refused = loop {
+            match records.put_of(Record::new(key(stored), vec![1]), owner, now) {
+                Ok(()) => stored += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(
+            (stored as usize, &refused),
+            (share, &Refused::PeerShare(share))
+        );
+        assert!(refused.to_string().contains("P2P_DHT_MAX_RECORDS"));
+        // Its provider records are under the same share, and what it holds it
+        // may renew.
+        let record = provider(5000, flooder, None);
+        assert_eq!(
+            records.add_provider_of(record, owner, now),
+            Err(Refused::PeerShare(share))
+        );
+        records
+            .put_of(Record::new(key(0), vec![2]), owner, now)
+            .unwrap();
+        let other = records.owner(&honest, None);
+        for n in 0..share as u32 {
+            let record = provider(10_000 + n, honest, None);
+            records.add_provider_of(record, other, now).unwrap();
+        }
+        // What is given up can be used again.
+        records.remove(&key(0));
+        let record = Record::new(key(9000), vec![1]);
+        records.put_of(record, owner, now).unwrap();
+    }
+
+    #[test]
+    fn many_peers_of_one_subnet_fill_half_and_leave_the_rest_to_the_world() {
+        let now = Instant::now();
+        let mut records = Records::new(PeerId::random(), 1024);
+        let subnet: IpNet = "192.0.2.1/32".parse().unwrap();
+        let mut refused = None;
+        let mut stored = 0;
+        for n in 0..1024 {
+            let owner = records.owner(&PeerId::random(), Some(subnet));
+            match records.put_of(Record::new(key(n), vec![1]), owner, now) {
+                Ok(()) => stored += 1,
+                Err(e) => refused = Some(e),
+            }
+        }
+        let half = 1024 / SUBNET_PART;
+        assert_eq!((stored, refused), (half, Some(Refused::SubnetShare(half))));
+        let other = records.owner(&PeerId::random(), Some("192.0.2.2/32".parse().unwrap()));
+        records
+            .put_of(Record::new(key(5000), vec![1]), other, now)
+            .unwrap();
+    }
+
+    #[test]
+    fn shares_are_counted_right_through_every_change_and_end_with_what_they_held() {
+        let now = Instant::now();
+        let mut records = Records::new(PeerId::random(), 1024);
+        let (a, b) = (PeerId::random(), PeerId::random());
+        let owners = [records.owner(&a, None), records.owner(&b, None)];
+        for n in 0..100_u32 {
+            let owner = owners[(n % 2) as usize];
+            let mut record = Record::new(key(n % 10), vec![0; n as usize]);
+            record.expires = Some(now + Duration::from_secs(1));
+            records.put_of(record, owner, now).unwrap();
+            let who = [a, b][(n % 2) as usize];
+            let until = Some(now + Duration::from_secs(1));
+            records
+                .add_provider_of(provider(n % 7, who, until), owner, now)
+                .unwrap();
+        }
+        let held: usize = records.shares.map.values().map(|s| s.records).sum();
+        assert_eq!(held, records.values.len() + records.provider_records);
+        let bytes: usize = records.shares.map.values().map(|s| s.bytes).sum();
+        assert_eq!(bytes, records.value_bytes + records.provider_bytes);
+        records.remove_provider(&key(0), &a);
+        records.remove(&key(0));
+        let held: usize = records.shares.map.values().map(|s| s.records).sum();
+        assert_eq!(held, records.values.len() + records.provider_records);
+        records.remove_expired(now + Duration::from_secs(2));
+        assert!(records.shares.map.is_empty());
+    }
+
+    #[test]
+    fn no_record_of_another_lives_longer_than_two_days() {
+        let now = Instant::now();
+        let mut records = Records::new(PeerId::random(), 8);
+        let far = Some(now + Duration::from_secs(10 * 365 * 24 * 3600));
+        for expires in [None, far] {
+            let mut record = Record::new(key(1), vec![1]);
+            record.expires = expires;
+            records.put_of(record, Owner::default(), now).unwrap();
+            let record = provider(1, PeerId::random(), expires);
+            records
+                .add_provider_of(record, Owner::default(), now)
+                .unwrap();
+        }
+        records.remove_expired(now + MAX_TTL);
+        assert_eq!(
+            (records.values_len(), records.provider_records_len()),
+            (0, 0)
+        );
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     fn message(topic: &str) -> GossipMessage {
         GossipMessage {
             from: None,
-            data: vec![1],
+            data: vec![1].into(),
             seqno: None,
             topic: topic.into(),
             signature: None,

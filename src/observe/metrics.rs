@@ -65,8 +65,15 @@ pub struct Metrics {
     pub dht_routing_table_peers: IntGauge,
     /// Records (values and provider records) stored for the DHT now, by `kind`.
     pub dht_records: IntGaugeVec,
+    /// DHT records of others that were not stored.
+    pub dht_records_refused: IntCounter,
     /// Gossip messages received and accepted.
     pub gossip_messages_received: IntCounter,
+    /// Verdicts on gossip messages that gossipsub took in, by `result`
+    /// (`accepted`, `rejected`, `ignored`, `queue_full`, `own`).
+    pub gossip_validation: IntCounterVec,
+    /// Gossip dropped before gossipsub kept anything of it, by `reason`.
+    pub gossip_dropped: IntCounterVec,
     /// Peers in the gossip meshes of all topics now, each counted once.
     pub gossip_peers: IntGauge,
     /// Circuits through this node's relay server now.
@@ -190,9 +197,23 @@ impl Metrics {
                 "Records stored here for the DHT now, by kind.",
                 &["kind"],
             )?,
+            dht_records_refused: maker.counter(
+                "p2p_dht_records_refused_total",
+                "Records that others asked this node to hold for the DHT and that it refused, since start.",
+            )?,
             gossip_messages_received: maker.counter(
                 "libp2p_gossipsub_messages_received_total",
                 "Gossip messages received and delivered since start.",
+            )?,
+            gossip_validation: maker.counters(
+                "p2p_gossip_validation_total",
+                "Verdicts on gossip messages since start, by result.",
+                &["result"],
+            )?,
+            gossip_dropped: maker.counters(
+                "p2p_gossip_dropped_total",
+                "Gossip messages dropped at arrival since start, by reason.",
+                &["reason"],
             )?,
             gossip_peers: maker.gauge(
                 "libp2p_gossipsub_peers",
@@ -316,6 +337,12 @@ impl Metrics {
         }
         for reason in crate::message::refusal::LABELS {
             let _ = self.messages_refused.with_label_values(&[reason]);
+        }
+        for result in ["accepted", "rejected", "ignored", "queue_full", "own"] {
+            let _ = self.gossip_validation.with_label_values(&[result]);
+        }
+        for reason in crate::node::GOSSIP_DROPPED {
+            let _ = self.gossip_dropped.with_label_values(&[reason]);
         }
         for kind in DHT_QUERY_KINDS {
             let _ = self.dht_query_duration.with_label_values(&[kind]);

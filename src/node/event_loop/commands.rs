@@ -8,13 +8,11 @@ use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 
 use super::text::{key_text, one_line, transport_reason};
 use super::{EventLoop, VALUE_TTL};
-use crate::node::handle::{Command, Error, GossipMessage, PeerAddrs, Reply};
+use crate::node::handle::{Command, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
 use crate::node::standing::peer_of;
 use crate::node::status::{DhtStatus, LimitStatus, Status, TopicStatus};
-use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
-use crate::observe::metrics::Direction;
 
 impl EventLoop {
     pub(super) fn command(&mut self, command: Command) {
@@ -47,7 +45,12 @@ impl EventLoop {
                 let _ = reply.send(Ok(table));
             }
             Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
-            Command::Publish { topic, data, reply } => self.publish(topic, data, reply),
+            Command::Publish {
+                topic,
+                data,
+                own,
+                reply,
+            } => self.publish(topic, data, own, reply),
             Command::Topics { reply } => {
                 let names = self
                     .topics
@@ -340,91 +343,6 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn subscribe(&mut self, topic: String, reply: Reply<crate::node::Subscription>) {
-        let refuse = |reason: String| Error::Gossip {
-            what: "subscribe",
-            topic: topic.clone(),
-            reason,
-        };
-        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
-            let _ = reply.send(Err(refuse(format!(
-                "a topic has 1 to {MAX_TOPIC_BYTES} bytes"
-            ))));
-            return;
-        }
-        let ident = gossipsub::IdentTopic::new(topic.clone());
-        if !self.topics.contains(&ident.hash()) {
-            if self.topics.len() >= MAX_TOPICS {
-                let _ = reply.send(Err(refuse(format!(
-                    "this node has joined {MAX_TOPICS} topics already, the most that one node may"
-                ))));
-                return;
-            }
-            if let Err(e) = self.swarm.behaviour_mut().gossip.subscribe(&ident) {
-                let _ = reply.send(Err(refuse(e.to_string())));
-                return;
-            }
-        }
-        let subscription = self.topics.subscribe(ident.hash(), topic);
-        let _ = reply.send(Ok(subscription));
-    }
-
-    pub(super) fn publish(&mut self, topic: String, data: Vec<u8>, reply: Reply<()>) {
-        use gossipsub::PublishError;
-        let ident = gossipsub::IdentTopic::new(topic.clone());
-        let hash = ident.hash();
-        let size = data.len();
-        let local = *self.swarm.local_peer_id();
-        let sent = self
-            .swarm
-            .behaviour_mut()
-            .gossip
-            .publish(ident, data.clone());
-        let seqno = sent.as_ref().ok().and_then(|id| {
-            let tail = id.0.len().checked_sub(8)?;
-            Some(u64::from_be_bytes(id.0.get(tail..)?.try_into().ok()?))
-        });
-        let refused = |reason: String| Error::Gossip {
-            what: "publish",
-            topic: topic.clone(),
-            reason,
-        };
-        let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
-        let result = match sent {
-            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
-            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(
-                "no connected peer subscribes to it; see `p2p-node peers`".into(),
-            )),
-            Err(PublishError::MessageTooLarge) => Err(refused(format!(
-                "the message of {size} bytes is over the {} bytes that gossip carries",
-                crate::node::behaviour::MAX_GOSSIP_BYTES
-            ))),
-            Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
-                "the queues of all {peers} peers are full; publish more slowly"
-            ))),
-            Err(e) => Err(refused(e.to_string())),
-        };
-        if result.is_ok() {
-            self.metrics.message(Direction::Out, "gossip");
-        }
-        // Programs on this host hear each other through the topic too; what was
-        // refused is told to nobody.
-        let listeners = if result.is_err() && !nobody {
-            0
-        } else {
-            self.topics.deliver(&hash, |name| GossipMessage {
-                from: Some(local),
-                data,
-                seqno,
-                topic: name.to_owned(),
-                signature: None,
-                key: None,
-            })
-        };
-        let heard = nobody && listeners > 0;
-        let _ = reply.send(if heard { Ok(()) } else { result });
-    }
-
     pub(super) fn drain(&mut self, reply: Reply<()>) {
         if !self.draining {
             self.draining = true;
@@ -433,7 +351,7 @@ impl EventLoop {
                 self.topics.iter().map(|(h, _)| h.clone()).collect();
             for hash in ids {
                 let topic = gossipsub::IdentTopic::new(hash.into_string());
-                self.swarm.behaviour_mut().gossip.unsubscribe(&topic);
+                self.swarm.behaviour_mut().gossip.leave(&topic);
             }
             self.swarm.behaviour_mut().gate.close();
         }
@@ -442,7 +360,7 @@ impl EventLoop {
     }
 
     pub(super) fn finish_drain(&mut self) {
-        if self.draining && self.queries.len() == 0 {
+        if self.draining && self.queries.len() == 0 && self.validation.waiting() == 0 {
             for reply in self.drained.drain(..) {
                 let _ = reply.send(Ok(()));
             }

@@ -5,6 +5,7 @@
 //! second the housekeeping. It waits for nothing else: no disk, no client.
 
 mod commands;
+mod gossip;
 mod network;
 mod text;
 mod verdicts;
@@ -26,7 +27,10 @@ use libp2p::{Multiaddr, PeerId, gossipsub};
 
 use crate::admission::Verdicts;
 use crate::admission::bans::Moment;
+use crate::message::Opened;
 use crate::node::behaviour::Behaviour;
+use crate::node::gossip::envelope::{Envelopes, Refused};
+use crate::node::gossip::validation::Validation;
 use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
 use crate::node::meter::Meters;
@@ -72,6 +76,8 @@ pub(super) struct EventLoop {
     pub(super) meters: Meters,
     pub(super) peers: Peers,
     pub(super) topics: Topics,
+    pub(super) envelopes: Envelopes,
+    pub(super) validation: Validation<Result<Opened, Refused>>,
     pub(super) queries: Queries,
     pub(super) bootstrap: Bootstrap,
     pub(super) relays: Relays,
@@ -103,8 +109,8 @@ impl EventLoop {
     pub(super) async fn run(mut self) {
         for name in self.options.topics.clone() {
             let topic = gossipsub::IdentTopic::new(name.clone());
-            match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
-                Ok(_) => self.topics.keep(topic.hash(), name),
+            match self.swarm.behaviour_mut().gossip.join(&topic) {
+                Ok(()) => self.topics.keep(topic.hash(), name),
                 Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
             }
         }
@@ -114,6 +120,7 @@ impl EventLoop {
         self.enter_remembered();
         let mut tick = async_io::Timer::interval(TICK);
         self.housekeeping(Instant::now());
+        let judged = self.validation.done().clone();
         loop {
             for _ in 0..COMMANDS_A_TURN {
                 match self.commands.try_recv() {
@@ -131,9 +138,15 @@ impl EventLoop {
                     self.order(order);
                 },
                 event = self.swarm.select_next_some() => self.event(event),
+                done = judged.recv().fuse() => match done {
+                    Ok(done) => self.judged(done),
+                    // The workers are gone: a bug stopped them.
+                    Err(_) => break,
+                },
                 _ = tick.next().fuse() => self.housekeeping(Instant::now()),
             }
         }
+        self.settle_all().await;
         self.say_goodbye().await;
     }
 
@@ -174,7 +187,7 @@ impl EventLoop {
         self.ticks += 1;
         for topic in self.topics.abandoned() {
             let topic = gossipsub::IdentTopic::new(topic.into_string());
-            self.swarm.behaviour_mut().gossip.unsubscribe(&topic);
+            self.swarm.behaviour_mut().gossip.leave(&topic);
         }
         for id in self.queries.abandoned() {
             if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
@@ -191,6 +204,7 @@ impl EventLoop {
                 .store_mut()
                 .remove_expired(now);
         }
+        self.swarm.behaviour_mut().gossip.tend();
         let table = self.routing_table_size();
         if !self.draining {
             self.tend_standing(now, table);

@@ -3,17 +3,22 @@
 use std::time::Instant;
 
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, autonat, gossipsub, identify, kad, ping, relay};
+use libp2p::{Multiaddr, PeerId, autonat, identify, kad, ping, relay};
 
 use super::EventLoop;
 use super::text::{causes, one_line, refusal_text, same_place};
 use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
-use crate::node::handle::{Error, GossipMessage};
+use crate::node::handle::Error;
 use crate::node::queries::Next;
+use crate::node::records::Owner;
 use crate::node::status::Reachability;
 use crate::observe::metrics::Direction;
+
+/// Addresses in one identify message that no host has: eight times as many as
+/// are kept. The message itself holds some four hundred.
+const ABSURD_ADDRS: usize = 8 * crate::node::handle::MAX_ADDRS_PER_PEER;
 
 impl EventLoop {
     pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -317,6 +322,13 @@ impl EventLoop {
                 connection_id,
             } => {
                 self.metrics.message(Direction::In, "identify");
+                if info.listen_addrs.len() > ABSURD_ADDRS {
+                    self.options.admission.report(&peer_id, Conduct::Oversized);
+                }
+                // A push changes what is known of a peer each time that it comes.
+                if self.options.admission.allow(&peer_id, 1).is_err() {
+                    return;
+                }
                 self.peers.identified(&peer_id, &info.agent_version);
                 let near = self
                     .peers
@@ -431,8 +443,22 @@ impl EventLoop {
     /// A provider that does not know yet which of its addresses others can dial
     /// sends none; whoever asks for it later gets those that it told by identify.
     pub(super) fn store_record(&mut self, request: kad::InboundRequest) {
-        use kad::store::RecordStore;
+        let now = Instant::now();
+        let sender = match &request {
+            kad::InboundRequest::AddProvider {
+                record: Some(record),
+            } => record.provider,
+            kad::InboundRequest::PutRecord { source, .. } => *source,
+            _ => return,
+        };
         let behaviour = self.swarm.behaviour_mut();
+        let store = behaviour.kad.store_mut();
+        let admission = &self.options.admission;
+        let owner = if admission.is_trusted(&sender) {
+            Owner::default()
+        } else {
+            store.owner(&sender, admission.subnet_of(&sender))
+        };
         let stored = match request {
             kad::InboundRequest::AddProvider {
                 record: Some(mut record),
@@ -440,19 +466,29 @@ impl EventLoop {
                 if record.addresses.is_empty() {
                     record.addresses = behaviour.book.get(&record.provider);
                 }
-                behaviour.kad.store_mut().add_provider(record)
+                behaviour
+                    .kad
+                    .store_mut()
+                    .add_provider_of(record, owner, now)
             }
             kad::InboundRequest::PutRecord {
                 record: Some(record),
                 ..
-            } => behaviour.kad.store_mut().put(record),
+            } => store.put_of(record, owner, now),
             _ => return,
         };
-        if let Err(e) = stored
-            && let Some(more) = self.refusals.allow("P2P_DHT_MAX_RECORDS", Instant::now())
-        {
+        let Err(e) = stored else { return };
+        self.metrics.dht_records_refused.inc();
+        // Once a minute: a peer with more content than its share announces all of
+        // it again and again, and means no harm.
+        if e.is_of_sender() && self.peers.stuffs(&sender, now) {
+            self.options
+                .admission
+                .report(&sender, Conduct::RecordStuffing);
+        }
+        if let Some(more) = self.refusals.allow("P2P_DHT_MAX_RECORDS", now) {
             log::warn!(
-                limit = "P2P_DHT_MAX_RECORDS", suppressed = more;
+                peer:% = sender, limit = "P2P_DHT_MAX_RECORDS", suppressed = more;
                 "a DHT record was refused by this node's own limit: {e}"
             );
         }
@@ -477,25 +513,6 @@ impl EventLoop {
             if let Ok(addrs) = known {
                 behaviour.book.add(peer, &addrs, near);
             }
-        }
-    }
-
-    pub(super) fn gossip_event(&mut self, event: gossipsub::Event, now: Instant) {
-        if let gossipsub::Event::Message { message, .. } = event {
-            self.metrics.message(Direction::In, "gossip");
-            self.metrics.gossip_messages_received.inc();
-            self.topics.deliver(&message.topic, |name| GossipMessage {
-                from: message.source,
-                data: message.data,
-                seqno: message.sequence_number,
-                topic: name.to_owned(),
-                signature: None,
-                key: None,
-            });
-            self.metrics
-                .message_processing
-                .with_label_values(&["gossip"])
-                .observe(now.elapsed().as_secs_f64());
         }
     }
 }
