@@ -51,6 +51,8 @@ impl Network for Pipes {
         eprintln!("{peer} {fault}");
     }
 
+    fn delivered(&self, _: &PeerId) {}
+
     fn provide(&self, _: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
         async { Ok(()) }.boxed()
     }

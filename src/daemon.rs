@@ -186,6 +186,7 @@ impl Daemon {
 
         let (stack, relay_client) = transport::build(&identity, &transport_options(config)?)?;
         let options = node_options(config, remembered);
+        let admission = options.admission.clone();
         let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
         let handle = node.handle();
 
@@ -206,7 +207,7 @@ impl Daemon {
         task::spawn(http.run());
 
         let protocol = exchange::protocol(&config.network)?;
-        let network = ContentNetwork::new(handle.clone(), protocol.clone());
+        let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
         let content = Content::new(
             store.clone(),
             network,

@@ -21,9 +21,7 @@ use super::fetch::{Fetch, FetchOptions, Setting};
 use super::import::{self, ImportError};
 use super::network::{Fault, Network, ProvideError};
 use super::stat::{self, Walk};
-use crate::message::provenance::{
-    self, Provenance, Publisher, SignError, is_clock_set, ttl_seconds,
-};
+use crate::message::provenance::{self, Provenance, SignError, Signer, is_clock_set, ttl_seconds};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Life, Removed, Root, Store};
 
@@ -181,7 +179,7 @@ impl<N> Clone for Content<N> {
 #[derive(Debug)]
 struct Inner<N> {
     setting: Setting<N>,
-    publisher: Publisher,
+    signer: Signer,
     options: ContentOptions,
     server: Server<StoredBlocks>,
     schedule: Mutex<Schedule>,
@@ -211,10 +209,10 @@ impl<N: Network> Content<N> {
         options: ContentOptions,
         now: fn() -> SystemTime,
     ) -> Self {
-        let publisher = Publisher::new(identity);
+        let signer = Signer::new(identity);
         let source = StoredBlocks {
             store: store.clone(),
-            publisher: publisher.clone(),
+            signer: signer.clone(),
             now,
         };
         let server = Server::new(source, options.serve, Arc::clone(&metrics));
@@ -227,7 +225,7 @@ impl<N: Network> Content<N> {
                 metrics,
                 now,
             },
-            publisher,
+            signer,
             options,
             server,
             bell: Mutex::new(bell),
@@ -253,7 +251,7 @@ impl<N: Network> Content<N> {
         let put_at = (self.inner.setting.now)();
         let ttl = options.ttl.unwrap_or(self.inner.options.ttl);
         let (pinned, name) = (options.pin, options.name);
-        let sign = signer(self.inner.publisher.clone(), put_at, ttl);
+        let sign = sign_all(self.inner.signer.clone(), put_at, ttl);
         let tree = import::import(&self.inner.setting.store, content, sign, move |tree| Root {
             cid: tree.root.cid,
             size: tree.root.size,
@@ -500,8 +498,8 @@ pub fn refuse_directory(path: &Path) -> Result<(), ContentError> {
 /// Signs the blocks of what is put at `put_at`. By a clock that is not set nothing
 /// is signed: nobody would take it. The store dates it when the clock is right,
 /// and it is signed when it is served.
-fn signer(
-    publisher: Publisher,
+fn sign_all(
+    signer: Signer,
     put_at: SystemTime,
     ttl: Duration,
 ) -> impl Fn(&Cid) -> Result<Option<Provenance>, SignError> + Send + 'static {
@@ -515,7 +513,7 @@ fn signer(
     let (timestamp, ttl) = (provenance::millis(put_at), ttl_seconds(ttl));
     move |cid| {
         is_dated
-            .then(|| publisher.sign(&cid.hash().to_bytes(), timestamp, ttl))
+            .then(|| signer.sign(&cid.hash().to_bytes(), timestamp, ttl))
             .transpose()
     }
 }
@@ -524,7 +522,7 @@ fn signer(
 #[derive(Debug, Clone)]
 struct StoredBlocks {
     store: Store,
-    publisher: Publisher,
+    signer: Signer,
     now: fn() -> SystemTime,
 }
 
@@ -546,7 +544,7 @@ impl StoredBlocks {
         let put_at = if is_clock_set(put_at) { put_at } else { now };
         let ttl = ttl.map_or(u32::MAX, ttl_seconds);
         let signed = self
-            .publisher
+            .signer
             .sign(&cid.hash().to_bytes(), provenance::millis(put_at), ttl);
         signed.map(Some).map_err(|e| e.to_string())
     }

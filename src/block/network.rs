@@ -25,6 +25,9 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// Remembers what a peer did wrong.
     fn report(&self, peer: PeerId, fault: Fault);
 
+    /// Remembers that a peer brought a block that was asked for and is right.
+    fn delivered(&self, peer: &PeerId);
+
     /// Tells the DHT that this node has the content. Done when the records are
     /// placed.
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>>;
@@ -58,8 +61,7 @@ pub struct ProvideError {
 /// What a peer did wrong in the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It sent a block that is refused, and is to blame for it
-    /// ([`Refusal::is_fault`]).
+    /// It sent a block that is refused. How bad that is, the refusal says.
     #[error("sent a bad block for {cid}: {why}")]
     Block {
         /// What it was asked for.

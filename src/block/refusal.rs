@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::block::address::{Codec, address};
     use crate::message::compression::Compression;
-    use crate::message::provenance::{MAX_SKEW, Publisher};
+    use crate::message::provenance::{MAX_SKEW, Signer};
     use libp2p::identity::Keypair;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -193,7 +193,7 @@ mod tests {
     fn good(data: &[u8]) -> (Cid, Block) {
         let cid = address(data, Codec::Raw);
         let hash = cid.hash().to_bytes();
-        let publisher = Publisher::new(Keypair::generate_ed25519());
+        let publisher = Signer::new(Keypair::generate_ed25519());
         let said = publisher.sign(&hash, PUT, 60).unwrap();
         let block = Block {
             hash: hash.into(),

@@ -77,6 +77,7 @@ pub(crate) fn content(offset: u64, len: usize) -> Vec<u8> {
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::SystemTime;
 
 use async_std::os::unix::net::UnixStream;
@@ -92,7 +93,7 @@ use super::content::{Announce, Content, ContentOptions, ImportOptions};
 use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
 use super::network::{Fault, Network, OpenError, ProvideError};
-use crate::message::provenance::{Provenance, Publisher, millis};
+use crate::message::provenance::{Provenance, Signer, millis};
 use crate::observe::metrics::Metrics;
 use crate::store::{Options, Store};
 
@@ -112,6 +113,8 @@ pub(crate) struct Shared {
     pub(crate) searches: Vec<Vec<PeerId>>,
     pub(crate) searched: usize,
     pub(crate) opened: HashMap<PeerId, usize>,
+    /// Good blocks of each peer.
+    pub(crate) delivered: HashMap<PeerId, u64>,
     pub(crate) faults: Vec<(PeerId, Fault)>,
     pub(crate) provided: Vec<Cid>,
     pub(crate) provide_fails: bool,
@@ -203,6 +206,11 @@ impl Network for Net {
         self.shared.lock().unwrap().faults.push((peer, fault));
     }
 
+    fn delivered(&self, peer: &PeerId) {
+        let mut shared = self.shared.lock().unwrap();
+        *shared.delivered.entry(*peer).or_default() += 1;
+    }
+
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
         let mut shared = self.shared.lock().unwrap();
         shared.provided.push(*cid);
@@ -221,6 +229,35 @@ impl Network for Net {
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()> {
         self.shared.lock().unwrap().provided.retain(|c| c != cid);
         async {}.boxed()
+    }
+}
+
+/// A number that goes up, and that a task can wait for.
+#[derive(Clone, Default)]
+pub(crate) struct Count(Arc<Mutex<(usize, Vec<Waker>)>>);
+
+impl Count {
+    pub(crate) fn add(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.0 += 1;
+        inner.1.drain(..).for_each(Waker::wake);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.lock().unwrap().0
+    }
+
+    /// Done when it is `least` or more.
+    pub(crate) async fn reaches(&self, least: usize) {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.0.lock().unwrap();
+            if inner.0 >= least {
+                return Poll::Ready(());
+            }
+            inner.1.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 
@@ -307,8 +344,7 @@ pub(crate) fn publish(cid: &Cid, data: &Bytes) -> Block {
 
 /// The block as a publisher sends it who says that it was put at `at`.
 pub(crate) fn publish_at(cid: &Cid, data: &Bytes, at: SystemTime, ttl: u32) -> Block {
-    static PUBLISHER: LazyLock<Publisher> =
-        LazyLock::new(|| Publisher::new(Keypair::generate_ed25519()));
+    static PUBLISHER: LazyLock<Signer> = LazyLock::new(|| Signer::new(Keypair::generate_ed25519()));
     let hash = cid.hash().to_bytes();
     let said = PUBLISHER.sign(&hash, millis(at), ttl).unwrap();
     Block {

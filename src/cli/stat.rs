@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use cid::Cid;
+use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
@@ -20,7 +21,12 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
     let e = context.ask(&doing, async |client| client.stat_block(&args.cid).await)?;
     let mut out = context.output();
     if out.is_json() {
-        out.value(&ls::to_json(&e))?;
+        let mut value = ls::to_json(&e);
+        let said = e.publication.as_ref();
+        value["publisher"] = json!(said.map(|p| p.publisher.to_string()));
+        value["published_unix_ms"] = json!(said.map(|p| human::unix_ms(p.at)));
+        value["published_until_unix_ms"] = json!(said.map(|p| human::unix_ms(p.until)));
+        out.value(&value)?;
         return out.finish();
     }
     let now = SystemTime::now();
@@ -46,5 +52,16 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
         .expires
         .map_or_else(|| "never".into(), |t| human::until(t, now));
     out.line(format!("expires  {expires}"))?;
+    if let Some(said) = &e.publication {
+        out.line(format!(
+            "signed   {} ago by {}, to be served until {}",
+            ago(said.at),
+            said.publisher,
+            match said.until.duration_since(now) {
+                Ok(ahead) => format!("{} from now", human::duration(ahead)),
+                Err(_) => "now; its time is over".into(),
+            }
+        ))?;
+    }
     out.finish()
 }

@@ -21,7 +21,7 @@ use super::pb::block_response::Type as Part;
 use super::server::Slot;
 use super::session::{End, Failure, Session, ok};
 use super::socket::Local;
-use super::types::{self, Entry, StoreStatus};
+use super::types::{self, Entry, Publication, StoreStatus};
 use crate::block::content::{Announce, ImportOptions};
 use crate::block::fetch;
 use crate::block::import::ImportError;
@@ -148,6 +148,7 @@ impl Session {
             expires: root.as_ref().and_then(|r| r.expires_at),
             name: root.and_then(|r| r.name),
             announce_error: imported.announce_error.map(|e| e.to_string()),
+            publication: None,
         };
         self.answer(&end(imported.size, vec![entry])).await
     }
@@ -245,6 +246,13 @@ impl Session {
                 "no block of {cid} is in the store; `p2p-node get` fetches it"
             )));
         }
+        let publication = stat.provenance.and_then(|said| {
+            Some(Publication {
+                publisher: said.publisher()?,
+                at: said.published_at(),
+                until: said.expires_at(),
+            })
+        });
         let root = stat.root;
         let entry = Entry {
             cid: stat.cid,
@@ -256,6 +264,7 @@ impl Session {
             expires: root.as_ref().and_then(|r| r.expires_at),
             name: root.and_then(|r| r.name),
             announce_error: None,
+            publication,
         };
         Ok(end(entry.size, vec![entry]))
     }
@@ -274,6 +283,7 @@ fn listed(root: &Root) -> Entry {
         expires: root.expires_at,
         name: root.name.clone(),
         announce_error: None,
+        publication: None,
     }
 }
 

@@ -492,10 +492,24 @@ pub struct Entry {
     /// After a put: why it could not be announced to the DHT yet. The node goes
     /// on trying.
     pub announce_error: Option<String>,
+    /// Who signed the root block; known to `stat` only.
+    pub publication: Option<Publication>,
+}
+
+/// What the publisher of content says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Who signed it.
+    pub publisher: PeerId,
+    /// When it was put, by its publisher's clock.
+    pub at: SystemTime,
+    /// Until when it is served.
+    pub until: SystemTime,
 }
 
 impl Entry {
     pub(crate) fn to_pb(&self) -> pb::BlockEntry {
+        let said = self.publication.as_ref();
         pb::BlockEntry {
             cid: Some(Bytes::from(self.cid.to_bytes())),
             size: Some(self.size),
@@ -506,10 +520,23 @@ impl Entry {
             expires_unix_ms: self.expires.map(unix_ms),
             name: self.name.clone(),
             announce_error: self.announce_error.clone(),
+            publisher: said.map(|p| p.publisher.to_bytes().into()),
+            published_unix_ms: said.map(|p| unix_ms(p.at)),
+            published_until_unix_ms: said.map(|p| unix_ms(p.until)),
         }
     }
 
     pub(crate) fn from_pb(p: pb::BlockEntry) -> Result<Self, InvalidField> {
+        let at = p.published_unix_ms.and_then(from_unix_ms);
+        let until = p.published_until_unix_ms.and_then(from_unix_ms);
+        let publication = match (p.publisher, at, until) {
+            (Some(publisher), Some(at), Some(until)) => Some(Publication {
+                publisher: peer_id("publisher", &publisher)?,
+                at,
+                until,
+            }),
+            _ => None,
+        };
         Ok(Entry {
             cid: cid("cid", &p.cid.unwrap_or_default())?,
             size: p.size.unwrap_or(0),
@@ -520,6 +547,7 @@ impl Entry {
             expires: p.expires_unix_ms.and_then(from_unix_ms),
             name: p.name,
             announce_error: p.announce_error,
+            publication,
         })
     }
 }

@@ -7,38 +7,21 @@
 //! Anybody may publish any bytes; of two statements on one block the one that
 //! lives longer counts.
 //!
-//! What is signed, with numbers big-endian, so that every part has one reading:
-//!
-//! | bytes | what |
-//! |---|---|
-//! | 16 | [`PURPOSE`], which no other signature of this program begins with |
-//! | 1 | length of the multihash |
-//! | n | the multihash of the block's bytes |
-//! | 8 | when it was put, milliseconds since 1970 |
-//! | 4 | time to live from then, seconds |
-//! | 4 | version of these rules |
+//! What is signed is a [`Statement`] for [`Purpose::Block`]: the multihash of the
+//! block's bytes, when it was put (milliseconds since 1970), its time to live from
+//! then (seconds), and the version of these rules.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use libp2p::PeerId;
-use libp2p::identity::{Keypair, PublicKey};
+use libp2p::identity::Keypair;
+
+use super::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, Publisher};
+use super::statement::{Purpose, Statement};
 
 /// The only version of these rules.
 pub const VERSION: u32 = 1;
-
-/// What the signed bytes begin with.
-pub const PURPOSE: &[u8; 16] = b"p2p-node/block/1";
-
-/// Longest public key, in libp2p's protobuf form: that of RSA with 4096 bits has
-/// 555 bytes, of ed25519 36. It is stored with every block.
-pub const MAX_KEY: usize = 600;
-
-/// Longest signature: that of RSA with 4096 bits; of ed25519 it has 64.
-pub const MAX_SIGNATURE: usize = 512;
-
-/// Longest multihash that can be signed; sha2-256 has 34 bytes.
-const MAX_HASH: usize = 128;
 
 /// How far ahead of this host's clock a block may be dated. Hosts with NTP agree
 /// to a fraction of a second, and those without drift by some seconds a day;
@@ -115,7 +98,7 @@ pub enum SignError {
     Key(String),
     /// The key is larger than others accept.
     #[error(
-        "this node's identity is too large to sign blocks with (key of {key} bytes, signature of {signature}); the limits are {MAX_KEY} and {MAX_SIGNATURE}: use an ed25519 identity"
+        "this node's identity is too large to sign blocks with (key of {key} bytes, signature of {signature}); the limits are {MAX_KEY_BYTES} and {MAX_SIGNATURE_BYTES}: use an ed25519 identity"
     )]
     TooLarge {
         /// Bytes of the public key.
@@ -144,8 +127,7 @@ impl Provenance {
 
     /// Who signed it, when the key can be read. Says nothing of the signature.
     pub fn publisher(&self) -> Option<PeerId> {
-        let key = PublicKey::try_decode_protobuf(&self.key).ok()?;
-        Some(key.to_peer_id())
+        Some(Publisher::decode(&self.key).ok()?.peer())
     }
 
     /// Checks that the publisher signed this over the block with the multihash
@@ -160,16 +142,12 @@ impl Provenance {
         if self.signature.is_empty() || self.key.is_empty() {
             return Err(Flaw::Unsigned);
         }
-        if self.key.len() > MAX_KEY {
-            return Err(Flaw::Malformed("key"));
-        }
-        if self.signature.len() > MAX_SIGNATURE {
+        if self.signature.len() > MAX_SIGNATURE_BYTES {
             return Err(Flaw::Malformed("signature"));
         }
-        let key = PublicKey::try_decode_protobuf(&self.key).map_err(|_| Flaw::Malformed("key"))?;
-        let statement = statement(hash, self.timestamp, self.ttl, self.version)
-            .ok_or(Flaw::Malformed("hash"))?;
-        if key.verify(&statement, &self.signature) {
+        let publisher = Publisher::decode(&self.key).map_err(|_| Flaw::Malformed("key"))?;
+        let statement = statement(hash, self.timestamp, self.ttl, self.version);
+        if statement.is_signed_by(&publisher, &self.signature) {
             Ok(())
         } else {
             Err(Flaw::Signature)
@@ -199,16 +177,16 @@ impl Provenance {
 
 /// Signs the blocks of one node. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Publisher {
+pub struct Signer {
     keypair: Keypair,
     key: Bytes,
 }
 
-impl Publisher {
-    /// A publisher with the node's identity.
+impl Signer {
+    /// Signs with the node's identity.
     pub fn new(keypair: Keypair) -> Self {
         let key = keypair.public().encode_protobuf().into();
-        Publisher { keypair, key }
+        Signer { keypair, key }
     }
 
     /// The node's id.
@@ -222,13 +200,10 @@ impl Publisher {
     /// # Errors
     /// When the identity is one that cannot sign, or whose signatures others refuse.
     pub fn sign(&self, hash: &[u8], timestamp: u64, ttl: u32) -> Result<Provenance, SignError> {
-        let statement = statement(hash, timestamp, ttl, VERSION)
-            .ok_or_else(|| SignError::Key("the block's hash is too long".into()))?;
-        let signature = self
-            .keypair
-            .sign(&statement)
+        let signature = statement(hash, timestamp, ttl, VERSION)
+            .sign(&self.keypair)
             .map_err(|error| SignError::Key(error.to_string()))?;
-        if self.key.len() > MAX_KEY || signature.len() > MAX_SIGNATURE {
+        if self.key.len() > MAX_KEY_BYTES || signature.len() > MAX_SIGNATURE_BYTES {
             return Err(SignError::TooLarge {
                 key: self.key.len(),
                 signature: signature.len(),
@@ -244,20 +219,12 @@ impl Publisher {
     }
 }
 
-/// The bytes that are signed; `None` for a hash that is too long to be one.
-fn statement(hash: &[u8], timestamp: u64, ttl: u32, version: u32) -> Option<Vec<u8>> {
-    let length = u8::try_from(hash.len()).ok()?;
-    if hash.len() > MAX_HASH {
-        return None;
-    }
-    let mut out = Vec::with_capacity(PURPOSE.len() + 1 + hash.len() + 16);
-    out.extend(PURPOSE);
-    out.push(length);
-    out.extend(hash);
-    out.extend(timestamp.to_be_bytes());
-    out.extend(ttl.to_be_bytes());
-    out.extend(version.to_be_bytes());
-    Some(out)
+fn statement(hash: &[u8], timestamp: u64, ttl: u32, version: u32) -> Statement {
+    Statement::new(Purpose::Block)
+        .bytes(hash)
+        .number(timestamp)
+        .number(ttl.into())
+        .number(version.into())
 }
 
 /// A time to live as it travels: whole seconds, a begun one counted, at most 136
@@ -303,18 +270,19 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(ms)
     }
 
-    fn signed() -> (Publisher, Provenance) {
-        let publisher = Publisher::new(Keypair::generate_ed25519());
+    fn signed() -> (Signer, Provenance) {
+        let publisher = Signer::new(Keypair::generate_ed25519());
         let provenance = publisher.sign(&HASH, PUT, 60).unwrap();
         (publisher, provenance)
     }
 
     #[test]
     fn the_signed_bytes_are_these() {
-        let mut expected = b"p2p-node/block/1\x03abc".to_vec();
-        expected.extend([0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 3, 0, 0, 0, 4]);
-        assert_eq!(statement(b"abc", 258, 3, 4).unwrap(), expected);
-        assert_eq!(statement(&[0; 300], 0, 0, 0), None);
+        let mut expected = b"p2p-node-block-v1:\0\0\0\0\0\0\0\x03abc".to_vec();
+        for number in [258_u64, 3, 4] {
+            expected.extend(number.to_be_bytes());
+        }
+        assert_eq!(statement(b"abc", 258, 3, 4).as_bytes(), expected);
     }
 
     #[test]
@@ -323,7 +291,7 @@ mod tests {
         assert_eq!(provenance.verify(&HASH), Ok(()));
         assert_eq!(provenance.publisher(), Some(publisher.peer_id()));
         for keypair in [Keypair::generate_secp256k1(), Keypair::generate_ecdsa()] {
-            let publisher = Publisher::new(keypair);
+            let publisher = Signer::new(keypair);
             let provenance = publisher.sign(&HASH, PUT, 60).unwrap();
             assert_eq!(provenance.verify(&HASH), Ok(()));
             assert_eq!(provenance.publisher(), Some(publisher.peer_id()));
@@ -333,7 +301,7 @@ mod tests {
     #[test]
     fn a_change_of_anything_that_is_signed_breaks_the_signature() {
         let (_, good) = signed();
-        let other = Publisher::new(Keypair::generate_ed25519());
+        let other = Signer::new(Keypair::generate_ed25519());
         let mut hash = HASH;
         hash[33] ^= 1;
         assert_eq!(good.verify(&hash), Err(Flaw::Signature));
@@ -355,25 +323,27 @@ mod tests {
         assert_eq!(change(&|p| p.key = Bytes::new()), Err(Flaw::Unsigned));
         let long = |len| Bytes::from(vec![8; len]);
         assert_eq!(
-            change(&|p| p.key = long(MAX_KEY + 1)),
+            change(&|p| p.key = long(MAX_KEY_BYTES + 1)),
             Err(Flaw::Malformed("key"))
         );
         assert_eq!(change(&|p| p.key = long(36)), Err(Flaw::Malformed("key")));
         assert_eq!(
-            change(&|p| p.signature = long(MAX_SIGNATURE + 1)),
+            change(&|p| p.signature = long(MAX_SIGNATURE_BYTES + 1)),
             Err(Flaw::Malformed("signature"))
         );
     }
 
     #[test]
     fn a_signature_over_something_else_is_none_over_a_block() {
-        // The same fields without the purpose before them.
+        // The same fields, said as a message.
         let keypair = Keypair::generate_ed25519();
-        let whole = statement(&HASH, PUT, 60, VERSION).unwrap();
-        let mut provenance = Publisher::new(keypair.clone())
-            .sign(&HASH, PUT, 60)
-            .unwrap();
-        provenance.signature = keypair.sign(&whole[PURPOSE.len()..]).unwrap().into();
+        let message = Statement::new(Purpose::Message)
+            .bytes(&HASH)
+            .number(PUT)
+            .number(60)
+            .number(VERSION.into());
+        let mut provenance = Signer::new(keypair.clone()).sign(&HASH, PUT, 60).unwrap();
+        provenance.signature = message.sign(&keypair).unwrap().into();
         assert_eq!(provenance.verify(&HASH), Err(Flaw::Signature));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A CID is found in the DHT under its multihash, as the IPFS specifications
 //! have it, so that the codec in the CID does not matter to who provides it.
+//! What a peer does well or badly in the exchange goes to its reputation.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,9 @@ use libp2p::{PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle};
 use super::streams::PeerStream;
+use crate::admission::{Admission, Conduct};
 use crate::block::network::{Fault, Network, OpenError, ProvideError};
+use crate::block::refusal::Refusal;
 
 /// Connected peers asked before the DHT answers. Two hosts that know each other
 /// need no DHT; more than a handful of guesses would be a nuisance to strangers.
@@ -32,15 +35,18 @@ const MAX_SHUNNED: usize = 1024;
 pub struct ContentNetwork {
     handle: Handle,
     protocol: StreamProtocol,
+    admission: Admission,
     shunned: Arc<Mutex<HashMap<PeerId, Instant>>>,
 }
 
 impl ContentNetwork {
     /// The exchange over `handle`, with the protocol id made from the network's name.
-    pub fn new(handle: Handle, protocol: StreamProtocol) -> Self {
+    /// What peers do is told to `admission`.
+    pub fn new(handle: Handle, protocol: StreamProtocol, admission: Admission) -> Self {
         ContentNetwork {
             handle,
             protocol,
+            admission,
             shunned: Arc::default(),
         }
     }
@@ -66,6 +72,24 @@ impl ContentNetwork {
         }
         map.insert(peer, Instant::now());
     }
+}
+
+/// What a fault is to the peer's reputation; nothing when it is only newer than
+/// this program.
+fn conduct(fault: &Fault) -> Option<Conduct> {
+    Some(match fault {
+        Fault::Block { why, .. } => match why {
+            Refusal::WrongHash => Conduct::WrongBlock,
+            Refusal::Unsigned | Refusal::WrongSignature => Conduct::InvalidSignature,
+            Refusal::Malformed(_) => Conduct::Malformed,
+            Refusal::Oversized { .. } => Conduct::Oversized,
+            Refusal::Bomb { .. } => Conduct::Bomb,
+            Refusal::Expired(_) | Refusal::Future(_) => Conduct::UntimelyBlock,
+            Refusal::Version(_) => return None,
+        },
+        Fault::Oversized { .. } => Conduct::Oversized,
+        Fault::Protocol(_) => Conduct::Malformed,
+    })
 }
 
 /// The DHT key of a CID: its multihash.
@@ -129,8 +153,18 @@ impl Network for ContentNetwork {
     }
 
     fn report(&self, peer: PeerId, fault: Fault) {
+        if let Some(conduct) = conduct(&fault) {
+            self.admission.report(&peer, conduct);
+        }
+        if matches!(&fault, Fault::Block { why, .. } if !why.is_fault()) {
+            return;
+        }
         log::warn!(peer:% = peer, fault:% = fault; "peer misbehaved; not asking it for an hour");
         self.shun(peer);
+    }
+
+    fn delivered(&self, peer: &PeerId) {
+        self.admission.report(peer, Conduct::BlockDelivered);
     }
 
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {

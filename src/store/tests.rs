@@ -13,6 +13,7 @@ use super::*;
 
 mod crash;
 mod disk;
+mod life;
 mod model;
 mod rules;
 

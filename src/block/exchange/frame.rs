@@ -221,7 +221,7 @@ mod tests {
     use super::super::FRAME_OVERHEAD;
     use super::super::pb::exchange::Want;
     use super::*;
-    use crate::message::provenance::{MAX_KEY, MAX_SIGNATURE};
+    use crate::message::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES};
     use async_std::task::block_on;
 
     #[test]
@@ -234,8 +234,8 @@ mod tests {
                 timestamp: u64::MAX,
                 ttl: u32::MAX,
                 version: u32::MAX,
-                signature: vec![3; MAX_SIGNATURE].into(),
-                key: vec![2; MAX_KEY].into(),
+                signature: vec![3; MAX_SIGNATURE_BYTES].into(),
+                key: vec![2; MAX_KEY_BYTES].into(),
                 compression: 1,
             };
             let mut wire = Vec::new();

@@ -22,7 +22,7 @@ pub const MAX_WANTS: usize = 256;
 pub const MAX_REQUEST_FRAME: usize = 64 << 10;
 
 /// What a response frame may hold beside the block's bytes: hash, times, the
-/// longest key and the longest signature (`message::provenance`) are 1.2 KiB.
+/// longest key and the longest signature (`message::publisher`) are 1.2 KiB.
 pub const FRAME_OVERHEAD: usize = 2 << 10;
 
 /// The exchange's protocol id on the network of that name.

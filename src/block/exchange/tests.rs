@@ -1,8 +1,7 @@
 //! The serving side against peers of every kind, over pipes in memory.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use async_std::os::unix::net::UnixStream;
 use async_std::task::{JoinHandle, block_on, spawn};
@@ -20,14 +19,14 @@ use super::serve::{Limits, ServeError, Served, Server, Source, Stored};
 use super::session::{self, Answer, Command, Reply};
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::address::{Codec, address};
-use crate::block::testing::{content, provenance, publish};
+use crate::block::testing::{Count, content, provenance, publish};
 use crate::observe::metrics::Metrics;
 
 /// Has one block of 1 MiB, which does not pack, under every raw CID, and counts
 /// what is read.
 #[derive(Clone, Default)]
 struct Blocks {
-    reads: Arc<AtomicUsize>,
+    reads: Count,
 }
 
 static BLOCK: LazyLock<Stored> = LazyLock::new(|| {
@@ -38,7 +37,7 @@ static BLOCK: LazyLock<Stored> = LazyLock::new(|| {
 
 impl Source for Blocks {
     fn block(&self, cid: &Cid) -> Result<Option<Stored>, String> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.reads.add();
         match cid.codec() {
             0x55 => Ok(Some(BLOCK.clone())),
             _ => Ok(None),
@@ -112,14 +111,6 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
         .unwrap()
 }
 
-async fn until(what: &str, mut true_: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !true_() {
-        assert!(Instant::now() < deadline, "{what}");
-        async_std::task::yield_now().await;
-    }
-}
-
 #[test]
 fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
     block_on(async {
@@ -177,7 +168,7 @@ fn a_slow_reader_holds_back_the_reads_of_the_store() {
             .unwrap();
         let serving = server.serve(PeerId::random(), theirs);
         assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
-        let ahead = source.reads.load(Ordering::SeqCst);
+        let ahead = source.reads.get();
         assert!(
             (1..=5).contains(&ahead),
             "{ahead} blocks read ahead of a peer that reads nothing"
@@ -194,10 +185,7 @@ fn what_is_cancelled_in_the_queue_is_not_read_and_all_is_answered() {
         frame::write_message(&mut *writer, &wants(0..200, Codec::Raw))
             .await
             .unwrap();
-        until("nothing is read", || {
-            source.reads.load(Ordering::SeqCst) > 0
-        })
-        .await;
+        within(source.reads.reaches(1)).await;
         let request = Request {
             wants: Vec::new(),
             cancel: (0..200).collect(),
@@ -211,10 +199,49 @@ fn what_is_cancelled_in_the_queue_is_not_read_and_all_is_answered() {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(blocks, source.reads.load(Ordering::SeqCst));
+        assert_eq!(blocks, source.reads.get());
         assert!(cancelled >= 100, "{cancelled}");
         writer.half_close();
         within(serving).await.unwrap();
+    });
+}
+
+/// Has one block that packs, and one that does not.
+#[derive(Clone)]
+struct Two(Stored, Stored);
+
+impl Source for Two {
+    fn block(&self, cid: &Cid) -> Result<Option<Stored>, String> {
+        Ok(Some(match cid.codec() {
+            0x55 => self.0.clone(),
+            _ => self.1.clone(),
+        }))
+    }
+}
+
+#[test]
+fn the_smaller_form_is_sent_and_marked() {
+    block_on(async {
+        let zeros = Stored {
+            data: vec![0; 1 << 20].into(),
+            ..BLOCK.clone()
+        };
+        let source = Two(zeros, BLOCK.clone());
+        let server = Server::new(source, Limits::default(), Metrics::new().unwrap());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let _serving = spawn(async move { server.serve(PeerId::random(), theirs).await });
+        let (reader, mut writer) = ours.split();
+        let mut reader = FrameReader::new(reader, 2 << 20);
+        for codec in [Codec::Raw, Codec::DagPb] {
+            let request = wants(0..1, codec);
+            frame::write_message(&mut writer, &request).await.unwrap();
+            let response = within(reader.response()).await.unwrap().unwrap();
+            let block = response.block.unwrap();
+            let packs = codec == Codec::Raw;
+            assert_eq!(block.compression, i32::from(packs));
+            assert_eq!(block.data.len() < 1 << 20, packs);
+            assert_eq!(provenance(&block), BLOCK.provenance);
+        }
     });
 }
 
@@ -412,7 +439,7 @@ fn a_session_that_nobody_hears_holds_back_its_provider() {
         let source = Blocks::default();
         let (_told, _commands, _session, serving) = session_of_100(&source, STALLED);
         assert!(matches!(within(serving).await, Err(ServeError::Stalled(_))));
-        let ahead = source.reads.load(Ordering::SeqCst);
+        let ahead = source.reads.get();
         assert!(ahead <= 9, "{ahead} blocks on their way to nobody");
     });
 }

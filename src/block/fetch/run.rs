@@ -363,6 +363,7 @@ impl<N: Network> Run<N> {
                     self.received += len;
                     self.since_checkpoint += len;
                     self.peers.delivered(&peer);
+                    self.setting.network.delivered(&peer);
                     let stats = self.stats(peer);
                     stats.blocks += 1;
                     stats.bytes += len;
@@ -427,6 +428,11 @@ impl<N: Network> Run<N> {
             return Err(FetchError::Clock { cid: self.root });
         }
         log::debug!(peer:% = peer, cid:% = cid; "block refused: {why}");
+        let fault = Fault::Block {
+            cid,
+            why: why.clone(),
+        };
+        self.setting.network.report(peer, fault);
         self.stale(from, &cid);
         let now = Instant::now();
         self.stale.get_or_insert((cid, peer, why, now));

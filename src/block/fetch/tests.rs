@@ -1,9 +1,11 @@
 //! Fetches over pipes in memory, with providers of every kind.
 
+mod refusals;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_std::os::unix::net::UnixStream;
 use async_std::task::block_on;
@@ -21,7 +23,7 @@ use crate::block::exchange::frame::{self, FrameReader};
 use crate::block::exchange::pb::exchange::{Response, Status, Want};
 use crate::block::exchange::pb::message::Block;
 use crate::block::network::Fault;
-use crate::block::testing::{Node, content, foreign, publish, read, unhex};
+use crate::block::testing::{Count, Node, content, foreign, publish, read, unhex};
 use crate::store::Store;
 
 const MIB: usize = 1 << 20;
@@ -385,7 +387,7 @@ fn work_moves_from_a_slow_provider_to_a_fast_one() {
         const SHARE: usize = 10;
         let (source, cid) = Node::with(40 * MIB).await;
         let sink = Node::new();
-        let served = Arc::new(AtomicUsize::new(0));
+        let served = Count::default();
         let (store, count) = (source.store.clone(), served.clone());
         let slow = sink.net.peer(move |stream| {
             let (store, count) = (store.clone(), count.clone());
@@ -393,9 +395,7 @@ fn work_moves_from_a_slow_provider_to_a_fast_one() {
                 let mut asked = Asked::on(stream);
                 let mut given = 0;
                 while let Some((id, cid)) = asked.next().await {
-                    while count.load(Ordering::SeqCst) < given * SHARE {
-                        async_std::task::sleep(Duration::from_millis(1)).await;
-                    }
+                    count.reaches(given * SHARE).await;
                     let data = store.get(&cid).unwrap().unwrap();
                     asked.answer(id, &cid, &data).await;
                     given += 1;
@@ -407,7 +407,7 @@ fn work_moves_from_a_slow_provider_to_a_fast_one() {
             let (store, count) = (store.clone(), count.clone());
             async move {
                 let counting = |_| {
-                    count.fetch_add(1, Ordering::SeqCst);
+                    count.add();
                     false
                 };
                 serve_until(stream, store, counting).await;
@@ -662,13 +662,13 @@ fn memory_stays_flat_with_a_reader_that_does_not_read() {
         const SIZE: usize = 128 * MIB;
         let (source, cid) = Node::with(SIZE).await;
         let sink = Node::new();
-        let served = Arc::new(AtomicUsize::new(0));
+        let served = Count::default();
         let (store, count) = (source.store.clone(), served.clone());
         sink.net.peer(move |stream| {
             let (store, count) = (store.clone(), count.clone());
             async move {
                 let counting = |_| {
-                    count.fetch_add(1, Ordering::SeqCst);
+                    count.add();
                     false
                 };
                 serve_until(stream, store, counting).await;
@@ -682,14 +682,8 @@ fn memory_stays_flat_with_a_reader_that_does_not_read() {
             fetch.next().await.unwrap().unwrap(),
             Event::Size(SIZE as u64)
         );
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        while served.load(Ordering::SeqCst) < 129 {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "the fetch waits for its reader"
-            );
-            async_std::task::sleep(Duration::from_millis(5)).await;
-        }
+        let all = async_std::future::timeout(Duration::from_secs(60), served.reaches(129));
+        all.await.expect("the fetch waits for its reader");
         let mut at = 0;
         loop {
             match fetch.next().await.unwrap().unwrap() {
