@@ -18,8 +18,11 @@ pub mod envelope;
 pub mod provenance;
 pub mod publisher;
 pub mod refusal;
+pub mod sequence;
 pub mod statement;
+
 pub mod window;
+pub mod windows;
 
 pub use envelope::{Envelope, Limits, Opened, SealError, seal};
 pub use refusal::Refusal;
