@@ -63,6 +63,11 @@ impl Sequence {
         self.end - self.next
     }
 
+    /// The first number that is not reserved.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Whether it is time to reserve a block.
     pub fn is_low(&self) -> bool {
         self.left() <= LOW

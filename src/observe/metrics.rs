@@ -86,6 +86,10 @@ pub struct Metrics {
     pub messages: IntCounterVec,
     /// Signed messages of gossip refused, by `reason` ([`crate::message::refusal::LABELS`]).
     pub messages_refused: IntCounterVec,
+    /// Publishers of signed messages whose replay windows are kept now.
+    pub message_publishers: IntGauge,
+    /// Accepted messages that could not be recorded on disk.
+    pub message_marks_unrecorded: IntCounter,
     /// Seconds from a message's arrival to the end of its handling, by `protocol`.
     pub message_processing: HistogramVec,
     /// Dials that failed since start.
@@ -241,6 +245,14 @@ impl Metrics {
                 "p2p_messages_refused_total",
                 "Signed messages of gossip that were not taken since start, by reason.",
                 &["reason"],
+            )?,
+            message_publishers: maker.gauge(
+                "p2p_message_publishers",
+                "Publishers of signed messages whose replay windows are kept now.",
+            )?,
+            message_marks_unrecorded: maker.counter(
+                "p2p_message_marks_unrecorded_total",
+                "Signed messages accepted since start that could not be recorded on disk, so that a restart would take them again.",
             )?,
             message_processing: maker.histograms(
                 "p2p_message_processing_seconds",

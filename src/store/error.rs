@@ -112,6 +112,9 @@ pub enum Error {
         /// What does not match.
         reason: &'static str,
     },
+    /// There are no sequence numbers left.
+    #[error(transparent)]
+    Exhausted(#[from] crate::message::sequence::Exhausted),
     /// A block that an open batch relied on was dropped as damaged meanwhile.
     #[error(
         "a block of this batch was dropped from the store as damaged; put or get the content again"

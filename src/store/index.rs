@@ -114,6 +114,8 @@ pub(super) fn create(tx: &WriteTransaction) -> Result<(), Fail> {
     let index = Index::open(tx)?;
     drop(index);
     tx.open_table(super::peers::PEERS)?;
+    tx.open_table(super::sequence::SEQUENCE)?;
+    tx.open_table(super::windows::WINDOWS)?;
     tx.open_table(META)?.insert("format", FORMAT)?;
     Ok(())
 }

@@ -33,6 +33,8 @@
 //! - `batch`: the only way in. `sweep`: the ways out. `index`: the tables of
 //!   blocks and roots. `segment`: payload files. `database`: the redb file.
 //! - `life`: how long a block lives, by what its publisher says of it.
+//! - `sequence`: this node's own message numbers. `windows` and [`journal`]: the
+//!   numbers of other publishers' messages.
 //! - `peers`: remembered peers. A further kind of state is a further file
 //!   like this one: its table, its bounds, its methods on [`Store`], and its
 //!   table named in `index::create`.
@@ -41,13 +43,16 @@ mod batch;
 mod database;
 mod error;
 mod index;
+pub mod journal;
 mod life;
 mod peers;
 mod root;
 mod segment;
+mod sequence;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use batch::Batch;
 pub use error::Error;
