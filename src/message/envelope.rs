@@ -28,7 +28,7 @@ use super::compression::{self, Compression};
 use super::pb;
 use super::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, Publisher};
 use super::refusal::Refusal;
-use super::statement::{MESSAGE, Statement};
+use super::statement::{Purpose, Statement};
 
 /// The tag of the payload on the wire: field 1, length-delimited.
 const PAYLOAD_TAG: u8 = 1 << 3 | 2;
@@ -134,7 +134,7 @@ pub fn seal(
 
 /// What the publisher's signature covers.
 fn statement(topic: &[u8], number: u64, compression: Compression, payload: &[u8]) -> Statement {
-    Statement::new(MESSAGE)
+    Statement::new(Purpose::Message)
         .bytes(topic)
         .number(number)
         .number(compression as u64)

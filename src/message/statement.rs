@@ -11,11 +11,25 @@ use sha2::{Digest, Sha256};
 
 use super::publisher::Publisher;
 
-/// Purpose of a [`SignedMessage`](super::envelope). Neither this nor the purpose
-/// of a block ([`PURPOSE`](super::provenance::PURPOSE)) begins the other, or what
-/// libp2p signs (`libp2p-pubsub:`, `noise-libp2p-static-key:`,
-/// `libp2p-tls-handshake:`).
-pub const MESSAGE: &[u8] = b"p2p-node/message/1";
+/// What a statement is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A [`SignedMessage`](super::envelope).
+    Message,
+    /// A block in the exchange.
+    Block,
+}
+
+impl Purpose {
+    /// None of these begins another, or begins what libp2p signs
+    /// (`libp2p-pubsub:`, `noise-libp2p-static-key:`, `libp2p-tls-handshake:`).
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            Purpose::Message => b"p2p-node-message-v1:",
+            Purpose::Block => b"p2p-node-block-v1:",
+        }
+    }
+}
 
 /// The bytes to be signed, built part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +37,9 @@ pub struct Statement(Vec<u8>);
 
 impl Statement {
     /// A statement for `purpose`, with nothing said yet.
-    pub fn new(purpose: &'static [u8]) -> Self {
+    pub fn new(purpose: Purpose) -> Self {
         let mut bytes = Vec::with_capacity(192);
-        bytes.extend_from_slice(purpose);
+        bytes.extend_from_slice(purpose.prefix());
         Statement(bytes)
     }
 
@@ -76,20 +90,20 @@ mod tests {
 
     #[test]
     fn the_form_is_fixed() {
-        let statement = Statement::new(MESSAGE)
+        let statement = Statement::new(Purpose::Message)
             .bytes(b"/p2p-node/chat")
             .number(7)
             .digest(b"");
         let mut bytes =
-            b"p2p-node/message/1\0\0\0\0\0\0\0\x0e/p2p-node/chat\0\0\0\0\0\0\0\x07".to_vec();
+            b"p2p-node-message-v1:\0\0\0\0\0\0\0\x0e/p2p-node/chat\0\0\0\0\0\0\0\x07".to_vec();
         bytes.extend_from_slice(&Sha256::digest(b""));
         assert_eq!(statement.as_bytes(), bytes);
     }
 
     #[test]
     fn moving_a_byte_between_parts_makes_another_statement() {
-        let one = Statement::new(MESSAGE).bytes(b"ab").bytes(b"c");
-        let other = Statement::new(MESSAGE).bytes(b"a").bytes(b"bc");
+        let one = Statement::new(Purpose::Message).bytes(b"ab").bytes(b"c");
+        let other = Statement::new(Purpose::Message).bytes(b"a").bytes(b"bc");
         assert_ne!(one, other);
     }
 
@@ -97,8 +111,8 @@ mod tests {
     fn a_signature_for_one_purpose_is_worth_nothing_for_another() {
         let keypair = Keypair::generate_ed25519();
         let publisher = Publisher::decode(&keypair.public().encode_protobuf()).unwrap();
-        let message = Statement::new(MESSAGE).number(1);
-        let block = Statement::new(b"p2p-node/other/1").number(1);
+        let message = Statement::new(Purpose::Message).number(1);
+        let block = Statement::new(Purpose::Block).number(1);
         let signature = message.sign(&keypair).unwrap();
         assert!(message.is_signed_by(&publisher, &signature));
         assert!(!block.is_signed_by(&publisher, &signature));

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::super::compression::Compression;
 use super::super::envelope::seal;
-use super::super::statement::{MESSAGE, Statement};
+use super::super::statement::{Purpose, Statement};
 use super::super::{pb, refusal};
 use super::*;
 
@@ -140,7 +140,7 @@ fn a_payload_that_does_not_unpack_uses_its_number_up() {
     let keypair = publisher(1);
     // Declares a gigabyte.
     let payload = Bytes::from_static(&[0x80, 0x80, 0x80, 0x80, 0x04]);
-    let signature = Statement::new(MESSAGE)
+    let signature = Statement::new(Purpose::Message)
         .bytes(TOPIC)
         .number(7)
         .number(Compression::Snappy as u64)
