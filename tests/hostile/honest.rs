@@ -95,6 +95,8 @@ struct Counts {
     refused: AtomicU64,
     arrived: Mutex<BTreeSet<u64>>,
     twice: AtomicU64,
+    foreign: AtomicU64,
+    witnessed: Mutex<BTreeSet<u64>>,
     transfers: AtomicU64,
     failed: AtomicU64,
 }
@@ -156,7 +158,8 @@ impl Honest {
         });
         let counts = Arc::new(Counts::default());
         let tasks = vec![
-            spawn(listen(subscriber.socket(), counts.clone())),
+            spawn(listen(subscriber.socket(), counts.clone(), false)),
+            spawn(listen(victim.daemon.socket(), counts.clone(), true)),
             spawn(speak(publisher.socket(), counts.clone())),
             spawn(fetch(subscriber.socket(), files, counts.clone())),
         ];
@@ -203,9 +206,15 @@ impl Honest {
         }
     }
 
-    /// Messages that the subscriber was given a second time.
+    /// Honest messages that were delivered a second time, at the subscriber and
+    /// at a program of the victim's own host.
     pub(crate) fn twice(&self) -> u64 {
         self.counts.twice.load(Ordering::Relaxed)
+    }
+
+    /// Messages delivered at either that no honest peer sent.
+    pub(crate) fn foreign(&self) -> u64 {
+        self.counts.foreign.load(Ordering::Relaxed)
     }
 
     /// Waits until messages and files go through again, as after a restart of
@@ -251,17 +260,30 @@ async fn speak(socket: std::path::PathBuf, counts: Arc<Counts>) {
     }
 }
 
-async fn listen(socket: std::path::PathBuf, counts: Arc<Counts>) {
-    let client = Client::connect(&socket).await.unwrap();
-    let mut subscription = client.subscribe(&[TOPIC]).await.unwrap();
-    while let Ok(message) = subscription.next().await {
-        // What attackers publish under the same name is of another length.
-        if message.data.len() != MESSAGE || message.data[8..].iter().any(|b| *b != 0x5a) {
+/// Hears everything on the topic, again after the daemon has been restarted.
+/// The subscriber's tally is what counts as arrived; the other is a witness.
+async fn listen(socket: std::path::PathBuf, counts: Arc<Counts>, witness: bool) {
+    let seen = match witness {
+        true => &counts.witnessed,
+        false => &counts.arrived,
+    };
+    loop {
+        let Ok(client) = Client::connect(&socket).await else {
+            async_std::task::sleep(Duration::from_millis(20)).await;
             continue;
-        }
-        let n = u64::from_be_bytes(message.data[..8].try_into().unwrap());
-        if !counts.arrived.lock().unwrap().insert(n) {
-            counts.twice.fetch_add(1, Ordering::Relaxed);
+        };
+        let Ok(mut subscription) = client.subscribe(&[TOPIC]).await else {
+            continue;
+        };
+        while let Ok(message) = subscription.next().await {
+            if message.data.len() != MESSAGE || message.data[8..].iter().any(|b| *b != 0x5a) {
+                counts.foreign.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let n = u64::from_be_bytes(message.data[..8].try_into().unwrap());
+            if !seen.lock().unwrap().insert(n) {
+                counts.twice.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }

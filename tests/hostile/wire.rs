@@ -185,8 +185,78 @@ pub(crate) struct Identify {
     pub(crate) agent_version: Option<String>,
 }
 
+/// The envelope: `proto/message.proto`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SignedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) payload: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) signature: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(crate) seq_no: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) key: Vec<u8>,
+    #[prost(int32, tag = "5")]
+    pub(crate) compression: i32,
+}
+
+impl SignedMessage {
+    /// An envelope signed as it should be, whatever it holds.
+    pub(crate) fn signed(
+        author: &libp2p::identity::Keypair,
+        topic: &str,
+        seq_no: u64,
+        payload: Vec<u8>,
+        compression: i32,
+    ) -> Self {
+        use p2p_node::message::statement::{Purpose, Statement};
+        let statement = Statement::new(Purpose::Message)
+            .bytes(topic.as_bytes())
+            .number(seq_no)
+            .number(compression as u64)
+            .digest(&payload);
+        SignedMessage {
+            signature: statement.sign(author).unwrap(),
+            payload,
+            seq_no,
+            key: author.public().encode_protobuf(),
+            compression,
+        }
+    }
+}
+
 /// The block exchange: `proto/exchange.proto`.
 pub(crate) mod exchange {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Response {
+        #[prost(uint64, tag = "1")]
+        pub(crate) id: u64,
+        #[prost(int32, tag = "2")]
+        pub(crate) status: i32,
+        #[prost(message, optional, tag = "3")]
+        pub(crate) block: Option<Block>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Block {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(crate) hash: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub(crate) data: Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub(crate) timestamp: u64,
+        #[prost(uint32, tag = "4")]
+        pub(crate) ttl: u32,
+        #[prost(uint32, tag = "5")]
+        pub(crate) version: u32,
+        #[prost(bytes = "vec", tag = "6")]
+        pub(crate) signature: Vec<u8>,
+        #[prost(bytes = "vec", tag = "7")]
+        pub(crate) key: Vec<u8>,
+        #[prost(int32, tag = "8")]
+        pub(crate) compression: i32,
+    }
+
     #[derive(Clone, PartialEq, prost::Message)]
     pub(crate) struct Request {
         #[prost(message, repeated, tag = "1")]

@@ -1,5 +1,6 @@
 //! The control socket: programs that ask and never read.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use p2p_node::control::client::PutOptions;
 
 use crate::bout::Bout;
 use crate::honest::noise;
+use crate::peer::drain;
 use crate::process::{Order, Tally};
+use crate::wire::{framed, varint};
 
 /// What the clients subscribe to: busy, and of this network.
 const BUSY: &str = "/p2p-node/busy";
@@ -66,7 +69,7 @@ pub(crate) async fn never_read(order: Order, tally: Tally) {
                 }
                 _ => {
                     let mut io = loop {
-                        match Async::<std::os::unix::net::UnixStream>::connect(&path).await {
+                        match Async::<UnixStream>::connect(&path).await {
                             Ok(io) => break io,
                             Err(_) => sleep(Duration::from_millis(20)).await,
                         }
@@ -107,5 +110,69 @@ fn control_clients_that_never_read() {
     assert!(asked > 150, "{}", outcome.tally);
     assert!(stalled >= asked as f64, "{stalled} of {asked} were cut off");
     outcome.grew_at_most(384 << 20);
+    outcome.honest_kept(0.5, 0.3);
+}
+
+/// What is no request.
+fn nonsense(n: usize) -> Vec<u8> {
+    match n % 7 {
+        // 4 MiB and a byte announced; 2^63; a varint without end.
+        0 => varint((4 << 20) + 1),
+        1 => varint(1 << 63),
+        2 => vec![0xff; 64],
+        3 => [&varint(500)[..], &[0xfe; 500]].concat(),
+        // Half of the largest request, and gone.
+        4 => [&varint(4 << 20)[..], &vec![0x2a; 2 << 20]].concat(),
+        // Random bytes behind a right length.
+        5 => framed(&rand::random_iter().take(300).collect::<Vec<u8>>()),
+        // A put whose frames are larger than they may be.
+        _ => {
+            // Request { type: BLOCK, block: { type: PUT } }.
+            let mut bytes = framed(&[8, 102, 0xb2, 6, 2, 8, 0]);
+            bytes.extend(varint((1 << 20) + 1));
+            bytes
+        }
+    }
+}
+
+/// `count` clients at a time that speak nonsense, one connection after another.
+pub(crate) async fn malformed(order: Order, tally: Tally) {
+    let path = PathBuf::from(&order.more[0]);
+    let clients = (0..order.count).map(|n| {
+        let (path, tally) = (path.clone(), tally.clone());
+        spawn(async move {
+            for round in n.. {
+                let Ok(mut io) = Async::<UnixStream>::connect(&path).await else {
+                    sleep(Duration::from_millis(20)).await;
+                    continue;
+                };
+                tally.add("bad requests", 1);
+                let _ = io.write_all(&nonsense(round)).await;
+                if round % 3 == 0 {
+                    continue;
+                }
+                let end = async_std::future::timeout(Duration::from_secs(2), drain(&mut io));
+                if end.await.is_err() {
+                    tally.add("left open", 1);
+                }
+            }
+        })
+    });
+    join_all(clients.collect::<Vec<_>>()).await;
+}
+
+#[test]
+fn malformed_control_requests() {
+    let mut bout = Bout::loopback("malformed and oversized control requests");
+    let socket = bout.victim.daemon.socket();
+    let mut order = bout.order("malformed control", 8, 16);
+    order.more = vec![socket.display().to_string()];
+    let outcome = bout.fight(&[order], |_| {});
+    let dropped = bout
+        .victim
+        .metric("p2p_control_clients_dropped_total{cause=\"malformed\"}");
+    bout.report(&outcome, 24 << 20, &format!("{dropped} clients cut off"));
+    assert!(dropped > 0.0);
+    outcome.grew_at_most(96 << 20);
     outcome.honest_kept(0.5, 0.3);
 }

@@ -1,50 +1,73 @@
 //! Gossip: more than a peer may say, forged, repeated, and swollen.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_std::task::{sleep, spawn};
 use futures::AsyncWriteExt;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
+use prost::Message;
 
-use crate::bout::Bout;
-use crate::peer::{GOSSIP, Peer, within};
+use crate::bout::{Bout, not_yet};
+use crate::peer::{GOSSIP, Manners, Peer, Polite, read_frame, within};
 use crate::process::{Order, Tally};
 use crate::victim::TOPIC;
-use crate::wire::{frame, gossip};
+use crate::wire::{SignedMessage, frame, gossip, varint};
 
 /// Publishers behind one attacker: message authors are free.
 const AUTHORS: usize = 50;
 
-/// Sends what `next` makes, ten at a time, `rate` a second; connects again when
-/// it is hung up on.
+/// Messages in one frame.
+const BATCH: u64 = 10;
+
+/// A gossip stream to the victim, with the topic joined.
+async fn join(
+    order: &Order,
+    key: &Keypair,
+    manners: Arc<dyn Manners>,
+) -> std::io::Result<(Peer, SubstreamBox)> {
+    let peer = Peer::connect(&order.target, None, key, manners).await?;
+    let mut stream = peer.open(GOSSIP).await?;
+    stream.write_all(&frame(&gossip::join(TOPIC))).await?;
+    stream.flush().await?;
+    Ok((peer, stream))
+}
+
+/// Sends what `next` makes, `rate` messages a second; connects again when it is
+/// hung up on, under a new name when `again_as_new`.
 async fn publish(
     order: Order,
     tally: Tally,
     rate: u64,
-    mut next: impl FnMut(u64) -> gossip::Publish,
+    again_as_new: bool,
+    mut next: impl FnMut(&Keypair, u64) -> Vec<gossip::Publish>,
 ) {
-    let key = Keypair::generate_ed25519();
+    let mut key = Keypair::generate_ed25519();
     let mut n = 0;
     loop {
-        let opened = async {
-            let peer = Peer::polite(&order.target, None, &key).await?;
-            let mut stream = peer.open(GOSSIP).await?;
-            stream.write_all(&frame(&gossip::join(TOPIC))).await?;
-            stream.flush().await?;
-            Ok::<_, std::io::Error>((peer, stream))
-        };
-        let Ok((peer, mut stream)) = opened.await else {
+        if again_as_new {
+            key = Keypair::generate_ed25519();
+        }
+        let manners = Arc::new(Polite::new(&key));
+        let Ok((peer, mut stream)) = join(&order, &key, manners).await else {
             tally.add("refused connections", 1);
             sleep(Duration::from_millis(300)).await;
             continue;
         };
-        let mut ticks = async_io::Timer::interval(Duration::from_millis(10_000 / rate));
+        let mut ticks = async_io::Timer::interval(Duration::from_millis(1000 * BATCH / rate));
         while !peer.is_gone() {
             futures::StreamExt::next(&mut ticks).await;
-            let batch = (0..10).map(|i| next(n + i)).collect();
-            n += 10;
-            let bytes = frame(&gossip::publish(batch));
+            let batch: Vec<_> = (0..BATCH).flat_map(|i| next(&key, n + i)).collect();
+            n += BATCH;
+            let count = batch.len() as u64;
+            let mut bytes = Vec::new();
+            // One frame each, so that a large one does not spoil the others.
+            for message in batch {
+                bytes.extend(frame(&gossip::publish(vec![message])));
+            }
             let sent = within("gossip", async {
                 stream.write_all(&bytes).await?;
                 stream.flush().await
@@ -52,23 +75,199 @@ async fn publish(
             if sent.await.is_err() {
                 break;
             }
-            tally.add("messages", 10);
+            tally.add("messages", count);
         }
         tally.add("times cut off", 1);
     }
 }
 
+/// Sequence numbers as honest publishers have them: from the clock, upwards.
+fn number(n: u64) -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_micros() as u64 + n
+}
+
+/// A message that is right in every way.
+fn valid(author: &Keypair, n: u64) -> gossip::Publish {
+    let number = number(n);
+    let envelope = SignedMessage::signed(author, TOPIC, number, vec![0x11; 300], 0);
+    gossip::Publish::signed(author, TOPIC, number, envelope.encode_to_vec())
+}
+
 /// `count` peers that publish what is valid in everything but its amount:
-/// `more[0]` messages a second each.
+/// `more[0]` messages a second each, of many authors.
 pub(crate) async fn flood(order: Order, tally: Tally) {
     let rate: u64 = order.more[0].parse().unwrap();
     let peers = (0..order.count).map(|_| {
-        let (order, tally) = (order.clone(), tally.clone());
         let authors: Vec<_> = (0..AUTHORS).map(|_| Keypair::generate_ed25519()).collect();
-        spawn(publish(order, tally, rate, move |n| {
-            let author = &authors[n as usize % AUTHORS];
-            gossip::Publish::signed(author, TOPIC, n + 1, vec![0x11; 300])
-        }))
+        let next = move |_: &Keypair, n: u64| vec![valid(&authors[n as usize % AUTHORS], n)];
+        spawn(publish(order.clone(), tally.clone(), rate, false, next))
+    });
+    join_all(peers.collect::<Vec<_>>()).await;
+}
+
+/// `count` peers that publish what must not be delivered; `more[0]` says of
+/// which kind: `forged`, `malformed` or `bombs`.
+pub(crate) async fn bad(order: Order, tally: Tally) {
+    let make: fn(&Keypair, u64) -> gossip::Publish = match order.more[0].as_str() {
+        "forged" => forged,
+        "malformed" => malformed,
+        "bombs" => bomb,
+        other => panic!("no such kind: {other}"),
+    };
+    let peers = (0..order.count).map(|_| {
+        let next = move |key: &Keypair, n: u64| vec![make(key, n)];
+        spawn(publish(order.clone(), tally.clone(), 60, true, next))
+    });
+    join_all(peers.collect::<Vec<_>>()).await;
+}
+
+/// Signatures that are not right, outside and inside.
+fn forged(key: &Keypair, n: u64) -> gossip::Publish {
+    let number = number(n);
+    let victim = Keypair::generate_ed25519();
+    let mut envelope = SignedMessage::signed(key, TOPIC, number, vec![0x22; 300], 0);
+    let outer = |envelope: &SignedMessage| {
+        gossip::Publish::signed(key, TOPIC, number, envelope.encode_to_vec())
+    };
+    match n % 5 {
+        // The outer signature is broken.
+        0 => {
+            let mut message = outer(&envelope);
+            message.signature.as_mut().unwrap()[5] ^= 1;
+            message
+        }
+        // The outer one is right, the envelope's is broken.
+        1 => {
+            envelope.signature[5] ^= 1;
+            outer(&envelope)
+        }
+        // Signed for another topic.
+        2 => outer(&SignedMessage::signed(
+            key,
+            "/p2p-node/other",
+            number,
+            vec![0x22; 300],
+            0,
+        )),
+        // In another's name.
+        3 => {
+            envelope.key = victim.public().encode_protobuf();
+            outer(&envelope)
+        }
+        // Another number than the one that was signed.
+        _ => {
+            envelope.seq_no += 1;
+            outer(&envelope)
+        }
+    }
+}
+
+/// What is no envelope, or not as envelopes are written.
+fn malformed(key: &Keypair, n: u64) -> gossip::Publish {
+    let number = number(n);
+    let good = SignedMessage::signed(key, TOPIC, number, vec![0x33; 300], 0);
+    let bytes = good.encode_to_vec();
+    let data = match n % 8 {
+        0 => rand::random_iter().take(400).collect(),
+        1 => bytes[..bytes.len() / 2].to_vec(),
+        2 => [&bytes[..], &[0xff; 20]].concat(),
+        // A field that there is not, which changes nothing that is signed.
+        3 => [&bytes[..], &[0x78, 1]].concat(),
+        4 => Vec::new(),
+        // A length of 2^60.
+        5 => [&[10][..], &varint(1 << 60), &bytes[..]].concat(),
+        6 => SignedMessage {
+            compression: 77,
+            ..good
+        }
+        .encode_to_vec(),
+        // Longer than any message may be, in the key and not in the payload.
+        _ => SignedMessage {
+            key: vec![0x33; 700_000],
+            ..good
+        }
+        .encode_to_vec(),
+    };
+    gossip::Publish::signed(key, TOPIC, number, data)
+}
+
+/// Small when packed, huge when unpacked; rightly signed.
+fn bomb(key: &Keypair, n: u64) -> gossip::Publish {
+    let number = number(n);
+    let payload = match n % 3 {
+        // Says 4 GiB and holds nothing.
+        0 => [&varint((1 << 32) - 1)[..], &[0; 40]].concat(),
+        // Truly unpacks to 8 MiB.
+        1 => snap::raw::Encoder::new()
+            .compress_vec(&vec![0; 8 << 20])
+            .unwrap(),
+        // Says one byte more than there is.
+        _ => {
+            let packed = snap::raw::Encoder::new().compress_vec(&[0; 2000]).unwrap();
+            [&varint(2001)[..], &packed[2..]].concat()
+        }
+    };
+    let envelope = SignedMessage::signed(key, TOPIC, number, payload, 1);
+    gossip::Publish::signed(key, TOPIC, number, envelope.encode_to_vec())
+}
+
+/// Listens in on the topic and keeps what it hears.
+struct Ears {
+    polite: Polite,
+    heard: Arc<Mutex<Vec<gossip::Publish>>>,
+}
+
+impl Manners for Ears {
+    fn speaks(&self, protocol: &str) -> bool {
+        self.polite.speaks(protocol)
+    }
+
+    fn serve(&self, protocol: String, mut stream: SubstreamBox) -> BoxFuture<'static, ()> {
+        if protocol != GOSSIP {
+            return self.polite.serve(protocol, stream);
+        }
+        let heard = self.heard.clone();
+        Box::pin(async move {
+            while let Ok(bytes) = read_frame(&mut stream).await {
+                if let Ok(rpc) = gossip::Rpc::decode(&bytes[..]) {
+                    heard.lock().unwrap().extend(rpc.publish);
+                }
+            }
+        })
+    }
+}
+
+/// How many heard messages are kept to be replayed.
+const KEPT: usize = 60;
+
+/// One peer listens for a while; then `count` peers say again what it heard, as
+/// it was and in wrappers of their own, under new names each time.
+pub(crate) async fn replay(order: Order, tally: Tally) {
+    let key = Keypair::generate_ed25519();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::new(Ears {
+        polite: Polite::new(&key),
+        heard: heard.clone(),
+    });
+    let (_peer, _stream) = join(&order, &key, ears).await.unwrap();
+    let from = Instant::now();
+    while heard.lock().unwrap().len() < KEPT && from.elapsed() < Duration::from_secs(10) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let kept: Vec<gossip::Publish> = heard.lock().unwrap().drain(..).take(KEPT).collect();
+    let distinct: HashSet<_> = kept.iter().map(|m| m.data.clone()).collect();
+    tally.add("heard", distinct.len() as u64);
+    assert!(!kept.is_empty(), "nothing was heard");
+    let peers = (0..order.count).map(|_| {
+        let kept = kept.clone();
+        let next = move |key: &Keypair, n: u64| {
+            let old = &kept[n as usize % kept.len()];
+            let data = old.data.clone().unwrap_or_default();
+            let wrapped = gossip::Publish::signed(key, TOPIC, number(n), data);
+            vec![old.clone(), wrapped]
+        };
+        spawn(publish(order.clone(), tally.clone(), 40, true, next))
     });
     join_all(peers.collect::<Vec<_>>()).await;
 }
@@ -78,7 +277,11 @@ fn flooded(name: &'static str, peers: usize, rate: u64) {
     let mut order = bout.order("gossip flood", 10, peers);
     order.more = vec![rate.to_string()];
     let outcome = bout.fight(&[order], |_| {});
-    let defence = format!("{} times cut off", outcome.tally.get("times cut off"));
+    let defence = format!(
+        "{} times cut off, {} bans",
+        outcome.tally.get("times cut off"),
+        bout.victim.metric("p2p_blacklist_total")
+    );
     bout.report(&outcome, 32 << 20, &defence);
     outcome.grew_at_most(96 << 20);
     outcome.honest_kept(0.3, 0.3);
@@ -92,4 +295,82 @@ fn gossip_flood_above_the_bucket() {
 #[test]
 fn gossip_flood_of_many_within_theirs() {
     flooded("gossip flood, 30 peers at 50/s", 30, 50);
+}
+
+/// What must never be delivered, from 4 peers at 60 messages a second each.
+fn refused(name: &'static str, kind: &str) {
+    let mut bout = Bout::loopback(name);
+    let mut order = bout.order("bad gossip", 8, 4);
+    order.more = vec![kind.to_owned()];
+    let foreign = bout.honest.foreign();
+    let outcome = bout.fight(&[order], |_| {});
+    let delivered = bout.honest.foreign() - foreign;
+    let cut = outcome.tally.get("times cut off");
+    let bans = bout.victim.metric("p2p_blacklist_total");
+    let defence = format!("{delivered} delivered, {cut} times cut off, {bans} bans");
+    bout.report(&outcome, 24 << 20, &defence);
+    not_yet(
+        delivered == 0,
+        &format!("{delivered} {kind} messages were delivered"),
+    );
+    not_yet(
+        bans > 0.0,
+        &format!("nobody was banned for {kind} messages"),
+    );
+    outcome.grew_at_most(48 << 20);
+    outcome.honest_kept(0.5, 0.5);
+}
+
+#[test]
+fn forged_messages() {
+    refused("invalid signatures of messages", "forged");
+}
+
+#[test]
+fn malformed_envelopes() {
+    refused("malformed and oversized envelopes", "malformed");
+}
+
+#[test]
+fn envelope_bombs() {
+    refused("decompression bombs in envelopes", "bombs");
+}
+
+#[test]
+fn replays_at_once_and_after_restarts() {
+    let mut bout = Bout::loopback("replays, over kill -9 and a stop");
+    let order = bout.order("replay", 26, 3);
+    let outcome = bout.fight(&[order], |bout| {
+        let begun = Instant::now();
+        let wait = |bout: &mut Bout, seconds| {
+            while begun.elapsed() < Duration::from_secs(seconds) {
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            bout.victim.assert_well();
+        };
+        wait(bout, 8);
+        bout.victim.restart(|daemon| {
+            daemon.child.kill().unwrap();
+            daemon.wait();
+        });
+        bout.honest.wait_again();
+        wait(bout, 16);
+        bout.victim.restart(|daemon| {
+            daemon.signal(nix::sys::signal::Signal::SIGTERM);
+            assert_eq!(daemon.wait(), Some(0));
+        });
+        bout.honest.wait_again();
+    });
+    let twice = bout.honest.twice();
+    let cut = outcome.tally.get("times cut off");
+    let bans = bout.victim.metric("p2p_blacklist_total");
+    let defence =
+        format!("{twice} delivered again, {cut} times cut off, {bans} bans since the last start");
+    bout.report(&outcome, 32 << 20, &defence);
+    not_yet(
+        twice == 0,
+        &format!("{twice} messages were delivered again"),
+    );
+    not_yet(cut > 6, "replayers are not cut off");
+    outcome.honest_kept(0.2, 0.1);
 }

@@ -1,6 +1,7 @@
 //! One file a kind of attack. Each has what the attacker's process does, and
 //! below it the tests that start it and judge the victim.
 
+mod blocks;
 mod connections;
 mod control;
 mod gossip;
@@ -18,6 +19,11 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "stream resets" => streams::resets(order, tally).await,
         "unread blocks" => streams::unread_blocks(order, tally).await,
         "unread program" => streams::unread_program(order, tally).await,
+        "bad gossip" => gossip::bad(order, tally).await,
+        "replay" => gossip::replay(order, tally).await,
+        "cheat" => blocks::cheat(order, tally).await,
+        "malformed exchange" => blocks::malformed(order, tally).await,
+        "malformed control" => control::malformed(order, tally).await,
         "gossip flood" => gossip::flood(order, tally).await,
         "records" => records::stuff(order, tally).await,
         "control" => control::never_read(order, tally).await,
