@@ -12,7 +12,7 @@ use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
 use p2p_node::control::Client;
 use p2p_node::control::client::{Event, PutOptions};
-use p2p_node::message::provenance::{self, Publisher};
+use p2p_node::message::provenance::{self, Signer};
 use prost::Message;
 
 use crate::bout::{Bout, not_yet};
@@ -31,7 +31,7 @@ const WAYS: usize = 10;
 /// Serves every want in its own bad way.
 struct Cheat {
     polite: Polite,
-    publisher: Publisher,
+    signer: Signer,
     /// The files that are asked for, by multihash.
     files: Arc<Vec<(Vec<u8>, bytes::Bytes)>>,
     way: usize,
@@ -48,7 +48,7 @@ fn answer(cheat: &Cheat, way: usize, want: &exchange::Want) -> Vec<u8> {
         .map(|(_, d)| d.to_vec())
         .unwrap_or_default();
     let now = provenance::millis(SystemTime::now());
-    let signed = |timestamp, ttl| cheat.publisher.sign(&hash, timestamp, ttl).unwrap();
+    let signed = |timestamp, ttl| cheat.signer.sign(&hash, timestamp, ttl).unwrap();
     let provenance = signed(now, 3600);
     let good = exchange::Block {
         hash: hash.clone(),
@@ -134,7 +134,7 @@ impl Manners for Cheat {
             polite: Polite {
                 identify: self.polite.identify.clone(),
             },
-            publisher: self.publisher.clone(),
+            signer: self.signer.clone(),
             files: self.files.clone(),
             way: self.way,
             tally: self.tally.clone(),
@@ -179,7 +179,7 @@ pub(crate) async fn cheat(order: Order, tally: Tally) {
                 let key = Keypair::generate_ed25519();
                 let manners = Arc::new(Cheat {
                     polite: Polite::new(&key),
-                    publisher: Publisher::new(key.clone()),
+                    signer: Signer::new(key.clone()),
                     files: files.clone(),
                     way: n % WAYS,
                     tally: tally.clone(),
