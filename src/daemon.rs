@@ -185,7 +185,15 @@ impl Daemon {
             };
 
         let (stack, relay_client) = transport::build(&identity, &transport_options(config)?)?;
-        let options = node_options(config, remembered);
+        let messages = {
+            let (own, store) = (identity.public().to_peer_id(), store.clone());
+            let metrics = metrics.clone();
+            spawn_blocking(move || node::Messages::stored(own, store, metrics)).await?
+        };
+        let options = node::Options {
+            messages: Some(messages),
+            ..node_options(config, remembered)
+        };
         let admission = options.admission.clone();
         let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
         let handle = node.handle();

@@ -12,8 +12,10 @@ use async_std::channel::{Receiver, Sender};
 use futures::channel::oneshot;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
+use super::gossip::envelope::{Envelopes, number_of};
 use super::status::{PeerStatus, Status};
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
+use crate::message::sealer::Sealer;
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -260,6 +262,8 @@ pub struct Handle {
     pub(super) public_key: libp2p::identity::PublicKey,
     pub(super) commands: Sender<Command>,
     pub(super) streams: Control,
+    pub(super) envelopes: Envelopes,
+    pub(super) sealer: Sealer,
 }
 
 impl std::fmt::Debug for Handle {
@@ -572,15 +576,33 @@ impl Handle {
         self.ask(|reply| Command::Subscribe { topic, reply }).await
     }
 
-    /// Publishes to a topic, joined or not.
+    /// Publishes to a topic, joined or not. On a topic of this network
+    /// (`/<P2P_NETWORK>/…`) the message is sealed here first, in the caller's
+    /// task: packing, a sequence number and a signature.
     ///
     /// # Errors
     /// [`Error::Gossip`] when nobody listens, or the message is too large.
     pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<(), Error> {
+        let (data, own) = if self.envelopes.covers(&topic) {
+            let payload = bytes::Bytes::from(data);
+            let sealed = self.sealer.seal(topic.as_bytes(), payload.clone()).await;
+            let sealed = sealed.map_err(|e| Error::Gossip {
+                what: "publish",
+                topic: topic.clone(),
+                reason: e.to_string(),
+            })?;
+            let number = number_of(&sealed).unwrap_or_default();
+            (
+                sealed.into(),
+                Some(Box::new(OwnMessage { payload, number })),
+            )
+        } else {
+            (data, None)
+        };
         self.ask(|reply| Command::Publish {
             topic,
             data,
-            own: None,
+            own,
             reply,
         })
         .await

@@ -52,6 +52,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_std::task::JoinHandle;
+use futures::FutureExt;
 use futures::channel::oneshot;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
@@ -61,6 +62,7 @@ use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 pub use behaviour::BuildError;
 pub use content_network::{ContentNetwork, dht_key};
 pub(crate) use gossip::GOSSIP_DROPPED;
+pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Subscription};
 pub use options::Options;
 pub use pulse::Pulse;
@@ -107,6 +109,7 @@ pub struct Node {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     ended: oneshot::Receiver<()>,
+    messages: Messages,
 }
 
 impl Node {
@@ -147,6 +150,16 @@ impl Node {
         .with_idle_connection_timeout(options.connection_idle_timeout)
         .with_max_negotiating_inbound_streams(options.max_inbound_streams);
         let swarm = Swarm::new(transport, behaviour, local, config);
+        let envelopes = gossip::envelope::Envelopes::of(&options.network);
+        let messages = options
+            .messages
+            .clone()
+            .unwrap_or_else(|| Messages::unstored(local, metrics.clone()));
+        let judge = messages.clone();
+        let validation = gossip::validation::Validation::start(move |job| {
+            let judge = judge.clone();
+            async move { judge.judge(job).await }.boxed()
+        });
         let (commands, receiver) = async_std::channel::bounded(handle::COMMAND_QUEUE);
         let (stop, stopped) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
@@ -161,13 +174,8 @@ impl Node {
             meters,
             peers: Default::default(),
             topics: Default::default(),
-            envelopes: gossip::envelope::Envelopes::none(),
-            validation: gossip::validation::Validation::start(|message| {
-                gossip::envelope::judge(message, |topic, bytes| {
-                    let limits = gossip::envelope::limits();
-                    crate::message::Envelope::open(topic, bytes, limits)?.unpack(limits)
-                })
-            }),
+            envelopes: envelopes.clone(),
+            validation,
             queries: Default::default(),
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
             relays: standing::Relays::new(options.relays.clone()),
@@ -192,7 +200,10 @@ impl Node {
                 public_key,
                 commands,
                 streams,
+                envelopes,
+                sealer: messages.sealer(identity.clone()),
             },
+            messages,
             pulse,
             stop,
             task,
@@ -220,5 +231,6 @@ impl Node {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         self.task.await;
+        self.messages.close().await;
     }
 }

@@ -59,6 +59,9 @@ pub struct Options {
     pub trusted_peers: Vec<PeerId>,
     /// What is known of peers: reputations, budgets, bans.
     pub admission: Admission,
+    /// What is remembered of sequence numbers on the network's own topics; without
+    /// it, only until the node stops.
+    pub messages: Option<super::gossip::Messages>,
     /// Time between an answered ping and the next on the same connection.
     pub ping_interval: Duration,
     /// Time that a peer has to answer a ping.
@@ -91,6 +94,7 @@ impl Default for Options {
             max_download_rate: None,
             trusted_peers: Vec::new(),
             admission: Admission::default(),
+            messages: None,
             // The defaults of rust-libp2p, whose nodes are most of those met here.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),

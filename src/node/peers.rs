@@ -14,7 +14,11 @@ use super::status::{ConnectionStatus, PeerStatus, transport_of};
 /// Longest agent string kept. Real ones are some tens of bytes.
 const MAX_AGENT: usize = 128;
 
-/// Refused DHT records are held against a peer at most this often.
+/// Refused DHT records that are held against a peer once, and at most once in
+/// [`STUFFING_EVERY`]. A provider of more content than its share announces all of
+/// it, a hundred a second for a quarter of an hour at its budget: that costs it
+/// less than its connection. Who goes on for half an hour has another aim.
+const STUFFING: u32 = 600;
 const STUFFING_EVERY: Duration = Duration::from_secs(60);
 
 /// One connection, established.
@@ -30,7 +34,8 @@ pub(super) struct Peer {
     connections: HashMap<ConnectionId, Connection>,
     agent: Option<String>,
     ping: Option<Duration>,
-    stuffed_at: Option<Instant>,
+    /// Records refused since they were last held against it, and when that was.
+    stuffing: (u32, Option<Instant>),
 }
 
 /// All connected peers. Bounded by the connection limits.
@@ -159,17 +164,18 @@ impl Peers {
         self.map.get(peer)?.connections.get(&id).map(|c| &c.address)
     }
 
-    /// Whether it is time to hold record stuffing against a peer: once in
-    /// [`STUFFING_EVERY`].
+    /// Counts a refused DHT record of a peer; whether it is time to hold it against
+    /// the peer: see [`STUFFING`].
     pub(super) fn stuffs(&mut self, peer: &PeerId, now: Instant) -> bool {
         let Some(entry) = self.map.get_mut(peer) else {
             return false;
         };
-        let due = entry
-            .stuffed_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= STUFFING_EVERY);
+        let (refused, since) = &mut entry.stuffing;
+        *refused += 1;
+        let rested = since.is_none_or(|at| now.saturating_duration_since(at) >= STUFFING_EVERY);
+        let due = *refused >= STUFFING && rested;
         if due {
-            entry.stuffed_at = Some(now);
+            entry.stuffing = (0, Some(now));
         }
         due
     }
@@ -224,6 +230,28 @@ mod tests {
         let text = printable(&format!("kubo/0.4\x1b[2J\n{}", "x".repeat(10_000)));
         assert!(text.starts_with("kubo/0.4\u{fffd}[2J\u{fffd}xxx"));
         assert_eq!(text.chars().count(), MAX_AGENT);
+    }
+
+    #[test]
+    fn refused_records_are_held_against_a_peer_by_hundreds_and_once_a_minute() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        let listener = ConnectedPoint::Listener {
+            local_addr: "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+            send_back_addr: "/ip4/127.0.0.1/tcp/2".parse().unwrap(),
+        };
+        let now = Instant::now();
+        peers.opened(peer, ConnectionId::new_unchecked(1), &listener, now);
+        let reports = |peers: &mut Peers, records: u32, at: Instant| {
+            (0..records).filter(|_| peers.stuffs(&peer, at)).count()
+        };
+        assert_eq!(reports(&mut peers, STUFFING - 1, now), 0);
+        assert_eq!(reports(&mut peers, 10 * STUFFING, now), 1);
+        assert_eq!(reports(&mut peers, 1, now + STUFFING_EVERY), 1);
+        assert!(
+            !peers.stuffs(&PeerId::random(), now),
+            "nobody is remembered"
+        );
     }
 
     #[test]

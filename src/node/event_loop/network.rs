@@ -479,8 +479,6 @@ impl EventLoop {
         };
         let Err(e) = stored else { return };
         self.metrics.dht_records_refused.inc();
-        // Once a minute: a peer with more content than its share announces all of
-        // it again and again, and means no harm.
         if e.is_of_sender() && self.peers.stuffs(&sender, now) {
             self.options
                 .admission

@@ -7,18 +7,30 @@
 //! application writes them.
 //!
 //! The envelope says who published it and gossipsub's own message says so too;
-//! both must be the same peer. Otherwise anybody could put an envelope that he
-//! has overheard into a new message of his own, and make a replay of it that the
-//! whole network passes on, node by node, to those who have not seen it.
+//! both must be the same peer, which is looked at first. Otherwise anybody could
+//! put an envelope that he has overheard into a new message of his own: a replay
+//! that the network passes on to those who have not seen it, or, where he is
+//! quicker than the publisher, one that uses up the publisher's number.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use libp2p::PeerId;
-use libp2p::gossipsub::{Message, MessageAcceptance};
+use libp2p::gossipsub::MessageAcceptance;
+use libp2p::identity::Keypair;
+use prost::Message as _;
+use sha2::{Digest, Sha256};
 
 use super::MAX_PUBLISH_BYTES;
+use super::validation::Job;
 use crate::admission::Conduct;
 use crate::message::envelope::{Limits, MAX_OVERHEAD};
-use crate::message::{Opened, Refusal};
+use crate::message::numbers::Numbers;
+use crate::message::opener::Opener;
+use crate::message::sealer::Sealer;
+use crate::message::{Opened, Refusal, pb};
+use crate::observe::metrics::Metrics;
+use crate::store::{self, Store};
 
 /// Bounds of an envelope and its payload. A payload is as long as one that does
 /// not get smaller by packing may be, so that what can be published does not
@@ -31,20 +43,99 @@ pub(crate) fn limits() -> Limits {
 /// Which topics are a network's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Envelopes {
-    prefix: Option<String>,
+    prefix: String,
 }
 
 impl Envelopes {
-    /// No topics: all are plain.
-    pub(crate) fn none() -> Self {
-        Envelopes { prefix: None }
+    /// The topics of `network`.
+    pub(crate) fn of(network: &str) -> Self {
+        Envelopes {
+            prefix: format!("/{network}/"),
+        }
     }
 
     /// Whether messages on this topic travel in envelopes.
     pub(crate) fn covers(&self, topic: &str) -> bool {
-        self.prefix.as_ref().is_some_and(|p| topic.starts_with(p))
+        topic.starts_with(&self.prefix)
     }
 }
+
+/// What envelope topics need to remember: the numbers that other publishers have
+/// used, and those that this node has.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    opener: Opener,
+    numbers: Numbers,
+}
+
+impl Messages {
+    /// On a node whose memory of both is kept in `store`. Waits for the disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stored(own: PeerId, store: Store, metrics: Arc<Metrics>) -> Result<Self, store::Error> {
+        Ok(Messages {
+            opener: Opener::stored(own, limits(), store.clone(), metrics)?,
+            numbers: Numbers::stored(store),
+        })
+    }
+
+    /// On a node that forgets all at its end.
+    pub fn unstored(own: PeerId, metrics: Arc<Metrics>) -> Self {
+        Messages {
+            opener: Opener::unstored(own, limits(), metrics),
+            numbers: Numbers::unstored(),
+        }
+    }
+
+    /// What seals the messages of the owner of `keypair`.
+    pub(crate) fn sealer(&self, keypair: Keypair) -> Sealer {
+        Sealer::new(keypair, self.numbers.clone(), limits())
+    }
+
+    /// Writes down what is not yet; nothing that is opened afterwards is.
+    pub(crate) async fn close(&self) {
+        self.opener.close().await;
+    }
+
+    /// Opens the envelope in a message.
+    pub(crate) async fn judge(&self, job: &Job) -> Result<Opened, Refused> {
+        let message = &job.message;
+        // One copy, which the payload shares from then on.
+        let bytes = Bytes::copy_from_slice(&message.data);
+        if let Some(source) = message.source
+            && let Ok(sealed) = pb::SignedMessage::decode(bytes.clone())
+            && !is_id_of(&source, &sealed.key)
+        {
+            return Err(Refused::Rewrapped(source));
+        }
+        let topic = message.topic.as_str().as_bytes();
+        Ok(self.opener.open(topic, bytes, &job.source).await?)
+    }
+}
+
+/// The sequence number in an envelope that this node has sealed.
+pub(crate) fn number_of(sealed: &Bytes) -> Option<u64> {
+    let sealed = pb::SignedMessage::decode(sealed.clone()).ok()?;
+    Some(sealed.seq_no)
+}
+
+/// Whether `peer` is the id that follows from a public key in protobuf form: its
+/// bytes up to 42 of them, else their SHA-256 (libp2p's specification of peer
+/// ids). Needs no decoding of the key, which costs as much as a fifth of a
+/// signature check.
+fn is_id_of(peer: &PeerId, key: &[u8]) -> bool {
+    let hash = peer.as_ref();
+    match hash.code() {
+        IDENTITY => hash.digest() == key,
+        SHA2_256 => hash.digest() == Sha256::digest(key).as_slice(),
+        _ => false,
+    }
+}
+
+/// Codes of multihashes in peer ids.
+const IDENTITY: u64 = 0x00;
+const SHA2_256: u64 = 0x12;
 
 /// Why a message on an envelope topic was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,13 +144,8 @@ pub(crate) enum Refused {
     #[error(transparent)]
     Envelope(#[from] Refusal),
     /// It is the envelope of another publisher than the message around it.
-    #[error("{wrapped_by} sends an envelope of {publisher} as its own message")]
-    Rewrapped {
-        /// Who signed the message around it.
-        wrapped_by: PeerId,
-        /// Who signed the envelope.
-        publisher: PeerId,
-    },
+    #[error("{0} sends the envelope of another as its own message")]
+    Rewrapped(PeerId),
 }
 
 impl Refused {
@@ -79,7 +165,7 @@ impl Refused {
     /// caller sees to.
     pub(crate) fn conduct(&self) -> Option<Conduct> {
         Some(match self {
-            Refused::Rewrapped { .. } => Conduct::Malformed,
+            Refused::Rewrapped(_) => Conduct::Malformed,
             Refused::Envelope(refusal) => match refusal {
                 Refusal::Oversized { .. } => Conduct::Oversized,
                 Refusal::Signature { .. } => Conduct::InvalidSignature,
@@ -93,20 +179,156 @@ impl Refused {
     }
 }
 
-/// Opens the envelope in a message, by `open`, which is told the topic and the
-/// bytes.
-pub(crate) fn judge(
-    message: &Message,
-    open: impl FnOnce(&[u8], Bytes) -> Result<Opened, Refusal>,
-) -> Result<Opened, Refused> {
-    // One copy, which payload, key and signature share from then on.
-    let bytes = Bytes::copy_from_slice(&message.data);
-    let opened = open(message.topic.as_str().as_bytes(), bytes)?;
-    match message.source {
-        Some(source) if source != opened.publisher => Err(Refused::Rewrapped {
-            wrapped_by: source,
-            publisher: opened.publisher,
-        }),
-        _ => Ok(opened),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::gossipsub::{IdentTopic, MessageId};
+
+    const TOPIC: &str = "/p2p-node/chat";
+
+    fn job(source: PeerId, publisher: PeerId, data: Bytes) -> Job {
+        Job {
+            id: MessageId::new(b"1"),
+            source,
+            message: libp2p::gossipsub::Message {
+                source: Some(publisher),
+                data: data.into(),
+                sequence_number: Some(1),
+                topic: IdentTopic::new(TOPIC).hash(),
+            },
+        }
+    }
+
+    fn messages() -> Messages {
+        Messages::unstored(PeerId::random(), Metrics::new().unwrap())
+    }
+
+    fn sealed(by: &Keypair, payload: &'static [u8]) -> Bytes {
+        let sealer = Messages::unstored(by.public().to_peer_id(), Metrics::new().unwrap())
+            .sealer(by.clone());
+        let payload = Bytes::from_static(payload);
+        async_std::task::block_on(sealer.seal(TOPIC.as_bytes(), payload)).unwrap()
+    }
+
+    #[test]
+    fn only_topics_below_the_name_of_the_network_are_its_own() {
+        let envelopes = Envelopes::of("net");
+        assert!(envelopes.covers("/net/chat"));
+        assert!(envelopes.covers("/net/"));
+        for other in [
+            "/net",
+            "/network/chat",
+            "net/chat",
+            "chat",
+            "/x/net/chat",
+            "",
+        ] {
+            assert!(!envelopes.covers(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_publisher_of_the_envelope_and_of_the_message_must_be_one() {
+        async_std::task::block_on(async {
+            for key in [
+                Keypair::generate_ed25519(),
+                Keypair::generate_secp256k1(),
+                Keypair::generate_ecdsa(),
+            ] {
+                let author = key.public().to_peer_id();
+                let sealed = sealed(&key, b"hello");
+                let messages = messages();
+                let thief = PeerId::random();
+                let refused = messages.judge(&job(thief, thief, sealed.clone())).await;
+                let refused = refused.unwrap_err();
+                assert_eq!(refused, Refused::Rewrapped(thief));
+                assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
+                // And the theft does not keep the true one out.
+                let opened = messages.judge(&job(thief, author, sealed)).await.unwrap();
+                assert_eq!(opened.publisher, author);
+                assert_eq!(&opened.payload[..], b"hello");
+            }
+        });
+    }
+
+    #[test]
+    fn what_an_honest_forwarder_can_pass_on_is_ignored_and_the_rest_rejected() {
+        async_std::task::block_on(async {
+            let key = Keypair::generate_ed25519();
+            let author = key.public().to_peer_id();
+            let messages = messages();
+            let good = sealed(&key, b"hello");
+            messages
+                .judge(&job(author, author, good.clone()))
+                .await
+                .unwrap();
+            let again = messages.judge(&job(author, author, good.clone())).await;
+            let again = again.unwrap_err();
+            assert!(matches!(again.acceptance(), MessageAcceptance::Ignore));
+            assert_eq!(again.conduct(), Some(Conduct::Replay));
+            let mut forged = pb::SignedMessage::decode(sealed(&key, b"hello")).unwrap();
+            forged.payload = Bytes::from_static(b"other");
+            let forged = Bytes::from(forged.encode_to_vec());
+            let forged = messages
+                .judge(&job(author, author, forged))
+                .await
+                .unwrap_err();
+            assert!(matches!(forged.acceptance(), MessageAcceptance::Reject));
+            assert_eq!(forged.conduct(), Some(Conduct::InvalidSignature));
+            let garbage = Bytes::from_static(b"no envelope");
+            let garbage = messages
+                .judge(&job(author, author, garbage))
+                .await
+                .unwrap_err();
+            assert!(matches!(garbage.acceptance(), MessageAcceptance::Reject));
+            assert_eq!(garbage.conduct(), Some(Conduct::Malformed));
+        });
+    }
+
+    #[test]
+    fn a_bomb_is_rejected_from_what_it_declares() {
+        async_std::task::block_on(async {
+            let key = Keypair::generate_ed25519();
+            let author = key.public().to_peer_id();
+            // A sender without our limits.
+            let roomy = Limits::of_payload(64 << 20);
+            let payload = Bytes::from(vec![0; 8 << 20]);
+            let bomb = crate::message::seal(&key, TOPIC.as_bytes(), 7, payload, roomy).unwrap();
+            assert!(bomb.len() < MAX_PUBLISH_BYTES);
+            let refused = messages()
+                .judge(&job(author, author, bomb))
+                .await
+                .unwrap_err();
+            assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
+            assert_eq!(refused.conduct(), Some(Conduct::Bomb));
+        });
+    }
+
+    #[test]
+    fn the_largest_payload_that_can_be_published_is_carried_and_taken() {
+        async_std::task::block_on(async {
+            let key = Keypair::generate_ed25519();
+            let author = key.public().to_peer_id();
+            let sealer = messages().sealer(key);
+            // As dense as it gets, so that packing helps nothing.
+            let mut x = 1_u64;
+            let noise: Bytes = (0..limits().payload)
+                .map(|_| {
+                    x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (x >> 56) as u8
+                })
+                .collect();
+            let sealed = sealer.seal(TOPIC.as_bytes(), noise.clone()).await.unwrap();
+            assert!(sealed.len() <= MAX_PUBLISH_BYTES);
+            assert!(number_of(&sealed).unwrap() > 0);
+            let opened = messages()
+                .judge(&job(author, author, sealed))
+                .await
+                .unwrap();
+            assert_eq!(opened.payload, noise);
+            let more = Bytes::from(vec![0; limits().payload + 1]);
+            let refused = sealer.seal(TOPIC.as_bytes(), more).await.unwrap_err();
+            assert!(refused.to_string().contains(&limits().payload.to_string()));
+        });
     }
 }

@@ -34,6 +34,7 @@ use std::time::Duration;
 use libp2p::gossipsub::{self, MaxCountSubscriptionFilter, TopicSubscriptionFilter};
 use libp2p::identity::Keypair;
 
+pub use envelope::Messages;
 pub(crate) use intake::DROPPED as GOSSIP_DROPPED;
 pub(super) use intake::Intake;
 

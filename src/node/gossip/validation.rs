@@ -18,6 +18,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use async_std::channel::{Receiver, Sender, bounded};
+use futures::future::BoxFuture;
 use libp2p::PeerId;
 use libp2p::gossipsub::{Message, MessageId};
 
@@ -103,7 +104,10 @@ pub(crate) struct Validation<V> {
 impl<V: Send + 'static> Validation<V> {
     /// Starts workers that run `judge` on each message. They end when this is
     /// dropped.
-    pub(crate) fn start(judge: impl Fn(&Message) -> V + Send + Sync + 'static) -> Self {
+    pub(crate) fn start<J>(judge: J) -> Self
+    where
+        J: for<'a> Fn(&'a Job) -> BoxFuture<'a, V> + Send + Sync + 'static,
+    {
         let judge = Arc::new(judge);
         let workers = std::thread::available_parallelism()
             .map_or(1, std::num::NonZero::get)
@@ -117,7 +121,7 @@ impl<V: Send + 'static> Validation<V> {
                 let (results, judge) = (results.clone(), judge.clone());
                 async_std::task::spawn(async move {
                     while let Ok(job) = queue.recv().await {
-                        let verdict = judge(&job.message);
+                        let verdict = judge(&job).await;
                         if results.send(Done { job, verdict }).await.is_err() {
                             return;
                         }
@@ -189,6 +193,7 @@ impl<V: Send + 'static> Validation<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
     use libp2p::gossipsub::IdentTopic;
 
     fn job(source: PeerId, publisher: PeerId, seqno: u64, bytes: usize) -> Job {
@@ -205,12 +210,12 @@ mod tests {
     }
 
     /// Workers that wait until told to go on.
-    fn held() -> (Validation<()>, std::sync::mpsc::Sender<()>) {
-        let (go, gate) = std::sync::mpsc::channel::<()>();
-        let gate = std::sync::Mutex::new(gate);
+    fn held() -> (Validation<()>, Sender<()>) {
+        let (go, gate): (_, Receiver<()>) = bounded(1);
         let validation = Validation::start(move |_| {
+            let gate = gate.clone();
             // Ends when the sender is dropped.
-            while gate.lock().unwrap().recv().is_ok() {}
+            async move { while gate.recv().await.is_ok() {} }.boxed()
         });
         (validation, go)
     }
@@ -270,7 +275,10 @@ mod tests {
 
     #[test]
     fn the_messages_of_a_publisher_keep_their_order_whoever_brings_them() {
-        let mut validation = Validation::start(|message| message.sequence_number);
+        let mut validation = Validation::start(|job| {
+            let seqno = job.message.sequence_number;
+            async move { seqno }.boxed()
+        });
         let publishers: Vec<PeerId> = (0..8).map(|_| PeerId::random()).collect();
         for seqno in 0..100 {
             for publisher in &publishers {

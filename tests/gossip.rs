@@ -1,0 +1,395 @@
+//! Gossip among nodes of this network, and with peers that misbehave: event loops
+//! in one process over loopback, and a gossipsub of libp2p that does as it is told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_std::channel::Sender;
+use futures::StreamExt;
+use libp2p::gossipsub::{
+    Behaviour, ConfigBuilder, IdentTopic, MessageAuthenticity, MessageId, PublishError,
+    ValidationMode,
+};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use p2p_node::admission::Admission;
+use p2p_node::config::DhtMode;
+use p2p_node::message::{Limits, seal};
+use p2p_node::node::{Handle, Node, Options, Subscription};
+use p2p_node::observe::metrics::Metrics;
+use p2p_node::transport;
+
+/// Far above what any step takes; only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A topic of this network, and one of another application.
+const OWN: &str = "/p2p-node/chat";
+const PLAIN: &str = "weather";
+
+struct Running {
+    handle: Handle,
+    peer: PeerId,
+    address: Multiaddr,
+    admission: Admission,
+    metrics: Arc<Metrics>,
+    _node: Node,
+}
+
+async fn start() -> Running {
+    let identity = Keypair::generate_ed25519();
+    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
+    let options = Options {
+        dht_mode: DhtMode::Server,
+        ..Options::default()
+    };
+    let admission = options.admission.clone();
+    let metrics = Metrics::new().unwrap();
+    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
+    let handle = node.handle();
+    let peer = handle.local_peer_id();
+    let address = handle
+        .listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())
+        .await
+        .unwrap()
+        .with(Protocol::P2p(peer));
+    Running {
+        handle,
+        peer,
+        address,
+        admission,
+        metrics,
+        _node: node,
+    }
+}
+
+impl Running {
+    fn verdicts(&self, result: &str) -> u64 {
+        self.metrics
+            .gossip_validation
+            .with_label_values(&[result])
+            .get()
+    }
+
+    fn dropped(&self, reason: &str) -> u64 {
+        self.metrics
+            .gossip_dropped
+            .with_label_values(&[reason])
+            .get()
+    }
+
+    fn refused(&self, reason: &str) -> u64 {
+        self.metrics
+            .messages_refused
+            .with_label_values(&[reason])
+            .get()
+    }
+
+    /// Waits until `peer` is known to subscribe to `topic`.
+    async fn hears(&self, topic: &str, peer: PeerId) {
+        eventually("the subscription arrives", async || {
+            let peers = self.handle.topic_peers(Some(topic.into())).await.unwrap();
+            peers.contains(&peer).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < end, "never happened: {what}");
+        async_io::Timer::after(Duration::from_millis(20)).await;
+    }
+}
+
+async fn next(subscription: &mut Subscription) -> (PeerId, Vec<u8>, u64) {
+    let message = async_std::future::timeout(DEADLINE, subscription.next())
+        .await
+        .expect("a message comes")
+        .unwrap();
+    (
+        message.from.unwrap(),
+        message.data.to_vec(),
+        message.seqno.unwrap(),
+    )
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let _ = env_logger::builder().is_test(true).try_init();
+    async_std::task::block_on(test);
+}
+
+/// A message for the foreign peer to send: topic and bytes as they are.
+type Order = (&'static str, Vec<u8>);
+
+/// A peer with libp2p's own gossipsub.
+struct Foreign {
+    key: Keypair,
+    peer: PeerId,
+    orders: Sender<Order>,
+}
+
+impl Foreign {
+    /// Connects, with its messages signed or not, and subscribes to both topics.
+    async fn connect(to: &Running, signs: bool) -> Foreign {
+        let key = Keypair::generate_ed25519();
+        let peer = key.public().to_peer_id();
+        let (stack, _) = transport::build(&key, &transport::Options::default()).unwrap();
+        let privacy = match signs {
+            true => MessageAuthenticity::Signed(key.clone()),
+            false => MessageAuthenticity::Author(peer),
+        };
+        let config = ConfigBuilder::default()
+            .validation_mode(match signs {
+                true => ValidationMode::Strict,
+                false => ValidationMode::None,
+            })
+            .max_transmit_size(2 << 20)
+            .message_id_fn(|m| MessageId::from(m.sequence_number.unwrap_or_default().to_be_bytes()))
+            .build()
+            .unwrap();
+        let gossip: Behaviour = Behaviour::new(privacy, config).unwrap();
+        let config = libp2p::swarm::Config::with_executor(|task| {
+            async_std::task::spawn(task);
+        });
+        let mut swarm = libp2p::Swarm::new(stack, gossip, peer, config);
+        for topic in [OWN, PLAIN] {
+            let topic = IdentTopic::new(topic);
+            swarm.behaviour_mut().subscribe(&topic).unwrap();
+        }
+        swarm.dial(to.address.clone()).unwrap();
+        let (orders, told) = async_std::channel::bounded::<Order>(1);
+        async_std::task::spawn(async move {
+            // Published when the node's own subscription has come.
+            let mut waiting: std::collections::VecDeque<Order> = Default::default();
+            let mut retry = async_io::Timer::interval(Duration::from_millis(10));
+            loop {
+                while let Some((topic, data)) = waiting.front() {
+                    let topic = IdentTopic::new(*topic);
+                    match swarm.behaviour_mut().publish(topic, data.clone()) {
+                        Err(PublishError::NoPeersSubscribedToTopic) => break,
+                        Err(PublishError::AllQueuesFull(_)) => break,
+                        _ => drop(waiting.pop_front()),
+                    }
+                }
+                futures::select! {
+                    order = futures::FutureExt::fuse(told.recv()) => match order {
+                        Ok(order) => waiting.push_back(order),
+                        Err(_) => return,
+                    },
+                    _ = swarm.select_next_some() => {}
+                    _ = futures::FutureExt::fuse(retry.next()) => {}
+                }
+            }
+        });
+        to.hears(PLAIN, peer).await;
+        to.hears(OWN, peer).await;
+        Foreign { key, peer, orders }
+    }
+
+    async fn send(&self, topic: &'static str, data: impl Into<Vec<u8>>) {
+        self.orders.send((topic, data.into())).await.unwrap();
+    }
+
+    fn seal(&self, topic: &str, number: u64, payload: &'static [u8]) -> Vec<u8> {
+        let limits = Limits::of_payload(1 << 20);
+        seal(&self.key, topic.as_bytes(), number, payload.into(), limits)
+            .unwrap()
+            .into()
+    }
+}
+
+#[test]
+fn a_message_on_a_topic_of_this_network_arrives_opened_and_in_order() {
+    run(async {
+        let (a, b) = (start().await, start().await);
+        a.handle.dial(b.address.clone()).await.unwrap();
+        let mut here = a.handle.subscribe(OWN.into()).await.unwrap();
+        let mut there = b.handle.subscribe(OWN.into()).await.unwrap();
+        a.hears(OWN, b.peer).await;
+        let large = b"large and the same all over ".repeat(30_000);
+        for n in 0..50_u8 {
+            a.handle.publish(OWN.into(), vec![n]).await.unwrap();
+        }
+        a.handle.publish(OWN.into(), large.clone()).await.unwrap();
+        let mut last = 0;
+        for n in 0..50_u8 {
+            let own = next(&mut here).await;
+            let came = next(&mut there).await;
+            assert_eq!((came.0, &came.1), (a.peer, &vec![n]));
+            assert_eq!(own, came, "subscribers on both sides get the same");
+            assert!(came.2 > last, "numbers go up");
+            last = came.2;
+        }
+        assert_eq!(next(&mut there).await.1, large);
+        assert_eq!(b.verdicts("accepted"), 51);
+        assert!(b.admission.reputation(&a.peer) > 0.0, "merit is noticed");
+        // What is too long is refused here, with the limit.
+        let refused = a.handle.publish(OWN.into(), vec![0; 1 << 20]).await;
+        assert!(refused.unwrap_err().to_string().contains("at most"));
+    });
+}
+
+#[test]
+fn a_plain_topic_passes_as_it_is_and_costs_nobody_anything() {
+    run(async {
+        let node = start().await;
+        let mut here = node.handle.subscribe(PLAIN.into()).await.unwrap();
+        let foreign = Foreign::connect(&node, true).await;
+        for n in 0..100_u8 {
+            foreign.send(PLAIN, vec![n; 3]).await;
+        }
+        for n in 0..100_u8 {
+            let came = next(&mut here).await;
+            assert_eq!((came.0, came.1), (foreign.peer, vec![n; 3]));
+        }
+        assert_eq!(node.verdicts("accepted"), 100);
+        assert!(node.admission.reputation(&foreign.peer) >= 0.0);
+    });
+}
+
+#[test]
+fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_ends_in_a_ban() {
+    run(async {
+        let (node, honest) = (start().await, start().await);
+        let mut here = node.handle.subscribe(OWN.into()).await.unwrap();
+        honest.handle.dial(node.address.clone()).await.unwrap();
+        honest.hears(OWN, node.peer).await;
+        let foreign = Foreign::connect(&node, true).await;
+        foreign.send(OWN, b"no envelope at all".to_vec()).await;
+        eventually("it is rejected", async || {
+            (node.refused("malformed") == 1).then_some(())
+        })
+        .await;
+        let first = node.admission.reputation(&foreign.peer);
+        assert!(first < 0.0, "{first}");
+        // Right but for the topic, which the signature covers.
+        for n in 1..20 {
+            foreign
+                .send(OWN, foreign.seal("/p2p-node/other", n, b"moved"))
+                .await;
+        }
+        eventually("it is banned", async || {
+            node.admission.banned_peer(&foreign.peer).map(|_| ())
+        })
+        .await;
+        assert!(node.refused("bad_signature") >= 1);
+        honest
+            .handle
+            .publish(OWN.into(), b"still here".to_vec())
+            .await
+            .unwrap();
+        let came = next(&mut here).await;
+        assert_eq!((came.0, came.1), (honest.peer, b"still here".to_vec()));
+    });
+}
+
+#[test]
+fn a_replay_is_ignored_and_only_a_habit_of_it_costs_reputation() {
+    run(async {
+        let node = start().await;
+        let mut here = node.handle.subscribe(OWN.into()).await.unwrap();
+        let foreign = Foreign::connect(&node, true).await;
+        let message = foreign.seal(OWN, 7, b"once");
+        for _ in 0..4 {
+            foreign.send(OWN, message.clone()).await;
+        }
+        foreign.send(OWN, foreign.seal(OWN, 8, b"next")).await;
+        assert_eq!(next(&mut here).await.1, b"once");
+        assert_eq!(next(&mut here).await.1, b"next", "and nothing in between");
+        assert_eq!(node.refused("replay"), 3);
+        assert_eq!(node.verdicts("ignored"), 3);
+        assert!(node.admission.reputation(&foreign.peer) >= 0.0);
+        for _ in 0..16 {
+            foreign.send(OWN, message.clone()).await;
+        }
+        eventually("it costs", async || {
+            (node.admission.reputation(&foreign.peer) < 0.0).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn an_overheard_envelope_cannot_be_sent_as_ones_own_nor_keep_the_true_one_out() {
+    run(async {
+        let node = start().await;
+        let mut here = node.handle.subscribe(OWN.into()).await.unwrap();
+        let author = Foreign::connect(&node, true).await;
+        let thief = Foreign::connect(&node, true).await;
+        let sealed = author.seal(OWN, 7, b"mine");
+        thief.send(OWN, sealed.clone()).await;
+        eventually("the theft is rejected", async || {
+            (node.verdicts("rejected") == 1).then_some(())
+        })
+        .await;
+        assert!(node.admission.reputation(&thief.peer) < 0.0);
+        author.send(OWN, sealed).await;
+        let came = next(&mut here).await;
+        assert_eq!((came.0, came.1), (author.peer, b"mine".to_vec()));
+    });
+}
+
+#[test]
+fn messages_without_a_signature_cost_the_peer_its_place() {
+    run(async {
+        let node = start().await;
+        let _here = node.handle.subscribe(PLAIN.into()).await.unwrap();
+        let foreign = Foreign::connect(&node, false).await;
+        for n in 0..20_u8 {
+            foreign.send(PLAIN, vec![n]).await;
+        }
+        eventually("it is banned", async || {
+            node.admission.banned_peer(&foreign.peer).map(|_| ())
+        })
+        .await;
+        assert!(node.dropped("invalid") > 0);
+        assert_eq!(node.verdicts("accepted"), 0);
+    });
+}
+
+#[test]
+fn a_flood_is_cut_to_its_budget_while_others_are_heard() {
+    run(async {
+        let (node, honest) = (start().await, start().await);
+        let mut here = node.handle.subscribe(PLAIN.into()).await.unwrap();
+        honest.handle.dial(node.address.clone()).await.unwrap();
+        honest.hears(PLAIN, node.peer).await;
+        let foreign = Foreign::connect(&node, true).await;
+        let began = Instant::now();
+        for n in 0..3000_u16 {
+            foreign.send(PLAIN, n.to_be_bytes()).await;
+        }
+        eventually("the flood is dropped", async || {
+            (node.dropped("over_budget") > 500).then_some(())
+        })
+        .await;
+        honest
+            .handle
+            .publish(PLAIN.into(), b"heard".to_vec())
+            .await
+            .unwrap();
+        let mut flood = 0;
+        loop {
+            let came = next(&mut here).await;
+            if came.0 == honest.peer {
+                assert_eq!(came.1, b"heard");
+                break;
+            }
+            flood += 1;
+        }
+        let allowed = 200.0 + 100.0 * began.elapsed().as_secs_f64();
+        assert!(f64::from(flood) <= allowed, "{flood} of {allowed}");
+    });
+}
