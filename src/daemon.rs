@@ -19,8 +19,10 @@ use futures::StreamExt;
 use futures::future::{Either, select};
 use libp2p::Multiaddr;
 
+use crate::admission::bucket::{Budget, Rates};
+use crate::admission::keep::Keeper;
 use crate::admission::limits::Limits;
-use crate::admission::{Admission, gate};
+use crate::admission::{self, Admission, gate};
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
 use crate::config::{Config, MemoryLimit};
@@ -155,6 +157,7 @@ async fn next_stop(signals: &mut Signals) -> Signal {
 struct Daemon {
     node: Node,
     store: Store,
+    keeper: Keeper,
     control: control::server::Running,
     readiness: Arc<Readiness>,
     drain_timeout: Duration,
@@ -185,6 +188,9 @@ impl Daemon {
             };
 
         let (stack, relay_client) = transport::build(&identity, &transport_options(config)?)?;
+        // Before it listens, or a banned peer would find the door open for a moment.
+        let keeper = Keeper::new(Admission::new(trust_settings(config)), store.clone());
+        keeper.load().await?;
         let messages = {
             let (own, store) = (identity.public().to_peer_id(), store.clone());
             let metrics = metrics.clone();
@@ -192,7 +198,7 @@ impl Daemon {
         };
         let options = node::Options {
             messages: Some(messages),
-            ..node_options(config, remembered)
+            ..node_options(config, remembered, keeper.admission().clone())
         };
         let admission = options.admission.clone();
         let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
@@ -238,12 +244,14 @@ impl Daemon {
                 store: store.clone(),
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water: config.max_connections as usize / 2,
+                keeper: keeper.clone(),
             },
             metrics,
         );
         task::spawn(serve_content(incoming, content.clone()));
         task::spawn(async move { content.run().await });
         task::spawn(tend_store(store.clone()));
+        task::spawn(keeper.clone().run());
         task::spawn(save_peers_periodically(handle.clone(), store.clone()));
 
         readiness.set_ready();
@@ -256,6 +264,7 @@ impl Daemon {
         Ok(Daemon {
             node,
             store,
+            keeper,
             control,
             readiness,
             drain_timeout: config.drain_timeout,
@@ -271,13 +280,18 @@ impl Daemon {
         let drained = async {
             // What is saved is what was known before the peers go. A disk that
             // hangs must not keep the daemon from stopping.
-            let saved = save_peers(&handle, &self.store);
+            let saved = async {
+                save_peers(&handle, &self.store).await;
+                if let Err(e) = self.keeper.save().await {
+                    log::warn!(error:% = e; "cannot save bans and reputations");
+                }
+            };
             if timeout(self.drain_timeout.max(LEAST_PATIENCE), saved)
                 .await
                 .is_err()
             {
                 log::warn!(
-                    "the routing table was not saved within P2P_DRAIN_TIMEOUT; the disk does not answer"
+                    "the routing table and reputations were not saved within P2P_DRAIN_TIMEOUT; the disk does not answer"
                 );
             }
             if timeout(left(), handle.drain()).await.is_err() {
@@ -357,7 +371,29 @@ fn transport_options(config: &Config) -> Result<transport::Options, Error> {
     })
 }
 
-fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
+fn trust_settings(config: &Config) -> admission::Settings {
+    admission::Settings {
+        rates: Rates {
+            messages: Budget {
+                burst: config.rate_burst.into(),
+                fill: config.rate_fill.into(),
+            },
+            bytes: Budget {
+                burst: config.rate_bytes_burst,
+                fill: config.rate_bytes_fill,
+            },
+        },
+        trusted: config.trusted_peers.clone(),
+        ipv4_prefix: config.subnet_prefixes.ipv4,
+        ipv6_prefix: config.subnet_prefixes.ipv6,
+    }
+}
+
+fn node_options(
+    config: &Config,
+    remembered: Vec<KnownPeer>,
+    admission: Admission,
+) -> node::Options {
     node::Options {
         network: config.network.clone(),
         kad_protocol: config.kad_protocol.clone(),
@@ -405,7 +441,7 @@ fn node_options(config: &Config, remembered: Vec<KnownPeer>) -> node::Options {
         max_upload_rate: config.max_upload_rate,
         max_download_rate: config.max_download_rate,
         trusted_peers: config.trusted_peers.clone(),
-        admission: Admission::default(),
+        admission,
         ..node::Options::default()
     }
 }

@@ -15,6 +15,7 @@
 //! | [`reputation`] | a score for each peer, which time forgets, and what follows from it |
 //! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
 //! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
+//! | [`keep`] | carries it all to the store and back |
 //! | [`trust`] | [`Admission`], the handle to the last four |
 //!
 //! The gates are libp2p behaviours that the swarm asks before it takes a
@@ -28,6 +29,7 @@ pub mod bucket;
 pub mod conduct;
 pub mod evict;
 pub mod gate;
+pub mod keep;
 pub mod limits;
 pub mod rate;
 pub mod refusal;

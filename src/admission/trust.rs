@@ -660,6 +660,12 @@ impl Admission {
         let _ = self.inner.bell.1.recv().await;
     }
 
+    /// Bans in force or about to be removed, and peers remembered.
+    pub fn remembered(&self) -> (usize, usize) {
+        let bans = self.bans_read().len();
+        (bans, lock(&self.inner.reputations).len())
+    }
+
     /// How much is held: peers remembered, and accounts of budgets.
     pub fn held(&self) -> (usize, usize) {
         let peers = lock(&self.inner.reputations).len();

@@ -35,6 +35,11 @@ pub(crate) fn duration(d: Duration) -> String {
     }
 }
 
+/// A reputation, in whole points; what rounds to nothing has no sign.
+pub(crate) fn score(score: f64) -> String {
+    format!("{}", score.round() as i64)
+}
+
 /// How far a point in time lies ahead of `now`.
 pub(crate) fn until(point: SystemTime, now: SystemTime) -> String {
     match point.duration_since(now) {
@@ -108,6 +113,7 @@ mod tests {
         assert_eq!(duration(Duration::from_micros(1_260)), "1.2ms");
         assert_eq!(duration(ms(999)), "999ms");
         assert_eq!(duration(ms(59_999)), "59s");
+        assert_eq!((score(-0.4), score(19.6)), ("0".into(), "20".into()));
         assert_eq!(duration(ms(125_000)), "2m 5s");
         assert_eq!(duration(ms(7_260_000)), "2h 1m");
         assert_eq!(duration(Duration::from_secs(273_600)), "3d 4h");

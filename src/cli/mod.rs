@@ -17,6 +17,8 @@
 //! Standard output carries what was asked for and nothing else; errors, progress
 //! and summaries go to standard error.
 
+mod ban;
+mod bans;
 mod completions;
 mod config;
 mod connect;
@@ -45,6 +47,7 @@ mod run_flags;
 mod stat;
 mod status;
 mod subscribe;
+mod unban;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -125,6 +128,12 @@ enum Command {
     /// Ask the distributed hash table
     #[command(subcommand)]
     Dht(dht::DhtCommand),
+    /// Refuse a peer or a network, at once and over restarts
+    Ban(ban::BanArgs),
+    /// Lift bans
+    Unban(unban::UnbanArgs),
+    /// List the bans in force
+    Bans,
     /// Make or show the identity (offline)
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -169,6 +178,9 @@ impl Cli {
             Command::Publish(args) => publish::run(&context, &args),
             Command::Subscribe(args) => subscribe::run(&context, &args),
             Command::Dht(command) => dht::run(&context, &command),
+            Command::Ban(args) => ban::run(&context, &args),
+            Command::Unban(args) => unban::run(&context, &args),
+            Command::Bans => bans::run(&context),
             Command::Key(command) => key::run(&context, &command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(args) => completions::run(&context, &args),

@@ -7,6 +7,8 @@ use cid::{Cid, Version};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+use crate::admission::Target;
+
 /// A CID, of version 0 or 1.
 pub(crate) fn cid(text: &str) -> Result<Cid, String> {
     let cid = Cid::try_from(text).map_err(|e| format!("not a CID ({e})"))?;
@@ -72,6 +74,16 @@ pub(crate) fn destination(text: &str) -> Result<Destination, String> {
         }
         None => Err("the multiaddr is empty".into()),
     }
+}
+
+/// Whom a ban is for: a peer id (alone or at the end of a multiaddr), an address
+/// or a range.
+pub(crate) fn target(text: &str) -> Result<Target, String> {
+    if text.starts_with('/') {
+        return peer(text).map(Target::Peer);
+    }
+    text.parse::<Target>()
+        .map_err(|_| "neither a peer id nor an address or range such as 192.0.2.0/24".to_owned())
 }
 
 /// A time to live or a time-out: a second at least, since that is the wire's unit.

@@ -32,6 +32,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                     "ping_seconds": p.ping.map(|d| d.as_secs_f64()),
                     "streams": p.streams,
                     "trusted": p.trusted,
+                    "reputation": p.reputation,
                     "connections": connections,
                 })
             })
@@ -50,6 +51,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                 human::printable(&c.transport),
                 once(p.ping.map_or_else(|| "-".into(), human::duration)),
                 once(p.streams.to_string()),
+                once(human::score(p.reputation)),
                 human::duration(c.age),
                 once(if p.agent.is_empty() {
                     "-".into()
@@ -62,7 +64,15 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
     }
     out.table(
         [
-            "PEER", "DIR", "VIA", "PING", "STREAMS", "AGE", "AGENT", "ADDRESS",
+            "PEER",
+            "DIR",
+            "VIA",
+            "PING",
+            "STREAMS",
+            "REPUTATION",
+            "AGE",
+            "AGENT",
+            "ADDRESS",
         ],
         &rows,
     )?;

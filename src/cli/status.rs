@@ -97,6 +97,8 @@ fn to_json(s: &Status) -> Value {
         },
         "limits": limits,
         "resident_bytes": s.resident_bytes,
+        "bans": s.bans,
+        "reputations": s.reputations,
     })
 }
 
@@ -179,6 +181,10 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
             s.nat.relays.len(),
             s.nat.hole_punched
         ),
+    )?;
+    field(
+        "trust",
+        format!("{} bans, {} peers remembered", s.bans, s.reputations),
     )?;
     field("memory", human::size(s.resident_bytes))?;
     for (i, l) in s.limits.iter().enumerate() {

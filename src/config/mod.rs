@@ -124,6 +124,10 @@ pub struct Config {
     pub rate_burst: u32,
     /// `P2P_RATE_FILL`: messages a second that flow into it.
     pub rate_fill: u32,
+    /// Bytes of messages that a peer may send at once.
+    pub rate_bytes_burst: u64,
+    /// Bytes of messages a second that a peer may send for long.
+    pub rate_bytes_fill: u64,
     /// `P2P_NETWORK`: `[a-z0-9._-]`, 1 to 64 characters.
     pub network: String,
     /// `P2P_KAD_PROTOCOL`: begins with `/`.
@@ -268,6 +272,8 @@ impl Config {
             max_download_rate: None,
             rate_burst: 0,
             rate_fill: 0,
+            rate_bytes_burst: 0,
+            rate_bytes_fill: 0,
             network: String::new(),
             kad_protocol: String::new(),
             dht_mode: DhtMode::Auto,

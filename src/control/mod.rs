@@ -68,6 +68,7 @@
 //! | PUBSUB SUBSCRIBE | OK, then bare `PSMessage` messages until the program ends its direction. `moreTopics` (ours) adds topics |
 //! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the least weight first, down to half of P2P_MAX_CONNECTIONS, or to `keep` (ours) |
 //! | STATUS, PEERS, HEALTH (ours) | `status`, `peerStatus`, `health` |
+//! | BAN, UNBAN, BANS (ours) | `bans`: the one that was set or lifted, which is then in force and on the disk; all in force |
 //! | BLOCK LS, STAT, RM (ours) | LS: BEGIN, ENTRIES…, END; the others one END, in `block` |
 //! | BLOCK PUT (ours) | see below |
 //! | BLOCK GET (ours) | see below |
@@ -107,6 +108,7 @@
 //! | messages waiting for one slow subscriber | 256, then it loses messages |
 //! | a client that does not read | cut off after 30 s (downloads: 10 min) and counted in `p2p_control_clients_dropped_total` |
 
+mod bans;
 pub mod client;
 pub mod codec;
 mod connmgr;
@@ -127,6 +129,7 @@ use std::sync::Arc;
 pub use client::Client;
 pub use server::Server;
 
+use crate::admission::keep::Keeper;
 use crate::block::content::Content;
 use crate::node::{ContentNetwork, Handle};
 use crate::store::Store;
@@ -148,6 +151,8 @@ pub struct Backend {
     pub readiness: Readiness,
     /// Connections that a TRIM without a number leaves.
     pub low_water: usize,
+    /// Bans and reputations, and their way to the disk.
+    pub keeper: Keeper,
 }
 
 impl fmt::Debug for Backend {

@@ -49,7 +49,8 @@ impl Session {
             .into_iter()
             .map(|p| {
                 let weight = self.shared.tags.weight(&p.peer);
-                peer(p, weight).to_pb()
+                let reputation = self.shared.node.keeper.admission().reputation(&p.peer);
+                peer(p, weight, reputation).to_pb()
             })
             .collect();
         Ok(pb::Response {
@@ -62,6 +63,7 @@ impl Session {
         let node = &self.shared.node;
         let from = node.handle.status().await?;
         let peers = node.handle.peers().await?;
+        let (bans, reputations) = node.keeper.admission().remembered();
         let state = match (node.readiness)() {
             _ if from.draining => "draining",
             Ok(()) => "running",
@@ -113,6 +115,8 @@ impl Session {
                 })
                 .collect(),
             resident_bytes: resident_bytes(),
+            bans: bans as u64,
+            reputations: reputations as u64,
         };
         Ok(pb::Response {
             status: Some(status.to_pb()),
@@ -151,7 +155,7 @@ impl Session {
     }
 }
 
-fn peer(from: node::PeerStatus, weight: i64) -> Peer {
+fn peer(from: node::PeerStatus, weight: i64, reputation: f64) -> Peer {
     Peer {
         id: from.peer,
         agent: from.agent.unwrap_or_default(),
@@ -169,6 +173,7 @@ fn peer(from: node::PeerStatus, weight: i64) -> Peer {
         weight,
         streams: from.streams as u64,
         trusted: from.trusted,
+        reputation,
     }
 }
 

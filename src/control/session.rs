@@ -173,6 +173,15 @@ impl Session {
                 Some(ask) => self.handle_streams(ask),
                 None => Err(missing("streamHandler")),
             },
+            Ok(Kind::Ban) => match request.ban {
+                Some(ask) => self.ban(&ask).await,
+                None => Err(missing("ban")),
+            },
+            Ok(Kind::Unban) => match request.ban {
+                Some(ask) => self.unban(&ask).await,
+                None => Err(missing("ban")),
+            },
+            Ok(Kind::Bans) => Ok(self.bans()),
             Ok(Kind::Connmanager) => match request.conn_manager {
                 Some(ask) => self.connmgr(ask).await,
                 None => Err(missing("connManager")),
@@ -332,6 +341,9 @@ fn label(kind: Option<Kind>) -> &'static str {
         Some(Kind::Peers) => "peers",
         Some(Kind::Block) => "block",
         Some(Kind::Health) => "health",
+        Some(Kind::Ban) => "ban",
+        Some(Kind::Unban) => "unban",
+        Some(Kind::Bans) => "bans",
         None => "unknown",
     }
 }

@@ -8,6 +8,8 @@ use cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 
 use super::pb;
+use crate::admission::bans::Author;
+use crate::admission::{self, Target};
 
 /// A field that the other side sent makes no sense; the text names the field.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +167,10 @@ pub struct Status {
     pub limits: Vec<LimitStatus>,
     /// Bytes of resident memory of the daemon.
     pub resident_bytes: u64,
+    /// Bans in force.
+    pub bans: u64,
+    /// Peers whose reputation is remembered.
+    pub reputations: u64,
 }
 
 /// The DHT's part of [`Status`].
@@ -286,6 +292,8 @@ impl Status {
                 })
                 .collect(),
             resident_bytes: Some(self.resident_bytes),
+            bans: Some(self.bans),
+            reputations: Some(self.reputations),
         }
     }
 
@@ -345,12 +353,14 @@ impl Status {
                 })
                 .collect(),
             resident_bytes: p.resident_bytes.unwrap_or(0),
+            bans: p.bans.unwrap_or(0),
+            reputations: p.reputations.unwrap_or(0),
         })
     }
 }
 
 /// One connected peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     /// Who.
     pub id: PeerId,
@@ -366,6 +376,8 @@ pub struct Peer {
     pub streams: u64,
     /// One of `P2P_TRUSTED_PEERS`.
     pub trusted: bool,
+    /// -100 to 100; 0 for a stranger.
+    pub reputation: f64,
 }
 
 /// One connection of a [`Peer`].
@@ -402,6 +414,7 @@ impl Peer {
             weight: Some(self.weight),
             streams: Some(self.streams),
             trusted: Some(self.trusted),
+            reputation: Some(self.reputation),
         }
     }
 
@@ -425,7 +438,62 @@ impl Peer {
             weight: p.weight.unwrap_or(0),
             streams: p.streams.unwrap_or(0),
             trusted: p.trusted.unwrap_or(false),
+            reputation: p.reputation.unwrap_or(0.0),
         })
+    }
+}
+
+/// One entry of the blacklist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ban {
+    /// The ban.
+    pub ban: admission::Ban,
+    /// The score of a banned peer, when the whole list was asked for.
+    pub reputation: Option<f64>,
+}
+
+impl Ban {
+    pub(crate) fn new(ban: admission::Ban, reputation: Option<f64>) -> Self {
+        Ban { ban, reputation }
+    }
+
+    pub(crate) fn to_pb(&self) -> pb::Ban {
+        let ban = &self.ban;
+        let (peer, network) = match ban.target {
+            Target::Peer(peer) => (Some(id_bytes(&peer)), None),
+            Target::Net(net) => (None, Some(net.to_string())),
+        };
+        pb::Ban {
+            peer,
+            network,
+            reason: Some(ban.reason.clone()),
+            automatic: Some(ban.author == Author::Automatic),
+            since_unix_ms: Some(unix_ms(ban.since)),
+            until_unix_ms: ban.until.map(unix_ms),
+            reputation: self.reputation,
+        }
+    }
+
+    pub(crate) fn from_pb(p: pb::Ban) -> Result<Self, InvalidField> {
+        let target = match (p.peer, p.network) {
+            (Some(peer), _) => Target::Peer(peer_id("peer", &peer)?),
+            (None, network) => network
+                .unwrap_or_default()
+                .parse()
+                .map_err(|e: admission::bans::NotATarget| InvalidField::new("network", e))?,
+        };
+        let ban = admission::Ban {
+            target,
+            reason: p.reason.unwrap_or_default(),
+            author: match p.automatic.unwrap_or(false) {
+                true => Author::Automatic,
+                false => Author::Operator,
+            },
+            since: p.since_unix_ms.and_then(from_unix_ms).unwrap_or(UNIX_EPOCH),
+            until: p.until_unix_ms.and_then(from_unix_ms),
+            times: 0,
+        };
+        Ok(Ban::new(ban, p.reputation))
     }
 }
 

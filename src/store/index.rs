@@ -116,6 +116,8 @@ pub(super) fn create(tx: &WriteTransaction) -> Result<(), Fail> {
     tx.open_table(super::peers::PEERS)?;
     tx.open_table(super::sequence::SEQUENCE)?;
     tx.open_table(super::windows::WINDOWS)?;
+    tx.open_table(super::bans::BANS)?;
+    tx.open_table(super::reputations::REPUTATIONS)?;
     tx.open_table(META)?.insert("format", FORMAT)?;
     Ok(())
 }

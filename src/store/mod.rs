@@ -35,10 +35,12 @@
 //! - `life`: how long a block lives, by what its publisher says of it.
 //! - `sequence`: this node's own message numbers. `windows` and [`journal`]: the
 //!   numbers of other publishers' messages.
+//! - `bans`, `reputations`: what [`crate::admission`] remembers.
 //! - `peers`: remembered peers. A further kind of state is a further file
 //!   like this one: its table, its bounds, its methods on [`Store`], and its
 //!   table named in `index::create`.
 
+mod bans;
 mod batch;
 mod database;
 mod error;
@@ -46,6 +48,7 @@ mod index;
 pub mod journal;
 mod life;
 mod peers;
+mod reputations;
 mod root;
 mod segment;
 mod sequence;
@@ -58,6 +61,7 @@ pub use batch::Batch;
 pub use error::Error;
 pub use life::Life;
 pub use peers::{KnownPeer, MAX_ADDRS, MAX_PEERS};
+pub use reputations::Saved;
 pub use root::Root;
 pub use sweep::Swept;
 

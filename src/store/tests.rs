@@ -16,6 +16,7 @@ mod disk;
 mod life;
 mod model;
 mod rules;
+mod trust;
 
 const KIB: usize = 1024;
 const RAW: u64 = 0x55;

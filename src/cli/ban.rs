@@ -1,0 +1,90 @@
+//! `ban PEER|CIDR…`: refuse peers and networks.
+
+use std::time::{Duration, SystemTime};
+
+use super::context::{Context, prompt};
+use super::error::{self, Error};
+use super::{bans, human, parse};
+use crate::admission::Target;
+use crate::control::client::BanOptions;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BanArgs {
+    /// A peer id, an address, or a range such as 192.0.2.0/24
+    #[arg(required = true, value_name = "PEER|CIDR", value_parser = named)]
+    targets: Vec<Named>,
+    /// Lift it by itself after this long; without, it stays until unbanned
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse::duration)]
+    length: Option<Duration>,
+    /// Why, for whoever reads the list later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Also ban a range that holds a large part of all addresses
+    #[arg(long)]
+    force: bool,
+}
+
+/// A target and how it was written.
+#[derive(Debug, Clone)]
+struct Named {
+    target: Target,
+    text: String,
+}
+
+fn named(text: &str) -> Result<Named, String> {
+    let target = parse::target(text)?;
+    let text = text.to_owned();
+    Ok(Named { target, text })
+}
+
+impl Named {
+    /// What a range was taken for, when it was not written so.
+    fn explained(&self) -> String {
+        match self.text.contains('/') && self.text != self.target.to_string() {
+            true if !self.text.starts_with('/') => format!(" (which {} lies in)", self.text),
+            _ => String::new(),
+        }
+    }
+}
+
+pub(crate) fn run(context: &Context, args: &BanArgs) -> Result<(), Error> {
+    let options = BanOptions {
+        length: args.length,
+        reason: args.reason.clone(),
+        force: args.force,
+    };
+    async_std::task::block_on(async {
+        let mut client = context.connect().await?;
+        let mut out = context.output();
+        let (mut done, mut failed) = (Vec::new(), false);
+        for named in &args.targets {
+            let target = &named.target;
+            let answer = prompt(&format!("ban {target}"), client.ban(target, &options)).await;
+            match answer {
+                Ok(ban) if out.is_json() => done.push(bans::to_json(&ban)),
+                Ok(_) if context.global.quiet => {}
+                Ok(ban) => {
+                    let end = ban.ban.until.map_or_else(
+                        || "until unbanned".into(),
+                        |until| format!("for {}", length(until, ban.ban.since)),
+                    );
+                    out.line(format!("banned {target}{} {end}", named.explained()))?;
+                }
+                Err(e) if args.targets.len() == 1 || e.is_fatal() => return Err(e),
+                Err(e) => {
+                    error::report(&e);
+                    failed = true;
+                }
+            }
+        }
+        if out.is_json() {
+            out.value(&done.into())?;
+        }
+        out.finish()?;
+        if failed { Err(Error::told()) } else { Ok(()) }
+    })
+}
+
+fn length(until: SystemTime, since: SystemTime) -> String {
+    human::duration(until.duration_since(since).unwrap_or_default())
+}

@@ -1,0 +1,67 @@
+//! `bans`: who is refused, by whom, why and until when.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::Error;
+use super::human;
+use crate::admission::Target;
+use crate::control::types::Ban;
+
+pub(crate) fn run(context: &Context) -> Result<(), Error> {
+    let bans = context.ask("bans", async |client| client.bans().await)?;
+    let mut out = context.output();
+    if out.is_json() {
+        out.value(&bans.iter().map(to_json).collect())?;
+    } else if context.global.quiet {
+        for b in &bans {
+            out.line(b.ban.target)?;
+        }
+    } else {
+        let now = SystemTime::now();
+        let rows: Vec<_> = bans
+            .iter()
+            .map(|b| {
+                let ban = &b.ban;
+                let age = now.duration_since(ban.since).unwrap_or_default();
+                [
+                    ban.target.to_string(),
+                    ban.author.name().to_owned(),
+                    human::duration(age),
+                    ban.until
+                        .map_or_else(|| "never".into(), |t| human::until(t, now)),
+                    b.reputation.map_or_else(|| "-".into(), human::score),
+                    match ban.reason.as_str() {
+                        "" => "-".into(),
+                        reason => human::printable(reason),
+                    },
+                ]
+            })
+            .collect();
+        out.table(
+            ["BANNED", "BY", "AGE", "ENDS", "REPUTATION", "REASON"],
+            &rows,
+        )?;
+    }
+    out.finish()
+}
+
+/// A ban as JSON.
+pub(crate) fn to_json(b: &Ban) -> Value {
+    let ban = &b.ban;
+    let (peer, network) = match ban.target {
+        Target::Peer(peer) => (Some(peer.to_string()), None),
+        Target::Net(net) => (None, Some(net.to_string())),
+    };
+    json!({
+        "peer_id": peer,
+        "network": network,
+        "by": ban.author.name(),
+        "reason": ban.reason,
+        "since_unix_ms": human::unix_ms(ban.since),
+        "until_unix_ms": ban.until.map(human::unix_ms),
+        "reputation": b.reputation,
+    })
+}

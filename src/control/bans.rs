@@ -1,0 +1,151 @@
+//! BAN, UNBAN and BANS: the blacklist.
+
+use std::time::Duration;
+
+use super::pb;
+use super::session::{Failure, Session, ok};
+use super::types;
+use crate::admission::Target;
+
+impl Session {
+    /// Bans; the answer comes when the ban is in force and on the disk.
+    pub(super) async fn ban(&self, ask: &pb::BanRequest) -> Result<pb::Response, Failure> {
+        let target = target(ask)?;
+        self.not_oneself(&target)?;
+        if let Some(why) = too_wide(&target)
+            && !ask.force.unwrap_or(false)
+        {
+            return Err(Failure(why));
+        }
+        let length = ask.seconds.map(Duration::from_secs);
+        if length == Some(Duration::ZERO) {
+            return Err("a ban lasts for at least a second".into());
+        }
+        let keeper = &self.shared.node.keeper;
+        let reason = ask.reason.as_deref().unwrap_or_default();
+        let ban = keeper
+            .admission()
+            .ban(target, length, reason)
+            .map_err(|e| Failure(e.to_string()))?;
+        log::info!(target:% = target, reason:% = ban.reason; "banned by an operator");
+        self.save(&format!("{target} is banned")).await?;
+        Ok(pb::Response {
+            bans: vec![types::Ban::new(ban, None).to_pb()],
+            ..ok()
+        })
+    }
+
+    /// Lifts a ban.
+    pub(super) async fn unban(&self, ask: &pb::BanRequest) -> Result<pb::Response, Failure> {
+        let target = target(ask)?;
+        let admission = self.shared.node.keeper.admission();
+        let Some(ban) = admission.unban(&target) else {
+            let wider = match target {
+                Target::Net(net) => admission.banned_ip(net.addr()),
+                Target::Peer(_) => None,
+            };
+            return Err(Failure(match wider {
+                Some(ban) => format!(
+                    "there is no ban of {target} itself; it falls under that of {}",
+                    ban.target
+                ),
+                None => format!("there is no ban of {target}"),
+            }));
+        };
+        log::info!(target:% = target; "ban lifted by an operator");
+        self.save(&format!("the ban of {target} is lifted")).await?;
+        Ok(pb::Response {
+            bans: vec![types::Ban::new(ban, None).to_pb()],
+            ..ok()
+        })
+    }
+
+    /// The bans in force.
+    pub(super) fn bans(&self) -> pb::Response {
+        let admission = self.shared.node.keeper.admission();
+        let bans = admission
+            .bans()
+            .into_iter()
+            .map(|ban| {
+                let reputation = match ban.target {
+                    Target::Peer(peer) => Some(admission.reputation(&peer)),
+                    Target::Net(_) => None,
+                };
+                types::Ban::new(ban, reputation).to_pb()
+            })
+            .collect();
+        pb::Response { bans, ..ok() }
+    }
+
+    fn not_oneself(&self, target: &Target) -> Result<(), Failure> {
+        match target {
+            Target::Peer(peer) if *peer == self.shared.node.handle.local_peer_id() => {
+                Err(Failure(format!("{peer} is this node itself")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn save(&self, done: &str) -> Result<(), Failure> {
+        self.shared.node.keeper.save_bans().await.map_err(|e| {
+            Failure(format!(
+                "{done}, but that could not be saved yet and may not outlive a restart: {e}"
+            ))
+        })
+    }
+}
+
+fn target(ask: &pb::BanRequest) -> Result<Target, Failure> {
+    match (&ask.peer, &ask.network) {
+        (Some(peer), None) => Ok(Target::Peer(types::peer_id("peer", peer)?)),
+        (None, Some(network)) => match network.parse::<Target>() {
+            Ok(target @ Target::Net(_)) => Ok(target),
+            _ => Err(Failure(format!(
+                "{network:?} is not an address or range such as 192.0.2.0/24"
+            ))),
+        },
+        _ => Err("a ban is of one peer or of one network".into()),
+    }
+}
+
+/// Why a range is so wide that it is more likely a slip of the hand. The widest
+/// ranges that were ever given to one holder are /8 of IPv4 and /12 of IPv6.
+fn too_wide(target: &Target) -> Option<String> {
+    let Target::Net(net) = target else {
+        return None;
+    };
+    let least = if net.addr().is_ipv4() { 8 } else { 12 };
+    if net.prefix_len() >= least {
+        return None;
+    }
+    let everybody = match net.prefix_len() {
+        0 => "cuts this node off from everybody on that family of addresses",
+        _ => "is a large part of all addresses",
+    };
+    Some(format!(
+        "{net} {everybody}; to speak with some networks only, set P2P_ALLOW_CIDRS; --force bans it all the same"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::PeerId;
+
+    use super::*;
+
+    #[test]
+    fn wide_ranges_ask_for_care() {
+        for (text, wide) in [
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("10.0.0.0/7", true),
+            ("2000::/3", true),
+            ("10.0.0.0/8", false),
+            ("2400::/12", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(too_wide(&text.parse().unwrap()).is_some(), wide, "{text}");
+        }
+        assert!(too_wide(&Target::Peer(PeerId::random())).is_none());
+    }
+}

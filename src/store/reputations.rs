@@ -1,0 +1,101 @@
+//! The table of reputations, and saving what [`crate::admission`] remembers.
+//!
+//! Key: peer id. Value: [`ReputationRow`]. As for the bans, a store that was
+//! made before this table existed has none.
+
+use std::time::SystemTime;
+
+use libp2p::PeerId;
+use prost::Message;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+
+use super::database::Fail;
+use super::root::{from_millis, to_millis};
+use super::{Error, Store, bans};
+use crate::admission::bans::Ban;
+use crate::admission::reputation::{CAPACITY, Standing};
+use crate::admission::trust::Unsaved;
+
+pub(super) const REPUTATIONS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("reputations");
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ReputationRow {
+    #[prost(float, tag = "1")]
+    score: f32,
+    #[prost(float, tag = "2")]
+    strikes: f32,
+    /// When they were so.
+    #[prost(uint64, tag = "3")]
+    at: u64,
+}
+
+/// A reputation as it was saved, with the time of day at which it was.
+pub type Saved = (PeerId, Standing, SystemTime);
+
+impl Store {
+    /// Saves what has changed of bans and reputations. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of it is saved then.
+    pub fn save_trust(&self, unsaved: &Unsaved, now: SystemTime) -> Result<(), Error> {
+        self.database().write(|tx| {
+            if !unsaved.bans.is_empty() {
+                bans::write(tx, &unsaved.bans)?;
+            }
+            write(tx, unsaved, now)
+        })
+    }
+
+    /// The bans and reputations that were saved. Rows that cannot be read are
+    /// left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn load_trust(&self) -> Result<(Vec<Ban>, Vec<Saved>), Error> {
+        self.database().read(|tx| Ok((bans::read(tx)?, read(tx)?)))
+    }
+}
+
+fn write(tx: &WriteTransaction, unsaved: &Unsaved, now: SystemTime) -> Result<(), Fail> {
+    let mut table = tx.open_table(REPUTATIONS)?;
+    for (peer, standing) in &unsaved.reputations {
+        let key = peer.to_bytes();
+        match standing {
+            Some(standing) => {
+                let row = ReputationRow {
+                    score: standing.score,
+                    strikes: standing.strikes,
+                    at: to_millis(now),
+                };
+                table.insert(&key[..], &row.encode_to_vec()[..])?;
+            }
+            None => {
+                table.remove(&key[..])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(tx: &ReadTransaction) -> Result<Vec<Saved>, Fail> {
+    let table = match tx.open_table(REPUTATIONS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(e) => return Err(e.into()),
+    };
+    let mut saved = Vec::new();
+    // Rows of forgotten peers may wait for their removal.
+    for row in table.iter()?.take(4 * CAPACITY) {
+        let (key, value) = row?;
+        let peer = PeerId::from_bytes(key.value());
+        let row = ReputationRow::decode(value.value());
+        if let (Ok(peer), Ok(row)) = (peer, row) {
+            let standing = Standing {
+                score: row.score,
+                strikes: row.strikes,
+            };
+            saved.push((peer, standing, from_millis(row.at)));
+        }
+    }
+    Ok(saved)
+}

@@ -1,0 +1,120 @@
+//! Bans and reputations on the disk.
+
+use std::time::{Duration, SystemTime};
+
+use libp2p::PeerId;
+
+use crate::admission::bans::{Author, Ban, Change, Moment};
+use crate::admission::{Admission, Conduct, Target, reputation::Standing, trust::Unsaved};
+use crate::observe::metrics::Metrics;
+use crate::store::{Options, Store, bans::BANS, reputations::REPUTATIONS};
+
+fn open(dir: &std::path::Path) -> Store {
+    let options = Options {
+        max_bytes: 1 << 30,
+        max_block_bytes: 1 << 20,
+    };
+    Store::open(dir, options, Metrics::new().unwrap()).unwrap()
+}
+
+fn second(n: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(n)
+}
+
+#[test]
+fn bans_and_reputations_come_back_as_they_were_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let peer = PeerId::random();
+    let forever = Ban {
+        target: "2001:db8::/32".parse().unwrap(),
+        reason: "a reason".into(),
+        author: Author::Operator,
+        since: second(1000),
+        until: None,
+        times: 0,
+    };
+    let timed = Ban {
+        target: Target::Peer(peer),
+        author: Author::Automatic,
+        until: Some(second(2000)),
+        times: 3,
+        ..forever.clone()
+    };
+    let standing = Standing {
+        score: -40.5,
+        strikes: 2.25,
+    };
+    let unsaved = Unsaved {
+        bans: vec![
+            Change::Keep(forever.clone()),
+            Change::Keep(timed.clone()),
+            Change::Remove("192.0.2.1".parse().unwrap()),
+        ],
+        reputations: vec![(peer, Some(standing)), (PeerId::random(), None)],
+    };
+    store.save_trust(&unsaved, second(1500)).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let (bans, reputations) = store.load_trust().unwrap();
+    assert_eq!(bans.len(), 2);
+    assert!(bans.contains(&forever) && bans.contains(&timed), "{bans:?}");
+    assert_eq!(reputations, [(peer, standing, second(1500))]);
+    let gone = Unsaved {
+        bans: vec![Change::Remove(timed.target)],
+        reputations: vec![(peer, None)],
+    };
+    store.save_trust(&gone, second(1600)).unwrap();
+    let (bans, reputations) = store.load_trust().unwrap();
+    assert_eq!((bans, reputations.len()), (vec![forever], 0));
+}
+
+#[test]
+fn a_store_without_these_tables_opens_and_gets_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // As a version wrote it that knew nothing of them.
+    store
+        .database()
+        .write(|tx| {
+            assert!(tx.delete_table(BANS)?);
+            assert!(tx.delete_table(REPUTATIONS)?);
+            Ok(())
+        })
+        .unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.load_trust().unwrap(), (vec![], vec![]));
+    let admission = Admission::default();
+    admission.report(&PeerId::random(), Conduct::Bomb);
+    store
+        .save_trust(&admission.take_unsaved(), second(1))
+        .unwrap();
+    assert_eq!(store.load_trust().unwrap().1.len(), 1);
+}
+
+#[test]
+fn what_was_saved_is_in_force_in_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bad, worse) = (PeerId::random(), PeerId::random());
+    let before = Admission::default();
+    before.report(&bad, Conduct::InvalidSignature);
+    before.report(&worse, Conduct::Bomb);
+    before.report(&worse, Conduct::Bomb);
+    before
+        .ban("192.0.2.0/24".parse().unwrap(), None, "x")
+        .unwrap();
+    let store = open(dir.path());
+    store
+        .save_trust(&before.take_unsaved(), SystemTime::now())
+        .unwrap();
+    drop(store);
+    let after = Admission::default();
+    let (bans, reputations) = open(dir.path()).load_trust().unwrap();
+    after.restore(bans, reputations, Moment::now());
+    assert!(after.banned_peer(&worse).is_some());
+    assert!(after.banned_ip("192.0.2.9".parse().unwrap()).is_some());
+    let score = after.reputation(&bad);
+    assert!((-20.0..-19.0).contains(&score), "{score}");
+    assert!(!after.is_dirty());
+}
