@@ -384,8 +384,7 @@ fn trust_settings(config: &Config) -> admission::Settings {
             },
         },
         trusted: config.trusted_peers.clone(),
-        ipv4_prefix: config.subnet_prefixes.ipv4,
-        ipv6_prefix: config.subnet_prefixes.ipv6,
+        prefixes: prefixes(config),
     }
 }
 

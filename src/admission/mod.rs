@@ -10,19 +10,18 @@
 //! | [`refusal`] | why not: whose limit, its value, what raises it |
 //! | [`behaviour`] | the gate as the swarm asks it |
 //! | [`evict`] | slow handshakes that make room for others |
-//! | [`ban_gate`] | who not: refuses banned peers once their id is known |
 //! | [`conduct`] | what peers do well or badly, and what each is worth |
 //! | [`reputation`] | a score for each peer, which time forgets, and what follows from it |
 //! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
 //! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
+//! | [`presence`] | who is connected from where |
 //! | [`keep`] | carries it all to the store and back |
-//! | [`trust`] | [`Admission`], the handle to the last four |
+//! | [`trust`] | [`Admission`], the handle to reputations, budgets and bans |
 //!
 //! The gates are libp2p behaviours that the swarm asks before it takes a
 //! connection. A refusal names the variable whose limit it was; trusted peers
 //! pass every limit but the deny list and an operator's bans.
 
-pub mod ban_gate;
 pub mod bans;
 pub mod behaviour;
 pub mod bucket;
@@ -31,6 +30,7 @@ pub mod evict;
 pub mod gate;
 pub mod keep;
 pub mod limits;
+pub mod presence;
 pub mod rate;
 pub mod refusal;
 pub mod reputation;
@@ -48,9 +48,6 @@ use libp2p::swarm::ConnectionDenied;
 /// The variable whose limit refused a connection, or another fixed name for a
 /// cause that no variable sets. A label of metrics.
 pub fn limit_of(cause: &ConnectionDenied) -> &'static str {
-    if cause.downcast_ref::<ban_gate::Banned>().is_some() {
-        return "bans";
-    }
     cause
         .downcast_ref::<refusal::Refusal>()
         .map_or("other", refusal::Refusal::limit)

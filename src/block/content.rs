@@ -215,7 +215,9 @@ impl<N: Network> Content<N> {
             signer: signer.clone(),
             now,
         };
-        let server = Server::new(source, options.serve, Arc::clone(&metrics));
+        let pacing = network.clone();
+        let server = Server::new(source, options.serve, Arc::clone(&metrics))
+            .paced(move |peer, requests| pacing.pace(peer, requests));
         let (bell, rung) = mpsc::channel(1);
         let inner = Inner {
             schedule: Mutex::new(Schedule::new(options.reprovide)),

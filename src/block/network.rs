@@ -1,6 +1,8 @@
 //! What the exchange needs of a network: who has a block, a stream to them, a
 //! place to complain, and a way to say what is here.
 
+use std::time::Duration;
+
 use cid::Cid;
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
@@ -27,6 +29,12 @@ pub trait Network: Clone + Send + Sync + 'static {
 
     /// Remembers that a peer brought a block that was asked for and is right.
     fn delivered(&self, peer: &PeerId);
+
+    /// Takes `requests` of the peer's budget for what it asked in vain; how long
+    /// to wait before reading more of its requests, when it has used it up.
+    fn pace(&self, _peer: &PeerId, _requests: u32) -> Option<Duration> {
+        None
+    }
 
     /// Tells the DHT that this node has the content. Done when the records are
     /// placed.

@@ -164,6 +164,12 @@ const ROWS: &[Row] = &[
     ("P2P_RATE_BURST", &[("1", "1")], &["0"]),
     ("P2P_RATE_FILL", &[("1000000", "1000000")], &["0", "x"]),
     (
+        "P2P_RATE_BYTES_BURST",
+        &[("1MiB", "1MiB"), ("64MiB", "64MiB")],
+        &["1MB", "512KiB", "x"],
+    ),
+    ("P2P_RATE_BYTES_FILL", &[("64KiB", "64KiB")], &["0", "1KiB"]),
+    (
         "P2P_NETWORK",
         &[("my-net_1.0", "my-net_1.0")],
         &["", "My", "a/b", "a b", "é"],

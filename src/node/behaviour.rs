@@ -15,8 +15,7 @@ use super::gossip::Intake;
 use super::options::{AGENT, DhtMode, Options};
 use super::records::Records;
 use super::streams;
-use crate::admission::ban_gate;
-use crate::admission::behaviour as gate;
+use crate::admission::{behaviour as gate, presence};
 use crate::observe::metrics::Metrics;
 
 /// A Kademlia query that has not ended by then gives what it has.
@@ -40,7 +39,7 @@ pub struct BuildError {
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: gate::Behaviour,
-    pub(super) ban_gate: ban_gate::Behaviour,
+    pub(super) presence: presence::Behaviour,
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -70,7 +69,7 @@ impl Behaviour {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
             gate,
-            ban_gate: ban_gate::Behaviour::new(options.admission.clone()),
+            presence: presence::Behaviour::new(options.admission.clone()),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(
                 // Without a signed peer record: libp2p 0.57 signs it under a domain

@@ -23,6 +23,10 @@ use crate::block::refusal::Refusal;
 /// need no DHT; more than a handful of guesses would be a nuisance to strangers.
 const CONNECTED_FIRST: usize = 8;
 
+/// Providers that the DHT names at about the same time and that are put into
+/// the order of their reputation: one answer of a DHT peer holds up to twenty.
+const SORTED_TOGETHER: usize = 20;
+
 /// How long a peer that sent a wrong block, or broke the protocol, is not asked.
 const SHUN: Duration = Duration::from_secs(3600);
 
@@ -61,6 +65,19 @@ impl ContentNetwork {
             }
             None => false,
         }
+    }
+
+    /// Those that may be asked, the better reputation first.
+    fn best_first(&self, peers: Vec<PeerId>) -> Vec<PeerId> {
+        let admission = &self.admission;
+        let mut scored: Vec<(f64, PeerId)> = peers
+            .into_iter()
+            .filter(|peer| admission.banned_peer(peer).is_none())
+            .map(|peer| (admission.reputation(&peer), peer))
+            .collect();
+        // Strangers among themselves stay in the order that they came in.
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        scored.into_iter().map(|(_, peer)| peer).collect()
     }
 
     fn shun(&self, peer: PeerId) {
@@ -105,17 +122,18 @@ impl Network for ContentNetwork {
         let key = dht_key(cid);
         async move {
             let local = this.handle.local_peer_id();
-            let connected: Vec<PeerId> = this
-                .handle
-                .peers()
-                .await
-                .unwrap_or_default()
-                .into_iter()
-                .map(|p| p.peer)
-                .take(CONNECTED_FIRST)
-                .collect();
+            let connected = this.handle.peers().await.unwrap_or_default();
+            let mut connected = this.best_first(connected.into_iter().map(|p| p.peer).collect());
+            connected.truncate(CONNECTED_FIRST);
             let found = match this.handle.find_providers(key).await {
-                Ok(found) => found.boxed(),
+                // What has come together goes on in the order of reputation.
+                Ok(found) => {
+                    let this = this.clone();
+                    found
+                        .ready_chunks(SORTED_TOGETHER)
+                        .flat_map(move |some| stream::iter(this.best_first(some)))
+                        .boxed()
+                }
                 Err(e) => {
                     log::debug!(error:% = e; "no search for providers");
                     stream::empty().boxed()
@@ -161,6 +179,10 @@ impl Network for ContentNetwork {
         }
         log::warn!(peer:% = peer, fault:% = fault; "peer misbehaved; not asking it for an hour");
         self.shun(peer);
+    }
+
+    fn pace(&self, peer: &PeerId, requests: u32) -> Option<Duration> {
+        self.admission.charge(peer, requests)
     }
 
     fn delivered(&self, peer: &PeerId) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{CID, DEADLINE, PEER, Said, finish, names, node, p2p, run, until};
 
 /// A daemon in a folder of its own, ended with this.
-struct Daemon {
+pub(crate) struct Daemon {
     home: tempfile::TempDir,
     child: Child,
     /// The rest of its log, when it has ended.
@@ -21,31 +21,10 @@ struct Daemon {
 
 impl Daemon {
     /// Starts a daemon that bootstraps from `peers` and waits until it is ready.
-    fn start(peers: &[&Daemon]) -> Daemon {
+    pub(crate) fn start(peers: &[&Daemon]) -> Daemon {
         let home = tempfile::tempdir().unwrap();
         let peers: Vec<String> = peers.iter().map(|d| d.address()).collect();
-        let mut child = command(home.path(), &["run"])
-            .env("P2P_BOOTSTRAP_PEERS", peers.join(","))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let (ready, is_ready) = mpsc::channel();
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            // To the end, or the daemon would wait for room in the pipe.
-            while lines.read_line(&mut log).unwrap() > 0 {
-                let last = log.lines().last().unwrap_or_default();
-                if last.contains("\"msg\":\"ready\"") {
-                    let _ = ready.send(());
-                }
-            }
-            log
-        });
-        if is_ready.recv_timeout(DEADLINE).is_err() {
-            child.kill().unwrap();
-            panic!("the daemon is not ready: {}", log.join().unwrap());
-        }
+        let (child, log) = launch(home.path(), &peers);
         Daemon {
             home,
             child,
@@ -53,26 +32,35 @@ impl Daemon {
         }
     }
 
+    /// Ends it with a signal and starts it again in its folder.
+    pub(crate) fn restart(&mut self, signal: &str) {
+        kill(&self.child, signal);
+        finish_quietly(&mut self.child);
+        self.log.take().unwrap().join().unwrap();
+        let (child, log) = launch(self.home.path(), &[]);
+        (self.child, self.log) = (child, Some(log));
+    }
+
     fn path(&self) -> &Path {
         self.home.path()
     }
 
     #[track_caller]
-    fn ask(&self, args: &[&str]) -> Said {
+    pub(crate) fn ask(&self, args: &[&str]) -> Said {
         run(command(self.path(), args))
     }
 
     #[track_caller]
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.ask(&[args, &["--json"]].concat()).succeeds().json()
     }
 
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.json(&["id"])["peer_id"].as_str().unwrap().to_owned()
     }
 
     /// Where it can be dialled, with its peer id.
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let status = self.json(&["status"]);
         let address = status["listen_addresses"][0].as_str().unwrap().to_owned();
         format!("{address}/p2p/{}", self.id())
@@ -93,6 +81,33 @@ impl Drop for Daemon {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Runs a daemon in `home` and waits until it is ready.
+fn launch(home: &Path, peers: &[String]) -> (Child, std::thread::JoinHandle<String>) {
+    let mut child = command(home, &["run"])
+        .env("P2P_BOOTSTRAP_PEERS", peers.join(","))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let (ready, is_ready) = mpsc::channel();
+    let log = std::thread::spawn(move || {
+        let mut log = String::new();
+        // To the end, or the daemon would wait for room in the pipe.
+        while lines.read_line(&mut log).unwrap() > 0 {
+            let last = log.lines().last().unwrap_or_default();
+            if last.contains("\"msg\":\"ready\"") {
+                let _ = ready.send(());
+            }
+        }
+        log
+    });
+    if is_ready.recv_timeout(DEADLINE).is_err() {
+        child.kill().unwrap();
+        panic!("the daemon is not ready: {}", log.join().unwrap());
+    }
+    (child, log)
 }
 
 fn command(home: &Path, args: &[&str]) -> Command {

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bans;
 mod daemon;
 mod offline;
 mod scripted;

@@ -34,6 +34,10 @@ fn wrong_usage_is_exit_2_and_one_line() {
             &["disconnect", "/ip4/1.2.3.4/tcp/1"],
             "does not end in /p2p/PEER_ID",
         ),
+        (&["ban"], "<PEER|CIDR>"),
+        (&["ban", "192.0.2.0/33"], "neither a peer id nor an address"),
+        (&["ban", PEER, "--for", "0s"], "less than 1s"),
+        (&["unban", "nobody"], "neither a peer id nor an address"),
         (&["dht"], "a command is missing"),
         (&["dht", "find-peer", "nobody"], "not a peer id"),
         (&["dht", "find-providers", "x"], "not a CID"),
@@ -78,6 +82,9 @@ fn no_daemon_is_exit_69_and_leaves_nothing() {
         &["subscribe", "t"],
         &["dht", "find-peer", PEER],
         &["dht", "get", "k"],
+        &["ban", PEER],
+        &["unban", "192.0.2.1"],
+        &["bans"],
     ] {
         let args = [args, &["--socket", socket]].concat();
         p2p(home.path(), &args).fails(69, &["no daemon answers at", socket, "p2p-node run"]);

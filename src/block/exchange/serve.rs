@@ -141,6 +141,18 @@ pub struct Server<S> {
     limits: Limits,
     metrics: Arc<Metrics>,
     places: Arc<Mutex<Places>>,
+    pace: Pace,
+}
+
+/// Says how long to wait before reading more requests of a peer that has asked
+/// so many times in vain.
+#[derive(Clone)]
+struct Pace(Arc<dyn Fn(&PeerId, u32) -> Option<Duration> + Send + Sync>);
+
+impl std::fmt::Debug for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pace")
+    }
 }
 
 impl<S: Source> Server<S> {
@@ -151,7 +163,21 @@ impl<S: Source> Server<S> {
             limits,
             metrics,
             places: Arc::default(),
+            pace: Pace(Arc::new(|_, _| None)),
         }
+    }
+
+    /// Slows peers by what `pace` says. It is asked for what a peer costs without
+    /// being served: wants of blocks that are not here, cancelled wants, requests
+    /// that want nothing. A want that gets its block is paid for by the block, so
+    /// an honest fetch runs at full speed; and who has used up its budget is read
+    /// from later, and still served.
+    pub fn paced(
+        mut self,
+        pace: impl Fn(&PeerId, u32) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.pace = Pace(Arc::new(pace));
+        self
     }
 
     /// Serves one inbound stream until the peer closes it.
@@ -167,7 +193,12 @@ impl<S: Source> Server<S> {
         let wants = Mutex::new(Wants::default());
         let (bell, rung) = mpsc::channel(1);
         let (groups, ready) = mpsc::channel(0);
-        let reading = read_requests(FrameReader::new(reader, MAX_REQUEST_FRAME), &wants, bell);
+        let reader = FrameReader::new(reader, MAX_REQUEST_FRAME);
+        let reading = read_requests(reader, &wants, bell, |vain| {
+            let wait = (self.pace.0)(&peer, vain)?;
+            // Well before the stream would count as idle.
+            Some(wait.min(self.limits.idle / 4))
+        });
         let loading = self.load(&wants, rung, groups);
         let writing = self.write(&wants, ready, &mut writer, &slot);
         let work = pin!(async { futures::try_join!(reading, loading, writing) });
@@ -240,6 +271,9 @@ impl<S: Source> Server<S> {
         while let Some(group) = ready.next().await {
             let count = group.len();
             for answer in group {
+                if matches!(answer.result, Err(Status::DontHave)) {
+                    lock(wants).vain += 1;
+                }
                 let sent = timeout(self.limits.idle, answer.write(writer)).await;
                 sent.map_err(|_| ServeError::Stalled(self.limits.idle))?
                     .map_err(FrameError::Io)?;
@@ -318,6 +352,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
     mut reader: FrameReader<R>,
     wants: &Mutex<Wants>,
     mut bell: mpsc::Sender<()>,
+    pace: impl Fn(u32) -> Option<Duration>,
 ) -> Result<(), ServeError> {
     while let Some(request) = reader.request().await? {
         let arrived = Instant::now();
@@ -328,8 +363,9 @@ async fn read_requests<R: AsyncRead + Unpin>(
         }
         // A request that asks for nothing does not keep the stream alive.
         let mut news = !request.wants.is_empty();
-        {
+        let vain = {
             let mut wants = lock(wants);
+            wants.vain += request.cancel.len() as u32 + u32::from(!news);
             for want in request.wants {
                 let cid = Cid::try_from(&want.cid[..]).map_err(|_| ServeError::BadWant)?;
                 // A CID that this node cannot verify is one it does not have.
@@ -343,10 +379,16 @@ async fn read_requests<R: AsyncRead + Unpin>(
             for id in request.cancel {
                 news |= wants.cancel(id);
             }
-        }
+            std::mem::take(&mut wants.vain)
+        };
         if news {
             // Full means that it is ringing already.
             let _ = bell.try_send(());
+        }
+        if vain > 0
+            && let Some(wait) = pace(vain)
+        {
+            async_io::Timer::after(wait).await;
         }
     }
     Ok(())
@@ -389,6 +431,8 @@ struct Wants {
     cancelled: Vec<Want>,
     /// In the two above, being read, or being written.
     unanswered: usize,
+    /// What the peer cost without being served, not yet charged.
+    vain: u32,
 }
 
 impl Wants {

@@ -1,6 +1,8 @@
 //! The serving side against peers of every kind, over pipes in memory.
 
+use std::sync::Arc;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_std::os::unix::net::UnixStream;
@@ -479,4 +481,41 @@ fn a_response_reads_the_same_with_fields_of_the_future() {
     wire.extend(message);
     let read = block_on(FrameReader::new(&wire[..], 100).response()).unwrap();
     assert_eq!(read, Some(response));
+}
+
+#[test]
+fn what_is_asked_in_vain_is_charged_and_a_fetch_that_is_served_is_not() {
+    block_on(async {
+        let charged = Arc::new(AtomicUsize::new(0));
+        let peer = PeerId::random();
+        let server = {
+            let charged = Arc::clone(&charged);
+            server(&Blocks::default(), Limits::default()).paced(move |who, vain| {
+                assert_eq!(*who, peer);
+                charged.fetch_add(vain as usize, Ordering::SeqCst);
+                Some(Duration::from_millis(1))
+            })
+        };
+        let (mut reader, mut writer, serving) = connect(&server, peer);
+        for n in 0..20 {
+            let request = wants(n..n + 1, Codec::Raw);
+            frame::write_message(&mut *writer, &request).await.unwrap();
+            let answer = within(reader.response()).await.unwrap().unwrap();
+            assert_eq!(answer.status(), Status::Block);
+        }
+        assert_eq!(charged.load(Ordering::SeqCst), 0);
+        for n in 0..10 {
+            // One that is not here, and a request that wants nothing.
+            let request = wants(n..n + 1, Codec::DagPb);
+            frame::write_message(&mut *writer, &request).await.unwrap();
+            let answer = within(reader.response()).await.unwrap().unwrap();
+            assert_eq!(answer.status(), Status::DontHave);
+            frame::write_message(&mut *writer, &Request::default())
+                .await
+                .unwrap();
+        }
+        writer.half_close();
+        within(serving).await.unwrap();
+        assert_eq!(charged.load(Ordering::SeqCst), 20);
+    });
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 
 use super::EventLoop;
-use crate::admission::ban_gate::direct_ip;
+use crate::admission::presence::direct_ip;
 use crate::admission::{Action, Order, Verdict};
 
 /// Lines a minute for one address: enough for fail2ban to count to its usual

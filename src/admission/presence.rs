@@ -1,8 +1,6 @@
-//! Refuses banned peers once their id is known, and tells [`Admission`] who is
-//! connected from where.
-//!
-//! A banned address is refused before, by [`super::gate`]; the id of a peer is
-//! only known after the handshake. Dials of banned peers are not even begun.
+//! Tells [`Admission`] who is connected from where: whose reputation must not be
+//! forgotten, which address a verdict is about, and which subnets are banned with
+//! their peers or spared for a trusted one.
 
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -17,19 +15,6 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::Admission;
-use super::bans::Ban;
-
-/// A connection was refused because of a ban.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} is banned on this node ({}){}", .0.target, .0.author.name(), because(.0))]
-pub struct Banned(pub Ban);
-
-fn because(ban: &Ban) -> String {
-    match ban.reason.as_str() {
-        "" => String::new(),
-        reason => format!(": {reason}"),
-    }
-}
 
 /// The IP address of a direct connection's remote. A circuit through a relay has
 /// none: what it begins with is the relay's.
@@ -43,25 +28,16 @@ pub fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
     (!parts.any(|part| part == Protocol::P2pCircuit)).then(|| ip.to_canonical())
 }
 
-/// The gate of banned ids, as the swarm asks it.
+/// Listens to the swarm; refuses nobody.
 #[derive(Debug)]
 pub struct Behaviour {
     admission: Admission,
 }
 
 impl Behaviour {
-    /// A gate that asks `admission`.
+    /// Tells `admission`.
     pub fn new(admission: Admission) -> Self {
         Behaviour { admission }
-    }
-
-    fn check(&self, peer: &PeerId, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
-        let of_peer = self.admission.banned_peer(peer);
-        let ban = of_peer.or_else(|| self.admission.banned_ip(direct_ip(remote)?));
-        match ban {
-            Some(ban) => Err(ConnectionDenied::new(Banned(ban))),
-            None => Ok(()),
-        }
     }
 }
 
@@ -72,36 +48,21 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_inbound_connection(
         &mut self,
         _: ConnectionId,
-        peer: PeerId,
+        _: PeerId,
         _: &Multiaddr,
-        remote: &Multiaddr,
+        _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.check(&peer, remote)?;
         Ok(dummy::ConnectionHandler)
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        _: ConnectionId,
-        peer: Option<PeerId>,
-        _: &[Multiaddr],
-        _: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        match peer.and_then(|peer| self.admission.banned_peer(&peer)) {
-            Some(ban) => Err(ConnectionDenied::new(Banned(ban))),
-            None => Ok(Vec::new()),
-        }
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
-        peer: PeerId,
-        remote: &Multiaddr,
+        _: PeerId,
+        _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.check(&peer, remote)?;
         Ok(dummy::ConnectionHandler)
     }
 
