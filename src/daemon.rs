@@ -367,6 +367,16 @@ fn transport_options(config: &Config) -> Result<transport::Options, Error> {
         network_key,
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
+        permit: {
+            let rules = gate_rules(config);
+            transport::dns::Permit::new(move |ip, name| {
+                rules.dial(ip, name).map_err(|refusal| refusal.to_string())
+            })
+        },
+        quic: transport::quic::Options {
+            subnets: prefixes(config),
+            ..transport::quic::Options::default()
+        },
         ..transport::Options::default()
     })
 }
@@ -424,15 +434,7 @@ fn node_options(
             per_peer: config.max_connections_per_peer,
             memory: max_memory(config),
         },
-        gate: gate::Rules {
-            allow: config.allow_cidrs.clone(),
-            deny: config.deny_cidrs.clone(),
-            per_subnet: config.max_connections_per_subnet,
-            prefixes: prefixes(config),
-            rate: config.max_inbound_rate,
-            subnet_rate: config.max_inbound_rate_per_subnet,
-            trusted: config.trusted_peers.iter().copied().collect(),
-        },
+        gate: gate_rules(config),
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
         connection_idle_timeout: config.connection_idle_timeout,
@@ -442,6 +444,18 @@ fn node_options(
         trusted_peers: config.trusted_peers.clone(),
         admission,
         ..node::Options::default()
+    }
+}
+
+fn gate_rules(config: &Config) -> gate::Rules {
+    gate::Rules {
+        allow: config.allow_cidrs.clone(),
+        deny: config.deny_cidrs.clone(),
+        per_subnet: config.max_connections_per_subnet,
+        prefixes: prefixes(config),
+        rate: config.max_inbound_rate,
+        subnet_rate: config.max_inbound_rate_per_subnet,
+        trusted: config.trusted_peers.iter().copied().collect(),
     }
 }
 

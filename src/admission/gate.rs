@@ -51,7 +51,7 @@ use super::limits::{
 use super::rate::{Bucket, Rate, Table};
 pub use super::refusal::Refusal;
 use super::resources::Resources;
-pub use super::subnet::Prefixes;
+pub use super::subnet::{Prefixes, names_this_host};
 
 /// The chance of an attempt that is over a rate; see the module's page.
 pub const LEAK: f64 = 1.0 / 32.0;
@@ -119,6 +119,28 @@ impl Rules {
             return Err(Refusal::NotAllowed { ip });
         }
         Ok(())
+    }
+}
+
+impl Rules {
+    /// Whether an address may be dialed, which `name` stood for if it is given.
+    /// A name can be anybody's, and so can be what it stands for: one that leads
+    /// to this host would turn the node against the services of its own host.
+    ///
+    /// # Errors
+    /// The rule that refuses it.
+    pub fn dial(&self, ip: IpAddr, name: Option<&str>) -> Result<(), Refusal> {
+        let ip = ip.to_canonical();
+        if let Some(name) = name
+            && !names_this_host(name)
+            && (ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
+        {
+            return Err(Refusal::NameOfThisHost {
+                name: name.to_owned(),
+                ip,
+            });
+        }
+        self.address(ip)
     }
 }
 

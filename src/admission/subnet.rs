@@ -56,6 +56,12 @@ pub fn ip_of_inbound(local: &Multiaddr, remote: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
+/// Whether a name is `localhost` or below it, which always is this host (RFC 6761).
+pub fn names_this_host(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::handle::MAX_ADDRS_PER_PEER;
+use crate::admission::subnet::names_this_host;
 
 /// Peers in the book. A DHT query meets some tens of peers, so this holds the
 /// last dozens of queries; at some 100 bytes an address it stays under 2 MiB.
@@ -71,8 +72,11 @@ pub(super) fn usable<'a>(
                 !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
             }
             Some(
-                Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_),
-            ) => true,
+                Protocol::Dns(name)
+                | Protocol::Dns4(name)
+                | Protocol::Dns6(name)
+                | Protocol::Dnsaddr(name),
+            ) => heard_from_loopback || !names_this_host(&name),
             _ => false,
         })
         .take(MAX_ADDRS_PER_PEER)
@@ -155,12 +159,14 @@ mod tests {
             "/ip4/127.0.0.1/tcp/1",
             "/ip6/::1/tcp/1",
             "/ip4/0.0.0.0/tcp/1",
+            "/dns4/localhost/tcp/1",
+            "/dns/x.LOCALHOST./tcp/1",
             "/ip4/192.0.2.1/tcp/1",
         ]);
         let far: Vec<_> = usable(&told, false).collect();
         assert_eq!(far, addrs(&["/ip4/192.0.2.1/tcp/1"]));
         let near: Vec<_> = usable(&told, true).collect();
-        assert_eq!(near.len(), 3);
+        assert_eq!(near.len(), 5);
     }
 
     #[test]

@@ -6,4 +6,5 @@
 pub mod http;
 pub mod logs;
 pub mod metrics;
+pub mod misbehaviour;
 pub mod throttle;

@@ -68,6 +68,8 @@ pub struct Options {
     pub security: Security,
     /// How names in addresses are resolved.
     pub dns: dns::Options,
+    /// Asked before each dial of an IP address, resolved or given.
+    pub permit: dns::Permit,
     /// Tuning of QUIC. Its stream limit and handshake timeout are taken from
     /// the fields above.
     pub quic: quic::Options,
@@ -82,6 +84,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             security: Security::default(),
             dns: dns::Options::default(),
+            permit: dns::Permit::default(),
             quic: quic::Options::default(),
         }
     }
@@ -124,7 +127,8 @@ pub fn build(
     // What a name stands for is looked up last, so that `/dnsaddr` may lead to
     // any transport. Only WebSocket needs to see the name too, for its Host
     // header and the certificate of `/wss`, and resolves below itself.
-    let named = dns::Transport::with_resolver(tcp.sibling(), resolver.clone());
+    let named = dns::Transport::with_resolver(tcp.sibling(), resolver.clone())
+        .with_permit(options.permit.clone());
     let named_websocket = upgrade.apply_private(websocket::Config::new(named));
     let websocket = upgrade.apply_private(websocket::Config::new(tcp.sibling()));
     let plain = or(websocket, upgrade.apply_private(tcp));
@@ -145,7 +149,9 @@ pub fn build(
             or(quic.boxed(), plain)
         }
     };
-    let resolved = dns::Transport::with_resolver(plain, resolver).boxed();
+    let resolved = dns::Transport::with_resolver(plain, resolver)
+        .with_permit(options.permit.clone())
+        .boxed();
 
     let stack = or(upgrade.apply(relay), or(named_websocket, resolved));
     Ok((stack, behaviour))

@@ -123,6 +123,27 @@ fn a_denied_network_wins_over_an_allowed_one() {
     refused(world.dials("192.0.2.200"), "P2P_DENY_CIDRS");
 }
 
+#[test]
+fn a_name_cannot_lead_to_this_host_or_to_a_denied_network() {
+    let rules = Rules {
+        deny: nets(&["10.0.0.0/8"]),
+        ..rules()
+    };
+    refused(rules.dial(ip("10.1.2.3"), Some("x.test")), "P2P_DENY_CIDRS");
+    for here in [
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+    ] {
+        refused(rules.dial(ip(here), Some("x.test")), "name of this host");
+    }
+    rules.dial(ip("127.0.0.1"), None).unwrap();
+    rules.dial(ip("127.0.0.1"), Some("localhost")).unwrap();
+    rules.dial(ip("192.0.2.1"), Some("x.test")).unwrap();
+}
+
 #[derive(Debug)]
 struct Bans {
     ip: IpAddr,

@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use super::EventLoop;
 use crate::admission::presence::direct_ip;
 use crate::admission::{Action, Order, Verdict};
+use crate::observe::misbehaviour::{self, Misbehaviour};
 
 /// Lines a minute for one address: enough for fail2ban to count to its usual
 /// five, and few enough that nobody fills a disk with them.
@@ -71,7 +72,6 @@ impl EventLoop {
         }
     }
 
-    /// The form of this line is fixed: fail2ban reads it.
     fn tell(&mut self, verdict: &Verdict, now: Instant) {
         let Some(suppressed) = self.misbehaviour_lines.allow(verdict.ip, now) else {
             return;
@@ -89,17 +89,14 @@ impl EventLoop {
             Action::Disconnect => "disconnected",
             Action::Ban => "banned",
         };
-        match ip {
-            Some(ip) => log::warn!(
-                peer:% = peer, address:% = ip, reputation, action, suppressed;
-                "misbehaving peer at {ip}: {conduct}"
-            ),
-            // Whoever blocks addresses must not block a relay for it.
-            None => log::warn!(
-                peer:% = peer, reputation, action, suppressed;
-                "misbehaving peer without an address of its own: {conduct}"
-            ),
-        }
+        misbehaviour::tell(&Misbehaviour {
+            peer,
+            ip: *ip,
+            offence: *conduct,
+            reputation,
+            action,
+            suppressed,
+        });
     }
 
     /// Closes all connections that a ban forbids.

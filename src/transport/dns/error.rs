@@ -154,6 +154,13 @@ pub enum DialError<E> {
     /// The inner transport's own error, of an address without names, of a
     /// listener, or of an incoming connection.
     Inner(E),
+    /// The node's own rules forbid the address.
+    Forbidden {
+        /// The address.
+        address: Multiaddr,
+        /// The rule.
+        reason: String,
+    },
     /// The names could not be resolved.
     Resolve(Error),
     /// The names stand for addresses, none of which could be dialed.
@@ -170,8 +177,29 @@ pub enum DialError<E> {
 pub struct Attempt<E> {
     /// The address.
     pub address: Multiaddr,
-    /// The inner transport's error; `None` when it does not know such addresses.
-    pub error: Option<E>,
+    /// What came of it.
+    pub failure: Failure<E>,
+}
+
+/// What came of dialing one address.
+#[derive(Debug)]
+pub enum Failure<E> {
+    /// The inner transport does not know such addresses.
+    Unsupported,
+    /// The node's own rules forbid it.
+    Forbidden(String),
+    /// The inner transport's error.
+    Dial(E),
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unsupported => f.write_str("no transport for it here"),
+            Failure::Forbidden(reason) => f.write_str(reason),
+            Failure::Dial(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Attempts that an error message tells of; more would be no line any more.
@@ -182,11 +210,15 @@ impl<E: fmt::Display> fmt::Display for DialError<E> {
         match self {
             DialError::Inner(error) => error.fmt(f),
             DialError::Resolve(error) => error.fmt(f),
+            DialError::Forbidden { address, reason } => {
+                write!(f, "cannot dial {address}: {reason}")
+            }
             DialError::Unreachable { address, attempts } => {
                 write!(f, "cannot dial {address}: ")?;
                 // What was tried says more than what could not be.
-                let (tried, unknown): (Vec<_>, Vec<_>) =
-                    attempts.iter().partition(|a| a.error.is_some());
+                let (tried, unknown): (Vec<_>, Vec<_>) = attempts
+                    .iter()
+                    .partition(|a| !matches!(a.failure, Failure::Unsupported));
                 for (i, attempt) in tried
                     .iter()
                     .chain(&unknown)
@@ -196,10 +228,7 @@ impl<E: fmt::Display> fmt::Display for DialError<E> {
                     if i > 0 {
                         f.write_str("; ")?;
                     }
-                    match &attempt.error {
-                        Some(error) => write!(f, "{}: {error}", attempt.address)?,
-                        None => write!(f, "{}: no transport for it here", attempt.address)?,
-                    }
+                    write!(f, "{}: {}", attempt.address, attempt.failure)?;
                 }
                 if attempts.len() > ATTEMPTS_SHOWN {
                     write!(f, "; and {} more", attempts.len() - ATTEMPTS_SHOWN)?;
@@ -215,7 +244,9 @@ impl<E: std::error::Error + 'static> std::error::Error for DialError<E> {
         match self {
             // Its text is this error's text already, and so are those of the rest.
             DialError::Inner(error) => error.source(),
-            DialError::Resolve(_) | DialError::Unreachable { .. } => None,
+            DialError::Resolve(_) | DialError::Forbidden { .. } | DialError::Unreachable { .. } => {
+                None
+            }
         }
     }
 }

@@ -15,6 +15,10 @@
 //! count that end with whatever follows the name in the address (usually
 //! `/p2p/ID`).
 //!
+//! What a name stands for is known only here, so here is where [`Permit`] is
+//! asked whether an address may be dialed: a name that a remote told could
+//! otherwise lead to where the node's own rules forbid it to go.
+//!
 //! # Bounds
 //!
 //! Names come from remotes too (identify, the DHT, nested `/dnsaddr` answers),
@@ -25,6 +29,7 @@
 
 mod address;
 mod error;
+mod permit;
 mod race;
 mod resolver;
 mod runtime;
@@ -39,7 +44,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::has_name;
-pub use error::{Attempt, DialError, Error};
+pub use error::{Attempt, DialError, Error, Failure};
+pub use permit::Permit;
 pub use race::Transport;
 pub use resolver::Resolver;
 

@@ -19,7 +19,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt};
 use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 
-use super::{Attempt, DialError, Error, MAX_DIALS, Options, Resolver, address};
+use super::{Attempt, DialError, Error, Failure, MAX_DIALS, Options, Permit, Resolver, address};
 
 /// A transport that resolves names before it dials through `T`.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub struct Transport<T> {
 #[derive(Debug)]
 struct Inner<T> {
     transport: T,
+    permit: Permit,
     /// Who polls the transport. A transport may count on being polled after
     /// each `dial`; dials of resolved addresses come from another task.
     poller: Option<Waker>,
@@ -52,12 +53,20 @@ impl<T> Transport<T> {
     pub fn with_resolver(inner: T, resolver: Resolver) -> Self {
         let inner = Inner {
             transport: inner,
+            permit: Permit::default(),
             poller: None,
         };
         Transport {
             inner: Arc::new(Mutex::new(inner)),
             resolver,
         }
+    }
+
+    /// Asks `permit` before each dial, of names and of addresses.
+    #[must_use]
+    pub fn with_permit(self, permit: Permit) -> Self {
+        lock(&self.inner).permit = permit;
+        self
     }
 
     /// The resolver, which shares its cache with this transport's dials.
@@ -104,6 +113,14 @@ where
         opts: DialOpts,
     ) -> Result<Self::Dial, TransportError<Self::Error>> {
         if !address::has_name(&addr) {
+            let permitted = lock(&self.inner).permit.ask(&addr, None);
+            if let Err(reason) = permitted {
+                let address = addr;
+                return Err(TransportError::Other(DialError::Forbidden {
+                    address,
+                    reason,
+                }));
+            }
             return match with_inner(&self.inner, |t| t.dial(addr, opts)) {
                 Ok(dial) => Ok(dial.map_err(DialError::Inner).boxed()),
                 Err(e) => Err(e.map(DialError::Inner)),
@@ -144,6 +161,7 @@ async fn race<T>(
 where
     T: libp2p::core::Transport,
 {
+    let name = address::Named::first(&address).map_or_else(String::new, |named| named.name);
     let mut waiting = found.into_iter();
     let mut running = FuturesUnordered::new();
     let mut attempts = Vec::new();
@@ -154,6 +172,14 @@ where
         while dials < MAX_DIALS
             && let Some(next) = waiting.next()
         {
+            let permitted = lock(inner).permit.ask(&next, Some(&name));
+            if let Err(reason) = permitted {
+                attempts.push(Attempt {
+                    address: next,
+                    failure: Failure::Forbidden(reason),
+                });
+                continue;
+            }
             match with_inner(inner, |t| t.dial(next.clone(), opts)) {
                 Ok(dial) => {
                     dials += 1;
@@ -167,13 +193,13 @@ where
                 Err(TransportError::MultiaddrNotSupported(address)) => {
                     attempts.push(Attempt {
                         address,
-                        error: None,
+                        failure: Failure::Unsupported,
                     });
                 }
                 Err(TransportError::Other(error)) => {
                     attempts.push(Attempt {
                         address: next,
-                        error: Some(error),
+                        failure: Failure::Dial(error),
                     });
                 }
             }
@@ -191,7 +217,7 @@ where
             Some((_, Ok(output))) => return Ok(output),
             Some((address, Err(error))) => attempts.push(Attempt {
                 address,
-                error: Some(error),
+                failure: Failure::Dial(error),
             }),
             None => return Err(DialError::Unreachable { address, attempts }),
         }

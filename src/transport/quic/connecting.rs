@@ -1,4 +1,9 @@
 //! A handshake until it is done, refused or late.
+//!
+//! An inbound one begins when it is first polled, and not when its first packet
+//! arrives. Until then nothing has been signed or decrypted for it, so that
+//! whoever drops it (the swarm, when the gate refuses the address) has paid for
+//! no handshake; the remote is told that it was refused.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,6 +17,7 @@ use libp2p::PeerId;
 
 use super::admission::Place;
 use super::congestion::LastPacket;
+use super::endpoint::Shared;
 use super::tls::{self, PeerVerifier};
 use super::{Connection, Error};
 
@@ -19,7 +25,7 @@ use super::{Connection, Error};
 /// attempt up and tells the remote.
 #[derive(Debug)]
 pub struct Connecting {
-    quinn: quinn::Connecting,
+    state: State,
     remote: SocketAddr,
     allowed: Duration,
     timeout: Delay,
@@ -28,6 +34,21 @@ pub struct Connecting {
     last: LastPacket,
     /// Inbound only: held until the handshake has ended.
     _place: Option<Place>,
+}
+
+enum State {
+    /// Nothing done yet; empty once it has begun.
+    Arrived(Option<(quinn::Incoming, Arc<Shared>)>),
+    Running(quinn::Connecting),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::Arrived(_) => "Arrived",
+            State::Running(_) => "Running",
+        })
+    }
 }
 
 impl Connecting {
@@ -39,7 +60,7 @@ impl Connecting {
         allowed: Duration,
     ) -> Self {
         Self {
-            quinn,
+            state: State::Running(quinn),
             remote,
             allowed,
             timeout: Delay::new(allowed),
@@ -49,19 +70,15 @@ impl Connecting {
         }
     }
 
-    pub(super) fn inbound(
-        quinn: quinn::Connecting,
-        place: Place,
-        last: LastPacket,
-        allowed: Duration,
-    ) -> Self {
+    pub(super) fn inbound(incoming: quinn::Incoming, shared: Arc<Shared>, place: Place) -> Self {
+        let allowed = shared.options.handshake_timeout;
         Self {
-            remote: quinn.remote_address(),
-            quinn,
+            remote: incoming.remote_address(),
+            state: State::Arrived(Some((incoming, shared))),
             allowed,
             timeout: Delay::new(allowed),
             verifier: None,
-            last,
+            last: LastPacket::default(),
             _place: Some(place),
         }
     }
@@ -89,7 +106,20 @@ impl Future for Connecting {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let remote = this.remote;
-        match Pin::new(&mut this.quinn).poll(cx) {
+        if let State::Arrived(incoming) = &mut this.state
+            && let Some((incoming, shared)) = incoming.take()
+        {
+            let config = Arc::new(shared.server_config(remote, &this.last));
+            match incoming.accept_with(config) {
+                Ok(connecting) => this.state = State::Running(connecting),
+                Err(source) => return Poll::Ready(Err(Error::Handshake { remote, source })),
+            }
+        }
+        let State::Running(quinn) = &mut this.state else {
+            // It failed at its beginning, and should not be polled again.
+            return Poll::Pending;
+        };
+        match Pin::new(quinn).poll(cx) {
             Poll::Ready(Ok(connection)) => Poll::Ready(match tls::remote_peer(&connection) {
                 Ok(peer) => Ok((peer, Connection::new(connection, this.last.clone()))),
                 Err(reason) => Err(Error::PeerCertificate { remote, reason }),

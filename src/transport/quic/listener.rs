@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
@@ -13,7 +14,6 @@ use if_watch::smol::IfWatcher;
 use libp2p::core::transport::{ListenerId, TransportEvent};
 
 use super::admission::{Places, Verdict};
-use super::congestion::LastPacket;
 use super::connecting::Connecting;
 use super::endpoint::{Endpoint, Shared};
 use super::{Error, address};
@@ -168,7 +168,10 @@ impl Listener {
             };
             let remote = incoming.remote_address();
             let validated = incoming.remote_address_validated() || !incoming.may_retry();
-            let place = match self.places.ask(validated, cx.waker()) {
+            let asked = self
+                .places
+                .ask(validated, remote.ip(), Instant::now(), cx.waker());
+            let place = match asked {
                 Verdict::Accept(place) => place,
                 Verdict::Retry => {
                     // Cannot fail: `may_retry` was asked above.
@@ -181,27 +184,11 @@ impl Listener {
                 }
             };
             let local_ip = incoming.local_ip().unwrap_or(self.endpoint.local.ip());
-            let last = LastPacket::default();
-            let config = Arc::new(self.shared.server_config(remote, &last));
-            return Poll::Ready(match incoming.accept_with(config) {
-                Ok(connecting) => TransportEvent::Incoming {
-                    listener_id: self.id,
-                    upgrade: Connecting::inbound(
-                        connecting,
-                        place,
-                        last,
-                        self.shared.options.handshake_timeout,
-                    ),
-                    local_addr: address::format(SocketAddr::new(
-                        local_ip,
-                        self.endpoint.local.port(),
-                    )),
-                    send_back_addr: address::format(remote),
-                },
-                Err(source) => TransportEvent::ListenerError {
-                    listener_id: self.id,
-                    error: Error::Handshake { remote, source },
-                },
+            return Poll::Ready(TransportEvent::Incoming {
+                listener_id: self.id,
+                upgrade: Connecting::inbound(incoming, self.shared.clone(), place),
+                local_addr: address::format(SocketAddr::new(local_ip, self.endpoint.local.port())),
+                send_back_addr: address::format(remote),
             });
         }
     }

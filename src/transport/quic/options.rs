@@ -8,6 +8,8 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::Error;
 use super::congestion::{Factory, LastPacket};
+use crate::admission::rate::Rate;
+use crate::admission::subnet::Prefixes;
 
 /// Tuning of the QUIC transport. [`Options::default`] suits a node on the
 /// public internet; the reasons stand at the fields.
@@ -50,6 +52,12 @@ pub struct Options {
     /// by a Retry. 32: normal churn stays below, so that honest peers rarely pay
     /// the extra round trip, and a flood from forged addresses ends here.
     pub retry_above: usize,
+    /// Connections that one subnet may begin without proving its address: four at
+    /// once and one each five seconds, so that a peer which comes and stays pays
+    /// no extra round trip, and one that comes again and again pays it.
+    pub unproven: Rate,
+    /// What makes two addresses one subnet.
+    pub subnets: Prefixes,
     /// Handshakes under way on all listeners together; further ones wait in a
     /// queue. 256: each costs about 100 KiB and a millisecond of signatures.
     pub max_pending_handshakes: usize,
@@ -68,6 +76,11 @@ impl Default for Options {
             max_udp_payload: MAX_UDP_PAYLOAD,
             socket_buffer: 4 << 20,
             retry_above: 32,
+            unproven: Rate {
+                per_second: 0.2,
+                burst: 4.0,
+            },
+            subnets: Prefixes::default(),
             max_pending_handshakes: 256,
         }
     }

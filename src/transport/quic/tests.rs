@@ -667,6 +667,33 @@ fn a_wildcard_listens_on_every_interface_and_on_several_ports() {
 }
 
 #[test]
+fn a_connection_refused_before_its_handshake_has_cost_none() {
+    block_on(async {
+        let (mut dialler, mut listener) = (Node::new(), Node::new());
+        let (_, address) = listener.listen(V4).await;
+        let dial = dialler.dial(address);
+        let refuse = async {
+            while !matches!(listener.event().await, TransportEvent::Incoming { .. }) {}
+            // Who refuses drops it. The listener's socket is still served.
+        };
+        let (refused, ()) = join(soon("the refusal", dial), refuse).await;
+        // CONNECTION_REFUSED is what a server says that has done nothing yet (RFC
+        // 9000, section 20.1); a handshake begun and given up ends otherwise.
+        let Err(Error::Handshake {
+            source: quinn::ConnectionError::ConnectionClosed(close),
+            ..
+        }) = refused
+        else {
+            panic!("not refused: {refused:?}")
+        };
+        assert_eq!(
+            close.error_code,
+            quinn_proto::TransportErrorCode::CONNECTION_REFUSED
+        );
+    });
+}
+
+#[test]
 fn a_full_house_asks_for_a_retry_and_serves_everyone() {
     block_on(async {
         let options = Options {

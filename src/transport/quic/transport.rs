@@ -72,7 +72,7 @@ impl Transport {
     /// [`Error::Options`] when the options contradict themselves,
     /// [`Error::Certificate`] or [`Error::Tls`] when no certificate can be made.
     pub fn new(identity: &Keypair, options: Options) -> Result<Self, Error> {
-        let places = Places::new(options.retry_above, options.max_pending_handshakes);
+        let places = Places::new(&options, std::time::Instant::now());
         Ok(Self {
             shared: Arc::new(Shared::new(identity, options)?),
             places,

@@ -175,6 +175,45 @@ fn dials_of_one_name_are_bounded() {
 }
 
 #[test]
+fn what_is_forbidden_is_not_dialed_whatever_name_leads_there() {
+    let server = Server::table([("x.test", A, Reply::ips(&["192.0.2.1", "192.0.2.2"]))]);
+    let dialed = Arc::new(Mutex::new(Vec::new()));
+    let good = addr("/ip4/192.0.2.2/tcp/1");
+    let table = Table {
+        fates: HashMap::from([(good.clone(), Fate::Connects)]),
+        dialed: dialed.clone(),
+    };
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let asked = names.clone();
+    let permit = Permit::new(move |ip, name| {
+        asked.lock().unwrap().push(name.map(str::to_owned));
+        match ip.to_string().as_str() {
+            "192.0.2.1" => Err("denied by a test".into()),
+            _ => Ok(()),
+        }
+    });
+    let mut transport = Transport::new(table, options(&server))
+        .unwrap()
+        .with_permit(permit);
+    let outcome = block_on(transport.dial(addr("/dns4/x.test/tcp/1"), OPTS).unwrap());
+    assert_eq!(outcome.unwrap(), good);
+    let plain = transport.dial(addr("/ip4/192.0.2.1/tcp/1"), OPTS);
+    let Err(TransportError::Other(error)) = plain else {
+        panic!("dialed what is forbidden")
+    };
+    assert!(error.to_string().contains("denied by a test"), "{error}");
+    let dialed: Vec<_> = dialed
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(a, _)| a.clone())
+        .collect();
+    assert_eq!(dialed, [good]);
+    let name = Some("x.test".to_owned());
+    assert_eq!(*names.lock().unwrap(), [name.clone(), name, None]);
+}
+
+#[test]
 fn failures_to_resolve_reach_the_dialer() {
     let (outcome, dialed) = dial(&[], &[], "/dns4/gone.test/tcp/1");
     let error = outcome.unwrap_err();

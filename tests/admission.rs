@@ -1,0 +1,428 @@
+//! The gate as real nodes meet it: caps that hold, room that is kept, peers that
+//! fall silent, and connections that nothing uses.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
+use p2p_node::admission::limits::{Limits, MAX_PENDING_INBOUND, kept};
+use p2p_node::config::DhtMode;
+use p2p_node::node::{Handle, Node, Options};
+use p2p_node::observe::metrics::Metrics;
+use p2p_node::transport;
+
+/// Far above what any step takes; only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+struct Running {
+    _node: Node,
+    handle: Handle,
+    peer: PeerId,
+    address: Multiaddr,
+    metrics: std::sync::Arc<Metrics>,
+}
+
+fn options() -> Options {
+    Options {
+        dht_mode: DhtMode::Server,
+        ..Options::default()
+    }
+}
+
+async fn start(options: Options) -> Running {
+    start_as(Keypair::generate_ed25519(), options).await
+}
+
+async fn start_as(identity: Keypair, options: Options) -> Running {
+    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
+    let handle = node.handle();
+    let peer = handle.local_peer_id();
+    let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+    let address = handle.listen(listen).await.unwrap();
+    Running {
+        _node: node,
+        handle,
+        peer,
+        address: address.with(Protocol::P2p(peer)),
+        metrics,
+    }
+}
+
+async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < end, "never happened: {what}");
+        async_io::Timer::after(Duration::from_millis(10)).await;
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let _ = env_logger::builder().is_test(true).try_init();
+    async_std::task::block_on(test);
+}
+
+async fn connected(handle: &Handle, peer: PeerId) -> bool {
+    handle.peers().await.unwrap().iter().any(|p| p.peer == peer)
+}
+
+async fn connections(handle: &Handle) -> (u32, u32) {
+    let status = handle.status().await.unwrap();
+    (status.connections_in, status.connections_out)
+}
+
+/// A peer that is no p2p-node: identify and ping, and it never lets go.
+#[derive(NetworkBehaviour)]
+struct Bare {
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+/// Dials `to` with so many swarms of one connection each. They stay until the
+/// guard is dropped.
+fn flood(to: &Multiaddr, count: usize) -> Vec<async_std::task::JoinHandle<()>> {
+    (0..count)
+        .map(|_| {
+            let to = to.clone();
+            async_std::task::spawn(async move {
+                let identity = Keypair::generate_ed25519();
+                let (stack, _) =
+                    transport::build(&identity, &transport::Options::default()).unwrap();
+                let config = identify::Config::new("test".into(), identity.public());
+                let behaviour = Bare {
+                    identify: identify::Behaviour::new(config),
+                    ping: ping::Behaviour::default(),
+                };
+                let config = libp2p::swarm::Config::with_executor(|task| {
+                    async_std::task::spawn(task);
+                })
+                .with_idle_connection_timeout(Duration::from_secs(3600));
+                let local = identity.public().to_peer_id();
+                let mut swarm = libp2p::Swarm::new(stack, behaviour, local, config);
+                swarm.dial(to).unwrap();
+                loop {
+                    swarm.select_next_some().await;
+                }
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn a_flood_fills_what_strangers_may_have_and_the_node_works_on() {
+    run(async {
+        let limits = Limits {
+            total: 40,
+            ..Limits::default()
+        };
+        let for_strangers = limits.total - kept(limits.total);
+        let node = start(Options {
+            limits,
+            connection_idle_timeout: Duration::from_secs(3600),
+            ..options()
+        })
+        .await;
+        let other = start(options()).await;
+        let flooding = flood(&node.address, 100);
+        let full = eventually("as many strangers as may be are in", || async {
+            let (inbound, outbound) = connections(&node.handle).await;
+            assert!(inbound <= for_strangers, "{inbound} inbound");
+            assert_eq!(outbound, 0);
+            (inbound == for_strangers).then_some(inbound)
+        })
+        .await;
+        assert_eq!(full, 30);
+        eventually("the others are refused", || async {
+            let refused = &node.metrics.connections_refused;
+            let refused = refused.with_label_values(&["P2P_MAX_CONNECTIONS"]).get();
+            let (inbound, _) = connections(&node.handle).await;
+            assert!(inbound <= for_strangers, "{inbound} inbound");
+            (refused >= 70).then_some(())
+        })
+        .await;
+        // The node's own work: a dial, and a query through it.
+        node.handle.dial(other.address.clone()).await.unwrap();
+        eventually("the dialed peer is in the routing table", || async {
+            let table = node.handle.routing_table().await.unwrap();
+            table.iter().any(|p| p.peer == other.peer).then_some(())
+        })
+        .await;
+        node.handle
+            .put_value(b"/k".to_vec(), b"v".to_vec())
+            .await
+            .unwrap();
+        assert_eq!(other.handle.get_value(b"/k".to_vec()).await.unwrap(), b"v");
+        assert_eq!(connections(&node.handle).await, (30, 1));
+        for task in flooding {
+            task.cancel().await;
+        }
+    });
+}
+
+#[test]
+fn slow_handshakes_make_room_for_an_honest_one() {
+    run(async {
+        let node = start(options()).await;
+        let port = node.address.iter().find_map(|p| match p {
+            Protocol::Tcp(port) => Some(port),
+            _ => None,
+        });
+        // They connect and say nothing. More than there are places, so that the
+        // last ones are refused and all places are taken.
+        let slow: Vec<_> = (0..MAX_PENDING_INBOUND + 20)
+            .map(|_| std::net::TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap())
+            .collect();
+        eventually("all places are taken", || async {
+            let refused = &node.metrics.connections_refused;
+            let refused = refused.with_label_values(&["pending connections"]).get();
+            (refused >= 20).then_some(())
+        })
+        .await;
+        let honest = start(options()).await;
+        // The slow ones would hold their places for ten seconds, and come again.
+        eventually("the honest one is in", || async {
+            let _ = honest.handle.dial(node.address.clone()).await;
+            connected(&node.handle, honest.peer).await.then_some(())
+        })
+        .await;
+        drop(slow);
+    });
+}
+
+/// Connects with `node` and answers nothing: its pings are accepted and never
+/// returned.
+async fn silent_peer(node: &Running) -> async_std::task::JoinHandle<()> {
+    let identity = Keypair::generate_ed25519();
+    let (stack, _) = transport::build(&identity, &transport::Options::default()).unwrap();
+    let config = libp2p::swarm::Config::with_executor(|task| {
+        async_std::task::spawn(task);
+    });
+    let local = identity.public().to_peer_id();
+    let mut swarm = libp2p::Swarm::new(stack, Mute, local, config);
+    swarm.dial(node.address.clone()).unwrap();
+    async_std::task::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    })
+}
+
+/// A behaviour that takes ping streams and keeps them without a word.
+struct Mute;
+
+mod mute {
+    use std::collections::VecDeque;
+    use std::task::{Context, Poll};
+
+    use libp2p::core::upgrade::ReadyUpgrade;
+    use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound};
+    use libp2p::swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, SubstreamProtocol,
+    };
+
+    #[derive(Default)]
+    pub(super) struct Handler {
+        pub(super) held: VecDeque<Stream>,
+    }
+
+    impl ConnectionHandler for Handler {
+        type FromBehaviour = std::convert::Infallible;
+        type ToBehaviour = std::convert::Infallible;
+        type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+        type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+        type InboundOpenInfo = ();
+        type OutboundOpenInfo = ();
+
+        fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+            SubstreamProtocol::new(ReadyUpgrade::new(libp2p::ping::PROTOCOL_NAME), ())
+        }
+
+        fn connection_keep_alive(&self) -> bool {
+            true
+        }
+
+        fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
+            match event {}
+        }
+
+        fn poll(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
+            Poll::Pending
+        }
+
+        fn on_connection_event(
+            &mut self,
+            event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>,
+        ) {
+            if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol,
+                ..
+            }) = event
+            {
+                self.held.push_back(protocol);
+            }
+        }
+    }
+}
+
+impl NetworkBehaviour for Mute {
+    type ConnectionHandler = mute::Handler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: libp2p::swarm::ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<mute::Handler, libp2p::swarm::ConnectionDenied> {
+        Ok(mute::Handler::default())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: libp2p::swarm::ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: libp2p::core::Endpoint,
+        _: libp2p::core::transport::PortUse,
+    ) -> Result<mute::Handler, libp2p::swarm::ConnectionDenied> {
+        Ok(mute::Handler::default())
+    }
+
+    fn on_swarm_event(&mut self, _: libp2p::swarm::FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: libp2p::swarm::ConnectionId,
+        event: std::convert::Infallible,
+    ) {
+        match event {}
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<libp2p::swarm::ToSwarm<std::convert::Infallible, std::convert::Infallible>>
+    {
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn a_peer_that_answers_no_ping_is_let_go() {
+    run(async {
+        let node = start(Options {
+            // Not by idling.
+            connection_idle_timeout: Duration::from_secs(3600),
+            ping_interval: Duration::from_millis(50),
+            ping_timeout: Duration::from_millis(100),
+            ..options()
+        })
+        .await;
+        let healthy = start(Options {
+            connection_idle_timeout: Duration::from_secs(3600),
+            ..options()
+        })
+        .await;
+        healthy.handle.dial(node.address.clone()).await.unwrap();
+        let silent = silent_peer(&node).await;
+        eventually("the silent one is let go for its silence", || async {
+            let closed = node.metrics.connections_closed.with_label_values(&["ping"]);
+            (closed.get() == 1).then_some(())
+        })
+        .await;
+        assert!(connected(&node.handle, healthy.peer).await);
+        silent.cancel().await;
+    });
+}
+
+#[test]
+fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
+    run(async {
+        let idle = || Options {
+            connection_idle_timeout: Duration::from_millis(500),
+            ..options()
+        };
+        let hub = start(idle()).await;
+        let (meshed, streaming, outside, asking) = (
+            start(idle()).await,
+            start(idle()).await,
+            start(idle()).await,
+            start(idle()).await,
+        );
+        let _here = hub.handle.subscribe("t".into()).await.unwrap();
+        let _there = meshed.handle.subscribe("t".into()).await.unwrap();
+        meshed.handle.dial(hub.address.clone()).await.unwrap();
+        let echo = StreamProtocol::new("/test/held/1.0.0");
+        let mut incoming = hub.handle.accept(echo.clone()).unwrap();
+        streaming.handle.dial(hub.address.clone()).await.unwrap();
+        let (mut stream, _) = streaming
+            .handle
+            .open_stream(hub.peer, &[echo])
+            .await
+            .unwrap();
+        stream.write_all(b"x").await.unwrap();
+        stream.flush().await.unwrap();
+        let (_, mut held) = incoming.next().await.unwrap();
+
+        // One that only lets itself be identified and pinged, and would stay.
+        let bare = flood(&hub.address, 1);
+        // One that subscribes to another topic: gossip streams, no mesh.
+        let _other = outside.handle.subscribe("other".into()).await.unwrap();
+        outside.handle.dial(hub.address.clone()).await.unwrap();
+        // One that asks the DHT.
+        asking.handle.dial(hub.address.clone()).await.unwrap();
+        eventually("the asking one knows whom to ask", || async {
+            let table = asking.handle.routing_table().await.unwrap();
+            (!table.is_empty()).then_some(())
+        })
+        .await;
+        asking
+            .handle
+            .put_value(b"/k".to_vec(), b"v".to_vec())
+            .await
+            .unwrap();
+        let opened = &hub.metrics.connections_opened;
+        eventually("all have been there", || async {
+            (opened.get() >= 5).then_some(())
+        })
+        .await;
+        eventually("only the mesh and the stream are left", || async {
+            let peers = hub.handle.peers().await.unwrap();
+            let left: Vec<PeerId> = peers.iter().map(|p| p.peer).collect();
+            assert!(left.contains(&meshed.peer), "the mesh lost its peer");
+            assert!(left.contains(&streaming.peer), "the stream lost its peer");
+            (left.len() == 2).then_some(())
+        })
+        .await;
+        let idled = hub.metrics.connections_closed.with_label_values(&["idle"]);
+        assert!(idled.get() >= 1, "the bare peer keeps its side open");
+        // The stream is alive.
+        stream.write_all(b"y").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut got = [0; 2];
+        held.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"xy");
+        for task in bare {
+            task.cancel().await;
+        }
+    });
+}
