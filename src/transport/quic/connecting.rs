@@ -38,7 +38,7 @@ pub struct Connecting {
 
 enum State {
     /// Nothing done yet; empty once it has begun.
-    Arrived(Option<(quinn::Incoming, Arc<Shared>)>),
+    Arrived(Option<Box<(quinn::Incoming, Arc<Shared>)>>),
     Running(quinn::Connecting),
 }
 
@@ -74,7 +74,7 @@ impl Connecting {
         let allowed = shared.options.handshake_timeout;
         Self {
             remote: incoming.remote_address(),
-            state: State::Arrived(Some((incoming, shared))),
+            state: State::Arrived(Some(Box::new((incoming, shared)))),
             allowed,
             timeout: Delay::new(allowed),
             verifier: None,
@@ -107,8 +107,9 @@ impl Future for Connecting {
         let this = self.get_mut();
         let remote = this.remote;
         if let State::Arrived(incoming) = &mut this.state
-            && let Some((incoming, shared)) = incoming.take()
+            && let Some(arrived) = incoming.take()
         {
+            let (incoming, shared) = *arrived;
             let config = Arc::new(shared.server_config(remote, &this.last));
             match incoming.accept_with(config) {
                 Ok(connecting) => this.state = State::Running(connecting),
