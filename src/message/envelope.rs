@@ -173,7 +173,8 @@ impl Envelope {
         Self::verify(topic, raw, &publisher)
     }
 
-    fn verify(
+    /// Checks the signature of an envelope whose fields and publisher are known.
+    pub(super) fn verify(
         topic: &[u8],
         raw: pb::SignedMessage,
         publisher: &Publisher,
@@ -206,7 +207,7 @@ impl Envelope {
         self.number
     }
 
-    /// The payload, unpacked within the limit.
+    /// The payload, unpacked within the limit of `limits`.
     ///
     /// # Errors
     /// [`Refusal::Payload`].
@@ -226,7 +227,7 @@ impl Envelope {
 }
 
 /// The fields of an envelope. Payload, key and signature share its buffer.
-fn decode(bytes: &Bytes, limits: Limits) -> Result<pb::SignedMessage, Refusal> {
+pub(super) fn decode(bytes: &Bytes, limits: Limits) -> Result<pb::SignedMessage, Refusal> {
     if bytes.len() > limits.envelope {
         return Err(Refusal::Oversized {
             len: bytes.len(),

@@ -13,6 +13,7 @@
 //! | [`compression`] | Snappy: when it is tried, and unpacking within a limit |
 //! | [`window`] | which numbers of one publisher were seen |
 //! | [`windows`] | the bounded set of windows, and who loses his when it is full |
+//! | `keys` | publishers used lately, ready for the next signature check |
 //! | [`sequence`] | this node's own numbers: which may be used |
 //!
 //! These are pure: time is an argument, and nothing waits. On them stand the
@@ -27,6 +28,7 @@
 
 pub mod compression;
 pub mod envelope;
+mod keys;
 pub mod numbers;
 pub mod opener;
 pub mod provenance;

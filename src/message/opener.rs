@@ -3,7 +3,7 @@
 //!
 //! # The order of things, and why
 //!
-//! 1. [`Envelope::open`] checks everything up to the signature. Only what its
+//! 1. As [`Envelope::open`], checks everything up to the signature. Only what its
 //!    publisher signed goes on, so nobody can touch another one's window.
 //! 2. The number is checked and marked in one step under one lock. Of two tasks
 //!    that open the same message at once, one gets it.
@@ -21,10 +21,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use libp2p::PeerId;
 
-use super::envelope::{Envelope, Limits, Opened};
+use super::envelope::{self, Envelope, Limits, Opened};
+use super::keys::{Keys, Known};
+use super::publisher::Publisher;
 use super::recorder::{Recorder, Timing};
 use super::refusal::Refusal;
-use super::windows::{Mark, Windows, id_of};
+use super::windows::{Id, Mark, Windows};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
 
@@ -35,6 +37,7 @@ pub struct Opener {
     own: PeerId,
     limits: Limits,
     windows: Arc<Mutex<Windows>>,
+    keys: Arc<Mutex<Keys>>,
     /// `None` on a node that stores nothing.
     recorder: Option<Recorder>,
     metrics: Arc<Metrics>,
@@ -67,6 +70,7 @@ impl Opener {
             own,
             limits,
             windows,
+            keys: Arc::default(),
             recorder: Some(recorder),
             metrics,
         })
@@ -78,6 +82,7 @@ impl Opener {
             own,
             limits,
             windows: Arc::default(),
+            keys: Arc::default(),
             recorder: None,
             metrics,
         }
@@ -115,7 +120,7 @@ impl Opener {
         from: &PeerId,
         now: SystemTime,
     ) -> Result<(Opened, Mark), Refusal> {
-        let envelope = Envelope::open(topic, bytes, self.limits)?;
+        let (envelope, id) = self.envelope(topic, &bytes)?;
         let (publisher, number) = (envelope.publisher(), envelope.number());
         if publisher == self.own {
             // Its window is not kept: whatever of ours comes in is an echo, or
@@ -123,9 +128,8 @@ impl Opener {
             return Err(Refusal::Own { number });
         }
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let id = id_of(&publisher);
         let mark = {
-            let mut windows = self.windows();
+            let mut windows = lock(&self.windows);
             let mark = Mark {
                 id,
                 number,
@@ -141,17 +145,32 @@ impl Opener {
         Ok((envelope.unpack(self.limits)?, mark))
     }
 
+    /// The envelope in `bytes`, and its publisher's id.
+    fn envelope(&self, topic: &[u8], bytes: &Bytes) -> Result<(Envelope, Id), Refusal> {
+        let raw = envelope::decode(bytes, self.limits)?;
+        let known = lock(&self.keys).find(&raw.key);
+        if let Some(known) = known {
+            return Ok((Envelope::verify(topic, raw, &known.publisher)?, known.id));
+        }
+        let key = raw.key.clone();
+        let known = Known::new(Publisher::decode(&key)?);
+        let envelope = Envelope::verify(topic, raw, &known.publisher)?;
+        let id = known.id;
+        lock(&self.keys).keep(&key, Arc::new(known));
+        Ok((envelope, id))
+    }
+
     /// Stores the windows. Nothing that is opened afterwards is recorded.
     pub async fn close(&self) {
         if let Some(recorder) = &self.recorder {
             recorder.close().await;
         }
     }
+}
 
-    fn windows(&self) -> MutexGuard<'_, Windows> {
-        // The set is valid between any two of its calls.
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is valid between any two calls of it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

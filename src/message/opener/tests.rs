@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::super::compression::Compression;
 use super::super::envelope::seal;
 use super::super::statement::{Purpose, Statement};
+use super::super::windows::id_of;
 use super::super::{pb, refusal};
 use super::*;
 
@@ -121,8 +122,14 @@ fn what_is_not_signed_by_its_publisher_leaves_no_window() {
     let forged = prost::Message::encode_to_vec(&raw);
     let refused = open(&opener, forged.into()).unwrap_err();
     assert_eq!(refused.label(), "bad_signature");
-    assert!(opener.windows().is_empty());
+    assert!(lock(&opener.windows).is_empty());
     open(&opener, message(&publisher(1), 1)).unwrap();
+    // And the same when the publisher is known.
+    raw.seq_no = 2;
+    let forged = prost::Message::encode_to_vec(&raw);
+    let refused = open(&opener, forged.into()).unwrap_err();
+    assert_eq!(refused.label(), "bad_signature");
+    open(&opener, message(&publisher(1), 2)).unwrap();
 }
 
 #[test]
