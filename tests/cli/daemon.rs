@@ -221,7 +221,18 @@ fn two_daemons_and_every_command() {
         (&stat["size"], &stat["blocks_here"]),
         (&put["size"], &stat["blocks"])
     );
-    assert!(a.ask(&["stat", cid]).succeeds().text().contains("pinned"));
+    assert_eq!(stat["publisher"], a.id());
+    let lives = |s: &Value| {
+        s["published_until_unix_ms"].as_u64().unwrap() - s["published_unix_ms"].as_u64().unwrap()
+    };
+    // Put twice: the longer time counts, here the default.
+    assert_eq!(lives(&stat), 24 * 3_600_000);
+    let said = a.ask(&["stat", cid]).succeeds();
+    let screen = said.text();
+    assert!(
+        screen.contains("pinned") && screen.contains("signed"),
+        "{screen}"
+    );
 
     // get, from whoever the DHT names
     let got = b.json(&["get", cid, "-o", "got"]);
