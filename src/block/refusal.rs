@@ -179,6 +179,7 @@ mod tests {
     use crate::block::address::{Codec, address};
     use crate::message::compression::Compression;
     use crate::message::provenance::{MAX_SKEW, Signer};
+    use crate::observe::metrics::BLOCK_REFUSALS;
     use libp2p::identity::Keypair;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -212,6 +213,27 @@ mod tests {
         let (cid, mut block) = good(b"content");
         change(&mut block);
         accept(block, &cid, MAX, now()).unwrap_err()
+    }
+
+    #[test]
+    fn every_reason_is_counted_from_the_start() {
+        let flaw = Flaw::Unsigned;
+        let all = [
+            Refusal::Malformed(String::new()),
+            Refusal::Version(0),
+            Refusal::Oversized { len: 0, max: 0 },
+            Refusal::Bomb {
+                len: 0,
+                declared: 0,
+                max: 0,
+            },
+            Refusal::WrongHash,
+            Refusal::Unsigned,
+            Refusal::WrongSignature,
+            Refusal::Expired(flaw.clone()),
+            Refusal::Future(flaw),
+        ];
+        assert_eq!(all.map(|r| r.reason()), BLOCK_REFUSALS);
     }
 
     #[test]

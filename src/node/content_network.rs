@@ -215,3 +215,40 @@ impl Network for ContentNetwork {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::provenance::Flaw;
+
+    #[test]
+    fn what_a_wrong_block_costs_follows_from_what_is_wrong_with_it() {
+        let cid = crate::block::address::address(b"x", crate::block::address::Codec::Raw);
+        let block = |why| conduct(&Fault::Block { cid, why });
+        let flaw = Flaw::Unsigned;
+        for (why, expected) in [
+            (Refusal::WrongHash, Conduct::WrongBlock),
+            (Refusal::Unsigned, Conduct::InvalidSignature),
+            (Refusal::WrongSignature, Conduct::InvalidSignature),
+            (Refusal::Malformed(String::new()), Conduct::Malformed),
+            (Refusal::Oversized { len: 2, max: 1 }, Conduct::Oversized),
+            (
+                Refusal::Bomb {
+                    len: 1,
+                    declared: 9,
+                    max: 5,
+                },
+                Conduct::Bomb,
+            ),
+            (Refusal::Expired(flaw.clone()), Conduct::UntimelyBlock),
+            (Refusal::Future(flaw), Conduct::UntimelyBlock),
+        ] {
+            assert_eq!(block(why), Some(expected));
+        }
+        assert_eq!(block(Refusal::Version(2)), None);
+        let large = Fault::Oversized { len: 2, max: 1 };
+        assert_eq!(conduct(&large), Some(Conduct::Oversized));
+        let broken = Fault::Protocol(String::new());
+        assert_eq!(conduct(&broken), Some(Conduct::Malformed));
+    }
+}
