@@ -187,10 +187,11 @@ impl Daemon {
             })
             };
 
-        let (stack, relay_client) = transport::build(&identity, &transport_options(config)?)?;
         // Before it listens, or a banned peer would find the door open for a moment.
         let keeper = Keeper::new(Admission::new(trust_settings(config)), store.clone());
         keeper.load().await?;
+        let transports = transport_options(config, keeper.admission().clone())?;
+        let (stack, relay_client) = transport::build(&identity, &transports)?;
         let messages = {
             let (own, store) = (identity.public().to_peer_id(), store.clone());
             let metrics = metrics.clone();
@@ -358,7 +359,7 @@ fn max_memory(config: &Config) -> Option<u64> {
     }
 }
 
-fn transport_options(config: &Config) -> Result<transport::Options, Error> {
+fn transport_options(config: &Config, admission: Admission) -> Result<transport::Options, Error> {
     let network_key = match &config.network_key_file {
         Some(path) => Some(crate::config::network_key::load(path)?),
         None => None,
@@ -370,7 +371,13 @@ fn transport_options(config: &Config) -> Result<transport::Options, Error> {
         permit: {
             let rules = gate_rules(config);
             transport::dns::Permit::new(move |ip, name| {
-                rules.dial(ip, name).map_err(|refusal| refusal.to_string())
+                rules
+                    .dial(ip, name)
+                    .map_err(|refusal| refusal.to_string())?;
+                match admission.banned_ip(ip) {
+                    Some(_) => Err(format!("{ip} is banned by this node; see `p2p-node bans`")),
+                    None => Ok(()),
+                }
             })
         },
         quic: transport::quic::Options {

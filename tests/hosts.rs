@@ -25,6 +25,15 @@ const FILE_BYTES: u64 = 320 << 20;
 
 /// A sample of the daemon's metrics on a host.
 fn metric(host: &str, sample: &str) -> u64 {
+    sample_of(host, sample).unwrap_or_else(|text| panic!("no {sample} in:\n{text}"))
+}
+
+/// As [`metric`]; a counter that nothing has counted yet is not there.
+fn metric_or_zero(host: &str, sample: &str) -> u64 {
+    sample_of(host, sample).unwrap_or(0)
+}
+
+fn sample_of(host: &str, sample: &str) -> Result<u64, String> {
     let ask = "exec 3<>/dev/tcp/127.0.0.1/9100; printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3";
     let answer = Command::new("ip")
         .args(["netns", "exec", host, "bash", "-c", ask])
@@ -35,7 +44,7 @@ fn metric(host: &str, sample: &str) -> u64 {
     let value = line
         .and_then(|l| l.rsplit(' ').next())
         .and_then(|v| v.parse().ok());
-    value.unwrap_or_else(|| panic!("no {sample} in:\n{text}"))
+    value.ok_or(text)
 }
 
 #[test]
@@ -194,4 +203,93 @@ fn a_wildcard_listener_follows_addresses_that_come_and_go() {
     });
     assert!(listens_on("/ip4/192.0.2.1/tcp/4001"));
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Loopback is exempt from what is counted by address, so this needs hosts.
+#[test]
+fn one_address_has_its_cap_and_its_rate_and_others_are_served() {
+    let lan = match Lan::new(3) {
+        Ok(lan) => lan,
+        Err(why) => {
+            println!("passed over: cannot make hosts: {why}");
+            return;
+        }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str, host: usize, port: u16, more: &[(&str, &str)]| {
+        let listen =
+            format!("/ip4/192.0.2.{host}/tcp/{port},/ip4/192.0.2.{host}/udp/{port}/quic-v1");
+        let mut variables = vec![("P2P_LISTEN_ADDRS", listen.as_str())];
+        variables.extend_from_slice(more);
+        let dir = dir.path().join(name);
+        Daemon::spawn(Start {
+            dir: &dir,
+            variables: &variables,
+            namespace: Some(lan.host(host)),
+        })
+        .wait_ready()
+    };
+    let node = start(
+        "node",
+        1,
+        4001,
+        &[
+            ("P2P_METRICS_PORT", "9100"),
+            ("P2P_MAX_CONNECTIONS_PER_SUBNET", "1"),
+            ("P2P_CONNECTION_IDLE_TIMEOUT", "10m"),
+        ],
+    );
+    let refused = |limit: &str| {
+        let sample = format!("p2p_connections_refused_total{{limit=\"{limit}\"}}");
+        metric_or_zero(lan.host(1), &sample)
+    };
+    let knows = |daemon: &Daemon| {
+        let id = daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
+        let peers = node.json(&["peers"]).to_string();
+        peers.contains(&id)
+    };
+    let stays = [("P2P_CONNECTION_IDLE_TIMEOUT", "10m")];
+    let first = start("first", 2, 4001, &stays);
+    let second = start("second", 2, 4002, &stays);
+    first.ok(&["connect", &node.address("tcp")]);
+    eventually("the first is in", || knows(&first).then_some(()));
+    // Another peer at the same address, over either transport.
+    for transport in ["tcp", "quic-v1"] {
+        let before = refused("P2P_MAX_CONNECTIONS_PER_SUBNET");
+        let _ = second.cli(&["connect", &node.address(transport)]);
+        eventually("its neighbour is refused", || {
+            (refused("P2P_MAX_CONNECTIONS_PER_SUBNET") > before).then_some(())
+        });
+        assert!(!knows(&second), "over {transport}");
+    }
+    // An address that comes again and again.
+    first.ok(&[
+        "disconnect",
+        node.json(&["id"])["peer_id"].as_str().unwrap(),
+    ]);
+    eventually("the first is gone", || (!knows(&first)).then_some(()));
+    let flood = "for i in {1..200}; do exec 3<>/dev/tcp/192.0.2.1/4001; exec 3>&-; done";
+    let done = Command::new("ip")
+        .args(["netns", "exec", lan.host(2), "bash", "-c", flood])
+        .status();
+    assert!(done.unwrap().success());
+    eventually("the flood is over its rate", || {
+        let over =
+            refused("P2P_MAX_INBOUND_RATE_PER_SUBNET") + refused("P2P_MAX_CONNECTIONS_PER_SUBNET");
+        (over >= 100 && refused("P2P_MAX_INBOUND_RATE_PER_SUBNET") > 0).then_some(())
+    });
+    let other = start("other", 3, 4001, &stays);
+    for transport in ["tcp", "quic-v1"] {
+        other.ok(&["connect", &node.address(transport)]);
+    }
+    assert!(knows(&other));
+    let lines = node
+        .log()
+        .matches("P2P_MAX_INBOUND_RATE_PER_SUBNET")
+        .count();
+    assert!(
+        lines <= 3,
+        "a line a minute at most, and not for each refusal"
+    );
+    assert_eq!(node.stop(), Some(0));
 }
