@@ -26,6 +26,13 @@
 //!   [`store`] or subscribers.
 //! - Out: [`cli`] → [`control`] → [`node::Handle`] or [`block`] → swarm →
 //!   [`transport`].
+//! - A gossip message: connection's task (size, libp2p signature) → `node::gossip`
+//!   (topic joined? within the peer's budget and the node's ceilings? new?) →
+//!   on a topic of this network, `/<P2P_NETWORK>/…`, a worker that opens its
+//!   envelope ([`message`]) → accept: to the mesh and to subscribers on this host;
+//!   reject or ignore: to the peer's score and, where it is to blame, its
+//!   reputation ([`admission`]). On another application's topic it is accepted as
+//!   it came.
 //! - Seen: every room records into [`observe::metrics`]; nobody reads metrics
 //!   back.
 //!

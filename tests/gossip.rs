@@ -44,15 +44,18 @@ struct Running {
 }
 
 async fn start() -> Running {
-    let identity = Keypair::generate_ed25519();
-    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
+    start_as(&Keypair::generate_ed25519()).await
+}
+
+async fn start_as(identity: &Keypair) -> Running {
+    let (stack, relay) = transport::build(identity, &transport::Options::default()).unwrap();
     let options = Options {
         dht_mode: DhtMode::Server,
         ..Options::default()
     };
     let admission = options.admission.clone();
     let metrics = Metrics::new().unwrap();
-    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
+    let node = Node::start(identity, stack, relay, options, metrics.clone()).unwrap();
     let handle = node.handle();
     let peer = handle.local_peer_id();
     let address = handle
@@ -90,6 +93,16 @@ impl Running {
             .messages_refused
             .with_label_values(&[reason])
             .get()
+    }
+
+    /// Waits until a peer has lost its reputation, and its connection with it.
+    async fn cuts_off(&self, peer: &PeerId) {
+        eventually("it is cut off", async || {
+            let connected = self.handle.peers().await.unwrap();
+            let gone = connected.iter().all(|p| p.peer != *peer);
+            (gone && self.admission.reputation(peer) < -45.0).then_some(())
+        })
+        .await;
     }
 
     /// Waits until `peer` is known to subscribe to `topic`.
@@ -259,8 +272,171 @@ fn a_plain_topic_passes_as_it_is_and_costs_nobody_anything() {
     });
 }
 
+/// One field of bytes in protobuf.
+fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    length(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn length(out: &mut Vec<u8>, mut n: usize) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn framed(message: Vec<u8>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    length(&mut frame, message.len());
+    frame.extend(message);
+    frame
+}
+
+/// A message of libp2p's own pubsub, signed, as one frame.
+fn signed(key: &Keypair, topic: &str, seqno: u64, data: &[u8]) -> Vec<u8> {
+    let mut message = Vec::new();
+    field(&mut message, 1, &key.public().to_peer_id().to_bytes());
+    field(&mut message, 2, data);
+    field(&mut message, 3, &seqno.to_be_bytes());
+    field(&mut message, 4, topic.as_bytes());
+    let signature = key.sign(&[b"libp2p-pubsub:", &message[..]].concat());
+    field(&mut message, 5, &signature.unwrap());
+    let mut rpc = Vec::new();
+    field(&mut rpc, 2, &message);
+    framed(rpc)
+}
+
+/// Kademlia's announcement that `provider` has `key`, as one frame.
+fn announcement(provider: PeerId, key: u32) -> Vec<u8> {
+    let mut peer = Vec::new();
+    field(&mut peer, 1, &provider.to_bytes());
+    field(
+        &mut peer,
+        2,
+        &"/ip4/192.0.2.1/tcp/1"
+            .parse::<Multiaddr>()
+            .unwrap()
+            .to_vec(),
+    );
+    // Type 2 is ADD_PROVIDER.
+    let mut message = vec![1 << 3, 2];
+    field(&mut message, 2, &key.to_be_bytes());
+    field(&mut message, 9, &peer);
+    framed(message)
+}
+
 #[test]
-fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_ends_in_a_ban() {
+fn requests_to_the_dht_over_the_budget_are_not_served() {
+    use futures::AsyncWriteExt;
+    run(async {
+        let (node, other) = (start().await, start().await);
+        other.handle.dial(node.address.clone()).await.unwrap();
+        let protocol = libp2p::StreamProtocol::new("/p2p-node/kad/1.0.0");
+        let (mut stream, _) = other
+            .handle
+            .open_stream(node.peer, &[protocol])
+            .await
+            .unwrap();
+        let began = Instant::now();
+        for n in 0..2000 {
+            let sent = stream.write_all(&announcement(other.peer, n)).await;
+            // It may have been cut off already.
+            if sent.is_err() {
+                break;
+            }
+        }
+        let _ = stream.flush().await;
+        let over = eventually("the surplus is counted", async || {
+            let over = node.metrics.over_budget.with_label_values(&["messages"]);
+            (over.get() > 200).then_some(over.get())
+        })
+        .await;
+        let held = node.handle.status().await.unwrap().dht.provider_records;
+        let allowed = 250.0 + 100.0 * began.elapsed().as_secs_f64();
+        assert!(held > 0, "the budget itself is served; {over} were over it");
+        assert!((held as f64) <= allowed, "{held} of {allowed}");
+    });
+}
+
+#[test]
+fn a_peer_with_hundreds_of_addresses_is_held_to_a_few_and_it_costs() {
+    use futures::AsyncWriteExt;
+    run(async {
+        let (node, other) = (start().await, start().await);
+        other.handle.dial(node.address.clone()).await.unwrap();
+        eventually("it has identified", async || {
+            let peers = node.handle.peers().await.unwrap();
+            peers.iter().any(|p| p.agent.is_some()).then_some(())
+        })
+        .await;
+        let protocol = libp2p::StreamProtocol::new("/ipfs/id/push/1.0.0");
+        let (mut stream, _) = other
+            .handle
+            .open_stream(node.peer, &[protocol])
+            .await
+            .unwrap();
+        // As many as the message holds.
+        let mut push = Vec::new();
+        for port in 1..=380 {
+            let address: Multiaddr = format!("/ip4/192.0.2.1/tcp/{port}").parse().unwrap();
+            field(&mut push, 2, &address.to_vec());
+        }
+        stream.write_all(&framed(push)).await.unwrap();
+        stream.close().await.unwrap();
+        eventually("it is held against it", async || {
+            (node.admission.reputation(&other.peer) < 0.0).then_some(())
+        })
+        .await;
+        let known = node.handle.known_addrs(other.peer).await.unwrap();
+        assert!(known.len() <= 16, "{}", known.len());
+    });
+}
+
+#[test]
+fn random_sequence_numbers_are_no_offence_on_a_plain_topic() {
+    use futures::AsyncWriteExt;
+    run(async {
+        let node = start().await;
+        let mut here = node.handle.subscribe(PLAIN.into()).await.unwrap();
+        // The key of the connection is that of the messages.
+        let key = Keypair::generate_ed25519();
+        let peer = key.public().to_peer_id();
+        let other = start_as(&key).await;
+        let _there = other.handle.subscribe(PLAIN.into()).await.unwrap();
+        other.handle.dial(node.address.clone()).await.unwrap();
+        // Its own gossipsub has opened its stream; a later one takes its place.
+        node.hears(PLAIN, peer).await;
+        let protocol = libp2p::StreamProtocol::new("/meshsub/1.1.0");
+        let (mut stream, _) = other
+            .handle
+            .open_stream(node.peer, &[protocol])
+            .await
+            .unwrap();
+        let mut seqno = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut wanted = std::collections::HashSet::new();
+        for _ in 0..150 {
+            seqno ^= seqno << 13;
+            seqno ^= seqno >> 7;
+            seqno ^= seqno << 17;
+            wanted.insert(seqno);
+            let frame = signed(&key, PLAIN, seqno, b"any");
+            stream.write_all(&frame).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        while !wanted.is_empty() {
+            let came = next(&mut here).await;
+            assert_eq!((came.0, &came.1[..]), (peer, &b"any"[..]));
+            assert!(wanted.remove(&came.2), "each comes once");
+        }
+        assert!(node.admission.reputation(&peer) >= 0.0);
+        assert!(!node.handle.peers().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_its_sender_cut_off() {
     run(async {
         let (node, honest) = (start().await, start().await);
         let mut here = node.handle.subscribe(OWN.into()).await.unwrap();
@@ -280,10 +456,7 @@ fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_ends_in_a_ban(
                 .send(OWN, foreign.seal("/p2p-node/other", n, b"moved"))
                 .await;
         }
-        eventually("it is banned", async || {
-            node.admission.banned_peer(&foreign.peer).map(|_| ())
-        })
-        .await;
+        node.cuts_off(&foreign.peer).await;
         assert!(node.refused("bad_signature") >= 1);
         honest
             .handle
@@ -350,10 +523,7 @@ fn messages_without_a_signature_cost_the_peer_its_place() {
         for n in 0..20_u8 {
             foreign.send(PLAIN, vec![n]).await;
         }
-        eventually("it is banned", async || {
-            node.admission.banned_peer(&foreign.peer).map(|_| ())
-        })
-        .await;
+        node.cuts_off(&foreign.peer).await;
         assert!(node.dropped("invalid") > 0);
         assert_eq!(node.verdicts("accepted"), 0);
     });

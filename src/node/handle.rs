@@ -46,9 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// None of the protocols asked for is spoken by the peer.
-    #[error(
-        "{peer} speaks none of {protocols}, or it reset the stream because this connection carries as many as the peer's own limit allows"
-    )]
+    #[error("{peer} speaks none of {protocols}")]
     UnsupportedProtocol {
         /// The peer.
         peer: PeerId,

@@ -36,8 +36,7 @@ impl EventLoop {
                     .observe(now.elapsed().as_secs_f64());
             }
             gossipsub::Event::SlowPeer { peer_id, .. } => {
-                // Once a heartbeat while its queue is full.
-                self.options.admission.report(&peer_id, Conduct::SlowReader);
+                self.swarm.behaviour_mut().gossip.slow(&peer_id, now);
             }
             _ => {}
         }

@@ -82,7 +82,8 @@ const CONTROL: Budget = Budget {
     fill: 128 << 10,
 };
 
-/// A peer over its control budget is reported at most this often.
+/// A peer over its control budget, or one that does not take its messages, is
+/// reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Topics that are ever scored. Gossipsub cannot forget the parameters of one; a
@@ -142,6 +143,7 @@ struct Peer {
     copies: u32,
     replays: u32,
     reported_at: Option<Instant>,
+    slow_at: Option<Instant>,
 }
 
 /// See the module's documentation.
@@ -370,6 +372,21 @@ impl Intake {
         })
     }
 
+    /// Holds it against a peer that it does not take its messages: gossipsub says so
+    /// with each heartbeat while the peer's queue is full.
+    pub(crate) fn slow(&mut self, peer: &PeerId, now: Instant) {
+        let Some(entry) = self.gate.peers.get_mut(peer) else {
+            return;
+        };
+        if entry
+            .slow_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_EVERY)
+        {
+            entry.slow_at = Some(now);
+            self.admission.report(peer, Conduct::SlowReader);
+        }
+    }
+
     /// Once a second: gives gossipsub the reputations of connected peers, and
     /// reports the peers whose score is so low that it ignores them.
     pub(crate) fn tend(&mut self) {
@@ -536,6 +553,7 @@ impl NetworkBehaviour for Intake {
                     copies: 0,
                     replays: 0,
                     reported_at: None,
+                    slow_at: None,
                 });
             }
             FromSwarm::ConnectionClosed(e) if e.remaining_established == 0 => {
@@ -598,6 +616,7 @@ mod tests {
                     copies: 0,
                     replays: 0,
                     reported_at: None,
+                    slow_at: None,
                 },
             );
             peer

@@ -42,7 +42,6 @@ pub use stream::PeerStream;
 pub(super) use stream::Terms;
 
 use slots::Slot;
-pub(crate) use slots::{Full, Shares};
 
 /// What an ask is answered with.
 type Opened = Result<(PeerStream, StreamProtocol), OpenError>;
