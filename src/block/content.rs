@@ -390,7 +390,10 @@ impl<N: Network> Content<N> {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let result = self.inner.server.serve(peer, stream).await;
+        let result = {
+            let standing = self.inner.setting.network.standing(&peer);
+            self.inner.server.serve_as(peer, standing, stream).await
+        };
         if let Err(error) = &result
             && error.is_violation()
         {

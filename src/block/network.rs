@@ -36,6 +36,11 @@ pub trait Network: Clone + Send + Sync + 'static {
         None
     }
 
+    /// The reputation of a peer, -100 to 100; 0 for a stranger.
+    fn standing(&self, _peer: &PeerId) -> f64 {
+        0.0
+    }
+
     /// Tells the DHT that this node has the content. Done when the records are
     /// placed.
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>>;

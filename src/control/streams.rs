@@ -28,7 +28,7 @@ use super::server::Shared;
 use super::session::{End, Failure, Session, ok, within};
 use super::socket::Local;
 use super::types::{self, StreamInfo};
-use crate::node::streams::{IncomingStreams, PeerStream};
+use crate::node::streams::{Full, IncomingStreams, PeerStream, Shares};
 use crate::observe::throttle;
 
 /// Protocols that programs on this host handle. Each is a name in every
@@ -62,77 +62,22 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Handlers {
     routes: Mutex<HashMap<StreamProtocol, Route>>,
-    carried: Carried,
+    carried: Shares,
     stopped: Receiver<()>,
 }
 
-/// How many streams are being carried, for each peer that has any.
-#[derive(Clone, Debug, Default)]
-struct Carried(Arc<Mutex<HashMap<PeerId, usize>>>);
-
-/// One stream's place among those [`Carried`]; free again when dropped.
-#[derive(Debug)]
-struct Place {
-    peer: PeerId,
-    carried: Carried,
-}
-
-/// Which limit leaves no place, and its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
-    Peer(usize),
-    All(usize),
-}
-
-impl Carried {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, usize>> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    fn enter(&self, peer: PeerId) -> Result<Place, Full> {
-        let mut counts = self.lock();
-        let mine = counts.get(&peer).copied().unwrap_or(0);
-        if mine >= MAX_STREAMS_PER_PEER {
-            return Err(Full::Peer(MAX_STREAMS_PER_PEER));
-        }
-        if counts.values().sum::<usize>() >= MAX_STREAMS {
-            return Err(Full::All(MAX_STREAMS));
-        }
-        counts.insert(peer, mine + 1);
-        Ok(Place {
-            peer,
-            carried: self.clone(),
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.carried.lock();
-        if let Some(count) = counts.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.peer);
-            }
-        }
-    }
-}
-
-impl Full {
-    /// Logs that a stream was refused, at most once a minute for each limit:
-    /// a remote can open streams without end.
-    fn log(self, peer: PeerId, protocol: &StreamProtocol) {
-        let (limit, cause, why) = match self {
-            Full::Peer(limit) => (limit, "streams carried for a peer", "for this peer"),
-            Full::All(limit) => (limit, "streams carried", "for all peers together"),
-        };
-        if let Some(suppressed) = throttle::allow(cause) {
-            log::warn!(
-                peer:% = peer, protocol:% = protocol, limit, suppressed;
-                "refused an inbound stream: too many are being carried to handlers {why}"
-            );
-        }
+/// Logs that a stream was refused, at most once a minute for each limit: a
+/// remote can open streams without end.
+fn log_full(full: Full, peer: PeerId, protocol: &StreamProtocol) {
+    let (limit, cause, why) = match full {
+        Full::Peer(limit) => (limit, "streams carried for a peer", "for this peer"),
+        Full::All(limit) => (limit, "streams carried", "for all peers together"),
+    };
+    if let Some(suppressed) = throttle::allow(cause) {
+        log::warn!(
+            peer:% = peer, protocol:% = protocol, limit, suppressed;
+            "refused an inbound stream: too many are being carried to handlers {why}"
+        );
     }
 }
 
@@ -155,7 +100,7 @@ impl Handlers {
     pub(super) fn new(stopped: Receiver<()>) -> Self {
         Handlers {
             routes: Mutex::default(),
-            carried: Carried::default(),
+            carried: Shares::new(MAX_STREAMS, MAX_STREAMS_PER_PEER),
             stopped,
         }
     }
@@ -362,7 +307,7 @@ async fn take(
         let place = match shared.handlers.carried.enter(peer) {
             Ok(place) => place,
             Err(full) => {
-                full.log(peer, &protocol);
+                log_full(full, peer, &protocol);
                 continue;
             }
         };
@@ -487,26 +432,6 @@ mod tests {
             let target = Target::parse(&addr).ok();
             assert_eq!(target, Some(Target::Unix("/tmp/h.sock".into())), "{path}");
         }
-    }
-
-    #[test]
-    fn one_peer_takes_no_more_than_its_share_of_the_places() {
-        let carried = Carried::default();
-        let peers: Vec<_> = (0..5).map(|_| PeerId::random()).collect();
-        let mut places = Vec::new();
-        for peer in &peers[..4] {
-            for _ in 0..MAX_STREAMS_PER_PEER {
-                places.push(carried.enter(*peer).unwrap());
-            }
-            let more = carried.enter(*peer).unwrap_err();
-            assert_eq!(more, Full::Peer(MAX_STREAMS_PER_PEER));
-        }
-        let more = carried.enter(peers[4]).unwrap_err();
-        assert_eq!(more, Full::All(MAX_STREAMS));
-        drop(places.pop());
-        places.push(carried.enter(peers[4]).unwrap());
-        places.clear();
-        assert!(carried.lock().is_empty());
     }
 
     #[test]

@@ -189,6 +189,10 @@ impl Network for ContentNetwork {
         self.admission.report(peer, Conduct::BlockDelivered);
     }
 
+    fn standing(&self, peer: &PeerId) -> f64 {
+        self.admission.reputation(peer)
+    }
+
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
         let this = self.clone();
         let cid = *cid;

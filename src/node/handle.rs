@@ -46,7 +46,9 @@ pub enum Error {
         reason: String,
     },
     /// None of the protocols asked for is spoken by the peer.
-    #[error("{peer} speaks none of {protocols}")]
+    #[error(
+        "{peer} speaks none of {protocols}, or it reset the stream because this connection carries as many as the peer's own limit allows"
+    )]
     UnsupportedProtocol {
         /// The peer.
         peer: PeerId,

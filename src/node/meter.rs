@@ -32,6 +32,7 @@ use crate::admission::{Admission, Conduct};
 use crate::observe::metrics::{Direction, Metrics};
 use crate::observe::throttle;
 use crate::transport::pace::Pace;
+use crate::transport::yamux;
 
 /// Streams that a peer may open a second, for long. Programs that open one for
 /// each request reach hundreds a second, DHT queries of one peer some tens; at
@@ -144,6 +145,14 @@ impl Shared {
 }
 
 impl Account {
+    /// The multiplexer ended the connection.
+    fn failed(&self, error: &io::Error) {
+        if is_flood(error) {
+            let admission = &self.shared.admission;
+            admission.report(&self.peer, Conduct::StreamFlood);
+        }
+    }
+
     /// Counts a stream that the peer opened: how long the next has to wait.
     fn opened(&self, now: Instant) -> Option<Duration> {
         if self.trusted {
@@ -218,7 +227,8 @@ impl StreamMuxer for Muxer {
             ready!(pause.poll_unpin(cx));
             self.pause = None;
         }
-        let stream = ready!(Pin::new(&mut self.inner).poll_inbound(cx))?;
+        let stream = ready!(Pin::new(&mut self.inner).poll_inbound(cx));
+        let stream = stream.inspect_err(|e| self.account.failed(e))?;
         self.pause = self.account.opened(Instant::now()).map(Timer::after);
         Poll::Ready(Ok(self.count(stream)))
     }
@@ -227,7 +237,8 @@ impl StreamMuxer for Muxer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Substream, Self::Error>> {
-        let stream = ready!(Pin::new(&mut self.inner).poll_outbound(cx))?;
+        let stream = ready!(Pin::new(&mut self.inner).poll_outbound(cx));
+        let stream = stream.inspect_err(|e| self.account.failed(e))?;
         Poll::Ready(Ok(self.count(stream)))
     }
 
@@ -239,8 +250,23 @@ impl StreamMuxer for Muxer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
-        Pin::new(&mut self.inner).poll(cx)
+        let event = ready!(Pin::new(&mut self.inner).poll(cx));
+        Poll::Ready(event.inspect_err(|e| self.account.failed(e)))
     }
+}
+
+/// Whether yamux cut the peer off for opening streams without end.
+fn is_flood(error: &io::Error) -> bool {
+    let mut inner = error.get_ref();
+    while let Some(error) = inner {
+        if let Some(error) = error.downcast_ref::<yamux::Error>() {
+            return matches!(error, yamux::Error::Flood);
+        }
+        inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+    }
+    false
 }
 
 /// A stream of which every byte is counted, and which counts itself until it is

@@ -21,6 +21,26 @@
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
+//! # Queues
+//!
+//! Every queue between a socket and a disk or a program is bounded, and when it
+//! is full the side that fills it waits, or loses what is its own:
+//!
+//! | queue | holds | when it is full |
+//! |---|---|---|
+//! | receive windows of yamux and QUIC | 256 KiB a stream, and what the measured path adds, bounded for a connection | the peer stops sending on that stream |
+//! | streams to be taken, in the multiplexers | P2P_MAX_INBOUND_STREAMS | QUIC gives no credit; yamux resets, and cuts off who goes on |
+//! | pace of new streams (`meter`) | one stream | the peer's next streams wait in the multiplexer |
+//! | streams of a protocol that wait for their acceptor (`streams`) | 128, one peer half of what is free | the stream is reset and counted |
+//! | turns at the ceilings (`bandwidth`) | one for each direction of an open stream | - |
+//! | gossip to one peer (`gossip`) | a bounded number of messages | the oldest kinds are dropped for that peer only |
+//! | commands to the loop (`handle`) | 64 | the caller waits |
+//! | asks for streams (`streams`) | 64, and 256 unanswered for a peer | the caller waits, or is refused |
+//! | messages for a subscription (`topics`) | 256 | the subscriber loses messages and is told how many |
+//! | a program's stream (`control::pipe`) | 64 KiB each way | the other side of that stream waits |
+//! | blocks on their way to a peer (`block::exchange`) | three groups of 1 MiB | the store is read no further for that stream |
+//! | blocks that were asked for (`block::fetch`) | what the fetch has open | no more is asked for |
+//!
 //! The loop takes local work before new work from remotes, never waits for a
 //! disk or a client, and shows that it turns through [`pulse::Pulse`].
 

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use futures::future::{self, Ready};
 use futures::task::AtomicWaker;
@@ -19,6 +20,7 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 
 use super::coalesce::Coalesce;
+use super::pace::Pace;
 use crate::observe::throttle;
 
 /// Payload bytes of the largest frame sent. Four times the crate's default:
@@ -44,6 +46,14 @@ const SLACK: usize = 64;
 /// Inbound streams that wait for the swarm to take them; more are reset. Peers
 /// that respect the protocol's acknowledgement backlog never have more under way.
 const MAX_WAITING: usize = 256;
+
+/// Inbound streams beyond the limit that a peer may open a second, for long, and
+/// at once. Each is reset, which costs this node some microseconds and the peer
+/// nothing: a peer that sees the resets and goes on is cut off. A peer that
+/// respects the acknowledgement backlog has 256 streams under way at most.
+const SURPLUS: u32 = 100;
+/// See [`SURPLUS`].
+const SURPLUS_AT_ONCE: u32 = 1024;
 
 /// The yamux upgrade, for both directions.
 #[derive(Clone, Debug)]
@@ -89,7 +99,7 @@ impl Config {
             outbound: Arc::new(Count::new(self.max_outbound)),
             waiting: VecDeque::new(),
             inbound_waker: None,
-            refused: 0,
+            surplus: None,
         }
     }
 }
@@ -173,8 +183,8 @@ pub(crate) struct Muxer<C> {
     /// unasked; at most [`MAX_WAITING`].
     waiting: VecDeque<Stream>,
     inbound_waker: Option<Waker>,
-    /// Inbound streams refused since the connection began.
-    refused: u64,
+    /// Of inbound streams that are refused; once there was one.
+    surplus: Option<Box<Pace>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
@@ -184,8 +194,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
         loop {
             let stream = match ready!(self.connection.poll_next_inbound(cx)) {
                 Some(Ok(stream)) => stream,
-                Some(Err(e)) => return Poll::Ready(Err(Error(e))),
-                None => return Poll::Ready(Err(Error(yamux::ConnectionError::Closed))),
+                Some(Err(e)) => return Poll::Ready(Err(e.into())),
+                None => return Poll::Ready(Err(yamux::ConnectionError::Closed.into())),
             };
             if !self.inbound.is_full() && self.waiting.len() < MAX_WAITING {
                 let place = self.inbound.enter();
@@ -196,14 +206,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
             }
             // Once a connection, and of those one a minute: a remote must not
             // fill the log, be it with streams or with connections.
-            if self.refused == 0
+            if self.surplus.is_none()
                 && let Some(suppressed) = throttle::allow("surplus inbound streams")
             {
                 log::warn!(limit = self.inbound.max, suppressed;
                     "a peer opened more streams at once than P2P_MAX_INBOUND_STREAMS allows; the surplus is reset");
             }
-            self.refused += 1;
             drop(stream);
+            let now = Instant::now();
+            let surplus = self
+                .surplus
+                .get_or_insert_with(|| Box::new(Pace::new(SURPLUS, SURPLUS_AT_ONCE, now)));
+            if surplus.take(now).is_err() {
+                return Poll::Ready(Err(Error::Flood));
+            }
         }
     }
 }
@@ -234,7 +250,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
                 return Poll::Pending;
             }
         }
-        let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(Error)?;
+        let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(Error::from)?;
         let place = self.outbound.enter();
         Poll::Ready(Ok(Stream {
             stream,
@@ -243,7 +259,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.connection.poll_close(cx).map_err(Error)
+        self.connection.poll_close(cx).map_err(Error::from)
     }
 
     fn poll(
@@ -314,8 +330,16 @@ impl AsyncWrite for Stream {
 
 /// A multiplexed connection that failed or ended.
 #[derive(Debug, thiserror::Error)]
-#[error("multiplexed connection: {0}")]
-pub(crate) struct Error(#[source] yamux::ConnectionError);
+pub(crate) enum Error {
+    /// It broke, or the peer ended it.
+    #[error("multiplexed connection: {0}")]
+    Connection(#[from] yamux::ConnectionError),
+    /// The peer goes on opening streams though they are refused.
+    #[error(
+        "the peer opened {SURPLUS_AT_ONCE} streams beyond this node's limit, which were reset, and went on; it may have more at once with a higher P2P_MAX_INBOUND_STREAMS"
+    )]
+    Flood,
+}
 
 #[cfg(test)]
 mod tests;

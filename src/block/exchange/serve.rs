@@ -34,6 +34,10 @@ use crate::observe::throttle;
 /// costs tens of microseconds, reading 1 MiB hundreds.
 const GROUP_BYTES: usize = 1 << 20;
 
+/// Points of reputation by which one peer has to be above another to take its
+/// place: more than a few delivered messages make.
+const CLEARLY: f64 = 10.0;
+
 /// Answers in one group, when blocks are small or missing.
 const GROUP_ANSWERS: usize = 64;
 
@@ -65,8 +69,10 @@ pub struct Limits {
     /// Streams served at once for all. With about 3 MiB for a stream whose
     /// reader is slow, 128 are less than half a gibibyte at the very worst.
     pub streams: usize,
-    /// When all places are taken, a new stream gets that of the one that has
-    /// gone longest without a block, if that is at least this long. A peer
+    /// When all places are taken, a new stream gets that of a peer of clearly
+    /// lower reputation, else one of the peer that has most, if that still leaves
+    /// it no fewer than the newcomer, else that of the one that has gone longest
+    /// without a block, if that is at least this long. A peer
     /// whose link carries 70 kB/s takes a block of 1 MiB in the default time
     /// and keeps its place; one that only sits there does not.
     pub spare: Duration,
@@ -188,7 +194,24 @@ impl<S: Source> Server<S> {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let (slot, displaced) = self.enter(peer, Instant::now())?;
+        self.serve_as(peer, 0.0, stream).await
+    }
+
+    /// As [`Server::serve`], for a peer of this standing: its reputation, -100 to
+    /// 100, which decides who is served when there are more than can be.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve_as<T>(
+        &self,
+        peer: PeerId,
+        standing: f64,
+        stream: T,
+    ) -> Result<Served, ServeError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let (slot, displaced) = self.enter(peer, standing, Instant::now())?;
         let (reader, mut writer) = stream.split();
         let wants = Mutex::new(Wants::default());
         let (bell, rung) = mpsc::channel(1);
@@ -211,9 +234,10 @@ impl<S: Source> Server<S> {
     fn enter(
         &self,
         peer: PeerId,
+        standing: f64,
         now: Instant,
     ) -> Result<(Slot, oneshot::Receiver<()>), ServeError> {
-        let (id, displaced) = lock(&self.places).enter(peer, &self.limits, now)?;
+        let (id, displaced) = lock(&self.places).enter(peer, standing, &self.limits, now)?;
         let places = Arc::clone(&self.places);
         Ok((Slot { id, places }, displaced))
     }
@@ -487,6 +511,8 @@ struct Places {
 #[derive(Debug)]
 struct Place {
     peer: PeerId,
+    /// Its reputation when it came.
+    standing: f64,
     /// When the last block went out, or the stream began.
     fed: Instant,
     /// Dropped with the place, which tells the stream that it has lost it.
@@ -498,6 +524,7 @@ impl Places {
     fn enter(
         &mut self,
         peer: PeerId,
+        standing: f64,
         limits: &Limits,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<()>), ServeError> {
@@ -508,11 +535,9 @@ impl Places {
         }
         if self.taken.len() >= limits.streams {
             let spare = self
-                .taken
-                .iter()
-                .min_by_key(|(_, place)| place.fed)
-                .filter(|(_, p)| now.saturating_duration_since(p.fed) >= limits.spare)
-                .map(|(id, _)| *id);
+                .worst(standing)
+                .or_else(|| self.of_the_greediest(mine))
+                .or_else(|| self.unfed(limits.spare, now));
             let Some(spare) = spare else {
                 return Err(ServeError::Busy(self.taken.len(), "for all peers"));
             };
@@ -525,11 +550,47 @@ impl Places {
             id,
             Place {
                 peer,
+                standing,
                 fed: now,
                 _hold: hold,
             },
         );
         Ok((id, displaced))
+    }
+
+    /// The place of a peer of clearly lower standing than the one that comes;
+    /// of several, the one that has gone longest without a block.
+    fn worst(&self, standing: f64) -> Option<u64> {
+        let place = self.taken.iter().min_by(|(_, a), (_, b)| {
+            let order = a.standing.total_cmp(&b.standing);
+            order.then(a.fed.cmp(&b.fed))
+        });
+        place
+            .filter(|(_, place)| place.standing + CLEARLY <= standing)
+            .map(|(id, _)| *id)
+    }
+
+    /// A place of the peer that has most of them, when it would still have no
+    /// fewer than the one that comes and has `mine`.
+    fn of_the_greediest(&self, mine: usize) -> Option<u64> {
+        let mut counts: HashMap<PeerId, usize> = HashMap::new();
+        for place in self.taken.values() {
+            *counts.entry(place.peer).or_default() += 1;
+        }
+        let (peer, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        if most < mine + 2 {
+            return None;
+        }
+        let places = self.taken.iter().filter(|(_, place)| place.peer == peer);
+        places.min_by_key(|(_, place)| place.fed).map(|(id, _)| *id)
+    }
+
+    /// The place that has gone longest without a block, if that is long.
+    fn unfed(&self, spare: Duration, now: Instant) -> Option<u64> {
+        let place = self.taken.iter().min_by_key(|(_, place)| place.fed);
+        place
+            .filter(|(_, place)| now.saturating_duration_since(place.fed) >= spare)
+            .map(|(id, _)| *id)
     }
 }
 
@@ -557,4 +618,50 @@ impl Drop for Slot {
 /// Nothing that holds these locks can panic half-way through a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            streams_per_peer: 3,
+            streams: 6,
+            ..Limits::default()
+        }
+    }
+
+    type Entered = Result<(u64, oneshot::Receiver<()>), ServeError>;
+
+    fn lost(entered: &mut Entered) -> bool {
+        let hold = &mut entered.as_mut().unwrap().1;
+        hold.try_recv().is_err()
+    }
+
+    #[test]
+    fn a_crowd_makes_room_for_newcomers_and_for_better_peers() {
+        let (start, limits) = (Instant::now(), limits());
+        let mut places = Places::default();
+        let (a, b) = (PeerId::random(), PeerId::random());
+        let mut taken: Vec<_> = [a, a, a, b, b, b]
+            .into_iter()
+            .map(|peer| places.enter(peer, 0.0, &limits, start))
+            .collect();
+        // Those of most places give one, until everybody has as many.
+        for _ in 0..4 {
+            taken.push(places.enter(PeerId::random(), 0.0, &limits, start));
+        }
+        let left = |peer| places.taken.values().filter(|p| p.peer == peer).count();
+        assert_eq!((left(a), left(b)), (1, 1));
+        let full = places.enter(PeerId::random(), 0.0, &limits, start);
+        assert!(matches!(full, Err(ServeError::Busy(6, _))), "{full:?}");
+        let full = places.enter(PeerId::random(), CLEARLY / 2.0, &limits, start);
+        assert!(full.is_err(), "not clearly better");
+        // One that is known to be good takes the place of a stranger.
+        let good = places.enter(PeerId::random(), 50.0, &limits, start);
+        assert!(good.is_ok());
+        assert_eq!(places.taken.len(), 6);
+        assert_eq!(taken.iter_mut().map(lost).filter(|lost| !lost).count(), 5);
+    }
 }

@@ -15,14 +15,16 @@ use futures::task::AtomicWaker;
 use libp2p::{PeerId, StreamProtocol};
 use prometheus::IntCounter;
 
+use super::slots::{Full, Share, Shares};
 use super::stream::PeerStream;
 use crate::observe::throttle::Throttle;
 
-/// Inbound streams of one protocol waiting for their acceptor. A whole default
-/// P2P_MAX_INBOUND_STREAMS of one connection is 128; half of it may come in one
-/// burst before the acceptor's task gets its turn. What waits holds its
-/// multiplexer window, at most 16 MiB in all.
-pub(super) const QUEUE: usize = 64;
+/// Inbound streams of one protocol waiting for their acceptor. One peer alone may
+/// have half of them (see [`Shares`]), which is half of a connection's default
+/// P2P_MAX_INBOUND_STREAMS: that many may come in one burst before the acceptor's
+/// task gets its turn. What waits holds its multiplexer window, 256 KiB at most
+/// for each unless it grows, 32 MiB in all.
+pub(super) const QUEUE: usize = 128;
 
 /// Protocols accepted at once. Each is a name in every identify message, which
 /// has to stay small: the control socket's 256, and the node's own.
@@ -39,8 +41,8 @@ pub(in crate::node) enum AcceptError {
     Stopped,
 }
 
-/// An inbound stream, and who opened it.
-pub(super) type Inbound = (PeerId, PeerStream);
+/// An inbound stream, who opened it, and its place in the queue.
+pub(super) type Inbound = (PeerId, PeerStream, Share);
 
 /// Names of protocols, shared.
 pub(super) type Names = Arc<[StreamProtocol]>;
@@ -68,6 +70,7 @@ struct State {
 struct Queue {
     id: u64,
     sender: Sender<Inbound>,
+    shares: Shares,
 }
 
 impl Acceptors {
@@ -110,7 +113,14 @@ impl Acceptors {
         let (sender, receiver) = bounded(QUEUE);
         let id = state.next;
         state.next += 1;
-        state.queues.insert(protocol, Queue { id, sender });
+        state.queues.insert(
+            protocol,
+            Queue {
+                id,
+                sender,
+                shares: Shares::new(QUEUE, QUEUE),
+            },
+        );
         self.changed(state);
         Ok((id, receiver))
     }
@@ -157,19 +167,30 @@ impl Acceptors {
 
     /// Gives a stream to its acceptor; resets it when it cannot be taken.
     pub(super) fn deliver(&self, peer: PeerId, protocol: &StreamProtocol, stream: PeerStream) {
-        let Some(sender) = self.lock().queues.get(protocol).map(|q| q.sender.clone()) else {
+        let queue = {
+            let state = self.lock();
+            let queue = state.queues.get(protocol);
+            queue.map(|q| (q.sender.clone(), q.shares.clone()))
+        };
+        let Some((sender, shares)) = queue else {
             // It ended while this stream was being negotiated.
             return;
         };
-        // A stream that comes back in the error is dropped here, which resets it.
-        if let Err(TrySendError::Full(stream)) = sender.try_send((peer, stream)) {
-            drop(stream);
+        // A stream without a place is dropped here, which resets it.
+        let refused = match shares.enter(peer) {
+            Ok(share) => match sender.try_send((peer, stream, share)) {
+                Err(TrySendError::Full(_)) => Some(Full::All(QUEUE)),
+                Ok(()) | Err(TrySendError::Closed(_)) => None,
+            },
+            Err(full) => Some(full),
+        };
+        if let Some(full) = refused {
             self.refused.inc();
             let cause = "inbound stream queue";
             let allowed = self.lock().throttle.allow(cause, Instant::now());
             if let Some(more) = allowed {
                 log::warn!(
-                    peer:% = peer, protocol:% = protocol, limit = QUEUE, suppressed = more;
+                    peer:% = peer, protocol:% = protocol, limit:? = full, suppressed = more;
                     "reset an inbound stream: whoever handles the protocol here takes them too slowly"
                 );
             }

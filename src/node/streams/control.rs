@@ -37,7 +37,8 @@ pub(in crate::node) enum OpenError {
     /// Negotiation failed on the wire.
     #[error("the stream broke while its protocol was being agreed upon: {0}")]
     Io(io::Error),
-    /// The peer speaks none of the protocols.
+    /// The peer speaks none of the protocols; or reset the stream before it said
+    /// so, which libp2p's negotiation does not tell apart.
     #[error("the peer speaks none of the protocols")]
     Unsupported,
     /// Too many asks for this peer are under way.
@@ -142,7 +143,9 @@ impl futures::Stream for IncomingStreams {
     type Item = (PeerId, PeerStream);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.streams).poll_next(cx)
+        let next = Pin::new(&mut self.streams).poll_next(cx);
+        // It waits no longer, so its place in the queue is free.
+        next.map(|next| next.map(|(peer, stream, _)| (peer, stream)))
     }
 }
 

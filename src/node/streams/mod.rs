@@ -42,6 +42,7 @@ pub use stream::PeerStream;
 pub(super) use stream::Terms;
 
 use slots::Slot;
+pub(crate) use slots::{Full, Shares};
 
 /// What an ask is answered with.
 type Opened = Result<(PeerStream, StreamProtocol), OpenError>;

@@ -128,6 +128,33 @@ fn surplus_inbound_streams_are_reset_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_peer_that_goes_on_opening_streams_that_are_reset_is_cut_off() {
+    run(async {
+        let (x, y) = pipe(1 << 20);
+        let mut opener = Config::new(1, 100).muxer(x, yamux::Mode::Client);
+        let mut limited = Config::new(2, 1).muxer(y, yamux::Mode::Server);
+        let cx = &mut Context::from_waker(noop_waker_ref());
+        let mut opened = 0;
+        let error = loop {
+            // Each is given up at once, as a flood does.
+            let stream = Pin::new(&mut opener).poll_outbound(cx);
+            if let Poll::Ready(Ok(mut stream)) = stream {
+                let _ = Pin::new(&mut stream).poll_write(cx, b"x");
+                opened += 1;
+            }
+            drive(&mut opener, cx);
+            if let Poll::Ready(Err(e)) = Pin::new(&mut limited).poll(cx) {
+                break e;
+            }
+            assert!(opened < 1_000_000, "never cut off");
+        };
+        assert!(matches!(error, Error::Flood), "{error}");
+        assert!(error.to_string().contains("P2P_MAX_INBOUND_STREAMS"));
+        assert!(opened > SURPLUS_AT_ONCE, "cut off after {opened}");
+    });
+}
+
+#[test]
 fn outbound_streams_over_the_limit_wait_for_one_to_end() {
     run(async {
         let (mut a, mut b) = sides(&Config::new(10, 2), 1 << 20);

@@ -74,6 +74,12 @@ impl Chance {
     }
 }
 
+/// As long as some thousand grants take, and no longer than `most`.
+fn while_of(rate: u64, most: u64) -> Duration {
+    let millis = 4000 * grant(rate) * 1000 / rate;
+    Duration::from_millis(millis.min(most * 1000))
+}
+
 /// Runs the queue as the shaper does: pump when due, then only those poll who
 /// were woken or have nothing to wait for. Returns the time of the end.
 fn run(
@@ -126,7 +132,7 @@ fn bulk_never_exceeds_the_rate_and_its_burst_and_uses_all_of_it() {
             &mut queue,
             &mut streams,
             start,
-            Duration::from_secs(5),
+            while_of(rate, 5),
             |streams, now| {
                 let moved: u64 = streams.iter().map(|s| s.moved).sum();
                 let due = rate as f64 * now.duration_since(start).as_secs_f64();
@@ -158,7 +164,7 @@ fn peers_share_evenly_whatever_the_number_of_their_streams() {
             &mut queue,
             &mut streams,
             start,
-            Duration::from_secs(20),
+            while_of(rate, 20),
             |streams, now| {
                 if now < late {
                     return;
@@ -177,7 +183,7 @@ fn peers_share_evenly_whatever_the_number_of_their_streams() {
             },
         );
         // And nobody among the hundred starves.
-        if grant(rate) * 101 * 2 < rate * 20 {
+        if grant(rate) * 101 * 2 < rate * while_of(rate, 20).as_millis() as u64 / 1000 {
             assert!(streams.iter().all(|s| s.moved > 0), "at {rate}");
         }
     }
