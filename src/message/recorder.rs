@@ -245,11 +245,12 @@ impl Task {
         let late = self.is_dirty() && now.duration_since(self.stored_at) >= self.timing.store;
         if (large || late) && now >= self.not_before {
             self.start_storing();
-        } else if tick && std::mem::take(&mut self.unflushed) {
-            if let Some(file) = journal.to_flush() {
-                let flush = move || Kept::Flushed(file.sync_data());
-                self.keeping = spawn_blocking(flush).fuse();
-            }
+        } else if tick
+            && std::mem::take(&mut self.unflushed)
+            && let Some(file) = journal.to_flush()
+        {
+            let flush = move || Kept::Flushed(file.sync_data());
+            self.keeping = spawn_blocking(flush).fuse();
         }
     }
 
