@@ -2,8 +2,9 @@
 //! check and hash, the replay windows, and Snappy by size and kind of data.
 //!
 //! `cargo bench --bench message [-- open|windows|compression|record]...`; all of
-//! them by default. One thread; every figure is the median of rounds in which
-//! the variants take turns, so that a noisy machine slows all of them.
+//! them by default. One thread, and its CPU time but for `record`; every figure is
+//! the median of rounds in which the variants take turns, so that other work on
+//! the machine disturbs little and all of them alike.
 
 use std::{
     hint::black_box,
@@ -14,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use libp2p::{PeerId, identity::Keypair};
+use nix::time::ClockId;
 use p2p_node::{
     message::{
         Envelope, Limits, Opener, compression,
@@ -157,10 +159,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// CPU time of this thread that `work` takes.
 fn micros(work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let start = Instant::now();
+    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+    let start = clock.now()?;
     work()?;
-    Ok(start.elapsed().as_secs_f64() * 1e6)
+    Ok((Duration::from(clock.now()?) - Duration::from(start)).as_secs_f64() * 1e6)
 }
 
 /// A variant: prepares nothing, does `count` operations.
@@ -414,6 +418,7 @@ fn record() -> Result<()> {
     let keypair = Keypair::generate_ed25519();
     let from = PeerId::random();
     let stored = Opener::stored(from, LIMITS, store, metrics.clone())?;
+    let process = ClockId::CLOCK_PROCESS_CPUTIME_ID;
     let mut next = 0_u64;
     println!("\n| 1 KiB, {AT_ONCE} at once | messages/s | CPU µs a message |");
     println!("|---|---|---|");
@@ -434,7 +439,7 @@ fn record() -> Result<()> {
                 })
                 .collect::<Result<Vec<Bytes>>>()?;
             let envelopes = Arc::new(envelopes);
-            let (start, before) = (Instant::now(), cpu_time()?);
+            let (start, before) = (Instant::now(), Duration::from(process.now()?));
             let tasks = (0..AT_ONCE).map(|task| {
                 let (opener, envelopes) = (opener.clone(), envelopes.clone());
                 async_std::task::spawn(async move {
@@ -451,7 +456,7 @@ fn record() -> Result<()> {
             let opened: usize = async_std::task::block_on(join_all(tasks)).into_iter().sum();
             let elapsed = start.elapsed();
             wall.push(COUNT as f64 / elapsed.as_secs_f64());
-            cpu.push((cpu_time()? - before).as_secs_f64() * 1e6 / COUNT as f64);
+            cpu.push((Duration::from(process.now()?) - before).as_secs_f64() * 1e6 / COUNT as f64);
             if opened < COUNT / 2 {
                 eprintln!("only {opened} of {COUNT} were in order enough");
             }
@@ -463,19 +468,6 @@ fn record() -> Result<()> {
     async_std::task::block_on(stored.close());
     std::fs::remove_dir_all(&base)?;
     Ok(())
-}
-
-/// Of the whole process so far.
-fn cpu_time() -> Result<Duration> {
-    use nix::sys::{
-        resource::{UsageWho, getrusage},
-        time::TimeValLike,
-    };
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let sum = usage.user_time() + usage.system_time();
-    Ok(Duration::from_micros(u64::try_from(
-        sum.num_microseconds(),
-    )?))
 }
 
 fn main() -> Result<()> {

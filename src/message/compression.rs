@@ -17,8 +17,22 @@ pub const NEVER_BELOW: usize = 1 << 10;
 /// Data from this length on is always tried.
 pub const ALWAYS_FROM: usize = 10 << 10;
 
-/// From this length on packing is tried; between [`NEVER_BELOW`] and
-/// [`ALWAYS_FROM`] that is a matter of measurement.
+/// From this length on packing is tried. Between [`NEVER_BELOW`] and
+/// [`ALWAYS_FROM`] that is a matter of measurement, and it pays in all of it
+/// (`cargo bench --bench message -- compression`, CPU time of one thread):
+///
+/// | data | packed to | pack + unpack, µs | pays below, MB/s |
+/// |---|---|---|---|
+/// | 1 KiB of JSON | 39% | 0.9 | 660 |
+/// | 4 KiB of JSON | 33% | 3.8 | 728 |
+/// | 1 KiB of text | 65% | 1.7 | 211 |
+/// | 4 KiB of text | 51% | 7.7 | 261 |
+/// | 1 KiB that is random | - | 0.2 | never |
+/// | 4 KiB that are random | - | 0.6 | never |
+///
+/// The last column is the speed of a link on which sending the saved bytes takes
+/// as long as packing and unpacking, for one hop; gossip sends a message to
+/// several neighbours. In vain it costs a hundredth of a signature check (31 µs).
 pub const TRY_FROM: usize = NEVER_BELOW;
 
 /// The most that one byte of Snappy's elements unpacks to, rounded up: a copy of
