@@ -33,7 +33,7 @@ use crate::observe::http::{self, Http, NodeProbe, Readiness};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, KnownPeer, Store};
 use crate::system::signals::{Signal, Signals};
-use crate::system::{memory, rlimits};
+use crate::system::{allocator, memory, rlimits};
 use crate::transport;
 
 /// How often the routing table is saved. After `kill -9` the last few minutes of
@@ -165,6 +165,7 @@ struct Daemon {
 
 impl Daemon {
     async fn open(config: &Config) -> Result<Daemon, Error> {
+        allocator::keep_large_blocks_apart();
         report_resources(config);
         make_data_dir(&config.data_dir)?;
         let metrics = Metrics::new()?;

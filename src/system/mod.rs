@@ -1,5 +1,6 @@
 //! What the kernel tells us and what we ask of it.
 
+pub mod allocator;
 pub mod memory;
 pub(crate) mod pool;
 pub mod rlimits;
