@@ -30,6 +30,8 @@ pub mod evict;
 pub mod gate;
 pub mod keep;
 pub mod limits;
+#[cfg(test)]
+mod model;
 pub mod presence;
 pub mod rate;
 pub mod refusal;

@@ -1,0 +1,142 @@
+//! Trust and limits: token decisions, reports, look-ups of bans, gate decisions,
+//! and the memory that each remembered peer takes.
+//!
+//! `cargo bench --bench admission`
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use p2p_node::admission::bans::Moment;
+use p2p_node::admission::{Admission, Conduct, Target, reputation};
+
+/// Rounds of each measurement; the median is told, with the least and the most.
+const ROUNDS: usize = 7;
+
+/// Peers that take turns, as many as a default node has connections.
+const PEERS: usize = 400;
+
+fn main() {
+    // `cargo test --benches` runs this too; it has nothing to test.
+    if std::env::args().any(|a| a == "--test") {
+        return;
+    }
+    let peers: Vec<PeerId> = (0..PEERS).map(|_| PeerId::random()).collect();
+
+    // The floor: what it costs to read the clock, which every decision does.
+    time("clock: Instant::now", 2_000_000, |_| {
+        black_box(Instant::now());
+    });
+
+    let admission = Admission::default();
+    time("token decision, 400 peers", 2_000_000, |n| {
+        let _ = black_box(admission.allow(&peers[n % PEERS], 1));
+    });
+    let within = Admission::default();
+    time(
+        "token decision within budget (new peer each)",
+        8_000,
+        |_| {
+            let _ = black_box(within.allow(&PeerId::random(), 1));
+        },
+    );
+    let reports = Admission::default();
+    time("report of a merit, 400 peers", 1_000_000, |n| {
+        reports.report(&peers[n % PEERS], Conduct::MessageDelivered);
+    });
+    let offences = Admission::default();
+    offences.trust(&peers);
+    time("report of an offence, 400 peers", 1_000_000, |n| {
+        offences.report(&peers[n % PEERS], Conduct::PingLost);
+    });
+
+    for many in [10, 10_000] {
+        let bans = Admission::default();
+        for n in 0..many {
+            // Addresses and ranges of eight lengths, as block lists have them.
+            let ip = Ipv4Addr::from(0x0a00_0000 + n * 1_021);
+            let length = 32 - n % 8;
+            let net: Target = format!("{ip}/{length}").parse().unwrap();
+            bans.ban(net, None, "listed").unwrap();
+            bans.ban(Target::Peer(PeerId::random()), None, "listed")
+                .unwrap();
+        }
+        let free = |n: usize| IpAddr::from(Ipv4Addr::from(0xc000_0200 + n as u32 % 65_536));
+        time(
+            &format!("address not banned, {many} ranges"),
+            1_000_000,
+            |n| {
+                black_box(bans.banned_ip(free(n)));
+            },
+        );
+        time(&format!("peer not banned, {many} peers"), 1_000_000, |n| {
+            black_box(bans.banned_peer(&peers[n % PEERS]));
+        });
+    }
+
+    memory();
+}
+
+fn time(what: &str, count: usize, mut f: impl FnMut(usize)) {
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let begin = Instant::now();
+            (0..count).for_each(&mut f);
+            begin.elapsed().as_secs_f64() / count as f64 * 1e9
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    let median = rounds[ROUNDS / 2];
+    println!(
+        "{what:<46} {median:>7.0} ns ({:.0} to {:.0}), {:>6.2} M/s",
+        rounds[0],
+        rounds[ROUNDS - 1],
+        1e3 / median
+    );
+}
+
+/// Fills the memory of reputations, then of accounts, and looks at what the
+/// process holds.
+fn memory() {
+    let admission = Admission::default();
+    let ids: Vec<PeerId> = (0..reputation::CAPACITY)
+        .map(|_| PeerId::random())
+        .collect();
+    let before = resident();
+    for peer in &ids {
+        admission.report(peer, Conduct::Malformed);
+    }
+    // What is saved waits in a list of its own until it is.
+    while !admission.take_unsaved().is_empty() {}
+    let with_reputations = resident();
+    let (known, _) = admission.held();
+    println!(
+        "resident memory per remembered peer            {:>7} bytes ({known} peers)",
+        (with_reputations.saturating_sub(before)) / known as u64
+    );
+    for peer in &ids[..8_000] {
+        let _ = admission.allow(peer, 100);
+    }
+    let with_accounts = resident();
+    let (_, accounts) = admission.held();
+    println!(
+        "resident memory per account of budgets         {:>7} bytes ({accounts} accounts)",
+        with_accounts.saturating_sub(with_reputations) / accounts as u64
+    );
+    let later = Moment::now();
+    admission.tend(Moment {
+        mono: later.mono + Duration::from_secs(86_400),
+        wall: later.wall + Duration::from_secs(86_400),
+    });
+    let (known, accounts) = admission.held();
+    println!("a day later: {known} peers, {accounts} accounts");
+}
+
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}

@@ -1,0 +1,159 @@
+//! The token bucket, reputations and bans beside models that are too simple to
+//! be wrong.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant, SystemTime};
+
+use ipnet::IpNet;
+use libp2p::PeerId;
+use proptest::prelude::*;
+
+use super::bans::{BanList, Moment, Target};
+use super::bucket::{Bucket, Budget};
+use super::conduct::Conduct;
+use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputations, WORST};
+
+proptest! {
+    /// The definition of a token bucket, without a level: a request passes if
+    /// over no stretch of time that ends with it more has passed than a burst
+    /// and what that stretch fills in. In nanoseconds and whole numbers, so that
+    /// one unit lost or won anywhere shows.
+    #[test]
+    fn a_bucket_passes_what_the_definition_allows(
+        burst in 1u64..300,
+        fill in 1u64..2000,
+        asked in prop::collection::vec((0u64..50_000_000, 0u64..60), 1..120),
+    ) {
+        let budget = Budget { burst, fill };
+        let start = Instant::now();
+        let mut bucket = Bucket::full(budget, start);
+        // When each was asked, and how much of it passed.
+        let mut passed: Vec<(u64, u64)> = Vec::new();
+        let mut nanos = 0;
+        for (later, tokens) in asked {
+            nanos += later;
+            let allowed = (0..=passed.len()).all(|from| {
+                let since = passed.get(from).map_or(nanos, |p| p.0);
+                let so_far: u64 = passed[from..].iter().map(|p| p.1).sum();
+                let most = burst * 1_000_000_000 + fill * (nanos - since);
+                (so_far + tokens) * 1_000_000_000 <= most
+            });
+            let now = start + Duration::from_nanos(nanos);
+            prop_assert_eq!(bucket.take(tokens, budget, now), allowed);
+            passed.push((nanos, if allowed { tokens } else { 0 }));
+        }
+    }
+
+    /// A debt is paid back exactly when it was said to be.
+    #[test]
+    fn a_wait_is_exact(
+        burst in 1u64..1000,
+        fill in 1u64..5000,
+        charges in prop::collection::vec((0u64..2_000_000_000, 0u64..400), 1..50),
+    ) {
+        let budget = Budget { burst, fill };
+        let mut now = Instant::now();
+        let mut bucket = Bucket::full(budget, now);
+        for (later, tokens) in charges {
+            now += Duration::from_nanos(later);
+            if let Some(wait) = bucket.charge(tokens, budget, now) {
+                prop_assert!(wait <= Duration::from_nanos((burst * 1_000_000_000).div_ceil(fill)));
+                let (mut early, mut late) = (bucket, bucket);
+                let before = now + wait - Duration::from_nanos(1);
+                prop_assert!(early.charge(0, budget, before).is_some());
+                prop_assert!(late.charge(0, budget, now + wait).is_none());
+            }
+        }
+    }
+
+    /// Reputations of a few peers beside the same rules in double precision,
+    /// without bounds, batches or laziness.
+    #[test]
+    fn reputations_follow_the_rules(
+        events in prop::collection::vec((0usize..4, 0usize..15, 0u64..3_000_000), 1..200),
+    ) {
+        let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
+        let mut real = Reputations::default();
+        let mut model: HashMap<PeerId, (f64, Instant)> = HashMap::new();
+        let mut now = Instant::now();
+        for (who, what, later) in events {
+            now += Duration::from_millis(later);
+            let (peer, conduct) = (peers[who], Conduct::ALL[what]);
+            let (score, at) = model.get(&peer).copied().unwrap_or((0.0, now));
+            let age = now.duration_since(at).as_secs_f64() / HALF_LIFE.as_secs_f64();
+            let before = score * 0.5f64.powf(age);
+            let weight = f64::from(conduct.weight());
+            let ceiling = f64::from(conduct.ceiling());
+            let after = match weight {
+                w if w < 0.0 => (before + w).max(f64::from(WORST)),
+                _ if before < 0.0 || before > ceiling => before,
+                w => before + w * (1.0 - before / ceiling),
+            };
+            model.insert(peer, (after, now));
+            let (standing, action) = real.apply(&peer, conduct, now, |_| false);
+            let score = f64::from(standing.score);
+            prop_assert!((score - after).abs() < 0.01, "{score} and not {after}");
+            prop_assert!((f64::from(WORST)..=f64::from(BEST)).contains(&score));
+            let near = |bound: f32| (after - f64::from(bound)).abs() < 0.01;
+            let expected = match after {
+                _ if weight > 0.0 => Action::Note,
+                a if a <= f64::from(BAN) => Action::Ban,
+                a if a <= f64::from(DISCONNECT) => Action::Disconnect,
+                _ => Action::Note,
+            };
+            prop_assert!(action == expected || near(BAN) || near(DISCONNECT));
+            // What is nearly nothing is forgotten; rounding may not decide what.
+            let left = |(score, at): &(f64, Instant)| {
+                let age = now.duration_since(*at).as_secs_f64() / HALF_LIFE.as_secs_f64();
+                score.abs() * 0.5f64.powf(age)
+            };
+            if model.values().all(|entry| (left(entry) - 0.5).abs() > 0.01) {
+                real.sweep(now);
+                model.retain(|_, entry| left(entry) >= 0.5);
+                prop_assert_eq!(real.len(), model.len());
+            }
+        }
+    }
+
+    /// Every address is banned exactly when one of the ranges holds it.
+    #[test]
+    fn an_address_is_banned_when_a_range_holds_it(
+        ranges in prop::collection::vec((any::<u32>(), 0u8..=32, any::<bool>()), 0..40),
+        wide in prop::collection::vec((any::<u128>(), 0u8..=128), 0..20),
+        asked in prop::collection::vec((any::<u32>(), any::<u128>(), 0usize..40), 1..40),
+    ) {
+        let now = Moment { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH };
+        let mut bans = BanList::default();
+        let mut model: Vec<IpNet> = Vec::new();
+        for (address, length, lifted) in &ranges {
+            let net = IpNet::new(Ipv4Addr::from(*address).into(), *length).unwrap().trunc();
+            bans.by_operator(Target::net(net), None, "", now).unwrap();
+            model.retain(|other| *other != net);
+            if *lifted {
+                bans.lift(&Target::net(net), now.mono);
+            } else {
+                model.push(net);
+            }
+        }
+        for (address, length) in &wide {
+            let net = IpNet::new(Ipv6Addr::from(*address).into(), *length).unwrap().trunc();
+            // One that holds all of IPv4 in IPv6 clothes stays one of IPv6.
+            if let Target::Net(net @ IpNet::V6(_)) = Target::net(net) {
+                bans.by_operator(Target::Net(net), None, "", now).unwrap();
+                model.retain(|other| *other != net);
+                model.push(net);
+            }
+        }
+        for (v4, v6, near) in &asked {
+            // Random addresses, and one that is a range's own.
+            let own = model.get(near % model.len().max(1)).map(IpNet::addr);
+            let random = [IpAddr::from(v4.to_be_bytes()), IpAddr::from(v6.to_be_bytes())];
+            for ip in random.into_iter().chain(own) {
+                let ip = ip.to_canonical();
+                let expected = model.iter().any(|net| net.contains(&ip));
+                prop_assert_eq!(bans.ip(ip, now.mono).is_some(), expected, "{}", ip);
+            }
+        }
+    }
+}
