@@ -14,8 +14,8 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_node::admission::gate;
 use p2p_node::admission::limits::Limits;
+use p2p_node::admission::{Admission, Conduct, gate};
 use p2p_node::config::DhtMode;
 use p2p_node::node::{Error, Handle, Node, Options};
 use p2p_node::observe::metrics::Metrics;
@@ -662,5 +662,63 @@ fn whoever_asks_a_node_that_stops_is_told_so() {
             }
             within("the other stops", b.node.stop()).await;
         }
+    });
+}
+
+#[test]
+fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
+    run(async {
+        let (b, friend) = (start(options()).await, start(options()).await);
+        let admission = Admission::default();
+        let a = start(Options {
+            trusted_peers: vec![friend.peer],
+            admission: admission.clone(),
+            ..options()
+        })
+        .await;
+        let judge = &a.handle;
+        for peer in [&b, &friend] {
+            peer.handle.dial(a.address.clone()).await.unwrap();
+            eventually("a sees it", || async {
+                connected(judge, peer.peer).await.then_some(())
+            })
+            .await;
+            admission.report(&peer.peer, Conduct::Bomb);
+        }
+        let gone = || async { (!connected(judge, b.peer).await).then_some(()) };
+        eventually("b is cut off", gone).await;
+        // It may come back, on parole.
+        eventually("b has seen the end", || async {
+            (!connected(&b.handle, a.peer).await).then_some(())
+        })
+        .await;
+        b.handle.dial(a.address.clone()).await.unwrap();
+        eventually("b is back", || async {
+            connected(judge, b.peer).await.then_some(())
+        })
+        .await;
+        admission.report(&b.peer, Conduct::Bomb);
+        eventually("b is cut off again", gone).await;
+        assert!(admission.banned_peer(&b.peer).is_some());
+        let refused = a.handle.dial(b.address.clone()).await.unwrap_err();
+        assert!(refused.to_string().contains("bans"), "{refused}");
+        // The refusal comes after the handshake, and then the connection ends.
+        let _ = b.handle.dial(a.address.clone()).await;
+        eventually("b stays out", || async {
+            (!connected(&b.handle, a.peer).await).then_some(())
+        })
+        .await;
+        assert!(!connected(judge, b.peer).await);
+
+        admission.report(&friend.peer, Conduct::Bomb);
+        assert!(connected(judge, friend.peer).await);
+        assert!(admission.banned_peer(&friend.peer).is_none());
+        // An operator's word holds for friends too.
+        let target = p2p_node::admission::Target::Peer(friend.peer);
+        admission.ban(target, None, "").unwrap();
+        eventually("the friend is gone", || async {
+            (!connected(judge, friend.peer).await).then_some(())
+        })
+        .await;
     });
 }

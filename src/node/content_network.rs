@@ -67,19 +67,6 @@ impl ContentNetwork {
         }
     }
 
-    /// Those that may be asked, the better reputation first.
-    fn best_first(&self, peers: Vec<PeerId>) -> Vec<PeerId> {
-        let admission = &self.admission;
-        let mut scored: Vec<(f64, PeerId)> = peers
-            .into_iter()
-            .filter(|peer| admission.banned_peer(peer).is_none())
-            .map(|peer| (admission.reputation(&peer), peer))
-            .collect();
-        // Strangers among themselves stay in the order that they came in.
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        scored.into_iter().map(|(_, peer)| peer).collect()
-    }
-
     fn shun(&self, peer: PeerId) {
         let mut map = self.shunned.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= MAX_SHUNNED
@@ -109,6 +96,18 @@ fn conduct(fault: &Fault) -> Option<Conduct> {
     })
 }
 
+/// Those that may be asked, the better reputation first.
+fn best_first(admission: &Admission, peers: Vec<PeerId>) -> Vec<PeerId> {
+    let mut scored: Vec<(f64, PeerId)> = peers
+        .into_iter()
+        .filter(|peer| admission.banned_peer(peer).is_none())
+        .map(|peer| (admission.reputation(&peer), peer))
+        .collect();
+    // Strangers among themselves stay in the order that they came in.
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().map(|(_, peer)| peer).collect()
+}
+
 /// The DHT key of a CID: its multihash.
 pub fn dht_key(cid: &Cid) -> Vec<u8> {
     cid.hash().to_bytes()
@@ -123,7 +122,10 @@ impl Network for ContentNetwork {
         async move {
             let local = this.handle.local_peer_id();
             let connected = this.handle.peers().await.unwrap_or_default();
-            let mut connected = this.best_first(connected.into_iter().map(|p| p.peer).collect());
+            let mut connected = best_first(
+                &this.admission,
+                connected.into_iter().map(|p| p.peer).collect(),
+            );
             connected.truncate(CONNECTED_FIRST);
             let found = match this.handle.find_providers(key).await {
                 // What has come together goes on in the order of reputation.
@@ -131,7 +133,7 @@ impl Network for ContentNetwork {
                     let this = this.clone();
                     found
                         .ready_chunks(SORTED_TOGETHER)
-                        .flat_map(move |some| stream::iter(this.best_first(some)))
+                        .flat_map(move |some| stream::iter(best_first(&this.admission, some)))
                         .boxed()
                 }
                 Err(e) => {
@@ -219,6 +221,20 @@ impl Network for ContentNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_better_reputation_is_asked_first_and_the_banned_never() {
+        let admission = Admission::default();
+        let peers: Vec<PeerId> = (0..5).map(|_| PeerId::random()).collect();
+        admission.report(&peers[0], Conduct::WrongBlock);
+        for _ in 0..20 {
+            admission.report(&peers[3], Conduct::BlockDelivered);
+        }
+        let target = crate::admission::Target::Peer(peers[4]);
+        admission.ban(target, None, "").unwrap();
+        let order = best_first(&admission, peers.clone());
+        assert_eq!(order, [peers[3], peers[1], peers[2], peers[0]]);
+    }
     use crate::message::provenance::Flaw;
 
     #[test]

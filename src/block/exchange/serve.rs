@@ -152,8 +152,10 @@ pub struct Server<S> {
 
 /// Says how long to wait before reading more requests of a peer that has asked
 /// so many times in vain.
+type Pacing = dyn Fn(&PeerId, u32) -> Option<Duration> + Send + Sync;
+
 #[derive(Clone)]
-struct Pace(Arc<dyn Fn(&PeerId, u32) -> Option<Duration> + Send + Sync>);
+struct Pace(Arc<Pacing>);
 
 impl std::fmt::Debug for Pace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
