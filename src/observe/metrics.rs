@@ -510,4 +510,38 @@ mod tests {
             assert!(text.contains(name), "{name} is missing from:\n{text}");
         }
     }
+
+    /// A label that takes what a remote chose makes a series for each stranger,
+    /// and a Prometheus that runs out of memory.
+    #[test]
+    fn every_label_is_of_a_kind_whose_values_are_fixed() {
+        let metrics = Metrics::new().unwrap();
+        let families = metrics.registry.gather();
+        let names: std::collections::BTreeSet<_> = families
+            .iter()
+            .flat_map(|family| family.get_metric())
+            .flat_map(|metric| metric.get_label())
+            .map(|label| label.name().to_owned())
+            .collect();
+        let fixed = [
+            "cause",
+            "class",
+            "conduct",
+            "direction",
+            "kind",
+            "limit",
+            "method",
+            "protocol",
+            "reason",
+            "result",
+            "unit",
+            "version",
+        ];
+        let others: Vec<_> = names.iter().filter(|n| !fixed.contains(&&***n)).collect();
+        assert!(
+            others.is_empty(),
+            "new labels {others:?}: may a remote choose a value?"
+        );
+        assert!(names.contains("reason"), "nothing was gathered: {names:?}");
+    }
 }
