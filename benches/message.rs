@@ -167,6 +167,9 @@ fn micros(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok((Duration::from(clock.now()?) - Duration::from(start)).as_secs_f64() * 1e6)
 }
 
+/// A kind of data: its name, and so many bytes of it.
+type Kind = (&'static str, fn(usize) -> Bytes);
+
 /// A variant: prepares nothing, does `count` operations.
 type Variant<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
 
@@ -199,7 +202,7 @@ fn opening() -> Result<()> {
     let key = public.encode_protobuf();
     let from = PeerId::random();
     let metrics = Metrics::new()?;
-    let kinds: [(&str, fn(usize) -> Bytes); 2] = [("random", noise), ("JSON", json)];
+    let kinds: [Kind; 2] = [("random", noise), ("JSON", json)];
     for (kind, make) in kinds {
         for (len, count) in [
             (64, 400),
@@ -349,8 +352,7 @@ fn windows() -> Result<()> {
 fn packing() -> Result<()> {
     println!("\n| data | packed to | pack µs | unpack µs | pays below MB/s |");
     println!("|---|---|---|---|---|");
-    let kinds: [(&str, fn(usize) -> Bytes); 3] =
-        [("JSON", json), ("text", prose), ("random", noise)];
+    let kinds: [Kind; 3] = [("JSON", json), ("text", prose), ("random", noise)];
     for (kind, make) in kinds {
         for len in [
             512,
