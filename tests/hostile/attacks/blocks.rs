@@ -175,8 +175,12 @@ pub(crate) async fn cheat(order: Order, tally: Tally) {
     let peers = (0..order.count).map(|n| {
         let (order, tally, files) = (order.clone(), tally.clone(), files.clone());
         spawn(async move {
+            let mut key = Keypair::generate_ed25519();
             loop {
-                let key = Keypair::generate_ed25519();
+                // Half of them come back as the same peer, until it is banned.
+                if n >= order.count / 2 {
+                    key = Keypair::generate_ed25519();
+                }
                 let manners = Arc::new(Cheat {
                     polite: Polite::new(&key),
                     signer: Signer::new(key.clone()),
@@ -340,8 +344,11 @@ pub(crate) async fn malformed(order: Order, tally: Tally) {
     let peers = (0..order.count).map(|n| {
         let (order, tally) = (order.clone(), tally.clone());
         spawn(async move {
+            let mut key = Keypair::generate_ed25519();
             for round in 0.. {
-                let key = Keypair::generate_ed25519();
+                if n % 2 == 0 {
+                    key = Keypair::generate_ed25519();
+                }
                 let Ok(peer) = Peer::polite(&order.target, None, &key).await else {
                     tally.add("refused connections", 1);
                     sleep(Duration::from_millis(300)).await;

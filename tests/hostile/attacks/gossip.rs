@@ -115,9 +115,10 @@ pub(crate) async fn bad(order: Order, tally: Tally) {
         "bombs" => bomb,
         other => panic!("no such kind: {other}"),
     };
-    let peers = (0..order.count).map(|_| {
+    // Every other one comes back as the same peer, until it is banned.
+    let peers = (0..order.count).map(|i| {
         let next = move |key: &Keypair, n: u64| vec![make(key, n)];
-        spawn(publish(order.clone(), tally.clone(), 60, true, next))
+        spawn(publish(order.clone(), tally.clone(), 60, i % 2 == 0, next))
     });
     join_all(peers.collect::<Vec<_>>()).await;
 }
