@@ -28,6 +28,7 @@ pub(crate) struct Bout {
     name: &'static str,
     baseline: Figures,
     before: u64,
+    idle_cpu: f64,
     _machine: MutexGuard<'static, ()>,
 }
 
@@ -38,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) during: Figures,
     pub(crate) before: u64,
     pub(crate) peak: u64,
+    /// Cores that the victim kept busy, beyond what honest traffic alone did.
+    pub(crate) cores: f64,
     /// Honest traffic under attack as a share of that without, 0 to 1.
     pub(crate) messages: f64,
     pub(crate) transfers: f64,
@@ -64,6 +67,7 @@ impl Bout {
         };
         let honest = Honest::start(dir.path(), &victim, places);
         let mark = honest.mark();
+        let cpu = victim.cpu();
         let end = Instant::now() + BASELINE;
         while Instant::now() < end {
             std::thread::park_timeout(end - Instant::now());
@@ -75,6 +79,7 @@ impl Bout {
         );
         assert!(baseline.transfers > 0, "without an attack: {baseline:?}");
         let before = victim.resident();
+        let idle_cpu = (victim.cpu() - cpu) / BASELINE.as_secs_f64();
         Bout {
             victim,
             honest,
@@ -83,6 +88,7 @@ impl Bout {
             name,
             baseline,
             before,
+            idle_cpu,
             _machine: machine,
         }
     }
@@ -106,18 +112,18 @@ impl Bout {
     pub(crate) fn fight(&mut self, orders: &[Order], meanwhile: impl FnOnce(&mut Self)) -> Outcome {
         self.victim.forget_peak();
         let mark = self.honest.mark();
+        let (begun, cpu) = (Instant::now(), self.victim.cpu());
         let attackers: Vec<_> = orders.iter().map(|o| self.attacker(o)).collect();
         meanwhile(self);
         let tally = Tally::default();
         for attacker in attackers {
             tally.join(&attacker.finish());
         }
-        self.measured(&mark, tally)
-    }
-
-    /// The outcome of an attack that began at `mark`.
-    pub(crate) fn measured(&mut self, mark: &crate::honest::Mark, tally: Tally) -> Outcome {
-        let during = self.honest.since(mark);
+        // A victim that was restarted began to count anew: its last life counts.
+        let seconds = begun.elapsed().as_secs_f64();
+        let used = self.victim.cpu();
+        let cores = if used < cpu { used } else { used - cpu } / seconds - self.idle_cpu;
+        let during = self.honest.since(&mark);
         let peak = self.victim.peak();
         self.victim.assert_well();
         Outcome {
@@ -125,6 +131,7 @@ impl Bout {
             during,
             before: self.before,
             peak,
+            cores: cores.max(0.0),
             messages: during.delivered() / self.baseline.delivered(),
             transfers: during.transfers_a_second / self.baseline.transfers_a_second,
         }
@@ -141,13 +148,14 @@ impl Bout {
         }
         self.victim.assert_well();
         say(&format!(
-            "| {} | {} | {} | {} / {} / {} | {:.0}% | {:.0}% |",
+            "| {} | {} | {} | {} / {} / {} | {:.2} | {:.0}% | {:.0}% |",
             self.name,
             outcome.tally,
             defence,
             mib(self.before),
             mib(outcome.peak),
             mib(after),
+            outcome.cores,
             outcome.messages * 100.0,
             outcome.transfers * 100.0,
         ));

@@ -87,6 +87,16 @@ impl Victim {
         std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
     }
 
+    /// Seconds of processor time that it has used.
+    pub(crate) fn cpu(&self) -> f64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // Fields 14 and 15, counted after the name, which may hold spaces; in
+        // hundredths of a second on every Linux there is.
+        let (_, fields) = text.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+    }
+
     /// Open file descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid()))

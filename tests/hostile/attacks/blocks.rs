@@ -297,8 +297,20 @@ fn wrong_blocks() {
         right == fetches,
         &format!("only {right} of {fetches} files were fetched beside the cheats"),
     );
-    not_yet(refused > 0.0, "no bad block was refused");
-    not_yet(bans > 0.0, "nobody was banned for wrong blocks");
+    for reason in [
+        "wrong_hash",
+        "wrong_signature",
+        "unsigned",
+        "bomb",
+        "expired",
+        "future",
+    ] {
+        let sample = format!("p2p_blocks_refused_total{{reason=\"{reason}\"}}");
+        let count = bout.victim.metric(&sample);
+        not_yet(count > 0.0, &format!("no block was refused as {reason}"));
+    }
+    let cheated = bout.victim.metric("p2p_misbehaviour_total");
+    not_yet(cheated > 0.0, "wrong blocks cost no reputation");
     outcome.grew_at_most(96 << 20);
     outcome.honest_kept(0.5, 0.3);
 }

@@ -11,7 +11,7 @@ use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
 use prost::Message;
 
-use crate::bout::{Bout, not_yet};
+use crate::bout::{Bout, Outcome, not_yet};
 use crate::peer::{GOSSIP, Manners, Peer, Polite, read_frame, within};
 use crate::process::{Order, Tally};
 use crate::victim::TOPIC;
@@ -273,29 +273,45 @@ pub(crate) async fn replay(order: Order, tally: Tally) {
     join_all(peers.collect::<Vec<_>>()).await;
 }
 
-fn flooded(name: &'static str, peers: usize, rate: u64) {
+fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> (Bout, Outcome) {
     let mut bout = Bout::loopback(name);
-    let mut order = bout.order("gossip flood", 10, peers);
+    let mut order = bout.order("gossip flood", seconds, peers);
     order.more = vec![rate.to_string()];
     let outcome = bout.fight(&[order], |_| {});
+    let dropped = bout.victim.metric("p2p_gossip_dropped_total");
     let defence = format!(
-        "{} times cut off, {} bans",
+        "{dropped} dropped, {} times cut off, {} bans; neighbours of the victim banned {}",
         outcome.tally.get("times cut off"),
-        bout.victim.metric("p2p_blacklist_total")
+        bout.victim.metric("p2p_blacklist_total"),
+        bans(&bout.honest.subscriber) + bans(&bout.honest.publisher),
     );
     bout.report(&outcome, 32 << 20, &defence);
+    not_yet(dropped > 0.0, "nothing of the flood was dropped");
+    not_yet(
+        bans(&bout.honest.subscriber) == 0,
+        "the victim was banned for what it forwarded",
+    );
     outcome.grew_at_most(96 << 20);
     outcome.honest_kept(0.3, 0.3);
+    (bout, outcome)
 }
 
+/// Bans that a daemon has made.
+fn bans(daemon: &crate::common::Daemon) -> usize {
+    let output = daemon.cli(&["bans", "--json"]);
+    let list: Option<Vec<serde_json::Value>> = serde_json::from_slice(&output.stdout).ok();
+    list.map_or(0, |l| l.len())
+}
+
+/// Long enough that persistent excess has its consequences.
 #[test]
 fn gossip_flood_above_the_bucket() {
-    flooded("gossip flood, 4 peers at 1,000/s", 4, 1000);
+    flooded("gossip flood, 4 peers at 1,000/s", 24, 4, 1000);
 }
 
 #[test]
 fn gossip_flood_of_many_within_theirs() {
-    flooded("gossip flood, 30 peers at 50/s", 30, 50);
+    flooded("gossip flood, 30 peers at 50/s", 24, 30, 50);
 }
 
 /// What must never be delivered, from 4 peers at 60 messages a second each.

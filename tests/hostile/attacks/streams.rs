@@ -178,7 +178,11 @@ fn a_million_streams() {
     let mut bout = Bout::loopback("a million streams");
     let order = bout.order("stream resets", 12, 1);
     let outcome = bout.fight(&[order], |_| {});
-    let defence = format!("{} times cut off", outcome.tally.get("times cut off"));
+    let defence = format!(
+        "paced {} times, {} times cut off",
+        bout.victim.metric("p2p_streams_paced_total"),
+        outcome.tally.get("times cut off")
+    );
     bout.report(&outcome, 16 << 20, &defence);
     assert!(outcome.tally.get("streams") > 0);
     outcome.grew_at_most(48 << 20);
