@@ -239,7 +239,14 @@ fn streams_that_never_read() {
     let mut program = bout.order("unread program", 75, 4);
     program.more = names.map(Into::into).to_vec();
     let outcome = bout.fight(&[blocks, program], |_| {});
-    let defence = format!("{} times cut off", outcome.tally.get("times cut off"));
+    let idle = bout.victim.metric("p2p_streams_idle_closed_total");
+    let slow = bout
+        .victim
+        .metric("p2p_misbehaviour_total{conduct=\"slow-reader\"}");
+    let defence = format!(
+        "{idle} streams closed, {slow} times told slow, {} times cut off",
+        outcome.tally.get("times cut off")
+    );
     bout.report(&outcome, 48 << 20, &defence);
     outcome.grew_at_most(512 << 20);
     outcome.honest_kept(0.5, 0.2);
