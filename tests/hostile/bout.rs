@@ -124,6 +124,12 @@ impl Bout {
         let used = self.victim.cpu();
         let cores = if used < cpu { used } else { used - cpu } / seconds - self.idle_cpu;
         let during = self.honest.since(&mark);
+        let gaps = self.honest.gaps(&mark);
+        if !gaps.is_empty() {
+            say(&format!(
+                "no honest message arrived in these seconds: {gaps:?}"
+            ));
+        }
         let peak = self.victim.peak();
         self.victim.assert_well();
         Outcome {

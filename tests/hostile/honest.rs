@@ -76,6 +76,8 @@ impl<'a> Place<'a> {
     fn start_with(&self, dir: &Path, more: &[(&str, &str)]) -> Daemon {
         let mut variables = vec![
             ("P2P_LISTEN_ADDRS", self.listen.as_str()),
+            // In the mesh, or its connection would be closed as idle.
+            ("P2P_TOPICS", TOPIC),
             ("P2P_ALLOW_CIDRS", self.allow),
         ];
         variables.extend_from_slice(more);
@@ -204,6 +206,22 @@ impl Honest {
             failed: end.failed - mark.failed,
             transfers_a_second: transfers as f64 / seconds,
         }
+    }
+
+    /// Stretches since `mark` in which at least two seconds' messages in a row
+    /// did not arrive, in seconds from it.
+    pub(crate) fn gaps(&self, mark: &Mark) -> Vec<(u64, u64)> {
+        let arrived = self.counts.arrived.lock().unwrap();
+        let end = self.counts.sent.load(Ordering::Relaxed);
+        let mut gaps = Vec::new();
+        let mut last = mark.sent;
+        for n in arrived.range(mark.sent..end).copied().chain([end]) {
+            if n > last + 2 * RATE {
+                gaps.push(((last - mark.sent) / RATE, (n - mark.sent) / RATE));
+            }
+            last = n;
+        }
+        gaps
     }
 
     /// Honest messages that were delivered a second time, at the subscriber and
