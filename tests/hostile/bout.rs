@@ -16,8 +16,10 @@ use crate::victim::{PATIENCE, Victim, mib};
 /// How long honest traffic is measured without an attack.
 const BASELINE: Duration = Duration::from_secs(3);
 
-/// Attacks are measured, so one runs at a time.
+/// Attacks are measured, so one runs at a time; beside it at most one that only
+/// waits, for the victim to lose its patience, and takes no processor time.
 static MACHINE: Mutex<()> = Mutex::new(());
+static PATIENCE_GAME: Mutex<()> = Mutex::new(());
 
 /// A victim, honest peers, and whatever attacks them.
 pub(crate) struct Bout {
@@ -49,16 +51,21 @@ pub(crate) struct Outcome {
 impl Bout {
     /// Everybody on loopback.
     pub(crate) fn loopback(name: &'static str) -> Bout {
-        Bout::new(name, None)
+        Bout::new(name, None, &MACHINE)
+    }
+
+    /// The same, of an attack that waits for longer than others take.
+    pub(crate) fn of_patience(name: &'static str) -> Bout {
+        Bout::new(name, None, &PATIENCE_GAME)
     }
 
     /// Host 1 is the victim, 2 the attacker's, 3 and 4 are honest.
     pub(crate) fn on_a_network(name: &'static str, lan: Lan) -> Bout {
-        Bout::new(name, Some(lan))
+        Bout::new(name, Some(lan), &MACHINE)
     }
 
-    fn new(name: &'static str, lan: Option<Lan>) -> Bout {
-        let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    fn new(name: &'static str, lan: Option<Lan>, machine: &'static Mutex<()>) -> Bout {
+        let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let victim = Victim::start(&dir.path().join("victim"), lan.as_ref().map(|l| l.host(1)));
         let places = match &lan {
@@ -144,8 +151,16 @@ impl Bout {
     }
 
     /// Waits until the victim is down to `allowed` bytes above what it had
-    /// before, then prints the row. `defence` is what became of the offender.
-    pub(crate) fn report(&mut self, outcome: &Outcome, allowed: u64, defence: &str) {
+    /// before, and prints the row. `defence` is what became of the offender.
+    ///
+    /// # Errors
+    /// When memory does not come back.
+    pub(crate) fn report(
+        &mut self,
+        outcome: &Outcome,
+        allowed: u64,
+        defence: &str,
+    ) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         let mut after = self.victim.resident();
         while after > self.before + allowed && Instant::now() < end {
@@ -154,7 +169,7 @@ impl Bout {
         }
         self.victim.assert_well();
         say(&format!(
-            "| {} | {} | {} | {} / {} / {} | {:.2} | {:.0}% | {:.0}% |",
+            "| {} | {} | {} | {} / {} / {} | {:.2} | {:.0}% | {:.0}%, {} failed |",
             self.name,
             outcome.tally,
             defence,
@@ -164,43 +179,46 @@ impl Bout {
             outcome.cores,
             outcome.messages * 100.0,
             outcome.transfers * 100.0,
+            outcome.during.failed,
         ));
-        not_yet(
-            after <= self.before + allowed,
-            &format!(
-                "memory does not come back: {} MiB before, {} MiB after, {} MiB more allowed",
-                mib(self.before),
-                mib(after),
-                mib(allowed),
-            ),
-        );
+        if after <= self.before + allowed {
+            return Ok(());
+        }
+        Err(format!(
+            "memory does not come back: {} MiB before, {} MiB after, {} MiB more allowed",
+            mib(self.before),
+            mib(after),
+            mib(allowed),
+        ))
     }
 }
 
 impl Outcome {
-    /// Fails when the victim grew by more than `bytes`.
-    pub(crate) fn grew_at_most(&self, bytes: u64) {
+    /// # Errors
+    /// When the victim grew by more than `bytes`.
+    pub(crate) fn grew_at_most(&self, bytes: u64) -> Result<(), String> {
         let grown = self.peak.saturating_sub(self.before);
-        not_yet(
-            grown <= bytes,
-            &format!(
-                "grew by {} MiB, {} MiB are allowed; {}",
-                mib(grown),
-                mib(bytes),
-                self.tally
-            ),
-        );
+        if grown <= bytes {
+            return Ok(());
+        }
+        Err(format!(
+            "grew by {} MiB, {} MiB are allowed; {}",
+            mib(grown),
+            mib(bytes),
+            self.tally
+        ))
     }
 
-    /// Fails when honest traffic kept less than these shares.
-    pub(crate) fn honest_kept(&self, messages: f64, transfers: f64) {
-        not_yet(
-            self.messages >= messages && self.transfers >= transfers,
-            &format!(
-                "honest traffic kept {:.2} of its messages and {:.2} of its transfers, at least {messages} and {transfers} are promised: {:?}; {}",
-                self.messages, self.transfers, self.during, self.tally
-            ),
-        );
+    /// # Errors
+    /// When honest traffic kept less than these shares.
+    pub(crate) fn honest_kept(&self, messages: f64, transfers: f64) -> Result<(), String> {
+        if self.messages >= messages && self.transfers >= transfers {
+            return Ok(());
+        }
+        Err(format!(
+            "honest traffic kept {:.2} of its messages and {:.2} of its transfers, at least {messages} and {transfers} are promised: {:?}; {}",
+            self.messages, self.transfers, self.during, self.tally
+        ))
     }
 }
 
@@ -216,8 +234,8 @@ pub(crate) fn order(attack: &str, target: Multiaddr, seconds: u64, count: usize)
 }
 
 /// An expectation whose defence is not there yet: said loudly, not failed.
-pub(crate) fn not_yet(holds: bool, what: &str) {
-    if !holds {
+pub(crate) fn not_yet(expected: Result<(), String>) {
+    if let Err(what) = expected {
         say(&format!("NOT YET DEFENDED: {what}"));
     }
 }

@@ -19,7 +19,7 @@ use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::upgrade::OutboundConnectionUpgrade;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, noise, yamux};
+use libp2p::{Multiaddr, noise, yamux};
 use prost::Message;
 
 use crate::wire::{Identify, frame, framed};
@@ -389,14 +389,6 @@ async fn drive(
     })
     .await;
     gone.store(true, Ordering::Relaxed);
-}
-
-/// The peer id at the end of an address.
-pub(crate) fn peer_of(address: &Multiaddr) -> PeerId {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => peer,
-        other => panic!("no peer id at the end: {other:?}"),
-    }
 }
 
 /// A message as bytes of protobuf.

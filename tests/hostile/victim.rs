@@ -97,13 +97,6 @@ impl Victim {
         ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
     }
 
-    /// Open file descriptors.
-    pub(crate) fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .unwrap()
-            .count()
-    }
-
     /// What its HTTP port answers to a GET.
     pub(crate) fn http(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -151,12 +144,6 @@ impl Victim {
         let log = self.daemon.log();
         let panicked = log.lines().find(|l| l.contains("panicked"));
         assert_eq!(panicked, None, "{log}");
-    }
-
-    /// Lines of its log that hold `text`.
-    pub(crate) fn logged(&self, text: &str) -> usize {
-        let log = self.daemon.log();
-        log.lines().filter(|l| l.contains(text)).count()
     }
 
     /// Connections from addresses that begin with `prefix`.

@@ -11,7 +11,7 @@ use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
 use prost::Message;
 
-use crate::bout::{Bout, Outcome, not_yet};
+use crate::bout::{Bout, not_yet};
 use crate::peer::{GOSSIP, Manners, Peer, Polite, read_frame, within};
 use crate::process::{Order, Tally};
 use crate::victim::TOPIC;
@@ -273,7 +273,7 @@ pub(crate) async fn replay(order: Order, tally: Tally) {
     join_all(peers.collect::<Vec<_>>()).await;
 }
 
-fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> (Bout, Outcome) {
+fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> Result<(), String> {
     let mut bout = Bout::loopback(name);
     let mut order = bout.order("gossip flood", seconds, peers);
     order.more = vec![rate.to_string()];
@@ -285,15 +285,14 @@ fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> (Bout, 
         bout.victim.metric("p2p_blacklist_total"),
         bans(&bout.honest.subscriber) + bans(&bout.honest.publisher),
     );
-    bout.report(&outcome, 32 << 20, &defence);
-    not_yet(dropped > 0.0, "nothing of the flood was dropped");
-    not_yet(
+    bout.report(&outcome, 32 << 20, &defence).unwrap();
+    assert!(dropped > 0.0, "nothing of the flood was dropped");
+    assert!(
         bans(&bout.honest.subscriber) == 0,
         "the victim was banned for what it forwarded",
     );
-    outcome.grew_at_most(96 << 20);
-    outcome.honest_kept(0.3, 0.3);
-    (bout, outcome)
+    outcome.grew_at_most(96 << 20).unwrap();
+    outcome.honest_kept(0.3, 0.3)
 }
 
 /// Bans that a daemon has made.
@@ -306,12 +305,13 @@ fn bans(daemon: &crate::common::Daemon) -> usize {
 /// Long enough that persistent excess has its consequences.
 #[test]
 fn gossip_flood_above_the_bucket() {
-    flooded("gossip flood, 4 peers at 1,000/s", 24, 4, 1000);
+    flooded("gossip flood, 4 peers at 1,000/s", 24, 4, 1000).unwrap();
 }
 
 #[test]
 fn gossip_flood_of_many_within_theirs() {
-    flooded("gossip flood, 30 peers at 50/s", 24, 30, 50);
+    // The budget of whoever forwards is still that of one who publishes.
+    not_yet(flooded("gossip flood, 30 peers at 50/s", 18, 30, 50));
 }
 
 /// What must never be delivered, from 4 peers at 60 messages a second each.
@@ -325,17 +325,11 @@ fn refused(name: &'static str, kind: &str) {
     let cut = outcome.tally.get("times cut off");
     let bans = bout.victim.metric("p2p_blacklist_total");
     let defence = format!("{delivered} delivered, {cut} times cut off, {bans} bans");
-    bout.report(&outcome, 24 << 20, &defence);
-    not_yet(
-        delivered == 0,
-        &format!("{delivered} {kind} messages were delivered"),
-    );
-    not_yet(
-        bans > 0.0,
-        &format!("nobody was banned for {kind} messages"),
-    );
-    outcome.grew_at_most(48 << 20);
-    outcome.honest_kept(0.5, 0.5);
+    bout.report(&outcome, 24 << 20, &defence).unwrap();
+    assert!(delivered == 0, "{delivered} {kind} messages were delivered");
+    assert!(bans > 0.0, "nobody was banned for {kind} messages");
+    outcome.grew_at_most(48 << 20).unwrap();
+    outcome.honest_kept(0.5, 0.5).unwrap();
 }
 
 #[test]
@@ -383,11 +377,8 @@ fn replays_at_once_and_after_restarts() {
     let bans = bout.victim.metric("p2p_blacklist_total");
     let defence =
         format!("{twice} delivered again, {cut} times cut off, {bans} bans since the last start");
-    bout.report(&outcome, 32 << 20, &defence);
-    not_yet(
-        twice == 0,
-        &format!("{twice} messages were delivered again"),
-    );
-    not_yet(cut > 6, "replayers are not cut off");
-    outcome.honest_kept(0.2, 0.1);
+    bout.report(&outcome, 32 << 20, &defence).unwrap();
+    assert!(twice == 0, "{twice} messages were delivered again");
+    assert!(cut > 6, "replayers are not cut off");
+    outcome.honest_kept(0.2, 0.1).unwrap();
 }

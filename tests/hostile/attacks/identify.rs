@@ -115,8 +115,8 @@ fn identify_with_thousands_of_addresses() {
         "longest agent kept {longest} bytes, {} times cut off",
         outcome.tally.get("times cut off")
     );
-    bout.report(&outcome, 16 << 20, &defence);
+    bout.report(&outcome, 16 << 20, &defence).unwrap();
     assert!(longest <= 256, "an agent of {longest} bytes is kept");
-    outcome.grew_at_most(48 << 20);
-    outcome.honest_kept(0.5, 0.3);
+    outcome.grew_at_most(48 << 20).unwrap();
+    outcome.honest_kept(0.5, 0.3).unwrap();
 }

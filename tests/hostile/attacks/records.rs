@@ -106,7 +106,7 @@ fn record_stuffing() {
     );
     // What it holds for the DHT stays until it expires: 64 MiB of values and as
     // much of provider records are the most.
-    bout.report(&outcome, 160 << 20, &defence);
-    outcome.grew_at_most(192 << 20);
-    outcome.honest_kept(0.5, 0.3);
+    bout.report(&outcome, 160 << 20, &defence).unwrap();
+    outcome.grew_at_most(192 << 20).unwrap();
+    outcome.honest_kept(0.5, 0.3).unwrap();
 }
