@@ -279,33 +279,37 @@ fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> Result<
     order.more = vec![rate.to_string()];
     let outcome = bout.fight(&[order], |_| {});
     let dropped = bout.victim.metric("p2p_gossip_dropped_total");
+    let complaints = complaints(&bout.honest.subscriber) + complaints(&bout.honest.publisher);
     let defence = format!(
-        "{dropped} dropped, {} times cut off, {} bans; neighbours of the victim banned {}",
+        "{dropped} dropped, {} times cut off, {} bans; neighbours held {complaints} offences against the victim",
         outcome.tally.get("times cut off"),
         bout.victim.metric("p2p_blacklist_total"),
-        bans(&bout.honest.subscriber) + bans(&bout.honest.publisher),
     );
     bout.report(&outcome, 32 << 20, &defence).unwrap();
     assert!(dropped > 0.0, "nothing of the flood was dropped");
-    assert!(
-        bans(&bout.honest.subscriber) == 0,
-        "the victim was banned for what it forwarded",
-    );
     outcome.grew_at_most(96 << 20).unwrap();
+    if complaints > 0 {
+        return Err(format!(
+            "the victim's neighbours held {complaints} offences against it for what it forwarded, and honest messages kept {:.2}",
+            outcome.messages
+        ));
+    }
     outcome.honest_kept(0.3, 0.3)
 }
 
-/// Bans that a daemon has made.
-fn bans(daemon: &crate::common::Daemon) -> usize {
-    let output = daemon.cli(&["bans", "--json"]);
-    let list: Option<Vec<serde_json::Value>> = serde_json::from_slice(&output.stdout).ok();
-    list.map_or(0, |l| l.len())
+/// Offences that a daemon has logged of the only peer that it has.
+fn complaints(daemon: &crate::common::Daemon) -> usize {
+    let log = daemon.log();
+    log.lines()
+        .filter(|l| l.contains("misbehaving peer"))
+        .count()
 }
 
 /// Long enough that persistent excess has its consequences.
 #[test]
 fn gossip_flood_above_the_bucket() {
-    flooded("gossip flood, 4 peers at 1,000/s", 24, 4, 1000).unwrap();
+    // As below: the victim's neighbours hold against it what it forwards.
+    not_yet(flooded("gossip flood, 4 peers at 1,000/s", 24, 4, 1000));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One file a kind of attack. Each has what the attacker's process does, and
 //! below it the tests that start it and judge the victim.
 
+mod backpressure;
 mod blocks;
 mod connections;
 mod control;
@@ -17,8 +18,8 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "connections" => connections::flood(order, tally).await,
         "slow handshakes" => connections::slow(order, tally).await,
         "stream resets" => streams::resets(order, tally).await,
-        "unread blocks" => streams::unread_blocks(order, tally).await,
-        "unread program" => streams::unread_program(order, tally).await,
+        "unread blocks" => backpressure::unread_blocks(order, tally).await,
+        "unread program" => backpressure::unread_program(order, tally).await,
         "bad gossip" => gossip::bad(order, tally).await,
         "replay" => gossip::replay(order, tally).await,
         "cheat" => blocks::cheat(order, tally).await,
