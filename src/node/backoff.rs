@@ -41,6 +41,15 @@ impl Backoff {
         self.not_before = Some(now + LONGEST.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0));
     }
 
+    /// What worked may be needed again soon: try within `most`, however long the
+    /// pause after the success would be. The pauses after failures stand.
+    pub(super) fn within(&mut self, most: Duration, now: Instant, chance: f64) {
+        if self.failures == 0 {
+            let soon = now + most.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
+            self.not_before = Some(self.not_before.map_or(soon, |t| t.min(soon)));
+        }
+    }
+
     /// Try again at once when next asked; the pause after a failure keeps growing.
     pub(super) fn hurry(&mut self) {
         if self.failures == 0 {
@@ -78,6 +87,23 @@ mod tests {
         let mut backoff = Backoff::default();
         backoff.failed(now, 1.0);
         assert_eq!(backoff.not_before, Some(now + FIRST / 2));
+    }
+
+    #[test]
+    fn what_worked_is_tried_again_soon_when_asked_and_what_fails_is_not_hurried() {
+        let now = Instant::now();
+        let most = Duration::from_secs(20);
+        let mut backoff = Backoff::default();
+        backoff.succeeded(now, 0.0);
+        backoff.within(most, now, 0.0);
+        assert_eq!(backoff.not_before, Some(now + most));
+        backoff.within(most * 2, now, 0.0);
+        assert_eq!(backoff.not_before, Some(now + most));
+        for _ in 0..10 {
+            backoff.failed(now, 0.0);
+        }
+        backoff.within(most, now, 0.0);
+        assert_eq!(backoff.not_before, Some(now + LONGEST));
     }
 
     #[test]

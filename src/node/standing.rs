@@ -6,7 +6,7 @@
 //! with peers remembered from the last run. Remembered ones alone would let
 //! whoever once filled the routing table keep the node captive.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
@@ -16,6 +16,13 @@ use super::backoff::Backoff;
 
 /// Remembered peers dialed in one round, beside all configured ones.
 pub(super) const REMEMBERED_AT_ONCE: usize = 8;
+
+/// How soon a node that is left without any connection returns to a bootstrap
+/// peer. Idle connections end after half a minute on both sides, so a quiet node
+/// is often alone; it must hear of the network and be heard all the same, and a
+/// bootstrap node with hundreds of quiet clients must not see each of them every
+/// few seconds.
+const ALONE: Duration = Duration::from_secs(20);
 
 /// An address that the node keeps trying.
 #[derive(Debug)]
@@ -82,6 +89,20 @@ impl Bootstrap {
                 target.met = true;
                 target.backoff.succeeded(now, chance);
             }
+        }
+    }
+
+    /// The node's last connection ended, be it by idling.
+    pub(super) fn alone(&mut self, now: Instant, mut chance: impl FnMut() -> f64) {
+        for target in &mut self.targets {
+            target.backoff.within(ALONE, now, chance());
+        }
+    }
+
+    /// Somebody on this host has something to say and nobody is there to hear it.
+    pub(super) fn wanted(&mut self) {
+        for target in &mut self.targets {
+            target.backoff.hurry();
         }
     }
 
@@ -209,6 +230,27 @@ mod tests {
         assert!(bootstrap.due(much_later, false, || 0.0).is_empty());
         bootstrap.lost(&peer);
         assert_eq!(bootstrap.due(now, true, || 0.0).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_idling_left_alone_returns_within_seconds_and_at_once_to_speak() {
+        let (peer, address) = target();
+        let mut bootstrap = Bootstrap::new(vec![address.clone()]);
+        let now = Instant::now();
+        bootstrap.connected(&peer, now, 0.0);
+        bootstrap.alone(now, || 0.0);
+        assert!(bootstrap.due(now, true, || 0.0).is_empty());
+        assert_eq!(
+            bootstrap.due(now + ALONE, true, || 0.0),
+            vec![address.clone()]
+        );
+
+        bootstrap.connected(&peer, now, 0.0);
+        bootstrap.wanted();
+        assert_eq!(bootstrap.due(now, true, || 0.0), vec![address]);
+        // It did not answer: asking again does not make it dial faster.
+        bootstrap.wanted();
+        assert!(bootstrap.due(now, true, || 0.0).is_empty());
     }
 
     #[test]

@@ -218,11 +218,15 @@ impl EventLoop {
             reason,
         };
         let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
+        if nobody && self.peers.len() == 0 {
+            self.bootstrap.wanted();
+        }
         let result = match sent {
             Ok(_) | Err(PublishError::Duplicate) => Ok(()),
-            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(
-                "no connected peer subscribes to it; see `p2p-node peers`".into(),
-            )),
+            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(match self.peers.len() {
+                0 => "no peer is connected; the node is trying its bootstrap peers".into(),
+                _ => "no connected peer subscribes to it; see `p2p-node peers`".into(),
+            })),
             Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
                 "the queues of all {peers} peers are full; publish more slowly"
             ))),

@@ -109,6 +109,9 @@ impl EventLoop {
                 if self.peers.closed(&peer_id, connection_id) && label == "error" {
                     self.bootstrap.lost(&peer_id);
                 }
+                if self.peers.len() == 0 {
+                    self.bootstrap.alone(now, rand::random);
+                }
             }
             SwarmEvent::OutgoingConnectionError {
                 connection_id,
