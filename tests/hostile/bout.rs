@@ -19,7 +19,7 @@ const BASELINE: Duration = Duration::from_secs(3);
 /// Attacks are measured, so one runs at a time; beside it at most one that only
 /// waits, for the victim to lose its patience, and takes no processor time.
 static MACHINE: Mutex<()> = Mutex::new(());
-static PATIENCE_GAME: Mutex<()> = Mutex::new(());
+static WAITING: Mutex<()> = Mutex::new(());
 
 /// A victim, honest peers, and whatever attacks them.
 pub(crate) struct Bout {
@@ -56,7 +56,7 @@ impl Bout {
 
     /// The same, of an attack that waits for longer than others take.
     pub(crate) fn of_patience(name: &'static str) -> Bout {
-        Bout::new(name, None, &PATIENCE_GAME)
+        Bout::new(name, None, &WAITING)
     }
 
     /// Host 1 is the victim, 2 the attacker's, 3 and 4 are honest.
