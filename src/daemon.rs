@@ -51,6 +51,11 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 /// How often what has expired leaves the store.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// How often the heap's unused pages go back to the kernel, and from how much
+/// resident memory on: an idle node has half of that.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
+const TRIM_FROM: u64 = 48 << 20;
+
 /// Why the daemon could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -253,6 +258,7 @@ impl Daemon {
         task::spawn(serve_content(incoming, content.clone()));
         task::spawn(async move { content.run().await });
         task::spawn(tend_store(store.clone()));
+        task::spawn(tend_memory());
         task::spawn(keeper.clone().run());
         task::spawn(save_peers_periodically(handle.clone(), store.clone()));
 
@@ -519,6 +525,20 @@ async fn tend_store(store: Store) {
         {
             log::warn!(error:% = e; "cannot remove expired blocks");
         }
+    }
+}
+
+/// Gives memory back to the kernel that a burst of work or an attack has left
+/// unused.
+async fn tend_memory() {
+    let mut ticks = async_io::Timer::interval(TRIM_EVERY);
+    while ticks.next().await.is_some() {
+        spawn_blocking(|| {
+            if memory::resident().is_ok_and(|bytes| bytes >= TRIM_FROM) {
+                allocator::give_back();
+            }
+        })
+        .await;
     }
 }
 

@@ -27,3 +27,59 @@ pub fn keep_large_blocks_apart() {
         nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, APART);
     }
 }
+
+/// Gives the kernel what the heap does not use, where it lies between things that
+/// are in use too. Takes about a millisecond for each 100 MiB and holds the lock
+/// of one arena at a time, so it is for a thread that nobody waits for.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code, reason = "the C library offers it in no other way")]
+    // SAFETY: the call takes a number and no pointer, and glibc takes its own
+    // locks; no memory that is in use moves or changes.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+#[cfg(all(test, target_env = "gnu"))]
+mod tests {
+    use crate::system::memory::resident;
+
+    /// In a process of its own: what other tests allocate beside it would be
+    /// measured too.
+    #[test]
+    fn what_lies_between_things_in_use_goes_back_to_the_kernel() {
+        let this = std::env::current_exe().unwrap();
+        let name = "system::allocator::tests::child";
+        let status = std::process::Command::new(this)
+            .args(["--exact", name, "--ignored", "--test-threads=1"])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    #[test]
+    #[ignore = "run in a process of its own by the test above"]
+    fn child() {
+        super::keep_large_blocks_apart();
+        let before = resident().unwrap();
+        // 128 MiB in small pieces, of which one in a hundred stays.
+        let mut pieces: Vec<Option<Box<[u8]>>> = (0..32_768)
+            .map(|n| Some(vec![n as u8; 4096].into_boxed_slice()))
+            .collect();
+        let full = resident().unwrap();
+        assert!(full > before + (96 << 20), "{before} then {full}");
+        for (n, piece) in pieces.iter_mut().enumerate() {
+            if n % 100 != 0 {
+                *piece = None;
+            }
+        }
+        super::give_back();
+        let after = resident().unwrap();
+        assert!(
+            after < before + (24 << 20),
+            "{before}, {full}, then {after}"
+        );
+        assert_eq!(pieces.iter().flatten().count(), 328);
+    }
+}
