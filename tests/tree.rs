@@ -2,6 +2,8 @@
 //! before 1.3. Either comes in silently with a dependency that was added
 //! without `default-features = false`.
 
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
 use std::collections::BTreeSet;
 use std::process::Command;
 
