@@ -3,7 +3,8 @@
 //! `cargo bench --bench exchange [-- MIB]`: moves the same bytes through the same
 //! kind of pipe, bare (written and read in chunks of 1 MiB, nothing else) and as
 //! a fetch (asked for, read from one store, sent, verified, written to another
-//! store, delivered in order), in turn, and hashes as many bytes alone. Before
+//! store, delivered in order), in turn, and hashes as many bytes alone; the fetch
+//! once more from a provider that has no memory to read ahead. Before
 //! that, what one block of 1 MiB costs beside its hash: the publisher's signature
 //! made and checked, and Snappy on bytes that do not pack and on text.
 
@@ -20,6 +21,7 @@ use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions};
+use p2p_node::block::exchange::serve::Limits;
 use p2p_node::block::fetch::Event;
 use p2p_node::block::network::{Fault, Network, OpenError, ProvideError};
 use p2p_node::message::compression;
@@ -84,8 +86,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     costs(&data[..1 << 20])?;
     println!("{mib} MiB; MB/s of each round");
     println!(
-        "{:>8} {:>8} {:>8} {:>8} {:>14}",
-        "sha256", "pipe", "import", "fetch", "fetch/pipe"
+        "{:>8} {:>8} {:>8} {:>8} {:>14} {:>20}",
+        "sha256", "pipe", "import", "fetch", "fetch/pipe", "without read-ahead"
     );
     for _ in 0..3 {
         let mb = data.len() as f64 / 1e6;
@@ -93,10 +95,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::hint::black_box(Sha256::digest(&data));
         let hash = mb / start.elapsed().as_secs_f64();
         let pipe = mb / block_on(pipe(&data))?;
-        let (import, fetch) = block_on(transfer(&data))?;
-        let (import, fetch) = (mb / import, mb / fetch);
+        let ahead = Limits::default();
+        let (import, fetch) = block_on(transfer(&data, ahead))?;
+        let none = Limits { ahead: 0, ..ahead };
+        let (_, held) = block_on(transfer(&data, none))?;
+        let (import, fetch, held) = (mb / import, mb / fetch, mb / held);
         println!(
-            "{hash:>8.0} {pipe:>8.0} {import:>8.0} {fetch:>8.0} {:>13.0}%",
+            "{hash:>8.0} {pipe:>8.0} {import:>8.0} {fetch:>8.0} {:>13.0}% {held:>20.0}",
             fetch / pipe * 100.0
         );
     }
@@ -177,7 +182,7 @@ async fn pipe(data: &[u8]) -> Result<f64, Box<dyn std::error::Error>> {
 }
 
 /// Seconds to import `data` at one node and to fetch it into a file at another.
-async fn transfer(data: &[u8]) -> Result<(f64, f64), Box<dyn std::error::Error>> {
+async fn transfer(data: &[u8], serve: Limits) -> Result<(f64, f64), Box<dyn std::error::Error>> {
     let (source_dir, sink_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let limits = Options {
         max_bytes: 8 << 30,
@@ -190,7 +195,10 @@ async fn transfer(data: &[u8]) -> Result<(f64, f64), Box<dyn std::error::Error>>
         Pipes(None),
         Keypair::generate_ed25519(),
         metrics.clone(),
-        ContentOptions::default(),
+        ContentOptions {
+            serve,
+            ..ContentOptions::default()
+        },
     );
     let start = Instant::now();
     let options = ImportOptions {

@@ -9,18 +9,27 @@
 
 mod common;
 
+use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, Daemon, eventually, same_bytes, write_noise};
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p::core::Endpoint;
+use libp2p::core::muxing::StreamMuxerExt;
+use libp2p::core::transport::{DialOpts, PortUse, Transport};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use p2p_node::admission::Admission;
 use p2p_node::config::DhtMode;
+use p2p_node::control::Client;
 use p2p_node::node::{Handle, Node, Options};
 use p2p_node::observe::metrics::Metrics;
 use p2p_node::transport;
@@ -222,6 +231,16 @@ struct Running {
 }
 
 async fn start(listen: &str, inbound: usize, outbound: usize, idle: Duration) -> Running {
+    start_with(listen, inbound, outbound, idle, Admission::default()).await
+}
+
+async fn start_with(
+    listen: &str,
+    inbound: usize,
+    outbound: usize,
+    idle: Duration,
+    admission: Admission,
+) -> Running {
     let identity = Keypair::generate_ed25519();
     let transport = transport::Options {
         max_inbound_streams: inbound,
@@ -233,6 +252,7 @@ async fn start(listen: &str, inbound: usize, outbound: usize, idle: Duration) ->
         max_inbound_streams: inbound,
         max_outbound_streams: outbound,
         stream_idle_timeout: idle,
+        admission,
         ..Options::default()
     };
     let (stack, relay) = transport::build(&identity, &transport).unwrap();
@@ -354,4 +374,155 @@ fn streams_of_a_connection_are_limited_both_ways_and_the_refusal_says_by_whom() 
             assert!(refusal.contains(theirs), "{transport}: {refusal}");
         });
     }
+}
+
+#[test]
+fn a_flood_of_streams_ends_the_connection_and_costs_reputation() {
+    run(async {
+        let admission = Admission::default();
+        let idle = Duration::from_secs(3600);
+        let victim = start_with(TRANSPORTS[0].1, 128, 256, idle, admission.clone()).await;
+        let identity = Keypair::generate_ed25519();
+        let attacker = identity.public().to_peer_id();
+        let options = transport::Options {
+            max_outbound_streams: 100_000,
+            ..transport::Options::default()
+        };
+        let (mut stack, _relay) = transport::build(&identity, &options).unwrap();
+        let how = DialOpts {
+            role: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let mut dial = stack.dial(victim.address.clone(), how).unwrap();
+        let (_, mut muxer) = poll_fn(|cx| {
+            let _ = Pin::new(&mut stack).poll(cx);
+            dial.poll_unpin(cx)
+        })
+        .await
+        .unwrap();
+        let mut opened = 0;
+        poll_fn(|cx| {
+            for _ in 0..100 {
+                match muxer.poll_outbound_unpin(cx) {
+                    // Each is given up at once.
+                    Poll::Ready(Ok(mut stream)) => {
+                        let _ = Pin::new(&mut stream).poll_write(cx, b"x");
+                        opened += 1;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                }
+            }
+            if let Poll::Ready(Err(_)) = muxer.poll_unpin(cx) {
+                return Poll::Ready(());
+            }
+            assert!(opened < 1_000_000, "never cut off");
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        while admission.reputation(&attacker) >= 0.0 {
+            async_io::Timer::after(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+/// A program that takes the streams of `protocol` for a daemon.
+fn handler(daemon: &Daemon, dir: &Path, protocol: &str) -> UnixListener {
+    let path = dir.join("handler.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let address = Multiaddr::from(Protocol::Unix(path.to_str().unwrap().into()));
+    async_std::task::block_on(async {
+        let mut client = Client::connect(daemon.socket()).await.unwrap();
+        client.handle_streams(&address, &[protocol]).await.unwrap();
+    });
+    listener
+}
+
+fn peer_of(daemon: &Daemon) -> PeerId {
+    daemon.json(&["id"])["peer_id"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn programs_at_both_ends_see_that_an_idle_stream_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Observed::start(&dir.path().join("a"), &[("P2P_STREAM_IDLE_TIMEOUT", "1s")]);
+    let b = Observed::start(&dir.path().join("b"), &[]);
+    let listener = handler(&b.daemon, dir.path(), "/test/idle/1");
+    a.daemon.ok(&["connect", &b.daemon.address("tcp")]);
+    let peer = peer_of(&b.daemon);
+    // Before anything else can happen to it, it has carried a byte.
+    let taken = std::thread::spawn(move || {
+        let (mut theirs, _) = listener.accept().unwrap();
+        theirs.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut all = Vec::new();
+        let end = theirs.read_to_end(&mut all);
+        (all, end.map_err(|e| e.kind()))
+    });
+    run(async {
+        let client = Client::connect(a.daemon.socket()).await.unwrap();
+        let stream = client.open_stream(peer, &["/test/idle/1"], None).await;
+        let mut ours = stream.unwrap().io;
+        ours.write_all(b"only this").await.unwrap();
+        let mut rest = Vec::new();
+        let end = ours.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "{rest:?}");
+        assert!(
+            matches!(&end, Ok(0)) || end.is_err_and(|e| e.kind() != std::io::ErrorKind::TimedOut)
+        );
+    });
+    let (all, end) = taken.join().unwrap();
+    assert!(all.ends_with(b"only this"), "{all:?}");
+    assert_ne!(end, Err(std::io::ErrorKind::WouldBlock), "it never ended");
+    eventually("the log says why", || {
+        let log = a.daemon.log();
+        log.contains("moved on it for P2P_STREAM_IDLE_TIMEOUT")
+            .then_some(())
+    });
+    assert_eq!(a.metric("p2p_streams_idle_closed_total"), 1);
+}
+
+/// Opens streams through the control socket until one is refused: how many, and
+/// the refusal.
+async fn open_until_refused(daemon: &Daemon, peer: PeerId, protocol: &str) -> (usize, String) {
+    let mut open = Vec::new();
+    loop {
+        let client = Client::connect(daemon.socket()).await.unwrap();
+        match client.open_stream(peer, &[protocol], None).await {
+            Ok(stream) => open.push(stream),
+            Err(e) => return (open.len(), e.to_string()),
+        }
+    }
+}
+
+#[test]
+fn a_program_that_opens_too_many_streams_is_told_whose_limit_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Observed::start(&dir.path().join("a"), &[("P2P_MAX_OUTBOUND_STREAMS", "16")]);
+    let b = Observed::start(&dir.path().join("b"), &[("P2P_MAX_INBOUND_STREAMS", "24")]);
+    let c = Observed::start(&dir.path().join("c"), &[]);
+    let listener = handler(&b.daemon, dir.path(), "/test/many/1");
+    std::thread::spawn(move || {
+        let taken: Vec<UnixStream> = listener.incoming().map_while(Result::ok).collect();
+        drop(taken);
+    });
+    let peer = peer_of(&b.daemon);
+    for opener in [&a, &c] {
+        opener.daemon.ok(&["connect", &b.daemon.address("tcp")]);
+    }
+    run(async {
+        let (open, refusal) = open_until_refused(&a.daemon, peer, "/test/many/1").await;
+        assert_eq!(open, 14, "an eighth is kept");
+        assert!(
+            refusal.contains("limit of this node") && refusal.contains("P2P_MAX_OUTBOUND_STREAMS"),
+            "{refusal}"
+        );
+        let (open, refusal) = open_until_refused(&c.daemon, peer, "/test/many/1").await;
+        assert!((12..=24).contains(&open), "{open}");
+        assert!(refusal.contains("the peer's own limit"), "{refusal}");
+    });
 }

@@ -1,14 +1,16 @@
 //! What the whole daemon does: `put` and `get` of a file between two daemons on
-//! loopback, time from exec to ready, memory of an idle node.
+//! loopback, time from exec to ready, memory of an idle node and of idle
+//! connections.
 //!
-//! `cargo bench --bench daemon [-- WHAT] [OPTIONS]`; WHAT is `transfer`, `start`
-//! or both, which is the default.
+//! `cargo bench --bench daemon [-- WHAT] [OPTIONS]`; WHAT is `transfer`, `start`,
+//! `idle` or several; all is the default.
 //!
 //! | option | default | |
 //! |---|---|---|
 //! | `--mib N` | 1024 | size of the file |
 //! | `--rounds N` | 3 | repetitions of each transfer |
 //! | `--starts N` | 20 | starts of each kind |
+//! | `--connections N` | 500 | idle connections to one node |
 //! | `--transports A,B` | `tcp,quic` | what the daemons talk over |
 //! | `--node PATH` | the one just built | another `p2p-node`, to compare with |
 //! | `--twin PATH` | built in `benches/twin` | the program of the raw streams |
@@ -18,6 +20,7 @@
 //! (`benches/twin`, built when it is not there yet), a plain TCP copy, and a
 //! plain copy of the file that is flushed to disk as `get` flushes its own.
 
+mod idle;
 mod node;
 mod start;
 mod transfer;
@@ -32,6 +35,7 @@ pub(crate) struct Options {
     pub(crate) mib: u64,
     pub(crate) rounds: usize,
     pub(crate) starts: usize,
+    pub(crate) connections: usize,
     pub(crate) transports: Vec<String>,
     pub(crate) node: PathBuf,
     pub(crate) twin: Option<PathBuf>,
@@ -43,6 +47,7 @@ fn main() -> Result<()> {
         mib: 1024,
         rounds: 3,
         starts: 20,
+        connections: 500,
         transports: vec!["tcp".into(), "quic".into()],
         node: env!("CARGO_BIN_EXE_p2p-node").into(),
         twin: None,
@@ -58,13 +63,14 @@ fn main() -> Result<()> {
             "--mib" => options.mib = value()?.parse()?,
             "--rounds" => options.rounds = value()?.parse()?,
             "--starts" => options.starts = value()?.parse()?,
+            "--connections" => options.connections = value()?.parse()?,
             "--transports" => {
                 options.transports = value()?.split(',').map(str::to_owned).collect();
             }
             "--node" => options.node = value()?.into(),
             "--twin" => options.twin = Some(value()?.into()),
             "--dir" => options.dir = value()?.into(),
-            "transfer" | "start" => what.push(arg),
+            "transfer" | "start" | "idle" => what.push(arg),
             _ => return Err(format!("unknown argument {arg}").into()),
         }
     }
@@ -81,6 +87,9 @@ fn main() -> Result<()> {
         }
         if wanted("start") {
             start::measure(&options)?;
+        }
+        if wanted("idle") {
+            idle::measure(&options)?;
         }
         Ok(())
     })();

@@ -33,6 +33,17 @@ impl Daemon {
         listen: &str,
         bootstrap: Option<&str>,
     ) -> Result<Daemon> {
+        let bootstrap = bootstrap.map(|peer| ("P2P_BOOTSTRAP_PEERS", peer));
+        Daemon::start_with(options, home, listen, bootstrap.as_slice())
+    }
+
+    /// The same with settings of one's own.
+    pub(crate) fn start_with(
+        options: &Options,
+        home: &Path,
+        listen: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Daemon> {
         std::fs::create_dir_all(home)?;
         let port = free_port()?;
         let mut command = command(&options.node, home);
@@ -45,9 +56,7 @@ impl Daemon {
             .env("P2P_METRICS_PORT", port.to_string())
             .stdout(Stdio::null())
             .stderr(File::create(home.join("log"))?);
-        if let Some(peer) = bootstrap {
-            command.env("P2P_BOOTSTRAP_PEERS", peer);
-        }
+        command.envs(variables.iter().copied());
         let begun = Instant::now();
         let mut daemon = Daemon {
             child: command.spawn()?,

@@ -16,8 +16,8 @@ use libp2p::identity::Keypair;
 
 use super::address::{self, AddressError};
 use super::announce::Schedule;
-use super::exchange::serve::{Limits, ServeError, Served, Server, Source, Stored};
-use super::fetch::{Fetch, FetchOptions, Setting};
+use super::exchange::serve::{Guest, Limits, ServeError, Served, Server, Source, Stored};
+use super::fetch::{Budget, Fetch, FetchOptions, Setting};
 use super::import::{self, ImportError};
 use super::network::{Fault, Network, ProvideError};
 use super::stat::{self, Walk};
@@ -225,6 +225,7 @@ impl<N: Network> Content<N> {
                 network,
                 store,
                 metrics,
+                budget: Budget::default(),
                 now,
             },
             signer,
@@ -391,8 +392,13 @@ impl<N: Network> Content<N> {
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let result = {
-            let standing = self.inner.setting.network.standing(&peer);
-            self.inner.server.serve_as(peer, standing, stream).await
+            let network = &self.inner.setting.network;
+            let guest = Guest {
+                peer,
+                standing: network.standing(&peer),
+                subnet: network.subnet(&peer),
+            };
+            self.inner.server.serve_as(guest, stream).await
         };
         if let Err(error) = &result
             && error.is_violation()

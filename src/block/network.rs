@@ -7,6 +7,7 @@ use cid::Cid;
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::BoxStream;
+use ipnet::IpNet;
 use libp2p::PeerId;
 
 use super::refusal::Refusal;
@@ -39,6 +40,11 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// The reputation of a peer, -100 to 100; 0 for a stranger.
     fn standing(&self, _peer: &PeerId) -> f64 {
         0.0
+    }
+
+    /// The subnet that a connected peer counts for, if it is known.
+    fn subnet(&self, _peer: &PeerId) -> Option<IpNet> {
+        None
     }
 
     /// Tells the DHT that this node has the content. Done when the records are

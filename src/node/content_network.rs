@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use cid::Cid;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
+use ipnet::IpNet;
 use libp2p::{PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle};
@@ -193,6 +194,10 @@ impl Network for ContentNetwork {
 
     fn standing(&self, peer: &PeerId) -> f64 {
         self.admission.reputation(peer)
+    }
+
+    fn subnet(&self, peer: &PeerId) -> Option<IpNet> {
+        self.admission.subnet_of(peer)
     }
 
     fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {

@@ -12,7 +12,11 @@
 //!   it is asked for.
 //! - It paces the streams that a peer opens. How many are open at once is limited
 //!   by the multiplexers; but opening, negotiating and closing one costs tens of
-//!   microseconds, and a peer can do that without end.
+//!   microseconds, and a peer can do that without end. Waiting is all that the
+//!   pace costs: an honest program that always wants more is slowed to it. Who
+//!   wants several times as many is cut off by yamux (its streams are reset, and
+//!   it goes on; `transport/yamux`), which is reported; over QUIC it has no credit
+//!   for them, and cannot.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -42,11 +46,6 @@ const STREAMS_PER_SECOND: u32 = 500;
 /// And at once: two seconds of that.
 const STREAMS_AT_ONCE: u32 = 2 * STREAMS_PER_SECOND;
 
-/// A peer that is held to the pace for so long without a rest does not know when
-/// to stop, and is reported each time. Waiting is what the pace asks of it, so
-/// this is cheap for it: a disconnection after six minutes.
-const PERSISTENT: Duration = Duration::from_secs(30);
-
 /// What is known of the peers with connections. Clones are handles to the same.
 #[derive(Clone, Debug)]
 pub(super) struct Meters(Arc<Shared>);
@@ -70,15 +69,8 @@ struct Account {
     trusted: bool,
     /// Streams open now.
     open: AtomicUsize,
-    opened: Mutex<Opened>,
-}
-
-/// What a peer opened.
-#[derive(Debug)]
-struct Opened {
-    pace: Pace,
-    /// Since when it is held to the pace without a rest.
-    held: Option<Instant>,
+    /// Of the streams that it opens.
+    pace: Mutex<Pace>,
 }
 
 impl Meters {
@@ -117,10 +109,11 @@ impl Meters {
             shared: self.0.clone(),
             trusted: self.0.admission.is_trusted(&peer),
             open: AtomicUsize::new(0),
-            opened: Mutex::new(Opened {
-                pace: Pace::new(STREAMS_PER_SECOND, STREAMS_AT_ONCE, Instant::now()),
-                held: None,
-            }),
+            pace: Mutex::new(Pace::new(
+                STREAMS_PER_SECOND,
+                STREAMS_AT_ONCE,
+                Instant::now(),
+            )),
         });
         peers.insert(peer, Arc::downgrade(&account));
         account
@@ -158,24 +151,15 @@ impl Account {
         if self.trusted {
             return None;
         }
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.pace.is_calm(now) {
-            opened.held = None;
-        }
-        let wait = opened.pace.take(now).err()?;
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = pace.take(now).err()?;
+        drop(pace);
         self.shared.metrics.streams_paced.inc();
-        let held = *opened.held.get_or_insert(now);
-        if now.saturating_duration_since(held) >= PERSISTENT {
-            opened.held = Some(now);
-            drop(opened);
-            let admission = &self.shared.admission;
-            admission.report(&self.peer, Conduct::StreamFlood);
-            if let Some(suppressed) = throttle::allow("streams opened too fast") {
-                log::warn!(
-                    peer:% = self.peer, limit = STREAMS_PER_SECOND, suppressed;
-                    "a peer opens streams faster than the limit, without a rest; they wait for their turn (P2P_TRUSTED_PEERS exempts it)"
-                );
-            }
+        if let Some(suppressed) = throttle::allow("streams opened too fast") {
+            log::warn!(
+                peer:% = self.peer, limit = STREAMS_PER_SECOND, suppressed;
+                "a peer opens streams faster than the limit a second; they wait for their turn (P2P_TRUSTED_PEERS exempts it)"
+            );
         }
         Some(wait)
     }
@@ -632,28 +616,31 @@ mod tests {
     }
 
     #[test]
-    fn who_is_held_to_the_pace_without_a_rest_is_persistent() {
+    fn who_is_held_to_the_pace_for_long_loses_no_reputation() {
         let meters = meters(vec![]);
         let account = meters.account(PeerId::random());
         let start = Instant::now();
-        let held = |account: &Account| account.opened.lock().unwrap().held;
-        for _ in 0..=STREAMS_AT_ONCE {
-            account.opened(start);
+        let mut waits = 0;
+        for millisecond in 0..600_000 {
+            // Twice the pace, for ten minutes.
+            let now = start + Duration::from_millis(millisecond);
+            waits += u32::from(account.opened(now).is_some());
         }
-        assert_eq!(held(&account), Some(start));
-        let later = start + PERSISTENT;
-        for n in 0..=4 * STREAMS_AT_ONCE {
-            // Faster than the pace all the time.
-            let now = start + PERSISTENT * n / (4 * STREAMS_AT_ONCE);
-            for _ in 0..8 {
-                account.opened(now);
-            }
-        }
-        assert_eq!(held(&account), Some(later));
-        assert!(meters.0.admission.reputation(&account.peer) < 0.0);
+        assert!(waits > 500_000, "{waits}");
+        assert_eq!(meters.0.admission.reputation(&account.peer), 0.0);
         // A rest, and it is as if nothing had been.
-        let later = later + Duration::from_secs(10);
+        let later = start + Duration::from_secs(610);
         assert_eq!(account.opened(later), None);
-        assert_eq!(held(&account), None);
+    }
+
+    #[test]
+    fn a_flood_that_yamux_cuts_off_is_reported_through_all_wrappers() {
+        let meters = meters(vec![]);
+        let account = meters.account(PeerId::random());
+        // As it comes from the transports: an error of io around that of yamux.
+        account.failed(&io::Error::other("broken"));
+        assert_eq!(meters.0.admission.reputation(&account.peer), 0.0);
+        account.failed(&io::Error::other(io::Error::other(yamux::Error::Flood)));
+        assert!(meters.0.admission.reputation(&account.peer) < 0.0);
     }
 }

@@ -41,11 +41,6 @@ impl Pace {
             _ => Ok(()),
         }
     }
-
-    /// Whether at least half of the burst is free.
-    pub(crate) fn is_calm(&self, now: Instant) -> bool {
-        self.paid.saturating_duration_since(now) <= self.ahead / 2
-    }
 }
 
 #[cfg(test)]
@@ -60,14 +55,12 @@ mod tests {
             assert!(pace.take(start).is_ok(), "event {n}");
         }
         assert_eq!(pace.take(start), Err(Duration::from_millis(2)));
-        assert!(!pace.is_calm(start));
         // Whoever waits as told passes at the rate for ever.
         let mut now = start;
         for _ in 0..2000 {
             now += Duration::from_millis(2);
             assert_eq!(pace.take(now), Err(Duration::from_millis(2)));
         }
-        assert!(pace.is_calm(now + Duration::from_millis(1100)));
         now += Duration::from_secs(4);
         for n in 0..1000 {
             assert!(pace.take(now).is_ok(), "event {n} after a rest");

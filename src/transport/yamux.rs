@@ -48,10 +48,14 @@ const SLACK: usize = 64;
 const MAX_WAITING: usize = 256;
 
 /// Inbound streams beyond the limit that a peer may open a second, for long, and
-/// at once. Each is reset, which costs this node some microseconds and the peer
-/// nothing: a peer that sees the resets and goes on is cut off. A peer that
-/// respects the acknowledgement backlog has 256 streams under way at most.
-const SURPLUS: u32 = 100;
+/// at once. Each is reset, which costs this node 5 µs and the peer nothing: a
+/// peer that sees the resets and goes on is cut off, whether it resets its own
+/// streams or not (the "rapid reset" of HTTP/2, CVE-2023-44487). Streams that
+/// this node takes at its pace (`node/meter`, 500 a second) are no surplus, so
+/// this is for who wants three times as many as it is given, for long; who wants
+/// somewhat more is slowed and nothing else. A peer that respects the
+/// acknowledgement backlog has 256 streams under way at most.
+const SURPLUS: u32 = 1000;
 /// See [`SURPLUS`].
 const SURPLUS_AT_ONCE: u32 = 1024;
 

@@ -4,7 +4,9 @@
 //! side: one reads requests, one reads the store, one writes answers. What lies
 //! between them is bounded, so that a peer that asks much and reads slowly costs
 //! at most [`MAX_WANTS`] addresses and three groups of blocks (about
-//! 3 × [`GROUP_BYTES`]).
+//! 3 × [`GROUP_BYTES`]). The first of them each stream has for itself; for the
+//! others all streams share [`Limits::ahead`], so that a crowd of slow readers
+//! holds little, and a few fast ones are read for while they are written to.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -18,6 +20,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::{SinkExt, StreamExt};
+use ipnet::IpNet;
 use libp2p::PeerId;
 
 use super::frame::{self, FrameError, FrameReader};
@@ -66,11 +69,16 @@ pub struct Limits {
     /// Streams served at once for one peer. A fetch uses one; a peer may run
     /// a few.
     pub streams_per_peer: usize,
-    /// Streams served at once for all. With about 3 MiB for a stream whose
-    /// reader is slow, 128 are less than half a gibibyte at the very worst.
+    /// Streams served at once for all. Each may hold one group, about 1 MiB, so
+    /// 128 hold 128 MiB at the very worst, and `ahead` beyond that. (Twice that
+    /// when all blocks are the largest that are taken, 2 MiB.)
     pub streams: usize,
+    /// Bytes of blocks that all streams together hold beyond the group that each
+    /// is writing. A peer may have as many as are still free, so that the first
+    /// to come leaves some for others; eight streams at full speed use 16 MiB.
+    pub ahead: usize,
     /// When all places are taken, a new stream gets that of a peer of clearly
-    /// lower reputation, else one of the peer that has most, if that still leaves
+    /// lower reputation, else one of the peer (or subnet) that has most, if that still leaves
     /// it no fewer than the newcomer, else that of the one that has gone longest
     /// without a block, if that is at least this long. A peer
     /// whose link carries 70 kB/s takes a block of 1 MiB in the default time
@@ -86,6 +94,7 @@ impl Default for Limits {
         Limits {
             streams_per_peer: 8,
             streams: 128,
+            ahead: 32 << 20,
             spare: Duration::from_secs(15),
             idle: Duration::from_secs(60),
         }
@@ -127,6 +136,44 @@ impl ServeError {
             ServeError::Stalled(_) | ServeError::Busy(..) | ServeError::Displaced => false,
         }
     }
+}
+
+/// Who is served, and what decides between it and others when there are more
+/// than can be.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its reputation, -100 to 100.
+    pub standing: f64,
+    /// The subnet it counts for, if it is known. Peer ids are free and addresses
+    /// are not, so the peers of one subnet share places and memory as one.
+    pub subnet: Option<IpNet>,
+}
+
+impl Guest {
+    /// A stranger from nowhere.
+    pub fn new(peer: PeerId) -> Self {
+        Guest {
+            peer,
+            standing: 0.0,
+            subnet: None,
+        }
+    }
+
+    fn party(&self) -> Party {
+        match self.subnet {
+            Some(subnet) => Party::Subnet(subnet),
+            None => Party::Peer(self.peer),
+        }
+    }
+}
+
+/// Those who share as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Party {
+    Peer(PeerId),
+    Subnet(IpNet),
 }
 
 /// What one stream was served.
@@ -196,36 +243,32 @@ impl<S: Source> Server<S> {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        self.serve_as(peer, 0.0, stream).await
+        self.serve_as(Guest::new(peer), stream).await
     }
 
-    /// As [`Server::serve`], for a peer of this standing: its reputation, -100 to
-    /// 100, which decides who is served when there are more than can be.
+    /// As [`Server::serve`], for a peer of which more is known.
     ///
     /// # Errors
     /// See [`ServeError`].
-    pub async fn serve_as<T>(
-        &self,
-        peer: PeerId,
-        standing: f64,
-        stream: T,
-    ) -> Result<Served, ServeError>
+    pub async fn serve_as<T>(&self, guest: Guest, stream: T) -> Result<Served, ServeError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let (slot, displaced) = self.enter(peer, standing, Instant::now())?;
+        let peer = guest.peer;
+        let (slot, displaced) = self.enter(guest, Instant::now())?;
         let (reader, mut writer) = stream.split();
         let wants = Mutex::new(Wants::default());
         let (bell, rung) = mpsc::channel(1);
         let (groups, ready) = mpsc::channel(0);
+        let (written, room) = mpsc::channel(1);
         let reader = FrameReader::new(reader, MAX_REQUEST_FRAME);
         let reading = read_requests(reader, &wants, bell, |vain| {
             let wait = (self.pace.0)(&peer, vain)?;
             // Well before the stream would count as idle.
             Some(wait.min(self.limits.idle / 4))
         });
-        let loading = self.load(&wants, rung, groups);
-        let writing = self.write(&wants, ready, &mut writer, &slot);
+        let loading = self.load(&wants, rung, groups, &slot, room);
+        let writing = self.write(&wants, ready, &mut writer, &slot, written);
         let work = pin!(async { futures::try_join!(reading, loading, writing) });
         match select(displaced, work).await {
             Either::Left(_) => Err(ServeError::Displaced),
@@ -235,13 +278,16 @@ impl<S: Source> Server<S> {
 
     fn enter(
         &self,
-        peer: PeerId,
-        standing: f64,
+        guest: Guest,
         now: Instant,
     ) -> Result<(Slot, oneshot::Receiver<()>), ServeError> {
-        let (id, displaced) = lock(&self.places).enter(peer, standing, &self.limits, now)?;
-        let places = Arc::clone(&self.places);
-        Ok((Slot { id, places }, displaced))
+        let (id, displaced) = lock(&self.places).enter(guest, &self.limits, now)?;
+        let slot = Slot {
+            id,
+            places: Arc::clone(&self.places),
+            ahead: self.limits.ahead,
+        };
+        Ok((slot, displaced))
     }
 
     /// Reads blocks as long as the writer takes them.
@@ -249,9 +295,20 @@ impl<S: Source> Server<S> {
         &self,
         wants: &Mutex<Wants>,
         mut rung: mpsc::Receiver<()>,
-        mut groups: mpsc::Sender<Vec<Answer>>,
+        mut groups: mpsc::Sender<Group>,
+        slot: &Slot,
+        mut room: mpsc::Receiver<()>,
     ) -> Result<(), ServeError> {
         loop {
+            let mut hold = None;
+            while hold.is_none() && !lock(wants).queue.is_empty() {
+                hold = slot.hold();
+                // Else the writer has the stream's own group, and says when it is
+                // written.
+                if hold.is_none() && room.next().await.is_none() {
+                    return Ok(());
+                }
+            }
             let (mut answers, queued) = lock(wants).take_group();
             if !queued.is_empty() {
                 let source = self.source.clone();
@@ -261,7 +318,8 @@ impl<S: Source> Server<S> {
                 lock(wants).put_back(rest);
             }
             if !answers.is_empty() {
-                if groups.send(answers).await.is_err() {
+                let group = Group { answers, hold };
+                if groups.send(group).await.is_err() {
                     return Ok(());
                 }
                 continue;
@@ -281,9 +339,10 @@ impl<S: Source> Server<S> {
     async fn write<W: AsyncWrite + Unpin>(
         &self,
         wants: &Mutex<Wants>,
-        mut ready: mpsc::Receiver<Vec<Answer>>,
+        mut ready: mpsc::Receiver<Group>,
         writer: &mut W,
         slot: &Slot,
+        mut written: mpsc::Sender<()>,
     ) -> Result<Served, ServeError> {
         let mut served = Served::default();
         let processing = self
@@ -295,8 +354,8 @@ impl<S: Source> Server<S> {
             .block_bytes
             .with_label_values(&[Direction::Out.as_str()]);
         while let Some(group) = ready.next().await {
-            let count = group.len();
-            for answer in group {
+            let count = group.answers.len();
+            for answer in group.answers {
                 if matches!(answer.result, Err(Status::DontHave)) {
                     lock(wants).vain += 1;
                 }
@@ -321,6 +380,9 @@ impl<S: Source> Server<S> {
                 .map_err(|_| ServeError::Stalled(self.limits.idle))?
                 .map_err(FrameError::Io)?;
             lock(wants).unanswered -= count;
+            drop(group.hold);
+            // Full means that it is said already.
+            let _ = written.try_send(());
         }
         let _ = timeout(self.limits.idle, writer.close()).await;
         Ok(served)
@@ -434,6 +496,13 @@ struct Answer {
     result: Result<Box<Block>, Status>,
 }
 
+/// Answers that are written together.
+struct Group {
+    answers: Vec<Answer>,
+    /// The memory that their blocks take, unless there are none.
+    hold: Option<Hold>,
+}
+
 impl Answer {
     async fn write<W: AsyncWrite + Unpin>(&self, writer: &mut W) -> std::io::Result<()> {
         match &self.result {
@@ -512,11 +581,14 @@ struct Places {
 
 #[derive(Debug)]
 struct Place {
-    peer: PeerId,
-    /// Its reputation when it came.
-    standing: f64,
+    /// Who it was when it came.
+    guest: Guest,
     /// When the last block went out, or the stream began.
     fed: Instant,
+    /// Whether the group that each stream has for itself is in memory.
+    own: bool,
+    /// Groups beyond that one.
+    ahead: usize,
     /// Dropped with the place, which tells the stream that it has lost it.
     _hold: oneshot::Sender<()>,
 }
@@ -525,20 +597,20 @@ impl Places {
     /// A place, its number, and what ends when it is lost to another stream.
     fn enter(
         &mut self,
-        peer: PeerId,
-        standing: f64,
+        guest: Guest,
         limits: &Limits,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<()>), ServeError> {
         // At most a few hundred, looked at once for a stream.
-        let mine = self.taken.values().filter(|p| p.peer == peer).count();
+        let mine = |place: &&Place| place.guest.peer == guest.peer;
+        let mine = self.taken.values().filter(mine).count();
         if mine >= limits.streams_per_peer {
             return Err(ServeError::Busy(mine, "for this peer"));
         }
         if self.taken.len() >= limits.streams {
             let spare = self
-                .worst(standing)
-                .or_else(|| self.of_the_greediest(mine))
+                .worst(guest.standing)
+                .or_else(|| self.of_the_greediest(guest.party()))
                 .or_else(|| self.unfed(limits.spare, now));
             let Some(spare) = spare else {
                 return Err(ServeError::Busy(self.taken.len(), "for all peers"));
@@ -551,39 +623,68 @@ impl Places {
         self.taken.insert(
             id,
             Place {
-                peer,
-                standing,
+                guest,
                 fed: now,
+                own: false,
+                ahead: 0,
                 _hold: hold,
             },
         );
         Ok((id, displaced))
     }
 
+    /// Memory for one more group of a stream: its own if that is free, else one of
+    /// those that all share, `most` bytes. A party may have as much of these as is
+    /// still free (dynamic thresholds, as in `node/streams/slots`). `None`: when
+    /// the stream has written a group it may ask again.
+    fn hold(&mut self, id: u64, most: usize) -> Option<bool> {
+        let party = self.taken.get(&id)?.guest.party();
+        // One pass over a few hundred places for a megabyte of blocks.
+        let (mut all, mut mine) = (0, 0);
+        for place in self.taken.values() {
+            all += place.ahead;
+            if place.guest.party() == party {
+                mine += place.ahead;
+            }
+        }
+        let place = self.taken.get_mut(&id)?;
+        if !place.own {
+            place.own = true;
+            return Some(true);
+        }
+        let free = (most / GROUP_BYTES).saturating_sub(all);
+        (mine < free).then(|| {
+            place.ahead += 1;
+            false
+        })
+    }
+
     /// The place of a peer of clearly lower standing than the one that comes;
     /// of several, the one that has gone longest without a block.
     fn worst(&self, standing: f64) -> Option<u64> {
         let place = self.taken.iter().min_by(|(_, a), (_, b)| {
-            let order = a.standing.total_cmp(&b.standing);
+            let order = a.guest.standing.total_cmp(&b.guest.standing);
             order.then(a.fed.cmp(&b.fed))
         });
         place
-            .filter(|(_, place)| place.standing + CLEARLY <= standing)
+            .filter(|(_, place)| place.guest.standing + CLEARLY <= standing)
             .map(|(id, _)| *id)
     }
 
-    /// A place of the peer that has most of them, when it would still have no
-    /// fewer than the one that comes and has `mine`.
-    fn of_the_greediest(&self, mine: usize) -> Option<u64> {
-        let mut counts: HashMap<PeerId, usize> = HashMap::new();
+    /// A place of the party that has most of them, when it would still have no
+    /// fewer than the one that comes.
+    fn of_the_greediest(&self, comes: Party) -> Option<u64> {
+        let mut counts: HashMap<Party, usize> = HashMap::new();
         for place in self.taken.values() {
-            *counts.entry(place.peer).or_default() += 1;
+            *counts.entry(place.guest.party()).or_default() += 1;
         }
-        let (peer, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let mine = counts.get(&comes).copied().unwrap_or(0);
+        let (party, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         if most < mine + 2 {
             return None;
         }
-        let places = self.taken.iter().filter(|(_, place)| place.peer == peer);
+        let places = self.taken.iter();
+        let places = places.filter(|(_, place)| place.guest.party() == party);
         places.min_by_key(|(_, place)| place.fed).map(|(id, _)| *id)
     }
 
@@ -600,9 +701,42 @@ impl Places {
 struct Slot {
     id: u64,
     places: Arc<Mutex<Places>>,
+    /// [`Limits::ahead`].
+    ahead: usize,
+}
+
+/// Memory that one group takes, given back when it is written.
+struct Hold {
+    id: u64,
+    places: Arc<Mutex<Places>>,
+    own: bool,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // A stream that has lost its place holds its last groups for a moment
+        // more; nobody counts them.
+        if let Some(place) = lock(&self.places).taken.get_mut(&self.id) {
+            if self.own {
+                place.own = false;
+            } else {
+                place.ahead = place.ahead.saturating_sub(1);
+            }
+        }
+    }
 }
 
 impl Slot {
+    /// Memory for one more group, if there is any now.
+    fn hold(&self) -> Option<Hold> {
+        let own = lock(&self.places).hold(self.id, self.ahead)?;
+        Some(Hold {
+            id: self.id,
+            places: Arc::clone(&self.places),
+            own,
+        })
+    }
+
     /// A block went out.
     fn fed(&self, now: Instant) {
         if let Some(place) = lock(&self.places).taken.get_mut(&self.id) {
@@ -634,6 +768,13 @@ mod tests {
         }
     }
 
+    fn of(standing: f64) -> Guest {
+        Guest {
+            standing,
+            ..Guest::new(PeerId::random())
+        }
+    }
+
     type Entered = Result<(u64, oneshot::Receiver<()>), ServeError>;
 
     fn lost(entered: &mut Entered) -> bool {
@@ -648,22 +789,105 @@ mod tests {
         let (a, b) = (PeerId::random(), PeerId::random());
         let mut taken: Vec<_> = [a, a, a, b, b, b]
             .into_iter()
-            .map(|peer| places.enter(peer, 0.0, &limits, start))
+            .map(|peer| places.enter(Guest::new(peer), &limits, start))
             .collect();
         // Those of most places give one, until everybody has as many.
         for _ in 0..4 {
-            taken.push(places.enter(PeerId::random(), 0.0, &limits, start));
+            taken.push(places.enter(Guest::new(PeerId::random()), &limits, start));
         }
-        let left = |peer| places.taken.values().filter(|p| p.peer == peer).count();
+        let left = |peer| {
+            let mine = |place: &&Place| place.guest.peer == peer;
+            places.taken.values().filter(mine).count()
+        };
         assert_eq!((left(a), left(b)), (1, 1));
-        let full = places.enter(PeerId::random(), 0.0, &limits, start);
+        let full = places.enter(Guest::new(PeerId::random()), &limits, start);
         assert!(matches!(full, Err(ServeError::Busy(6, _))), "{full:?}");
-        let full = places.enter(PeerId::random(), CLEARLY / 2.0, &limits, start);
+        let full = places.enter(of(CLEARLY / 2.0), &limits, start);
         assert!(full.is_err(), "not clearly better");
         // One that is known to be good takes the place of a stranger.
-        let good = places.enter(PeerId::random(), 50.0, &limits, start);
+        let good = places.enter(of(50.0), &limits, start);
         assert!(good.is_ok());
         assert_eq!(places.taken.len(), 6);
         assert_eq!(taken.iter_mut().map(lost).filter(|lost| !lost).count(), 5);
+    }
+
+    #[test]
+    fn many_ids_of_one_subnet_share_as_one_peer() {
+        let (start, limits) = (Instant::now(), limits());
+        let mut places = Places::default();
+        let from = |subnet: &str| Guest {
+            subnet: subnet.parse().ok(),
+            ..Guest::new(PeerId::random())
+        };
+        let mut crowd: Vec<_> = (0..6)
+            .map(|_| places.enter(from("192.0.2.1/32"), &limits, start))
+            .collect();
+        for subnet in ["192.0.2.2/32", "192.0.2.3/32", "2001:db8::/56"] {
+            crowd.push(places.enter(from(subnet), &limits, start));
+        }
+        assert_eq!(
+            crowd
+                .iter_mut()
+                .filter_map(|e| lost(e).then_some(()))
+                .count(),
+            3
+        );
+        let full = places.enter(from("192.0.2.1/32"), &limits, start);
+        assert!(full.is_err(), "it has most already");
+        // And what is read ahead: half of it for all of them.
+        let ids: Vec<_> = crowd
+            .iter()
+            .take(6)
+            .map(|e| e.as_ref().unwrap().0)
+            .collect();
+        let mut got = 0;
+        for id in ids {
+            for _ in 0..9 {
+                got += u32::from(places.hold(id, 8 * GROUP_BYTES) == Some(false));
+            }
+        }
+        assert_eq!(got, 4);
+    }
+
+    #[test]
+    fn slow_streams_share_what_is_read_ahead_and_each_has_a_group_of_its_own() {
+        let (start, limits) = (Instant::now(), Limits::default());
+        let mut places = Places::default();
+        let enter = |places: &mut Places, peer| {
+            let entered = places.enter(Guest::new(peer), &limits, start);
+            let (id, displaced) = entered.unwrap();
+            (id, displaced)
+        };
+        // Sixteen peers of eight streams, none of which ever writes a group.
+        let mut kept = Vec::new();
+        let mut counts = Vec::new();
+        for _ in 0..16 {
+            let peer = PeerId::random();
+            let mut got = 0;
+            for _ in 0..8 {
+                let (id, displaced) = enter(&mut places, peer);
+                kept.push((id, displaced));
+                assert_eq!(places.hold(id, limits.ahead), Some(true), "its own");
+                for _ in 0..2 {
+                    got += usize::from(places.hold(id, limits.ahead).is_some());
+                }
+            }
+            counts.push(got);
+        }
+        assert_eq!(counts[..6], [16, 8, 4, 2, 1, 1]);
+        let held: usize = places
+            .taken
+            .values()
+            .map(|p| p.ahead + usize::from(p.own))
+            .sum();
+        assert_eq!(held * GROUP_BYTES, (128 << 20) + limits.ahead);
+        // What the first gives back, the last may have.
+        let last = kept.last().unwrap().0;
+        assert_eq!(places.hold(last, limits.ahead), None);
+        let first: Vec<_> = kept.drain(..8).map(|(id, _)| id).collect();
+        for id in first {
+            places.taken.remove(&id);
+        }
+        assert_eq!(places.hold(last, limits.ahead), Some(false));
     }
 }

@@ -154,6 +154,7 @@ fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
 const STALLED: Limits = Limits {
     streams_per_peer: 1,
     streams: 1,
+    ahead: 32 << 20,
     spare: Duration::from_secs(3600),
     idle: Duration::from_secs(1),
 };
@@ -175,6 +176,40 @@ fn a_slow_reader_holds_back_the_reads_of_the_store() {
             (1..=5).contains(&ahead),
             "{ahead} blocks read ahead of a peer that reads nothing"
         );
+    });
+}
+
+#[test]
+fn without_room_to_read_ahead_a_stream_holds_one_group_and_goes_on() {
+    block_on(async {
+        let limits = Limits {
+            ahead: 0,
+            ..STALLED
+        };
+        let source = Blocks::default();
+        let server = server(&source, limits);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (reader, mut writer) = ours.split();
+        frame::write_message(&mut writer, &wants(0..30, Codec::Raw))
+            .await
+            .unwrap();
+        let stalled = server.serve(PeerId::random(), theirs);
+        assert!(matches!(within(stalled).await, Err(ServeError::Stalled(_))));
+        assert_eq!(source.reads.get(), 1, "read for a peer that reads nothing");
+        drop((reader, writer));
+        // One that reads gets all.
+        let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
+        frame::write_message(&mut *writer, &wants(0..30, Codec::Raw))
+            .await
+            .unwrap();
+        writer.half_close();
+        let mut blocks = 0;
+        while let Some(response) = within(reader.response()).await.unwrap() {
+            assert_eq!(response.status(), Status::Block);
+            blocks += 1;
+        }
+        assert_eq!(blocks, 30);
+        within(serving).await.unwrap();
     });
 }
 

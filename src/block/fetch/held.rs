@@ -2,20 +2,144 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
+
+/// Bytes of blocks that all fetches of a node together hold for their readers.
+/// Each may hold as many as are still free (dynamic thresholds, Choudhury and
+/// Hahne 1998) and one block in any case: one alone is limited by its own bounds
+/// only, and of 64 whose readers do not read all together hold 64 MiB and a block
+/// each, where each alone would hold 10 MiB. Clones count together.
+///
+/// What is over it waits in the store, where every block goes first.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    most: usize,
+    now: AtomicUsize,
+}
+
+impl Budget {
+    /// Room for `most` bytes.
+    pub(crate) fn new(most: usize) -> Self {
+        Budget(Arc::new(Pool {
+            most,
+            now: AtomicUsize::new(0),
+        }))
+    }
+
+    fn free(&self) -> usize {
+        let now = self.0.now.load(Ordering::Relaxed);
+        self.0.most.saturating_sub(now)
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget::new(64 << 20)
+    }
+}
 
 /// How many bytes of blocks a fetch holds, and the most it held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Meter {
     now: AtomicUsize,
     peak: AtomicUsize,
+    budget: Budget,
+    /// Of those, the ones that its reader may take.
+    queued: AtomicUsize,
+    /// The fetch, when it waits for the reader to take them.
+    waker: AtomicWaker,
 }
 
 impl Meter {
+    /// Counts on the budget too.
+    pub(crate) fn new(budget: Budget) -> Self {
+        Meter {
+            now: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            budget,
+            queued: AtomicUsize::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
     /// The most bytes held at once so far.
     pub(crate) fn peak(&self) -> usize {
         self.peak.load(Ordering::Relaxed)
+    }
+
+    /// How many more may be held now.
+    pub(crate) fn room(&self) -> usize {
+        let now = self.now.load(Ordering::Relaxed);
+        self.budget.free().saturating_sub(now)
+    }
+
+    /// Sets aside up to `want` bytes, and not more than half of the room, since
+    /// what is taken also takes from what is free. At least one byte when there
+    /// is room at all: a block may go over it.
+    pub(crate) fn reserve(&self, want: usize) -> Option<Reserve> {
+        let pool = &self.budget.0;
+        let mine = self.now.load(Ordering::Relaxed);
+        let amount = |all: usize| {
+            let room = pool.most.saturating_sub(all).saturating_sub(mine);
+            want.min(room.div_ceil(2))
+        };
+        let grow = |all| Some(all + amount(all)).filter(|_| amount(all) > 0);
+        let before = pool
+            .now
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow)
+            .ok()?;
+        Some(Reserve {
+            len: amount(before),
+            budget: self.budget.clone(),
+        })
+    }
+
+    /// Bytes given to the reader's queue.
+    pub(crate) fn offer(&self, bytes: usize) {
+        self.queued.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Bytes that the reader took.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// Bytes that the reader has not taken.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// As [`Meter::queued`]; whoever asks is woken when the reader takes some.
+    pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> usize {
+        self.waker.register(cx.waker());
+        self.queued()
+    }
+}
+
+/// Room for bytes that are being read, until they are counted themselves.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    len: usize,
+    budget: Budget,
+}
+
+impl Reserve {
+    /// How many bytes it is for.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        self.budget.0.now.fetch_sub(self.len, Ordering::Relaxed);
     }
 }
 
@@ -31,6 +155,8 @@ impl Held {
     pub(crate) fn new(bytes: Bytes, meter: &Arc<Meter>) -> Self {
         let now = meter.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
         meter.peak.fetch_max(now, Ordering::Relaxed);
+        let pool = &meter.budget.0;
+        pool.now.fetch_add(bytes.len(), Ordering::Relaxed);
         let charge = Charge {
             len: bytes.len(),
             meter: Arc::clone(meter),
@@ -67,5 +193,33 @@ struct Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.meter.now.fetch_sub(self.len, Ordering::Relaxed);
+        let pool = &self.meter.budget.0;
+        pool.now.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fetches_whose_readers_stop_share_the_budget_and_one_alone_is_not_held() {
+        let budget = Budget::default();
+        let block = Bytes::from_static(&[0; 1 << 20]);
+        let mut kept = Vec::new();
+        let mut counts = Vec::new();
+        for _ in 0..64 {
+            let meter = Arc::new(Meter::new(budget.clone()));
+            let before = kept.len();
+            // Ten at most by the fetch's own bounds, one in any case.
+            while kept.len() < before + 10 && (kept.len() == before || meter.room() > 0) {
+                kept.push(Held::new(block.clone(), &meter));
+            }
+            counts.push(kept.len() - before);
+        }
+        assert_eq!(counts[..6], [10, 10, 10, 10, 10, 7], "{counts:?}");
+        assert!(kept.len() <= 64 + 64, "{counts:?}");
+        drop(kept);
+        assert_eq!(budget.free(), 64 << 20);
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cid::Cid;
 use libp2p::PeerId;
 
-use super::held::{Held, Meter};
+use super::held::{Held, Meter, Reserve};
 use super::plan::Arrived;
 use crate::block::address;
 use crate::block::dag::{self, DagError};
@@ -47,6 +47,8 @@ pub(super) struct Work {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) look_up: Vec<Cid>,
     pub(super) read: Vec<Cid>,
+    /// The memory that what is read will take.
+    pub(super) reserve: Option<Reserve>,
     pub(super) checkpoint: bool,
 }
 
@@ -105,6 +107,8 @@ pub(super) fn run(around: &Around, batch: Option<Batch>, work: Work) -> Done {
 impl Done {
     fn work(&mut self, around: &Around, work: Work) -> Result<(), Error> {
         let store = &around.store;
+        // Until what is read is counted.
+        let _reserve = work.reserve;
         for delivery in work.deliveries {
             let verified = self.deliver(around, delivery)?;
             self.deliveries.push(verified);

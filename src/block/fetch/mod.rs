@@ -40,6 +40,7 @@ use super::network::Network;
 use super::refusal::Refusal;
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
+pub(crate) use held::Budget;
 use held::{Held, Meter};
 
 /// What to fetch it for, and how long to try.
@@ -252,6 +253,7 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct Fetch {
     events: mpsc::Receiver<Result<Out, FetchError>>,
+    meter: Arc<Meter>,
     ended: bool,
     _alive: oneshot::Sender<()>,
 }
@@ -273,6 +275,8 @@ pub(crate) struct Setting<N> {
     pub(crate) network: N,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
+    /// Of all fetches.
+    pub(crate) budget: Budget,
     /// The wall clock, for the times in the store's entry.
     pub(crate) now: fn() -> SystemTime,
 }
@@ -288,11 +292,12 @@ impl Fetch {
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let (alive, dropped) = oneshot::channel();
-        let meter = Arc::new(Meter::default());
-        let task = run::Run::new(setting, cid, options, sender, dropped, meter);
+        let meter = Arc::new(Meter::new(setting.budget.clone()));
+        let task = run::Run::new(setting, cid, options, sender, dropped, meter.clone());
         async_std::task::spawn(task.run(done));
         Fetch {
             events,
+            meter,
             ended: false,
             _alive: alive,
         }
@@ -307,7 +312,12 @@ impl Stream for Fetch {
             return Poll::Ready(None);
         }
         let next = match futures::ready!(self.events.poll_next_unpin(cx)) {
-            Some(Ok(Out::Data(held))) => Ok(Event::Data(held.bytes().clone())),
+            Some(Ok(Out::Data(held))) => {
+                let bytes = held.bytes().clone();
+                drop(held);
+                self.meter.take(bytes.len());
+                Ok(Event::Data(bytes))
+            }
             Some(Ok(Out::Event(event))) => Ok(event),
             Some(Err(error)) => Err(error),
             None => Err(FetchError::Stopped),

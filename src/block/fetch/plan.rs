@@ -256,11 +256,17 @@ impl Plan {
         matches!(state, Some(State::Missing | State::Asked))
     }
 
-    /// The block is in the store.
+    /// The block is in the store. Its bytes are kept if they are next, or if they
+    /// `may` be and the cache has room.
     ///
     /// # Errors
     /// When the tree contradicts itself or breaks a bound.
-    pub(crate) fn arrived(&mut self, cid: &Cid, arrived: Arrived) -> Result<(), FetchError> {
+    pub(crate) fn arrived(
+        &mut self,
+        cid: &Cid,
+        arrived: Arrived,
+        may: bool,
+    ) -> Result<(), FetchError> {
         let Some(block) = self.blocks.get(cid) else {
             return Ok(());
         };
@@ -292,7 +298,7 @@ impl Plan {
         let front = stated.first().map(|(at, _)| *at) == first;
         let state = match arrived {
             Arrived::Leaf(held) => {
-                let room = |held: &Held| front || self.cached + held.len() <= CACHE;
+                let room = |held: &Held| front || may && self.cached + held.len() <= CACHE;
                 State::Leaf(held.filter(room))
             }
             Arrived::Node(node) => {

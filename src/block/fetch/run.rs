@@ -24,7 +24,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use futures_timer::Delay;
 use libp2p::PeerId;
 
-use super::held::Meter;
+use super::held::{Meter, Reserve};
 use super::hop::{self, Around, Delivery, Found, Verified, Work};
 use super::peers::Peers;
 use super::plan::{Arrived, Plan};
@@ -42,7 +42,7 @@ const MAX_DELIVERIES: usize = 8;
 const MAX_OUT: usize = 4 << 20;
 
 /// Bytes read back from the store in one hop, for the front of the content.
-const READ_BACK: u64 = 4 << 20;
+const READ_BACK: usize = 4 << 20;
 
 /// Blocks looked for in the store in one hop: a look-up is some microseconds.
 const LOOK_UP: usize = 256;
@@ -81,6 +81,8 @@ const MAX_STATS: usize = 64;
 
 enum Wake {
     Cancelled,
+    /// The reader has taken all that it was given while nothing more was read.
+    Room,
     RoomForOutput,
     Hop(Box<hop::Done>),
     Told(u64, Told),
@@ -100,6 +102,8 @@ pub(super) struct Run<N: Network> {
     cancelled: oneshot::Receiver<()>,
     out: VecDeque<Out>,
     out_bytes: usize,
+    /// Nothing is read for want of memory until the reader has taken what it has.
+    short: bool,
     sized: bool,
 
     batch: Option<Batch>,
@@ -162,6 +166,7 @@ impl<N: Network> Run<N> {
             cancelled,
             out: VecDeque::new(),
             out_bytes: 0,
+            short: false,
             sized: false,
             batch: None,
             hop: None,
@@ -229,6 +234,7 @@ impl<N: Network> Run<N> {
             self.start_hop();
             self.ask_for_more();
             match poll_fn(|cx| self.poll_wake(cx)).await {
+                Wake::Room => {}
                 Wake::Cancelled => return Ok(false),
                 Wake::RoomForOutput => self.send_one(),
                 Wake::Hop(done) => self.hop_done(*done)?,
@@ -254,6 +260,10 @@ impl<N: Network> Run<N> {
                 Poll::Ready(Err(_)) => return Poll::Ready(Wake::Cancelled),
                 Poll::Pending => {}
             }
+        }
+        if self.short && self.out.is_empty() && self.meter.poll_queued(cx) == 0 {
+            self.short = false;
+            return Poll::Ready(Wake::Room);
         }
         if let Some(hop) = &mut self.hop
             && let Poll::Ready(done) = hop.poll_unpin(cx)
@@ -314,6 +324,7 @@ impl<N: Network> Run<N> {
         };
         if let Out::Data(data) = &out {
             self.out_bytes -= data.len();
+            self.meter.offer(data.len());
         }
         // Ready was said; when the reader is gone the next turn finds out.
         let _ = self.output.start_send(Ok(out));
@@ -323,14 +334,12 @@ impl<N: Network> Run<N> {
         if self.hop.is_some() {
             return;
         }
+        let (read, reserve) = self.read_back();
         let work = Work {
             deliveries: mem::take(&mut self.deliveries),
             look_up: self.plan.look_up_next(LOOK_UP),
-            read: if self.out_bytes < MAX_OUT {
-                self.plan.read_next(READ_BACK)
-            } else {
-                Vec::new()
-            },
+            read,
+            reserve,
             checkpoint: self.since_checkpoint >= CHECKPOINT,
         };
         if work.is_empty() {
@@ -342,6 +351,24 @@ impl<N: Network> Run<N> {
         let around = self.around();
         let batch = self.batch.take();
         self.hop = Some(spawn_blocking(move || hop::run(&around, batch, work)));
+    }
+
+    /// What to read from the store for the reader, as far as there is memory: the
+    /// first block in any case once the reader has taken everything.
+    fn read_back(&mut self) -> (Vec<Cid>, Option<Reserve>) {
+        if self.out_bytes >= MAX_OUT {
+            return (Vec::new(), None);
+        }
+        let waits = self.out.is_empty() && self.meter.queued() == 0;
+        let reserve = self.meter.reserve(READ_BACK);
+        self.short = reserve.is_none() && !waits;
+        if self.short {
+            return (Vec::new(), None);
+        }
+        let bytes = reserve.as_ref().map_or(0, Reserve::len);
+        let read = self.plan.read_next(bytes as u64);
+        let reserve = reserve.filter(|_| !read.is_empty());
+        (read, reserve)
     }
 
     fn around(&self) -> Around {
@@ -368,7 +395,8 @@ impl<N: Network> Run<N> {
                     stats.blocks += 1;
                     stats.bytes += len;
                     self.stale = None;
-                    self.found(cid, found)?;
+                    let may_keep = self.meter.room() > 0;
+                    self.found(cid, found, may_keep)?;
                 }
                 Err(refusal) => self.refuse(cid, verified.from, peer, len, refusal)?,
             }
@@ -385,14 +413,16 @@ impl<N: Network> Run<N> {
                 Found::Here(Arrived::Leaf(None)) => self.plan.stated_size(&cid).unwrap_or(0),
                 _ => len,
             };
-            self.found(cid, found)?;
+            // What was read was bounded when it was asked for.
+            self.found(cid, found, true)?;
         }
         done.error.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    fn found(&mut self, cid: Cid, found: Found) -> Result<(), FetchError> {
+    /// `may_keep`: there is memory for bytes that are not next.
+    fn found(&mut self, cid: Cid, found: Found, may_keep: bool) -> Result<(), FetchError> {
         match found {
-            Found::Here(arrived) => self.plan.arrived(&cid, arrived),
+            Found::Here(arrived) => self.plan.arrived(&cid, arrived, may_keep),
             Found::Absent => {
                 self.plan.absent(&cid);
                 Ok(())

@@ -84,6 +84,33 @@ async fn serve_until(stream: UnixStream, store: Store, mut stop: impl FnMut(usiz
 }
 
 #[test]
+fn readers_that_stop_share_memory_and_one_that_reads_goes_on() {
+    const SIZE: usize = 40 * MIB;
+    const STOPPED: usize = 12;
+    block_on(async {
+        let (node, cid) = Node::with(SIZE).await;
+        let mut stopped = Vec::new();
+        for _ in 0..STOPPED {
+            let options = node.content.fetch_options();
+            stopped.push(node.content.fetch(&cid, options).unwrap());
+        }
+        let full = async {
+            while stopped.iter().any(|fetch| fetch.meter.room() > 0) {
+                async_io::Timer::after(Duration::from_millis(5)).await;
+            }
+            let reading = node.get(&cid).await.unwrap();
+            assert!(reading.0 == content(0, SIZE));
+        };
+        let full = async_std::future::timeout(Duration::from_secs(60), full);
+        full.await.expect("one that reads goes on");
+        // Alone each would hold about ten.
+        let held: usize = stopped.iter().map(|fetch| fetch.meter.peak()).sum();
+        assert!(held <= 64 * MIB + 2 * STOPPED * MIB, "{held}");
+        assert!(held > 48 * MIB, "{held}");
+    });
+}
+
+#[test]
 fn what_one_puts_another_gets_at_every_edge_of_size() {
     block_on(async {
         for size in [

@@ -17,6 +17,11 @@
 //! was granted, and the lowest tally is next (start-time fair queueing, Goyal,
 //! Vin and Cheng 1996). A peer that comes back starts at the tally that is being
 //! served, so that silence is no claim on the future.
+//!
+//! Peer ids are free, so a host with many of them has many turns. It is not held
+//! to one by its address: behind one address of a home or a mobile network are
+//! many honest peers, which would all get one share, and how many ids one subnet
+//! can have here is limited already (P2P_MAX_CONNECTIONS_PER_SUBNET).
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::task::Waker;
