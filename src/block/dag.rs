@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cid::Cid;
 
 use super::address::{self, AddressError};
+use crate::message::varint;
 
 /// Children of one node that this node reads. Importers write 174 or 1,024;
 /// eight times the larger leaves room for others and bounds what one block of
@@ -289,8 +290,7 @@ impl<'a> Fields<'a> {
 }
 
 fn take_varint(input: &mut &[u8]) -> Result<u64, DagError> {
-    let (value, rest) =
-        unsigned_varint::decode::u64(input).map_err(|_| DagError::Malformed("a varint"))?;
+    let (value, rest) = varint::decode(input).map_err(|_| DagError::Malformed("a varint"))?;
     *input = rest;
     Ok(value)
 }

@@ -131,8 +131,8 @@ async fn find_peer(
     if out.is_json() {
         out.value(&json!({ "peer_id": peer.to_string(), "addresses": addrs }))?;
     } else {
-        for addr in addrs {
-            out.line(addr)?;
+        for addr in &found.addrs {
+            out.line(human::address(addr))?;
         }
     }
     out.finish()

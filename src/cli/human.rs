@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
+use libp2p::Multiaddr;
+
 /// `1.5 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -72,6 +74,11 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
+/// An address for a terminal. Names in it are free text, and remotes tell them.
+pub(crate) fn address(address: &Multiaddr) -> String {
+    printable(&address.to_string())
+}
+
 /// Columns that a text takes, near enough for what is printed here.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().count()
@@ -99,6 +106,7 @@ pub(crate) fn bytes_to_json(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libp2p::multiaddr::Protocol;
 
     #[test]
     fn sizes_and_durations_are_short() {
@@ -126,6 +134,12 @@ mod tests {
             printable("a\u{1b}[2J\nb\u{202e}"),
             "a\\u{1b}[2J\\nb\\u{202e}"
         );
+    }
+
+    #[test]
+    fn addresses_of_remotes_cannot_steer_a_terminal() {
+        let hostile = Multiaddr::empty().with(Protocol::Dns4("a\u{1b}[2J".into()));
+        assert_eq!(address(&hostile), "/dns4/a\\u{1b}[2J");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
+use super::human;
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let me = context.ask("id", async |client| client.identify().await)?;
@@ -22,7 +23,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
     } else {
         out.line(me.id)?;
         for addr in addrs {
-            out.line(addr)?;
+            out.line(human::printable(&addr))?;
         }
     }
     out.finish()

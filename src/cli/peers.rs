@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                 } else {
                     human::printable(&p.agent)
                 }),
-                c.addr.to_string(),
+                human::address(&c.addr),
             ]);
         }
     }

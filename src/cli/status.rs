@@ -203,7 +203,7 @@ fn addresses(
         field(name, "-".into())?;
     }
     for (i, addr) in addrs.iter().enumerate() {
-        field(if i == 0 { name } else { "" }, addr.to_string())?;
+        field(if i == 0 { name } else { "" }, human::address(addr))?;
     }
     Ok(())
 }

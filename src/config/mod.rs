@@ -24,6 +24,7 @@ pub mod variable;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -438,7 +439,6 @@ fn default_control_socket(env: &Environment, data_dir: &Path) -> PathBuf {
 
 /// systemd lists several folders separated by colons; the first is ours.
 fn systemd_dir(env: &Environment, name: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
     let first = env
         .get(OsStr::new(name))?
         .as_bytes()
@@ -491,11 +491,13 @@ fn origin(variable: &Variable, source: Source) -> String {
     }
 }
 
+/// Characters of a value in an error.
+const LONGEST_SHOWN: usize = 200;
+
 /// The start of a value that may be as long as the kernel lets it be: an error
 /// stays one readable line.
 fn shorten(text: &str) -> String {
-    const LONGEST: usize = 200;
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(LONGEST_SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.into(),
     }
@@ -504,7 +506,7 @@ fn shorten(text: &str) -> String {
 fn utf8<'a>(variable: &Variable, source: Source, value: &'a OsStr) -> Result<&'a str, Error> {
     value.to_str().ok_or_else(|| Error::NotUtf8 {
         origin: origin(variable, source),
-        value: value.into(),
+        value: OsStr::from_bytes(&value.as_bytes()[..value.len().min(LONGEST_SHOWN)]).into(),
         accepts: variable.accepts,
     })
 }
@@ -526,7 +528,7 @@ fn reject_unknown(env: &Environment) -> Result<(), Error> {
             }
         };
         return Err(Error::Unknown {
-            name: shorten(&name),
+            name: shorten(&name.escape_debug().to_string()),
             value: shorten(&value.to_string_lossy()),
             hint,
         });

@@ -474,3 +474,21 @@ fn what_has_no_effect_yet_is_told_when_set() {
             .is_empty()
     );
 }
+
+#[test]
+fn an_error_stays_one_short_line_whatever_the_environment_holds() {
+    let one_line = |name: &str, value: Vec<u8>| {
+        let mut env = env(&[]);
+        env.insert(name.into(), OsString::from_vec(value));
+        let text = Config::build(&env, &Flags::new(), false)
+            .unwrap_err()
+            .to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.len() < 2000, "{}", text.len());
+    };
+    one_line("P2P_\u{1b}[2J\n", b"1".to_vec());
+    one_line("P2P_NETWORK", vec![0xff; 100_000]);
+    one_line("P2P_NETWORK", vec![b'\n'; 100_000]);
+    one_line("P2P_RELAYS", b"/\x1b[2J/x".to_vec());
+    one_line("P2P_TRUSTED_PEERS", b"\x1b[2J".to_vec());
+}

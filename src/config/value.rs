@@ -226,7 +226,10 @@ pub(super) fn show_list<T: ToString>(items: &[T]) -> String {
 }
 
 pub(super) fn multiaddr(text: &str) -> Parsed<Multiaddr> {
-    text.parse().map_err(|e| format!("not a multiaddr ({e})"))
+    // What the parser quotes is escaped: an error stays one line.
+    text.parse()
+        .map_err(|e: libp2p::multiaddr::Error| e.to_string())
+        .map_err(|e| format!("not a multiaddr ({})", e.escape_debug()))
 }
 
 /// An address that this node can listen on: an IP address, then TCP, TCP with
@@ -269,7 +272,9 @@ pub(super) fn peer_address(text: &str) -> Parsed<PeerAddress> {
 }
 
 pub(super) fn peer_id(text: &str) -> Parsed<PeerId> {
-    text.parse().map_err(|e| format!("not a peer id ({e})"))
+    text.parse()
+        .map_err(|e: libp2p::identity::ParseError| e.to_string())
+        .map_err(|e| format!("not a peer id ({})", e.escape_debug()))
 }
 
 /// An address range; a bare address is a range of one.

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message;
 
+use crate::message::varint;
 use crate::system::pool::Pool;
 
 /// Largest request that the server reads, 4 MiB: what go-libp2p's daemon reads
@@ -181,7 +182,7 @@ impl<S: AsyncRead + Unpin> Channel<S> {
     async fn length(&mut self, limit: usize) -> Result<Option<usize>, Error> {
         loop {
             let head = &self.buf[..self.end.min(MAX_VARINT)];
-            match unsigned_varint::decode::u64(head) {
+            match varint::decode(head) {
                 Ok((length, rest)) => {
                     let used = head.len() - rest.len();
                     if length > limit as u64 {

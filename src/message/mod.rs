@@ -13,6 +13,7 @@
 //! | [`compression`] | Snappy: when it is tried, and unpacking within a limit |
 //! | [`window`] | which numbers of one publisher were seen |
 //! | [`windows`] | the bounded set of windows, and who loses his when it is full |
+//! | `varint` | lengths and numbers on every wire |
 //! | `keys` | publishers used lately, ready for the next signature check |
 //! | [`sequence`] | this node's own numbers: which may be used |
 //!
@@ -38,6 +39,7 @@ pub mod refusal;
 pub mod sealer;
 pub mod sequence;
 pub mod statement;
+pub(crate) mod varint;
 pub mod window;
 pub mod windows;
 

@@ -10,6 +10,7 @@ use prost::Message;
 
 use super::pb::exchange::{Request, Response, Status};
 use super::pb::message::Block;
+use crate::message::varint;
 use crate::system::pool::Pool;
 
 /// Bytes asked of the stream at once while the next length is unknown; the size
@@ -92,7 +93,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         let len = loop {
             let have = &self.buffer[self.start..self.end];
-            match unsigned_varint::decode::u64(have) {
+            match varint::decode(have) {
                 Ok((len, rest)) => {
                     self.start = self.end - rest.len();
                     break len;

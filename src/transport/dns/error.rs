@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 
-/// Why a name could not be resolved.
+/// Why a name could not be resolved. Remotes choose names and what their records
+/// say, so these are escaped: an error stays a line that steers no terminal.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// The options hold no name server.
@@ -19,9 +20,8 @@ pub enum Error {
     },
     /// The system's configuration names no usable name server.
     #[error(
-        "cannot resolve {name}: {file}: {reason}; put a `nameserver` line there, \
-         or use addresses without names"
-    )]
+        "cannot resolve {}: {file}: {reason}; put a `nameserver` line there, \
+         or use addresses without names", .name.escape_debug())]
     NoServers {
         /// The name that was asked for.
         name: String,
@@ -31,7 +31,7 @@ pub enum Error {
         reason: String,
     },
     /// The name is not one.
-    #[error("cannot resolve {name}: not a valid domain name: {reason}")]
+    #[error("cannot resolve {}: not a valid domain name: {}", .name.escape_debug(), .reason.escape_debug())]
     BadName {
         /// The name that was asked for.
         name: String,
@@ -40,15 +40,14 @@ pub enum Error {
     },
     /// The name does not exist.
     #[error(
-        "cannot resolve {name}: it does not exist (NXDOMAIN); check the spelling, \
-         or that its records are published"
-    )]
+        "cannot resolve {}: it does not exist (NXDOMAIN); check the spelling, \
+         or that its records are published", .name.escape_debug())]
     NotFound {
         /// The name that was asked for.
         name: String,
     },
     /// The name exists, but not with records of this type.
-    #[error("cannot resolve {name}: it has no {record} records; {advice}")]
+    #[error("cannot resolve {}: it has no {record} records; {advice}", .name.escape_debug())]
     NoRecords {
         /// The name that was asked for.
         name: String,
@@ -59,9 +58,8 @@ pub enum Error {
     },
     /// The name has TXT records, none of which is of use.
     #[error(
-        "cannot resolve {name}: none of its {records} TXT records is dnsaddr=<multiaddr>{ending}; \
-         check what its owner publishes"
-    )]
+        "cannot resolve {}: none of its {records} TXT records is dnsaddr=<multiaddr>{}; \
+         check what its owner publishes", .name.escape_debug(), .ending.escape_debug())]
     NoUsableRecords {
         /// The name that was asked for.
         name: String,
@@ -72,10 +70,9 @@ pub enum Error {
     },
     /// No name server answered in time.
     #[error(
-        "cannot resolve {name}: no answer from a name server within {}; \
-         check the network and the name servers",
-        Seconds(*waited)
-    )]
+        "cannot resolve {}: no answer from a name server within {}; \
+         check the network and the name servers", .name.escape_debug(),
+        Seconds(*waited))]
     Timeout {
         /// The name that was asked for.
         name: String,
@@ -83,7 +80,7 @@ pub enum Error {
         waited: Duration,
     },
     /// A name server answered that it will not or cannot say.
-    #[error("cannot resolve {name}: the name server answered: {code}; try another name server")]
+    #[error("cannot resolve {}: the name server answered: {code}; try another name server", .name.escape_debug())]
     ServerFailure {
         /// The name that was asked for.
         name: String,
@@ -91,7 +88,7 @@ pub enum Error {
         code: String,
     },
     /// The question or the answer did not get through.
-    #[error("cannot resolve {name}: {reason}; check the network and the name servers")]
+    #[error("cannot resolve {}: {reason}; check the network and the name servers", .name.escape_debug())]
     Network {
         /// The name that was asked for.
         name: String,
@@ -100,18 +97,16 @@ pub enum Error {
     },
     /// `/dnsaddr` answers lead only to each other.
     #[error(
-        "cannot resolve {name}: its dnsaddr records only lead back to one another; \
-         its owner must correct them"
-    )]
+        "cannot resolve {}: its dnsaddr records only lead back to one another; \
+         its owner must correct them", .name.escape_debug())]
     Loop {
         /// The name that was asked for.
         name: String,
     },
     /// `/dnsaddr` answers lead on and on.
     #[error(
-        "cannot resolve {name}: still names after {limit} names in a row; \
-         its owner must shorten the chain"
-    )]
+        "cannot resolve {}: still names after {limit} names in a row; \
+         its owner must shorten the chain", .name.escape_debug())]
     TooDeep {
         /// The name that was asked for.
         name: String,
@@ -120,9 +115,8 @@ pub enum Error {
     },
     /// `/dnsaddr` answers lead to too many names.
     #[error(
-        "cannot resolve {name}: too many answers: no address after {limit} lookups; \
-         its owner must publish fewer names"
-    )]
+        "cannot resolve {}: too many answers: no address after {limit} lookups; \
+         its owner must publish fewer names", .name.escape_debug())]
     TooMany {
         /// The name that was asked for.
         name: String,
@@ -130,7 +124,7 @@ pub enum Error {
         limit: usize,
     },
     /// This node resolves as many names as it may.
-    #[error("cannot resolve {name}: {limit} names are being resolved already; try again later")]
+    #[error("cannot resolve {}: {limit} names are being resolved already; try again later", .name.escape_debug())]
     Busy {
         /// The name that was asked for.
         name: String,
@@ -247,6 +241,37 @@ impl<E: std::error::Error + 'static> std::error::Error for DialError<E> {
             DialError::Resolve(_) | DialError::Forbidden { .. } | DialError::Unreachable { .. } => {
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_remote_chose_cannot_steer_a_terminal() {
+        let name = String::from("a\0\u{1b}[2J\nb");
+        let errors = [
+            Error::BadName {
+                name: name.clone(),
+                reason: name.clone(),
+            },
+            Error::NoUsableRecords {
+                name: name.clone(),
+                records: 1,
+                ending: name.clone(),
+            },
+            Error::Timeout {
+                name: name.clone(),
+                waited: Duration::from_secs(1),
+            },
+            Error::Loop { name },
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.contains(r"a\0\u{1b}[2J\nb"), "{text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
         }
     }
 }
