@@ -20,11 +20,11 @@ use super::pb::block_request::Type;
 use super::pb::block_response::Type as Part;
 use super::server::Slot;
 use super::session::{End, Failure, Session, ok};
-use super::socket::Local;
 use super::types::{self, Entry, Publication, StoreStatus};
 use crate::block::content::{Announce, ImportOptions};
 use crate::block::fetch;
 use crate::block::import::ImportError;
+use crate::message::varint;
 use crate::store::Root;
 
 /// Uploads and downloads at once. An upload holds 16 MiB while it runs, so all
@@ -340,7 +340,7 @@ fn data_head(length: usize) -> Vec<u8> {
 
 /// An upload as a reader: the bytes of the data frames, up to the empty frame
 /// that is the end mark.
-struct Upload<'a, S> {
+pub(crate) struct Upload<'a, S> {
     channel: &'a mut Channel<S>,
     /// Bytes left of the frame that is being read.
     left: usize,
@@ -348,7 +348,7 @@ struct Upload<'a, S> {
 }
 
 impl<'a, S> Upload<'a, S> {
-    fn new(channel: &'a mut Channel<S>) -> Self {
+    pub(crate) fn new(channel: &'a mut Channel<S>) -> Self {
         Upload {
             channel,
             left: 0,
@@ -357,7 +357,7 @@ impl<'a, S> Upload<'a, S> {
     }
 }
 
-impl<S: Local> AsyncRead for Upload<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Upload<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -378,7 +378,7 @@ impl<S: Local> AsyncRead for Upload<'_, S> {
                 self.left -= n;
                 return Poll::Ready(Ok(n));
             }
-            match decode::u64(self.channel.ahead()) {
+            match varint::decode(self.channel.ahead()) {
                 Ok((length, rest)) => {
                     let used = self.channel.buffered() - rest.len();
                     if length > MAX_FRAME as u64 {

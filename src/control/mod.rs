@@ -112,7 +112,7 @@ mod bans;
 pub mod client;
 pub mod codec;
 mod connmgr;
-mod content;
+pub(crate) mod content;
 mod dht;
 mod pipe;
 mod pubsub;

@@ -8,10 +8,10 @@
 //! of its request, as long again to take the answer, no body. One task serves
 //! all of them, so that a flood here costs the node no threads.
 
-mod answer;
+pub(crate) mod answer;
 mod health;
 mod page;
-mod request;
+pub(crate) mod request;
 
 pub use health::{Health, NodeProbe, Probe, Readiness};
 

@@ -61,23 +61,29 @@ pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<Ban>, Fail> {
     // The table is as bounded as what was written into it.
     for row in table.iter()?.take(MAX_OPERATOR + MAX_AUTOMATIC) {
         let (key, value) = row?;
-        let target = key.value().parse::<Target>();
-        let row = BanRow::decode(value.value());
-        if let (Ok(target), Ok(row)) = (target, row) {
-            bans.push(Ban {
-                target,
-                reason: row.reason,
-                author: match row.automatic {
-                    true => Author::Automatic,
-                    false => Author::Operator,
-                },
-                since: from_millis(row.since),
-                until: row.until.map(from_millis),
-                times: row.times,
-            });
-        } else {
-            log::warn!(target:% = key.value(); "a ban in the store cannot be read; it is not in force");
+        match decode(key.value(), value.value()) {
+            Some(ban) => bans.push(ban),
+            None => {
+                log::warn!(target:% = key.value(); "a ban in the store cannot be read; it is not in force");
+            }
         }
     }
     Ok(bans)
+}
+
+/// The ban of a row; `None` when it cannot be read.
+pub(super) fn decode(key: &str, value: &[u8]) -> Option<Ban> {
+    let target: Target = key.parse().ok()?;
+    let row = BanRow::decode(value).ok()?;
+    Some(Ban {
+        target,
+        reason: row.reason,
+        author: match row.automatic {
+            true => Author::Automatic,
+            false => Author::Operator,
+        },
+        since: from_millis(row.since),
+        until: row.until.map(from_millis),
+        times: row.times,
+    })
 }

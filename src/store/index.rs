@@ -281,7 +281,7 @@ struct ProvenanceRow {
     key: Bytes,
 }
 
-fn decode_provenance(bytes: &[u8]) -> Option<Provenance> {
+pub(super) fn decode_provenance(bytes: &[u8]) -> Option<Provenance> {
     let row = ProvenanceRow::decode(bytes).ok()?;
     Some(Provenance {
         timestamp: row.timestamp,

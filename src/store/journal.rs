@@ -220,12 +220,20 @@ fn read(path: &Path, found: &mut Found, take: &mut impl FnMut(Mark)) -> Result<(
     let io = |e| Error::io("read", path, e);
     let file = File::open(path).map_err(io)?;
     found.files += 1;
-    let mut file = io::BufReader::with_capacity(64 << 10, file).take(MAX_BYTES);
+    scan(io::BufReader::with_capacity(64 << 10, file), found, take).map_err(io)
+}
+
+/// Reads the marks of a file's bytes.
+pub(super) fn scan(
+    file: impl Read,
+    found: &mut Found,
+    take: &mut impl FnMut(Mark),
+) -> io::Result<()> {
+    let mut file = file.take(MAX_BYTES);
     let mut magic = Vec::with_capacity(MAGIC.len());
     file.by_ref()
         .take(MAGIC.len() as u64)
-        .read_to_end(&mut magic)
-        .map_err(io)?;
+        .read_to_end(&mut magic)?;
     if magic != MAGIC {
         // Killed before the first write, or damaged there. Records keep their
         // places, so what follows is read all the same.
@@ -235,8 +243,7 @@ fn read(path: &Path, found: &mut Found, take: &mut impl FnMut(Mark)) -> Result<(
         let mut record = Vec::with_capacity(RECORD_BYTES);
         file.by_ref()
             .take(RECORD_BYTES as u64)
-            .read_to_end(&mut record)
-            .map_err(io)?;
+            .read_to_end(&mut record)?;
         if record.is_empty() {
             return Ok(());
         }
@@ -250,7 +257,7 @@ fn read(path: &Path, found: &mut Found, take: &mut impl FnMut(Mark)) -> Result<(
     }
 }
 
-fn encode(mark: &Mark) -> [u8; RECORD_BYTES] {
+pub(super) fn encode(mark: &Mark) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     record[..16].copy_from_slice(&mark.id);
     record[16..24].copy_from_slice(&mark.number.to_le_bytes());

@@ -44,6 +44,9 @@ mod bans;
 mod batch;
 mod database;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 pub mod journal;
 mod life;

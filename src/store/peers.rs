@@ -94,26 +94,25 @@ impl Store {
             let mut rows = Vec::new();
             for row in tx.open_table(PEERS)?.iter()? {
                 let (key, value) = row?;
-                let peer = PeerId::from_bytes(key.value());
-                let row = PeerRow::decode(value.value());
-                if let (Ok(peer), Ok(row)) = (peer, row) {
-                    rows.push((row.rank, peer, row));
-                }
+                rows.extend(decode(key.value(), value.value()));
             }
             Ok(rows)
         })?;
-        rows.sort_by_key(|(rank, ..)| *rank);
-        Ok(rows
-            .into_iter()
-            .map(|(_, peer, row)| KnownPeer {
-                peer,
-                addrs: row
-                    .addrs
-                    .into_iter()
-                    .filter_map(|addr| Multiaddr::try_from(addr).ok())
-                    .collect(),
-                last_seen: from_millis(row.last_seen),
-            })
-            .collect())
+        rows.sort_by_key(|(rank, _)| *rank);
+        Ok(rows.into_iter().map(|(_, peer)| peer).collect())
     }
+}
+
+/// The peer of a row and its place in the saved order; `None` when the row
+/// cannot be read.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<(u32, KnownPeer)> {
+    let peer = PeerId::from_bytes(key).ok()?;
+    let row = PeerRow::decode(value).ok()?;
+    let addrs = row.addrs.into_iter();
+    let peer = KnownPeer {
+        peer,
+        addrs: addrs.filter_map(|a| Multiaddr::try_from(a).ok()).collect(),
+        last_seen: from_millis(row.last_seen),
+    };
+    Some((row.rank, peer))
 }

@@ -87,15 +87,18 @@ fn read(tx: &ReadTransaction) -> Result<Vec<Saved>, Fail> {
     // Rows of forgotten peers may wait for their removal.
     for row in table.iter()?.take(4 * CAPACITY) {
         let (key, value) = row?;
-        let peer = PeerId::from_bytes(key.value());
-        let row = ReputationRow::decode(value.value());
-        if let (Ok(peer), Ok(row)) = (peer, row) {
-            let standing = Standing {
-                score: row.score,
-                strikes: row.strikes,
-            };
-            saved.push((peer, standing, from_millis(row.at)));
-        }
+        saved.extend(decode(key.value(), value.value()));
     }
     Ok(saved)
+}
+
+/// The reputation of a row; `None` when it cannot be read.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Saved> {
+    let peer = PeerId::from_bytes(key).ok()?;
+    let row = ReputationRow::decode(value).ok()?;
+    let standing = Standing {
+        score: row.score,
+        strikes: row.strikes,
+    };
+    Some((peer, standing, from_millis(row.at)))
 }

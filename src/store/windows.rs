@@ -15,7 +15,7 @@ pub(super) const WINDOWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("
 const ROW_BYTES: usize = 8 + 8 + 4 + 4 + 1 + 1;
 
 /// Highest number, bitmap, first and last second, lane, established; little endian.
-fn encode(row: &Row) -> [u8; ROW_BYTES] {
+pub(super) fn encode(row: &Row) -> [u8; ROW_BYTES] {
     let mut bytes = [0; ROW_BYTES];
     bytes[..8].copy_from_slice(&row.highest.to_le_bytes());
     bytes[8..16].copy_from_slice(&row.seen.to_le_bytes());
@@ -26,7 +26,7 @@ fn encode(row: &Row) -> [u8; ROW_BYTES] {
     bytes
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Option<Row> {
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Row> {
     let value: &[u8; ROW_BYTES] = value.try_into().ok()?;
     let long = |at: usize| Some(u64::from_le_bytes(value.get(at..at + 8)?.try_into().ok()?));
     let short = |at: usize| Some(u32::from_le_bytes(value.get(at..at + 4)?.try_into().ok()?));

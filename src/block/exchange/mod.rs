@@ -7,7 +7,7 @@
 
 pub mod frame;
 pub mod serve;
-pub(super) mod session;
+pub(crate) mod session;
 
 pub use serve::{Limits, ServeError, Server};
 

@@ -3,7 +3,7 @@
 
 /// What goes back to a client.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: &'static str,
     content_type: &'static str,
     extra: &'static str,
@@ -85,7 +85,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = format!(
             "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\n{}Connection: close\r\n\r\n",

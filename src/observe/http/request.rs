@@ -8,7 +8,7 @@ const MAX_FIELDS: usize = 64;
 
 /// The methods that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     Get,
     Head,
     Other,
@@ -16,7 +16,7 @@ pub(super) enum Method {
 
 /// The pages that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(crate) enum Page {
     Status,
     Metrics,
     Live,
@@ -25,14 +25,14 @@ pub(super) enum Page {
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) method: Method,
+pub(crate) struct Head {
+    pub(crate) method: Method,
     /// `None`: there is no such page.
-    pub(super) page: Option<Page>,
+    pub(crate) page: Option<Page>,
 }
 
 /// Parses a head; `None` when it is not complete yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Answer> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, Answer> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(bytes) {

@@ -27,14 +27,14 @@
 //! [`MAX_ADDRESSES`] addresses come out, everything ends at
 //! [`Options::deadline`], and [`MAX_RESOLUTIONS`] run at once.
 
-mod address;
+pub(crate) mod address;
 mod error;
 mod permit;
 mod race;
-mod resolver;
+pub(crate) mod resolver;
 mod runtime;
 mod system;
-mod walk;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -371,7 +371,7 @@ async fn records(system: &System, named: &Named) -> Result<Vec<Multiaddr>, Error
 }
 
 /// The multiaddr of a TXT record. Its parts are one text: a part holds 255 bytes.
-fn parse_record(parts: &[Box<[u8]>]) -> Option<Multiaddr> {
+pub(crate) fn parse_record(parts: &[Box<[u8]>]) -> Option<Multiaddr> {
     if parts.iter().map(|p| p.len()).sum::<usize>() > MAX_RECORD_BYTES {
         return None;
     }

@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId};
 /// The socket address and the peer of a QUIC v1 address, or nothing when
 /// `address` is of another kind or goes on beyond this transport (a relay's
 /// `/p2p-circuit`, for example).
-pub(super) fn parse(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)> {
+pub(crate) fn parse(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)> {
     let mut parts = address.iter();
     let ip: IpAddr = match parts.next()? {
         Protocol::Ip4(ip) => ip.into(),
@@ -33,7 +33,7 @@ pub(super) fn parse(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)>
 }
 
 /// The QUIC v1 multiaddr of a socket address.
-pub(super) fn format(address: SocketAddr) -> Multiaddr {
+pub(crate) fn format(address: SocketAddr) -> Multiaddr {
     Multiaddr::empty()
         .with(address.ip().into())
         .with(Protocol::Udp(address.port()))

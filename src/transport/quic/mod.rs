@@ -28,7 +28,7 @@
 //! wait only when the kernel says so, and let a timer that was moved later fire
 //! at its old time and look again.
 
-mod address;
+pub(crate) mod address;
 mod admission;
 mod congestion;
 mod connecting;

@@ -9,7 +9,7 @@
 //! | [`owner`] | who holds a port that is taken |
 //! | [`error`] | what can go wrong |
 
-mod address;
+pub(crate) mod address;
 mod error;
 mod listener;
 mod owner;
