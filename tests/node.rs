@@ -668,12 +668,17 @@ fn whoever_asks_a_node_that_stops_is_told_so() {
 #[test]
 fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
     run(async {
-        let (b, friend) = (start(options()).await, start(options()).await);
+        // Nobody closes a connection because it is idle.
+        let patient = || Options {
+            connection_idle_timeout: Duration::from_secs(3600),
+            ..options()
+        };
+        let (b, friend) = (start(patient()).await, start(patient()).await);
         let admission = Admission::default();
         let a = start(Options {
             trusted_peers: vec![friend.peer],
             admission: admission.clone(),
-            ..options()
+            ..patient()
         })
         .await;
         let judge = &a.handle;

@@ -117,6 +117,8 @@ fn command(home: &Path, args: &[&str]) -> Command {
         .env("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/tcp/0")
         .env("P2P_METRICS_PORT", "0")
         .env("P2P_DHT_MODE", "server")
+        // What ends a connection here is not that nobody used it.
+        .env("P2P_CONNECTION_IDLE_TIMEOUT", "1h")
         .env("P2P_LOG_FORMAT", "json");
     command
 }

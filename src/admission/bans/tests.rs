@@ -211,6 +211,24 @@ fn a_clock_that_boots_in_the_past_ends_no_ban_and_lengthens_none_for_long() {
 }
 
 #[test]
+fn a_clock_that_stays_in_the_past_makes_no_ban_longer_than_it_was_meant_to_be() {
+    let (t, peer) = (moment(), PeerId::random());
+    let mut old = BanList::default();
+    let ban = old
+        .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
+        .unwrap();
+    let boot = Moment {
+        wall: SystemTime::UNIX_EPOCH,
+        ..t
+    };
+    let mut bans = BanList::default();
+    bans.restore(ban, boot);
+    let almost = HOUR - Duration::from_secs(1);
+    assert!(bans.peer(&peer, after(boot, almost).mono).is_some());
+    assert!(bans.peer(&peer, after(boot, HOUR).mono).is_none());
+}
+
+#[test]
 fn a_clock_that_boots_ahead_and_is_set_back_within_a_minute_ends_no_ban() {
     let (t, peer) = (moment(), PeerId::random());
     let mut old = BanList::default();
