@@ -463,8 +463,8 @@ fn node_options(
 
 fn gate_rules(config: &Config) -> gate::Rules {
     gate::Rules {
-        allow: config.allow_cidrs.clone(),
-        deny: config.deny_cidrs.clone(),
+        allow: config.allow_cidrs.iter().copied().collect(),
+        deny: config.deny_cidrs.iter().copied().collect(),
         per_subnet: config.max_connections_per_subnet,
         prefixes: prefixes(config),
         rate: config.max_inbound_rate,

@@ -519,7 +519,7 @@ fn a_denied_network_is_turned_away_before_the_handshake() {
     run(async {
         let closed = start(Options {
             gate: gate::Rules {
-                deny: vec!["127.0.0.0/8".parse().unwrap()],
+                deny: std::iter::once("127.0.0.0/8".parse().unwrap()).collect(),
                 ..Default::default()
             },
             ..options()

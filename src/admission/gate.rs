@@ -48,6 +48,7 @@ use super::limits::{
     GRACE, Limits, MAX_PENDING_INBOUND, MAX_PENDING_OUTBOUND, MAX_PENDING_PER_SUBNET, TRUSTED_LANE,
     TRUSTED_LANE_KNOWN, descriptors_kept, kept, memory_for_inbound,
 };
+use super::networks::Networks;
 use super::rate::{Bucket, Rate, Table};
 pub use super::refusal::Refusal;
 use super::resources::Resources;
@@ -72,9 +73,9 @@ const MAX_KNOWN: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Only these networks, when there are any (`P2P_ALLOW_CIDRS`).
-    pub allow: Vec<IpNet>,
+    pub allow: Networks,
     /// None of these (`P2P_DENY_CIDRS`); wins over `allow`.
-    pub deny: Vec<IpNet>,
+    pub deny: Networks,
     /// Connections with one subnet (`P2P_MAX_CONNECTIONS_PER_SUBNET`).
     pub per_subnet: u32,
     /// What makes two addresses one subnet (`P2P_SUBNET_PREFIXES`).
@@ -91,8 +92,8 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Rules {
-            allow: Vec::new(),
-            deny: Vec::new(),
+            allow: Networks::default(),
+            deny: Networks::default(),
             per_subnet: 64,
             prefixes: Prefixes::default(),
             rate: 64,
@@ -109,13 +110,10 @@ impl Rules {
     /// The rule that refuses it.
     pub fn address(&self, ip: IpAddr) -> Result<(), Refusal> {
         let ip = ip.to_canonical();
-        if let Some(network) = self.deny.iter().find(|net| net.contains(&ip)) {
-            return Err(Refusal::Denied {
-                ip,
-                network: *network,
-            });
+        if let Some(network) = self.deny.find(ip) {
+            return Err(Refusal::Denied { ip, network });
         }
-        if !self.allow.is_empty() && !self.allow.iter().any(|net| net.contains(&ip)) {
+        if !self.allow.is_empty() && self.allow.find(ip).is_none() {
             return Err(Refusal::NotAllowed { ip });
         }
         Ok(())
@@ -186,10 +184,48 @@ impl Blacklist for NobodyBanned {
 struct Arrival {
     subnet: Option<IpNet>,
     since: Instant,
-    /// In the lane of trusted peers: why, and whether from a known address.
-    lane: Option<(Refusal, bool)>,
+    place: Place,
+}
+
+/// What an arrival takes up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// One of [`MAX_PENDING_INBOUND`], counted for its subnet too.
+    Common,
+    /// In the lane of trusted peers, for the reason that is given.
+    Lane(Box<Refusal>, Lane),
     /// It was told to make room, and is on its way out.
-    evicted: bool,
+    None,
+}
+
+/// The halves of the lane of trusted peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// For addresses of trusted peers.
+    Known,
+    /// For anybody.
+    Open,
+}
+
+/// Places that are taken, as `arrivals` has them: counted here because that map
+/// would be walked for each connection that comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    common: u32,
+    known: u32,
+    open: u32,
+}
+
+impl Taken {
+    /// The count of a place; `None` for one that takes up nothing.
+    fn of(&mut self, place: &Place) -> Option<&mut u32> {
+        match place {
+            Place::Common => Some(&mut self.common),
+            Place::Lane(_, Lane::Known) => Some(&mut self.known),
+            Place::Lane(_, Lane::Open) => Some(&mut self.open),
+            Place::None => None,
+        }
+    }
 }
 
 /// Connections of a subnet.
@@ -212,6 +248,9 @@ pub struct Gate {
     closed: bool,
     subnets: HashMap<IpNet, Count>,
     arrivals: HashMap<ConnectionId, Arrival>,
+    taken: Taken,
+    /// No handshake in a common place has had its time before this.
+    none_slow_before: Instant,
     dials: HashSet<ConnectionId>,
     peers: HashMap<PeerId, u32>,
     inbound: u32,
@@ -242,6 +281,8 @@ impl Gate {
             closed: false,
             subnets: HashMap::new(),
             arrivals: HashMap::new(),
+            taken: Taken::default(),
+            none_slow_before: now,
             dials: HashSet::new(),
             peers: HashMap::new(),
             inbound: 0,
@@ -307,36 +348,45 @@ impl Gate {
         }
         let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
         let local = ip.is_some_and(|ip| ip.is_loopback());
-        let (lane, evict) = match self.stranger(subnet, local, now, &chance) {
-            Ok(evict) => (None, evict),
-            Err(refusal) => (
-                Some((refusal.clone(), self.lane(ip, now).ok_or(refusal)?)),
-                None,
-            ),
+        let (place, evict) = match self.stranger(subnet, local, now, &chance) {
+            Ok(evict) => (Place::Common, evict),
+            Err(refusal) => match self.lane(ip, now) {
+                Some(lane) => (Place::Lane(Box::new(refusal), lane), None),
+                None => return Err(refusal),
+            },
         };
-        if lane.is_none()
+        if let Some(arrival) = evict.and_then(|out| self.arrivals.get_mut(&out)) {
+            let place = std::mem::replace(&mut arrival.place, Place::None);
+            let subnet = arrival.subnet;
+            self.free(subnet, &place);
+        }
+        if let Some(count) = self.taken.of(&place) {
+            *count += 1;
+        }
+        if place == Place::Common
             && let Some(subnet) = subnet
         {
             self.subnets.entry(subnet).or_default().arriving += 1;
-        }
-        if let Some(out) = evict
-            && let Some(arrival) = self.arrivals.get_mut(&out)
-        {
-            arrival.evicted = true;
-            let subnet = arrival.subnet;
-            self.gone(subnet, |count| &mut count.arriving);
         }
         self.arrivals.insert(
             id,
             Arrival {
                 subnet,
                 since: now,
-                lane,
-                evicted: false,
+                place,
             },
         );
         self.resources.opened();
         Ok(evict)
+    }
+
+    fn free(&mut self, subnet: Option<IpNet>, place: &Place) {
+        if let Some(count) = self.taken.of(place) {
+            *count = count.saturating_sub(1);
+        }
+        if *place == Place::Common {
+            self.gone(subnet, |count| &mut count.arriving);
+        }
     }
 
     /// The limits before the handshake, the rates last since they are spent.
@@ -371,11 +421,7 @@ impl Gate {
                 evict = Some(self.slow(theirs, now, chance).ok_or(refusal)?);
             }
         }
-        let places = self
-            .arrivals
-            .values()
-            .filter(|a| a.lane.is_none() && !a.evicted);
-        if evict.is_none() && places.count() >= MAX_PENDING_INBOUND as usize {
+        if evict.is_none() && self.taken.common >= MAX_PENDING_INBOUND {
             let refusal = Refusal::PendingInbound {
                 allowed: MAX_PENDING_INBOUND,
             };
@@ -413,41 +459,45 @@ impl Gate {
     /// One of the handshakes that have had their time, at random, so that nobody
     /// can arrange to be passed over.
     fn slow(
-        &self,
+        &mut self,
         among: impl Fn(&Arrival) -> bool,
         now: Instant,
         chance: &impl Fn() -> f64,
     ) -> Option<ConnectionId> {
-        let slow: Vec<ConnectionId> = self
-            .arrivals
-            .iter()
-            .filter(|(_, a)| {
-                a.lane.is_none()
-                    && !a.evicted
-                    && now.saturating_duration_since(a.since) >= GRACE
-                    && among(a)
-            })
+        // In a flood this is asked for each connection, and most often in vain.
+        if now < self.none_slow_before {
+            return None;
+        }
+        let (mut oldest, mut count) = (None, 0);
+        let late = now.checked_sub(GRACE);
+        let is_slow = |a: &Arrival| late.is_some_and(|late| a.since <= late) && among(a);
+        let arrivals = || {
+            self.arrivals
+                .iter()
+                .filter(|(_, a)| a.place == Place::Common)
+        };
+        for (_, arrival) in arrivals() {
+            oldest = Some(oldest.map_or(arrival.since, |o: Instant| o.min(arrival.since)));
+            count += usize::from(is_slow(arrival));
+        }
+        self.none_slow_before = oldest? + GRACE;
+        let index = (chance() * count as f64) as usize;
+        arrivals()
+            .filter(|(_, a)| is_slow(a))
+            .nth(index.min(count.saturating_sub(1)))
             .map(|(id, _)| *id)
-            .collect();
-        let index = (chance() * slow.len() as f64) as usize;
-        slow.get(index.min(slow.len().saturating_sub(1))).copied()
     }
 
-    /// Whether the lane of trusted peers has a place; `Some(true)` when it is one
-    /// for known addresses.
-    fn lane(&mut self, ip: Option<IpAddr>, now: Instant) -> Option<bool> {
+    /// The half of the lane of trusted peers that has a place, if one has.
+    fn lane(&mut self, ip: Option<IpAddr>, now: Instant) -> Option<Lane> {
         if self.rules.trusted.is_empty() {
             return None;
         }
-        let taken = |known| {
-            let lane = self.arrivals.values().filter_map(|a| a.lane.as_ref());
-            lane.filter(|(_, k)| *k == known).count() as u32
-        };
-        if ip.is_some_and(|ip| self.known.contains(&ip)) && taken(true) < TRUSTED_LANE_KNOWN {
-            return Some(true);
+        if self.taken.known < TRUSTED_LANE_KNOWN && ip.is_some_and(|ip| self.known.contains(&ip)) {
+            return Some(Lane::Known);
         }
-        let places = TRUSTED_LANE - TRUSTED_LANE_KNOWN;
-        (taken(false) < places && self.lane_rate.take(now)).then_some(false)
+        let free = self.taken.open < TRUSTED_LANE - TRUSTED_LANE_KNOWN;
+        (free && self.lane_rate.take(now)).then_some(Lane::Open)
     }
 
     /// Descriptors and memory.
@@ -549,8 +599,8 @@ impl Gate {
         if self.rules.trusted.contains(peer) {
             return Ok(());
         }
-        if let Some((why, _)) = self.arrivals.get(&id).and_then(|a| a.lane.as_ref()) {
-            return Err(why.clone());
+        if let Some(Place::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.place) {
+            return Err(Refusal::clone(why));
         }
         self.room_of_peer(peer)?;
         self.room_inbound()?;
@@ -624,15 +674,8 @@ impl Gate {
     /// A connection in the making came to nothing.
     pub fn failed(&mut self, id: ConnectionId) {
         self.dials.remove(&id);
-        self.arrived(id);
-    }
-
-    fn arrived(&mut self, id: ConnectionId) {
-        if let Some(arrival) = self.arrivals.remove(&id)
-            && arrival.lane.is_none()
-            && !arrival.evicted
-        {
-            self.gone(arrival.subnet, |count| &mut count.arriving);
+        if let Some(arrival) = self.arrivals.remove(&id) {
+            self.free(arrival.subnet, &arrival.place);
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`gate`] | every decision about a connection, before and after its handshake |
 //! | [`limits`] | how many connections, and what is kept of them for this node's own dials |
+//! | [`networks`] | sets of networks that are asked about each address |
 //! | [`subnet`] | which addresses belong together |
 //! | [`rate`] | how often: token buckets in fixed memory |
 //! | [`resources`] | descriptors and memory left |
@@ -32,6 +33,7 @@ pub mod keep;
 pub mod limits;
 #[cfg(test)]
 mod model;
+pub mod networks;
 pub mod presence;
 pub mod rate;
 pub mod refusal;

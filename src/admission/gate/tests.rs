@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::super::resources::Sample;
@@ -91,7 +92,7 @@ fn host(n: u32) -> String {
     std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string()
 }
 
-fn nets(list: &[&str]) -> Vec<IpNet> {
+fn nets(list: &[&str]) -> Networks {
     list.iter().map(|n| n.parse().unwrap()).collect()
 }
 
@@ -177,10 +178,45 @@ fn bans_hold_before_and_after_the_handshake_for_trusted_peers_too() {
     assert!(text.contains("spam"), "{text}");
     refused(world.comes_as(banned, "192.0.2.1"), "bans");
     refused(world.comes_as(friend, "198.51.100.1"), "P2P_DENY_CIDRS");
-    refused(world.dials("192.0.2.66"), "bans");
     let id = world.id();
+    refused(
+        world.gate.dials(id, None, [ip("192.0.2.66")].into_iter()),
+        "bans",
+    );
     refused(world.gate.dials(id, Some(&banned), [].into_iter()), "bans");
     world.comes_as(friend, "192.0.2.1").unwrap();
+}
+
+/// Bans everybody once told.
+#[derive(Debug, Default)]
+struct Late {
+    addresses: AtomicBool,
+    peers: AtomicBool,
+}
+
+impl Blacklist for Late {
+    fn address(&self, _: IpAddr) -> Option<String> {
+        self.addresses.load(Relaxed).then(|| "by operator".into())
+    }
+    fn peer(&self, _: &PeerId) -> Option<String> {
+        self.peers.load(Relaxed).then(|| "by operator".into())
+    }
+}
+
+#[test]
+fn a_ban_that_comes_during_a_handshake_ends_it() {
+    let late = Arc::new(Late::default());
+    let mut world = World::with_bans(rules(), Limits::default(), late.clone());
+    let (peer, from) = (PeerId::random(), Some(ip("192.0.2.1")));
+    let id = world.arrives("192.0.2.1").unwrap();
+    for bans in [&late.addresses, &late.peers] {
+        world.gate.may_stand_inbound(id, &peer, from).unwrap();
+        world.gate.may_stand_outbound(&peer, from).unwrap();
+        bans.store(true, Relaxed);
+        refused(world.gate.may_stand_inbound(id, &peer, from), "bans");
+        refused(world.gate.may_stand_outbound(&peer, from), "bans");
+        bans.store(false, Relaxed);
+    }
 }
 
 #[test]
@@ -249,7 +285,8 @@ fn strangers_cannot_take_the_places_of_our_own_dials() {
     for _ in 0..48 {
         world.comes("192.0.2.1").unwrap();
     }
-    refused(world.comes("192.0.2.1"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+    // Before the handshake.
+    refused(world.arrives("192.0.2.1"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
     for _ in 0..16 {
         world.dials("192.0.2.1").unwrap();
     }
@@ -277,6 +314,42 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
     assert_eq!(standing, 6);
     assert!(world.gate.arrivals.is_empty());
     assert_eq!(world.gate.subnets.len(), 6);
+
+    // Dials too.
+    let dialed: Vec<_> = (0..9)
+        .map(|_| {
+            let (id, peer) = (world.id(), PeerId::random());
+            world.gate.dials(id, Some(&peer), [].into_iter()).unwrap();
+            (id, peer)
+        })
+        .collect();
+    for (id, peer) in dialed {
+        match world.gate.may_stand_outbound(&peer, None) {
+            Ok(()) => world.gate.opened(id, peer, None, true),
+            Err(_) => world.gate.failed(id),
+        }
+    }
+    assert_eq!((world.gate.inbound, world.gate.outbound), (6, 2));
+
+    // And both for one subnet: of four, one place is kept.
+    let rules = Rules {
+        per_subnet: 4,
+        ..rules()
+    };
+    let mut world = World::new(rules, Limits::default());
+    let arrived: Vec<_> = (0..3)
+        .map(|_| world.arrives("192.0.2.1").unwrap())
+        .collect();
+    for _ in 0..2 {
+        world.dials("192.0.2.1").unwrap();
+    }
+    let mut stands = |id| {
+        let (peer, from) = (PeerId::random(), Some(ip("192.0.2.1")));
+        let stands = world.gate.may_stand_inbound(id, &peer, from);
+        stands.map(|()| world.gate.opened(id, peer, from, false))
+    };
+    stands(arrived[0]).unwrap();
+    refused(stands(arrived[1]), "P2P_MAX_CONNECTIONS_PER_SUBNET");
 }
 
 #[test]
@@ -303,7 +376,12 @@ fn each_direction_and_each_peer_has_its_cap() {
         world.comes_as(peer, "192.0.2.2"),
         "P2P_MAX_CONNECTIONS_PER_PEER",
     );
-    assert!(world.gate.room_of_peer(&peer).is_err());
+    let id = world.id();
+    world.gate.dials(id, Some(&peer), [].into_iter()).unwrap();
+    refused(
+        world.gate.may_stand_outbound(&peer, None),
+        "P2P_MAX_CONNECTIONS_PER_PEER",
+    );
 }
 
 #[test]
@@ -334,6 +412,63 @@ fn one_subnet_cannot_hold_all_handshakes_and_slow_ones_make_room() {
     assert_eq!(world.gate.arrivals.len(), MAX_PENDING_INBOUND as usize);
     let arriving: u32 = world.gate.subnets.values().map(|c| c.arriving).sum();
     assert_eq!(arriving, MAX_PENDING_INBOUND);
+    // A full subnet's slow ones make room for their neighbour, and for nobody else.
+    world.pass(GRACE);
+    let ids: Vec<ConnectionId> = world.gate.arrivals.keys().copied().collect();
+    for id in &ids[..64] {
+        world.gate.failed(*id);
+    }
+    let mine: HashSet<_> = (0..MAX_PENDING_PER_SUBNET)
+        .map(|_| world.arrives("192.0.2.1").unwrap())
+        .collect();
+    refused(world.arrives("192.0.2.1"), "pending connections");
+    world.pass(GRACE);
+    let id = world.id();
+    let from = Some(ip("192.0.2.1"));
+    let evicted = world.gate.arrives(id, from, world.now, || 0.5).unwrap();
+    assert!(mine.contains(&evicted.unwrap()));
+}
+
+#[test]
+fn places_are_counted_as_they_are_taken() {
+    let rules = Rules {
+        trusted: [PeerId::random()].into(),
+        ..rules()
+    };
+    let mut world = World::new(rules, Limits::default());
+    let mut under_way = Vec::new();
+    let mut state = 1_u32;
+    for step in 0..5_000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        world
+            .luck
+            .set(f64::from(state) / f64::from(u32::MAX) * 0.999);
+        world.pass(Duration::from_millis(u64::from(state >> 16) % 40));
+        if let Ok(id) = world.arrives(&host(state >> 20 & 0x1f)) {
+            under_way.push(id);
+        }
+        // In floods and in ebbs.
+        if (step / 500) % 2 == 1 {
+            for _ in 0..2.min(under_way.len()) {
+                let id = under_way.swap_remove(state as usize % under_way.len());
+                world.gate.failed(id);
+            }
+        }
+        let mut counted = Taken::default();
+        for arrival in world.gate.arrivals.values() {
+            if let Some(count) = counted.of(&arrival.place) {
+                *count += 1;
+            }
+        }
+        assert_eq!(world.gate.taken, counted, "step {step}");
+        assert!(counted.common <= MAX_PENDING_INBOUND);
+        assert!(counted.open <= TRUSTED_LANE - TRUSTED_LANE_KNOWN);
+    }
+    for id in under_way {
+        world.gate.failed(id);
+    }
+    assert_eq!(world.gate.taken, Taken::default());
+    assert!(world.gate.subnets.is_empty());
 }
 
 #[test]
@@ -531,6 +666,8 @@ fn descriptors_and_memory_run_out_for_strangers_first() {
         ..sample
     });
     refused(world.dials("192.0.2.1"), "P2P_MAX_MEMORY");
+    let id = world.id();
+    world.gate.dials(id, Some(&friend), [].into_iter()).unwrap();
 }
 
 #[test]
