@@ -15,6 +15,7 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
+use p2p_node::admission::Admission;
 use p2p_node::admission::limits::{Limits, MAX_PENDING_INBOUND, kept};
 use p2p_node::config::DhtMode;
 use p2p_node::node::{Handle, Node, Options};
@@ -174,6 +175,56 @@ fn a_flood_fills_what_strangers_may_have_and_the_node_works_on() {
 }
 
 #[test]
+fn without_memory_only_trusted_peers_come_in_or_are_dialed() {
+    run(async {
+        let stays = || Options {
+            connection_idle_timeout: Duration::from_secs(3600),
+            ..options()
+        };
+        let (friend, stranger) = (start(stays()).await, start(stays()).await);
+        let node = start(Options {
+            // Less than any process has.
+            limits: Limits {
+                memory: Some(1 << 20),
+                ..Limits::default()
+            },
+            trusted_peers: vec![friend.peer],
+            ..stays()
+        })
+        .await;
+        // Once it has looked at its memory, which a task of its own does.
+        let said = eventually("a dial is refused", || async {
+            let refused = node.handle.dial(stranger.address.clone()).await.err();
+            let _ = node.handle.disconnect(stranger.peer).await;
+            refused
+        })
+        .await;
+        assert!(said.to_string().contains("P2P_MAX_MEMORY"), "{said}");
+        eventually("the stranger is gone", || async {
+            (!connected(&node.handle, stranger.peer).await).then_some(())
+        })
+        .await;
+        let refused = &node.metrics.connections_refused;
+        let refused = refused.with_label_values(&["P2P_MAX_MEMORY"]);
+        let before = refused.get();
+        let _ = stranger.handle.dial(node.address.clone()).await;
+        eventually("the stranger is refused", || async {
+            (refused.get() > before).then_some(())
+        })
+        .await;
+        assert!(!connected(&node.handle, stranger.peer).await);
+        friend.handle.dial(node.address.clone()).await.unwrap();
+        eventually("the trusted peer is in", || async {
+            connected(&node.handle, friend.peer).await.then_some(())
+        })
+        .await;
+        node.handle.disconnect(friend.peer).await.unwrap();
+        node.handle.dial(friend.address.clone()).await.unwrap();
+        assert!(connected(&node.handle, friend.peer).await);
+    });
+}
+
+#[test]
 fn slow_handshakes_make_room_for_an_honest_one() {
     run(async {
         let node = start(options()).await;
@@ -205,7 +256,7 @@ fn slow_handshakes_make_room_for_an_honest_one() {
 
 /// Connects with `node` and answers nothing: its pings are accepted and never
 /// returned.
-async fn silent_peer(node: &Running) -> async_std::task::JoinHandle<()> {
+async fn silent_peer(node: &Running) -> (async_std::task::JoinHandle<()>, PeerId) {
     let identity = Keypair::generate_ed25519();
     let (stack, _) = transport::build(&identity, &transport::Options::default()).unwrap();
     let config = libp2p::swarm::Config::with_executor(|task| {
@@ -214,11 +265,12 @@ async fn silent_peer(node: &Running) -> async_std::task::JoinHandle<()> {
     let local = identity.public().to_peer_id();
     let mut swarm = libp2p::Swarm::new(stack, Mute, local, config);
     swarm.dial(node.address.clone()).unwrap();
-    async_std::task::spawn(async move {
+    let task = async_std::task::spawn(async move {
         loop {
             swarm.select_next_some().await;
         }
-    })
+    });
+    (task, local)
 }
 
 /// A behaviour that takes ping streams and keeps them without a word.
@@ -329,7 +381,9 @@ impl NetworkBehaviour for Mute {
 #[test]
 fn a_peer_that_answers_no_ping_is_let_go() {
     run(async {
+        let admission = Admission::default();
         let node = start(Options {
+            admission: admission.clone(),
             // Not by idling.
             connection_idle_timeout: Duration::from_secs(3600),
             ping_interval: Duration::from_millis(50),
@@ -343,13 +397,18 @@ fn a_peer_that_answers_no_ping_is_let_go() {
         })
         .await;
         healthy.handle.dial(node.address.clone()).await.unwrap();
-        let silent = silent_peer(&node).await;
+        let (silent, silent_id) = silent_peer(&node).await;
         eventually("the silent one is let go for its silence", || async {
             let closed = node.metrics.connections_closed.with_label_values(&["ping"]);
             (closed.get() == 1).then_some(())
         })
         .await;
         assert!(connected(&node.handle, healthy.peer).await);
+        assert!(
+            admission.reputation(&silent_id) < 0.0,
+            "a lost ping is remembered"
+        );
+        assert!(admission.reputation(&healthy.peer) >= 0.0);
         silent.cancel().await;
     });
 }
@@ -362,11 +421,16 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
             ..options()
         };
         let hub = start(idle()).await;
+        // The hub is to let go of those that would stay.
+        let stays = || Options {
+            connection_idle_timeout: Duration::from_secs(3600),
+            ..options()
+        };
         let (meshed, streaming, outside, asking) = (
             start(idle()).await,
             start(idle()).await,
-            start(idle()).await,
-            start(idle()).await,
+            start(stays()).await,
+            start(stays()).await,
         );
         let _here = hub.handle.subscribe("t".into()).await.unwrap();
         let _there = meshed.handle.subscribe("t".into()).await.unwrap();
@@ -414,7 +478,8 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
         })
         .await;
         let idled = hub.metrics.connections_closed.with_label_values(&["idle"]);
-        assert!(idled.get() >= 1, "the bare peer keeps its side open");
+        // One may have been dialed back, and so have had two connections.
+        assert!(idled.get() >= 3, "the other sides would have stayed");
         // The stream is alive.
         stream.write_all(b"y").await.unwrap();
         stream.flush().await.unwrap();
