@@ -1,0 +1,172 @@
+//! What a decision of the gate costs, beside one look-up in a `HashMap` in the
+//! same run.
+//!
+//! `cargo bench --bench gate`
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use libp2p::PeerId;
+use libp2p::swarm::ConnectionId;
+use p2p_node::admission::Admission;
+use p2p_node::admission::gate::{Gate, Rules};
+use p2p_node::admission::limits::{Limits, MAX_PENDING_INBOUND};
+use p2p_node::admission::resources::{Resources, Sample};
+
+/// Rounds; the median is told, with the least and the most.
+const ROUNDS: usize = 9;
+
+/// Decisions in a round.
+const DECISIONS: u32 = 200_000;
+
+/// Addresses that take turns.
+const HOSTS: u32 = 4_096;
+
+fn main() {
+    // `cargo test --benches` runs this too; it has nothing to test.
+    if std::env::args().any(|a| a == "--test") {
+        return;
+    }
+    let table: HashMap<IpAddr, u32> = (0..HOSTS).map(|n| (host(n), n)).collect();
+    println!("| ns each: median (min to max) of {ROUNDS} | | look-ups |\n|---|---|---|");
+    let base = time(&mut |n| {
+        black_box(table.get(&host(n % HOSTS)));
+    });
+    tell("one look-up in a HashMap of 4,096 addresses", &base, &base);
+
+    for cidrs in [0, 10_000] {
+        let name = |what: &str| format!("{what}, {cidrs} denied networks");
+        let rules = Rules {
+            deny: denied(cidrs).into_iter().collect(),
+            trusted: [PeerId::random()].into(),
+            ..Rules::default()
+        };
+        let mut gate = gate(rules.clone());
+        let (start, mut id, peer) = (Instant::now(), 0, PeerId::random());
+        // Fifty a second, so that no rate is spent.
+        let mut now = start;
+        let let_in = time(&mut |n| {
+            now += Duration::from_millis(20);
+            id += 1;
+            let (id, ip) = (ConnectionId::new_unchecked(id), Some(host(n % HOSTS)));
+            gate.arrives(id, ip, now, || 0.999).unwrap();
+            gate.may_stand_inbound(id, &peer, ip).unwrap();
+            gate.opened(id, peer, ip, false);
+            gate.ended(&peer, ip, false);
+        });
+        tell(&name("let in: arrives, stands, ends"), &let_in, &base);
+
+        // The total's rate is spent, and so is the lane of trusted peers.
+        let over = time(&mut |n| {
+            id += 1;
+            let (id, ip) = (ConnectionId::new_unchecked(id), Some(host(n % HOSTS)));
+            if gate.arrives(id, ip, now, || 0.999).is_ok() {
+                gate.failed(id);
+            }
+        });
+        tell(&name("refused for the rate"), &over, &base);
+
+        // All places are taken; then by ones that are slow.
+        let mut gate = self::gate(Rules {
+            rate: 1_000_000,
+            subnet_rate: 1_000_000,
+            trusted: Default::default(),
+            ..rules
+        });
+        for n in 0..MAX_PENDING_INBOUND {
+            let id = ConnectionId::new_unchecked(n as usize);
+            gate.arrives(id, Some(host(n)), start, || 0.5).unwrap();
+        }
+        let full = time(&mut |n| {
+            let (id, ip) = (ConnectionId::new_unchecked(usize::MAX), host(n % HOSTS));
+            let _ = black_box(gate.arrives(id, Some(ip), start, || 0.5));
+        });
+        tell(&name("refused, all places are taken"), &full, &base);
+        let mut at = start;
+        let mut next = MAX_PENDING_INBOUND as usize;
+        let pushed = time(&mut |n| {
+            // Time enough for all places to be slow ones each time.
+            at += Duration::from_secs(3);
+            next += 1;
+            let id = ConnectionId::new_unchecked(next);
+            if let Some(out) = gate.arrives(id, Some(host(n % HOSTS)), at, || 0.5).unwrap() {
+                gate.failed(out);
+            }
+        });
+        tell(
+            &name("let in for a slow one, found among 128"),
+            &pushed,
+            &base,
+        );
+
+        if cidrs > 0 {
+            let denied = time(&mut |n| {
+                let ip = Ipv4Addr::from(0x2000_0000 + (n % cidrs) * 1_021).into();
+                let id = ConnectionId::new_unchecked(usize::MAX);
+                let _ = black_box(gate.arrives(id, Some(ip), start, || 0.5));
+            });
+            tell(&name("refused, denied"), &denied, &base);
+        }
+    }
+}
+
+fn host(n: u32) -> IpAddr {
+    Ipv4Addr::from(0x0a00_0000 + n * 257).into()
+}
+
+/// Addresses and ranges of eight lengths, as block lists have them.
+fn denied(many: u32) -> Vec<IpNet> {
+    (0..many)
+        .map(|n| {
+            let ip = Ipv4Addr::from(0x2000_0000 + n * 1_021);
+            IpNet::new(ip.into(), 25 + (n % 8) as u8).unwrap()
+        })
+        .collect()
+}
+
+/// A gate with everything that the daemon gives it.
+fn gate(rules: Rules) -> Gate {
+    let limits = Limits {
+        memory: Some(1 << 40),
+        ..Limits::default()
+    };
+    let resources = Resources::new();
+    resources.set(Sample {
+        descriptors: 1 << 40,
+        open: 100,
+        resident: 100 << 20,
+    });
+    let bans = Arc::new(Admission::default());
+    Gate::new(rules, limits, resources, bans, Instant::now())
+}
+
+/// Nanoseconds for one call, of each round, sorted.
+fn time(call: &mut dyn FnMut(u32)) -> Vec<f64> {
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let begun = Instant::now();
+            for n in 0..DECISIONS {
+                call(n);
+            }
+            begun.elapsed().as_nanos() as f64 / f64::from(DECISIONS)
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds
+}
+
+fn tell(what: &str, rounds: &[f64], base: &[f64]) {
+    let median = rounds[ROUNDS / 2];
+    println!(
+        "| {what} | {median:.0} ({:.0} to {:.0}) | {:.1} |",
+        rounds[0],
+        rounds[ROUNDS - 1],
+        median / base[ROUNDS / 2]
+    );
+}
