@@ -162,7 +162,10 @@ impl Bucket {
     }
 
     fn is_full(&self, budget: Budget, now: Instant) -> bool {
-        self.tokens(budget, now) >= budget.burst
+        let mut copy = *self;
+        copy.refill(budget, now);
+        // Levels and not tokens: those of a burst of many gigabytes are capped.
+        copy.level >= as_level(budget.full())
     }
 }
 
@@ -574,6 +577,23 @@ mod tests {
         assert_eq!(accounts.messages(&peer, 1, t, one), Granted::Yes);
         let wait = accounts.charge_bytes(&peer, 1 << 19, t, one);
         assert_eq!(wait, Some(ms(500)));
+    }
+
+    #[test]
+    fn accounts_of_the_largest_burst_are_forgotten_too() {
+        let t = Instant::now();
+        let mut accounts = Accounts::new(Rates {
+            bytes: Budget {
+                burst: 1 << 40,
+                fill: 1 << 40,
+            },
+            ..Rates::default()
+        });
+        accounts.bytes(&PeerId::random(), 1 << 20, t, one);
+        accounts.sweep(t);
+        assert_eq!(accounts.len(), 1);
+        accounts.sweep(t + Duration::from_secs(10));
+        assert_eq!(accounts.len(), 0);
     }
 
     #[test]
