@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::bans::{BanList, Moment, Target};
 use super::bucket::{Bucket, Budget};
 use super::conduct::Conduct;
-use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputations, WORST};
+use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputations, Standing, WORST};
 
 proptest! {
     /// The definition of a token bucket, without a level: a request passes if
@@ -114,6 +114,38 @@ proptest! {
                 prop_assert_eq!(real.len(), model.len());
             }
         }
+    }
+
+    /// One event from any score, to the last digit: in the walk above scores stay
+    /// where merits hardly count.
+    #[test]
+    fn an_event_moves_a_score_by_its_weight_and_the_room_that_is_left(
+        score in -100f32..=100.0,
+        what in 0usize..15,
+    ) {
+        let (peer, now) = (PeerId::random(), Instant::now());
+        let conduct = Conduct::ALL[what];
+        let mut real = Reputations::default();
+        let saved = Standing { score, strikes: 3.0 };
+        real.restore(peer, saved, Duration::ZERO, now);
+        let (standing, action) = real.apply(&peer, conduct, now, |_| false);
+        let (weight, ceiling) = (f64::from(conduct.weight()), f64::from(conduct.ceiling()));
+        let before = f64::from(score);
+        let after = if weight < 0.0 {
+            (before + weight).max(-100.0)
+        } else if (0.0..ceiling).contains(&before) {
+            before + weight * (ceiling - before) / ceiling
+        } else {
+            before
+        };
+        prop_assert!((f64::from(standing.score) - after).abs() < 1e-4, "{standing:?}, not {after}");
+        let expected = match standing.score {
+            _ if weight > 0.0 => Action::Note,
+            s if s <= BAN => Action::Ban,
+            s if s <= DISCONNECT => Action::Disconnect,
+            _ => Action::Note,
+        };
+        prop_assert_eq!(action, expected);
     }
 
     /// Every address is banned exactly when one of the ranges holds it.
