@@ -40,7 +40,6 @@ pub fn config_value(data: &[u8]) {
         .settings()
         .into_iter()
         .map(|setting| (setting.variable.name, setting.value))
-        .filter(|(_, value)| !value.is_empty())
         .collect();
     let pairs = shown.iter().map(|(name, value)| (*name, value.as_str()));
     let again = Config::from_pairs(pairs.chain([("HOME", "/home/x")]))
