@@ -10,10 +10,10 @@
 //! | [`daemon`] | life of the process: open, listen, ready, run, drain, close |
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
 //! | [`node`] | owner of the swarm: behaviour, event loop, and the handle that everyone else uses |
-//! | [`admission`] | who may connect and how much: limits, and the gate of addresses |
-//! | [`message`] | what travels between nodes: the wire formats |
+//! | [`admission`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
+//! | [`message`] | what travels between nodes: signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
-//! | [`store`] | what survives a restart: blocks, roots, peers |
+//! | [`store`] | what survives a restart: blocks, roots, peers, bans, reputations, sequence numbers |
 //! | [`control`] | the control socket: protocol, server, client |
 //! | [`cli`] | one file a command, over [`control`]'s client |
 //! | [`observe`] | metrics, logs, HTTP |

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 
 use libp2p::PeerId;
-use p2p_node::admission::Conduct;
+use p2p_node::admission::{Action, Conduct};
 use p2p_node::config::LogFormat;
 use p2p_node::observe::logs;
 use p2p_node::observe::misbehaviour::{Misbehaviour, tell};
@@ -64,13 +64,20 @@ fn child() {
     match std::env::var("LINES").unwrap().as_str() {
         "offences" => {
             for ip in OFFENDERS {
-                for offence in [Conduct::InvalidSignature, Conduct::Replay] {
+                let ip = Some(ip.parse::<IpAddr>().unwrap());
+                for (offence, action) in [
+                    (Conduct::InvalidSignature, Action::Disconnect),
+                    (Conduct::Replay, Action::Ban),
+                    // Happens to anybody, and to trusted peers without end.
+                    (Conduct::PingLost, Action::Note),
+                    (Conduct::Bomb, Action::Note),
+                ] {
                     tell(&Misbehaviour {
                         peer: &peer,
-                        ip: Some(ip.parse::<IpAddr>().unwrap()),
+                        ip,
                         offence,
                         reputation: -12.0,
-                        action: "noted",
+                        action,
                         suppressed: 3,
                     });
                 }
@@ -82,7 +89,7 @@ fn child() {
                 ip: None,
                 offence: Conduct::Replay,
                 reputation: -12.0,
-                action: "noted",
+                action: Action::Ban,
                 suppressed: 0,
             });
             for words in forgeries() {

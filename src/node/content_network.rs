@@ -180,7 +180,9 @@ impl Network for ContentNetwork {
         if matches!(&fault, Fault::Block { why, .. } if !why.is_fault()) {
             return;
         }
-        log::warn!(peer:% = peer, fault:% = fault; "peer misbehaved; not asking it for an hour");
+        // The fetch has said it where a fetch is concerned; a stranger that sends
+        // nonsense is told of by its reputation.
+        log::debug!(peer:% = peer, fault:% = fault; "peer misbehaved in the exchange; not asking it for an hour");
         self.shun(peer);
     }
 

@@ -15,6 +15,7 @@
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
+//! | `quiet` | a protocol whose open streams keep no connection |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
 //! | `queries`, `topics`, `peers`, `standing`, `health` | what the loop keeps of each |

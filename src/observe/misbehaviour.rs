@@ -1,12 +1,12 @@
-//! The line about a misbehaving peer that fail2ban reads.
+//! The lines about misbehaving peers, and the one among them that fail2ban reads.
 
 use std::net::IpAddr;
 
 use libp2p::PeerId;
 
-use crate::admission::Conduct;
+use crate::admission::{Action, Conduct};
 
-/// The target of these lines, and of no others. Every form of the log puts the
+/// The target of the lines that fail2ban counts, and of no others. Every form of the log puts the
 /// target before the message, so that nothing a remote says can pass for one.
 const TARGET: &str = "p2p_node::misbehaviour";
 
@@ -23,13 +23,16 @@ pub struct Misbehaviour<'a> {
     /// The peer's reputation after it.
     pub reputation: f32,
     /// What was done about it.
-    pub action: &'static str,
+    pub action: Action,
     /// Lines kept back since the last one.
     pub suppressed: u64,
 }
 
-/// Writes the line: `misbehaving peer at 192.0.2.1: invalid-signature`, followed
-/// by key-values. Its form is fixed: `packaging/fail2ban` reads it.
+/// Writes it down. Of who was cut off for it, in a line of fixed form that
+/// `packaging/fail2ban` reads: `misbehaving peer at 192.0.2.1: invalid-signature`,
+/// followed by key-values. What was only noted happens to honest peers too (a lost
+/// ping, a busy second), and trusted peers are never cut off: no firewall is to
+/// count that, so it has other words and another target.
 pub fn tell(what: &Misbehaviour<'_>) {
     let Misbehaviour {
         peer,
@@ -39,14 +42,28 @@ pub fn tell(what: &Misbehaviour<'_>) {
         action,
         suppressed,
     } = *what;
-    match ip {
-        Some(ip) => {
-            let ip = ip.to_canonical();
-            log::warn!(
-                target: TARGET, peer:% = peer, address:% = ip, reputation, action, suppressed;
-                "misbehaving peer at {ip}: {offence}"
-            );
+    let ip = ip.map(|ip| ip.to_canonical());
+    let action = match action {
+        Action::Note => {
+            match ip {
+                Some(ip) => log::info!(
+                    peer:% = peer, address:% = ip, reputation, suppressed;
+                    "offence noted: {offence}"
+                ),
+                None => log::info!(
+                    peer:% = peer, reputation, suppressed; "offence noted: {offence}"
+                ),
+            }
+            return;
         }
+        Action::Disconnect => "disconnected",
+        Action::Ban => "banned",
+    };
+    match ip {
+        Some(ip) => log::warn!(
+            target: TARGET, peer:% = peer, address:% = ip, reputation, action, suppressed;
+            "misbehaving peer at {ip}: {offence}"
+        ),
         None => log::warn!(
             target: TARGET, peer:% = peer, reputation, action, suppressed;
             "misbehaving peer without an address of its own: {offence}"

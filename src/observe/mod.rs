@@ -2,6 +2,14 @@
 //!
 //! Every room records into [`metrics::Metrics`]; nobody reads metrics back to
 //! decide anything.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`metrics`] | every metric, with its help |
+//! | [`logs`] | lines for the journal, a terminal or a collector |
+//! | [`throttle`] | how often a line that a remote provokes is written |
+//! | [`misbehaviour`] | lines about misbehaving peers |
+//! | [`http`] | `/metrics`, `/health/…` and the page for people |
 
 pub mod http;
 pub mod logs;

@@ -11,8 +11,8 @@ use crate::admission::presence::direct_ip;
 use crate::admission::{Action, Order, Verdict};
 use crate::observe::misbehaviour::{self, Misbehaviour};
 
-/// Lines a minute for one address: enough for fail2ban to count to its usual
-/// five, and few enough that nobody fills a disk with them.
+/// Lines a minute for one address: enough for fail2ban to count to the three of
+/// its jail, and few enough that nobody fills a disk with them.
 const LINES_OF_ADDRESS: u32 = 6;
 
 /// Lines a minute for all addresses together: an attacker may have many.
@@ -84,17 +84,12 @@ impl EventLoop {
             ip,
         } = verdict;
         let reputation = score.round();
-        let action = match action {
-            Action::Note => "noted",
-            Action::Disconnect => "disconnected",
-            Action::Ban => "banned",
-        };
         misbehaviour::tell(&Misbehaviour {
             peer,
             ip: *ip,
             offence: *conduct,
             reputation,
-            action,
+            action: *action,
             suppressed,
         });
     }
