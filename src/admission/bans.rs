@@ -21,9 +21,10 @@
 //! # Subnets
 //!
 //! Peer ids are free, addresses are not. When [`SUBNET_AFTER`] different ids of
-//! one subnet (`P2P_SUBNET_PREFIXES`: an IPv4 address, an IPv6 /56) were banned
-//! automatically within an hour, the subnet itself is banned, each time for
-//! longer. Honest peers may share an address with an attacker, behind a
+//! one subnet were banned automatically within an hour, the subnet itself is
+//! banned, each time for longer. It is an IPv4 address or an IPv6 /56; a wider
+//! one in `P2P_SUBNET_PREFIXES` is for the limits alone, since five ids are no
+//! reason to cut off a whole provider, and a narrower one is taken. Honest peers may share an address with an attacker, behind a
 //! carrier's NAT; so it takes several bans, the ban is at most a day, and it is
 //! never made for loopback nor for a subnet from which a trusted peer is
 //! connected. Circuits through relays have no address of their own, and a relay

@@ -23,6 +23,16 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
+    /// These, but none wider than the default: a limit of a wide subnet slows its
+    /// honest hosts, a ban cuts them off.
+    pub fn for_bans(self) -> Prefixes {
+        let widest = Prefixes::default();
+        Prefixes {
+            ipv4: self.ipv4.max(widest.ipv4),
+            ipv6: self.ipv6.max(widest.ipv6),
+        }
+    }
+
     /// The subnet of an address; `None` for loopback, which is this host itself.
     pub fn subnet(&self, ip: IpAddr) -> Option<IpNet> {
         let ip = ip.to_canonical();

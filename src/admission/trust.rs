@@ -420,7 +420,8 @@ impl Admission {
             return;
         }
         self.banned();
-        let Some(subnet) = ip.and_then(|ip| self.inner.prefixes.subnet(ip)) else {
+        let prefixes = self.inner.prefixes.for_bans();
+        let Some(subnet) = ip.and_then(|ip| prefixes.subnet(ip)) else {
             return;
         };
         if self.trusted_within(&subnet) {

@@ -106,6 +106,34 @@ fn an_address_that_goes_on_with_new_ids_is_banned_itself() {
 }
 
 #[test]
+fn wide_subnets_are_for_limits_and_never_banned_whole() {
+    for (prefixes, from, banned) in [
+        ((16, 32), ip(1), "192.0.2.1/32"),
+        (
+            (16, 32),
+            "2001:db8:1:2::3".parse().unwrap(),
+            "2001:db8:1::/56",
+        ),
+        (
+            (8, 64),
+            "2001:db8:1:2::3".parse().unwrap(),
+            "2001:db8:1:2::/64",
+        ),
+    ] {
+        let admission = Admission::new(Settings {
+            prefixes: Prefixes {
+                ipv4: prefixes.0,
+                ipv6: prefixes.1,
+            },
+            ..Settings::default()
+        });
+        ban_ids(&admission, from, SUBNET_AFTER);
+        let ban = admission.banned_ip(from).unwrap();
+        assert_eq!(ban.target.to_string(), banned);
+    }
+}
+
+#[test]
 fn the_address_of_a_connected_trusted_peer_is_never_banned_by_the_node() {
     let friend = PeerId::random();
     let admission = Admission::new(Settings {
