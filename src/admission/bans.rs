@@ -30,7 +30,7 @@
 //! connected. Circuits through relays have no address of their own, and a relay
 //! does not answer for who comes through it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
@@ -245,6 +245,8 @@ pub struct BanList {
     /// Prefix lengths in use with their number of bans, for IPv4 and IPv6.
     lengths: [Vec<(u8, u32)>; 2],
     operators: usize,
+    /// How many end when: those in force are counted without a look at each.
+    ends: BTreeMap<Instant, usize>,
     crowds: HashMap<IpNet, Crowd>,
     unsaved: Vec<Change>,
     /// Where both clocks stood at the last look.
@@ -382,6 +384,11 @@ impl BanList {
         list
     }
 
+    /// Bans in force.
+    pub fn in_force(&self, now: Instant) -> usize {
+        self.len() - self.ends.range(..=now).map(|(_, n)| n).sum::<usize>()
+    }
+
     /// Bans kept, expired ones that were not yet removed included.
     pub fn len(&self) -> usize {
         self.peers.len() + self.nets.len()
@@ -487,6 +494,12 @@ impl BanList {
             }
         }
         self.unsaved.extend(rewritten);
+        self.ends.clear();
+        for entry in self.peers.values().chain(self.nets.values()) {
+            if let Some(ends) = entry.ends {
+                *self.ends.entry(ends).or_default() += 1;
+            }
+        }
     }
 
     fn entry(&self, target: &Target) -> Option<&Entry> {
@@ -527,6 +540,9 @@ impl BanList {
     fn put(&mut self, entry: Entry) {
         self.remove(&entry.ban.target);
         self.operators += usize::from(entry.ban.author == Author::Operator);
+        if let Some(ends) = entry.ends {
+            *self.ends.entry(ends).or_default() += 1;
+        }
         match entry.ban.target {
             Target::Peer(peer) => {
                 self.peers.insert(peer, entry);
@@ -558,6 +574,14 @@ impl BanList {
             }
         };
         self.operators -= usize::from(entry.ban.author == Author::Operator);
+        if let Some(ends) = entry.ends
+            && let Some(count) = self.ends.get_mut(&ends)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.ends.remove(&ends);
+            }
+        }
         Some(entry)
     }
 

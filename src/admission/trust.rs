@@ -384,7 +384,7 @@ impl Admission {
             let by = self.scale_of(peer, Instant::now());
             lock(&self.inner.accounts).rescale(peer, by, Instant::now());
         }
-        self.gauge();
+        self.gauge(Instant::now());
         self.ring();
         lifted
     }
@@ -464,13 +464,13 @@ impl Admission {
         if let Some(metrics) = self.inner.metrics.get() {
             metrics.blacklist.inc();
         }
-        self.gauge();
+        self.gauge(Instant::now());
         self.ring();
     }
 
-    fn gauge(&self) {
+    fn gauge(&self, now: Instant) {
         if let Some(metrics) = self.inner.metrics.get() {
-            let held = i64::try_from(self.bans_read().len()).unwrap_or(i64::MAX);
+            let held = i64::try_from(self.bans_read().in_force(now)).unwrap_or(i64::MAX);
             metrics.bans_active.set(held);
         }
     }
@@ -569,7 +569,7 @@ impl Admission {
         self.bans_write().tend(now);
         lock(&self.inner.accounts).sweep(now.mono);
         lock(&self.inner.reputations).sweep(now.mono);
-        self.gauge();
+        self.gauge(now.mono);
     }
 
     /// Takes in what an earlier run saved: bans, and reputations with the time of
@@ -593,7 +593,7 @@ impl Admission {
             map.restore(peer, standing, elapsed, now.mono);
         }
         drop(map);
-        self.gauge();
+        self.gauge(Instant::now());
         self.recheck();
     }
 
@@ -631,9 +631,9 @@ impl Admission {
         let _ = self.inner.bell.1.recv().await;
     }
 
-    /// Bans in force or about to be removed, and peers remembered.
+    /// Bans in force, and peers remembered.
     pub fn remembered(&self) -> (usize, usize) {
-        let bans = self.bans_read().len();
+        let bans = self.bans_read().in_force(Instant::now());
         (bans, lock(&self.inner.reputations).len())
     }
 

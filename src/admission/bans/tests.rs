@@ -59,6 +59,55 @@ fn a_timed_ban_ends_and_a_permanent_one_does_not() {
 }
 
 #[test]
+fn the_bans_in_force_are_counted_without_those_that_ended() {
+    let (mut bans, t) = (BanList::default(), moment());
+    let check = |bans: &BanList, now: Moment, expected: usize| {
+        assert_eq!(bans.in_force(now.mono), expected);
+        assert_eq!(bans.list(now.mono).len(), expected);
+    };
+    bans.by_operator(net("10.0.0.0/8"), None, "", t).unwrap();
+    for target in ["192.0.2.1", "192.0.2.2"] {
+        bans.by_operator(net(target), Some(HOUR), "", t).unwrap();
+    }
+    bans.automatic(net("192.0.2.3"), 2 * HOUR, "", 1, t)
+        .unwrap();
+    check(&bans, t, 4);
+    // Ended, and not yet removed.
+    let later = after(t, HOUR);
+    check(&bans, later, 2);
+    assert_eq!(bans.len(), 4);
+    // Set anew, lifted, and swept away.
+    bans.by_operator(net("192.0.2.1"), Some(HOUR), "", later)
+        .unwrap();
+    check(&bans, later, 3);
+    bans.lift(&net("192.0.2.2"), later.mono);
+    bans.lift(&net("192.0.2.3"), later.mono);
+    check(&bans, later, 2);
+    let end = after(t, 2 * HOUR + GRACE);
+    bans.tend(end);
+    check(&bans, end, 1);
+    assert!(bans.ends.is_empty());
+    // One of an earlier run ends when the clock that is set right says so.
+    let mut bans = BanList::default();
+    let ban = Ban {
+        target: net("192.0.2.1"),
+        reason: String::new(),
+        author: Author::Operator,
+        since: t.wall,
+        until: Some(t.wall + HOUR),
+        times: 0,
+    };
+    let boot = Moment {
+        mono: t.mono,
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    bans.restore(ban, boot);
+    check(&bans, boot, 1);
+    bans.tend(after(t, 2 * HOUR));
+    check(&bans, after(t, 2 * HOUR), 0);
+}
+
+#[test]
 fn an_address_is_found_under_every_prefix_length() {
     let (mut bans, t) = (BanList::default(), moment());
     for text in ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::/1"] {
