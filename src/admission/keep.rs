@@ -1,7 +1,7 @@
 //! Carries what [`Admission`] remembers to the store and back.
 //!
 //! Bans are written at once: an operator's before the command is answered, the
-//! node's own within milliseconds. Reputations are written every [`SAVE_EVERY`]
+//! node's own within milliseconds, each with the reputation of its peer. Other ones are written every [`SAVE_EVERY`]
 //! when some have changed by a whole point, at most
 //! [`SAVE_AT_ONCE`](super::trust::SAVE_AT_ONCE) in one transaction, and all of
 //! them when the daemon ends. So `kill -9` loses at most ten seconds of
@@ -62,7 +62,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Saves changed bans. Durable when it returns.
+    /// Saves changed bans, and the reputations of their peers. Durable when it returns.
     ///
     /// # Errors
     /// When the database cannot be written; it is tried again later.

@@ -31,7 +31,7 @@
 //! - A connected peer is never pushed out. Without that, an attacker who had
 //!   filled the memory would have no reputation to lose with its next id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -270,6 +270,23 @@ impl Reputations {
         if self.dirty.is_empty() {
             self.dirty.shrink_to(64);
         }
+        self.settle(taken, now)
+    }
+
+    /// As [`Self::take_unsaved`], of these peers alone and all of them.
+    pub fn take_unsaved_of(
+        &mut self,
+        peers: &HashSet<PeerId>,
+        now: Instant,
+    ) -> Vec<(PeerId, Option<Standing>)> {
+        if peers.is_empty() {
+            return Vec::new();
+        }
+        let taken = self.dirty.extract_if(.., |p| peers.contains(p)).collect();
+        self.settle(taken, now)
+    }
+
+    fn settle(&mut self, taken: Vec<PeerId>, now: Instant) -> Vec<(PeerId, Option<Standing>)> {
         taken
             .into_iter()
             .map(|peer| {

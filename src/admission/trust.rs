@@ -378,12 +378,13 @@ impl Admission {
     /// Lifts a ban, whoever set it, and forgets what a peer did; the ban that was
     /// lifted, or `None` when there was none.
     pub fn unban(&self, target: &Target) -> Option<Ban> {
-        let lifted = self.bans_write().lift(target, Instant::now());
+        // Before the ban, so that whoever saves the one finds the other.
         if let Target::Peer(peer) = target {
             lock(&self.inner.reputations).forgive(peer);
             let by = self.scale_of(peer, Instant::now());
             lock(&self.inner.accounts).rescale(peer, by, Instant::now());
         }
+        let lifted = self.bans_write().lift(target, Instant::now());
         self.gauge(Instant::now());
         self.ring();
         lifted
@@ -597,21 +598,32 @@ impl Admission {
         self.recheck();
     }
 
-    /// What is to be written down: all changes of bans, and up to
-    /// [`SAVE_AT_ONCE`] reputations. It counts as written; give it to
+    /// What is to be written down: as [`Self::take_unsaved_bans`], and up to
+    /// [`SAVE_AT_ONCE`] other reputations. It counts as written; give it to
     /// [`Self::put_back`] when it could not be.
     pub fn take_unsaved(&self) -> Unsaved {
-        let bans = self.bans_write().take_unsaved();
-        let reputations = lock(&self.inner.reputations).take_unsaved(SAVE_AT_ONCE, Instant::now());
-        Unsaved { bans, reputations }
+        let mut unsaved = self.take_unsaved_bans();
+        let others = lock(&self.inner.reputations).take_unsaved(SAVE_AT_ONCE, Instant::now());
+        unsaved.reputations.extend(others);
+        unsaved
     }
 
-    /// As [`Self::take_unsaved`], of the bans alone.
+    /// All changes of bans, and the reputations of their peers: in one
+    /// transaction, or a killed process would come back with a ban and none of
+    /// the strikes that led to it, or with strikes that were forgiven.
     pub fn take_unsaved_bans(&self) -> Unsaved {
-        Unsaved {
-            bans: self.bans_write().take_unsaved(),
-            reputations: Vec::new(),
-        }
+        let bans = self.bans_write().take_unsaved();
+        let peers = bans.iter().filter_map(|change| match change {
+            Change::Keep(Ban {
+                target: Target::Peer(peer),
+                ..
+            })
+            | Change::Remove(Target::Peer(peer)) => Some(*peer),
+            _ => None,
+        });
+        let reputations =
+            lock(&self.inner.reputations).take_unsaved_of(&peers.collect(), Instant::now());
+        Unsaved { bans, reputations }
     }
 
     /// What could not be written.

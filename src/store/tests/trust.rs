@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use libp2p::PeerId;
 
 use crate::admission::bans::{Author, Ban, Change, Moment};
-use crate::admission::{Admission, Conduct, Target, reputation::Standing, trust::Unsaved};
+use crate::admission::trust::{SAVE_AT_ONCE, Unsaved};
+use crate::admission::{Admission, Conduct, Target, reputation::Standing};
 use crate::observe::metrics::Metrics;
 use crate::store::{Options, Store, bans::BANS, reputations::REPUTATIONS};
 
@@ -117,4 +118,42 @@ fn what_was_saved_is_in_force_in_the_next_run() {
     let score = after.reputation(&bad);
     assert!((-20.0..-19.0).contains(&score), "{score}");
     assert!(!after.is_dirty());
+}
+
+#[test]
+fn a_ban_is_saved_with_the_reputation_of_its_peer() {
+    let dir = tempfile::tempdir().unwrap();
+    let peer = PeerId::random();
+    let save = |unsaved: Unsaved| {
+        open(dir.path())
+            .save_trust(&unsaved, SystemTime::now())
+            .unwrap();
+    };
+    let reopened = || {
+        let after = Admission::default();
+        let (bans, reputations) = open(dir.path()).load_trust().unwrap();
+        after.restore(bans, reputations, Moment::now());
+        let strikes = after.standing(&peer, std::time::Instant::now()).strikes;
+        (after.banned_peer(&peer).is_some(), strikes.round())
+    };
+    let admission = Admission::default();
+    let others = || {
+        // More than one save of reputations takes.
+        for _ in 0..2 * SAVE_AT_ONCE {
+            admission.report(&PeerId::random(), Conduct::Malformed);
+        }
+    };
+    others();
+    admission.report(&peer, Conduct::Bomb);
+    admission.report(&peer, Conduct::Bomb);
+    save(admission.take_unsaved_bans());
+    assert_eq!(reopened(), (true, 1.0));
+    admission.unban(&Target::Peer(peer)).unwrap();
+    save(admission.take_unsaved_bans());
+    assert_eq!(reopened(), (false, 0.0));
+    // And so by the save of everything, whoever else waits.
+    admission.report(&peer, Conduct::Bomb);
+    admission.report(&peer, Conduct::Bomb);
+    save(admission.take_unsaved());
+    assert_eq!(reopened(), (true, 1.0));
 }
