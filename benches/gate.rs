@@ -48,9 +48,8 @@ fn main() {
             ..Rules::default()
         };
         let mut gate = gate(rules.clone());
-        let (start, mut id, peer) = (Instant::now(), 0, PeerId::random());
+        let (mut now, mut id, peer) = (Instant::now(), 0, PeerId::random());
         // Fifty a second, so that no rate is spent.
-        let mut now = start;
         let let_in = time(&mut |n| {
             now += Duration::from_millis(20);
             id += 1;
@@ -79,6 +78,7 @@ fn main() {
             trusted: Default::default(),
             ..rules
         });
+        let start = Instant::now();
         for n in 0..MAX_PENDING_INBOUND {
             let id = ConnectionId::new_unchecked(n as usize);
             gate.arrives(id, Some(host(n)), start, || 0.5).unwrap();
