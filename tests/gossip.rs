@@ -7,6 +7,8 @@
     reason = "a test's panic is its report"
 )]
 
+mod common;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use p2p_node::admission::Admission;
 use p2p_node::config::DhtMode;
+use p2p_node::control::{Client, client};
 use p2p_node::message::{Limits, seal};
 use p2p_node::node::{Handle, Node, Options, Subscription};
 use p2p_node::observe::metrics::Metrics;
@@ -40,7 +43,7 @@ struct Running {
     address: Multiaddr,
     admission: Admission,
     metrics: Arc<Metrics>,
-    _node: Node,
+    node: Node,
 }
 
 async fn start() -> Running {
@@ -69,7 +72,7 @@ async fn start_as(identity: &Keypair) -> Running {
         address,
         admission,
         metrics,
-        _node: node,
+        node,
     }
 }
 
@@ -156,7 +159,19 @@ struct Foreign {
 impl Foreign {
     /// Connects, with its messages signed or not, and subscribes to both topics.
     async fn connect(to: &Running, signs: bool) -> Foreign {
-        let key = Keypair::generate_ed25519();
+        let foreign = Foreign::dial(&to.address, signs);
+        to.hears(PLAIN, foreign.peer).await;
+        to.hears(OWN, foreign.peer).await;
+        foreign
+    }
+
+    /// Begins to connect to whatever listens there, as a new peer.
+    fn dial(to: &Multiaddr, signs: bool) -> Foreign {
+        Foreign::dial_as(&Keypair::generate_ed25519(), to, signs)
+    }
+
+    fn dial_as(key: &Keypair, to: &Multiaddr, signs: bool) -> Foreign {
+        let key = key.clone();
         let peer = key.public().to_peer_id();
         let (stack, _) = transport::build(&key, &transport::Options::default()).unwrap();
         let privacy = match signs {
@@ -181,7 +196,7 @@ impl Foreign {
             let topic = IdentTopic::new(topic);
             swarm.behaviour_mut().subscribe(&topic).unwrap();
         }
-        swarm.dial(to.address.clone()).unwrap();
+        swarm.dial(to.clone()).unwrap();
         let (orders, told) = async_std::channel::bounded::<Order>(1);
         async_std::task::spawn(async move {
             // Published when the node's own subscription has come.
@@ -206,8 +221,6 @@ impl Foreign {
                 }
             }
         });
-        to.hears(PLAIN, peer).await;
-        to.hears(OWN, peer).await;
         Foreign { key, peer, orders }
     }
 
@@ -562,4 +575,239 @@ fn a_flood_is_cut_to_its_budget_while_others_are_heard() {
         let allowed = 200.0 + 100.0 * began.elapsed().as_secs_f64();
         assert!(f64::from(flood) <= allowed, "{flood} of {allowed}");
     });
+}
+
+/// A connection with a gossip stream that the test writes itself, beside the
+/// gossipsub of a node.
+async fn by_hand(node: &Running) -> (Running, Keypair, libp2p::Stream) {
+    let key = Keypair::generate_ed25519();
+    let other = start_as(&key).await;
+    other.handle.dial(node.address.clone()).await.unwrap();
+    let _there = other.handle.subscribe("/hello".into()).await.unwrap();
+    // Its own gossipsub has opened its stream; a later one takes its place.
+    node.hears("/hello", other.peer).await;
+    let stream = other.handle.open_stream(node.peer, &[gossip()]).await;
+    (other, key, stream.unwrap().0)
+}
+
+fn gossip() -> libp2p::StreamProtocol {
+    libp2p::StreamProtocol::new("/meshsub/1.1.0")
+}
+
+#[test]
+fn a_busy_network_loses_no_message_and_no_neighbour_its_good_name() {
+    use futures::AsyncWriteExt;
+    run(async {
+        // Fifty publishers at five a second each, through two nodes in a row: far
+        // more than any of the two may say itself.
+        let (first, second) = (start().await, start().await);
+        let _first = first.handle.subscribe(PLAIN.into()).await.unwrap();
+        let mut there = second.handle.subscribe(PLAIN.into()).await.unwrap();
+        first.handle.dial(second.address.clone()).await.unwrap();
+        first.hears(PLAIN, second.peer).await;
+        second.hears(PLAIN, first.peer).await;
+        let (_other, forwarder, mut stream) = by_hand(&first).await;
+        let authors: Vec<_> = (0..50).map(|_| Keypair::generate_ed25519()).collect();
+        let mut ticks = async_io::Timer::interval(Duration::from_millis(100));
+        let send = async {
+            for n in 0..1500_u64 {
+                if n % 25 == 0 {
+                    ticks.next().await;
+                }
+                let frame = signed(&authors[n as usize % 50], PLAIN, n + 1, &[7; 100]);
+                stream.write_all(&frame).await.unwrap();
+            }
+            stream.flush().await.unwrap();
+        };
+        let hear = async {
+            let mut heard = std::collections::HashSet::new();
+            while heard.len() < 1500 {
+                let (author, _, number) = next(&mut there).await;
+                assert!(heard.insert((author, number)), "each comes once");
+            }
+        };
+        futures::join!(send, hear);
+        let forwarder = forwarder.public().to_peer_id();
+        for (node, neighbour) in [(&first, forwarder), (&second, first.peer)] {
+            assert_eq!(node.dropped("over_budget"), 0);
+            assert_eq!(node.dropped("ceiling"), 0);
+            assert!(node.admission.reputation(&neighbour) >= 0.0);
+        }
+    });
+}
+
+#[test]
+fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
+    use futures::AsyncWriteExt;
+    run(async {
+        let node = start().await;
+        let _here = node.handle.subscribe(PLAIN.into()).await.unwrap();
+        let (other, _, mut stream) = by_hand(&node).await;
+        let mut topic = Vec::new();
+        field(&mut topic, 1, PLAIN.as_bytes());
+        let (mut graft, mut prune) = (Vec::new(), Vec::new());
+        field(&mut graft, 3, &topic);
+        field(&mut prune, 4, &topic);
+        let control = |parts: &[u8]| {
+            let mut rpc = Vec::new();
+            field(&mut rpc, 3, parts);
+            framed(rpc)
+        };
+        let mut subscribe = vec![1 << 3, 1];
+        field(&mut subscribe, 2, PLAIN.as_bytes());
+        let mut rpc = Vec::new();
+        field(&mut rpc, 1, &subscribe);
+        stream.write_all(&framed(rpc)).await.unwrap();
+        // It leaves the mesh and asks back in, again and again, within the
+        // minute in which that is not done.
+        stream.write_all(&control(&prune)).await.unwrap();
+        for _ in 0..1600 {
+            stream.write_all(&control(&graft)).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        eventually("it is reported", async || {
+            let reports = &node.metrics.misbehaviour;
+            let reported = reports.with_label_values(&["low-gossip-score"]).get();
+            (reported > 0 && node.admission.reputation(&other.peer) < 0.0).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_frame_that_is_too_long_ends_its_stream_and_five_end_the_gossip_of_its_sender() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    run(async {
+        let node = start().await;
+        let (other, _, first) = by_hand(&node).await;
+        let mut streams = 1;
+        let mut stream = first;
+        loop {
+            let mut length_only = Vec::new();
+            length(&mut length_only, 2 << 20);
+            stream.write_all(&length_only).await.unwrap();
+            stream.flush().await.unwrap();
+            // Nothing of the 2 MiB is waited for.
+            let end = async_std::future::timeout(DEADLINE, stream.read(&mut [0; 1])).await;
+            assert!(matches!(end.expect("it ends"), Ok(0) | Err(_)));
+            match other.handle.open_stream(node.peer, &[gossip()]).await {
+                Ok(next) => stream = next.0,
+                Err(_) => break,
+            }
+            streams += 1;
+            assert!(streams < 10, "and again");
+        }
+    });
+}
+
+#[test]
+fn what_came_in_is_judged_and_told_before_a_node_ends() {
+    use futures::AsyncWriteExt;
+    run(async {
+        let node = start().await;
+        let mut here = node.handle.subscribe(OWN.into()).await.unwrap();
+        let (_other, key, mut stream) = by_hand(&node).await;
+        // Small on the wire, and work to open.
+        let limits = Limits::of_payload(1 << 20);
+        for n in 1..=60 {
+            let payload = vec![n as u8; 900_000].into();
+            let sealed = seal(&key, OWN.as_bytes(), n, payload, limits).unwrap();
+            let frame = signed(&key, OWN, n, &sealed);
+            stream.write_all(&frame).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        next(&mut here).await;
+        let taken = node.metrics.clone();
+        node.node.stop().await;
+        let mut told = 1;
+        while let Ok(Some(_)) = async_std::future::timeout(DEADLINE, here.next()).await {
+            told += 1;
+        }
+        let came = taken.messages.with_label_values(&["in", "gossip"]).get();
+        assert!(came > 0);
+        assert_eq!(came, told + here.dropped());
+    });
+}
+
+/// The next message of the topic at a daemon.
+async fn hear(subscription: &mut client::Subscription) -> (PeerId, Vec<u8>, u64) {
+    let message = async_std::future::timeout(DEADLINE, subscription.next())
+        .await
+        .expect("a message comes")
+        .unwrap();
+    let number = u64::from_be_bytes(message.seqno[..].try_into().unwrap());
+    (message.from.unwrap(), message.data.to_vec(), number)
+}
+
+#[test]
+fn a_killed_publisher_is_heard_again_and_repeats_no_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let ears = common::Daemon::start(&dir.path().join("ears"), &[]);
+    let at = ears.address("tcp");
+    let home = dir.path().join("mouth");
+    let known = [("P2P_BOOTSTRAP_PEERS", at.as_str())];
+    let socket = ears.socket();
+    let mut subscription = async_std::task::block_on(async {
+        let client = Client::connect(&socket).await.unwrap();
+        client.subscribe(&[OWN]).await.unwrap()
+    });
+    let mut last = 0;
+    for round in 0..3_u8 {
+        let mut mouth = common::Daemon::start(&home, &known);
+        let socket = mouth.socket();
+        async_std::task::block_on(async {
+            let mut client = Client::connect(&socket).await.unwrap();
+            for n in 0..5_u8 {
+                eventually("somebody hears it", async || {
+                    let mut client = Client::connect(&socket).await.unwrap();
+                    let peers = client.topic_peers(OWN).await.unwrap();
+                    (!peers.is_empty()).then_some(())
+                })
+                .await;
+                client.publish(OWN, vec![round, n].into()).await.unwrap();
+                let (_, data, number) = hear(&mut subscription).await;
+                assert_eq!(data, [round, n]);
+                assert!(number > last, "{number} after {last}");
+                last = number;
+            }
+        });
+        mouth.child.kill().unwrap();
+        mouth.wait();
+    }
+}
+
+#[test]
+fn what_was_heard_before_a_kill_is_a_replay_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("daemon");
+    let mut daemon = common::Daemon::start(&home, &[]);
+    let socket = daemon.socket();
+    let subscribe = async || {
+        let client = Client::connect(&socket).await.unwrap();
+        client.subscribe(&[OWN]).await.unwrap()
+    };
+    let key = Keypair::generate_ed25519();
+    let limits = Limits::of_payload(1 << 20);
+    let sealed = |number: u64, payload: &'static [u8]| -> Vec<u8> {
+        seal(&key, OWN.as_bytes(), number, payload.into(), limits)
+            .unwrap()
+            .into()
+    };
+    let speak = |daemon: &common::Daemon, orders: Vec<Vec<u8>>, wanted: &[u8]| {
+        let address: Multiaddr = daemon.address("tcp").parse().unwrap();
+        async_std::task::block_on(async {
+            let mut subscription = subscribe().await;
+            let foreign = Foreign::dial_as(&key, &address, true);
+            for order in orders {
+                foreign.send(OWN, order).await;
+            }
+            assert_eq!(hear(&mut subscription).await.1, wanted);
+        });
+    };
+    let old = sealed(7, b"old");
+    speak(&daemon, vec![old.clone()], b"old");
+    daemon.child.kill().unwrap();
+    daemon.wait();
+    let daemon = common::Daemon::start(&home, &[]);
+    speak(&daemon, vec![old, sealed(8, b"new")], b"new");
 }

@@ -87,6 +87,8 @@ impl EventLoop {
         match verdict {
             Ok(opened) => {
                 self.settle(&job, "accepted", MessageAcceptance::Accept);
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                gossip.spoke(&opened.publisher, Instant::now());
                 self.hand_out(&job.message.topic, |name| GossipMessage {
                     from: Some(opened.publisher),
                     data: opened.payload,

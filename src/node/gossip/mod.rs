@@ -20,9 +20,13 @@
 //! | [`envelope`] | which topics are this network's own, and what a refusal there means |
 //! | [`scoring`] | the parameters of peer scoring, each with its reason |
 //! | [`intake`] | what is let in to gossipsub |
+//! | [`authors`] | what authors say through others |
+//! | [`ceiling`] | the node's ceiling, and how those who send share it |
 //! | [`seen`] | messages whose verdict stands |
 //! | [`validation`] | workers that open envelopes |
 
+mod authors;
+mod ceiling;
 pub(super) mod envelope;
 mod intake;
 pub(super) mod scoring;
@@ -45,6 +49,10 @@ use super::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 
 /// Largest frame of gossip taken: 1 MiB, as go-libp2p's pubsub has it, so that the
 /// two accept each other's messages, and what is around the message.
+///
+/// A longer one is refused by its length, before anything of it is read. That costs
+/// its sender the stream, and the fifth time all gossip on that connection;
+/// reputation it cannot cost, for gossipsub's handler tells nobody of it.
 pub(crate) const MAX_GOSSIP_BYTES: usize = (1 << 20) + (64 << 10);
 
 /// Most bytes of one published message: a frame of 1 MiB without what is around

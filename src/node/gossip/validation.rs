@@ -30,9 +30,9 @@ const MAX_WAITING: usize = 1024;
 /// Bytes under way. Thirty-two of the largest messages.
 const MAX_BYTES: usize = 32 << 20;
 
-/// What one propagating peer may take of both: more than the burst of its budget
-/// (P2P_RATE_BURST), and eight of the largest messages.
-const SHARE: usize = 4;
+/// What one propagating peer may take of both: a half, which is half a second of
+/// all that it may pass on, and sixteen of the largest messages.
+const SHARE: usize = 2;
 
 /// Workers: they keep the processors busy, not the network, and the connections'
 /// tasks need processors too.
