@@ -26,6 +26,7 @@ use p2p_node::admission::Admission;
 use p2p_node::config::DhtMode;
 use p2p_node::control::{Client, client};
 use p2p_node::message::{Limits, seal};
+use p2p_node::node::streams::PeerStream;
 use p2p_node::node::{Handle, Node, Options, Subscription};
 use p2p_node::observe::metrics::Metrics;
 use p2p_node::transport;
@@ -579,7 +580,7 @@ fn a_flood_is_cut_to_its_budget_while_others_are_heard() {
 
 /// A connection with a gossip stream that the test writes itself, beside the
 /// gossipsub of a node.
-async fn by_hand(node: &Running) -> (Running, Keypair, libp2p::Stream) {
+async fn by_hand(node: &Running) -> (Running, Keypair, PeerStream) {
     let key = Keypair::generate_ed25519();
     let other = start_as(&key).await;
     other.handle.dial(node.address.clone()).await.unwrap();
@@ -661,42 +662,39 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
         // It leaves the mesh and asks back in, again and again, within the
         // minute in which that is not done.
         stream.write_all(&control(&prune)).await.unwrap();
-        for _ in 0..1600 {
-            stream.write_all(&control(&graft)).await.unwrap();
+        let reports = node.metrics.misbehaviour.clone();
+        let reported = reports.with_label_values(&["low-gossip-score"]);
+        let end = Instant::now() + DEADLINE;
+        while reported.get() == 0 {
+            assert!(Instant::now() < end, "it is never reported");
+            for _ in 0..100 {
+                // It may have been cut off already.
+                let _ = stream.write_all(&control(&graft)).await;
+            }
+            let _ = stream.flush().await;
+            async_io::Timer::after(Duration::from_millis(20)).await;
         }
-        stream.flush().await.unwrap();
-        eventually("it is reported", async || {
-            let reports = &node.metrics.misbehaviour;
-            let reported = reports.with_label_values(&["low-gossip-score"]).get();
-            (reported > 0 && node.admission.reputation(&other.peer) < 0.0).then_some(())
-        })
-        .await;
+        assert!(node.admission.reputation(&other.peer) < 0.0);
     });
 }
 
 #[test]
-fn a_frame_that_is_too_long_ends_its_stream_and_five_end_the_gossip_of_its_sender() {
+fn a_frame_that_is_too_long_ends_its_stream_before_it_is_read() {
     use futures::{AsyncReadExt, AsyncWriteExt};
     run(async {
         let node = start().await;
-        let (other, _, first) = by_hand(&node).await;
-        let mut streams = 1;
-        let mut stream = first;
-        loop {
-            let mut length_only = Vec::new();
-            length(&mut length_only, 2 << 20);
-            stream.write_all(&length_only).await.unwrap();
-            stream.flush().await.unwrap();
-            // Nothing of the 2 MiB is waited for.
-            let end = async_std::future::timeout(DEADLINE, stream.read(&mut [0; 1])).await;
-            assert!(matches!(end.expect("it ends"), Ok(0) | Err(_)));
-            match other.handle.open_stream(node.peer, &[gossip()]).await {
-                Ok(next) => stream = next.0,
-                Err(_) => break,
-            }
-            streams += 1;
-            assert!(streams < 10, "and again");
-        }
+        let (other, _, mut stream) = by_hand(&node).await;
+        // Without any stream the connection would be idle, and closed for that.
+        let protocol = libp2p::StreamProtocol::new("/p2p-node/kad/1.0.0");
+        let _open = other.handle.open_stream(node.peer, &[protocol]).await;
+        let mut length_only = Vec::new();
+        length(&mut length_only, 2 << 20);
+        stream.write_all(&length_only).await.unwrap();
+        stream.flush().await.unwrap();
+        // Nothing of the 2 MiB is waited for.
+        let end = async_std::future::timeout(DEADLINE, stream.read(&mut [0; 1])).await;
+        assert!(matches!(end.expect("it ends"), Ok(0) | Err(_)));
+        assert!(!node.handle.peers().await.unwrap().is_empty());
     });
 }
 

@@ -146,8 +146,11 @@ impl EventLoop {
                 _ = tick.next().fuse() => self.housekeeping(Instant::now()),
             }
         }
+        // What is accepted goes on to the mesh while there are connections; what
+        // still came while they closed is for the programs on this host.
         self.settle_all().await;
         self.say_goodbye().await;
+        self.settle_all().await;
     }
 
     /// Closes every connection, so that peers see an end and not a time-out.

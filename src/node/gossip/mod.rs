@@ -51,8 +51,8 @@ use super::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 /// two accept each other's messages, and what is around the message.
 ///
 /// A longer one is refused by its length, before anything of it is read. That costs
-/// its sender the stream, and the fifth time all gossip on that connection;
-/// reputation it cannot cost, for gossipsub's handler tells nobody of it.
+/// its sender the stream, and gossipsub takes five streams of a connection and no
+/// more; reputation it cannot cost, for gossipsub's handler tells nobody of it.
 pub(crate) const MAX_GOSSIP_BYTES: usize = (1 << 20) + (64 << 10);
 
 /// Most bytes of one published message: a frame of 1 MiB without what is around
