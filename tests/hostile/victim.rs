@@ -98,7 +98,7 @@ impl Victim {
     }
 
     /// What its HTTP port answers to a GET.
-    pub(crate) fn http(&self, path: &str) -> String {
+    fn http(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         match &self.namespace {
             Some(host) => {

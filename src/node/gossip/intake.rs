@@ -119,9 +119,15 @@ const CONTROL: Budget = Budget {
     fill: 128 << 10,
 };
 
-/// A peer over its control budget, or one that does not take its messages, is
-/// reported at most this often.
+/// A peer over its control budget is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// A peer that does not take its messages is reported when it has not for this
+/// long, and again as long as that lasts. In a flood an honest peer with a busy
+/// processor is slow for a while: what it cannot take is dropped, and that is all
+/// there is to it. A minute of it costs 12, and one that never reads is
+/// disconnected after four.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
 
 /// Topics that are ever scored. Gossipsub cannot forget the parameters of one; a
 /// program on this host that joins a new topic every second is not to fill the
@@ -188,7 +194,8 @@ struct Peer {
     copies: u32,
     replays: u32,
     reported_at: Option<Instant>,
-    slow_at: Option<Instant>,
+    /// Since when, and until when, it did not take all of its messages.
+    slow: Option<(Instant, Instant)>,
 }
 
 /// See the module's documentation.
@@ -208,7 +215,7 @@ impl Peer {
             copies: 0,
             replays: 0,
             reported_at: None,
-            slow_at: None,
+            slow: None,
         }
     }
 
@@ -378,6 +385,20 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether a peer that was slow in this heartbeat has been so for long.
+    fn slow(&mut self, peer: &PeerId, now: Instant) -> bool {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return false;
+        };
+        let since = match entry.slow {
+            Some((since, last)) if now.saturating_duration_since(last) < SLOW_AFTER => since,
+            _ => now,
+        };
+        let long = now.saturating_duration_since(since) >= SLOW_AFTER;
+        entry.slow = Some((if long { now } else { since }, now));
+        long
+    }
+
     /// Whether control messages of this weight go on; and whether it is time to
     /// report their peer.
     fn admit_control(
@@ -519,16 +540,9 @@ impl Intake {
     }
 
     /// Holds it against a peer that it does not take its messages: gossipsub says so
-    /// with each heartbeat while the peer's queue is full.
+    /// with each heartbeat in which the peer's queue was full.
     pub(crate) fn slow(&mut self, peer: &PeerId, now: Instant) {
-        let Some(entry) = self.gate.peers.get_mut(peer) else {
-            return;
-        };
-        if entry
-            .slow_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_EVERY)
-        {
-            entry.slow_at = Some(now);
+        if self.gate.slow(peer, now) {
             self.admission.report(peer, Conduct::SlowReader);
         }
     }
@@ -936,6 +950,24 @@ mod tests {
             }
         }
         assert_eq!(passed, 200);
+    }
+
+    #[test]
+    fn only_who_is_slow_for_long_is_reported_for_it() {
+        let mut bench = Bench::new(&Options::default());
+        let peer = bench.connect();
+        let reports = |bench: &mut Bench, seconds: u64| {
+            (0..seconds)
+                .filter(|_| {
+                    bench.now += Duration::from_secs(1);
+                    bench.gate.slow(&peer, bench.now)
+                })
+                .count()
+        };
+        assert_eq!(reports(&mut bench, 10), 0);
+        bench.now += SLOW_AFTER;
+        assert_eq!(reports(&mut bench, 10), 0, "it has rested");
+        assert_eq!(reports(&mut bench, 60), 6);
     }
 
     #[test]

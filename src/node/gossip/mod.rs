@@ -50,8 +50,8 @@ use super::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 /// Largest frame of gossip taken: 1 MiB, as go-libp2p's pubsub has it, so that the
 /// two accept each other's messages, and what is around the message.
 ///
-/// A longer one is refused by its length, before anything of it is read. That costs
-/// its sender the stream, and gossipsub takes five streams of a connection and no
+/// A longer one is refused when more than this has come of it. That costs its
+/// sender the stream, and gossipsub takes five streams of a connection and no
 /// more; reputation it cannot cost, for gossipsub's handler tells nobody of it.
 pub(crate) const MAX_GOSSIP_BYTES: usize = (1 << 20) + (64 << 10);
 
@@ -87,9 +87,10 @@ const MAX_MESSAGES_A_FRAME: usize = 500;
 /// that has joined as many topics as it may, with the longest names.
 const MAX_CONTROL_BYTES: usize = MAX_TOPICS * (MAX_TOPIC_BYTES + 16);
 
-/// Messages that wait for one peer. A burst of the default budget fits; each may
-/// be a MiB, so a longer queue would let a peer that never reads hold gigabytes.
-const QUEUE: usize = 256;
+/// Messages that wait for one peer: half a second of all that this node may pass
+/// on. Each may be a MiB, so a longer queue would let a peer that never reads hold
+/// gigabytes.
+const QUEUE: usize = 512;
 
 /// Gossipsub as wrapped here.
 type Gossipsub = Quiet<

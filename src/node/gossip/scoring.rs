@@ -19,7 +19,7 @@
 //! | P5 | reputation | -100 to 10 |
 //! | P6 | peers at one address | off |
 //! | P7 | broken promises, grafts too soon | minus a thousandth of the square of what is over [`BEHAVIOUR_FREE`] |
-//! | slow | messages it did not take in time | minus a twentieth of what is over [`SLOW_FREE`] |
+//! | slow | messages it did not take in time | minus a hundredth of what is over [`SLOW_FREE`] |
 
 use std::time::Duration;
 
@@ -66,9 +66,12 @@ const RETAIN: Duration = Duration::from_secs(600);
 /// heartbeat.
 const BEHAVIOUR_FREE: f64 = 1000.0;
 
-/// Messages that a slow peer may fail to take before it counts: a sixteenth of
-/// its queue, [`super::QUEUE`].
-const SLOW_FREE: f64 = 16.0;
+/// Messages that a slow peer may fail to take before it counts. At the node's
+/// ceiling of a thousand a second a peer that takes nothing comes to 4,900 under
+/// the decay below; one that takes half of them, in a flood and with a busy
+/// processor, to this. To lose its mesh for that would be to lose all, the few
+/// messages that it wants among them.
+const SLOW_FREE: f64 = 2500.0;
 
 /// A reputation above minus this does not count: a lost ping or a burst over the
 /// budget happens to the best, and any score below zero costs the place in the
@@ -142,9 +145,9 @@ pub(super) fn peer() -> PeerScoreParams {
         decay_interval: STEP,
         decay_to_zero: ZERO,
         retain_score: RETAIN,
-        // Costs the place in the mesh, hardly more: five hundred lost messages are
-        // -24. Who is slow gets what it missed by asking for it.
-        slow_peer_weight: -0.05,
+        // Costs the place in the mesh, hardly more: -24 at most. Who is slow gets
+        // what it missed by asking for it.
+        slow_peer_weight: -0.01,
         slow_peer_threshold: SLOW_FREE,
         // Ten seconds: a stall of the network ends; a peer that never reads fails
         // again and again, and is reported for it.
