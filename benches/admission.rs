@@ -1,5 +1,5 @@
-//! Trust and limits: token decisions, reports, look-ups of bans, gate decisions,
-//! and the memory that each remembered peer takes.
+//! Trust and limits: token decisions, reports, look-ups of bans, and the memory
+//! that each remembered peer takes.
 //!
 //! `cargo bench --bench admission`
 

@@ -18,8 +18,8 @@
 //!
 //! # What is remembered
 //!
-//! At most [`CAPACITY`] peers; about 150 bytes each, so some 2.4 MiB when an
-//! attacker fills it (measured by `benches/admission.rs`). Ids are free, so
+//! At most [`CAPACITY`] peers; some 400 bytes of resident memory each, as
+//! `benches/admission.rs` measures it, so 6 MiB when it is full. Ids are free, so
 //! somebody can fill it:
 //!
 //! - Those of good and of bad standing have half of the room each, lent to the
