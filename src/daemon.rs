@@ -378,10 +378,15 @@ fn transport_options(config: &Config, admission: Admission) -> Result<transport:
         permit: {
             let rules = gate_rules(config);
             transport::dns::Permit::new(move |ip, name| {
+                let trusted = admission.is_trusted_at(ip);
                 rules
-                    .dial(ip, name)
+                    .dial(ip, name, trusted)
                     .map_err(|refusal| refusal.to_string())?;
-                match admission.banned_ip(ip) {
+                let ban = match trusted {
+                    true => admission.banned_ip_by_operator(ip),
+                    false => admission.banned_ip(ip),
+                };
+                match ban {
                     Some(_) => Err(format!("{ip} is banned by this node; see `p2p-node bans`")),
                     None => Ok(()),
                 }

@@ -26,8 +26,10 @@
 //! one in `P2P_SUBNET_PREFIXES` is for the limits alone, since five ids are no
 //! reason to cut off a whole provider, and a narrower one is taken. Honest peers may share an address with an attacker, behind a
 //! carrier's NAT; so it takes several bans, the ban is at most a day, and it is
-//! never made for loopback nor for a subnet from which a trusted peer is
-//! connected. Circuits through relays have no address of their own, and a relay
+//! never made for loopback nor for a subnet in which an address of the
+//! configuration is (a bootstrap peer's or relay's that is given by its number),
+//! or in which a trusted peer was met in this run. Made all the same, it does not
+//! hold for a trusted peer once its handshake is done. Circuits through relays have no address of their own, and a relay
 //! does not answer for who comes through it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -262,6 +264,15 @@ impl BanList {
 
     /// A ban that this address falls under, the widest range first.
     pub fn ip(&self, ip: IpAddr, now: Instant) -> Option<&Ban> {
+        self.ip_of(ip, now, |_| true)
+    }
+
+    /// As [`Self::ip`], of the bans of operators alone.
+    pub fn ip_by_operator(&self, ip: IpAddr, now: Instant) -> Option<&Ban> {
+        self.ip_of(ip, now, |ban| ban.author == Author::Operator)
+    }
+
+    fn ip_of(&self, ip: IpAddr, now: Instant, counts: impl Fn(&Ban) -> bool) -> Option<&Ban> {
         let ip = ip.to_canonical();
         for (length, _) in &self.lengths[usize::from(ip.is_ipv6())] {
             let Ok(net) = IpNet::new(ip, *length) else {
@@ -269,6 +280,7 @@ impl BanList {
             };
             if let Some(entry) = self.nets.get(&net.trunc())
                 && entry.in_force(now)
+                && counts(&entry.ban)
             {
                 return Some(&entry.ban);
             }

@@ -19,6 +19,14 @@
 //! [`LANE_RATE`], for trusted peers that come from somewhere new. In step 2 a
 //! stranger there is refused for the reason that sent it there.
 //!
+//! `P2P_ALLOW_CIDRS` and the node's own bans of subnets do not hold for them
+//! either. In step 1 they hold for every address but those where a trusted peer
+//! is configured or was met in this run; whoever comes from such a one is asked
+//! again in step 2. So a trusted peer that comes from somewhere new, outside of
+//! the allowed networks, stays out: letting everybody in as far as the handshake
+//! would leave nothing of the list. The deny list and an operator's bans hold for
+//! all.
+//!
 //! # A flood cannot shut out an honest address for ever
 //!
 //! What is over a rate is admitted all the same with a chance of one in 32
@@ -104,16 +112,17 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Whether an address may connect, or be dialed, at all.
+    /// Whether an address may connect, or be dialed, at all; `trusted` ones need
+    /// not be in the allowed networks.
     ///
     /// # Errors
     /// The rule that refuses it.
-    pub fn address(&self, ip: IpAddr) -> Result<(), Refusal> {
+    pub fn address(&self, ip: IpAddr, trusted: bool) -> Result<(), Refusal> {
         let ip = ip.to_canonical();
         if let Some(network) = self.deny.find(ip) {
             return Err(Refusal::Denied { ip, network });
         }
-        if !self.allow.is_empty() && self.allow.find(ip).is_none() {
+        if !trusted && !self.allow.is_empty() && self.allow.find(ip).is_none() {
             return Err(Refusal::NotAllowed { ip });
         }
         Ok(())
@@ -124,10 +133,11 @@ impl Rules {
     /// Whether an address may be dialed, which `name` stood for if it is given.
     /// A name can be anybody's, and so can be what it stands for: one that leads
     /// to this host would turn the node against the services of its own host.
+    /// `trusted` is as in [`Self::address`].
     ///
     /// # Errors
     /// The rule that refuses it.
-    pub fn dial(&self, ip: IpAddr, name: Option<&str>) -> Result<(), Refusal> {
+    pub fn dial(&self, ip: IpAddr, name: Option<&str>, trusted: bool) -> Result<(), Refusal> {
         let ip = ip.to_canonical();
         if let Some(name) = name
             && !names_this_host(name)
@@ -138,24 +148,34 @@ impl Rules {
                 ip,
             });
         }
-        self.address(ip)
+        self.address(ip, trusted)
     }
 }
 
 /// Who is banned. Asked by the event loop, so it must answer from memory.
 pub trait Blacklist: std::fmt::Debug + Send + Sync {
-    /// The ban that holds for an address, in words.
-    fn address(&self, ip: IpAddr) -> Option<String>;
+    /// The ban that holds for an address, in words; for a `trusted` one only an
+    /// operator's does.
+    fn address(&self, ip: IpAddr, trusted: bool) -> Option<String>;
     /// The ban that holds for a peer, in words.
     fn peer(&self, peer: &PeerId) -> Option<String>;
+    /// Whether a trusted peer is configured at `ip` or was met there.
+    fn is_trusted_at(&self, ip: IpAddr) -> bool;
 }
 
 impl Blacklist for super::Admission {
-    fn address(&self, ip: IpAddr) -> Option<String> {
-        self.banned_ip(ip).as_ref().map(in_words)
+    fn address(&self, ip: IpAddr, trusted: bool) -> Option<String> {
+        let ban = match trusted {
+            true => self.banned_ip_by_operator(ip),
+            false => self.banned_ip(ip),
+        };
+        ban.as_ref().map(in_words)
     }
     fn peer(&self, peer: &PeerId) -> Option<String> {
         self.banned_peer(peer).as_ref().map(in_words)
+    }
+    fn is_trusted_at(&self, ip: IpAddr) -> bool {
+        self.is_trusted_at(ip)
     }
 }
 
@@ -171,11 +191,14 @@ fn in_words(ban: &super::Ban) -> String {
 pub struct NobodyBanned;
 
 impl Blacklist for NobodyBanned {
-    fn address(&self, _: IpAddr) -> Option<String> {
+    fn address(&self, _: IpAddr, _: bool) -> Option<String> {
         None
     }
     fn peer(&self, _: &PeerId) -> Option<String> {
         None
+    }
+    fn is_trusted_at(&self, _: IpAddr) -> bool {
+        false
     }
 }
 
@@ -307,17 +330,28 @@ impl Gate {
         self.known.push_back(ip);
     }
 
-    /// Whether an address may connect, or be dialed, at all.
+    /// Whether an address may be connected, when it is known whether its peer is
+    /// trusted.
     ///
     /// # Errors
     /// The rule or ban that refuses it.
-    pub fn address(&self, ip: IpAddr) -> Result<(), Refusal> {
-        self.rules.address(ip)?;
+    pub fn address(&self, ip: IpAddr, trusted: bool) -> Result<(), Refusal> {
+        self.rules.address(ip, trusted)?;
         let ip = ip.to_canonical();
-        match self.bans.address(ip) {
+        match self.bans.address(ip, trusted) {
             Some(ban) => Err(Refusal::BannedAddress { ip, ban }),
             None => Ok(()),
         }
+    }
+
+    /// As [`Self::address`], while nobody has proven yet who is there.
+    fn unproven(&self, ip: IpAddr) -> Result<(), Refusal> {
+        self.address(ip, false).or_else(|refusal| {
+            if self.bans.is_trusted_at(ip) {
+                return self.address(ip, true);
+            }
+            Err(refusal)
+        })
     }
 
     fn peer(&self, peer: &PeerId) -> Result<(), Refusal> {
@@ -344,7 +378,7 @@ impl Gate {
             return Err(Refusal::Draining);
         }
         if let Some(ip) = ip {
-            self.address(ip)?;
+            self.unproven(ip)?;
         }
         let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
         let local = ip.is_some_and(|ip| ip.is_loopback());
@@ -591,12 +625,13 @@ impl Gate {
         peer: &PeerId,
         ip: Option<IpAddr>,
     ) -> Result<(), Refusal> {
+        let trusted = self.rules.trusted.contains(peer);
         // A ban may have come meanwhile.
         if let Some(ip) = ip {
-            self.address(ip)?;
+            self.address(ip, trusted)?;
         }
         self.peer(peer)?;
-        if self.rules.trusted.contains(peer) {
+        if trusted {
             return Ok(());
         }
         if let Some(Place::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.place) {
@@ -619,7 +654,7 @@ impl Gate {
         ips: impl Iterator<Item = IpAddr>,
     ) -> Result<(), Refusal> {
         for ip in ips {
-            self.address(ip)?;
+            self.unproven(ip)?;
         }
         if let Some(peer) = peer {
             self.peer(peer)?;
@@ -643,11 +678,12 @@ impl Gate {
     /// # Errors
     /// Why the connection may not stand.
     pub fn may_stand_outbound(&self, peer: &PeerId, ip: Option<IpAddr>) -> Result<(), Refusal> {
+        let trusted = self.rules.trusted.contains(peer);
         if let Some(ip) = ip {
-            self.address(ip)?;
+            self.address(ip, trusted)?;
         }
         self.peer(peer)?;
-        if self.rules.trusted.contains(peer) {
+        if trusted {
             return Ok(());
         }
         self.room_of_peer(peer)?;

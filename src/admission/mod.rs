@@ -16,12 +16,16 @@
 //! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
 //! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
 //! | [`presence`] | who is connected from where |
+//! | `whereabouts` | where trusted peers are for certain |
 //! | [`keep`] | carries it all to the store and back |
 //! | [`trust`] | [`Admission`], the handle to reputations, budgets and bans |
 //!
 //! The gates are libp2p behaviours that the swarm asks before it takes a
 //! connection. A refusal names the variable whose limit it was; trusted peers
-//! pass every limit but the deny list and an operator's bans.
+//! pass every limit of connections. What holds for them too is the deny list
+//! and an operator's bans; and before a handshake, when who it is is not known
+//! yet, `P2P_ALLOW_CIDRS` and the node's own bans of subnets, except at
+//! addresses where a trusted peer is configured or was met in this run.
 
 pub mod bans;
 pub mod behaviour;
@@ -41,6 +45,7 @@ pub mod reputation;
 pub mod resources;
 pub mod subnet;
 pub mod trust;
+mod whereabouts;
 
 pub use bans::{Ban, Target};
 pub use conduct::Conduct;

@@ -197,18 +197,4 @@ impl Refusal {
             Refusal::Memory { .. } => "P2P_MAX_MEMORY",
         }
     }
-
-    /// Whether trusted peers are held to it too: what an operator has forbidden,
-    /// as against what there is only so much of.
-    pub fn holds_for_trusted(&self) -> bool {
-        matches!(
-            self,
-            Refusal::Draining
-                | Refusal::Denied { .. }
-                | Refusal::NotAllowed { .. }
-                | Refusal::BannedAddress { .. }
-                | Refusal::BannedPeer { .. }
-                | Refusal::NameOfThisHost { .. }
-        )
-    }
 }

@@ -21,11 +21,12 @@ use ipnet::IpNet;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 
-use super::bans::{Ban, BanError, BanList, Change, Moment, Target};
+use super::bans::{Author, Ban, BanError, BanList, Change, Moment, Target};
 use super::bucket::{Accounts, Granted, Rates, scale};
 use super::conduct::Conduct;
 use super::reputation::{Action, Reputations, Standing};
 use super::subnet::Prefixes;
+use super::whereabouts::Whereabouts;
 use crate::observe::metrics::Metrics;
 
 /// Verdicts that wait for the event loop. It drains them each turn; in a flood
@@ -121,6 +122,7 @@ struct Inner {
     accounts: Mutex<Accounts>,
     bans: RwLock<BanList>,
     present: Mutex<Present>,
+    whereabouts: RwLock<Whereabouts>,
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
     /// Rings when a ban was made that is not on the disk yet.
@@ -175,6 +177,7 @@ impl Admission {
                 accounts: Mutex::new(Accounts::new(settings.rates)),
                 bans: RwLock::default(),
                 present: Mutex::default(),
+                whereabouts: RwLock::default(),
                 outbox: Mutex::default(),
                 waker: AtomicWaker::new(),
                 bell: async_std::channel::bounded(1),
@@ -206,6 +209,24 @@ impl Admission {
         trusted
             .unwrap_or_else(PoisonError::into_inner)
             .contains(peer)
+    }
+
+    /// The configuration names `peer` at `ip`: the node bans no subnet that it is
+    /// in, and a trusted peer there passes as [`Self::is_trusted_at`] says.
+    pub fn configured(&self, peer: Option<&PeerId>, ip: IpAddr) {
+        let trusted = peer.is_some_and(|peer| self.is_trusted(peer));
+        let known = self.inner.whereabouts.write();
+        known
+            .unwrap_or_else(PoisonError::into_inner)
+            .configured(ip.to_canonical(), trusted);
+    }
+
+    /// Whether a trusted peer is configured at `ip` or was met there in this run.
+    pub fn is_trusted_at(&self, ip: IpAddr) -> bool {
+        let known = self.inner.whereabouts.read();
+        known
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_trusted(ip.to_canonical())
     }
 
     // ---- Conduct.
@@ -341,9 +362,11 @@ impl Admission {
 
     // ---- Bans.
 
-    /// The ban of a peer, if there is one in force.
+    /// The ban of a peer, if there is one in force. For a trusted peer, only that
+    /// of an operator is: the node's own may be of a time when it was a stranger.
     pub fn banned_peer(&self, peer: &PeerId) -> Option<Ban> {
-        self.bans_read().peer(peer, Instant::now()).cloned()
+        let ban = self.bans_read().peer(peer, Instant::now()).cloned()?;
+        (ban.author == Author::Operator || !self.is_trusted(peer)).then_some(ban)
     }
 
     /// A ban that an address falls under.
@@ -353,6 +376,24 @@ impl Admission {
             return None;
         }
         bans.ip(ip, Instant::now()).cloned()
+    }
+
+    /// As [`Self::banned_ip`], of the bans of operators alone.
+    pub fn banned_ip_by_operator(&self, ip: IpAddr) -> Option<Ban> {
+        let bans = self.bans_read();
+        if bans.no_nets() {
+            return None;
+        }
+        bans.ip_by_operator(ip, Instant::now()).cloned()
+    }
+
+    /// A ban that `peer` falls under for its address.
+    pub fn banned_at(&self, peer: &PeerId, ip: IpAddr) -> Option<Ban> {
+        if self.is_trusted(peer) {
+            self.banned_ip_by_operator(ip)
+        } else {
+            self.banned_ip(ip)
+        }
     }
 
     /// Bans for an operator, in force and told to the event loop at once.
@@ -425,7 +466,7 @@ impl Admission {
         let Some(subnet) = ip.and_then(|ip| prefixes.subnet(ip)) else {
             return;
         };
-        if self.trusted_within(&subnet) {
+        if self.spared(&subnet) {
             return;
         }
         let made = {
@@ -446,7 +487,16 @@ impl Admission {
         }
     }
 
-    fn trusted_within(&self, subnet: &IpNet) -> bool {
+    /// Whether a trusted peer or an address of the configuration is in there.
+    fn spared(&self, subnet: &IpNet) -> bool {
+        {
+            let known = self.inner.whereabouts.read();
+            let known = known.unwrap_or_else(PoisonError::into_inner);
+            if known.within(subnet) {
+                return true;
+            }
+        }
+        // One may be trusted only since it came.
         let trusted = self.inner.trusted.read();
         let trusted = trusted.unwrap_or_else(PoisonError::into_inner);
         let present = lock(&self.inner.present);
@@ -499,6 +549,13 @@ impl Admission {
 
     /// A connection with a peer stands; `ip` is `None` through a relay.
     pub fn connected(&self, peer: PeerId, id: ConnectionId, ip: Option<IpAddr>) {
+        if let Some(ip) = ip
+            && self.is_trusted(&peer)
+        {
+            let known = self.inner.whereabouts.write();
+            let mut known = known.unwrap_or_else(PoisonError::into_inner);
+            known.met(ip.to_canonical());
+        }
         let mut present = lock(&self.inner.present);
         let list = present.peers.entry(peer).or_default();
         if list.len() < MAX_ADDRESSES {

@@ -16,6 +16,7 @@ use libp2p::{PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle};
 use super::streams::PeerStream;
+use crate::admission::reputation::BEST;
 use crate::admission::{Admission, Conduct};
 use crate::block::network::{Fault, Network, OpenError, ProvideError};
 use crate::block::refusal::Refusal;
@@ -109,6 +110,15 @@ fn best_first(admission: &Admission, peers: Vec<PeerId>) -> Vec<PeerId> {
     scored.into_iter().map(|(_, peer)| peer).collect()
 }
 
+/// What a peer's place in the queue of the exchange goes by: one that is trusted
+/// is not turned away as long as others can be.
+fn standing(admission: &Admission, peer: &PeerId) -> f64 {
+    match admission.is_trusted(peer) {
+        true => f64::from(BEST),
+        false => admission.reputation(peer),
+    }
+}
+
 /// The DHT key of a CID: its multihash.
 pub fn dht_key(cid: &Cid) -> Vec<u8> {
     cid.hash().to_bytes()
@@ -195,7 +205,7 @@ impl Network for ContentNetwork {
     }
 
     fn standing(&self, peer: &PeerId) -> f64 {
-        self.admission.reputation(peer)
+        standing(&self.admission, peer)
     }
 
     fn subnet(&self, peer: &PeerId) -> Option<IpNet> {
@@ -228,6 +238,18 @@ impl Network for ContentNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trusted_peer_stands_above_everybody() {
+        let admission = Admission::default();
+        let (friend, stranger) = (PeerId::random(), PeerId::random());
+        admission.trust(&[friend]);
+        for peer in [&friend, &stranger] {
+            admission.report(peer, Conduct::WrongBlock);
+        }
+        assert_eq!(standing(&admission, &friend), f64::from(BEST));
+        assert!(standing(&admission, &stranger) < 0.0);
+    }
 
     #[test]
     fn the_better_reputation_is_asked_first_and_the_banned_never() {

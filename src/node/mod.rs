@@ -111,6 +111,12 @@ fn gate(options: &Options) -> admission::gate::Gate {
     // Where trusted peers are, as far as it is known before the first of them comes.
     let configured = options.bootstrap_peers.iter().chain(&options.relays);
     let configured = configured.filter_map(|a| Some((peer_of(a)?, a)));
+    let named = options.bootstrap_peers.iter().chain(&options.relays);
+    for address in named {
+        if let Some(ip) = admission::presence::direct_ip(address) {
+            options.admission.configured(peer_of(address).as_ref(), ip);
+        }
+    }
     let remembered = options.remembered_peers.iter();
     let remembered = remembered.flat_map(|p| p.addrs.iter().map(|a| (p.peer, a)));
     for (peer, address) in configured.chain(remembered) {

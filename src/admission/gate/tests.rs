@@ -2,7 +2,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::super::bans::SUBNET_AFTER;
 use super::super::resources::Sample;
+use super::super::{Admission, Conduct, Settings, Target};
 use super::*;
 
 /// A gate with its clock and its luck: never lucky unless told.
@@ -130,7 +132,10 @@ fn a_name_cannot_lead_to_this_host_or_to_a_denied_network() {
         deny: nets(&["10.0.0.0/8"]),
         ..rules()
     };
-    refused(rules.dial(ip("10.1.2.3"), Some("x.test")), "P2P_DENY_CIDRS");
+    refused(
+        rules.dial(ip("10.1.2.3"), Some("x.test"), false),
+        "P2P_DENY_CIDRS",
+    );
     for here in [
         "127.0.0.1",
         "::1",
@@ -138,11 +143,16 @@ fn a_name_cannot_lead_to_this_host_or_to_a_denied_network() {
         "0.0.0.0",
         "224.0.0.1",
     ] {
-        refused(rules.dial(ip(here), Some("x.test")), "name of this host");
+        refused(
+            rules.dial(ip(here), Some("x.test"), false),
+            "name of this host",
+        );
     }
-    rules.dial(ip("127.0.0.1"), None).unwrap();
-    rules.dial(ip("127.0.0.1"), Some("localhost")).unwrap();
-    rules.dial(ip("192.0.2.1"), Some("x.test")).unwrap();
+    rules.dial(ip("127.0.0.1"), None, false).unwrap();
+    rules
+        .dial(ip("127.0.0.1"), Some("localhost"), false)
+        .unwrap();
+    rules.dial(ip("192.0.2.1"), Some("x.test"), false).unwrap();
 }
 
 #[derive(Debug)]
@@ -152,11 +162,14 @@ struct Bans {
 }
 
 impl Blacklist for Bans {
-    fn address(&self, ip: IpAddr) -> Option<String> {
+    fn address(&self, ip: IpAddr, _: bool) -> Option<String> {
         (ip == self.ip).then(|| "for ever: spam".into())
     }
     fn peer(&self, peer: &PeerId) -> Option<String> {
         (*peer == self.peer).then(|| "for ever: spam".into())
+    }
+    fn is_trusted_at(&self, _: IpAddr) -> bool {
+        false
     }
 }
 
@@ -195,11 +208,14 @@ struct Late {
 }
 
 impl Blacklist for Late {
-    fn address(&self, _: IpAddr) -> Option<String> {
+    fn address(&self, _: IpAddr, _: bool) -> Option<String> {
         self.addresses.load(Relaxed).then(|| "by operator".into())
     }
     fn peer(&self, _: &PeerId) -> Option<String> {
         self.peers.load(Relaxed).then(|| "by operator".into())
+    }
+    fn is_trusted_at(&self, _: IpAddr) -> bool {
+        false
     }
 }
 
@@ -706,4 +722,57 @@ fn known_addresses_of_trusted_peers_are_bounded() {
     }
     assert_eq!(world.gate.known.len(), MAX_KNOWN);
     assert!(world.gate.known.contains(&ip(&host(9_999))));
+}
+
+#[test]
+fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known() {
+    let (friend, stranger) = (PeerId::random(), PeerId::random());
+    let admission = Admission::new(Settings {
+        trusted: vec![friend],
+        ..Settings::default()
+    });
+    let rules = Rules {
+        allow: nets(&["10.0.0.0/8"]),
+        trusted: [friend].into(),
+        ..rules()
+    };
+    let bans = Arc::new(admission.clone());
+    let mut world = World::with_bans(rules.clone(), Limits::default(), bans);
+    let (known, new) = ("192.0.2.1", "192.0.2.2");
+    admission.configured(Some(&friend), ip(known));
+    // Outside of the allowed networks.
+    refused(world.arrives(new), "P2P_ALLOW_CIDRS");
+    world.comes_as(friend, known).unwrap();
+    refused(world.comes_as(stranger, known), "P2P_ALLOW_CIDRS");
+    let id = world.id();
+    let dial = |world: &mut World, to| world.gate.dials(id, Some(&friend), [ip(to)].into_iter());
+    dial(&mut world, known).unwrap();
+    refused(dial(&mut world, new), "P2P_ALLOW_CIDRS");
+    world
+        .gate
+        .may_stand_outbound(&friend, Some(ip(known)))
+        .unwrap();
+    let stands = world.gate.may_stand_outbound(&stranger, Some(ip(known)));
+    refused(stands, "P2P_ALLOW_CIDRS");
+    // Banned by the node itself, before the peer was known to be there.
+    for n in 0..SUBNET_AFTER {
+        let bad = PeerId::random();
+        admission.connected(bad, ConnectionId::new_unchecked(n), Some(ip("10.0.0.1")));
+        admission.report(&bad, Conduct::Bomb);
+        admission.report(&bad, Conduct::Bomb);
+    }
+    refused(world.arrives("10.0.0.1"), "bans");
+    admission.connected(
+        friend,
+        ConnectionId::new_unchecked(99),
+        Some(ip("10.0.0.1")),
+    );
+    world.comes_as(friend, "10.0.0.1").unwrap();
+    refused(world.comes_as(stranger, "10.0.0.1"), "bans");
+    // An operator's ban holds for both.
+    for banned in [known, "10.0.0.1"] {
+        let target = Target::Net(ip(banned).into());
+        admission.ban(target, None, "").unwrap();
+        refused(world.arrives(banned), "bans");
+    }
 }

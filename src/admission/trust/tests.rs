@@ -134,8 +134,8 @@ fn wide_subnets_are_for_limits_and_never_banned_whole() {
 }
 
 #[test]
-fn the_address_of_a_connected_trusted_peer_is_never_banned_by_the_node() {
-    let friend = PeerId::random();
+fn where_a_trusted_peer_was_met_or_anybody_is_configured_the_node_bans_nobody() {
+    let (friend, entry) = (PeerId::random(), PeerId::random());
     let admission = Admission::new(Settings {
         trusted: vec![friend],
         ..Settings::default()
@@ -144,9 +144,40 @@ fn the_address_of_a_connected_trusted_peer_is_never_banned_by_the_node() {
     admission.connected(friend, id, Some(ip(1)));
     ban_ids(&admission, ip(1), 3 * SUBNET_AFTER);
     assert!(admission.banned_ip(ip(1)).is_none());
+    // It comes back from there.
     admission.disconnected(&friend, id, 0);
     ban_ids(&admission, ip(1), SUBNET_AFTER);
-    assert!(admission.banned_ip(ip(1)).is_some());
+    assert!(admission.banned_ip(ip(1)).is_none());
+    admission.configured(Some(&friend), ip(2));
+    admission.configured(Some(&entry), ip(3));
+    for n in [2, 3, 4] {
+        ban_ids(&admission, ip(n), SUBNET_AFTER);
+        assert_eq!(admission.banned_ip(ip(n)).is_some(), n == 4);
+    }
+    let trusted_at = |n| admission.is_trusted_at(ip(n));
+    assert_eq!([1, 2, 3, 4].map(trusted_at), [true, true, false, false]);
+}
+
+#[test]
+fn bans_by_the_node_do_not_hold_for_whom_the_operator_trusts_since() {
+    let (peer, stranger) = (PeerId::random(), PeerId::random());
+    let admission = Admission::default();
+    admission.connected(peer, ConnectionId::new_unchecked(1), Some(ip(1)));
+    admission.report(&peer, Conduct::Bomb);
+    admission.report(&peer, Conduct::Bomb);
+    ban_ids(&admission, ip(1), SUBNET_AFTER);
+    assert!(admission.banned_peer(&peer).is_some());
+    assert!(admission.banned_at(&peer, ip(1)).is_some());
+    admission.trust(&[peer]);
+    assert!(admission.banned_peer(&peer).is_none());
+    assert!(admission.banned_at(&peer, ip(1)).is_none());
+    assert!(admission.banned_at(&stranger, ip(1)).is_some());
+    // An operator's do, under a wider one of the node's own too.
+    for target in [Target::Net(ip(1).into()), Target::Peer(peer)] {
+        admission.ban(target, None, "").unwrap();
+    }
+    assert!(admission.banned_peer(&peer).is_some());
+    assert!(admission.banned_at(&peer, ip(1)).is_some());
 }
 
 #[test]

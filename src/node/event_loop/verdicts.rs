@@ -106,7 +106,7 @@ impl EventLoop {
                     self.peers
                         .addresses(peer)
                         .filter_map(direct_ip)
-                        .any(|ip| admission.banned_ip(ip).is_some())
+                        .any(|ip| admission.banned_at(peer, ip).is_some())
                 };
                 (by_id || by_address()).then_some((*peer, by_id))
             })
@@ -121,7 +121,7 @@ impl EventLoop {
                 .peers
                 .connections(&peer)
                 .filter(|(_, address)| {
-                    direct_ip(address).is_some_and(|ip| admission.banned_ip(ip).is_some())
+                    direct_ip(address).is_some_and(|ip| admission.banned_at(&peer, ip).is_some())
                 })
                 .map(|(id, _)| id)
                 .collect();
