@@ -33,12 +33,14 @@
 //! # Excess
 //!
 //! What is over budget is dropped and counted. It costs reputation when it is
-//! persistent, which is itself measured by a bucket of the same size: each
-//! refused message takes a token of it, and when it is empty the peer is
-//! reported and the bucket begins anew. So a peer is reported when it was over
-//! its budget by a whole burst, or for long at more than twice its rate, and at
-//! most once a second; one burst of twice the size, or a rate of up to twice
-//! the budget, is only dropped.
+//! persistent, which is itself measured by a bucket, of the size that a stranger
+//! has: each refused message takes a token of it, and when it is empty the peer
+//! is reported and the bucket begins anew. So a stranger is reported when it was
+//! over its budget by a whole burst, or for long at more than twice its rate, and
+//! at most once a second; one burst of twice the size, or a rate of up to twice
+//! the budget, is only dropped. This bucket is not scaled: who has lost some
+//! reputation and goes on at a rate that was right for it loses messages, and
+//! does not sink by that alone.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -266,7 +268,7 @@ impl Accounts {
         if account.messages.take(messages, budget, now) {
             return Granted::Yes;
         }
-        account.refused(messages, budget, now)
+        account.refused(messages, rates.messages, now)
     }
 
     /// Takes `bytes` of `peer`'s bucket of bytes, all or nothing.
@@ -285,7 +287,7 @@ impl Accounts {
         }
         // Both kinds of excess are one: a burst of bytes weighs as much as a
         // burst of messages.
-        let messages = rates.messages.scaled(account.scale);
+        let messages = rates.messages;
         let share = bytes.min(budget.burst) as f64 / budget.burst as f64;
         let weight = (messages.burst as f64 * share).ceil() as u64;
         account.refused(weight.max(1), messages, now)
@@ -371,7 +373,7 @@ impl Accounts {
                 entry.insert(Account {
                     messages: Bucket::full(messages, now),
                     bytes: Bucket::full(rates.bytes.scaled(scale), now),
-                    excess: Bucket::full(messages, now),
+                    excess: Bucket::full(rates.messages, now),
                     scale,
                     scaled_at: now,
                     reported_at: None,
@@ -421,7 +423,7 @@ impl Account {
     fn is_fresh(&self, rates: Rates, now: Instant) -> bool {
         let messages = rates.messages.scaled(self.scale);
         self.messages.is_full(messages, now)
-            && self.excess.is_full(messages, now)
+            && self.excess.is_full(rates.messages, now)
             && self.bytes.is_full(rates.bytes.scaled(self.scale), now)
     }
 }
@@ -529,6 +531,21 @@ mod tests {
         assert_eq!(refused, Granted::No { persistent: false });
         accounts.sweep(t + ms(2000));
         assert!(accounts.is_empty());
+    }
+
+    #[test]
+    fn a_rate_that_is_right_for_a_stranger_does_not_sink_who_lost_some_reputation() {
+        let t = Instant::now();
+        let (mut accounts, peer) = (Accounts::default(), PeerId::random());
+        let scale = || scale(-40.0, false);
+        let mut dropped = 0;
+        // Ninety a second for two minutes, of a budget of about thirty.
+        for n in 0..10_800u64 {
+            let granted = accounts.messages(&peer, 1, t + ms(n * 1000 / 90), scale);
+            assert_ne!(granted, Granted::No { persistent: true }, "message {n}");
+            dropped += u32::from(granted != Granted::Yes);
+        }
+        assert!(dropped > 5_000, "{dropped}");
     }
 
     #[test]

@@ -20,8 +20,6 @@ pub enum Conduct {
     Bomb,
     /// A block that is not the one that was asked for.
     WrongBlock,
-    /// A block that has expired, or is dated in the future.
-    UntimelyBlock,
     /// More messages or bytes than its budget, again and again.
     OverBudget,
     /// New streams faster than this node takes them.
@@ -42,14 +40,13 @@ pub enum Conduct {
 
 impl Conduct {
     /// Every conduct, offences first.
-    pub const ALL: [Conduct; 15] = [
+    pub const ALL: [Conduct; 14] = [
         Conduct::InvalidSignature,
         Conduct::Replay,
         Conduct::Malformed,
         Conduct::Oversized,
         Conduct::Bomb,
         Conduct::WrongBlock,
-        Conduct::UntimelyBlock,
         Conduct::OverBudget,
         Conduct::StreamFlood,
         Conduct::RecordStuffing,
@@ -78,8 +75,6 @@ impl Conduct {
             Conduct::Bomb => -50.0,
             // A bad disk explains one; it costs us a transfer each time.
             Conduct::WrongBlock => -25.0,
-            // Clocks differ, caches hold things for long: cheap.
-            Conduct::UntimelyBlock => -2.0,
             // Comes at most once a second while the excess lasts (see
             // `bucket`): a flood is cut off in 13 s and banned in 20 s, and a
             // peer with one busy minute is not.
@@ -127,7 +122,6 @@ impl Conduct {
             Conduct::Oversized => "oversized",
             Conduct::Bomb => "bomb",
             Conduct::WrongBlock => "wrong-block",
-            Conduct::UntimelyBlock => "untimely-block",
             Conduct::OverBudget => "over-budget",
             Conduct::StreamFlood => "stream-flood",
             Conduct::RecordStuffing => "record-stuffing",

@@ -28,6 +28,7 @@ use super::reputation::{Action, Reputations, Standing};
 use super::subnet::Prefixes;
 use super::whereabouts::Whereabouts;
 use crate::observe::metrics::Metrics;
+use crate::observe::throttle;
 
 /// Verdicts that wait for the event loop. It drains them each turn; in a flood
 /// notes are dropped, and what must not be lost is looked for in the state
@@ -353,6 +354,9 @@ impl Admission {
                 .over_budget
                 .with_label_values(&[refusal.unit()])
                 .inc();
+        }
+        if let Some(suppressed) = throttle::allow(refusal.unit()) {
+            log::warn!(peer:% = peer, suppressed; "dropped what a peer sent: {refusal}");
         }
         if persistent {
             self.report(peer, Conduct::OverBudget);

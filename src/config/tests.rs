@@ -147,8 +147,15 @@ const ROWS: &[Row] = &[
     ),
     (
         "P2P_DENY_CIDRS",
-        &[("2001:db8::/32", "2001:db8::/32")],
-        &["1.2.3"],
+        &[
+            ("2001:db8::/32", "2001:db8::/32"),
+            // IPv4 in IPv6 clothes, as a socket of both families shows it.
+            ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::/0", "::/0"),
+        ],
+        // The last holds all of IPv4 in that form, and would match none of it.
+        &["1.2.3", "::ffff:0.0.0.0/95"],
     ),
     (
         "P2P_MAX_UPLOAD_RATE",

@@ -2,11 +2,11 @@
 //! addresses. Each parser answers with why a text is refused; each has a
 //! `show_*` that writes a value back in the form it is read from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -279,13 +279,27 @@ pub(super) fn peer_id(text: &str) -> Parsed<PeerId> {
 
 /// An address range; a bare address is a range of one.
 pub(super) fn cidr(text: &str) -> Parsed<IpNet> {
-    match text.parse::<IpNet>() {
-        Ok(net) => Ok(net.trunc()),
+    let net = match text.parse::<IpNet>() {
+        Ok(net) => net.trunc(),
         Err(_) => text
             .parse::<IpAddr>()
             .map(IpNet::from)
-            .map_err(|_| "neither an address range nor an address".into()),
+            .map_err(|_| "neither an address range nor an address")?,
+    };
+    // Addresses are compared as IPv4 when that is what they are, so a range in
+    // their IPv6 clothes (::ffff:192.0.2.0/120) would never match.
+    let IpNet::V6(v6) = net else {
+        return Ok(net);
+    };
+    let mapped = Ipv6Net::new_assert(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), 96);
+    if mapped.contains(&v6) {
+        let v4 = v6.addr().to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        return Ok(Ipv4Net::new_assert(v4, v6.prefix_len() - 96).into());
     }
+    if v6.contains(&mapped) && v6.prefix_len() > 0 {
+        return Err("holds IPv4 addresses in IPv6 form, which it would not match; name the IPv4 range itself".into());
+    }
+    Ok(net)
 }
 
 pub(super) fn subnet_prefixes(text: &str) -> Parsed<SubnetPrefixes> {

@@ -21,6 +21,10 @@ use crate::admission::{Admission, Conduct};
 use crate::block::network::{Fault, Network, OpenError, ProvideError};
 use crate::block::refusal::Refusal;
 
+/// The largest block that any node of this program may be set to take: the upper
+/// end of `P2P_MAX_BLOCK_BYTES`.
+const LARGEST_BLOCK: u64 = 16 << 20;
+
 /// Connected peers asked before the DHT answers. Two hosts that know each other
 /// need no DHT; more than a handful of guesses would be a nuisance to strangers.
 const CONNECTED_FIRST: usize = 8;
@@ -88,11 +92,17 @@ fn conduct(fault: &Fault) -> Option<Conduct> {
             Refusal::WrongHash => Conduct::WrongBlock,
             Refusal::Unsigned | Refusal::WrongSignature => Conduct::InvalidSignature,
             Refusal::Malformed(_) => Conduct::Malformed,
+            // An honest node with a higher P2P_MAX_BLOCK_BYTES has such blocks.
+            Refusal::Oversized { len, .. } if *len <= LARGEST_BLOCK => return None,
+            Refusal::Bomb { declared, .. } if *declared as u64 <= LARGEST_BLOCK => return None,
             Refusal::Oversized { .. } => Conduct::Oversized,
             Refusal::Bomb { .. } => Conduct::Bomb,
-            Refusal::Expired(_) | Refusal::Future(_) => Conduct::UntimelyBlock,
-            Refusal::Version(_) => return None,
+            // It may be this host's clock that is wrong, and then every provider
+            // would be blamed; and a publisher can date its blocks at the edge of
+            // what is allowed, to set nodes a second apart against each other.
+            Refusal::Expired(_) | Refusal::Future(_) | Refusal::Version(_) => return None,
         },
+        Fault::Oversized { len, .. } if *len <= 2 * LARGEST_BLOCK => return None,
         Fault::Oversized { .. } => Conduct::Oversized,
         Fault::Protocol(_) => Conduct::Malformed,
     })
@@ -271,28 +281,34 @@ mod tests {
         let cid = crate::block::address::address(b"x", crate::block::address::Codec::Raw);
         let block = |why| conduct(&Fault::Block { cid, why });
         let flaw = Flaw::Unsigned;
+        let oversized = |len| Refusal::Oversized { len, max: 1 };
+        let bomb = |declared: u64| Refusal::Bomb {
+            len: 1,
+            declared: declared as usize,
+            max: 5,
+        };
         for (why, expected) in [
             (Refusal::WrongHash, Conduct::WrongBlock),
             (Refusal::Unsigned, Conduct::InvalidSignature),
             (Refusal::WrongSignature, Conduct::InvalidSignature),
             (Refusal::Malformed(String::new()), Conduct::Malformed),
-            (Refusal::Oversized { len: 2, max: 1 }, Conduct::Oversized),
-            (
-                Refusal::Bomb {
-                    len: 1,
-                    declared: 9,
-                    max: 5,
-                },
-                Conduct::Bomb,
-            ),
-            (Refusal::Expired(flaw.clone()), Conduct::UntimelyBlock),
-            (Refusal::Future(flaw), Conduct::UntimelyBlock),
+            (oversized(LARGEST_BLOCK + 1), Conduct::Oversized),
+            (bomb(LARGEST_BLOCK + 1), Conduct::Bomb),
         ] {
             assert_eq!(block(why), Some(expected));
         }
-        assert_eq!(block(Refusal::Version(2)), None);
-        let large = Fault::Oversized { len: 2, max: 1 };
-        assert_eq!(conduct(&large), Some(Conduct::Oversized));
+        for why in [
+            Refusal::Version(2),
+            Refusal::Expired(flaw.clone()),
+            Refusal::Future(flaw),
+            oversized(LARGEST_BLOCK),
+            bomb(LARGEST_BLOCK),
+        ] {
+            assert_eq!(block(why), None);
+        }
+        let large = |len| Fault::Oversized { len, max: 1 };
+        assert_eq!(conduct(&large(4 * LARGEST_BLOCK)), Some(Conduct::Oversized));
+        assert_eq!(conduct(&large(LARGEST_BLOCK)), None);
         let broken = Fault::Protocol(String::new());
         assert_eq!(conduct(&broken), Some(Conduct::Malformed));
     }

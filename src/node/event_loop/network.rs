@@ -16,10 +16,6 @@ use crate::node::records::Owner;
 use crate::node::status::Reachability;
 use crate::observe::metrics::Direction;
 
-/// Addresses in one identify message that no host has: eight times as many as
-/// are kept. The message itself holds some four hundred.
-const ABSURD_ADDRS: usize = 8 * crate::node::handle::MAX_ADDRS_PER_PEER;
-
 impl EventLoop {
     pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let now = Instant::now();
@@ -325,10 +321,9 @@ impl EventLoop {
                 connection_id,
             } => {
                 self.metrics.message(Direction::In, "identify");
-                if info.listen_addrs.len() > ABSURD_ADDRS {
-                    self.options.admission.report(&peer_id, Conduct::Oversized);
-                }
-                // A push changes what is known of a peer each time that it comes.
+                // A push changes what is known of a peer each time that it comes. How
+                // many addresses it lists is no offence: a host of containers has
+                // hundreds, the message holds no more, and a few are kept.
                 if self.options.admission.allow(&peer_id, 1).is_err() {
                     return;
                 }
