@@ -71,7 +71,7 @@ proptest! {
     /// without bounds, batches or laziness.
     #[test]
     fn reputations_follow_the_rules(
-        events in prop::collection::vec((0usize..4, 0usize..15, 0u64..3_000_000), 1..200),
+        events in prop::collection::vec((0usize..4, 0..Conduct::ALL.len(), 0u64..3_000_000), 1..200),
     ) {
         let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
         let mut real = Reputations::default();
@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn an_event_moves_a_score_by_its_weight_and_the_room_that_is_left(
         score in -100f32..=100.0,
-        what in 0usize..15,
+        what in 0..Conduct::ALL.len(),
     ) {
         let (peer, now) = (PeerId::random(), Instant::now());
         let conduct = Conduct::ALL[what];
