@@ -230,7 +230,10 @@ fn gossip_reaches_remote_and_local_subscribers() {
             .publish("news".into(), b"x".to_vec())
             .await
             .unwrap_err();
-        assert!(alone.to_string().contains("no peer is connected"), "{alone}");
+        assert!(
+            alone.to_string().contains("no peer is connected"),
+            "{alone}"
+        );
         a.handle.dial(b.address.clone()).await.unwrap();
         let mut at_b = b.handle.subscribe("news".into()).await.unwrap();
         eventually("a sees b's subscription", || async {

@@ -28,8 +28,6 @@ pub enum Conduct {
     RecordStuffing,
     /// A gossip score (v1.1) under the graylist threshold.
     LowGossipScore,
-    /// It asks and does not take the answers.
-    SlowReader,
     /// It answers no pings.
     PingLost,
     /// It delivered a block that was asked for and is right.
@@ -40,7 +38,7 @@ pub enum Conduct {
 
 impl Conduct {
     /// Every conduct, offences first.
-    pub const ALL: [Conduct; 14] = [
+    pub const ALL: [Conduct; 13] = [
         Conduct::InvalidSignature,
         Conduct::Replay,
         Conduct::Malformed,
@@ -51,7 +49,6 @@ impl Conduct {
         Conduct::StreamFlood,
         Conduct::RecordStuffing,
         Conduct::LowGossipScore,
-        Conduct::SlowReader,
         Conduct::PingLost,
         Conduct::BlockDelivered,
         Conduct::MessageDelivered,
@@ -86,8 +83,6 @@ impl Conduct {
             // Gossipsub has weighed many small things before it says so, and
             // says it again while it lasts.
             Conduct::LowGossipScore => -5.0,
-            // A slow line does this. It has to be frequent to matter.
-            Conduct::SlowReader => -2.0,
             // A host that sleeps does this; the connection ends anyway.
             Conduct::PingLost => -1.0,
             // A megabyte that we wanted: worth something, and hard to fake.
@@ -126,7 +121,6 @@ impl Conduct {
             Conduct::StreamFlood => "stream-flood",
             Conduct::RecordStuffing => "record-stuffing",
             Conduct::LowGossipScore => "low-gossip-score",
-            Conduct::SlowReader => "slow-reader",
             Conduct::PingLost => "ping-lost",
             Conduct::BlockDelivered => "block-delivered",
             Conduct::MessageDelivered => "message-delivered",

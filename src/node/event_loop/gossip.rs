@@ -35,8 +35,11 @@ impl EventLoop {
                     .with_label_values(&["gossip"])
                     .observe(now.elapsed().as_secs_f64());
             }
+            // No offence: on a slow line, a publisher that stays within its budget
+            // does that to an honest subscriber. Gossipsub drops what does not fit
+            // its queue, and its score for it is gone in seconds.
             gossipsub::Event::SlowPeer { peer_id, .. } => {
-                self.swarm.behaviour_mut().gossip.slow(&peer_id, now);
+                log::debug!(peer:% = peer_id; "a peer does not take its gossip in time");
             }
             _ => {}
         }
@@ -99,7 +102,7 @@ impl EventLoop {
                 });
             }
             Err(refused) => {
-                if let Some(conduct) = refused.conduct() {
+                if let Some(conduct) = refused.conduct(&job) {
                     let gossip = &mut self.swarm.behaviour_mut().gossip;
                     if conduct != Conduct::Replay || gossip.persistent_replay(&job.source) {
                         self.options.admission.report(&job.source, conduct);

@@ -161,16 +161,20 @@ impl Refused {
     }
 
     /// What the peer that passed it on has done. Nothing for an old or own
-    /// message; a replay counts only when it happens again and again, which the
-    /// caller sees to.
-    pub(crate) fn conduct(&self) -> Option<Conduct> {
+    /// message. A replay counts for its publisher only, and only when it happens
+    /// again and again, which the caller sees to: whoever signs two messages under
+    /// one number, and gives one to each of two honest neighbours, makes each a
+    /// forwarder of what the other has seen.
+    pub(crate) fn conduct(&self, job: &Job) -> Option<Conduct> {
         Some(match self {
             Refused::Rewrapped(_) => Conduct::Malformed,
             Refused::Envelope(refusal) => match refusal {
                 Refusal::Oversized { .. } => Conduct::Oversized,
                 Refusal::Signature { .. } => Conduct::InvalidSignature,
-                Refusal::Replay { .. } | Refusal::TooOld { .. } => Conduct::Replay,
-                Refusal::Own { .. } => return None,
+                Refusal::Replay { .. } if job.message.source == Some(job.source) => Conduct::Replay,
+                Refusal::Replay { .. } | Refusal::TooOld { .. } | Refusal::Own { .. } => {
+                    return None;
+                }
                 Refusal::Payload { .. } if refusal.label() == "bomb" => Conduct::Bomb,
                 Refusal::Payload { .. } if refusal.label() == "over_limit" => Conduct::Oversized,
                 _ => Conduct::Malformed,
@@ -265,7 +269,12 @@ mod tests {
             let again = messages.judge(&job(author, author, good.clone())).await;
             let again = again.unwrap_err();
             assert!(matches!(again.acceptance(), MessageAcceptance::Ignore));
-            assert_eq!(again.conduct(), Some(Conduct::Replay));
+            let (own, passed_on) = (
+                job(author, author, good.clone()),
+                job(PeerId::random(), author, good.clone()),
+            );
+            assert_eq!(again.conduct(&own), Some(Conduct::Replay));
+            assert_eq!(again.conduct(&passed_on), None);
             let mut forged = pb::SignedMessage::decode(sealed(&key, b"hello")).unwrap();
             forged.payload = Bytes::from_static(b"other");
             let forged = Bytes::from(forged.encode_to_vec());
@@ -274,14 +283,14 @@ mod tests {
                 .await
                 .unwrap_err();
             assert!(matches!(forged.acceptance(), MessageAcceptance::Reject));
-            assert_eq!(forged.conduct(), Some(Conduct::InvalidSignature));
+            assert_eq!(forged.conduct(&passed_on), Some(Conduct::InvalidSignature));
             let garbage = Bytes::from_static(b"no envelope");
             let garbage = messages
                 .judge(&job(author, author, garbage))
                 .await
                 .unwrap_err();
             assert!(matches!(garbage.acceptance(), MessageAcceptance::Reject));
-            assert_eq!(garbage.conduct(), Some(Conduct::Malformed));
+            assert_eq!(garbage.conduct(&passed_on), Some(Conduct::Malformed));
         });
     }
 
@@ -300,7 +309,10 @@ mod tests {
                 .await
                 .unwrap_err();
             assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
-            assert_eq!(refused.conduct(), Some(Conduct::Bomb));
+            assert_eq!(
+                refused.conduct(&job(author, author, Bytes::new())),
+                Some(Conduct::Bomb)
+            );
         });
     }
 

@@ -102,9 +102,8 @@ const SLOWER: usize = 4096;
 /// Copies of a settled message for one token.
 const COPIES_A_TOKEN: u32 = 8;
 
-/// Replays that a peer may pass on for each that is held against it. A peer that
-/// has just started remembers no numbers and passes on what is old; gossipsub
-/// keeps at most some seconds of messages, so it soon has none left.
+/// Replays of its own messages that a publisher may send for each that is held
+/// against it: a copy or two after a reconnect is nobody's fault.
 const REPLAYS_FORGIVEN: u32 = 8;
 
 /// Most offences that one frame is reported for: more than any reputation
@@ -121,13 +120,6 @@ const CONTROL: Budget = Budget {
 
 /// A peer over its control budget is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// A peer that does not take its messages is reported when it has not for this
-/// long, and again as long as that lasts. In a flood an honest peer with a busy
-/// processor is slow for a while: what it cannot take is dropped, and that is all
-/// there is to it. A minute of it costs 12, and one that never reads is
-/// disconnected after four.
-const SLOW_AFTER: Duration = Duration::from_secs(10);
 
 /// Topics that are ever scored. Gossipsub cannot forget the parameters of one; a
 /// program on this host that joins a new topic every second is not to fill the
@@ -194,8 +186,6 @@ struct Peer {
     copies: u32,
     replays: u32,
     reported_at: Option<Instant>,
-    /// Since when, and until when, it did not take all of its messages.
-    slow: Option<(Instant, Instant)>,
 }
 
 /// See the module's documentation.
@@ -215,7 +205,6 @@ impl Peer {
             copies: 0,
             replays: 0,
             reported_at: None,
-            slow: None,
         }
     }
 
@@ -385,20 +374,6 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether a peer that was slow in this heartbeat has been so for long.
-    fn slow(&mut self, peer: &PeerId, now: Instant) -> bool {
-        let Some(entry) = self.peers.get_mut(peer) else {
-            return false;
-        };
-        let since = match entry.slow {
-            Some((since, last)) if now.saturating_duration_since(last) < SLOW_AFTER => since,
-            _ => now,
-        };
-        let long = now.saturating_duration_since(since) >= SLOW_AFTER;
-        entry.slow = Some((if long { now } else { since }, now));
-        long
-    }
-
     /// Whether control messages of this weight go on; and whether it is time to
     /// report their peer.
     fn admit_control(
@@ -531,20 +506,12 @@ impl Intake {
             .report_message_validation_result(id, source, acceptance);
     }
 
-    /// Counts a replay that `peer` passed on; whether it is to be held against it.
+    /// Counts a replay that `peer` sent of its own; whether it is to be held against it.
     pub(crate) fn persistent_replay(&mut self, peer: &PeerId) -> bool {
         self.gate.peers.get_mut(peer).is_some_and(|peer| {
             peer.replays = (peer.replays + 1) % REPLAYS_FORGIVEN;
             peer.replays == 0
         })
-    }
-
-    /// Holds it against a peer that it does not take its messages: gossipsub says so
-    /// with each heartbeat in which the peer's queue was full.
-    pub(crate) fn slow(&mut self, peer: &PeerId, now: Instant) {
-        if self.gate.slow(peer, now) {
-            self.admission.report(peer, Conduct::SlowReader);
-        }
     }
 
     /// Once a second: gives gossipsub the reputations of connected peers, and
@@ -950,24 +917,6 @@ mod tests {
             }
         }
         assert_eq!(passed, 200);
-    }
-
-    #[test]
-    fn only_who_is_slow_for_long_is_reported_for_it() {
-        let mut bench = Bench::new(&Options::default());
-        let peer = bench.connect();
-        let reports = |bench: &mut Bench, seconds: u64| {
-            (0..seconds)
-                .filter(|_| {
-                    bench.now += Duration::from_secs(1);
-                    bench.gate.slow(&peer, bench.now)
-                })
-                .count()
-        };
-        assert_eq!(reports(&mut bench, 10), 0);
-        bench.now += SLOW_AFTER;
-        assert_eq!(reports(&mut bench, 10), 0, "it has rested");
-        assert_eq!(reports(&mut bench, 60), 6);
     }
 
     #[test]
