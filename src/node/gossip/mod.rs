@@ -129,6 +129,10 @@ fn gossipsub(identity: &Keypair, options: &Options) -> Result<Gossipsub, BuildEr
         .mesh_n_low(low)
         .mesh_n_high(high)
         .mesh_outbound_min(outbound_min)
+        // When a mesh is too large, those who have been in it longest stay, but for
+        // a quarter that is left to chance: many who come at once do not push out
+        // who was there.
+        .retain_scores(low)
         .max_transmit_size(MAX_GOSSIP_BYTES)
         .validation_mode(gossipsub::ValidationMode::Strict)
         // Nothing is forwarded before its verdict.

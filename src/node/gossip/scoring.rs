@@ -12,8 +12,8 @@
 //! | part | what it counts | range |
 //! |---|---|---|
 //! | P1 | minutes in the mesh | 0 to [`MESH_MINUTES`] a topic |
-//! | P2 | messages it was first to bring | 0 to 10 a topic |
-//! | P1 and P2 together | over all topics | at most [`MERIT`] |
+//! | P2 | messages it was first to bring | off |
+//! | P1 | over all topics | at most [`MERIT`] |
 //! | P3 | too few messages in a mesh | off |
 //! | P4 | invalid messages | minus its square |
 //! | P5 | reputation | -100 to 10 |
@@ -26,6 +26,8 @@ use std::time::Duration;
 use libp2p::gossipsub::{
     PeerScoreParams, PeerScoreThresholds, TopicScoreParams, score_parameter_decay_with_base,
 };
+
+use crate::admission::Conduct;
 
 /// Below this no lists of messages are exchanged. Five invalid messages, or a
 /// reputation that has suffered: it may still be told what we publish.
@@ -78,7 +80,8 @@ const SLOW_FREE: f64 = 2500.0;
 /// mesh, which in a network of two is the whole network.
 const REPUTATION_NOISE: f64 = 10.0;
 
-/// The most that a good reputation is worth, for the reason of [`MERIT`].
+/// The most that a good reputation is worth, for the reason of [`MERIT`]. What
+/// valid messages alone can earn is worth nothing here: anybody can publish.
 const REPUTATION_MERIT: f64 = 10.0;
 
 /// The factor by which a counter shrinks each [`STEP`], to fall to a tenth in `time`.
@@ -95,7 +98,7 @@ pub(crate) fn application_score(reputation: f64, trusted: bool) -> f64 {
     if reputation < 0.0 {
         (reputation + REPUTATION_NOISE).min(0.0)
     } else {
-        reputation.min(REPUTATION_MERIT)
+        (reputation - Conduct::MessageDelivered.ceiling() as f64).clamp(0.0, REPUTATION_MERIT)
     }
 }
 
@@ -164,11 +167,12 @@ pub(super) fn topic() -> TopicScoreParams {
         time_in_mesh_weight: 1.0,
         time_in_mesh_quantum: Duration::from_secs(60),
         time_in_mesh_cap: MESH_MINUTES,
-        // P2: a tenth of a point a message, ten points at most; a minute of
-        // silence takes most of it away.
-        first_message_deliveries_weight: 0.1,
-        first_message_deliveries_decay: to_a_tenth_in(Duration::from_secs(60)),
-        first_message_deliveries_cap: 100.0,
+        // P2: off. Who floods is first to bring most, and strangers with messages
+        // of their own would push those out of the mesh who came before and only
+        // listen.
+        first_message_deliveries_weight: 0.0,
+        first_message_deliveries_decay: 0.5,
+        first_message_deliveries_cap: 1.0,
         // P3 and P3b: off. They expect a number of messages from each peer in the
         // mesh, and a topic that is silent, or has one publisher at the far end,
         // would lose its mesh for it.
@@ -217,6 +221,13 @@ mod tests {
         assert_eq!(topic.mesh_failure_penalty_weight, 0.0);
         assert_eq!(peer().ip_colocation_factor_weight, 0.0);
         assert_eq!(application_score(0.0, false), 0.0);
+    }
+
+    #[test]
+    fn messages_alone_earn_nothing_that_puts_others_out_of_the_mesh() {
+        assert_eq!(topic().first_message_deliveries_weight, 0.0);
+        assert_eq!(application_score(20.0, false), 0.0);
+        assert!(application_score(25.0, false) > 0.0);
     }
 
     #[test]
