@@ -96,11 +96,14 @@ fn a_million_streams() {
     // allowed, a thousand a second.
     let streams = outcome.tally.get("streams");
     if streams > 100_000 {
+        let cut_off = outcome.tally.get("times cut off");
+        assert!(cut_off > 0, "nobody was cut off for {streams} streams");
+        // Twenty such offences are a ban; it takes a quick attacker to get there.
         assert!(
-            outcome.tally.get("times cut off") > 0,
-            "nobody was cut off for {streams} streams"
+            bans > 0.0 || cut_off < 25,
+            "it may come again: {}",
+            outcome.tally
         );
-        assert!(bans > 0.0, "it may come again: {}", outcome.tally);
     }
     outcome.grew_at_most(48 << 20).unwrap();
     outcome.honest_kept(0.5, 0.3).unwrap();
