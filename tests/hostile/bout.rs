@@ -232,10 +232,3 @@ pub(crate) fn order(attack: &str, target: Multiaddr, seconds: u64, count: usize)
         more: Vec::new(),
     }
 }
-
-/// An expectation whose defence is not there yet: said loudly, not failed.
-pub(crate) fn not_yet(expected: Result<(), String>) {
-    if let Err(what) = expected {
-        say(&format!("NOT YET DEFENDED: {what}"));
-    }
-}

@@ -16,7 +16,7 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use p2p_node::control::Client;
 
-use crate::bout::{Bout, not_yet};
+use crate::bout::Bout;
 use crate::peer::Peer;
 use crate::process::{Order, Tally};
 use crate::wire::{exchange, frame};
@@ -163,8 +163,7 @@ fn streams_that_never_read() {
         "{idle} streams closed, {} times cut off",
         outcome.tally.get("times cut off")
     );
-    // What the allocator keeps has to be given back.
-    not_yet(bout.report(&outcome, 48 << 20, &defence));
+    bout.report(&outcome, 48 << 20, &defence).unwrap();
     assert!(idle > 0.0, "no stream was closed for being idle");
     // The exchange: a block of 1 MiB for each of 128 streams and 32 MiB ahead.
     // The program: a window of 256 KiB for each of 480 streams, and what the
