@@ -363,7 +363,7 @@ fn requests_to_the_dht_over_the_budget_are_not_served() {
         }
         let _ = stream.flush().await;
         let over = eventually("the surplus is counted", async || {
-            let over = node.metrics.over_budget.with_label_values(&["messages"]);
+            let over = &node.metrics.over_budget;
             (over.get() > 200).then_some(over.get())
         })
         .await;

@@ -271,28 +271,6 @@ impl Accounts {
         account.refused(messages, rates.messages, now)
     }
 
-    /// Takes `bytes` of `peer`'s bucket of bytes, all or nothing.
-    pub fn bytes(
-        &mut self,
-        peer: &PeerId,
-        bytes: u64,
-        now: Instant,
-        scale: impl FnOnce() -> f32,
-    ) -> Granted {
-        let rates = self.rates;
-        let account = self.account(peer, now, scale);
-        let budget = rates.bytes.scaled(account.scale);
-        if account.bytes.take(bytes, budget, now) {
-            return Granted::Yes;
-        }
-        // Both kinds of excess are one: a burst of bytes weighs as much as a
-        // burst of messages.
-        let messages = rates.messages;
-        let share = bytes.min(budget.burst) as f64 / budget.burst as f64;
-        let weight = (messages.burst as f64 * share).ceil() as u64;
-        account.refused(weight.max(1), messages, now)
-    }
-
     /// Takes `tokens` messages in any case; the wait when the peer now owes.
     pub fn charge_messages(
         &mut self,
@@ -588,10 +566,8 @@ mod tests {
         let (t, peer) = (Instant::now(), PeerId::random());
         let mut accounts = Accounts::default();
         for _ in 0..8 {
-            assert_eq!(accounts.bytes(&peer, 1 << 20, t, one), Granted::Yes);
+            assert_eq!(accounts.charge_bytes(&peer, 1 << 20, t, one), None);
         }
-        let over = accounts.bytes(&peer, 1 << 20, t, one);
-        assert_eq!(over, Granted::No { persistent: false });
         assert_eq!(accounts.messages(&peer, 1, t, one), Granted::Yes);
         let wait = accounts.charge_bytes(&peer, 1 << 19, t, one);
         assert_eq!(wait, Some(ms(500)));
@@ -607,7 +583,7 @@ mod tests {
             },
             ..Rates::default()
         });
-        accounts.bytes(&PeerId::random(), 1 << 20, t, one);
+        accounts.charge_bytes(&PeerId::random(), 1 << 20, t, one);
         accounts.sweep(t);
         assert_eq!(accounts.len(), 1);
         accounts.sweep(t + Duration::from_secs(10));

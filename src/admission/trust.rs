@@ -62,21 +62,6 @@ pub enum OverBudget {
         "more messages than this node's own limit allows; raise P2P_RATE_BURST or P2P_RATE_FILL if that is not wanted"
     )]
     Messages,
-    /// More bytes than `P2P_RATE_BYTES_BURST` and `P2P_RATE_BYTES_FILL` allow.
-    #[error(
-        "more bytes than this node's own limit allows; raise P2P_RATE_BYTES_BURST or P2P_RATE_BYTES_FILL if that is not wanted"
-    )]
-    Bytes,
-}
-
-impl OverBudget {
-    /// The label of the metric.
-    pub fn unit(self) -> &'static str {
-        match self {
-            OverBudget::Messages => "messages",
-            OverBudget::Bytes => "bytes",
-        }
-    }
 }
 
 /// What was concluded from an offence.
@@ -307,18 +292,6 @@ impl Admission {
         self.granted(peer, granted, OverBudget::Messages)
     }
 
-    /// Takes `bytes` of the peer's budget of bytes: all of them, or none. For
-    /// what can be dropped whole, such as a gossip message.
-    ///
-    /// # Errors
-    /// As [`Self::allow`].
-    pub fn allow_bytes(&self, peer: &PeerId, bytes: usize) -> Result<(), OverBudget> {
-        let now = Instant::now();
-        let granted =
-            lock(&self.inner.accounts).bytes(peer, bytes as u64, now, || self.scale_of(peer, now));
-        self.granted(peer, granted, OverBudget::Bytes)
-    }
-
     /// Takes `bytes` of the peer's budget of bytes in any case; when it now owes,
     /// says how long to wait before reading more from it. For what cannot be
     /// dropped, and slows its sender instead.
@@ -350,12 +323,9 @@ impl Admission {
             return Ok(());
         };
         if let Some(metrics) = self.inner.metrics.get() {
-            metrics
-                .over_budget
-                .with_label_values(&[refusal.unit()])
-                .inc();
+            metrics.over_budget.inc();
         }
-        if let Some(suppressed) = throttle::allow(refusal.unit()) {
+        if let Some(suppressed) = throttle::allow("over budget") {
             log::warn!(peer:% = peer, suppressed; "dropped what a peer sent: {refusal}");
         }
         if persistent {

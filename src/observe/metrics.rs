@@ -100,9 +100,9 @@ pub struct Metrics {
     pub bans_active: IntGauge,
     /// Offences of peers, by `conduct` (the names of [`crate::admission::Conduct`]).
     pub misbehaviour: IntCounterVec,
-    /// Requests for budget that were refused and what they were for dropped, by
-    /// `unit` (`messages`, `bytes`).
-    pub over_budget: IntCounterVec,
+    /// Requests for budget that were refused and what they were for dropped. Bytes
+    /// over budget are not: see `peer_bytes_waits`.
+    pub over_budget: IntCounter,
     /// Blocks in the store now.
     pub store_blocks: IntGauge,
     /// Bytes of block payload in the store now.
@@ -275,10 +275,9 @@ impl Metrics {
                 "Offences of peers since start, by conduct.",
                 &["conduct"],
             )?,
-            over_budget: maker.counters(
+            over_budget: maker.counter(
                 "p2p_over_budget_total",
-                "Messages dropped since start because their sender was over its budget, by the unit that ran out.",
-                &["unit"],
+                "Messages dropped since start because their sender was over its budget.",
             )?,
             store_blocks: maker.gauge("p2p_store_blocks", "Blocks in the store now.")?,
             store_bytes: maker.gauge(
@@ -367,9 +366,6 @@ impl Metrics {
         }
         for conduct in Conduct::ALL.into_iter().filter(|c| c.is_offence()) {
             let _ = self.misbehaviour.with_label_values(&[conduct.name()]);
-        }
-        for unit in ["messages", "bytes"] {
-            let _ = self.over_budget.with_label_values(&[unit]);
         }
         for reason in BLOCK_REFUSALS {
             let _ = self.blocks_refused.with_label_values(&[reason]);
@@ -534,7 +530,6 @@ mod tests {
             "protocol",
             "reason",
             "result",
-            "unit",
             "version",
         ];
         let others: Vec<_> = names.iter().filter(|n| !fixed.contains(&&***n)).collect();
