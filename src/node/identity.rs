@@ -112,10 +112,14 @@ pub fn load(dir: &Path) -> Result<Keypair, Error> {
         .open(&path);
     let file = match opened {
         Ok(file) => file,
-        // A link to nowhere is somebody's mistake, and no reason for a new key.
-        Err(e) if e.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
-            return Err(Error::Missing(path));
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match path.symlink_metadata() {
+            Err(_) => return Err(Error::Missing(path)),
+            // A link to nowhere is somebody's mistake, and no reason for a new key.
+            Ok(there) if there.is_symlink() => return Err(io_error("open", &path)(e)),
+            // Another process made it since; a key's file is whole from its first
+            // moment on, and nobody removes it, so that this ends.
+            Ok(_) => return load(dir),
+        },
         Err(cause) => return Err(io_error("open", &path)(cause)),
     };
     let metadata = file.metadata().map_err(io_error("look at", &path))?;
@@ -259,16 +263,22 @@ mod tests {
 
     #[test]
     fn many_first_starts_at_once_agree_on_one_key() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = temp.path();
-        let ids: std::collections::BTreeSet<_> = std::thread::scope(|s| {
-            let threads: Vec<_> = (0..16)
-                .map(|_| s.spawn(|| load_or_create(dir).unwrap().public().to_peer_id()))
-                .collect();
-            threads.into_iter().map(|t| t.join().unwrap()).collect()
-        });
-        assert_eq!(ids.len(), 1);
-        assert_eq!(names(dir), [KEY_FILE]);
+        // Many rounds, since what can go wrong lies between two system calls.
+        for _ in 0..64 {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = temp.path();
+            let together = std::sync::Barrier::new(16);
+            let ids: std::collections::BTreeSet<_> = std::thread::scope(|s| {
+                let start = || {
+                    together.wait();
+                    load_or_create(dir).unwrap().public().to_peer_id()
+                };
+                let threads: Vec<_> = (0..16).map(|_| s.spawn(start)).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            assert_eq!(ids.len(), 1);
+            assert_eq!(names(dir), [KEY_FILE]);
+        }
     }
 
     #[test]
