@@ -1,0 +1,60 @@
+//! Why the daemon could not start, or ended badly.
+
+use std::path::PathBuf;
+
+use crate::node::identity;
+use crate::observe::http;
+use crate::{control, node, store, transport};
+
+/// Why the daemon could not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder cannot be made.
+    #[error(
+        "cannot make the data folder {path}: {source}; set P2P_DATA_DIR to a folder that this user may write"
+    )]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The identity cannot be read or made.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The control socket cannot be bound.
+    #[error(transparent)]
+    Control(#[from] control::server::BindError),
+    /// The metrics port cannot be bound.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The network's key cannot be read.
+    #[error(transparent)]
+    NetworkKey(#[from] crate::config::Error),
+    /// The transports cannot be built.
+    #[error(transparent)]
+    Transport(#[from] transport::BuildError),
+    /// The node cannot be built.
+    #[error(transparent)]
+    Node(#[from] node::BuildError),
+    /// An address cannot be listened on, or another request to the node failed.
+    #[error(transparent)]
+    Listen(#[from] node::Error),
+    /// The metrics cannot be registered.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The name of the network cannot be part of a protocol id.
+    #[error("P2P_NETWORK cannot be part of a protocol id: {0}")]
+    Protocol(#[from] libp2p::swarm::InvalidProtocol),
+    /// The event loop is no more, which only a fault in the program can cause.
+    #[error(
+        "the node's event loop ended by itself, which is a fault in p2p-node; the lines before this one say where; restart it, and report them"
+    )]
+    LoopEnded,
+    /// Signals cannot be caught.
+    #[error("cannot catch signals: {0}")]
+    Signals(std::io::Error),
+}

@@ -1,0 +1,93 @@
+//! Life of the daemon: open, listen, ready, run, drain, close.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `open` | the start, up to the moment from which the daemon serves |
+//! | `close` | the whole of the shutdown |
+//! | `options` | the configuration as each room wants it |
+//! | `resources` | what the machine gives the node |
+//! | `upkeep` | what goes on beside the node while it runs |
+//! | `error` | why the daemon could not start, or ended badly |
+
+mod close;
+mod error;
+mod open;
+mod options;
+mod resources;
+mod upkeep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_std::task;
+use futures::StreamExt;
+use futures::future::{Either, select};
+
+use crate::admission::keep::Keeper;
+use crate::config::Config;
+use crate::control;
+use crate::node::Node;
+use crate::observe::http::Readiness;
+use crate::store::Store;
+use crate::system::signals::{Signal, Signals};
+
+pub use error::Error;
+
+/// Runs the daemon until a signal stops it.
+///
+/// # Errors
+/// When it cannot start; a clean stop is `Ok`.
+pub fn run(config: &Config) -> Result<(), Error> {
+    task::block_on(async {
+        let mut signals = Signals::new().map_err(Error::Signals)?;
+        let daemon = {
+            let open = std::pin::pin!(Daemon::open(config));
+            let stop = std::pin::pin!(next_stop(&mut signals));
+            match select(open, stop).await {
+                Either::Left((daemon, _)) => daemon?,
+                Either::Right((signal, _)) => {
+                    log::info!(signal = signal.name(); "stopped while starting");
+                    return Ok(());
+                }
+            }
+        };
+        let mut daemon = daemon;
+        {
+            let stop = std::pin::pin!(next_stop(&mut signals));
+            match select(stop, std::pin::pin!(daemon.node.ended())).await {
+                Either::Left((signal, _)) => {
+                    log::info!(signal = signal.name(); "stopping");
+                }
+                // Without its loop the node is a process that looks alive.
+                Either::Right(_) => return Err(Error::LoopEnded),
+            }
+        }
+        daemon.close(&mut signals).await;
+        Ok(())
+    })
+}
+
+/// The next signal that stops the daemon.
+async fn next_stop(signals: &mut Signals) -> Signal {
+    loop {
+        match signals.next().await {
+            Some(Signal::Hangup) => {
+                log::warn!(
+                    "SIGHUP: this version reads its configuration at start only; restart to apply changes"
+                );
+            }
+            Some(signal) => return signal,
+            None => return Signal::Terminate,
+        }
+    }
+}
+
+/// The daemon, ready.
+struct Daemon {
+    node: Node,
+    store: Store,
+    keeper: Keeper,
+    control: control::server::Running,
+    readiness: Arc<Readiness>,
+    drain_timeout: Duration,
+}

@@ -1,0 +1,188 @@
+//! The start, up to the moment from which the daemon serves.
+//!
+//! Everything that can be refused is opened before the node listens, the cheap
+//! and exclusive things first: a second daemon on the same folder or socket, a
+//! taken port or a damaged store end the start before any peer notices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_std::future::timeout;
+use async_std::task::{self, spawn_blocking};
+use futures::StreamExt;
+use libp2p::Multiaddr;
+
+use super::{Daemon, Error, options, resources, upkeep};
+use crate::admission::Admission;
+use crate::admission::keep::Keeper;
+use crate::block::content::{Content, ContentOptions};
+use crate::block::exchange;
+use crate::config::Config;
+use crate::control;
+use crate::node::streams::IncomingStreams;
+use crate::node::{self, ContentNetwork, Handle, Node, identity};
+use crate::observe::http::{Http, NodeProbe, Readiness};
+use crate::observe::metrics::Metrics;
+use crate::store::{self, Store};
+use crate::system::allocator;
+use crate::transport;
+
+/// How long the start waits for the first address of a listener. The kernel
+/// answers in milliseconds what addresses the interfaces have.
+const FIRST_ADDRESS: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    pub(super) async fn open(config: &Config) -> Result<Daemon, Error> {
+        allocator::keep_large_blocks_apart();
+        resources::report(config);
+        make_data_dir(&config.data_dir)?;
+        let metrics = Metrics::new()?;
+        let socket = control::Server::bind(&config.control_socket)?;
+        let identity = identity::load_or_create(&config.data_dir)?;
+        let store = {
+            let (dir, metrics) = (config.data_dir.clone(), metrics.clone());
+            let options = store::Options {
+                max_bytes: config.store_max_bytes,
+                max_block_bytes: config.max_block_bytes,
+            };
+            spawn_blocking(move || Store::open(&dir, options, metrics)).await?
+        };
+        let remembered =
+            {
+                let store = store.clone();
+                spawn_blocking(move || store.load_peers()).await.unwrap_or_else(|e| {
+                log::warn!(error:% = e; "cannot read the remembered peers; starting without");
+                Vec::new()
+            })
+            };
+
+        // Before it listens, or a banned peer would find the door open for a moment.
+        let keeper = Keeper::new(Admission::new(options::trust(config)), store.clone());
+        keeper.load().await?;
+        let transports = options::transport(config, keeper.admission().clone())?;
+        let (stack, relay_client) = transport::build(&identity, &transports)?;
+        let messages = {
+            let (own, store) = (identity.public().to_peer_id(), store.clone());
+            let metrics = metrics.clone();
+            spawn_blocking(move || node::Messages::stored(own, store, metrics)).await?
+        };
+        let options = node::Options {
+            messages: Some(messages),
+            ..options::node(config, remembered, keeper.admission().clone())
+        };
+        let admission = options.admission.clone();
+        let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
+        let handle = node.handle();
+
+        let readiness = Arc::new(Readiness::new());
+        let probe = Arc::new(NodeProbe {
+            pulse: node.pulse(),
+            readiness: readiness.clone(),
+        });
+        let http = Http::bind(
+            config.metrics_host,
+            config.metrics_port,
+            probe,
+            metrics.clone(),
+        )
+        .await?;
+        let metrics_address = http.local_addr();
+        // From here on whoever asks hears that the node is starting.
+        task::spawn(http.run());
+
+        let protocol = exchange::protocol(&config.network)?;
+        let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
+        let content = Content::new(
+            store.clone(),
+            network,
+            identity,
+            metrics.clone(),
+            ContentOptions {
+                max_block: config.max_block_bytes,
+                ttl: config.block_ttl,
+                ..ContentOptions::default()
+            },
+        );
+        let incoming = handle.accept(protocol)?;
+        listen(&handle, &config.listen_addrs).await?;
+
+        let ready = readiness.clone();
+        let control = socket.serve(
+            control::Backend {
+                handle: handle.clone(),
+                content: content.clone(),
+                store: store.clone(),
+                readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
+                low_water: config.max_connections as usize / 2,
+                keeper: keeper.clone(),
+            },
+            metrics,
+        );
+        task::spawn(serve_content(incoming, content.clone()));
+        task::spawn(async move { content.run().await });
+        task::spawn(upkeep::tend_store(store.clone()));
+        task::spawn(upkeep::tend_memory());
+        task::spawn(keeper.clone().run());
+        task::spawn(upkeep::save_peers_periodically(
+            handle.clone(),
+            store.clone(),
+        ));
+
+        readiness.set_ready();
+        log::info!(
+            peer:% = handle.local_peer_id(),
+            control:% = config.control_socket.display(),
+            metrics:% = metrics_address;
+            "ready"
+        );
+        Ok(Daemon {
+            node,
+            store,
+            keeper,
+            control,
+            readiness,
+            drain_timeout: config.drain_timeout,
+        })
+    }
+}
+
+fn make_data_dir(path: &std::path::Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::DataDir {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Listens on every address. A wildcard socket of a family of which no interface
+/// has an address (IPv6 switched off, as in many containers; a network that comes
+/// up later) is open and has nothing to tell yet: that is no reason to wait.
+async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
+    let all = addresses.iter().map(|address| async move {
+        match timeout(FIRST_ADDRESS, handle.listen(address.clone())).await {
+            Ok(listening) => drop(listening?),
+            Err(_) => log::warn!(
+                address:% = address;
+                "no interface has an address for this listener yet; it begins when one has"
+            ),
+        }
+        Ok(())
+    });
+    futures::future::try_join_all(all).await.map(drop)
+}
+
+/// Answers the exchange streams of peers, as many at once as the server allows.
+async fn serve_content(mut incoming: IncomingStreams, content: Content<ContentNetwork>) {
+    while let Some((peer, stream)) = incoming.next().await {
+        let content = content.clone();
+        task::spawn(async move {
+            if let Err(e) = content.serve(peer, stream).await {
+                log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
+            }
+        });
+    }
+}

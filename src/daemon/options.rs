@@ -1,0 +1,146 @@
+//! The configuration as each room wants it.
+
+use super::Error;
+use crate::admission::bucket::{Budget, Rates};
+use crate::admission::limits::Limits;
+use crate::admission::{self, Admission, gate};
+use crate::config::{Config, MemoryLimit};
+use crate::node;
+use crate::store::KnownPeer;
+use crate::system::memory;
+use crate::transport;
+
+fn max_memory(config: &Config) -> Option<u64> {
+    match config.max_memory {
+        MemoryLimit::Bytes(bytes) => Some(bytes),
+        MemoryLimit::Percent(percent) => match memory::limit() {
+            Ok(limit) => Some(limit.bytes / 100 * u64::from(percent)),
+            Err(e) => {
+                log::warn!(error:% = e; "cannot tell how much memory there is; P2P_MAX_MEMORY is not in force");
+                None
+            }
+        },
+    }
+}
+
+pub(super) fn transport(
+    config: &Config,
+    admission: Admission,
+) -> Result<transport::Options, Error> {
+    let network_key = match &config.network_key_file {
+        Some(path) => Some(crate::config::network_key::load(path)?),
+        None => None,
+    };
+    Ok(transport::Options {
+        network_key,
+        max_inbound_streams: config.max_inbound_streams as usize,
+        max_outbound_streams: config.max_outbound_streams as usize,
+        permit: {
+            let rules = gate_rules(config);
+            transport::dns::Permit::new(move |ip, name| {
+                let trusted = admission.is_trusted_at(ip);
+                rules
+                    .dial(ip, name, trusted)
+                    .map_err(|refusal| refusal.to_string())?;
+                let ban = match trusted {
+                    true => admission.banned_ip_by_operator(ip),
+                    false => admission.banned_ip(ip),
+                };
+                match ban {
+                    Some(_) => Err(format!("{ip} is banned by this node; see `p2p-node bans`")),
+                    None => Ok(()),
+                }
+            })
+        },
+        quic: transport::quic::Options {
+            subnets: prefixes(config),
+            ..transport::quic::Options::default()
+        },
+        ..transport::Options::default()
+    })
+}
+
+pub(super) fn trust(config: &Config) -> admission::Settings {
+    admission::Settings {
+        rates: Rates {
+            messages: Budget {
+                burst: config.rate_burst.into(),
+                fill: config.rate_fill.into(),
+            },
+            bytes: Budget {
+                burst: config.rate_bytes_burst,
+                fill: config.rate_bytes_fill,
+            },
+        },
+        trusted: config.trusted_peers.clone(),
+        prefixes: prefixes(config),
+    }
+}
+
+pub(super) fn node(
+    config: &Config,
+    remembered: Vec<KnownPeer>,
+    admission: Admission,
+) -> node::Options {
+    node::Options {
+        network: config.network.clone(),
+        kad_protocol: config.kad_protocol.clone(),
+        dht_mode: config.dht_mode,
+        dht_max_records: config.dht_max_records,
+        bootstrap_peers: config
+            .bootstrap_peers
+            .iter()
+            .map(|p| p.address.clone())
+            .collect(),
+        remembered_peers: remembered
+            .into_iter()
+            .map(|p| node::PeerAddrs {
+                peer: p.peer,
+                addrs: p.addrs,
+            })
+            .collect(),
+        external_addrs: config.external_addrs.clone(),
+        relays: config.relays.iter().map(|p| p.address.clone()).collect(),
+        relay_server: config.relay_server,
+        autonat_server: config.autonat_server,
+        topics: config.topics.clone(),
+        gossip_d: config.gossip_d,
+        gossip_heartbeat: config.gossip_heartbeat,
+        limits: Limits {
+            total: config.max_connections,
+            inbound: config.max_inbound_connections,
+            outbound: config.max_outbound_connections,
+            per_peer: config.max_connections_per_peer,
+            memory: max_memory(config),
+        },
+        gate: gate_rules(config),
+        max_inbound_streams: config.max_inbound_streams as usize,
+        max_outbound_streams: config.max_outbound_streams as usize,
+        connection_idle_timeout: config.connection_idle_timeout,
+        stream_idle_timeout: config.stream_idle_timeout,
+        max_upload_rate: config.max_upload_rate,
+        max_download_rate: config.max_download_rate,
+        trusted_peers: config.trusted_peers.clone(),
+        admission,
+        ..node::Options::default()
+    }
+}
+
+fn gate_rules(config: &Config) -> gate::Rules {
+    gate::Rules {
+        allow: config.allow_cidrs.iter().copied().collect(),
+        deny: config.deny_cidrs.iter().copied().collect(),
+        per_subnet: config.max_connections_per_subnet,
+        prefixes: prefixes(config),
+        rate: config.max_inbound_rate,
+        subnet_rate: config.max_inbound_rate_per_subnet,
+        trusted: config.trusted_peers.iter().copied().collect(),
+    }
+}
+
+fn prefixes(config: &Config) -> gate::Prefixes {
+    gate::Prefixes {
+        ipv4: config.subnet_prefixes.ipv4,
+        ipv6: config.subnet_prefixes.ipv6,
+    }
+}
