@@ -445,6 +445,7 @@ fn texts(out: &mut Vec<Seed>) {
         "A=\"x \\\"y\\\" \"\nB='it \\is'\nC=one\\\ntwo\n; c\n",
     );
     add(out, "env_file", "not-an-assignment", "A=1\n\nnonsense\n");
+    add(out, "env_file", "zero-byte", "A=1\nB=\0\n");
     let key = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "0a".repeat(32));
     add(out, "network_key", "base16", key.clone());
     add(out, "network_key", "windows", key.replace('\n', " \r\n"));

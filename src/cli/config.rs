@@ -1,16 +1,16 @@
 //! `config check|show|env-file`: the configuration, offline.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use super::RunFlags;
 use super::context::Context;
 use super::error::{self, Error};
 use super::output::Tone;
-use crate::config::{Config, Environment, Error as Refused, Source, env_file, network_key};
+use crate::config::{Config, Source, env_file, network_key};
 
 /// Where the packages keep the environment file.
 const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
@@ -18,20 +18,11 @@ const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say whether the daemon would start with this configuration; exit with 78 when not
-    Check(Given),
+    Check(RunFlags),
     /// Print every variable, its effective value and where that came from
-    Show(Given),
+    Show(RunFlags),
     /// Print an environment file with every variable and its default
     EnvFile,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Given {
-    /// Read this environment file first, as the unit does; its values win over the environment
-    #[arg(long, value_name = "FILE")]
-    env_file: Option<PathBuf>,
-    #[command(flatten)]
-    flags: RunFlags,
 }
 
 pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Result<(), Error> {
@@ -46,32 +37,19 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Result<(), Erro
     }
 }
 
-fn load(context: &Context, given: &Given) -> Result<Config, Error> {
-    let mut env: Environment = std::env::vars_os().collect();
-    match &given.env_file {
-        Some(path) => {
-            let refused = |why: String| Refused::EnvFile {
-                path: path.display().to_string(),
-                why,
-            };
-            let text = std::fs::read(path).map_err(|e| refused(e.to_string()))?;
-            env.extend(env_file::parse(&text, &path.display().to_string())?);
-        }
-        None if tell_of_packaged_file(context) => {
-            error::say(&format!(
-                "note: {PACKAGED_FILE} was not read; add --env-file {PACKAGED_FILE} to see what \
-                 the service gets"
-            ));
-        }
-        None => {}
+fn load(context: &Context, given: &RunFlags) -> Result<Config, Error> {
+    let inputs = given.inputs(context);
+    let loaded = inputs.load()?;
+    if loaded.config.env_file.is_none() && tell_of_packaged_file(context) {
+        error::say(&format!(
+            "note: {PACKAGED_FILE} was not read; add --env-file {PACKAGED_FILE} to see what the \
+             service gets"
+        ));
     }
-    let mut flags = given.flags.0.clone();
-    if let Some(socket) = &context.global.socket {
-        flags
-            .entry("P2P_CONTROL_SOCKET")
-            .or_insert_with(|| socket.clone().into());
+    if let Some(path) = loaded.missing.as_ref().filter(|_| !context.global.quiet) {
+        error::say(&format!("note: {} does not exist", path.display()));
     }
-    Ok(Config::from_env_map(&env, &flags)?)
+    Ok(loaded.config)
 }
 
 /// A person who asks in a shell would take the shell's environment for the
@@ -80,7 +58,7 @@ fn tell_of_packaged_file(context: &Context) -> bool {
     !context.global.quiet && std::io::stderr().is_terminal() && Path::new(PACKAGED_FILE).exists()
 }
 
-fn check(context: &Context, given: &Given) -> Result<(), Error> {
+fn check(context: &Context, given: &RunFlags) -> Result<(), Error> {
     let config = load(context, given)?;
     if let Some(path) = &config.network_key_file {
         network_key::load(path)?;
@@ -113,7 +91,7 @@ fn check(context: &Context, given: &Given) -> Result<(), Error> {
     out.finish()
 }
 
-fn show(context: &Context, given: &Given) -> Result<(), Error> {
+fn show(context: &Context, given: &RunFlags) -> Result<(), Error> {
     let config = load(context, given)?;
     let settings = config.settings();
     let mut out = context.output();

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
-use crate::config::{Config, Flags};
+use crate::config::{Flags, Inputs};
 use crate::node::identity;
 
 #[derive(Debug, Subcommand)]
@@ -25,16 +25,22 @@ pub(crate) struct Place {
     /// Folder of the identity [env: P2P_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<OsString>,
+    /// Environment file that may say where the folder is [env: P2P_ENV_FILE]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    env_file: Option<OsString>,
 }
 
 pub(crate) fn run(context: &Context, command: &KeyCommand) -> Result<(), Error> {
     let (KeyCommand::Generate(place) | KeyCommand::Show(place)) = command;
-    let flags: Flags = place
-        .data_dir
-        .iter()
-        .map(|d| ("P2P_DATA_DIR", d.clone()))
+    let given = [
+        ("P2P_DATA_DIR", &place.data_dir),
+        ("P2P_ENV_FILE", &place.env_file),
+    ];
+    let flags: Flags = given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.clone()?)))
         .collect();
-    let dir = Config::from_process(&flags)?.data_dir;
+    let dir = Inputs::of_process(flags).load()?.config.data_dir;
     let (doing, keypair) = match command {
         KeyCommand::Generate(_) => ("key generate", identity::create(&dir)),
         KeyCommand::Show(_) => ("key show", identity::load(&dir)),

@@ -3,21 +3,28 @@
 use super::RunFlags;
 use super::context::Context;
 use super::error::Error;
-use crate::config::Config;
+use crate::config::Variable;
 use crate::daemon;
 use crate::observe::logs;
+use crate::system::environment;
 
-pub(crate) fn run(context: &Context, mut flags: RunFlags) -> Result<(), Error> {
-    // `--socket` of the other commands means the same socket here.
-    if let Some(socket) = &context.global.socket {
-        flags
-            .0
-            .entry("P2P_CONTROL_SOCKET")
-            .or_insert_with(|| socket.clone().into());
-    }
-    let config = Config::from_process(&flags.0)?;
+pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
+    let loaded = flags.inputs(context).load()?;
+    // Before anything starts a thread. What the configuration itself is made from
+    // stays out, or a line that leaves the file would still count at a reload.
+    environment::adopt(
+        loaded
+            .file
+            .iter()
+            .map(|(name, value, _)| (name, value))
+            .filter(|(name, _)| Variable::find(&name.to_string_lossy()).is_none()),
+    );
+    let config = loaded.config;
     logs::init(config.log_format, &config.rust_log)
         .map_err(|e| Error::failed(format!("run: cannot begin to log: {e}")))?;
+    if let Some(path) = &loaded.missing {
+        log::warn!(file:% = path.display(); "the environment file does not exist; starting without");
+    }
     daemon::run(&config).map_err(|e| {
         // In the log's own form, so that journald and Loki know it for an error.
         log::error!("{e}");

@@ -2,11 +2,26 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::config::{Flags, VARIABLES};
+use super::context::Context;
+use crate::config::{Flags, Inputs, VARIABLES};
 
 /// Values from the command line, by the name of the variable that they mirror.
 #[derive(Debug, Clone, Default)]
 pub struct RunFlags(pub Flags);
+
+impl RunFlags {
+    /// What the configuration is made from: the environment of this process and
+    /// these flags. `--socket` of the other commands means the same socket here.
+    pub(crate) fn inputs(&self, context: &Context) -> Inputs {
+        let mut flags = self.0.clone();
+        if let Some(socket) = &context.global.socket {
+            flags
+                .entry("P2P_CONTROL_SOCKET")
+                .or_insert_with(|| socket.clone().into());
+        }
+        Inputs::of_process(flags)
+    }
+}
 
 impl Args for RunFlags {
     fn augment_args(command: Command) -> Command {

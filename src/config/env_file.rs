@@ -1,12 +1,92 @@
-//! The environment file that the unit reads: written from the table, and read
-//! back by `config check`.
+//! The environment file: written from the table, and read at the start and at
+//! every reload.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::{Environment, Error, VARIABLES};
+use super::{ENV_FILE, Environment, Error, VARIABLES};
+
+/// Bytes of an environment file at most. The packaged one with every comment has
+/// 8 KiB; a list of ten thousand addresses fits still, and `/dev/zero` ends.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A place in an environment file, as a person looks for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    path: Arc<str>,
+    line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, line {}", self.path, self.line)
+    }
+}
+
+/// What an environment file says.
+#[derive(Debug, Clone, Default)]
+pub struct EnvFile {
+    values: BTreeMap<OsString, (OsString, Place)>,
+}
+
+impl EnvFile {
+    /// The value of a variable, and where it stands. Of several assignments the
+    /// last one counts.
+    pub fn get(&self, name: &OsStr) -> Option<(&OsStr, &Place)> {
+        let (value, place) = self.values.get(name)?;
+        Some((value, place))
+    }
+
+    /// Every variable in it with its place, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr, &Place)> {
+        self.values
+            .iter()
+            .map(|(name, (value, place))| (name.as_os_str(), value.as_os_str(), place))
+    }
+
+    /// Its variables without their places.
+    pub fn environment(&self) -> Environment {
+        self.iter()
+            .map(|(name, value, _)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+}
+
+/// Reads the environment file at `path`.
+///
+/// # Errors
+/// When it cannot be read, is no regular text of at most 1 MiB, or has a line
+/// that is no assignment.
+pub fn read(path: &Path) -> Result<EnvFile, ReadError> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?
+        .take(MOST_BYTES + 1)
+        .read_to_end(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(ReadError::Io(io::Error::other(format!(
+            "it is longer than {} bytes, so it is no environment file",
+            MOST_BYTES
+        ))));
+    }
+    Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// Why an environment file cannot be had: the two are apart because a file that
+/// does not exist may be allowed to.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A line of it is wrong.
+    #[error(transparent)]
+    Line(#[from] Error),
+}
 
 /// What the packages set although it is no default: a host that installs a
 /// package expects QUIC and IPv6, while the plain default needs neither.
@@ -26,7 +106,8 @@ pub fn render() -> String {
          # are 512MiB or 10GiB. `p2p-node config check --env-file FILE` says whether a\n\
          # file is good before a restart does.\n",
     );
-    for v in VARIABLES {
+    // Where the file is cannot stand in the file.
+    for v in VARIABLES.iter().filter(|v| v.name != ENV_FILE) {
         let _ = writeln!(out, "\n# {}.", v.help);
         let _ = writeln!(out, "# Accepted: {}.", v.accepts);
         if !v.effective {
@@ -53,14 +134,22 @@ pub fn render() -> String {
 ///
 /// systemd skips a line that is no assignment; here it is an error, since
 /// somebody meant something by it.
-pub fn parse(text: &[u8], path: &str) -> Result<Environment, Error> {
-    let mut env = BTreeMap::new();
+///
+/// # Errors
+/// Names the file, the line and what is wrong with it.
+pub fn parse(text: &[u8], path: &str) -> Result<EnvFile, Error> {
+    let mut file = EnvFile::default();
+    let path: Arc<str> = path.into();
     let mut rest = text;
     let mut line_number = 0;
     while !rest.is_empty() {
         line_number += 1;
+        let place = |line| Place {
+            path: path.clone(),
+            line,
+        };
         let fail = |why: &str| Error::EnvFile {
-            path: format!("{path}, line {line_number}"),
+            path: place(line_number).to_string(),
             why: why.into(),
         };
         let start = rest
@@ -97,19 +186,23 @@ pub fn parse(text: &[u8], path: &str) -> Result<Environment, Error> {
             ));
         }
         let (value, used) = read_value(&line[name_end + 1..]).map_err(fail)?;
+        if value.contains(&0) {
+            return Err(fail("a value cannot hold a zero byte"));
+        }
+        let begins = line_number;
         line_number += line[..name_end + 1 + used]
             .iter()
             .filter(|b| **b == b'\n')
             .count();
         // The line end that `read_value` took was counted above as well.
         line_number -= usize::from(line[..name_end + 1 + used].last() == Some(&b'\n'));
-        env.insert(
+        file.values.insert(
             OsStr::from_bytes(name).to_owned(),
-            OsString::from_vec(value),
+            (OsString::from_vec(value), place(begins)),
         );
         rest = &line[name_end + 1 + used..];
     }
-    Ok(env)
+    Ok(file)
 }
 
 /// Reads a value up to and with its line's end; answers it and the bytes used.
@@ -168,6 +261,7 @@ mod tests {
     fn read(text: &str) -> Vec<(String, String)> {
         parse(text.as_bytes(), "file")
             .unwrap()
+            .environment()
             .into_iter()
             .map(|(k, v)| (k.into_string().unwrap(), v.into_string().unwrap()))
             .collect()
@@ -194,6 +288,31 @@ mod tests {
         assert!(wrong("A=1\n\nnonsense\n").starts_with("f.env, line 3: not an assignment"));
         assert!(wrong("A=1\\\n2\nB C=3").starts_with("f.env, line 3: the name"));
         assert!(wrong("A=\"1\nB=2").starts_with("f.env, line 1: a quote"));
+        assert!(wrong("A=1\nB=\0").starts_with("f.env, line 2: a value cannot"));
+    }
+
+    #[test]
+    fn knows_where_a_value_begins() {
+        let text = "# c\nA=1\n\nB=\"x\ny\"\nC=1\\\n2\nA=3\n";
+        let file = parse(text.as_bytes(), "f.env").unwrap();
+        let places: Vec<_> = file
+            .iter()
+            .map(|(name, value, place)| format!("{name:?} {value:?} {place}"))
+            .collect();
+        assert_eq!(
+            places,
+            [
+                r#""A" "3" f.env, line 8"#,
+                r#""B" "x\ny" f.env, line 4"#,
+                r#""C" "12" f.env, line 6"#
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let error = super::read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("longer than 1048576 bytes"), "{error}");
     }
 
     #[test]
@@ -220,9 +339,9 @@ mod tests {
             // A derived default has no text to uncomment.
             .filter(|l| !l.ends_with("=\n") || l.contains("ADDRS") || l.contains("PEERS"))
             .collect();
-        let mut env = parse(text.as_bytes(), "f").unwrap();
+        let mut env = parse(text.as_bytes(), "f").unwrap().environment();
         assert!(env.len() > 30);
-        let packaged = parse(render().as_bytes(), "f").unwrap();
+        let packaged = parse(render().as_bytes(), "f").unwrap().environment();
         assert_eq!(packaged.len(), PACKAGED.len());
         env.extend(packaged);
         env.insert("HOME".into(), "/home/x".into());

@@ -8,7 +8,8 @@ pub enum Error {
     /// A value that does not parse or lies out of range.
     #[error("{origin}={value:?}: {why}; accepted: {accepts}")]
     Bad {
-        /// The variable, or the flag when the value came from the command line.
+        /// The variable, with file and line where it stands in one, or the flag
+        /// when the value came from the command line.
         origin: String,
         /// The value as given.
         value: String,
@@ -20,7 +21,8 @@ pub enum Error {
     /// A value that is not UTF-8.
     #[error("{origin}={value:?}: the value is not UTF-8; accepted: {accepts}")]
     NotUtf8 {
-        /// The variable, or the flag when the value came from the command line.
+        /// The variable, with file and line where it stands in one, or the flag
+        /// when the value came from the command line.
         origin: String,
         /// The value as given.
         value: OsString,
@@ -32,7 +34,7 @@ pub enum Error {
         "{name}={value:?}: there is no such variable; {hint}; `p2p-node config show` lists all of them"
     )]
     Unknown {
-        /// The name as given.
+        /// The name as given, with file and line where it stands in one.
         name: String,
         /// The value as given.
         value: String,
@@ -42,8 +44,8 @@ pub enum Error {
     /// Two values that are fine alone and wrong together.
     #[error("{origin}={value:?}: {why}; accepted: {accepts}")]
     Conflict {
-        /// The variable to change.
-        origin: &'static str,
+        /// The variable to change, with file and line where it stands in one.
+        origin: String,
         /// Its value.
         value: String,
         /// What it disagrees with.
@@ -57,7 +59,8 @@ pub enum Error {
          keep data; accepted: an absolute path"
     )]
     NoDataDir,
-    /// The environment file cannot be read or has a line that is no assignment.
+    /// The environment file cannot be read, or has a line that is no assignment
+    /// or may not stand there.
     #[error("{path}: {why}")]
     EnvFile {
         /// The file, with the line number where there is one.

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | [`variable`] | the table of variables: name, default, what is accepted, help |
 //! | `value` | the forms that values take, and their parsers |
-//! | [`env_file`] | the environment file: written from the table, read for `config check` |
+//! | [`env_file`] | the environment file: written from the table, read at start and at reload |
 //! | `suggest` | the nearest known name for a misspelt one |
 //! | [`network_key`] | the pre-shared key of a private network |
 //! | [`error`] | why a configuration is refused |
 //!
-//! Everything here is pure: the environment is an argument, so that tests need
-//! no process of their own. The table in [`variable::VARIABLES`] is the only
+//! Everything here but the reading of the environment file is pure: the
+//! environment is an argument, so that tests need no process of their own. The table in [`variable::VARIABLES`] is the only
 //! place that knows a variable; flags, help, `config show` and the environment
 //! file are made from it.
 
@@ -32,8 +32,9 @@ use ipnet::IpNet;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+pub use env_file::{EnvFile, Place};
 pub use error::Error;
-pub use value::{DhtMode, LogFormat, MemoryLimit, PeerAddress, SubnetPrefixes};
+pub use value::{DhtMode, EnvFilePath, LogFormat, MemoryLimit, PeerAddress, SubnetPrefixes};
 pub use variable::{VARIABLES, Variable};
 
 /// Variables by name, as a process's environment gives them.
@@ -46,14 +47,105 @@ pub type Flags = BTreeMap<&'static str, OsString>;
 /// nothing else says where the daemon is.
 pub const SYSTEM_SOCKET: &str = "/run/p2p-node/control.sock";
 
+/// The variable that says where the environment file is.
+pub(crate) const ENV_FILE: &str = "P2P_ENV_FILE";
+
+/// What a configuration is made from, beside the environment file: the daemon
+/// keeps it, and makes its configuration anew from it at every reload.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The environment of the process.
+    pub env: Environment,
+    /// Its command line.
+    pub flags: Flags,
+}
+
+/// A configuration and the environment file that it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What the environment file says; empty without one.
+    pub file: EnvFile,
+    /// The environment file that was to be read and does not exist.
+    pub missing: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// Those of this process.
+    pub fn of_process(flags: Flags) -> Inputs {
+        Inputs {
+            env: std::env::vars_os().collect(),
+            flags,
+        }
+    }
+
+    /// Reads the environment file, when `P2P_ENV_FILE` or its flag names one, and
+    /// makes the configuration: flags win over the environment, and both over
+    /// the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a value anywhere is refused.
+    pub fn load(&self) -> Result<Loaded, Error> {
+        let (file, missing) = self.read_file()?;
+        Ok(Loaded {
+            config: Config::build(
+                &self.env,
+                &file,
+                &self.flags,
+                nix::unistd::geteuid().is_root(),
+            )?,
+            file,
+            missing,
+        })
+    }
+
+    fn read_file(&self) -> Result<(EnvFile, Option<PathBuf>), Error> {
+        let nothing = (EnvFile::default(), None);
+        let Some(variable) = Variable::find(ENV_FILE) else {
+            return Ok(nothing);
+        };
+        let (source, given) = match (self.flags.get(ENV_FILE), self.env.get(OsStr::new(ENV_FILE))) {
+            (Some(given), _) => (Source::Flag, given),
+            (None, Some(given)) => (Source::Environment, given),
+            (None, None) => return Ok(nothing),
+        };
+        let text = utf8(variable, &source, given)?.trim();
+        if text.is_empty() {
+            return Ok(nothing);
+        }
+        let wanted = value::env_file(text).map_err(|why| bad(variable, &source, text, why))?;
+        match env_file::read(&wanted.path) {
+            Ok(file) => Ok((file, None)),
+            Err(env_file::ReadError::Line(e)) => Err(e),
+            Err(env_file::ReadError::Io(e))
+                if wanted.may_be_missing && e.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok((EnvFile::default(), Some(wanted.path)))
+            }
+            Err(env_file::ReadError::Io(e)) => Err(Error::EnvFile {
+                path: wanted.path.display().to_string(),
+                why: format!(
+                    "cannot read this environment file: {e}; correct {}, or write it as -{} when \
+                     the file may be missing",
+                    origin(variable, &source),
+                    wanted.path.display()
+                ),
+            }),
+        }
+    }
+}
+
 /// Where a value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// The table's default, or one derived from the environment (`HOME`, …).
     Default,
     /// It follows from another variable, named here.
     Implied(&'static str),
-    /// The environment, which a unit reads from its environment file.
+    /// A line of the environment file.
+    File(Place),
+    /// The environment of the process.
     Environment,
     /// The command line of `run`.
     Flag,
@@ -64,6 +156,7 @@ impl std::fmt::Display for Source {
         match self {
             Source::Default => f.write_str("default"),
             Source::Implied(name) => write!(f, "implied by {name}"),
+            Source::File(place) => place.fmt(f),
             Source::Environment => f.write_str("environment"),
             Source::Flag => f.write_str("flag"),
         }
@@ -73,6 +166,8 @@ impl std::fmt::Display for Source {
 /// The whole configuration, every value parsed and within its range.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// `P2P_ENV_FILE`: read already, see [`Inputs::load`].
+    pub env_file: Option<EnvFilePath>,
     /// `P2P_LISTEN_ADDRS`: IP addresses with TCP, WebSocket or QUIC v1.
     pub listen_addrs: Vec<Multiaddr>,
     /// `P2P_EXTERNAL_ADDRS`: addresses to advertise as confirmed.
@@ -186,17 +281,14 @@ pub struct Setting {
 }
 
 impl Config {
-    /// The configuration of this process: its environment, and `flags` over it.
-    pub fn from_process(flags: &Flags) -> Result<Config, Error> {
-        Self::from_env_map(&std::env::vars_os().collect(), flags)
-    }
-
-    /// The configuration that `env` and `flags` make. Flags win. Besides the
+    /// The configuration that `env` and `flags` make, without an environment file.
+    /// Flags win. Besides the
     /// table's variables it reads `STATE_DIRECTORY`, `RUNTIME_DIRECTORY`,
     /// `XDG_DATA_HOME` and `HOME` for the defaults of paths, and asks the system
     /// one thing: whether this is root.
     pub fn from_env_map(env: &Environment, flags: &Flags) -> Result<Config, Error> {
-        Self::build(env, flags, nix::unistd::geteuid().is_root())
+        let file = EnvFile::default();
+        Self::build(env, &file, flags, nix::unistd::geteuid().is_root())
     }
 
     /// The configuration from pairs of variable and value; for tests.
@@ -210,34 +302,56 @@ impl Config {
         Self::from_env_map(&env, &Flags::new())
     }
 
-    fn build(env: &Environment, flags: &Flags, root: bool) -> Result<Config, Error> {
-        reject_unknown(env)?;
+    fn build(
+        env: &Environment,
+        file: &EnvFile,
+        flags: &Flags,
+        root: bool,
+    ) -> Result<Config, Error> {
+        if let Some((_, place)) = file.get(OsStr::new(ENV_FILE)) {
+            return Err(Error::EnvFile {
+                path: place.to_string(),
+                why: format!(
+                    "{ENV_FILE} cannot stand in the file that it names; set it in the unit's \
+                     environment or as the flag --env-file"
+                ),
+            });
+        }
+        for (name, value) in env {
+            known(name, value, None)?;
+        }
+        for (name, value, place) in file.iter() {
+            known(name, value, Some(place))?;
+        }
         let mut config = Config::blank();
         for variable in VARIABLES {
             let name = variable.name;
-            let (source, text) = if let Some(given) = flags.get(name) {
-                (Source::Flag, utf8(variable, Source::Flag, given)?)
+            let (source, given) = if let Some(given) = flags.get(name) {
+                (Source::Flag, Some(given.as_os_str()))
             } else if let Some(given) = env.get(OsStr::new(name)) {
-                (
-                    Source::Environment,
-                    utf8(variable, Source::Environment, given)?,
-                )
+                (Source::Environment, Some(given.as_os_str()))
+            } else if let Some((given, place)) = file.get(OsStr::new(name)) {
+                (Source::File(place.clone()), Some(given))
             } else {
-                (Source::Default, variable.default)
+                (Source::Default, None)
+            };
+            let text = match given {
+                Some(given) => utf8(variable, &source, given)?,
+                None => variable.default,
             };
             let text = text.trim();
             // A default that is derived stays blank here; see `derive`.
             if source != Source::Default || !text.is_empty() {
-                (variable.set)(&mut config, text).map_err(|why| Error::Bad {
-                    origin: origin(variable, source),
-                    value: shorten(text),
-                    why,
-                    accepts: variable.accepts,
-                })?;
+                (variable.set)(&mut config, text)
+                    .map_err(|why| bad(variable, &source, text, why))?;
             }
             config.sources.insert(name, source);
         }
-        config.derive(env, root)?;
+        // What systemd says in the environment counts for paths as well when it
+        // stands in the file.
+        let mut all = file.environment();
+        all.extend(env.iter().map(|(k, v)| (k.clone(), v.clone())));
+        config.derive(&all, root)?;
         config.cross_check()?;
         Ok(config)
     }
@@ -245,6 +359,7 @@ impl Config {
     /// The state before the table's defaults are applied; never seen outside.
     fn blank() -> Config {
         Config {
+            env_file: None,
             listen_addrs: Vec::new(),
             external_addrs: Vec::new(),
             bootstrap_peers: Vec::new(),
@@ -334,7 +449,7 @@ impl Config {
     fn cross_check(&self) -> Result<(), Error> {
         if self.bootstrap && self.dht_mode == DhtMode::Client {
             return Err(Error::Conflict {
-                origin: "P2P_DHT_MODE",
+                origin: self.origin("P2P_DHT_MODE"),
                 value: self.dht_mode.to_string(),
                 why: "a bootstrap node (P2P_BOOTSTRAP) has to answer DHT queries".into(),
                 accepts: "auto or server, or no P2P_BOOTSTRAP".into(),
@@ -342,7 +457,7 @@ impl Config {
         }
         if self.bootstrap && !self.relay_server {
             return Err(Error::Conflict {
-                origin: "P2P_RELAY_SERVER",
+                origin: self.origin("P2P_RELAY_SERVER"),
                 value: "false".into(),
                 why: "a bootstrap node (P2P_BOOTSTRAP) is a relay too".into(),
                 accepts: "true, or no P2P_BOOTSTRAP".into(),
@@ -350,7 +465,7 @@ impl Config {
         }
         if self.store_max_bytes < self.max_block_bytes as u64 {
             return Err(Error::Conflict {
-                origin: "P2P_STORE_MAX_BYTES",
+                origin: self.origin("P2P_STORE_MAX_BYTES"),
                 value: value::show_size(self.store_max_bytes),
                 why: "not even one block of P2P_MAX_BLOCK_BYTES would fit".into(),
                 accepts: format!("at least {}", value::show_size(self.max_block_bytes as u64)),
@@ -362,7 +477,7 @@ impl Config {
             let quic = |a: &&Multiaddr| a.iter().any(|p| matches!(p, Protocol::QuicV1));
             if let Some(addr) = self.listen_addrs.iter().find(quic) {
                 return Err(Error::Conflict {
-                    origin: "P2P_LISTEN_ADDRS",
+                    origin: self.origin("P2P_LISTEN_ADDRS"),
                     value: addr.to_string(),
                     why: "a private network (P2P_NETWORK_KEY_FILE) works over TCP only".into(),
                     accepts: "addresses with /tcp/PORT".into(),
@@ -372,7 +487,7 @@ impl Config {
         let length = self.control_socket.as_os_str().len();
         if length > MAX_SOCKET_PATH {
             return Err(Error::Conflict {
-                origin: "P2P_CONTROL_SOCKET",
+                origin: self.origin("P2P_CONTROL_SOCKET"),
                 value: self.control_socket.display().to_string(),
                 why: format!("a path of {length} bytes is too long for a Unix socket"),
                 accepts: format!("a path of at most {MAX_SOCKET_PATH} bytes"),
@@ -381,9 +496,17 @@ impl Config {
         Ok(())
     }
 
+    /// How a person would name the place to correct the variable `name`.
+    fn origin(&self, name: &'static str) -> String {
+        match Variable::find(name) {
+            Some(variable) => origin(variable, &self.source(name)),
+            None => name.into(),
+        }
+    }
+
     /// Where the value of the variable `name` came from.
     pub fn source(&self, name: &str) -> Source {
-        self.sources.get(name).copied().unwrap_or(Source::Default)
+        self.sources.get(name).cloned().unwrap_or(Source::Default)
     }
 
     /// Every variable with its effective value, in the table's order.
@@ -403,7 +526,12 @@ impl Config {
         VARIABLES
             .iter()
             .filter(|v| !v.effective)
-            .filter(|v| matches!(self.source(v.name), Source::Environment | Source::Flag))
+            .filter(|v| {
+                matches!(
+                    self.source(v.name),
+                    Source::File(_) | Source::Environment | Source::Flag
+                )
+            })
             .collect()
     }
 }
@@ -484,10 +612,20 @@ pub fn parse_duration(text: &str, min: Duration, max: Duration) -> Result<Durati
 }
 
 /// How a person would name the place to correct.
-fn origin(variable: &Variable, source: Source) -> String {
+fn origin(variable: &Variable, source: &Source) -> String {
     match source {
         Source::Flag => format!("--{}", variable.flag()),
+        Source::File(place) => format!("{place}: {}", variable.name),
         _ => variable.name.into(),
+    }
+}
+
+fn bad(variable: &Variable, source: &Source, text: &str, why: String) -> Error {
+    Error::Bad {
+        origin: origin(variable, source),
+        value: shorten(text),
+        why,
+        accepts: variable.accepts,
     }
 }
 
@@ -503,7 +641,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-fn utf8<'a>(variable: &Variable, source: Source, value: &'a OsStr) -> Result<&'a str, Error> {
+fn utf8<'a>(variable: &Variable, source: &Source, value: &'a OsStr) -> Result<&'a str, Error> {
     value.to_str().ok_or_else(|| Error::NotUtf8 {
         origin: origin(variable, source),
         value: OsStr::from_bytes(&value.as_bytes()[..value.len().min(LONGEST_SHOWN)]).into(),
@@ -511,29 +649,31 @@ fn utf8<'a>(variable: &Variable, source: Source, value: &'a OsStr) -> Result<&'a
     })
 }
 
-fn reject_unknown(env: &Environment) -> Result<(), Error> {
-    for (name, value) in env {
-        let name = name.to_string_lossy();
-        if !name.starts_with("P2P_") || VARIABLES.iter().any(|v| v.name == name) {
-            continue;
-        }
-        // Kubernetes and Docker links describe a service called `p2p…` to every
-        // container in such variables; their owner has to hear of it.
-        let hint = if name.ends_with("_SERVICE_HOST") || name.contains("_PORT_") {
-            "it looks like a service link, which `enableServiceLinks: false` turns off".into()
-        } else {
-            match suggest::nearest(&name, VARIABLES.iter().map(|v| v.name)) {
-                Some(known) => format!("did you mean {known}?"),
-                None => "no known name is near".into(),
-            }
-        };
-        return Err(Error::Unknown {
-            name: shorten(&name.escape_debug().to_string()),
-            value: shorten(&value.to_string_lossy()),
-            hint,
-        });
+/// Refuses a variable that begins with `P2P_` and is not in the table.
+fn known(name: &OsStr, value: &OsStr, place: Option<&Place>) -> Result<(), Error> {
+    let name = name.to_string_lossy();
+    if !name.starts_with("P2P_") || VARIABLES.iter().any(|v| v.name == name) {
+        return Ok(());
     }
-    Ok(())
+    // Kubernetes and Docker links describe a service called `p2p…` to every
+    // container in such variables; their owner has to hear of it.
+    let hint = if name.ends_with("_SERVICE_HOST") || name.contains("_PORT_") {
+        "it looks like a service link, which `enableServiceLinks: false` turns off".into()
+    } else {
+        match suggest::nearest(&name, VARIABLES.iter().map(|v| v.name)) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "no known name is near".into(),
+        }
+    };
+    let shown = shorten(&name.escape_debug().to_string());
+    Err(Error::Unknown {
+        name: match place {
+            Some(place) => format!("{place}: {shown}"),
+            None => shown,
+        },
+        value: shorten(&value.to_string_lossy()),
+        hint,
+    })
 }
 
 #[cfg(test)]

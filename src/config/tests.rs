@@ -11,7 +11,7 @@ fn env(pairs: &[(&str, &str)]) -> Environment {
 }
 
 fn config(pairs: &[(&str, &str)]) -> Result<Config, Error> {
-    Config::build(&env(pairs), &Flags::new(), false)
+    Config::build(&env(pairs), &EnvFile::default(), &Flags::new(), false)
 }
 
 fn value_of(config: &Config, name: &str) -> String {
@@ -26,6 +26,11 @@ type Row = (
 );
 
 const ROWS: &[Row] = &[
+    (
+        "P2P_ENV_FILE",
+        &[("/etc/x.env", "/etc/x.env"), ("-f.env", "-f.env"), ("", "")],
+        &["-"],
+    ),
     (
         "P2P_LISTEN_ADDRS",
         &[
@@ -322,13 +327,15 @@ fn defaults_are_those_of_the_table() {
 fn flags_win_over_the_environment_and_are_named_in_errors() {
     let env = env(&[("P2P_MAX_CONNECTIONS", "10"), ("P2P_TOPICS", "a")]);
     let mut flags: Flags = [("P2P_MAX_CONNECTIONS", "20".into())].into();
-    let c = Config::build(&env, &flags, false).unwrap();
+    let c = Config::build(&env, &EnvFile::default(), &flags, false).unwrap();
     assert_eq!(c.max_connections, 20);
     assert_eq!(c.source("P2P_MAX_CONNECTIONS"), Source::Flag);
     assert_eq!(c.source("P2P_TOPICS"), Source::Environment);
     assert_eq!(c.source("P2P_MDNS"), Source::Default);
     flags.insert("P2P_GOSSIP_D", "none".into());
-    let error = Config::build(&env, &flags, false).unwrap_err().to_string();
+    let error = Config::build(&env, &EnvFile::default(), &flags, false)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.starts_with("--gossip-d=\"none\": not a whole number"),
         "{error}"
@@ -349,7 +356,7 @@ fn unknown_variables_are_refused_with_the_nearest_name() {
 fn values_that_are_not_utf8_are_named() {
     let mut env = env(&[]);
     env.insert("P2P_NETWORK".into(), OsString::from_vec(vec![b'a', 0xff]));
-    let error = Config::build(&env, &Flags::new(), false)
+    let error = Config::build(&env, &EnvFile::default(), &Flags::new(), false)
         .unwrap_err()
         .to_string();
     assert!(
@@ -359,7 +366,7 @@ fn values_that_are_not_utf8_are_named() {
     // Elsewhere in the environment it is nobody's business here.
     let mut other = super::tests::env(&[]);
     other.insert("OTHER".into(), OsString::from_vec(vec![0xff]));
-    Config::build(&other, &Flags::new(), false).unwrap();
+    Config::build(&other, &EnvFile::default(), &Flags::new(), false).unwrap();
 }
 
 #[test]
@@ -411,7 +418,7 @@ fn values_that_contradict_each_other_are_refused() {
 fn the_data_folder_follows_systemd_then_root_then_xdg() {
     let dirs = |pairs: &[(&str, &str)], root| {
         let env: Environment = pairs.iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Config::build(&env, &Flags::new(), root).map(|c| {
+        Config::build(&env, &EnvFile::default(), &Flags::new(), root).map(|c| {
             (
                 c.data_dir.display().to_string(),
                 c.control_socket.display().to_string(),
@@ -487,7 +494,7 @@ fn an_error_stays_one_short_line_whatever_the_environment_holds() {
     let one_line = |name: &str, value: Vec<u8>| {
         let mut env = env(&[]);
         env.insert(name.into(), OsString::from_vec(value));
-        let text = Config::build(&env, &Flags::new(), false)
+        let text = Config::build(&env, &EnvFile::default(), &Flags::new(), false)
             .unwrap_err()
             .to_string();
         assert!(!text.contains(char::is_control), "{text:?}");
@@ -498,4 +505,89 @@ fn an_error_stays_one_short_line_whatever_the_environment_holds() {
     one_line("P2P_NETWORK", vec![b'\n'; 100_000]);
     one_line("P2P_RELAYS", b"/\x1b[2J/x".to_vec());
     one_line("P2P_TRUSTED_PEERS", b"\x1b[2J".to_vec());
+}
+
+fn in_file(text: &str, env_pairs: &[(&str, &str)], flags: &Flags) -> Result<Config, Error> {
+    let file = env_file::parse(text.as_bytes(), "/etc/f.env").unwrap();
+    Config::build(&env(env_pairs), &file, flags, false)
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_flags_over_both() {
+    let text = "P2P_TOPICS=file\nP2P_GOSSIP_D=5\n\nP2P_MAX_CONNECTIONS=1\n";
+    let flags: Flags = [("P2P_MAX_CONNECTIONS", "3".into())].into();
+    let c = in_file(
+        text,
+        &[("P2P_GOSSIP_D", "6"), ("P2P_MAX_CONNECTIONS", "2")],
+        &flags,
+    )
+    .unwrap();
+    assert_eq!((c.gossip_d, c.max_connections), (6, 3));
+    assert_eq!(c.topics, ["file"]);
+    assert_eq!(c.source("P2P_MAX_CONNECTIONS"), Source::Flag);
+    assert_eq!(c.source("P2P_GOSSIP_D"), Source::Environment);
+    assert_eq!(c.source("P2P_TOPICS").to_string(), "/etc/f.env, line 1");
+}
+
+#[test]
+fn a_mistake_in_the_file_is_named_with_its_line() {
+    let refused = |text: &str| {
+        in_file(text, &[], &Flags::new())
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    for (text, begins) in [
+        (
+            "# c\nP2P_MDNS=maybe",
+            "/etc/f.env, line 2: P2P_MDNS=\"maybe\": not a yes or no; accepted: ",
+        ),
+        (
+            "P2P_MAX_CONECTIONS=1",
+            "/etc/f.env, line 1: P2P_MAX_CONECTIONS=\"1\": there is no such variable; did you mean P2P_MAX_CONNECTIONS?",
+        ),
+        (
+            "\nP2P_BOOTSTRAP=1\nP2P_DHT_MODE=client",
+            "/etc/f.env, line 3: P2P_DHT_MODE=\"client\": a bootstrap node",
+        ),
+        (
+            "P2P_ENV_FILE=/x",
+            "/etc/f.env, line 1: P2P_ENV_FILE cannot stand in the file",
+        ),
+        ("RUST_LOG=p2p_node=loud", "/etc/f.env, line 1: RUST_LOG="),
+    ] {
+        let error = refused(text);
+        assert!(error.starts_with(begins), "{error}");
+    }
+    // What a mistake in the file would be corrected by is read as well.
+    let error = in_file("P2P_MDNS=maybe", &[("P2P_MDNS", "1")], &Flags::new());
+    assert!(error.is_ok(), "the environment's value counts");
+}
+
+#[test]
+fn a_file_that_may_be_missing_is_written_with_a_dash() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("none.env");
+    let load = |written: String| {
+        Inputs {
+            env: env(&[]),
+            flags: [(ENV_FILE, written.into())].into(),
+        }
+        .load()
+    };
+    let loaded = load(format!("-{}", path.display())).unwrap();
+    assert_eq!(loaded.missing.as_ref(), Some(&path));
+    assert_eq!(loaded.config.max_connections, 400);
+    let error = load(path.display().to_string()).unwrap_err().to_string();
+    assert!(
+        error.contains("none.env: cannot read this environment file")
+            && error.contains("--env-file, or write it as -/"),
+        "{error}"
+    );
+    // A folder is no file that may be missing.
+    load(format!("-{}", dir.path().display())).unwrap_err();
+    std::fs::write(&path, "P2P_MAX_CONNECTIONS=7\n").unwrap();
+    let loaded = load(format!("-{}", path.display())).unwrap();
+    assert_eq!(loaded.missing, None);
+    assert_eq!(loaded.config.max_connections, 7);
 }

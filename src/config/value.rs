@@ -22,6 +22,33 @@ pub struct PeerAddress {
     pub address: Multiaddr,
 }
 
+/// An environment file, as a unit's `EnvironmentFile=` names one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvFilePath {
+    /// Where it is.
+    pub path: PathBuf,
+    /// It was written with a `-` before it: a file that does not exist is empty.
+    pub may_be_missing: bool,
+}
+
+impl std::fmt::Display for EnvFilePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let dash = if self.may_be_missing { "-" } else { "" };
+        write!(f, "{dash}{}", self.path.display())
+    }
+}
+
+pub(super) fn env_file(text: &str) -> Parsed<EnvFilePath> {
+    let (may_be_missing, rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    Ok(EnvFilePath {
+        path: path(rest)?,
+        may_be_missing,
+    })
+}
+
 /// How much memory the process may use before new connections are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryLimit {

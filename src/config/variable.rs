@@ -109,6 +109,23 @@ fn optional<T>(text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Option<T
 /// Every variable, in the order that people read them in.
 pub static VARIABLES: &[Variable] = &[
     Variable {
+        name: super::ENV_FILE,
+        default: "",
+        derived: "",
+        placeholder: "FILE",
+        accepts: "the path of an environment file, with - before it when it may be missing",
+        help: "File of NAME=VALUE lines, read at start and at reload; the environment and flags win over it",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.env_file, optional(t, value::env_file)),
+        get: |c| {
+            c.env_file
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        },
+    },
+    Variable {
         name: "P2P_LISTEN_ADDRS",
         default: "/ip4/0.0.0.0/tcp/4001",
         derived: "",

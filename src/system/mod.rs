@@ -1,6 +1,7 @@
 //! What the kernel tells us and what we ask of it.
 
 pub mod allocator;
+pub mod environment;
 pub mod memory;
 pub(crate) mod pool;
 pub mod rlimits;

@@ -211,10 +211,41 @@ fn config_check_reads_an_env_file_as_the_unit_does() {
         fs::write(&file, text).unwrap();
         p2p(home.path(), &["config", "check", "--env-file", "f.env"])
     };
-    check("# fine\nP2P_MDNS=maybe\n").fails(78, &["P2P_MDNS=\"maybe\""]);
+    check("# fine\nP2P_MDNS=maybe\n").fails(78, &["f.env, line 2: P2P_MDNS=\"maybe\""]);
+    check("P2P_TOPIC=a\n").fails(
+        78,
+        &["f.env, line 1: P2P_TOPIC=", "did you mean P2P_TOPICS?"],
+    );
     check("P2P_TOPICS=a\nthis is no assignment\n").fails(78, &["f.env, line 2"]);
     check("P2P_NETWORK_KEY_FILE=/none\n").fails(78, &["P2P_NETWORK_KEY_FILE", "cannot read"]);
-    p2p(home.path(), &["config", "check", "--env-file", "none"]).fails(78, &["none: "]);
+    for args in [&["config", "check"][..], &["config", "show"], &["run"], &[]] {
+        if !args.is_empty() {
+            let with_flag = [args, &["--env-file", "none"]].concat();
+            p2p(home.path(), &with_flag).fails(78, &["none: cannot read"]);
+        }
+        let mut command = node(home.path(), args);
+        command.env("P2P_ENV_FILE", "none");
+        run(command).fails(78, &["none: cannot read", "P2P_ENV_FILE"]);
+    }
+    // As the unit has it, since somebody may delete the file.
+    let said = p2p(home.path(), &["config", "check", "--env-file=-none"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("none does not exist"), "{said:?}");
+
+    fs::write(&file, "\nP2P_TOPICS=a\nP2P_GOSSIP_D=5\n").unwrap();
+    let mut command = node(home.path(), &["config", "show", "--json"]);
+    command
+        .env("P2P_ENV_FILE", "f.env")
+        .env("P2P_GOSSIP_D", "6");
+    let shown = run(command).succeeds().json();
+    let row = |name: &str| {
+        let rows = shown.as_array().unwrap();
+        let row = rows.iter().find(|r| r["name"] == name).unwrap();
+        [&row["value"], &row["source"]].map(|v| v.as_str().unwrap().to_owned())
+    };
+    assert_eq!(row("P2P_TOPICS"), ["a", "f.env, line 2"]);
+    assert_eq!(row("P2P_GOSSIP_D"), ["6", "environment"]);
+    assert_eq!(row("P2P_ENV_FILE"), ["f.env", "environment"]);
 
     let printed = p2p(home.path(), &["config", "env-file"]).succeeds();
     assert_eq!(printed.stdout, fs::read(packaged).unwrap());

@@ -52,7 +52,7 @@ pub fn config_value(data: &[u8]) {
 /// A file that systemd reads.
 pub fn env_file(data: &[u8]) {
     let env = match env_file::parse(data, "file") {
-        Ok(env) => env,
+        Ok(file) => file.environment(),
         Err(error) => return super::one_line(&error),
     };
     let mut quoted = Vec::new();
@@ -69,7 +69,8 @@ pub fn env_file(data: &[u8]) {
         }
         quoted.extend_from_slice(b"\"\n");
     }
-    assert_eq!(env_file::parse(&quoted, "file"), Ok(env));
+    let again = env_file::parse(&quoted, "file").map(|file| file.environment());
+    assert_eq!(again, Ok(env));
 }
 
 /// The text of a key file.
