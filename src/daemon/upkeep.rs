@@ -33,8 +33,11 @@ pub(super) async fn tend_store(store: Store) {
     let mut ticks = async_io::Timer::interval(SWEEP_EVERY);
     while ticks.next().await.is_some() {
         let store = store.clone();
-        if let Err(e) = spawn_blocking(move || store.sweep(SystemTime::now(), Instant::now())).await
-        {
+        let swept = spawn_blocking(move || {
+            store.measure_disk();
+            store.sweep(SystemTime::now(), Instant::now())
+        });
+        if let Err(e) = swept.await {
             log::warn!(error:% = e; "cannot remove expired blocks");
         }
     }

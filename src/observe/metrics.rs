@@ -41,6 +41,12 @@ pub struct Metrics {
     pub connections_opened: IntCounter,
     /// Connections open now.
     pub connections_active: IntGauge,
+    /// Peers with at least one connection now.
+    pub connected_peers: IntGauge,
+    /// 1 while the event loop makes progress, 0 when it is stuck; set when asked for.
+    pub live: IntGauge,
+    /// 1 while the node is ready, 0 while it starts, drains or is stuck; set when asked for.
+    pub ready: IntGauge,
     /// Connections closed since start, by `cause` (`idle`, `error`, `local`, `remote`).
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
@@ -76,6 +82,11 @@ pub struct Metrics {
     pub gossip_dropped: IntCounterVec,
     /// Peers in the gossip meshes of all topics now, each counted once.
     pub gossip_peers: IntGauge,
+    /// Topics that this node has joined.
+    pub topics: IntGauge,
+    /// Connected peers that subscribe to a topic of this node, each counted once:
+    /// whom a mesh could be made of.
+    pub gossip_candidates: IntGauge,
     /// Circuits through this node's relay server now.
     pub relay_connections_active: IntGauge,
     /// Reservations held at this node's relay server now.
@@ -107,6 +118,14 @@ pub struct Metrics {
     pub store_blocks: IntGauge,
     /// Bytes of block payload in the store now.
     pub store_bytes: IntGauge,
+    /// Bytes of disk that the store takes, what it has not yet given back included.
+    pub store_disk_bytes: IntGauge,
+    /// Blocks that the store could not take, by `reason` (`full`, `disk_full`).
+    pub store_refused: IntCounterVec,
+    /// Bytes free for the node on the file system of its data.
+    pub filesystem_available: IntGauge,
+    /// Bytes of the file system of its data.
+    pub filesystem_size: IntGauge,
     /// Blocks removed from the store, by `cause` (`expired`, `evicted`, `removed`).
     pub store_removed: IntCounterVec,
     /// Bytes of block payload moved by the exchange, by `direction`.
@@ -141,6 +160,18 @@ impl Metrics {
             )?,
             connections_active: maker
                 .gauge("libp2p_connections_active", "Connections established now.")?,
+            connected_peers: maker.gauge(
+                "p2p_connected_peers",
+                "Peers with at least one connection now.",
+            )?,
+            live: maker.gauge(
+                "p2p_live",
+                "1 while the event loop makes progress, 0 when it is stuck, as /health/live says.",
+            )?,
+            ready: maker.gauge(
+                "p2p_ready",
+                "1 while the node is ready, 0 while it starts, drains or is stuck, as /health/ready says.",
+            )?,
             connections_closed: maker.counters(
                 "libp2p_connections_closed_total",
                 "Connections closed since start, by cause.",
@@ -223,6 +254,11 @@ impl Metrics {
                 "libp2p_gossipsub_peers",
                 "Peers in the gossip meshes of this node's topics now, each counted once.",
             )?,
+            topics: maker.gauge("p2p_topics", "Gossip topics that this node has joined.")?,
+            gossip_candidates: maker.gauge(
+                "p2p_gossip_candidates",
+                "Connected peers that subscribe to a topic of this node now, each counted once.",
+            )?,
             relay_connections_active: maker.gauge(
                 "libp2p_relay_connections_active",
                 "Circuits carried by this node's relay server now.",
@@ -284,6 +320,23 @@ impl Metrics {
                 "p2p_store_bytes",
                 "Bytes of block payload in the store now.",
             )?,
+            store_disk_bytes: maker.gauge(
+                "p2p_store_disk_bytes",
+                "Bytes of disk that the block store takes now; P2P_STORE_MAX_BYTES bounds them.",
+            )?,
+            store_refused: maker.counters(
+                "p2p_store_refused_total",
+                "Blocks that the store could not take since start, by reason (full: its own cap; disk_full: the file system).",
+                &["reason"],
+            )?,
+            filesystem_available: maker.gauge(
+                "p2p_data_filesystem_available_bytes",
+                "Bytes that the node may still write to the file system of its data folder.",
+            )?,
+            filesystem_size: maker.gauge(
+                "p2p_data_filesystem_size_bytes",
+                "Bytes of the file system of the data folder.",
+            )?,
             store_removed: maker.counters(
                 "p2p_store_blocks_removed_total",
                 "Blocks removed from the store since start, by cause.",
@@ -320,6 +373,14 @@ impl Metrics {
             )?,
             registry: registry.clone(),
         };
+        maker
+            .gauges(
+                "p2p_build_info",
+                "1, with the version of the program as its label.",
+                &["version"],
+            )?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
@@ -369,6 +430,9 @@ impl Metrics {
         }
         for reason in BLOCK_REFUSALS {
             let _ = self.blocks_refused.with_label_values(&[reason]);
+        }
+        for reason in ["full", "disk_full"] {
+            let _ = self.store_refused.with_label_values(&[reason]);
         }
         for cause in ["expired", "evicted", "removed"] {
             let _ = self.store_removed.with_label_values(&[cause]);

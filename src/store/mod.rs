@@ -444,6 +444,10 @@ impl Store {
         self.inner.roots.store(counters.roots, Ordering::Relaxed);
         self.inner.metrics.store_blocks.set(counters.blocks as i64);
         self.inner.metrics.store_bytes.set(counters.bytes as i64);
+        self.inner
+            .metrics
+            .store_disk_bytes
+            .set(counters.disk as i64);
     }
 
     fn now(&self) -> u64 {
@@ -475,6 +479,18 @@ impl Store {
 
     /// Reserves `need` bytes of disk for a block, evicting when they do not fit.
     fn reserve(&self, need: u64) -> Result<(), Error> {
+        let result = self.make_place(need);
+        let reason = match &result {
+            Err(Error::Full { .. }) => "full",
+            Err(Error::DiskFull { .. }) => "disk_full",
+            _ => return result,
+        };
+        let refused = &self.inner.metrics.store_refused;
+        refused.with_label_values(&[reason]).inc();
+        result
+    }
+
+    fn make_place(&self, need: u64) -> Result<(), Error> {
         self.check_disk(need)?;
         let max = self.inner.options.max_bytes;
         if need > max {
@@ -506,6 +522,24 @@ impl Store {
     fn release(&self, bytes: u64) {
         let mut in_flight = lock(&self.inner.in_flight);
         *in_flight = in_flight.saturating_sub(bytes);
+    }
+
+    /// Looks how full the file system under the data folder is, for the metrics.
+    /// May wait for the disk.
+    // The types differ on 32-bit targets.
+    #[allow(clippy::unnecessary_cast)]
+    pub fn measure_disk(&self) {
+        // A file system that cannot say it keeps its zeros, which no alert takes for full.
+        let Ok(stat) = nix::sys::statvfs::statvfs(self.inner.segments.dir()) else {
+            return;
+        };
+        let bytes = |blocks: u64| {
+            i64::try_from(blocks.saturating_mul(stat.fragment_size() as u64)).unwrap_or(i64::MAX)
+        };
+        let metrics = &self.inner.metrics;
+        let available = bytes(stat.blocks_available() as u64);
+        metrics.filesystem_available.set(available);
+        metrics.filesystem_size.set(bytes(stat.blocks() as u64));
     }
 
     /// Refuses before the disk does, while the database can still be written.

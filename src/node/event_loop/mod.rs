@@ -251,6 +251,14 @@ impl EventLoop {
         let behaviour = self.swarm.behaviour_mut();
         let mesh: std::collections::HashSet<&PeerId> = behaviour.gossip.all_mesh_peers().collect();
         metrics.gossip_peers.set(as_gauge(mesh.len()));
+        let candidates = behaviour
+            .gossip
+            .all_peers()
+            .filter(|(_, topics)| topics.iter().any(|t| self.topics.contains(t)))
+            .count();
+        metrics.gossip_candidates.set(as_gauge(candidates));
+        metrics.topics.set(as_gauge(self.topics.len()));
+        metrics.connected_peers.set(as_gauge(self.peers.len()));
         let records = behaviour.kad.store_mut();
         metrics
             .dht_records

@@ -13,10 +13,16 @@ use crate::observe::metrics::Metrics;
 
 pub(super) fn render(page: Page, probe: &dyn Probe, metrics: &Metrics) -> Answer {
     match page {
-        Page::Metrics => match metrics.render() {
-            Ok(text) => Answer::ok(PROMETHEUS, text),
-            Err(error) => Answer::internal(format!("cannot render the metrics: {error}\n")),
-        },
+        Page::Metrics => {
+            // Set by who asks: a stuck loop could not say that it is stuck.
+            let health = probe.health(Instant::now());
+            metrics.live.set(health.live.into());
+            metrics.ready.set(health.ready.into());
+            match metrics.render() {
+                Ok(text) => Answer::ok(PROMETHEUS, text),
+                Err(error) => Answer::internal(format!("cannot render the metrics: {error}\n")),
+            }
+        }
         Page::Live => {
             if probe.health(Instant::now()).live {
                 Answer::ok(JSON, json!({ "status": "ok" }).to_string())

@@ -127,8 +127,11 @@ fn health_turns_to_503() {
     assert_eq!(ready["status"], "not ready");
     assert_eq!(ready["reason"], "draining");
     assert_eq!(status(&world.get("/health/live")), "200");
+    let metrics = world.get("/metrics");
+    assert!(metrics.contains("\np2p_live 1\n") && metrics.contains("\np2p_ready 0\n"));
     world.fake.stuck.store(true, Ordering::Relaxed);
     assert_eq!(status(&world.get("/health/live")), "503");
+    assert!(world.get("/metrics").contains("\np2p_live 0\n"));
 }
 
 #[test]
