@@ -87,6 +87,10 @@ pub struct Metrics {
     /// Connected peers that subscribe to a topic of this node, each counted once:
     /// whom a mesh could be made of.
     pub gossip_candidates: IntGauge,
+    /// Fewest peers of a topic's mesh before more are grafted, as `P2P_GOSSIP_D` makes it.
+    pub gossip_mesh_low: IntGauge,
+    /// Most peers of a topic's mesh before some are pruned, as `P2P_GOSSIP_D` makes it.
+    pub gossip_mesh_high: IntGauge,
     /// Circuits through this node's relay server now.
     pub relay_connections_active: IntGauge,
     /// Reservations held at this node's relay server now.
@@ -258,6 +262,14 @@ impl Metrics {
             gossip_candidates: maker.gauge(
                 "p2p_gossip_candidates",
                 "Connected peers that subscribe to a topic of this node now, each counted once.",
+            )?,
+            gossip_mesh_low: maker.gauge(
+                "p2p_gossip_mesh_low",
+                "Peers below which a topic's mesh takes more in, after P2P_GOSSIP_D.",
+            )?,
+            gossip_mesh_high: maker.gauge(
+                "p2p_gossip_mesh_high",
+                "Peers above which a topic's mesh lets some go, after P2P_GOSSIP_D.",
             )?,
             relay_connections_active: maker.gauge(
                 "libp2p_relay_connections_active",

@@ -439,6 +439,10 @@ impl Intake {
         metrics: Arc<Metrics>,
     ) -> Result<Self, BuildError> {
         let rates = admission.rates();
+        let (low, high, _) = super::mesh_bounds(options.gossip_d);
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.gossip_mesh_low.set(gauge(low));
+        metrics.gossip_mesh_high.set(gauge(high));
         Ok(Intake {
             inner: gossipsub(identity, options)?,
             gate: Gate::new(options, rates, Instant::now()),

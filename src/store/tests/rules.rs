@@ -313,7 +313,7 @@ fn what_cannot_fit_is_refused_with_the_variable_named_and_the_batch_goes_on() {
     let error = batch.put(&b, &data).unwrap_err();
     assert!(matches!(error, Error::Full { .. }), "{error}");
     assert!(error.to_string().contains("P2P_STORE_MAX_BYTES"), "{error}");
-    let refused = &world.metrics.store_refused;
+    let refused = &store.inner.metrics.store_refused;
     assert_eq!(refused.with_label_values(&["full"]).get(), 1);
     let error = batch.put(&a, &vec![0; (2 << 20) + 1]).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
