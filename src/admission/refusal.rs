@@ -174,6 +174,27 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every name of a limit in metrics: what [`Refusal::limit`] tells, and `other`
+    /// for a refusal that is not of this node's admission.
+    pub const LIMITS: [&str; 16] = [
+        "P2P_ALLOW_CIDRS",
+        "P2P_DENY_CIDRS",
+        "P2P_MAX_CONNECTIONS",
+        "P2P_MAX_CONNECTIONS_PER_PEER",
+        "P2P_MAX_CONNECTIONS_PER_SUBNET",
+        "P2P_MAX_INBOUND_CONNECTIONS",
+        "P2P_MAX_INBOUND_RATE",
+        "P2P_MAX_INBOUND_RATE_PER_SUBNET",
+        "P2P_MAX_MEMORY",
+        "P2P_MAX_OUTBOUND_CONNECTIONS",
+        "LimitNOFILE",
+        "bans",
+        "draining",
+        "name of this host",
+        "other",
+        "pending connections",
+    ];
+
     /// The name of the limit: the variable that sets it, or another fixed name
     /// where no variable does. A label of metrics, so from a fixed set.
     pub fn limit(&self) -> &'static str {

@@ -128,6 +128,7 @@ use std::sync::Arc;
 
 pub use client::Client;
 pub use server::Server;
+pub(crate) use session::REQUEST_KINDS;
 
 use crate::admission::keep::Keeper;
 use crate::block::content::Content;

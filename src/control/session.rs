@@ -325,6 +325,27 @@ pub(super) fn error(why: String) -> pb::Response {
     }
 }
 
+/// Every value that [`label`] gives.
+pub(crate) const REQUEST_KINDS: [&str; 17] = [
+    "identify",
+    "connect",
+    "stream_open",
+    "stream_handler",
+    "dht",
+    "list_peers",
+    "connmanager",
+    "disconnect",
+    "pubsub",
+    "status",
+    "peers",
+    "block",
+    "health",
+    "ban",
+    "unban",
+    "bans",
+    "unknown",
+];
+
 /// The request's name in the metrics: a fixed set, whatever a client sends.
 fn label(kind: Option<Kind>) -> &'static str {
     match kind {

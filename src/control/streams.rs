@@ -307,6 +307,11 @@ async fn take(
         let place = match shared.handlers.carried.enter(peer) {
             Ok(place) => place,
             Err(full) => {
+                shared
+                    .metrics
+                    .streams_refused
+                    .with_label_values(&["handlers_full"])
+                    .inc();
                 log_full(full, peer, &protocol);
                 continue;
             }

@@ -59,7 +59,10 @@ impl Daemon {
         // Before it listens, or a banned peer would find the door open for a moment.
         let keeper = Keeper::new(Admission::new(options::trust(config)), store.clone());
         keeper.load().await?;
-        let transports = options::transport(config, keeper.admission().clone())?;
+        let transports = transport::Options {
+            surplus_streams: Some(metrics.streams_refused.with_label_values(&["surplus"])),
+            ..options::transport(config, keeper.admission().clone())?
+        };
         let (stack, relay_client) = transport::build(&identity, &transports)?;
         let messages = {
             let (own, store) = (identity.public().to_peer_id(), store.clone());
@@ -129,8 +132,13 @@ impl Daemon {
         ));
 
         readiness.set_ready();
+        // The one line that says who this is and where.
+        let listening = handle.status().await?.listen_addrs;
+        let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
         log::info!(
+            version = env!("CARGO_PKG_VERSION"),
             peer:% = handle.local_peer_id(),
+            listen = listening.join(",").as_str(),
             control:% = config.control_socket.display(),
             metrics:% = metrics_address;
             "ready"

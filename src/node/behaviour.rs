@@ -95,7 +95,7 @@ impl Behaviour {
             )?,
             streams: streams::Behaviour::new(
                 options.max_outbound_streams,
-                metrics.streams_refused.clone(),
+                metrics.streams_refused.with_label_values(&["queue_full"]),
                 streams::Terms {
                     bandwidth,
                     idle: streams::Idle::new(

@@ -207,6 +207,7 @@ impl Node {
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
             relays: standing::Relays::new(options.relays.clone()),
             nat: Default::default(),
+            reserved: Default::default(),
             dials: Default::default(),
             dials_of_peer: Default::default(),
             listens: Default::default(),

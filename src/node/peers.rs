@@ -26,7 +26,7 @@ const STUFFING_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Connection {
     pub(super) outbound: bool,
     pub(super) address: Multiaddr,
-    since: Instant,
+    pub(super) since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -73,12 +73,13 @@ impl Peers {
             .insert(id, connection);
     }
 
-    /// Takes a closed connection out; says whether it was the peer's last.
-    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> bool {
+    /// Takes a closed connection out; tells it, and whether it was the peer's last.
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> (Option<Connection>, bool) {
         let Some(entry) = self.map.get_mut(peer) else {
-            return true;
+            return (None, true);
         };
-        if let Some(connection) = entry.connections.remove(&id) {
+        let connection = entry.connections.remove(&id);
+        if let Some(connection) = &connection {
             if connection.outbound {
                 self.outbound = self.outbound.saturating_sub(1);
             } else {
@@ -89,7 +90,7 @@ impl Peers {
         if last {
             self.map.remove(peer);
         }
-        last
+        (connection, last)
     }
 
     pub(super) fn identified(&mut self, peer: &PeerId, agent: &str) {
@@ -286,8 +287,8 @@ mod tests {
         peers.opened(peer, a, &listener, Instant::now());
         peers.opened(peer, b, &listener, Instant::now());
         assert_eq!((peers.len(), peers.inbound(), peers.outbound()), (1, 2, 0));
-        assert!(!peers.closed(&peer, a));
-        assert!(peers.closed(&peer, b));
+        assert!(!peers.closed(&peer, a).1);
+        assert!(peers.closed(&peer, b).1);
         assert_eq!((peers.len(), peers.inbound()), (0, 0));
     }
 }

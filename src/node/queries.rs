@@ -11,6 +11,7 @@ use libp2p::kad::{
 };
 
 use super::handle::{Error, PeerAddrs, Reply};
+use crate::observe::logs::millis;
 use crate::observe::metrics::Metrics;
 
 /// Queries of this host's programs at once. Each holds some tens of peers with
@@ -114,6 +115,11 @@ impl Queries {
                 .duration()
                 .or_else(|| started.map(|s| s.elapsed()))
                 .unwrap_or_default();
+            log::debug!(
+                protocol = "dht", kind, result = outcome, duration_ms = millis(took),
+                requests = stats.num_requests(), failures = stats.num_failures();
+                "DHT query ended"
+            );
             metrics
                 .dht_query_duration
                 .with_label_values(&[kind])

@@ -144,6 +144,11 @@ fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
     }
 }
 
+/// A duration as the field `duration_ms` has it: whole milliseconds.
+pub fn millis(duration: std::time::Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 /// One record as one line, with its line break.
 fn line(form: Form, record: &Record<'_>, now: SystemTime) -> String {
     let mut line = match form {

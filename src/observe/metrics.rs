@@ -13,6 +13,7 @@ use prometheus::{
 };
 
 use crate::admission::Conduct;
+use crate::admission::refusal::Refusal;
 
 /// Which way a message, byte or connection went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +48,12 @@ pub struct Metrics {
     pub live: IntGauge,
     /// 1 while the node is ready, 0 while it starts, drains or is stuck; set when asked for.
     pub ready: IntGauge,
-    /// Connections closed since start, by `cause` (`idle`, `error`, `local`, `remote`).
+    /// Connections closed since start, by `cause` ([`CLOSE_CAUSES`]).
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
     pub connections_refused: IntCounterVec,
-    /// Inbound streams reset because whoever handles their protocol took them too slowly.
-    pub streams_refused: IntCounter,
+    /// Inbound streams reset because there was no place for them, by `reason` ([`STREAM_REFUSALS`]).
+    pub streams_refused: IntCounterVec,
     /// Streams that peers opened faster than the pace, which wait in their multiplexer.
     pub streams_paced: IntCounter,
     /// Reads of the node's own protocols put off because the peer's budget of bytes was spent.
@@ -65,7 +66,7 @@ pub struct Metrics {
     pub bandwidth_waits: IntCounterVec,
     /// Seconds a DHT query took, by `kind`.
     pub dht_query_duration: HistogramVec,
-    /// DHT queries finished, by `kind` and `result` (`ok`, `not_found`, `timeout`).
+    /// DHT queries finished, by `kind` ([`DHT_QUERY_KINDS`]) and `result` ([`DHT_QUERY_RESULTS`]).
     pub dht_queries: IntCounterVec,
     /// Peers in the DHT routing table now.
     pub dht_routing_table_peers: IntGauge,
@@ -95,8 +96,14 @@ pub struct Metrics {
     pub relay_connections_active: IntGauge,
     /// Reservations held at this node's relay server now.
     pub relay_reservations_active: IntGauge,
-    /// NAT traversal attempts, by `method` (`autonat`, `relay`, `dcutr`) and `result` (`ok`, `failed`).
-    pub nat_traversal: IntCounterVec,
+    /// Ways in for others now, by `method`: `direct` is 1 when an address of this
+    /// node was confirmed dialable, `relay` counts reservations held at relays.
+    /// A node where both are 0 is reached by nobody whom it did not dial.
+    pub nat_traversal: IntGaugeVec,
+    /// NAT traversal attempts, by `method` (`autonat`: a test of an address by a
+    /// dial back; `relay`: a reservation asked for; `dcutr`: a hole punched) and
+    /// `result` (`ok`, `failed`).
+    pub nat_traversal_attempts: IntCounterVec,
     /// Messages by `direction` (`in`, `out`) and `protocol` (`gossip`, `dht`, `block`, `identify`, `ping`, `control`).
     pub messages: IntCounterVec,
     /// Signed messages of gossip refused, by `reason` ([`crate::message::refusal::LABELS`]).
@@ -186,9 +193,10 @@ impl Metrics {
                 "Connections refused by this node's own limits, by limit.",
                 &["limit"],
             )?,
-            streams_refused: maker.counter(
+            streams_refused: maker.counters(
                 "p2p_streams_refused_total",
-                "Inbound streams reset since start because their protocol's handler was too slow.",
+                "Inbound streams reset since start because there was no place for them, by reason.",
+                &["reason"],
             )?,
             streams_paced: maker.counter(
                 "p2p_streams_paced_total",
@@ -279,8 +287,13 @@ impl Metrics {
                 "libp2p_relay_reservations_active",
                 "Reservations held at this node's relay server now.",
             )?,
-            nat_traversal: maker.counters(
+            nat_traversal: maker.gauges(
                 "libp2p_nat_traversal",
+                "Ways in for others now, by method: direct is 1 when an address was confirmed dialable, relay counts reservations held at relays.",
+                &["method"],
+            )?,
+            nat_traversal_attempts: maker.counters(
+                "libp2p_nat_traversal_attempts_total",
                 "NAT traversal attempts since start, by method and result.",
                 &["method", "result"],
             )?,
@@ -403,52 +416,62 @@ impl Metrics {
     /// Shows every known label value from the start, at zero: a counter that
     /// appears with its first event hides that event from `rate()`.
     fn touch_labels(&self) {
+        fn touch(counters: &IntCounterVec, values: &[&str]) {
+            for value in values {
+                let _ = counters.with_label_values(&[value]);
+            }
+        }
+        touch(&self.connections_closed, &CLOSE_CAUSES);
+        touch(&self.connections_refused, &Refusal::LIMITS);
+        touch(&self.streams_refused, &STREAM_REFUSALS);
+        touch(&self.gossip_validation, &GOSSIP_VERDICTS);
+        touch(&self.gossip_dropped, &crate::node::GOSSIP_DROPPED);
+        touch(&self.messages_refused, &crate::message::refusal::LABELS);
+        touch(&self.blocks_refused, &BLOCK_REFUSALS);
+        touch(&self.store_removed, &["expired", "evicted", "removed"]);
+        touch(
+            &self.control_clients_dropped,
+            &["too_many", "stalled", "malformed"],
+        );
+        touch(&self.control_requests, &crate::control::REQUEST_KINDS);
+        for conduct in Conduct::ALL.into_iter().filter(|c| c.is_offence()) {
+            touch(&self.misbehaviour, &[conduct.name()]);
+        }
+        for method in ["direct", "relay"] {
+            let _ = self.nat_traversal.with_label_values(&[method]);
+        }
         for method in ["autonat", "relay", "dcutr"] {
             for result in ["ok", "failed"] {
-                let _ = self.nat_traversal.with_label_values(&[method, result]);
-            }
-        }
-        for direction in [Direction::In, Direction::Out] {
-            let _ = self.block_bytes.with_label_values(&[direction.as_str()]);
-            for protocol in ["gossip", "dht", "block", "identify", "ping", "control"] {
                 let _ = self
-                    .messages
-                    .with_label_values(&[direction.as_str(), protocol]);
+                    .nat_traversal_attempts
+                    .with_label_values(&[method, result]);
             }
         }
+        for direction in [Direction::In, Direction::Out].map(Direction::as_str) {
+            let _ = self.block_bytes.with_label_values(&[direction]);
+            for class in ["own", "bulk"] {
+                let _ = self.bandwidth_bytes.with_label_values(&[direction, class]);
+                let _ = self.bandwidth_waits.with_label_values(&[direction, class]);
+            }
+            for protocol in ["gossip", "dht", "block", "identify", "control"] {
+                let _ = self.messages.with_label_values(&[direction, protocol]);
+            }
+        }
+        // Those of others are answered below this program and not told.
+        let _ = self.messages.with_label_values(&["out", "ping"]);
         for protocol in ["gossip", "dht", "block", "control"] {
             let _ = self.message_processing.with_label_values(&[protocol]);
         }
-        for reason in crate::message::refusal::LABELS {
-            let _ = self.messages_refused.with_label_values(&[reason]);
-        }
-        for result in ["accepted", "rejected", "ignored", "queue_full", "own"] {
-            let _ = self.gossip_validation.with_label_values(&[result]);
-        }
-        for reason in crate::node::GOSSIP_DROPPED {
-            let _ = self.gossip_dropped.with_label_values(&[reason]);
-        }
         for kind in DHT_QUERY_KINDS {
             let _ = self.dht_query_duration.with_label_values(&[kind]);
+            for result in DHT_QUERY_RESULTS {
+                let _ = self.dht_queries.with_label_values(&[kind, result]);
+            }
         }
         for kind in ["value", "provider"] {
             let _ = self.dht_records.with_label_values(&[kind]);
         }
-        for cause in ["too_many", "stalled", "malformed"] {
-            let _ = self.control_clients_dropped.with_label_values(&[cause]);
-        }
-        for conduct in Conduct::ALL.into_iter().filter(|c| c.is_offence()) {
-            let _ = self.misbehaviour.with_label_values(&[conduct.name()]);
-        }
-        for reason in BLOCK_REFUSALS {
-            let _ = self.blocks_refused.with_label_values(&[reason]);
-        }
-        for reason in ["full", "disk_full"] {
-            let _ = self.store_refused.with_label_values(&[reason]);
-        }
-        for cause in ["expired", "evicted", "removed"] {
-            let _ = self.store_removed.with_label_values(&[cause]);
-        }
+        touch(&self.store_refused, &["full", "disk_full"]);
     }
 
     /// Counts one message of `protocol` that went `direction`.
@@ -468,6 +491,29 @@ impl Metrics {
         String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))
     }
 }
+
+/// Label values of `cause` on closed connections. `idle`: nothing needed it.
+/// `local`: this node ended it (a limit, a ban, an operator, its own stop).
+/// `ping`: it answered no ping. `error`: it broke, or the peer ended it, which
+/// below libp2p looks the same.
+pub const CLOSE_CAUSES: [&str; 4] = ["idle", "local", "ping", "error"];
+
+/// Label values of `reason` on refused streams. `queue_full`: who handles the
+/// protocol here takes them too slowly. `surplus`: over P2P_MAX_INBOUND_STREAMS of
+/// a connection (QUIC refuses those below and does not tell). `exchange_busy`: all
+/// places of the block exchange are taken, for the peer or at all.
+/// `exchange_displaced`: its place there went to a peer of better standing.
+/// `handlers_full`: too many are being carried to programs on this host.
+pub const STREAM_REFUSALS: [&str; 5] = [
+    "queue_full",
+    "surplus",
+    "exchange_busy",
+    "exchange_displaced",
+    "handlers_full",
+];
+
+/// Label values of `result` on verdicts on gossip.
+pub const GOSSIP_VERDICTS: [&str; 5] = ["accepted", "rejected", "ignored", "queue_full", "own"];
 
 /// Label values of `reason` on refused blocks; `block::refusal` says what they mean.
 pub const BLOCK_REFUSALS: [&str; 9] = [
@@ -492,6 +538,9 @@ pub const DHT_QUERY_KINDS: [&str; 7] = [
     "put_value",
     "republish",
 ];
+
+/// Label values of `result` on finished DHT queries.
+pub const DHT_QUERY_RESULTS: [&str; 3] = ["ok", "not_found", "timeout"];
 
 /// Makes a metric and registers it in one step, so that none is forgotten.
 struct Maker<'a> {

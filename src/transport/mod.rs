@@ -46,6 +46,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, noise, relay, websocket};
+use prometheus::IntCounter;
 
 pub use security::Security;
 
@@ -61,6 +62,8 @@ pub struct Options {
     pub max_inbound_streams: usize,
     /// Concurrent streams of one connection that this node opened.
     pub max_outbound_streams: usize,
+    /// Counts inbound streams over the limit, which are reset.
+    pub surplus_streams: Option<IntCounter>,
     /// Time from the start of a connection until it is encrypted and
     /// multiplexed, for both directions.
     pub handshake_timeout: Duration,
@@ -81,6 +84,7 @@ impl Default for Options {
             network_key: None,
             max_inbound_streams: 128,
             max_outbound_streams: 256,
+            surplus_streams: None,
             handshake_timeout: Duration::from_secs(10),
             security: Security::default(),
             dns: dns::Options::default(),
@@ -116,7 +120,8 @@ pub fn build(
 ) -> Result<(Stack, relay::client::Behaviour), BuildError> {
     let upgrade = Upgrade {
         security: security::Config::new(identity, options.security)?,
-        muxer: yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams),
+        muxer: yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams)
+            .counting(options.surplus_streams.clone()),
         network_key: options.network_key,
         timeout: options.handshake_timeout,
     };

@@ -18,6 +18,7 @@ use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
+use prometheus::IntCounter;
 
 use super::coalesce::Coalesce;
 use super::pace::Pace;
@@ -64,6 +65,7 @@ const SURPLUS_AT_ONCE: u32 = 1024;
 pub(crate) struct Config {
     max_inbound: usize,
     max_outbound: usize,
+    refused: Option<IntCounter>,
 }
 
 impl Config {
@@ -73,7 +75,14 @@ impl Config {
         Config {
             max_inbound,
             max_outbound,
+            refused: None,
         }
+    }
+
+    /// Counts the inbound streams that are over the limit.
+    pub(crate) fn counting(mut self, refused: Option<IntCounter>) -> Self {
+        self.refused = refused;
+        self
     }
 
     fn yamux(&self) -> yamux::Config {
@@ -104,6 +113,7 @@ impl Config {
             waiting: VecDeque::new(),
             inbound_waker: None,
             surplus: None,
+            refused: self.refused.clone(),
         }
     }
 }
@@ -187,6 +197,8 @@ pub(crate) struct Muxer<C> {
     /// unasked; at most [`MAX_WAITING`].
     waiting: VecDeque<Stream>,
     inbound_waker: Option<Waker>,
+    /// Counts inbound streams that are refused.
+    refused: Option<IntCounter>,
     /// Of inbound streams that are refused; once there was one.
     surplus: Option<Box<Pace>>,
 }
@@ -207,6 +219,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
                     stream,
                     _place: place,
                 }));
+            }
+            if let Some(refused) = &self.refused {
+                refused.inc();
             }
             // Once a connection, and of those one a minute: a remote must not
             // fill the log, be it with streams or with connections.

@@ -271,9 +271,17 @@ impl<S: Source> Server<S> {
         let writing = self.write(&wants, ready, &mut writer, &slot, written);
         let work = pin!(async { futures::try_join!(reading, loading, writing) });
         match select(displaced, work).await {
-            Either::Left(_) => Err(ServeError::Displaced),
+            Either::Left(_) => {
+                self.refused("exchange_displaced");
+                Err(ServeError::Displaced)
+            }
             Either::Right((done, _)) => done.map(|((), (), served)| served),
         }
+    }
+
+    fn refused(&self, reason: &'static str) {
+        let refused = &self.metrics.streams_refused;
+        refused.with_label_values(&[reason]).inc();
     }
 
     fn enter(
@@ -281,7 +289,8 @@ impl<S: Source> Server<S> {
         guest: Guest,
         now: Instant,
     ) -> Result<(Slot, oneshot::Receiver<()>), ServeError> {
-        let (id, displaced) = lock(&self.places).enter(guest, &self.limits, now)?;
+        let entered = lock(&self.places).enter(guest, &self.limits, now);
+        let (id, displaced) = entered.inspect_err(|_| self.refused("exchange_busy"))?;
         let slot = Slot {
             id,
             places: Arc::clone(&self.places),

@@ -114,7 +114,7 @@ impl EventLoop {
                     _ => "ignored",
                 };
                 log::debug!(
-                    peer:% = job.source, topic:% = job.message.topic, reason:% = refused;
+                    peer:% = job.source, topic:% = job.message.topic, error:% = refused;
                     "gossip message refused"
                 );
                 self.settle(&job, label, acceptance);

@@ -13,7 +13,7 @@ mod verdicts;
 use text::as_gauge;
 pub(super) use text::one_line;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ use crate::node::peers::Peers;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::standing::{Bootstrap, Relays, peer_of};
-use crate::node::status::NatStatus;
+use crate::node::status::{NatStatus, Reachability};
 use crate::node::topics::Topics;
 use crate::observe::metrics::Metrics;
 use crate::observe::throttle::Throttle;
@@ -82,6 +82,8 @@ pub(super) struct EventLoop {
     pub(super) bootstrap: Bootstrap,
     pub(super) relays: Relays,
     pub(super) nat: NatStatus,
+    /// Peers that hold a reservation at this node's relay server, which bounds them.
+    pub(super) reserved: HashSet<PeerId>,
     pub(super) dials: HashMap<ConnectionId, Reply<PeerId>>,
     pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
     pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
@@ -259,7 +261,12 @@ impl EventLoop {
         metrics.gossip_candidates.set(as_gauge(candidates));
         metrics.topics.set(as_gauge(self.topics.len()));
         metrics.connected_peers.set(as_gauge(self.peers.len()));
-        let records = behaviour.kad.store_mut();
+        let public = self.nat.reachability == Reachability::Public;
+        let ways = &metrics.nat_traversal;
+        ways.with_label_values(&["direct"]).set(public.into());
+        let reserved = self.relays.list.iter().filter(|r| r.reserved).count();
+        ways.with_label_values(&["relay"]).set(as_gauge(reserved));
+        let records = self.swarm.behaviour_mut().kad.store_mut();
         metrics
             .dht_records
             .with_label_values(&["value"])

@@ -6,15 +6,55 @@ use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, Swarm
 use libp2p::{Multiaddr, PeerId, autonat, identify, kad, ping, relay};
 
 use super::EventLoop;
-use super::text::{causes, one_line, refusal_text, same_place};
+use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
 use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::handle::Error;
+use crate::node::peers::Connection;
 use crate::node::queries::Next;
 use crate::node::records::Owner;
-use crate::node::status::Reachability;
+use crate::node::status::{Reachability, transport_of};
+use crate::observe::logs::millis;
 use crate::observe::metrics::Direction;
+
+/// Which way a connection was made, as status and logs say it.
+fn direction(dialed: bool) -> &'static str {
+    let direction = if dialed {
+        Direction::Out
+    } else {
+        Direction::In
+    };
+    direction.as_str()
+}
+
+fn tell_closed(
+    peer: &PeerId,
+    connection: &Connection,
+    label: &'static str,
+    cause: Option<&ConnectionError>,
+    now: Instant,
+) {
+    let Connection {
+        outbound,
+        address,
+        since,
+    } = connection;
+    let protocol = transport_of(address);
+    let direction = direction(*outbound);
+    let duration_ms = millis(now.saturating_duration_since(*since));
+    match cause {
+        Some(ConnectionError::IO(e)) => log::debug!(
+            peer:% = peer, address:% = address, protocol, direction, duration_ms,
+            cause = label, error = causes(e).as_str();
+            "connection closed"
+        ),
+        _ => log::debug!(
+            peer:% = peer, address:% = address, protocol, direction, duration_ms, cause = label;
+            "connection closed"
+        ),
+    }
+}
 
 impl EventLoop {
     pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -47,10 +87,10 @@ impl EventLoop {
                     match (reserved, reason) {
                         (true, reason) => {
                             let reason = reason.unwrap_or_else(|| "the relay ended it".into());
-                            log::warn!(relay:% = relay, reason:% = reason; "relay reservation ended; asking again");
+                            log::warn!(address:% = relay, error:% = reason; "relay reservation ended; asking again");
                         }
                         (false, Some(reason)) => {
-                            log::warn!(relay:% = relay, reason:% = reason; "the relay gave no reservation; asking again later");
+                            log::warn!(address:% = relay, error:% = reason; "the relay gave no reservation; asking again later");
                         }
                         // It was not reached; the dial has said why.
                         (false, None) => {}
@@ -74,7 +114,12 @@ impl EventLoop {
                 self.peers.opened(peer_id, connection_id, &endpoint, now);
                 self.metrics.connections_opened.inc();
                 self.metrics.connections_active.inc();
-                log::debug!(peer:% = peer_id, address:% = endpoint.get_remote_address(); "connected");
+                let address = endpoint.get_remote_address();
+                log::debug!(
+                    peer:% = peer_id, address:% = address, protocol = transport_of(address),
+                    direction = direction(endpoint.is_dialer());
+                    "connection opened"
+                );
                 self.bootstrap.connected(&peer_id, now, rand::random());
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Ok(peer_id));
@@ -101,8 +146,11 @@ impl EventLoop {
                     .connections_closed
                     .with_label_values(&[label])
                     .inc();
-                log::debug!(peer:% = peer_id, cause = label; "connection closed");
-                if self.peers.closed(&peer_id, connection_id) && label == "error" {
+                let (connection, last) = self.peers.closed(&peer_id, connection_id);
+                if let Some(closed) = connection {
+                    tell_closed(&peer_id, &closed, label, cause.as_ref(), now);
+                }
+                if last && label == "error" {
                     self.bootstrap.lost(&peer_id);
                 }
                 if self.peers.len() == 0 {
@@ -250,7 +298,7 @@ impl EventLoop {
                 self.relays.accepted(&relay_peer_id);
                 self.nat_result("relay", true);
                 if !renewal {
-                    log::info!(relay:% = relay_peer_id; "reachable through relay");
+                    log::info!(peer:% = relay_peer_id; "reachable through relay");
                 }
             }
             BehaviourEvent::Dcutr(event) => {
@@ -275,13 +323,13 @@ impl EventLoop {
                 match result {
                     Ok(()) => {
                         self.nat.reachability = Reachability::Public;
-                        log::debug!(address:% = tested_addr, server:% = server; "address is dialable");
+                        log::debug!(address:% = tested_addr, peer:% = server; "address is dialable");
                     }
                     Err(e) => {
                         if self.nat.reachability == Reachability::Unknown {
                             self.nat.reachability = Reachability::Private;
                         }
-                        log::debug!(address:% = tested_addr, server:% = server, error:% = e; "address is not dialable");
+                        log::debug!(address:% = tested_addr, peer:% = server, error:% = e; "address is not dialable");
                     }
                 }
             }
@@ -293,7 +341,7 @@ impl EventLoop {
     pub(super) fn nat_result(&self, method: &str, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.metrics
-            .nat_traversal
+            .nat_traversal_attempts
             .with_label_values(&[method, result])
             .inc();
     }
@@ -301,16 +349,23 @@ impl EventLoop {
     pub(super) fn relay_event(&mut self, event: &relay::Event) {
         let metrics = &self.metrics;
         match event {
-            relay::Event::ReservationReqAccepted { renewed: false, .. } => {
-                metrics.relay_reservations_active.inc();
+            relay::Event::ReservationReqAccepted { src_peer_id, .. } => {
+                self.reserved.insert(*src_peer_id);
             }
-            relay::Event::ReservationClosed { .. } | relay::Event::ReservationTimedOut { .. } => {
-                metrics.relay_reservations_active.dec();
+            // Told of every connection that ends, with a reservation or without.
+            relay::Event::ReservationClosed { src_peer_id } if self.peers.contains(src_peer_id) => {
+            }
+            relay::Event::ReservationClosed { src_peer_id }
+            | relay::Event::ReservationTimedOut { src_peer_id } => {
+                self.reserved.remove(src_peer_id);
             }
             relay::Event::CircuitReqAccepted { .. } => metrics.relay_connections_active.inc(),
             relay::Event::CircuitClosed { .. } => metrics.relay_connections_active.dec(),
             _ => {}
         }
+        metrics
+            .relay_reservations_active
+            .set(as_gauge(self.reserved.len()));
     }
 
     pub(super) fn identify_event(&mut self, event: identify::Event) {
