@@ -11,6 +11,7 @@
 //! | `feed` | a file or standard input, read ahead by a thread |
 //! | `interrupt` | Ctrl-C and its like, for commands that have to tidy up |
 //! | `run_flags` | the flags of `run`, made from the table of variables |
+//! | `manual` | more words and examples for each command, for its help and the manual page |
 //!
 //! Every other file is the command of its name.
 //!
@@ -34,6 +35,8 @@ mod id;
 mod interrupt;
 mod key;
 mod ls;
+mod man;
+mod manual;
 mod new_file;
 mod output;
 pub(crate) mod parse;
@@ -53,7 +56,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 pub use error::{CANNOT_CONFIGURE, FAILED, NO_DAEMON, WRONG_USAGE};
@@ -142,13 +145,16 @@ enum Command {
     Config(config::ConfigCommand),
     /// Print the completions of a shell (offline)
     Completions(completions::CompletionsArgs),
+    /// Print a page of the manual in mdoc(7), as man/ holds it (offline)
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 impl Cli {
     /// Parses a command line. When there is nothing to run, because it asks for
     /// help or is wrong, says what there is to say and answers the exit code.
     pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-        Cli::try_parse_from(args).map_err(|e| {
+        Cli::try_parse(args).map_err(|e| {
             if e.use_stderr() {
                 error::report(&error::Error::usage(one_line(&e)))
             } else {
@@ -157,6 +163,14 @@ impl Cli {
                 ExitCode::SUCCESS
             }
         })
+    }
+
+    fn try_parse<A: Into<OsString> + Clone>(
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Cli, clap::Error> {
+        let mut definition = Cli::definition();
+        let mut matches = definition.try_get_matches_from_mut(args)?;
+        Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut definition))
     }
 
     /// Runs the command and answers the exit code.
@@ -184,6 +198,7 @@ impl Cli {
             Command::Key(command) => key::run(&context, &command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(args) => completions::run(&context, &args),
+            Command::Man(args) => man::run(&context, &args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -193,7 +208,7 @@ impl Cli {
 
     /// The command line as clap knows it, for completions and man pages.
     pub fn definition() -> clap::Command {
-        <Cli as CommandFactory>::command()
+        manual::add_examples(<Cli as CommandFactory>::command())
     }
 }
 
@@ -230,7 +245,7 @@ mod tests {
     fn wrong_usage_is_told_in_one_line() {
         let told = |args: &[&str]| {
             let args = std::iter::once("p2p-node").chain(args.iter().copied());
-            one_line(&Cli::try_parse_from(args).unwrap_err())
+            one_line(&Cli::try_parse(args).unwrap_err())
         };
         assert_eq!(
             told(&["get"]),
