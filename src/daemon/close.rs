@@ -20,6 +20,8 @@ impl Daemon {
     /// The whole of the shutdown.
     pub(super) async fn close(self, signals: &mut Signals) {
         self.readiness.set_not_ready("draining");
+        self.notifier
+            .stopping(self.drain_timeout.saturating_mul(2) + 4 * LEAST_PATIENCE);
         let handle = self.node.handle();
         let begin = std::time::Instant::now();
         let left = || self.drain_timeout.saturating_sub(begin.elapsed());

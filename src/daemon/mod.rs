@@ -6,6 +6,7 @@
 //! | `close` | the whole of the shutdown |
 //! | `options` | the configuration as each room wants it |
 //! | `resources` | what the machine gives the node |
+//! | `status` | the line that `systemctl status` shows |
 //! | `upkeep` | what goes on beside the node while it runs |
 //! | `error` | why the daemon could not start, or ended badly |
 
@@ -14,6 +15,7 @@ mod error;
 mod open;
 mod options;
 mod resources;
+mod status;
 mod upkeep;
 
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use crate::control;
 use crate::node::Node;
 use crate::observe::http::Readiness;
 use crate::store::Store;
+use crate::system::manager::Manager;
+use crate::system::notify::Notifier;
 use crate::system::signals::{Signal, Signals};
 
 pub use error::Error;
@@ -37,11 +41,11 @@ pub use error::Error;
 ///
 /// # Errors
 /// When it cannot start; a clean stop is `Ok`.
-pub fn run(config: &Config) -> Result<(), Error> {
+pub fn run(config: &Config, manager: Manager) -> Result<(), Error> {
     task::block_on(async {
         let mut signals = Signals::new().map_err(Error::Signals)?;
         let daemon = {
-            let open = std::pin::pin!(Daemon::open(config));
+            let open = std::pin::pin!(Daemon::open(config, manager));
             let stop = std::pin::pin!(next_stop(&mut signals));
             match select(open, stop).await {
                 Either::Left((daemon, _)) => daemon?,
@@ -89,5 +93,6 @@ struct Daemon {
     keeper: Keeper,
     control: control::server::Running,
     readiness: Arc<Readiness>,
+    notifier: Notifier,
     drain_timeout: Duration,
 }

@@ -12,7 +12,7 @@ use async_std::task::{self, spawn_blocking};
 use futures::StreamExt;
 use libp2p::Multiaddr;
 
-use super::{Daemon, Error, options, resources, upkeep};
+use super::{Daemon, Error, options, resources, status, upkeep};
 use crate::admission::Admission;
 use crate::admission::keep::Keeper;
 use crate::block::content::{Content, ContentOptions};
@@ -25,6 +25,7 @@ use crate::observe::http::{Http, NodeProbe, Readiness};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
 use crate::system::allocator;
+use crate::system::manager::Manager;
 use crate::transport;
 
 /// How long the start waits for the first address of a listener. The kernel
@@ -32,7 +33,7 @@ use crate::transport;
 const FIRST_ADDRESS: Duration = Duration::from_secs(2);
 
 impl Daemon {
-    pub(super) async fn open(config: &Config) -> Result<Daemon, Error> {
+    pub(super) async fn open(config: &Config, manager: Manager) -> Result<Daemon, Error> {
         allocator::keep_large_blocks_apart();
         resources::report(config);
         make_data_dir(&config.data_dir)?;
@@ -71,6 +72,7 @@ impl Daemon {
         };
         let options = node::Options {
             messages: Some(messages),
+            watchdog: manager.watchdog(),
             ..options::node(config, remembered, keeper.admission().clone())
         };
         let admission = options.admission.clone();
@@ -135,6 +137,16 @@ impl Daemon {
         // The one line that says who this is and where.
         let listening = handle.status().await?.listen_addrs;
         let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
+        let notifier = manager.notifier;
+        let line = status::line(&node.pulse(), &store);
+        notifier.ready(&line);
+        task::spawn(status::keep_current(
+            notifier.clone(),
+            line,
+            node.pulse(),
+            store.clone(),
+            readiness.clone(),
+        ));
         log::info!(
             version = env!("CARGO_PKG_VERSION"),
             peer:% = handle.local_peer_id(),
@@ -149,6 +161,7 @@ impl Daemon {
             keeper,
             control,
             readiness,
+            notifier,
             drain_timeout: config.drain_timeout,
         })
     }

@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::admission::limits::Limits;
 use crate::admission::{Admission, gate};
 pub use crate::config::DhtMode;
+use crate::system::watchdog::Watchdog;
 
 /// Settings of the node. `Default` is what the contract's table says.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Time that a peer has to answer a ping.
     pub ping_timeout: Duration,
+    /// What the event loop beats while it turns.
+    pub watchdog: Option<Watchdog>,
 }
 
 impl Default for Options {
@@ -98,6 +101,7 @@ impl Default for Options {
             // The defaults of rust-libp2p, whose nodes are most of those met here.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
+            watchdog: None,
         }
     }
 }

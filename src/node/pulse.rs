@@ -14,6 +14,7 @@ pub struct Pulse {
     last_beat_ms: AtomicU64,
     connected_peers: AtomicUsize,
     routing_table_size: AtomicUsize,
+    mesh_peers: AtomicUsize,
 }
 
 /// A loop that has not beaten for this long is stuck: fifteen beats missed. One
@@ -28,11 +29,18 @@ impl Pulse {
             last_beat_ms: AtomicU64::new(0),
             connected_peers: AtomicUsize::new(0),
             routing_table_size: AtomicUsize::new(0),
+            mesh_peers: AtomicUsize::new(0),
         }
     }
 
     /// The loop turned at `now`.
-    pub(super) fn beat(&self, now: Instant, connected_peers: usize, routing_table_size: usize) {
+    pub(super) fn beat(
+        &self,
+        now: Instant,
+        connected_peers: usize,
+        routing_table_size: usize,
+        mesh_peers: usize,
+    ) {
         let ms = u64::try_from(now.saturating_duration_since(self.started).as_millis());
         self.last_beat_ms
             .store(ms.unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -40,6 +48,7 @@ impl Pulse {
             .store(connected_peers, Ordering::Relaxed);
         self.routing_table_size
             .store(routing_table_size, Ordering::Relaxed);
+        self.mesh_peers.store(mesh_peers, Ordering::Relaxed);
     }
 
     /// Since the node started.
@@ -68,6 +77,11 @@ impl Pulse {
     pub fn routing_table_size(&self) -> usize {
         self.routing_table_size.load(Ordering::Relaxed)
     }
+
+    /// Peers in gossip meshes at the last beat, each counted once.
+    pub fn mesh_peers(&self) -> usize {
+        self.mesh_peers.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Pulse {
@@ -84,12 +98,16 @@ mod tests {
     fn a_loop_that_stops_beating_is_not_alive() {
         let pulse = Pulse::new();
         let now = Instant::now();
-        pulse.beat(now, 3, 7);
+        pulse.beat(now, 3, 7, 2);
         assert!(pulse.is_alive(now));
         assert!(!pulse.is_alive(now + STUCK_AFTER + Duration::from_secs(1)));
         assert_eq!(
-            (pulse.connected_peers(), pulse.routing_table_size()),
-            (3, 7)
+            (
+                pulse.connected_peers(),
+                pulse.routing_table_size(),
+                pulse.mesh_peers()
+            ),
+            (3, 7, 2)
         );
     }
 }

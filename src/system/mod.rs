@@ -2,7 +2,10 @@
 
 pub mod allocator;
 pub mod environment;
+pub mod manager;
 pub mod memory;
+pub mod notify;
 pub(crate) mod pool;
 pub mod rlimits;
 pub mod signals;
+pub mod watchdog;

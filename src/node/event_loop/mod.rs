@@ -121,6 +121,14 @@ impl EventLoop {
         }
         self.enter_remembered();
         let mut tick = async_io::Timer::interval(TICK);
+        // Faster than the tick only when the manager is told to be impatient.
+        let mut beats = self
+            .options
+            .watchdog
+            .as_ref()
+            .map_or_else(async_io::Timer::never, |watchdog| {
+                async_io::Timer::interval(watchdog.every())
+            });
         self.housekeeping(Instant::now());
         let judged = self.validation.done().clone();
         loop {
@@ -146,6 +154,7 @@ impl EventLoop {
                     Err(_) => break,
                 },
                 _ = tick.next().fuse() => self.housekeeping(Instant::now()),
+                _ = beats.next().fuse() => self.beat_watchdog(Instant::now()),
             }
         }
         // What is accepted goes on to the mesh while there are connections; what
@@ -187,6 +196,12 @@ impl EventLoop {
         }
     }
 
+    fn beat_watchdog(&mut self, now: Instant) {
+        if let Some(watchdog) = &mut self.options.watchdog {
+            watchdog.beat(now);
+        }
+    }
+
     /// What is due once a second.
     fn housekeeping(&mut self, now: Instant) {
         self.ticks += 1;
@@ -214,8 +229,8 @@ impl EventLoop {
         if !self.draining {
             self.tend_standing(now, table);
         }
-        self.record_gauges(table);
-        self.pulse.beat(now, self.peers.len(), table);
+        let mesh = self.record_gauges(table);
+        self.pulse.beat(now, self.peers.len(), table, mesh);
         self.finish_drain();
     }
 
@@ -247,12 +262,14 @@ impl EventLoop {
         }
     }
 
-    fn record_gauges(&mut self, table: usize) {
+    /// Answers the number of peers in all meshes together.
+    fn record_gauges(&mut self, table: usize) -> usize {
         let metrics = self.metrics.clone();
         metrics.dht_routing_table_peers.set(as_gauge(table));
         let behaviour = self.swarm.behaviour_mut();
         let mesh: std::collections::HashSet<&PeerId> = behaviour.gossip.all_mesh_peers().collect();
-        metrics.gossip_peers.set(as_gauge(mesh.len()));
+        let mesh = mesh.len();
+        metrics.gossip_peers.set(as_gauge(mesh));
         let candidates = behaviour
             .gossip
             .all_peers()
@@ -275,6 +292,7 @@ impl EventLoop {
             .dht_records
             .with_label_values(&["provider"])
             .set(as_gauge(records.provider_records_len()));
+        mesh
     }
 
     fn routing_table_size(&mut self) -> usize {

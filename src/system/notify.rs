@@ -1,0 +1,212 @@
+//! What the service manager is told: ready, stopping, how it goes, that the
+//! event loop turns (sd_notify(3)).
+//!
+//! The texts and the reading of the environment are sd-notify's. The socket is
+//! our own: sd-notify opens one for each message and waits until the manager
+//! takes it, and an event loop waits for nobody.
+
+use std::env;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use sd_notify::NotifyState;
+
+/// How long a message that must arrive waits for a manager whose queue is full.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The way to the service manager. Without one (`NOTIFY_SOCKET` is not set)
+/// nothing is sent and nothing fails. Clones share the socket.
+#[derive(Clone, Debug, Default)]
+pub struct Notifier {
+    socket: Option<Arc<UnixDatagram>>,
+}
+
+impl Notifier {
+    /// The way that `NOTIFY_SOCKET` names: a path, or `@` and an abstract name.
+    pub fn from_environment() -> Notifier {
+        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|n| !n.is_empty()) else {
+            return Notifier::default();
+        };
+        match connect(name.as_bytes()) {
+            Ok(socket) => Notifier {
+                socket: Some(Arc::new(socket)),
+            },
+            Err(e) => {
+                // The log is not open yet; journald and terminals read this too.
+                eprintln!("p2p-node: cannot reach the service manager at {name:?}: {e}");
+                Notifier::default()
+            }
+        }
+    }
+
+    /// Whether somebody listens.
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// The service serves.
+    pub fn ready(&self, status: &str) {
+        self.must(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// The service reads its configuration again; end it with [`Self::ready`].
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.must(&[NotifyState::Reloading, now]),
+            Err(_) => self.must(&[NotifyState::Reloading]),
+        }
+    }
+
+    /// The service stops, which takes at most `at_most`: the manager's own
+    /// time-out does not strike before.
+    pub fn stopping(&self, at_most: Duration) {
+        self.must(&[
+            NotifyState::Stopping,
+            NotifyState::Status("draining"),
+            extension(at_most),
+        ]);
+    }
+
+    /// What is under way (the start, the stop) takes `from_now` more at most.
+    pub fn extend(&self, from_now: Duration) {
+        self.may(&[extension(from_now)]);
+    }
+
+    /// One line of how it goes, as `systemctl status` shows it.
+    pub fn status(&self, line: &str) {
+        self.may(&[NotifyState::Status(line)]);
+    }
+
+    /// The event loop turns. Only [`super::watchdog::Watchdog`] says so.
+    pub(super) fn watchdog(&self) {
+        self.may(&[NotifyState::Watchdog]);
+    }
+
+    /// Has the manager keep a socket over restarts of this process, under a name
+    /// ([`super::sockets`]). `FDPOLL=0`: an error that somebody's ICMP put on a
+    /// UDP socket is no reason to throw it away.
+    pub fn store(&self, name: &str, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let text = message(&[
+            NotifyState::Custom("FDSTORE=1"),
+            NotifyState::Custom("FDPOLL=0"),
+            NotifyState::Custom(&format!("FDNAME={name}")),
+        ]);
+        self.send_within(PATIENCE, text.as_bytes(), &[socket])
+    }
+
+    /// Has the manager forget what it keeps under a name.
+    pub fn forget(&self, name: &str) {
+        self.must(&[
+            NotifyState::Custom("FDSTOREREMOVE=1"),
+            NotifyState::Custom(&format!("FDNAME={name}")),
+        ]);
+    }
+
+    /// Waits until the manager has acted on everything told so far, at most two
+    /// seconds; whether it has.
+    pub fn barrier(&self) -> bool {
+        if self.socket.is_none() {
+            return true;
+        }
+        let Ok((ours, theirs)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else {
+            return false;
+        };
+        let sent = self.send_within(PATIENCE, b"BARRIER=1\n", &[theirs.as_fd()]);
+        drop(theirs);
+        // The manager closes its copy when it comes to this message.
+        sent.is_ok() && wait_for(&ours, PollFlags::POLLHUP, PATIENCE)
+    }
+
+    /// Sends, waiting a little for a busy manager; a failure is logged.
+    fn must(&self, states: &[NotifyState<'_>]) {
+        if let Err(e) = self.send_within(PATIENCE, message(states).as_bytes(), &[]) {
+            log::warn!(error:% = e; "cannot tell the service manager; it may take this service for one that hangs");
+        }
+    }
+
+    /// Sends unless that would wait: a later message says the same again.
+    fn may(&self, states: &[NotifyState<'_>]) {
+        if let Err(e) = self.send(message(states).as_bytes(), &[]) {
+            log::debug!(error:% = e; "cannot tell the service manager");
+        }
+    }
+
+    fn send_within(
+        &self,
+        patience: Duration,
+        text: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match (self.send(text, fds), &self.socket) {
+                (Err(e), Some(socket)) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() || !wait_for(socket, PollFlags::POLLOUT, left) {
+                        return Err(e);
+                    }
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
+    fn send(&self, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let rights: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(text)],
+            rights,
+            flags,
+            None,
+        )?;
+        Ok(())
+    }
+}
+
+fn connect(name: &[u8]) -> io::Result<UnixDatagram> {
+    let address = match name.split_first() {
+        Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(std::path::Path::new(std::ffi::OsStr::from_bytes(name)))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn message(states: &[NotifyState<'_>]) -> String {
+    states.iter().map(|state| format!("{state}\n")).collect()
+}
+
+fn extension(by: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(by.as_micros().try_into().unwrap_or(u32::MAX))
+}
+
+/// Waits for `what` on a descriptor; whether it came in time.
+fn wait_for(fd: &impl AsFd, what: PollFlags, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(fd.as_fd(), what)], timeout) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
