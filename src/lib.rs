@@ -15,6 +15,7 @@
 //! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
 //! | [`store`] | what survives a restart: blocks, roots, peers, bans, reputations, sequence numbers |
 //! | [`control`] | the control socket: protocol, server, client |
+//! | [`diag`] | figures of a node become findings in words, with what to do |
 //! | [`cli`] | one file a command, over [`control`]'s client |
 //! | [`observe`] | metrics, logs, HTTP |
 //! | [`system`] | signals, resource limits, what the kernel and systemd tell us |
@@ -50,6 +51,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod diag;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -100,6 +100,26 @@ pub(super) static MANUAL: &[Chapter] = &[
         ],
     },
     Chapter {
+        title: "When something is wrong",
+        entries: &[Entry {
+            command: "diag",
+            words: "Each check is ok, a note, a warning or a problem, with what was found and what \
+                to do about it. What happened \"lately\" is of the last five minutes. The \
+                thresholds are those of the alert rules for Prometheus. To see whether they answer, \
+                it dials the bootstrap peers that no connection is open to.\n\n\
+                Without a daemon it says what keeps one from starting: the unit, the configuration, \
+                the data folder, ports and disk. It exits with 0 when nothing is a problem, with 1 \
+                when something is, and with 69, after its report, when there is no daemon.",
+            examples: &[
+                example("p2p-node diag -q", "Print only what should be mended."),
+                example(
+                    "p2p-node diag --json | jq .figures.dht_query_p99",
+                    "Print how long DHT queries take.",
+                ),
+            ],
+        }],
+    },
+    Chapter {
         title: "Peers",
         entries: &[
             Entry {

@@ -25,6 +25,7 @@ mod config;
 mod connect;
 mod context;
 mod dht;
+mod diag;
 mod disconnect;
 mod error;
 mod feed;
@@ -137,6 +138,9 @@ enum Command {
     Unban(unban::UnbanArgs),
     /// List the bans in force
     Bans,
+    /// Say what is wrong with the node and what to do about it; without a daemon, what keeps it
+    /// from starting
+    Diag(diag::DiagArgs),
     /// Make or show the identity (offline)
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -195,6 +199,7 @@ impl Cli {
             Command::Ban(args) => ban::run(&context, &args),
             Command::Unban(args) => unban::run(&context, &args),
             Command::Bans => bans::run(&context),
+            Command::Diag(args) => diag::run(&context, &args),
             Command::Key(command) => key::run(&context, &command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(args) => completions::run(&context, &args),

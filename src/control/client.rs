@@ -26,6 +26,7 @@ use super::types::{
     self, Ban, Entry, Health, InvalidField, Message, Peer, PeerInfo, Progress, Status, StreamInfo,
 };
 use crate::admission::Target;
+use crate::diag::Snapshot;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +222,14 @@ impl Client {
         Ok(Health::from_pb(
             answer.health.ok_or(Error::Unexpected("health"))?,
         ))
+    }
+
+    /// What a diagnosis looks at.
+    pub async fn diag(&mut self) -> Result<Snapshot, Error> {
+        let answer = self.ask(request(Kind::Diag)).await?;
+        Ok(super::diag::from_pb(
+            answer.diag.ok_or(Error::Unexpected("diag"))?,
+        )?)
     }
 
     /// Bans a peer or a network; for good when `length` is `None`. The ban is in

@@ -69,6 +69,7 @@
 //! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the least weight first, down to half of P2P_MAX_CONNECTIONS, or to `keep` (ours) |
 //! | STATUS, PEERS, HEALTH (ours) | `status`, `peerStatus`, `health` |
 //! | BAN, UNBAN, BANS (ours) | `bans`: the one that was set or lifted, which is then in force and on the disk; all in force |
+//! | DIAG (ours) | `diag`: status, metrics now and some minutes ago, the configuration in force; also while the event loop is stuck |
 //! | BLOCK LS, STAT, RM (ours) | LS: BEGIN, ENTRIES…, END; the others one END, in `block` |
 //! | BLOCK PUT (ours) | see below |
 //! | BLOCK GET (ours) | see below |
@@ -114,6 +115,7 @@ pub mod codec;
 mod connmgr;
 pub(crate) mod content;
 mod dht;
+pub mod diag;
 mod pipe;
 mod pubsub;
 mod report;
@@ -154,6 +156,8 @@ pub struct Backend {
     pub low_water: usize,
     /// Bans and reputations, and their way to the disk.
     pub keeper: Keeper,
+    /// What a diagnosis needs beside all that.
+    pub diag: diag::Source,
 }
 
 impl fmt::Debug for Backend {

@@ -10,7 +10,7 @@ use crate::node;
 
 /// How long the event loop may take to say how it is before it does not count
 /// as live: above its longest turn, below the patience of a container's probe.
-const LIVE_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const LIVE_WITHIN: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(super) async fn identify(&self) -> Result<pb::Response, Failure> {
@@ -60,6 +60,14 @@ impl Session {
     }
 
     pub(super) async fn status(&self) -> Result<pb::Response, Failure> {
+        Ok(pb::Response {
+            status: Some(self.status_now().await?.to_pb()),
+            ..ok()
+        })
+    }
+
+    /// Everything that `p2p-node status` shows; asks the event loop.
+    pub(super) async fn status_now(&self) -> Result<Status, Failure> {
         let node = &self.shared.node;
         let from = node.handle.status().await?;
         let peers = node.handle.peers().await?;
@@ -69,7 +77,7 @@ impl Session {
             Ok(()) => "running",
             Err(_) => "starting",
         };
-        let status = Status {
+        Ok(Status {
             peer_id: Some(node.handle.local_peer_id()),
             agent: from.agent,
             network: from.network,
@@ -117,10 +125,6 @@ impl Session {
             resident_bytes: resident_bytes(),
             bans: bans as u64,
             reputations: reputations as u64,
-        };
-        Ok(pb::Response {
-            status: Some(status.to_pb()),
-            ..ok()
         })
     }
 

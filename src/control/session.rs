@@ -182,6 +182,7 @@ impl Session {
                 None => Err(missing("ban")),
             },
             Ok(Kind::Bans) => Ok(self.bans()),
+            Ok(Kind::Diag) => self.diag().await,
             Ok(Kind::Connmanager) => match request.conn_manager {
                 Some(ask) => self.connmgr(ask).await,
                 None => Err(missing("connManager")),
@@ -365,6 +366,7 @@ fn label(kind: Option<Kind>) -> &'static str {
         Some(Kind::Ban) => "ban",
         Some(Kind::Unban) => "unban",
         Some(Kind::Bans) => "bans",
+        Some(Kind::Diag) => "diag",
         None => "unknown",
     }
 }

@@ -61,16 +61,16 @@ pub(crate) fn addr_bytes<'a>(list: impl IntoIterator<Item = &'a Multiaddr>) -> V
     list.into_iter().map(|a| Bytes::from(a.to_vec())).collect()
 }
 
-fn millis(d: Duration) -> u64 {
+pub(super) fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn unix_ms(t: SystemTime) -> u64 {
+pub(super) fn unix_ms(t: SystemTime) -> u64 {
     t.duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 /// `None` when the point lies outside of what the clock can express.
-fn from_unix_ms(ms: u64) -> Option<SystemTime> {
+pub(super) fn from_unix_ms(ms: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(ms))
 }
 

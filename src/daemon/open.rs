@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::control;
 use crate::node::streams::IncomingStreams;
 use crate::node::{self, ContentNetwork, Handle, Node, identity};
+use crate::observe::history::History;
 use crate::observe::http::{Http, NodeProbe, Readiness};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
@@ -111,6 +112,7 @@ impl Daemon {
         let incoming = handle.accept(protocol)?;
         listen(&handle, &config.listen_addrs).await?;
 
+        let history = History::watch(metrics.clone());
         let ready = readiness.clone();
         let control = socket.serve(
             control::Backend {
@@ -120,6 +122,7 @@ impl Daemon {
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water: config.max_connections as usize / 2,
                 keeper: keeper.clone(),
+                diag: options::diagnosis(config, node.pulse(), history),
             },
             metrics,
         );

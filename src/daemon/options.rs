@@ -1,11 +1,16 @@
 //! The configuration as each room wants it.
 
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
 use super::Error;
 use crate::admission::bucket::{Budget, Rates};
 use crate::admission::limits::Limits;
 use crate::admission::{self, Admission, gate};
 use crate::config::{Config, MemoryLimit};
+use crate::control;
 use crate::node;
+use crate::observe::history::History;
 use crate::store::KnownPeer;
 use crate::system::memory;
 use crate::transport;
@@ -58,6 +63,23 @@ pub(super) fn transport(
         },
         ..transport::Options::default()
     })
+}
+
+/// What `p2p-node diag` asks for, beside the node itself.
+pub(super) fn diagnosis(
+    config: &Config,
+    pulse: Arc<node::Pulse>,
+    history: History,
+) -> control::diag::Source {
+    let settings = config.settings();
+    control::diag::Source {
+        pulse,
+        history,
+        settings: Arc::new(move || settings.clone()),
+        memory_limit: max_memory(config),
+        data_dir: config.data_dir.clone(),
+        started: (SystemTime::now(), Instant::now()),
+    }
 }
 
 pub(super) fn trust(config: &Config) -> admission::Settings {

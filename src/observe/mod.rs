@@ -1,16 +1,18 @@
 //! What the outside sees of the node: metrics, logs and HTTP.
 //!
 //! Every room records into [`metrics::Metrics`]; nobody reads metrics back to
-//! decide anything.
+//! decide anything; a diagnosis reads them to tell people.
 //!
 //! | file | noun |
 //! |---|---|
 //! | [`metrics`] | every metric, with its help |
+//! | [`history`] | the metrics of the last minutes |
 //! | [`logs`] | lines for the journal, a terminal or a collector |
 //! | [`throttle`] | how often a line that a remote provokes is written |
 //! | [`misbehaviour`] | lines about misbehaving peers |
 //! | [`http`] | `/metrics`, `/health/…` and the page for people |
 
+pub mod history;
 pub mod http;
 pub mod logs;
 pub mod metrics;

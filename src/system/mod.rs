@@ -8,4 +8,5 @@ pub mod notify;
 pub(crate) mod pool;
 pub mod rlimits;
 pub mod signals;
+pub mod usage;
 pub mod watchdog;

@@ -14,7 +14,7 @@ use crate::support::{CID, DEADLINE, PEER, Said, finish, names, node, p2p, run, u
 /// A daemon in a folder of its own, ended with this.
 pub(crate) struct Daemon {
     home: tempfile::TempDir,
-    child: Child,
+    pub(crate) child: Child,
     /// The rest of its log, when it has ended.
     log: Option<std::thread::JoinHandle<String>>,
 }
@@ -41,7 +41,7 @@ impl Daemon {
         (self.child, self.log) = (child, Some(log));
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.home.path()
     }
 
@@ -110,7 +110,7 @@ fn launch(home: &Path, peers: &[String]) -> (Child, std::thread::JoinHandle<Stri
     (child, log)
 }
 
-fn command(home: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(home: &Path, args: &[&str]) -> Command {
     let mut command = node(home, args);
     command
         .env("P2P_CONTROL_SOCKET", home.join("s"))
@@ -123,7 +123,7 @@ fn command(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn kill(child: &Child, signal: &str) {
+pub(crate) fn kill(child: &Child, signal: &str) {
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")

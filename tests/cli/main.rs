@@ -9,6 +9,7 @@
 
 mod bans;
 mod daemon;
+mod diag;
 mod offline;
 mod scripted;
 mod support;

@@ -12,7 +12,7 @@
 pub(crate) mod address;
 mod error;
 mod listener;
-mod owner;
+pub(crate) mod owner;
 mod ports;
 mod stream;
 #[cfg(test)]

@@ -1,0 +1,791 @@
+//! The checks of a running node: figures in, findings out.
+
+use std::time::Duration;
+
+use super::figures::{Figures, P99, Quantile, Reach};
+use super::finding::{Finding, Verdict};
+use super::thresholds as at;
+use crate::cli::human;
+
+/// Every check, in the order that people read them in.
+pub fn all(f: &Figures) -> Vec<Finding> {
+    vec![
+        version(f),
+        ready(f),
+        event_loop(f),
+        reload(f),
+        clock(f),
+        listening(f),
+        reachability(f),
+        bootstrap(f),
+        dht(f),
+        gossip(f),
+        latency(f),
+        connections(f),
+        refusals(f),
+        dials(f),
+        relay(f),
+        bans(f),
+        memory(f),
+        cpu(f),
+        descriptors(f),
+        store(f),
+        disk(f),
+        records(f),
+    ]
+}
+
+fn version(f: &Figures) -> Finding {
+    const CHECK: &str = "version";
+    if !f.answers || f.agent == f.own_agent {
+        return Finding::ok(CHECK, f.own_agent.clone());
+    }
+    Finding::new(
+        CHECK,
+        Verdict::Note,
+        format!(
+            "the daemon is {}, this program is {}",
+            human::printable(&f.agent),
+            f.own_agent
+        ),
+        "restart the daemon if it was upgraded: systemctl restart p2p-node",
+    )
+}
+
+fn ready(f: &Figures) -> Finding {
+    const CHECK: &str = "ready";
+    match f.not_ready.as_deref() {
+        None => Finding::ok(
+            CHECK,
+            format!("up {}, {} peers", human::duration(f.uptime), f.peers),
+        ),
+        Some(reason @ ("starting" | "draining")) => Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("not ready: {reason}"),
+            "wait until it has finished; `p2p-node status --watch` shows when",
+        ),
+        Some(reason) => Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("not ready: {}", human::printable(reason)),
+            "read its log: journalctl -u p2p-node -p warning",
+        ),
+    }
+}
+
+fn event_loop(f: &Figures) -> Finding {
+    const CHECK: &str = "event-loop";
+    let lag = human::duration(f.loop_lag);
+    if !f.answers || f.loop_lag >= crate::node::pulse::STUCK_AFTER {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("the event loop is stuck: it turned {lag} ago, and did not answer"),
+            "keep a bundle for a bug report (`p2p-node diag --bundle FILE`), then restart it; under \
+             systemd the watchdog does",
+        );
+    }
+    if f.loop_lag > at::LOOP_LAG {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("the event loop lags: it turned {lag} ago, and should each second"),
+            "see who else uses the processor; give the node more of it (CPUWeight=)",
+        );
+    }
+    Finding::ok(CHECK, format!("turned {lag} ago"))
+}
+
+fn reload(f: &Figures) -> Finding {
+    const CHECK: &str = "reload";
+    if f.reload_failed {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            "the last reload failed; the configuration from before it is in force",
+            "`p2p-node reload` says which line is wrong; correct it and reload again",
+        );
+    }
+    Finding::ok(
+        CHECK,
+        "the configuration in force is the last that was loaded",
+    )
+}
+
+fn clock(f: &Figures) -> Finding {
+    const CHECK: &str = "clock";
+    let advice = "let a time server keep the clock: timedatectl set-ntp true; blocks are signed \
+                  with their time, and refused when clocks differ by five minutes";
+    if f.refused_for_time > 0 {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!(
+                "{} blocks of others were dated more than five minutes ahead of this host's clock \
+                 in the last {}",
+                f.refused_for_time,
+                human::duration(f.span)
+            ),
+            advice,
+        );
+    }
+    if f.clock_synchronised == Some(false) {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            "the system says that no time server keeps its clock",
+            advice,
+        );
+    }
+    let step = Duration::from_millis(f.clock_step_ms.unsigned_abs());
+    if step > at::CLOCK_STEP {
+        let way = if f.clock_step_ms > 0 {
+            "forwards"
+        } else {
+            "back"
+        };
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!(
+                "the clock was set {way} by {} since the start, or the machine slept",
+                human::duration(step)
+            ),
+            "check that it is right now: timedatectl",
+        );
+    }
+    Finding::ok(
+        CHECK,
+        match f.clock_synchronised {
+            Some(_) => "a time server keeps it",
+            None => "steady since the start; whether a time server keeps it is not known",
+        },
+    )
+}
+
+fn listening(f: &Figures) -> Finding {
+    const CHECK: &str = "listening";
+    if !f.answers {
+        return Finding::ok(CHECK, "not known while the event loop does not answer");
+    }
+    if f.listening.is_empty() {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            "it listens on no address: nobody can connect",
+            "set P2P_LISTEN_ADDRS to addresses that this host has, and restart",
+        );
+    }
+    let list: Vec<_> = f.listening.iter().map(human::address).collect();
+    let list = list.join(", ");
+    if f.only_loopback() {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("it listens on loopback alone ({list}): only this host can connect"),
+            "for others, set P2P_LISTEN_ADDRS=/ip4/0.0.0.0/tcp/4001 and restart",
+        );
+    }
+    Finding::ok(CHECK, list)
+}
+
+/// "Node unreachable".
+fn reachability(f: &Figures) -> Finding {
+    const CHECK: &str = "reachable";
+    let attempts: Vec<_> = f
+        .traversal
+        .iter()
+        .filter(|(_, a)| a.ok + a.failed > 0)
+        .map(|(method, a)| format!("{method} {} ok and {} failed", a.ok, a.failed))
+        .collect();
+    let attempts = match attempts.is_empty() {
+        true => "no attempt at NAT traversal yet".to_owned(),
+        false => attempts.join(", "),
+    };
+    let external: Vec<_> = f.external.iter().map(human::address).collect();
+    match f.nat.as_str() {
+        "private" if f.relays == 0 => Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("behind a NAT or firewall, and no relay holds a place ({attempts})"),
+            if f.relays_configured {
+                "none of P2P_RELAYS gives a reservation: see that they run and are reachable; or \
+                 forward TCP and UDP 4001 to this host and set P2P_EXTERNAL_ADDRS"
+            } else {
+                "forward TCP and UDP 4001 to this host and set P2P_EXTERNAL_ADDRS, or set P2P_RELAYS: \
+                 others then connect through a relay and punch a hole (DCUtR)"
+            },
+        ),
+        "private" => Finding::ok(
+            CHECK,
+            format!(
+                "behind a NAT, reachable through {} relays ({attempts})",
+                f.relays
+            ),
+        ),
+        "public" => Finding::ok(CHECK, format!("from outside, at {}", external.join(", "))),
+        _ if !external.is_empty() => Finding::ok(
+            CHECK,
+            format!(
+                "said to be at {}; no peer has tested it",
+                external.join(", ")
+            ),
+        ),
+        _ => Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("not known whether strangers can connect ({attempts})"),
+            "a bootstrap node tests it once this node is connected to one; if the address is known, \
+             set P2P_EXTERNAL_ADDRS",
+        ),
+    }
+}
+
+fn bootstrap(f: &Figures) -> Finding {
+    const CHECK: &str = "bootstrap";
+    let all = f.bootstrap.len();
+    if all == 0 {
+        if f.is_bootstrap || f.table > 0 {
+            return Finding::ok(
+                CHECK,
+                format!("none configured; {} peers in the routing table", f.table),
+            );
+        }
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            "no bootstrap peer is configured and the routing table is empty: it waits to be found",
+            "set P2P_BOOTSTRAP_PEERS to 3 to 5 stable peers",
+        );
+    }
+    let bad: Vec<String> = f
+        .bootstrap
+        .iter()
+        .filter_map(|b| {
+            let why = match &b.reach {
+                // The reason names the address once more, on the way to itself.
+                Reach::Failed(why) => {
+                    let address = format!("{}: ", b.address);
+                    let last = why
+                        .rsplit_once(&address)
+                        .map_or(why.as_str(), |(_, last)| last);
+                    human::printable(last)
+                }
+                Reach::Banned => "banned by this node".into(),
+                _ => return None,
+            };
+            Some(format!("{}: {why}", human::address(&b.address)))
+        })
+        .collect();
+    let unknown = f
+        .bootstrap
+        .iter()
+        .filter(|b| b.reach == Reach::Unknown)
+        .count();
+    if bad.len() == all {
+        // The routing table may hold nothing but those that are gone.
+        let verdict = if f.peers > 0 {
+            Verdict::Warning
+        } else {
+            Verdict::Problem
+        };
+        return Finding::new(
+            CHECK,
+            verdict,
+            format!("none of {all} bootstrap peers answers ({})", bad.join("; ")),
+            "correct P2P_BOOTSTRAP_PEERS, see that they run, and that nothing on the way blocks \
+             their port; name 3 to 5 in different places",
+        );
+    }
+    if !bad.is_empty() {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!(
+                "{} of {all} bootstrap peers do not answer ({})",
+                bad.len(),
+                bad.join("; ")
+            ),
+            "replace those that are gone in P2P_BOOTSTRAP_PEERS",
+        );
+    }
+    if unknown > 0 {
+        return Finding::ok(CHECK, format!("{all} configured; {unknown} were not tried"));
+    }
+    if all < at::BOOTSTRAP_LEAST {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("all of {all} answer, which is few: there is no way in when they are down"),
+            "name 3 to 5 stable peers in P2P_BOOTSTRAP_PEERS",
+        );
+    }
+    Finding::ok(CHECK, format!("all of {all} answer"))
+}
+
+/// "Slow DHT queries".
+fn dht(f: &Figures) -> Finding {
+    const CHECK: &str = "dht";
+    let table = format!("{} peers in the routing table", f.table);
+    if let Some((q, said)) = judged(&f.dht, f.span)
+        && q.seconds > at::DHT_P99_SECONDS
+    {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("DHT queries are slow: {said}; {table}"),
+            "add bootstrap peers that are near and stable to P2P_BOOTSTRAP_PEERS, 3 to 5 in all",
+        );
+    }
+    if f.answers && f.table == 0 && !f.bootstrap.is_empty() {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            "the routing table is empty: content and peers cannot be found",
+            "see the finding on bootstrap peers; peers of another P2P_NETWORK or P2P_KAD_PROTOCOL \
+             do not count",
+        );
+    }
+    Finding::ok(
+        CHECK,
+        match told(&f.dht, f.span) {
+            Some(said) => format!("{said}; {table}"),
+            None => format!("no query yet; {table}"),
+        },
+    )
+}
+
+/// "Message loss".
+fn gossip(f: &Figures) -> Finding {
+    const CHECK: &str = "gossip";
+    if f.topics.is_empty() {
+        return Finding::ok(CHECK, "no topic joined");
+    }
+    let topics = f.topics.len();
+    if f.gossip_dropped > 0 {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!(
+                "{} messages were lost in the last {} because they came faster than they are checked",
+                f.gossip_dropped,
+                human::duration(f.span)
+            ),
+            "lower P2P_RATE_FILL and P2P_RATE_BURST, so that no one peer sends so much, or give the \
+             node more processor time",
+        );
+    }
+    // Everybody there is in the mesh already: no setting makes it larger.
+    let all_in = f.topics.iter().all(|t| t.mesh_peers >= t.peers);
+    if f.topics.iter().all(|t| t.peers == 0) {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("no connected peer subscribes to any of the topics joined ({topics})"),
+            "connect to peers of the topics: p2p-node connect MULTIADDR, or P2P_BOOTSTRAP_PEERS",
+        );
+    }
+    let said = format!("{} peers in the meshes (topics: {topics})", f.mesh);
+    let degree = "set P2P_GOSSIP_D to 6 to 8";
+    if f.mesh < at::MESH_THIN && all_in {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("{said}, which is every connected peer that subscribes"),
+            "connect to more peers of the topics if there are any; one peer that leaves is felt",
+        );
+    }
+    if f.mesh < at::MESH_LEAST {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: too few, messages get lost when one of them leaves"),
+            format!("{degree}; when peers come and go all the time, raise P2P_GOSSIP_HEARTBEAT"),
+        );
+    }
+    if f.mesh < at::MESH_THIN {
+        return Finding::new(CHECK, Verdict::Note, format!("{said}: thin"), degree);
+    }
+    // Each topic has a mesh of its own: many topics have many peers.
+    let widest = f.topics.iter().map(|t| t.mesh_peers).max().unwrap_or(0);
+    if f.mesh > at::MESH_MOST && widest > at::MESH_MOST {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: every message is sent more often than needed"),
+            degree,
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// "Latency spikes".
+fn latency(f: &Figures) -> Finding {
+    const CHECK: &str = "latency";
+    if let Some((q, said)) = judged(&f.processing, f.span)
+        && q.seconds > at::PROCESSING_P99_SECONDS
+    {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("messages are processed slowly: {said}"),
+            "lower P2P_RATE_FILL and P2P_RATE_BURST so that peers send less, or \
+             P2P_MAX_CONNECTIONS; see the findings on cpu and disk",
+        );
+    }
+    Finding::ok(
+        CHECK,
+        match told(&f.processing, f.span) {
+            Some(said) => format!("message processing: {said}"),
+            None => "no message processed yet".into(),
+        },
+    )
+}
+
+fn connections(f: &Figures) -> Finding {
+    const CHECK: &str = "connections";
+    let limit = |name: &str| f.limits.iter().find(|l| l.variable == name);
+    if let (Some(wanted), Some(l)) = (f.connections_configured, limit("P2P_MAX_CONNECTIONS"))
+        && l.allowed < wanted
+    {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!(
+                "P2P_MAX_CONNECTIONS is {wanted}, but there are descriptors for {} connections only",
+                l.allowed
+            ),
+            "raise LimitNOFILE= of the unit (systemctl edit p2p-node), or lower the variable",
+        );
+    }
+    // The first of equals, which is the total.
+    let fullest = f
+        .limits
+        .iter()
+        .rev()
+        .filter(|l| l.allowed > 0)
+        .map(|l| (l.used as f64 / l.allowed as f64, l))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some((share, l)) = fullest else {
+        return Finding::ok(CHECK, "not known while the event loop does not answer");
+    };
+    let said = format!(
+        "{} of {} that {} allows",
+        l.used,
+        l.allowed,
+        human::printable(&l.variable)
+    );
+    if share > at::LIMIT_SHARE {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: soon full"),
+            format!(
+                "raise {}; name peers that must always come in as P2P_TRUSTED_PEERS",
+                human::printable(&l.variable)
+            ),
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+fn refusals(f: &Figures) -> Finding {
+    const CHECK: &str = "refusals";
+    if f.refused.is_empty() {
+        return Finding::ok(
+            CHECK,
+            format!(
+                "no connection refused in the last {}",
+                human::duration(f.span)
+            ),
+        );
+    }
+    let mut list: Vec<_> = f.refused.iter().collect();
+    list.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let said: Vec<_> = list
+        .iter()
+        .map(|(limit, n)| format!("{n} by {}", human::printable(limit)))
+        .collect();
+    let finding = format!(
+        "connections refused in the last {}: {}",
+        human::duration(f.span),
+        said.join(", ")
+    );
+    let scarce = ["LimitNOFILE", "P2P_MAX_MEMORY"]
+        .into_iter()
+        .find(|name| f.refused.contains_key(*name));
+    if let Some(name) = scarce {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            finding,
+            format!("the node runs short: raise {name}, or lower P2P_MAX_CONNECTIONS"),
+        );
+    }
+    let caps: Vec<_> = list
+        .iter()
+        .map(|(limit, _)| limit.as_str())
+        .filter(|l| l.starts_with("P2P_MAX_"))
+        .map(human::printable)
+        .collect();
+    let advice = match caps.is_empty() {
+        true => {
+            "as it was told to: by bans, address lists, or bounds that nothing raises".to_owned()
+        }
+        false => format!(
+            "if they should come in, raise {}, or name them in P2P_TRUSTED_PEERS",
+            caps.join(", ")
+        ),
+    };
+    Finding::new(CHECK, Verdict::Note, finding, advice)
+}
+
+fn dials(f: &Figures) -> Finding {
+    const CHECK: &str = "dials";
+    let rate = f.dial_failures_a_minute;
+    let said = format!("{rate:.1} dials failed a minute");
+    if rate > at::DIAL_FAILURES_A_MINUTE {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said} in the last {}", human::duration(f.span)),
+            "see that this host's way out is open (firewall, DNS, routes, IPv6), and that \
+             P2P_BOOTSTRAP_PEERS and P2P_RELAYS are right",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+fn relay(f: &Figures) -> Finding {
+    const CHECK: &str = "relay";
+    let (used, allowed) = f.circuits;
+    let Some(allowed) = allowed.filter(|n| *n > 0) else {
+        return Finding::ok(CHECK, format!("{used} circuits relayed for others"));
+    };
+    let said = format!("{used} of {allowed} circuits relayed for others");
+    if used as f64 > at::LIMIT_SHARE * allowed as f64 {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: soon full"),
+            "run a further relay, and name it in the P2P_RELAYS of some of the peers",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+fn bans(f: &Figures) -> Finding {
+    const CHECK: &str = "bans";
+    if !f.banned_but_wanted.is_empty() {
+        let list: Vec<_> = f
+            .banned_but_wanted
+            .iter()
+            .map(|w| human::printable(w))
+            .collect();
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!(
+                "banned although the configuration names them: {}",
+                list.join(", ")
+            ),
+            "p2p-node unban PEER, or take them out of the configuration",
+        );
+    }
+    if f.bans_a_minute > at::BANS_A_MINUTE {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!(
+                "{:.0} bans within a minute, {} in force: somebody attacks, and is refused",
+                f.bans_a_minute, f.bans
+            ),
+            "see who: p2p-node bans; packaging/fail2ban lets the firewall refuse them",
+        );
+    }
+    match f.bans {
+        0 => Finding::ok(CHECK, "none in force"),
+        n => Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("{n} in force"),
+            "p2p-node bans lists them, p2p-node unban lifts one",
+        ),
+    }
+}
+
+/// "Memory leak".
+fn memory(f: &Figures) -> Finding {
+    const CHECK: &str = "memory";
+    let Some(limit) = f.memory_limit.filter(|n| *n > 0) else {
+        return Finding::ok(
+            CHECK,
+            format!("{} resident; no limit is known", human::size(f.resident)),
+        );
+    };
+    let said = format!(
+        "{} resident of {} that P2P_MAX_MEMORY allows",
+        human::size(f.resident),
+        human::size(limit)
+    );
+    if f.resident as f64 > at::LIMIT_SHARE * limit as f64 {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("{said}: new connections are soon refused"),
+            "lower P2P_MAX_CONNECTIONS or P2P_CONNECTION_IDLE_TIMEOUT, or raise P2P_MAX_MEMORY (and \
+             MemoryMax= of the unit); when it grows with a steady number of peers, report it with \
+             a bundle",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// "High CPU".
+fn cpu(f: &Figures) -> Finding {
+    const CHECK: &str = "cpu";
+    let percent = |cores: f64| format!("{:.0}%", cores * 100.0);
+    let now = f.cpu_now.unwrap_or(f.cpu_since_start);
+    let said = format!(
+        "{} of a core now, {} on average since the start",
+        percent(now),
+        percent(f.cpu_since_start)
+    );
+    let frequent = f.heartbeat.filter(|h| *h < at::HEARTBEAT_LEAST);
+    if now > at::CPU_CORES {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("busy: {said}"),
+            match frequent {
+                Some(h) => format!(
+                    "raise P2P_GOSSIP_HEARTBEAT from {} to 1s or more",
+                    human::duration(h)
+                ),
+                None => "if no large transfer is under way, lower P2P_RATE_FILL or \
+                         P2P_MAX_INBOUND_RATE; `perf top` shows what it does"
+                    .to_owned(),
+            },
+        );
+    }
+    if let Some(h) = frequent {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("{said}; the gossip heartbeat is {}", human::duration(h)),
+            "P2P_GOSSIP_HEARTBEAT below 1s costs processor time for little",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// "File descriptor exhaustion".
+fn descriptors(f: &Figures) -> Finding {
+    const CHECK: &str = "descriptors";
+    let (open, allowed) = f.descriptors;
+    let said = format!("{open} of {allowed} open");
+    if allowed > 0 && open as f64 > at::LIMIT_SHARE * allowed as f64 {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("{said}: new connections are soon refused"),
+            "raise LimitNOFILE= of the unit (systemctl edit p2p-node), or lower P2P_MAX_CONNECTIONS",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// "Disk usage explosion", of blocks.
+fn store(f: &Figures) -> Finding {
+    const CHECK: &str = "store";
+    let (used, cap) = f.store;
+    let said = format!(
+        "{} of {} taken by blocks",
+        human::size(used),
+        human::size(cap)
+    );
+    if cap > 0 && used as f64 > at::STORE_SHARE * cap as f64 {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: full; fetched blocks go first, and `put` fails when all is pinned"),
+            "raise P2P_STORE_MAX_BYTES, shorten P2P_BLOCK_TTL, or remove files: p2p-node ls, \
+             p2p-node rm CID",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// "Disk usage explosion", of the disk.
+fn disk(f: &Figures) -> Finding {
+    const CHECK: &str = "disk";
+    let Some((free, total)) = f.disk else {
+        return Finding::ok(CHECK, "not known how much is free");
+    };
+    let said = format!("{} of {} free", human::size(free), human::size(total));
+    if free < at::DISK_LEAST {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("{said}: writes begin to fail"),
+            "free space on the disk of P2P_DATA_DIR: p2p-node rm CID, journalctl --vacuum-size=500M, \
+             du -xh / | sort -h",
+        );
+    }
+    let growth = f.store.1.saturating_sub(f.store.0);
+    if free < growth {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}, but the store may grow by {}", human::size(growth)),
+            format!(
+                "lower P2P_STORE_MAX_BYTES to {} or less, or make room",
+                human::size(f.store.0.saturating_add(free))
+            ),
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// "Disk usage explosion", of DHT records.
+fn records(f: &Figures) -> Finding {
+    const CHECK: &str = "records";
+    let (held, allowed) = f.records;
+    let Some(allowed) = allowed.filter(|n| *n > 0) else {
+        return Finding::ok(CHECK, format!("{held} DHT records held"));
+    };
+    let said = format!("{held} of {allowed} DHT records held");
+    if held as f64 > at::LIMIT_SHARE * allowed as f64 {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: soon full, then those of others are refused"),
+            "raise P2P_DHT_MAX_RECORDS if there is memory for them",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+/// The percentile that decides: of lately, as the alerts have it. Nothing that is
+/// long over is held against a node.
+fn judged(p99: &P99, span: Duration) -> Option<(Quantile, String)> {
+    let lately = p99.lately?;
+    Some((lately, told(p99, span)?))
+}
+
+/// The percentile in words.
+fn told(p99: &P99, span: Duration) -> Option<String> {
+    let words = |q: &Quantile| {
+        let seconds = Duration::try_from_secs_f64(q.seconds).unwrap_or_default();
+        format!("99% of {} within {}", q.count, human::duration(seconds))
+    };
+    Some(match (&p99.lately, &p99.since_start) {
+        (Some(q), _) => format!("{} in the last {}", words(q), human::duration(span)),
+        (None, Some(q)) => format!("none lately; {} since the start", words(q)),
+        (None, None) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,483 @@
+//! The numbers that the checks look at, drawn from what the daemon told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+
+use super::samples::Samples;
+use super::snapshot::Snapshot;
+use super::thresholds::LATELY;
+use crate::control::types::{LimitStatus, TopicStatus};
+
+/// A quantile, and the number of observations that it rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantile {
+    /// In seconds.
+    pub seconds: f64,
+    /// Observations.
+    pub count: u64,
+}
+
+/// A histogram's 99th percentile.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct P99 {
+    /// Of the last minutes; `None` when nothing was observed in them.
+    pub lately: Option<Quantile>,
+    /// Since the daemon's start.
+    pub since_start: Option<Quantile>,
+}
+
+/// Attempts of one way through NAT, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// That worked.
+    pub ok: u64,
+    /// That did not.
+    pub failed: u64,
+}
+
+/// How a peer that the configuration names was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A connection is open.
+    Connected,
+    /// It was dialed for this diagnosis, and answered.
+    Answered,
+    /// It was dialed, and did not answer, for this reason.
+    Failed(String),
+    /// It is banned by this node.
+    Banned,
+    /// Nobody tried.
+    Unknown,
+}
+
+/// One of `P2P_BOOTSTRAP_PEERS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// As configured.
+    pub address: Multiaddr,
+    /// Whether it answers.
+    pub reach: Reach,
+}
+
+/// A running node in numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// `p2p-node/VERSION` of the program that makes the diagnosis.
+    pub own_agent: String,
+    /// The same of the daemon.
+    pub agent: String,
+    /// Since the daemon's start.
+    pub uptime: Duration,
+    /// The span that "lately" covers: [`LATELY`], or since the start.
+    pub span: Duration,
+    /// Whether the event loop answered.
+    pub answers: bool,
+    /// Why it is not ready.
+    pub not_ready: Option<String>,
+    /// Since the event loop last turned.
+    pub loop_lag: Duration,
+    /// By how much the clock was set since the start.
+    pub clock_step_ms: i64,
+    /// Whether the system says that its clock is kept by a time server.
+    pub clock_synchronised: Option<bool>,
+    /// Blocks refused lately because they were dated ahead of this node's clock.
+    pub refused_for_time: u64,
+
+    /// Where it listens.
+    pub listening: Vec<Multiaddr>,
+    /// Where others can reach it.
+    pub external: Vec<Multiaddr>,
+    /// `unknown`, `public` or `private`.
+    pub nat: String,
+    /// Relays at which it holds a reservation.
+    pub relays: usize,
+    /// Whether relays are configured.
+    pub relays_configured: bool,
+    /// Attempts at NAT traversal by method (`autonat`, `relay`, `dcutr`).
+    pub traversal: BTreeMap<String, Attempts>,
+
+    /// Peers connected.
+    pub peers: u64,
+    /// Limits of connections, as in force.
+    pub limits: Vec<LimitStatus>,
+    /// `P2P_MAX_CONNECTIONS` as configured.
+    pub connections_configured: Option<u64>,
+    /// Connections refused lately, by limit.
+    pub refused: BTreeMap<String, u64>,
+    /// Dials that failed a minute, lately.
+    pub dial_failures_a_minute: f64,
+
+    /// Bootstrap peers configured.
+    pub bootstrap: Vec<Bootstrap>,
+    /// Whether this node is itself an entry to the network.
+    pub is_bootstrap: bool,
+    /// Peers in the DHT routing table.
+    pub table: u64,
+    /// Duration of DHT queries.
+    pub dht: P99,
+
+    /// Topics joined.
+    pub topics: Vec<TopicStatus>,
+    /// Peers in all meshes, each counted once.
+    pub mesh: u64,
+    /// `P2P_GOSSIP_D`.
+    pub gossip_d: Option<u64>,
+    /// `P2P_GOSSIP_HEARTBEAT`.
+    pub heartbeat: Option<Duration>,
+    /// Gossip messages dropped lately because queues were full or senders over
+    /// their budgets.
+    pub gossip_dropped: u64,
+    /// Duration of message processing.
+    pub processing: P99,
+
+    /// Resident bytes.
+    pub resident: u64,
+    /// Bytes above which new connections are refused.
+    pub memory_limit: Option<u64>,
+    /// Cores' worth of processor time used now, and lately or since the start.
+    pub cpu_now: Option<f64>,
+    /// The same over the daemon's life.
+    pub cpu_since_start: f64,
+    /// Descriptors open, and how many may be.
+    pub descriptors: (u64, u64),
+
+    /// Bytes of disk that blocks take, and the cap.
+    pub store: (u64, u64),
+    /// Free and all bytes of the disk.
+    pub disk: Option<(u64, u64)>,
+    /// DHT records held, and how many may be.
+    pub records: (u64, Option<u64>),
+    /// Circuits relayed, and how many may be.
+    pub circuits: (u64, Option<u64>),
+
+    /// Whether the last reload of the configuration failed.
+    pub reload_failed: bool,
+
+    /// Bans in force.
+    pub bans: u64,
+    /// Most bans set within a minute, lately.
+    pub bans_a_minute: f64,
+    /// Peers that the configuration wants and a ban refuses, in words.
+    pub banned_but_wanted: Vec<String>,
+}
+
+impl Figures {
+    /// Draws the figures from a snapshot. What it does not hold (whether bootstrap
+    /// peers answer, the system's word on its clock, the processor time between
+    /// two snapshots) stays as it is by default, for the caller to fill in.
+    pub fn of(snapshot: &Snapshot) -> Figures {
+        let now = Samples::parse(&snapshot.metrics);
+        let then = snapshot.earlier(LATELY);
+        let span = then.map_or(snapshot.uptime, |e| e.age);
+        let lately = match then {
+            Some(e) => now.since(&Samples::parse(&e.metrics)),
+            None => now.clone(),
+        };
+        let total = |name: &str| count(now.sum(name));
+        let setting = |name: &str| snapshot.setting(name);
+        let number = |name: &str| setting(name)?.parse::<u64>().ok();
+        let status = snapshot.status.clone().unwrap_or_default();
+        let resident = total("process_resident_memory_bytes");
+        Figures {
+            own_agent: concat!("p2p-node/", env!("CARGO_PKG_VERSION")).into(),
+            agent: status.agent,
+            uptime: snapshot.uptime,
+            span,
+            answers: snapshot.status.is_some(),
+            not_ready: snapshot.not_ready.clone(),
+            loop_lag: snapshot.loop_lag,
+            clock_step_ms: snapshot.clock_step_ms,
+            clock_synchronised: None,
+            refused_for_time: count(
+                lately.sum_where("p2p_blocks_refused_total", &[("reason", "future")]),
+            ),
+            listening: status.listen_addrs,
+            external: status.external_addrs,
+            nat: status.nat.state,
+            relays: status.nat.relays.len(),
+            relays_configured: setting("P2P_RELAYS").is_some_and(|v| !v.is_empty()),
+            traversal: traversal(&now),
+            peers: status.peers,
+            limits: status.limits,
+            connections_configured: number("P2P_MAX_CONNECTIONS"),
+            refused: lately
+                .by("p2p_connections_refused_total", "limit")
+                .into_iter()
+                .map(|(limit, n)| (limit, count(Some(n))))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            dial_failures_a_minute: a_minute(lately.sum("p2p_peer_dial_failures_total"), span),
+            bootstrap: setting("P2P_BOOTSTRAP_PEERS")
+                .unwrap_or_default()
+                .split(',')
+                .filter_map(|text| text.trim().parse().ok())
+                .filter(|address: &Multiaddr| !address.is_empty())
+                .map(|address| Bootstrap {
+                    address,
+                    reach: Reach::Unknown,
+                })
+                .collect(),
+            is_bootstrap: setting("P2P_BOOTSTRAP") == Some("true"),
+            table: status.dht.table_size,
+            dht: p99("libp2p_dht_query_duration_seconds", &now, &lately),
+            topics: status.topics,
+            mesh: total("libp2p_gossipsub_peers"),
+            gossip_d: number("P2P_GOSSIP_D"),
+            heartbeat: setting("P2P_GOSSIP_HEARTBEAT").and_then(duration),
+            gossip_dropped: count(
+                lately.sum_where("p2p_gossip_validation_total", &[("result", "queue_full")]),
+            ),
+            processing: p99("p2p_message_processing_seconds", &now, &lately),
+            resident,
+            memory_limit: snapshot.memory_limit,
+            cpu_now: None,
+            cpu_since_start: share(snapshot.cpu, snapshot.uptime),
+            descriptors: snapshot.descriptors,
+            store: (status.store.disk_bytes, status.store.max_bytes),
+            disk: snapshot.disk,
+            records: (total("libp2p_dht_records"), number("P2P_DHT_MAX_RECORDS")),
+            circuits: (
+                total("libp2p_relay_connections_active"),
+                now.sum("p2p_relay_connections_limit")
+                    .map(|n| count(Some(n))),
+            ),
+            reload_failed: now.sum("p2p_config_last_reload_successful") == Some(0.0),
+            bans: status.bans,
+            bans_a_minute: most_a_minute("p2p_blacklist_total", snapshot, &now),
+            banned_but_wanted: Vec::new(),
+        }
+    }
+
+    /// Fills in the processor time used between two snapshots.
+    pub fn cpu_between(&mut self, first: &Snapshot, second: &Snapshot) {
+        let used = second.cpu.saturating_sub(first.cpu);
+        let passed = second.uptime.saturating_sub(first.uptime);
+        self.cpu_now = (!passed.is_zero()).then(|| share(used, passed));
+    }
+
+    /// Whether every listening address is of this host alone.
+    pub fn only_loopback(&self) -> bool {
+        !self.listening.is_empty()
+            && self.listening.iter().all(|a| {
+                a.iter().any(|p| match p {
+                    Protocol::Ip4(ip) => ip.is_loopback(),
+                    Protocol::Ip6(ip) => ip.is_loopback(),
+                    _ => false,
+                })
+            })
+    }
+}
+
+fn count(value: Option<f64>) -> u64 {
+    // Saturates, and makes nothing of what is no number.
+    value.unwrap_or_default().round() as u64
+}
+
+/// Counts in less than a minute are not blown up to a whole one: two failures in
+/// the first second of a node are two, not a hundred a minute.
+fn a_minute(added: Option<f64>, span: Duration) -> f64 {
+    let minutes = (span.as_secs_f64() / 60.0).max(1.0);
+    added.unwrap_or_default() / minutes
+}
+
+fn share(used: Duration, of: Duration) -> f64 {
+    match of.as_secs_f64() {
+        0.0 => 0.0,
+        of => used.as_secs_f64() / of,
+    }
+}
+
+/// The most that the counter `name` grew by between two neighbours of the
+/// snapshot's history, which lie a minute apart.
+fn most_a_minute(name: &str, snapshot: &Snapshot, now: &Samples) -> f64 {
+    let mut points: Vec<(Duration, f64)> = snapshot
+        .earlier
+        .iter()
+        .map(|e| {
+            let samples = Samples::parse(&e.metrics);
+            (e.age, samples.sum(name).unwrap_or_default())
+        })
+        .collect();
+    points.push((Duration::ZERO, now.sum(name).unwrap_or_default()));
+    if points.len() == 1 {
+        return points[0].1;
+    }
+    points
+        .windows(2)
+        .map(|w| {
+            a_minute(
+                Some((w[1].1 - w[0].1).max(0.0)),
+                w[0].0.saturating_sub(w[1].0),
+            )
+        })
+        .fold(0.0, f64::max)
+}
+
+fn p99(name: &str, now: &Samples, lately: &Samples) -> P99 {
+    let of = |samples: &Samples| {
+        let (seconds, observed) = samples.quantile(0.99, name)?;
+        Some(Quantile {
+            seconds,
+            count: count(Some(observed)),
+        })
+    };
+    P99 {
+        lately: of(lately),
+        since_start: of(now),
+    }
+}
+
+fn traversal(now: &Samples) -> BTreeMap<String, Attempts> {
+    let name = "libp2p_nat_traversal";
+    let of = |method: &str, result: &str| {
+        count(now.sum_where(name, &[("method", method), ("result", result)]))
+    };
+    now.by(name, "method")
+        .into_keys()
+        .map(|method| {
+            let attempts = Attempts {
+                ok: of(&method, "ok"),
+                failed: of(&method, "failed"),
+            };
+            (method, attempts)
+        })
+        .collect()
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    crate::config::parse_duration(text, Duration::ZERO, Duration::MAX).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::snapshot::{Earlier, Setting};
+
+    fn snapshot(now: &str, earlier: &[(u64, &str)]) -> Snapshot {
+        Snapshot {
+            status: None,
+            not_ready: None,
+            loop_lag: Duration::ZERO,
+            metrics: now.into(),
+            earlier: earlier
+                .iter()
+                .map(|(secs, text)| Earlier {
+                    age: Duration::from_secs(*secs),
+                    metrics: (*text).into(),
+                })
+                .collect(),
+            uptime: Duration::from_secs(600),
+            pid: 1,
+            cpu: Duration::from_secs(60),
+            clock: None,
+            clock_step_ms: 0,
+            descriptors: (0, 0),
+            memory_limit: None,
+            disk: None,
+            settings: vec![],
+        }
+    }
+
+    #[test]
+    fn lately_is_the_last_five_minutes() {
+        let s = snapshot(
+            "p2p_peer_dial_failures_total 100\np2p_connections_refused_total{limit=\"a\"} 3\n\
+             p2p_connections_refused_total{limit=\"b\"} 3\n",
+            &[
+                (359, "p2p_peer_dial_failures_total 0\n"),
+                (
+                    300,
+                    "p2p_peer_dial_failures_total 40\np2p_connections_refused_total{limit=\"b\"} 3\n",
+                ),
+                (60, "p2p_peer_dial_failures_total 99\n"),
+            ],
+        );
+        let f = Figures::of(&s);
+        assert_eq!(f.span, Duration::from_secs(300));
+        assert_eq!(f.dial_failures_a_minute, 12.0);
+        assert_eq!(f.refused, BTreeMap::from([("a".into(), 3)]));
+        assert_eq!(f.cpu_since_start, 0.1);
+    }
+
+    #[test]
+    fn a_node_that_has_just_started_is_not_blown_up() {
+        let mut s = snapshot(
+            "p2p_peer_dial_failures_total 2\np2p_blacklist_total 3\n",
+            &[],
+        );
+        s.uptime = Duration::from_secs(1);
+        let f = Figures::of(&s);
+        assert_eq!((f.dial_failures_a_minute, f.bans_a_minute), (2.0, 3.0));
+    }
+
+    #[test]
+    fn the_worst_minute_of_bans_counts() {
+        let s = snapshot(
+            "p2p_blacklist_total 31\n",
+            &[
+                (120, "p2p_blacklist_total 1\n"),
+                (60, "p2p_blacklist_total 26\n"),
+            ],
+        );
+        assert_eq!(Figures::of(&s).bans_a_minute, 25.0);
+    }
+
+    #[test]
+    fn the_percentile_is_of_lately_and_of_all() {
+        let b = |le: &str, n: u64| {
+            format!("libp2p_dht_query_duration_seconds_bucket{{kind=\"a\",le=\"{le}\"}} {n}\n")
+        };
+        let now = [b("1", 100), b("10", 200), b("+Inf", 200)].concat();
+        let then = [b("1", 0), b("10", 100), b("+Inf", 100)].concat();
+        let f = Figures::of(&snapshot(&now, &[(300, &then)]));
+        let (lately, all) = (f.dht.lately.unwrap(), f.dht.since_start.unwrap());
+        assert_eq!((lately.count, all.count), (100, 200));
+        assert!((lately.seconds - 0.99).abs() < 1e-9, "{lately:?}");
+        assert!((all.seconds - 9.82).abs() < 1e-9, "{all:?}");
+        // Nothing happened since.
+        assert_eq!(
+            Figures::of(&snapshot(&now, &[(300, &now)])).dht.lately,
+            None
+        );
+    }
+
+    #[test]
+    fn the_configuration_says_who_is_wanted() {
+        let mut s = snapshot("", &[]);
+        let set = |name: &str, value: &str| Setting {
+            name: name.into(),
+            value: value.into(),
+            source: "environment".into(),
+        };
+        let peer =
+            "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+        s.settings = vec![
+            set("P2P_BOOTSTRAP_PEERS", peer),
+            set("P2P_GOSSIP_HEARTBEAT", "700ms"),
+            set("P2P_MAX_CONNECTIONS", "400"),
+        ];
+        let f = Figures::of(&s);
+        assert_eq!(f.bootstrap.len(), 1);
+        assert_eq!(f.bootstrap[0].address.to_string(), peer);
+        assert_eq!(f.heartbeat, Some(Duration::from_millis(700)));
+        assert_eq!(f.connections_configured, Some(400));
+        s.settings = vec![set("P2P_BOOTSTRAP_PEERS", "")];
+        assert!(Figures::of(&s).bootstrap.is_empty());
+    }
+
+    #[test]
+    fn the_processor_is_measured_between_two_snapshots() {
+        let first = snapshot("", &[]);
+        let mut second = first.clone();
+        second.uptime += Duration::from_secs(2);
+        second.cpu += Duration::from_secs(1);
+        let mut f = Figures::of(&second);
+        f.cpu_between(&first, &second);
+        assert_eq!(f.cpu_now, Some(0.5));
+        f.cpu_between(&first, &first);
+        assert_eq!(f.cpu_now, None);
+    }
+}

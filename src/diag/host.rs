@@ -1,0 +1,457 @@
+//! The checks that need no daemon: is it there, and if not, what stands in its
+//! way.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Finding, Verdict};
+use crate::cli::human;
+
+/// What was found at a path where the control socket may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// A daemon answers.
+    Answers,
+    /// A daemon takes the connection and does not answer, for this reason.
+    Silent(String),
+    /// There is nothing.
+    Missing,
+    /// A socket that nobody listens on, as `kill -9` leaves it.
+    Abandoned,
+    /// Something else than a socket.
+    NotASocket,
+    /// This user may not use it, or may not look there.
+    Denied,
+}
+
+/// Is there a daemon?
+pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
+    const CHECK: &str = "daemon";
+    for (path, socket) in sockets {
+        let path = path.display();
+        match socket {
+            Socket::Answers => return Finding::ok(CHECK, format!("answers at {path}")),
+            Socket::Silent(why) => {
+                return Finding::new(
+                    CHECK,
+                    Verdict::Problem,
+                    format!(
+                        "takes connections at {path} and does not answer: {}",
+                        human::printable(why)
+                    ),
+                    "read its log (journalctl -u p2p-node), then restart it; one of another version \
+                     than this program has to be restarted too",
+                );
+            }
+            Socket::Denied => {
+                return Finding::new(
+                    CHECK,
+                    Verdict::Problem,
+                    format!("this user may not use {path}"),
+                    "run it as root, or join the group: adduser USER p2p-node, and log in again",
+                );
+            }
+            Socket::Missing | Socket::Abandoned | Socket::NotASocket => {}
+        }
+    }
+    let seen: Vec<_> = sockets
+        .iter()
+        .map(|(path, socket)| {
+            let what = match socket {
+                Socket::Abandoned => "a socket that nobody serves is at",
+                Socket::NotASocket => "something that is no socket is at",
+                _ => "nothing is at",
+            };
+            format!("{what} {}", path.display())
+        })
+        .collect();
+    Finding::new(
+        CHECK,
+        Verdict::Problem,
+        format!("no daemon answers: {}", seen.join(", ")),
+        "start it: systemctl start p2p-node, or p2p-node run; if it runs elsewhere, name its socket \
+         with --socket",
+    )
+}
+
+/// What systemd says of the unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// `LoadState`, such as `loaded` or `not-found`.
+    pub load: String,
+    /// `ActiveState`, such as `active` or `failed`.
+    pub active: String,
+    /// `SubState`, such as `running` or `auto-restart`.
+    pub sub: String,
+    /// `Result`, such as `success` or `exit-code`.
+    pub result: String,
+    /// `ExecMainStatus`: the exit code, or the signal.
+    pub status: i32,
+    /// `NRestarts`: automatic restarts since it was started.
+    pub restarts: u32,
+    /// `UnitFileState`, such as `enabled`.
+    pub enabled: String,
+}
+
+impl Unit {
+    /// Reads the answer of `systemctl show`.
+    pub fn parse(text: &str) -> Unit {
+        let mut unit = Unit::default();
+        for (name, value) in text.lines().filter_map(|l| l.split_once('=')) {
+            match name {
+                "LoadState" => unit.load = value.into(),
+                "ActiveState" => unit.active = value.into(),
+                "SubState" => unit.sub = value.into(),
+                "Result" => unit.result = value.into(),
+                "ExecMainStatus" => unit.status = value.parse().unwrap_or(0),
+                "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
+                "UnitFileState" => unit.enabled = value.into(),
+                _ => {}
+            }
+        }
+        unit
+    }
+}
+
+/// How the unit is; `None` when there is no systemd to ask.
+pub fn unit(unit: Option<&Unit>) -> Finding {
+    const CHECK: &str = "unit";
+    let Some(u) = unit else {
+        return Finding::ok(CHECK, "no systemd here, or it does not answer");
+    };
+    if u.load != "loaded" {
+        return Finding::ok(CHECK, format!("p2p-node.service is {}", u.load));
+    }
+    let mut said = format!("p2p-node.service is {} ({})", u.active, u.sub);
+    if u.restarts > 0 {
+        said.push_str(&format!(", restarted {} times by itself", u.restarts));
+    }
+    match (u.active.as_str(), u.sub.as_str()) {
+        ("failed", _) | (_, "auto-restart") => Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("{said}: {}, status {}", u.result, u.status),
+            match u.status {
+                78 => {
+                    "its configuration is wrong; see that finding, then systemctl restart p2p-node"
+                }
+                _ => "read why: journalctl -u p2p-node -n 50; then systemctl restart p2p-node",
+            },
+        ),
+        ("active", _) if u.restarts > 0 => Finding::new(
+            CHECK,
+            Verdict::Warning,
+            said,
+            "read why: journalctl -u p2p-node -p err",
+        ),
+        ("active", _) => Finding::ok(CHECK, said),
+        ("inactive", _) => Finding::new(
+            CHECK,
+            Verdict::Warning,
+            said,
+            match u.enabled.as_str() {
+                "enabled" => "systemctl start p2p-node",
+                _ => "systemctl enable --now p2p-node",
+            },
+        ),
+        _ => Finding::new(
+            CHECK,
+            Verdict::Note,
+            said,
+            "wait until it has finished: systemctl status p2p-node",
+        ),
+    }
+}
+
+/// Whether the configuration is good: `source` says where it was read, `outcome`
+/// what is questionable in it or the line that refuses it.
+pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding {
+    const CHECK: &str = "configuration";
+    match outcome {
+        Err(why) => Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("{source}: {}", human::printable(why)),
+            "correct it; the daemon does not start with it (exit code 78)",
+        ),
+        Ok([]) => Finding::ok(CHECK, format!("{source}: good")),
+        Ok(warnings) => Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{source}: {}", warnings.join("; ")),
+            "take out what does nothing",
+        ),
+    }
+}
+
+/// The data folder, as far as this user sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its owner's user id and its mode; `None` when there is none.
+    pub found: Option<(u32, u32)>,
+    /// The user id of the identity's file, and its mode; `None` when there is
+    /// none or it cannot be seen.
+    pub key: Option<(u32, u32)>,
+    /// Whether it may be looked into.
+    pub readable: bool,
+    /// The user id that looks.
+    pub user: u32,
+}
+
+/// Whether the data folder is as it should be.
+pub fn folder(f: &Folder) -> Finding {
+    const CHECK: &str = "data-folder";
+    let path = f.path.display();
+    let Some((owner, mode)) = f.found else {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("{path} does not exist"),
+            "the first start makes it; if there was one, P2P_DATA_DIR is another than before",
+        );
+    };
+    if mode & 0o077 != 0 {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{path} has mode {mode:04o}: others may look into it"),
+            format!("chmod 700 {path}"),
+        );
+    }
+    if let Some((key_owner, key_mode)) = f.key {
+        if key_mode & 0o077 != 0 {
+            return Finding::new(
+                CHECK,
+                Verdict::Problem,
+                format!("{path}/identity.key has mode {key_mode:04o}: it is refused"),
+                format!("chmod 600 {path}/identity.key"),
+            );
+        }
+        if key_owner != owner {
+            return Finding::new(
+                CHECK,
+                Verdict::Problem,
+                format!(
+                    "{path} belongs to user id {owner}, and identity.key in it to {key_owner}: a \
+                     start by another user has left it"
+                ),
+                format!("chown -R {owner} {path}"),
+            );
+        }
+    } else if !f.readable {
+        return Finding::ok(
+            CHECK,
+            format!(
+                "{path} belongs to user id {owner}; user id {} may not look into it",
+                f.user
+            ),
+        );
+    }
+    Finding::ok(CHECK, format!("{path}, user id {owner}, mode {mode:04o}"))
+}
+
+/// A port that the configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether it is of UDP.
+    pub udp: bool,
+    /// What keeps a daemon from it, in words: `is taken by …`.
+    pub obstacle: Option<String>,
+}
+
+/// Whether the ports are free that a daemon would take.
+pub fn ports(ports: &[Port]) -> Finding {
+    const CHECK: &str = "ports";
+    let kind = |p: &Port| if p.udp { "UDP" } else { "TCP" };
+    let taken: Vec<_> = ports
+        .iter()
+        .filter_map(|p| {
+            let obstacle = p.obstacle.as_deref()?;
+            Some(format!(
+                "{} {} of {} {}",
+                kind(p),
+                p.address,
+                p.variable,
+                human::printable(obstacle)
+            ))
+        })
+        .collect();
+    if !taken.is_empty() {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            taken.join("; "),
+            "stop who has it, or set the variable to another port or address (9100 is node_exporter's too)",
+        );
+    }
+    let list: Vec<_> = ports
+        .iter()
+        .map(|p| format!("{} {}", kind(p), p.address))
+        .collect();
+    Finding::ok(
+        CHECK,
+        match list.is_empty() {
+            true => "none is fixed by the configuration".into(),
+            false => format!("free: {}", list.join(", ")),
+        },
+    )
+}
+
+/// Whether the disk that a daemon would write to has room.
+pub fn disk(path: &Path, free: u64, total: u64) -> Finding {
+    const CHECK: &str = "disk";
+    let said = format!(
+        "{} of {} free for {}",
+        human::size(free),
+        human::size(total),
+        path.display()
+    );
+    if free < super::thresholds::DISK_LEAST {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            said,
+            "make room: the daemon cannot open its database on a full disk",
+        );
+    }
+    Finding::ok(CHECK, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str, socket: Socket) -> (PathBuf, Socket) {
+        (path.into(), socket)
+    }
+
+    #[test]
+    fn a_missing_daemon_is_told_by_what_lies_there() {
+        let none = daemon(&[at("/a", Socket::Abandoned), at("/b", Socket::Missing)]);
+        assert_eq!(none.verdict, Verdict::Problem);
+        assert!(
+            none.finding
+                .contains("nobody serves is at /a, nothing is at /b"),
+            "{none:?}"
+        );
+        assert_eq!(
+            daemon(&[at("/a", Socket::Missing), at("/b", Socket::Answers)]).verdict,
+            Verdict::Ok
+        );
+        let denied = daemon(&[at("/a", Socket::Missing), at("/b", Socket::Denied)]);
+        assert!(denied.advice.contains("group"), "{denied:?}");
+        let silent = daemon(&[at("/a", Socket::Silent("10 s\u{1b}".into()))]);
+        assert!(silent.finding.contains("10 s\\u{1b}"), "{silent:?}");
+    }
+
+    #[test]
+    fn the_unit_is_told_as_systemd_sees_it() {
+        let show = |active: &str, sub: &str, status: i32, restarts: u32| {
+            let text = format!(
+                "LoadState=loaded\nActiveState={active}\nSubState={sub}\nResult=exit-code\n\
+                 ExecMainStatus={status}\nNRestarts={restarts}\nUnitFileState=enabled\n"
+            );
+            unit(Some(&Unit::parse(&text)))
+        };
+        assert_eq!(show("active", "running", 0, 0).verdict, Verdict::Ok);
+        assert_eq!(show("active", "running", 0, 1).verdict, Verdict::Warning);
+        assert_eq!(show("inactive", "dead", 0, 0).verdict, Verdict::Warning);
+        assert_eq!(show("activating", "start", 0, 0).verdict, Verdict::Note);
+        assert_eq!(
+            show("activating", "auto-restart", 1, 3).verdict,
+            Verdict::Problem
+        );
+        let failed = show("failed", "failed", 78, 0);
+        assert_eq!(failed.verdict, Verdict::Problem);
+        assert!(failed.advice.contains("configuration"), "{failed:?}");
+        assert_eq!(unit(None).verdict, Verdict::Ok);
+        assert_eq!(
+            unit(Some(&Unit::parse(
+                "LoadState=not-found\nActiveState=inactive\n"
+            )))
+            .verdict,
+            Verdict::Ok
+        );
+    }
+
+    #[test]
+    fn a_refused_configuration_is_a_problem() {
+        assert_eq!(configuration("f", Ok(&[])).verdict, Verdict::Ok);
+        let warned = configuration("f", Ok(&["P2P_MDNS does nothing".into()]));
+        assert_eq!(warned.verdict, Verdict::Warning);
+        let bad = configuration("f", Err("P2P_X=\"1\": no such variable"));
+        assert_eq!(bad.verdict, Verdict::Problem);
+        assert!(bad.finding.starts_with("f: P2P_X"), "{bad:?}");
+    }
+
+    #[test]
+    fn the_folder_and_its_key_belong_to_one_user_and_nobody_else() {
+        let good = Folder {
+            path: "/d".into(),
+            found: Some((7, 0o700)),
+            key: Some((7, 0o600)),
+            readable: true,
+            user: 0,
+        };
+        let verdict = |f: Folder| folder(&f).verdict;
+        assert_eq!(verdict(good.clone()), Verdict::Ok);
+        let with = |found, key| Folder {
+            found,
+            key,
+            ..good.clone()
+        };
+        assert_eq!(verdict(with(Some((7, 0o750)), None)), Verdict::Warning);
+        assert_eq!(
+            verdict(with(Some((7, 0o700)), Some((7, 0o640)))),
+            Verdict::Problem
+        );
+        assert_eq!(
+            verdict(with(Some((7, 0o700)), Some((0, 0o600)))),
+            Verdict::Problem
+        );
+        assert_eq!(verdict(with(None, None)), Verdict::Note);
+        assert_eq!(
+            verdict(Folder {
+                readable: false,
+                ..with(Some((7, 0o700)), None)
+            }),
+            Verdict::Ok
+        );
+    }
+
+    #[test]
+    fn a_taken_port_names_its_holder_and_its_variable() {
+        let port = |obstacle: Option<&str>| Port {
+            variable: "P2P_METRICS_PORT",
+            address: "127.0.0.1:9100".parse().unwrap(),
+            udp: false,
+            obstacle: obstacle.map(Into::into),
+        };
+        assert_eq!(ports(&[port(None)]).verdict, Verdict::Ok);
+        let taken = ports(&[
+            port(None),
+            port(Some("is taken by process 8 (node_exporter)")),
+        ]);
+        assert_eq!(taken.verdict, Verdict::Problem);
+        assert_eq!(
+            taken.finding,
+            "TCP 127.0.0.1:9100 of P2P_METRICS_PORT is taken by process 8 (node_exporter)"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_a_problem() {
+        let least = super::super::thresholds::DISK_LEAST;
+        assert_eq!(disk(Path::new("/"), least, 1 << 40).verdict, Verdict::Ok);
+        assert_eq!(
+            disk(Path::new("/"), least - 1, 1 << 40).verdict,
+            Verdict::Problem
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Peer ids and addresses.
