@@ -411,6 +411,11 @@ impl<N: Network> Content<N> {
         result
     }
 
+    /// Blocks that peers want and that are on their way to them.
+    pub fn wanted(&self) -> usize {
+        self.inner.server.unanswered()
+    }
+
     /// Announces content soon, in the background.
     pub fn announce(&self, cid: Cid) {
         self.schedule().announce(cid, Instant::now());

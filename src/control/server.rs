@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use async_std::channel::{Receiver, Sender, bounded};
+use async_std::future::timeout;
 use futures::FutureExt;
 
 use super::Backend;
@@ -18,6 +19,7 @@ pub use super::socket::BindError;
 use super::socket::ControlListener;
 use super::streams::Handlers;
 use crate::observe::metrics::Metrics;
+use crate::system::sockets::Sockets;
 
 /// Clients at once. Each holds a descriptor and, in the worst case, a request
 /// of 4 MiB; programs that open a connection for each stream need hundreds, and
@@ -26,6 +28,14 @@ pub const MAX_CLIENTS: usize = 512;
 
 /// How long accepting rests when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// When the daemon stops, a client that has just been accepted has this long to
+/// ask: its request comes in the same millisecond.
+const NEWCOMER: Duration = Duration::from_millis(100);
+
+/// Then requests that were asked have this long for their answers. A subscription
+/// has no end and is cut off.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What clients share.
 pub(super) struct Shared {
@@ -91,13 +101,13 @@ pub struct Server {
 
 impl Server {
     /// Binds the socket at `path` with mode 0660. The file of a daemon that is
-    /// no more is replaced.
+    /// no more is replaced; one that `sockets` has for the path is used.
     ///
     /// # Errors
     /// See [`BindError`].
-    pub fn bind(path: impl AsRef<Path>) -> Result<Self, BindError> {
+    pub fn bind(path: impl AsRef<Path>, sockets: &Sockets) -> Result<Self, BindError> {
         Ok(Server {
-            listener: ControlListener::bind(path.as_ref())?,
+            listener: ControlListener::bind(path.as_ref(), sockets)?,
         })
     }
 
@@ -109,6 +119,7 @@ impl Server {
     /// Begins to answer.
     pub fn serve(self, node: Backend, metrics: Arc<Metrics>) -> Running {
         let (stop_accepting, accept_stopped) = bounded::<()>(1);
+        let (wind_down, winding_down) = bounded::<()>(1);
         let (stop_clients, clients_stopped) = bounded::<()>(1);
         let (alive, all_ended) = bounded::<()>(1);
         let shared = Arc::new(Shared {
@@ -125,11 +136,12 @@ impl Server {
             self.listener,
             shared,
             accept_stopped,
-            clients_stopped,
+            (winding_down, clients_stopped),
             alive,
         ));
         Running {
             stop_accepting,
+            wind_down,
             stop_clients,
             all_ended,
             transfers,
@@ -143,6 +155,7 @@ impl Server {
 #[derive(Debug)]
 pub struct Running {
     stop_accepting: Sender<()>,
+    wind_down: Sender<()>,
     stop_clients: Sender<()>,
     all_ended: Receiver<()>,
     transfers: Slots,
@@ -151,8 +164,9 @@ pub struct Running {
 
 impl Running {
     /// Lets uploads and downloads finish for up to `grace`, and answers other
-    /// requests meanwhile (`status` says that the node drains); then removes the
-    /// socket, ends all clients and waits until they have ended.
+    /// requests meanwhile (`status` says that the node drains). Then nobody is
+    /// accepted any more, who has asked something gets its answer, and in limited
+    /// time all clients have ended.
     pub async fn close(self, grace: Duration) {
         self.draining.store(true, Ordering::Release);
         let deadline = std::time::Instant::now() + grace;
@@ -160,8 +174,17 @@ impl Running {
             Timer::after(Duration::from_millis(20)).await;
         }
         self.stop_accepting.close();
+        // Nothing is ever sent: `all_ended` ends when the last task has dropped its
+        // end. Clients without a request go after a moment, the others after
+        // another.
+        if timeout(NEWCOMER, self.all_ended.recv()).await.is_ok() {
+            return;
+        }
+        self.wind_down.close();
+        if timeout(LAST_ANSWERS, self.all_ended.recv()).await.is_ok() {
+            return;
+        }
         self.stop_clients.close();
-        // Nothing is ever sent: this ends when the last task has dropped its end.
         let _ = self.all_ended.recv().await;
     }
 }
@@ -170,7 +193,7 @@ async fn accept(
     listener: ControlListener,
     shared: Arc<Shared>,
     accept_stopped: Receiver<()>,
-    clients_stopped: Receiver<()>,
+    (winding_down, clients_stopped): (Receiver<()>, Receiver<()>),
     alive: Sender<()>,
 ) {
     let clients = Slots::new(MAX_CLIENTS);
@@ -203,12 +226,13 @@ async fn accept(
         };
         let session = Session::new(Channel::new(io), Arc::clone(&shared));
         let (stopped, alive) = (clients_stopped.clone(), alive.clone());
+        let winding_down = winding_down.clone();
         async_std::task::spawn(async move {
             let metrics = session.metrics();
             metrics.control_clients.inc();
             futures::select_biased! {
                 _ = stopped.recv().fuse() => {}
-                () = session.run().fuse() => {}
+                () = session.run(winding_down).fuse() => {}
             }
             metrics.control_clients.dec();
             drop((slot, alive));

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_io::Async;
+use async_std::channel::Receiver;
+use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::pin_mut;
 
@@ -85,11 +87,16 @@ impl Session {
         Arc::clone(&self.shared.metrics)
     }
 
-    /// Serves the client until it is done.
-    pub(super) async fn run(mut self) {
+    /// Serves the client until it is done; once `winding_down` ends, only what it
+    /// has asked already.
+    pub(super) async fn run(mut self, winding_down: Receiver<()>) {
         let metrics = self.metrics();
         let end = loop {
-            let request = match self.channel.read::<pb::Request>(MAX_REQUEST).await {
+            let asked = futures::select_biased! {
+                asked = self.channel.read::<pb::Request>(MAX_REQUEST).fuse() => asked,
+                _ = winding_down.recv().fuse() => break End::Over,
+            };
+            let request = match asked {
                 Ok(Some(request)) => request,
                 Ok(None) => break End::Over,
                 Err(codec::Error::Io(_) | codec::Error::Truncated) => break End::Over,

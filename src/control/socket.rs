@@ -1,21 +1,26 @@
 //! The sockets themselves: the one that the daemon listens on, with its mode
 //! and its leftovers, and what the ends of a local connection can be asked.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures::{AsyncRead, AsyncWrite};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::UnixAddr;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::codec::Channel;
+use crate::system::sockets::{Place, Sockets};
 
 /// Owner and group may use the socket: whoever may, may do all that the node can.
 const MODE: u32 = 0o660;
@@ -36,6 +41,10 @@ const AHEAD: usize = 64 * 1024;
 /// same folder, which takes under a millisecond. Any user can hold the lock of
 /// a folder like /tmp, and while this waits no signal is heard.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often an inherited socket is emptied to make room for the probe: a few
+/// clients that come at the same time can take it.
+const ADOPT_ROUNDS: usize = 8;
 
 /// How often it is tried meanwhile.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
@@ -81,15 +90,20 @@ pub(super) struct ControlListener {
     path: PathBuf,
     /// Device and inode of our file.
     file: (u64, u64),
+    /// The service manager keeps the socket: its file stays when this ends.
+    kept: bool,
+    /// Clients that were waiting when an inherited socket was looked at.
+    early: Mutex<VecDeque<UnixStream>>,
 }
 
 impl ControlListener {
     /// Listens at `path`, replacing the socket file of a daemon that is no more.
-    pub(super) fn bind(path: &Path) -> Result<Self, BindError> {
-        Self::bind_within(path, LOCK_PATIENCE)
+    /// The one that `sockets` has for the path is taken, if the path leads to it.
+    pub(super) fn bind(path: &Path, sockets: &Sockets) -> Result<Self, BindError> {
+        Self::bind_within(path, sockets, LOCK_PATIENCE)
     }
 
-    fn bind_within(path: &Path, patience: Duration) -> Result<Self, BindError> {
+    fn bind_within(path: &Path, sockets: &Sockets, patience: Duration) -> Result<Self, BindError> {
         let io = |cause| BindError::Io {
             path: path.to_path_buf(),
             cause,
@@ -107,6 +121,23 @@ impl ControlListener {
                 path: path.to_path_buf(),
                 folder: folder.to_path_buf(),
             })?;
+        if let Some(inherited) = sockets.take_unix(path) {
+            match adopt(path, inherited) {
+                Ok((listener, early)) => {
+                    let ours = fs::symlink_metadata(path).map_err(io)?;
+                    return Ok(ControlListener {
+                        listener: Async::new(listener).map_err(io)?,
+                        path: path.to_path_buf(),
+                        file: (ours.dev(), ours.ino()),
+                        kept: true,
+                        early: Mutex::new(early),
+                    });
+                }
+                Err(e) => {
+                    log::info!(path:% = path.display(), error:% = e; "the inherited control socket cannot be reached by its path any more; opening a new one");
+                }
+            }
+        }
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(BindError::NotASocket(path.to_path_buf()));
@@ -134,12 +165,15 @@ impl ControlListener {
             .map_err(io)?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(io)?;
         socket.listen(BACKLOG).map_err(io)?;
+        let kept = sockets.keep("control", &Place::Unix(path.into()), socket.as_fd());
         let listener = Async::new(UnixListener::from(socket)).map_err(io)?;
         let ours = fs::symlink_metadata(path).map_err(io)?;
         Ok(ControlListener {
             listener,
             path: path.to_path_buf(),
             file: (ours.dev(), ours.ino()),
+            kept,
+            early: Mutex::default(),
         })
     }
 
@@ -148,18 +182,74 @@ impl ControlListener {
     }
 
     pub(super) async fn accept(&self) -> io::Result<Async<UnixStream>> {
+        let early = lock_early(&self.early).pop_front();
+        if let Some(stream) = early {
+            return Async::new(stream);
+        }
         Ok(self.listener.accept().await?.0)
     }
 }
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if let Ok(found) = fs::symlink_metadata(&self.path)
             && (found.dev(), found.ino()) == self.file
         {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// A queue of sockets is valid whatever happened to who held the lock.
+fn lock_early(early: &Mutex<VecDeque<UnixStream>>) -> MutexGuard<'_, VecDeque<UnixStream>> {
+    early.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes sure that who connects to `path` reaches `listener`, by doing it: the
+/// file may have been removed, or replaced by another daemon's. Answers the
+/// listener and the clients that were waiting before.
+fn adopt(path: &Path, listener: UnixListener) -> io::Result<(UnixListener, VecDeque<UnixStream>)> {
+    let mut early = VecDeque::new();
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    // Bound to a name that the kernel makes up, so that it is known again.
+    nix::sys::socket::bind(probe.as_raw_fd(), &UnixAddr::new_unnamed())?;
+    let ours = probe.local_addr()?;
+    let own = |address: &SocketAddr| {
+        address.as_abstract_name().is_some()
+            && address.as_abstract_name() == ours.as_abstract_namespace()
+    };
+    // Each round makes room in a full backlog.
+    let mut connected = false;
+    for _ in 0..ADOPT_ROUNDS {
+        if !connected {
+            match probe.connect(&SockAddr::unix(path)?) {
+                Ok(()) => connected = true,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+        loop {
+            match listener.accept() {
+                Ok((_, address)) if own(&address) => {
+                    return Ok((listener, early));
+                }
+                Ok((stream, _)) => early.push_back(stream),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        if connected {
+            break;
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "another socket listens there",
+    ))
 }
 
 /// Locks a folder for as long as the file is open; `None` when another holds the
@@ -272,7 +362,7 @@ mod tests {
         block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("c.sock");
-            let listener = ControlListener::bind(&path).unwrap();
+            let listener = ControlListener::bind(&path, &Sockets::default()).unwrap();
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, MODE);
             drop(listener);
@@ -285,8 +375,8 @@ mod tests {
         block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("c.sock");
-            let living = ControlListener::bind(&path).unwrap();
-            let error = ControlListener::bind(&path).unwrap_err();
+            let living = ControlListener::bind(&path, &Sockets::default()).unwrap();
+            let error = ControlListener::bind(&path, &Sockets::default()).unwrap_err();
             assert!(matches!(error, BindError::Taken(_)), "{error:?}");
             assert!(
                 error.to_string().contains(path.to_str().unwrap()),
@@ -296,7 +386,7 @@ mod tests {
             drop(living);
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
             assert!(path.exists());
-            let next = ControlListener::bind(&path).unwrap();
+            let next = ControlListener::bind(&path, &Sockets::default()).unwrap();
             UnixStream::connect(&path).unwrap();
             drop(next);
         });
@@ -309,12 +399,13 @@ mod tests {
             let path = dir.path().join("c.sock");
             let other = File::open(dir.path()).unwrap();
             other.lock().unwrap();
-            let error = ControlListener::bind_within(&path, LOCK_RETRY).unwrap_err();
+            let error =
+                ControlListener::bind_within(&path, &Sockets::default(), LOCK_RETRY).unwrap_err();
             assert!(matches!(error, BindError::Locked { .. }), "{error:?}");
             let text = error.to_string();
             assert!(text.contains(dir.path().to_str().unwrap()), "{text}");
             drop(other);
-            ControlListener::bind(&path).unwrap();
+            ControlListener::bind(&path, &Sockets::default()).unwrap();
         });
     }
 
@@ -323,7 +414,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.sock");
         fs::write(&path, "precious").unwrap();
-        let error = ControlListener::bind(&path).unwrap_err();
+        let error = ControlListener::bind(&path, &Sockets::default()).unwrap_err();
         assert!(matches!(error, BindError::NotASocket(_)), "{error:?}");
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
@@ -333,9 +424,9 @@ mod tests {
         block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("c.sock");
-            let early = ControlListener::bind(&path).unwrap();
+            let early = ControlListener::bind(&path, &Sockets::default()).unwrap();
             fs::remove_file(&path).unwrap();
-            let late = ControlListener::bind(&path).unwrap();
+            let late = ControlListener::bind(&path, &Sockets::default()).unwrap();
             drop(early);
             assert!(path.exists());
             drop(late);
@@ -351,6 +442,57 @@ mod tests {
             assert!(!is_gone(&ours));
             drop(theirs);
             gone(&ours).await;
+        });
+    }
+
+    /// The listener at `path` as the next process gets it.
+    fn handed_over(listener: &UnixListener) -> Sockets {
+        let copy = listener.try_clone().unwrap();
+        Sockets::new(Default::default(), vec![("x".into(), copy.into())])
+    }
+
+    #[test]
+    fn an_inherited_socket_serves_who_waited_in_its_backlog() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let last = UnixListener::bind(&path).unwrap();
+            let waiting: Vec<UnixStream> = (0..5)
+                .map(|_| UnixStream::connect(&path).unwrap())
+                .collect();
+            let sockets = handed_over(&last);
+            drop(last);
+            let next = ControlListener::bind(&path, &sockets).unwrap();
+            let late = UnixStream::connect(&path).unwrap();
+            for mut client in waiting.into_iter().chain([late]) {
+                let served = next.accept().await.unwrap();
+                io::Write::write_all(&mut client, b"x").unwrap();
+                let mut byte = [0];
+                served.read_shared(&mut byte).await.unwrap();
+                assert_eq!(byte, *b"x");
+            }
+            // A second daemon is refused, as ever, and the file stays.
+            let error = ControlListener::bind(&path, &Sockets::default()).unwrap_err();
+            assert!(matches!(error, BindError::Taken(_)), "{error:?}");
+            drop(next);
+            assert!(path.exists());
+        });
+    }
+
+    #[test]
+    fn an_inherited_socket_without_its_file_is_replaced() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let last = UnixListener::bind(&path).unwrap();
+            let sockets = handed_over(&last);
+            fs::remove_file(&path).unwrap();
+            drop(ControlListener::bind(&path, &sockets).unwrap());
+            // Another daemon's socket in its place is that daemon's.
+            let other = UnixListener::bind(&path).unwrap();
+            let error = ControlListener::bind(&path, &handed_over(&last)).unwrap_err();
+            assert!(matches!(error, BindError::Taken(_)), "{error:?}");
+            drop(other);
         });
     }
 }

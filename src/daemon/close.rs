@@ -1,51 +1,84 @@
-//! The whole of the shutdown: readiness turns, the node drains, transfers of
-//! clients finish, peers are saved, connections close.
+//! The whole of the shutdown: readiness turns, the node drains, transfers finish,
+//! what is known of peers is saved, connections close.
 //!
-//! Each step is bounded by `P2P_DRAIN_TIMEOUT`; a second signal cuts the waiting
-//! short, and what has to be saved is saved all the same.
+//! What is under way has `P2P_DRAIN_TIMEOUT` to finish; a second signal cuts that
+//! short. Saving runs beside it and is waited for in either case, for a limited
+//! time: a disk that does not answer must not keep the daemon from ending.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_io::Timer;
 use async_std::future::timeout;
-use futures::future::{Either, select};
+use async_std::task;
+use futures::future::{Either, join3, select};
 
 use super::{Daemon, next_stop, upkeep};
+use crate::block::content::Content;
+use crate::node::ContentNetwork;
 use crate::system::signals::Signals;
 
-/// Time to save the routing table and to say goodbye, also when
-/// `P2P_DRAIN_TIMEOUT` is shorter: both take milliseconds unless something hangs.
-const LEAST_PATIENCE: Duration = Duration::from_secs(3);
+/// Time to save the routing table and reputations, and again to say goodbye and
+/// to save what gossip remembers: milliseconds, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the steps after the drain take at most together, each waiting for
+/// something that hangs: saving, the goodbyes, the metrics port; and some seconds
+/// for a machine that is slow because it shuts down.
+const REST: Duration = Duration::from_secs(15);
+
+/// How long peers have to be told that this node leaves its meshes before their
+/// connections close: a turn of each connection's task and of the socket.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Who fetches a file asks for blocks in advance, so that a transfer with nothing
+/// unanswered for this long is over. More than a round trip around the world.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(25);
 
 impl Daemon {
     /// The whole of the shutdown.
     pub(super) async fn close(self, signals: &mut Signals) {
         self.readiness.set_not_ready("draining");
-        self.notifier
-            .stopping(self.drain_timeout.saturating_mul(2) + 4 * LEAST_PATIENCE);
+        self.notifier.stopping(self.drain_timeout + REST);
         let handle = self.node.handle();
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         let left = || self.drain_timeout.saturating_sub(begin.elapsed());
-        let drained = async {
-            // What is saved is what was known before the peers go. A disk that
-            // hangs must not keep the daemon from stopping.
-            let saved = async {
-                upkeep::save_peers(&handle, &self.store).await;
-                if let Err(e) = self.keeper.save().await {
+
+        // What is saved is what was known before the peers go, in a task of its
+        // own: neither a second signal nor impatience takes it back.
+        let saved = task::spawn({
+            let (handle, store) = (handle.clone(), self.store.clone());
+            let keeper = self.keeper.clone();
+            async move {
+                upkeep::save_peers(&handle, &store).await;
+                if let Err(e) = keeper.save().await {
                     log::warn!(error:% = e; "cannot save bans and reputations");
                 }
+            }
+        });
+
+        let peers = self.node.pulse().connected_peers() > 0;
+        let drained = async {
+            let node = async {
+                if timeout(left(), handle.drain()).await.is_err() {
+                    log::warn!(
+                        "DHT operations and relayed connections did not end within P2P_DRAIN_TIMEOUT; ending them"
+                    );
+                }
+                if peers {
+                    Timer::after(FAREWELL).await;
+                }
             };
-            if timeout(self.drain_timeout.max(LEAST_PATIENCE), saved)
-                .await
-                .is_err()
-            {
-                log::warn!(
-                    "the routing table and reputations were not saved within P2P_DRAIN_TIMEOUT; the disk does not answer"
-                );
-            }
-            if timeout(left(), handle.drain()).await.is_err() {
-                log::warn!("DHT operations did not end within P2P_DRAIN_TIMEOUT; ending them");
-            }
-            self.control.close(left()).await;
+            let served = async {
+                if timeout(left(), transfers_end(&self.content)).await.is_err() {
+                    log::warn!(
+                        "blocks are still on their way to peers after P2P_DRAIN_TIMEOUT; ending them"
+                    );
+                }
+            };
+            join3(node, served, self.control.close(left())).await;
         };
         let second = next_stop(signals);
         if let Either::Right((signal, _)) =
@@ -53,9 +86,34 @@ impl Daemon {
         {
             log::warn!(signal = signal.name(); "second signal: not waiting for the drain");
         }
-        if timeout(LEAST_PATIENCE, self.node.stop()).await.is_err() {
-            log::warn!("the event loop does not turn; leaving without its goodbyes");
+
+        if timeout(PATIENCE, saved).await.is_err() {
+            log::warn!(
+                "the routing table and reputations could not be saved; the disk does not answer"
+            );
         }
+        if timeout(PATIENCE, self.node.stop()).await.is_err() {
+            log::warn!(
+                "leaving without goodbyes: the event loop does not turn, or the disk does not answer"
+            );
+        }
+        let (stop_http, http) = self.http;
+        drop(stop_http);
+        let _ = timeout(PATIENCE, http).await;
         log::info!("stopped");
+    }
+}
+
+/// Resolves when no peer fetches from here any more.
+async fn transfers_end(content: &Content<ContentNetwork>) {
+    if content.wanted() == 0 {
+        return;
+    }
+    let mut busy = Instant::now();
+    while busy.elapsed() < QUIET {
+        Timer::after(LOOK).await;
+        if content.wanted() > 0 {
+            busy = Instant::now();
+        }
     }
 }

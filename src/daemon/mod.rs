@@ -21,14 +21,16 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_std::task;
+use async_std::task::{self, JoinHandle};
 use futures::StreamExt;
+use futures::channel::oneshot;
 use futures::future::{Either, select};
 
 use crate::admission::keep::Keeper;
+use crate::block::content::Content;
 use crate::config::Config;
 use crate::control;
-use crate::node::Node;
+use crate::node::{ContentNetwork, Node};
 use crate::observe::http::Readiness;
 use crate::store::Store;
 use crate::system::manager::Manager;
@@ -94,5 +96,8 @@ struct Daemon {
     control: control::server::Running,
     readiness: Arc<Readiness>,
     notifier: Notifier,
+    content: Content<ContentNetwork>,
+    /// Stops the metrics port, and tells when it has.
+    http: (oneshot::Sender<()>, JoinHandle<()>),
     drain_timeout: Duration,
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_std::future::timeout;
 use async_std::task::{self, spawn_blocking};
-use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::{FutureExt, StreamExt};
 use libp2p::Multiaddr;
 
 use super::{Daemon, Error, options, resources, status, upkeep};
@@ -37,10 +38,22 @@ impl Daemon {
     pub(super) async fn open(config: &Config, manager: Manager) -> Result<Daemon, Error> {
         allocator::keep_large_blocks_apart();
         resources::report(config);
-        make_data_dir(&config.data_dir)?;
         let metrics = Metrics::new()?;
-        let socket = control::Server::bind(&config.control_socket)?;
-        let identity = identity::load_or_create(&config.data_dir)?;
+        let sockets = manager.sockets.clone();
+        {
+            // First what is in the way of others.
+            let (sockets, wanted) = (sockets.clone(), options::places(config));
+            spawn_blocking(move || sockets.keep_only(&wanted)).await;
+        }
+        // A disk that hangs must not keep a signal from being heard.
+        let dir = config.data_dir.clone();
+        spawn_blocking(move || make_data_dir(&dir)).await?;
+        let socket = {
+            let (path, sockets) = (config.control_socket.clone(), sockets.clone());
+            spawn_blocking(move || control::Server::bind(path, &sockets)).await?
+        };
+        let dir = config.data_dir.clone();
+        let identity = spawn_blocking(move || identity::load_or_create(&dir)).await?;
         let store = {
             let (dir, metrics) = (config.data_dir.clone(), metrics.clone());
             let options = store::Options {
@@ -63,7 +76,7 @@ impl Daemon {
         keeper.load().await?;
         let transports = transport::Options {
             surplus_streams: Some(metrics.streams_refused.with_label_values(&["surplus"])),
-            ..options::transport(config, keeper.admission().clone())?
+            ..options::transport(config, keeper.admission().clone(), sockets.clone())?
         };
         let (stack, relay_client) = transport::build(&identity, &transports)?;
         let messages = {
@@ -88,13 +101,15 @@ impl Daemon {
         let http = Http::bind(
             config.metrics_host,
             config.metrics_port,
+            sockets.clone(),
             probe,
             metrics.clone(),
         )
         .await?;
         let metrics_address = http.local_addr();
         // From here on whoever asks hears that the node is starting.
-        task::spawn(http.run());
+        let (stop_http, http_stopped) = oneshot::channel::<()>();
+        let http = task::spawn(http.run(http_stopped.map(drop)));
 
         let protocol = exchange::protocol(&config.network)?;
         let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
@@ -111,6 +126,7 @@ impl Daemon {
         );
         let incoming = handle.accept(protocol)?;
         listen(&handle, &config.listen_addrs).await?;
+        spawn_blocking(move || sockets.close_rest()).await;
 
         let history = History::watch(metrics.clone());
         let ready = readiness.clone();
@@ -127,7 +143,10 @@ impl Daemon {
             metrics,
         );
         task::spawn(serve_content(incoming, content.clone()));
-        task::spawn(async move { content.run().await });
+        task::spawn({
+            let content = content.clone();
+            async move { content.run().await }
+        });
         task::spawn(upkeep::tend_store(store.clone()));
         task::spawn(upkeep::tend_memory());
         task::spawn(keeper.clone().run());
@@ -165,6 +184,8 @@ impl Daemon {
             control,
             readiness,
             notifier,
+            http: (stop_http, http),
+            content,
             drain_timeout: config.drain_timeout,
         })
     }

@@ -1,5 +1,6 @@
 //! The configuration as each room wants it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +14,7 @@ use crate::node;
 use crate::observe::history::History;
 use crate::store::KnownPeer;
 use crate::system::memory;
+use crate::system::sockets::{Place, Sockets};
 use crate::transport;
 
 fn max_memory(config: &Config) -> Option<u64> {
@@ -31,6 +33,7 @@ fn max_memory(config: &Config) -> Option<u64> {
 pub(super) fn transport(
     config: &Config,
     admission: Admission,
+    sockets: Sockets,
 ) -> Result<transport::Options, Error> {
     let network_key = match &config.network_key_file {
         Some(path) => Some(crate::config::network_key::load(path)?),
@@ -61,6 +64,7 @@ pub(super) fn transport(
             subnets: prefixes(config),
             ..transport::quic::Options::default()
         },
+        sockets,
         ..transport::Options::default()
     })
 }
@@ -80,6 +84,32 @@ pub(super) fn diagnosis(
         data_dir: config.data_dir.clone(),
         started: (SystemTime::now(), Instant::now()),
     }
+}
+
+/// Where this configuration listens: what inherited sockets are good for.
+pub(super) fn places(config: &Config) -> Vec<Place> {
+    use libp2p::multiaddr::Protocol;
+    let mut places: Vec<Place> = config
+        .listen_addrs
+        .iter()
+        .filter_map(|address| {
+            let mut parts = address.iter();
+            let ip = match parts.next()? {
+                Protocol::Ip4(ip) => ip.into(),
+                Protocol::Ip6(ip) => ip.into(),
+                _ => return None,
+            };
+            match parts.next()? {
+                Protocol::Tcp(port) => Some(Place::Tcp(SocketAddr::new(ip, port))),
+                Protocol::Udp(port) => Some(Place::Udp(SocketAddr::new(ip, port))),
+                _ => None,
+            }
+        })
+        .collect();
+    let metrics = SocketAddr::new(config.metrics_host, config.metrics_port);
+    places.push(Place::Tcp(metrics));
+    places.push(Place::Unix(config.control_socket.clone()));
+    places
 }
 
 pub(super) fn trust(config: &Config) -> admission::Settings {

@@ -635,7 +635,7 @@ impl Handle {
     }
 
     /// Begins to drain: no new connections, gossip leaves its meshes; answers
-    /// when DHT operations in progress have ended. The loop then stops when the
+    /// when DHT operations in progress and relayed connections have ended. The loop then stops when the
     /// daemon says so by dropping its [`super::Node`].
     ///
     /// # Errors

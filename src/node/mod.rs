@@ -211,6 +211,8 @@ impl Node {
             dials: Default::default(),
             dials_of_peer: Default::default(),
             listens: Default::default(),
+            listening: Vec::new(),
+            circuits: 0,
             drained: Vec::new(),
             draining: false,
             refusals: Throttle::default(),

@@ -18,7 +18,9 @@ pub use health::{Health, NodeProbe, Probe, Readiness};
 use std::{
     collections::VecDeque,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{self, IpAddr, SocketAddr},
+    os::fd::AsFd,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -32,6 +34,7 @@ use futures::{
 use futures_timer::Delay;
 
 use crate::observe::{metrics::Metrics, throttle::Throttle};
+use crate::system::sockets::{Place, Sockets};
 use answer::Answer;
 use request::Head;
 
@@ -51,6 +54,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// then the one that has been here longest has to go. An honest client is done
 /// in milliseconds, so the longest here is one that only holds its place.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Time for the last answers when the daemon stops. A client that sends its
+/// request in one piece has its answer in milliseconds.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Bytes and time spent on reading what a client still sends after its answer:
 /// closing with unread input would reset the connection and take the answer
@@ -116,13 +123,15 @@ impl std::fmt::Debug for Context {
 }
 
 impl Http {
-    /// Binds the port (`P2P_METRICS_HOST`, `P2P_METRICS_PORT`; 0 takes any).
+    /// Binds the port (`P2P_METRICS_HOST`, `P2P_METRICS_PORT`; 0 takes any), or takes the
+    /// socket that `sockets` has for it.
     ///
     /// # Errors
     /// [`Error::Taken`] and [`Error::Bind`].
     pub async fn bind(
         host: IpAddr,
         port: u16,
+        sockets: Sockets,
         probe: Arc<dyn Probe>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
@@ -131,7 +140,14 @@ impl Http {
             io::ErrorKind::AddrInUse => Error::Taken { addr },
             _ => Error::Bind { addr, source },
         };
-        let listener = TcpListener::bind(addr).await.map_err(sort)?;
+        let listener: TcpListener = match sockets.take_tcp(addr) {
+            Some(inherited) => inherited.into(),
+            None => {
+                let listener = net::TcpListener::bind(addr).map_err(sort)?;
+                sockets.keep("http", &Place::Tcp(addr), listener.as_fd());
+                listener.into()
+            }
+        };
         let local_addr = listener.local_addr().map_err(sort)?;
         Ok(Http {
             listener,
@@ -145,67 +161,77 @@ impl Http {
         self.local_addr
     }
 
-    /// Serves until dropped.
-    pub async fn run(self) {
+    /// Serves until `stop`; then answers who is being served, in limited time, and
+    /// leaves those who still wait to the next process, if there is one.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut serving = FuturesUnordered::new();
         // The oldest first; entries of finished connections stay until they
         // reach the front or the queue is cleaned.
         let mut places: VecDeque<(u64, AbortHandle)> = VecDeque::new();
         let mut next = 0u64;
         let mut throttle = Throttle::default();
-        loop {
-            if serving.len() >= MAX_CONNECTIONS {
-                let freed = select(serving.next(), Delay::new(PATIENCE)).await;
-                match freed {
-                    Either::Left((Some(Ok(id)), _)) => places.retain(|(other, _)| *other != id),
-                    Either::Left(_) => {}
-                    Either::Right(_) => {
-                        if let Some((_, handle)) = places.pop_front() {
-                            handle.abort();
-                        }
-                    }
-                }
-                continue;
-            }
-            let accepted = {
-                let accept = std::pin::pin!(self.listener.accept());
-                if serving.is_empty() {
-                    Some(accept.await)
-                } else {
-                    match select(accept, serving.next()).await {
-                        Either::Left((accepted, _)) => Some(accepted),
-                        Either::Right((done, _)) => {
-                            if let Some(Ok(id)) = done {
-                                places.retain(|(other, _)| *other != id);
+        let accepting = async {
+            loop {
+                if serving.len() >= MAX_CONNECTIONS {
+                    let freed = select(serving.next(), Delay::new(PATIENCE)).await;
+                    match freed {
+                        Either::Left((Some(Ok(id)), _)) => places.retain(|(other, _)| *other != id),
+                        Either::Left(_) => {}
+                        Either::Right(_) => {
+                            if let Some((_, handle)) = places.pop_front() {
+                                handle.abort();
                             }
-                            None
                         }
                     }
+                    continue;
                 }
-            };
-            match accepted {
-                Some(Ok((stream, _))) => {
-                    let (handle, registration) = AbortHandle::new_pair();
-                    let id = next;
-                    next += 1;
-                    places.push_back((id, handle));
-                    let context = self.context.clone();
-                    serving.push(Abortable::new(
-                        serve(stream, context).map(move |()| id),
-                        registration,
-                    ));
-                }
-                Some(Err(error)) => {
-                    if let Some(kept_back) = throttle.allow("accept", std::time::Instant::now()) {
-                        log::warn!(error:% = error, kept_back; "cannot accept a client of the metrics port");
+                let accepted = {
+                    let accept = std::pin::pin!(self.listener.accept());
+                    if serving.is_empty() {
+                        Some(accept.await)
+                    } else {
+                        match select(accept, serving.next()).await {
+                            Either::Left((accepted, _)) => Some(accepted),
+                            Either::Right((done, _)) => {
+                                if let Some(Ok(id)) = done {
+                                    places.retain(|(other, _)| *other != id);
+                                }
+                                None
+                            }
+                        }
                     }
-                    // Most likely out of descriptors: trying again at once
-                    // would spin.
-                    Delay::new(Duration::from_millis(100)).await;
+                };
+                match accepted {
+                    Some(Ok((stream, _))) => {
+                        let (handle, registration) = AbortHandle::new_pair();
+                        let id = next;
+                        next += 1;
+                        places.push_back((id, handle));
+                        let context = self.context.clone();
+                        serving.push(Abortable::new(
+                            serve(stream, context).map(move |()| id),
+                            registration,
+                        ));
+                    }
+                    Some(Err(error)) => {
+                        if let Some(kept_back) = throttle.allow("accept", std::time::Instant::now())
+                        {
+                            log::warn!(error:% = error, kept_back; "cannot accept a client of the metrics port");
+                        }
+                        // Most likely out of descriptors: trying again at once
+                        // would spin.
+                        Delay::new(Duration::from_millis(100)).await;
+                    }
+                    None => {}
                 }
-                None => {}
             }
-        }
+        };
+        select(pin!(accepting), pin!(stop)).await;
+        drop(self.listener);
+        let _ = within(LAST_ANSWERS, async {
+            while serving.next().await.is_some() {}
+        })
+        .await;
     }
 }
 

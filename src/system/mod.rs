@@ -8,5 +8,6 @@ pub mod notify;
 pub(crate) mod pool;
 pub mod rlimits;
 pub mod signals;
+pub mod sockets;
 pub mod usage;
 pub mod watchdog;

@@ -50,6 +50,8 @@ use prometheus::IntCounter;
 
 pub use security::Security;
 
+use crate::system::sockets::Sockets;
+
 /// What the swarm gets: connections to peers that proved who they are.
 pub type Stack = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -76,6 +78,8 @@ pub struct Options {
     /// Tuning of QUIC. Its stream limit and handshake timeout are taken from
     /// the fields above.
     pub quic: quic::Options,
+    /// Listening sockets that the last process left, taken in place of new ones.
+    pub sockets: Sockets,
 }
 
 impl Default for Options {
@@ -90,6 +94,7 @@ impl Default for Options {
             dns: dns::Options::default(),
             permit: dns::Permit::default(),
             quic: quic::Options::default(),
+            sockets: Sockets::default(),
         }
     }
 }
@@ -127,7 +132,7 @@ pub fn build(
     };
     let (relay, behaviour) = relay::client::new(identity.public().to_peer_id());
     let resolver = dns::Resolver::new(options.dns.clone())?;
-    let tcp = tcp::Transport::new();
+    let tcp = tcp::Transport::with_sockets(options.sockets.clone());
 
     // What a name stands for is looked up last, so that `/dnsaddr` may lead to
     // any transport. Only WebSocket needs to see the name too, for its Host
@@ -150,6 +155,7 @@ pub fn build(
                 ..options.quic.clone()
             };
             let quic = quic::Transport::new(identity, tuning)?
+                .with_sockets(options.sockets.clone())
                 .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
             or(quic.boxed(), plain)
         }

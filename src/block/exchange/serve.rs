@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -195,6 +196,7 @@ pub struct Server<S> {
     metrics: Arc<Metrics>,
     places: Arc<Mutex<Places>>,
     pace: Pace,
+    unanswered: Arc<AtomicUsize>,
 }
 
 /// Says how long to wait before reading more requests of a peer that has asked
@@ -219,6 +221,7 @@ impl<S: Source> Server<S> {
             metrics,
             places: Arc::default(),
             pace: Pace(Arc::new(|_, _| None)),
+            unanswered: Arc::default(),
         }
     }
 
@@ -257,7 +260,7 @@ impl<S: Source> Server<S> {
         let peer = guest.peer;
         let (slot, displaced) = self.enter(guest, Instant::now())?;
         let (reader, mut writer) = stream.split();
-        let wants = Mutex::new(Wants::default());
+        let wants = Mutex::new(Wants::counted_in(self.unanswered.clone()));
         let (bell, rung) = mpsc::channel(1);
         let (groups, ready) = mpsc::channel(0);
         let (written, room) = mpsc::channel(1);
@@ -277,6 +280,11 @@ impl<S: Source> Server<S> {
             }
             Either::Right((done, _)) => done.map(|((), (), served)| served),
         }
+    }
+
+    /// Wants of all peers that have arrived and are not answered yet.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Acquire)
     }
 
     fn refused(&self, reason: &'static str) {
@@ -388,7 +396,7 @@ impl<S: Source> Server<S> {
             flushed
                 .map_err(|_| ServeError::Stalled(self.limits.idle))?
                 .map_err(FrameError::Io)?;
-            lock(wants).unanswered -= count;
+            lock(wants).answered(count);
             drop(group.hold);
             // Full means that it is said already.
             let _ = written.try_send(());
@@ -528,6 +536,12 @@ impl Answer {
     }
 }
 
+impl Drop for Wants {
+    fn drop(&mut self) {
+        self.of_all.fetch_sub(self.unanswered, Ordering::AcqRel);
+    }
+}
+
 /// Wants of one stream between their arrival and their answer.
 #[derive(Debug, Default)]
 struct Wants {
@@ -535,16 +549,34 @@ struct Wants {
     cancelled: Vec<Want>,
     /// In the two above, being read, or being written.
     unanswered: usize,
+    /// Those of all streams together.
+    of_all: Arc<AtomicUsize>,
     /// What the peer cost without being served, not yet charged.
     vain: u32,
 }
 
 impl Wants {
+    fn counted_in(of_all: Arc<AtomicUsize>) -> Self {
+        Wants {
+            queue: VecDeque::new(),
+            cancelled: Vec::new(),
+            unanswered: 0,
+            of_all,
+            vain: 0,
+        }
+    }
+
+    fn answered(&mut self, count: usize) {
+        self.unanswered -= count;
+        self.of_all.fetch_sub(count, Ordering::AcqRel);
+    }
+
     fn push(&mut self, want: Want) -> Result<(), ServeError> {
         if self.unanswered >= MAX_WANTS {
             return Err(ServeError::TooManyWants);
         }
         self.unanswered += 1;
+        self.of_all.fetch_add(1, Ordering::AcqRel);
         self.queue.push_back(want);
         Ok(())
     }

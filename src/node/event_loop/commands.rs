@@ -82,6 +82,7 @@ impl EventLoop {
     pub(super) fn listen(&mut self, address: Multiaddr, reply: Reply<Multiaddr>) {
         match self.swarm.listen_on(address.clone()) {
             Ok(id) => {
+                self.listening.push(id);
                 self.listens.insert(id, (address, reply));
             }
             Err(e) => {
@@ -353,14 +354,25 @@ impl EventLoop {
                 let topic = gossipsub::IdentTopic::new(hash.into_string());
                 self.swarm.behaviour_mut().gossip.leave(&topic);
             }
+            // First the listeners: who comes now waits in the backlog, for the next
+            // process when the service manager keeps the sockets. Who has come is
+            // served as before.
+            for id in std::mem::take(&mut self.listening) {
+                self.swarm.remove_listener(id);
+            }
             self.swarm.behaviour_mut().gate.close();
+            self.swarm.behaviour().streams.close();
         }
         self.drained.push(reply);
         self.finish_drain();
     }
 
     pub(super) fn finish_drain(&mut self) {
-        if self.draining && self.queries.len() == 0 && self.validation.waiting() == 0 {
+        if self.draining
+            && self.queries.len() == 0
+            && self.validation.waiting() == 0
+            && self.circuits == 0
+        {
             for reply in self.drained.drain(..) {
                 let _ = reply.send(Ok(()));
             }

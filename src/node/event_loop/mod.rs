@@ -87,6 +87,10 @@ pub(super) struct EventLoop {
     pub(super) dials: HashMap<ConnectionId, Reply<PeerId>>,
     pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
     pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
+    /// The listeners of this host's own addresses; those at relays are `relays`'.
+    pub(super) listening: Vec<ListenerId>,
+    /// Connections that this node relays for others now.
+    pub(super) circuits: usize,
     pub(super) drained: Vec<Reply<()>>,
     pub(super) draining: bool,
     pub(super) refusals: Throttle,

@@ -347,7 +347,7 @@ impl EventLoop {
     }
 
     pub(super) fn relay_event(&mut self, event: &relay::Event) {
-        let metrics = &self.metrics;
+        let metrics = self.metrics.clone();
         match event {
             relay::Event::ReservationReqAccepted { src_peer_id, .. } => {
                 self.reserved.insert(*src_peer_id);
@@ -359,8 +359,15 @@ impl EventLoop {
             | relay::Event::ReservationTimedOut { src_peer_id } => {
                 self.reserved.remove(src_peer_id);
             }
-            relay::Event::CircuitReqAccepted { .. } => metrics.relay_connections_active.inc(),
-            relay::Event::CircuitClosed { .. } => metrics.relay_connections_active.dec(),
+            relay::Event::CircuitReqAccepted { .. } => {
+                self.circuits += 1;
+                metrics.relay_connections_active.inc();
+            }
+            relay::Event::CircuitClosed { .. } => {
+                self.circuits = self.circuits.saturating_sub(1);
+                metrics.relay_connections_active.dec();
+                self.finish_drain();
+            }
             _ => {}
         }
         metrics

@@ -223,6 +223,13 @@ impl Behaviour {
     }
 }
 
+impl Behaviour {
+    /// Takes no more inbound streams. Those that were taken go on.
+    pub(in crate::node) fn close(&self) {
+        self.acceptors.stop();
+    }
+}
+
 impl Drop for Behaviour {
     fn drop(&mut self) {
         // Asks in the queue would otherwise stay there as long as any control does.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::*;
+use crate::system::sockets::Sockets;
 
 /// A deadline that only a hang reaches.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -44,12 +45,13 @@ fn world() -> World {
     let bind = Http::bind(
         Ipv4Addr::LOCALHOST.into(),
         0,
+        Sockets::default(),
         fake.clone(),
         Metrics::new().unwrap(),
     );
     let http = async_std::task::block_on(bind).unwrap();
     let addr = http.local_addr();
-    async_std::task::spawn(http.run());
+    async_std::task::spawn(http.run(std::future::pending()));
     World { addr, fake }
 }
 
@@ -273,6 +275,7 @@ fn a_taken_port_is_an_error_that_names_the_variable_and_the_likely_owner() {
     let bind = Http::bind(
         world.addr.ip(),
         world.addr.port(),
+        Sockets::default(),
         Arc::new(Fake::default()),
         Metrics::new().unwrap(),
     );
@@ -287,6 +290,7 @@ fn a_taken_port_is_an_error_that_names_the_variable_and_the_likely_owner() {
     let bind = Http::bind(
         elsewhere,
         0,
+        Sockets::default(),
         Arc::new(Fake::default()),
         Metrics::new().unwrap(),
     );

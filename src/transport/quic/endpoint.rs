@@ -14,6 +14,7 @@ use super::runtime::AsyncStd;
 use super::socket::{self, MAX_RECEIVE_PAYLOAD, Socket};
 use super::tls::{self, Tls};
 use super::{Error, Options};
+use crate::system::sockets::{Place, Sockets};
 
 /// Connection attempts that wait in quinn until the listener takes them; more
 /// are refused on arrival. 1024: a second of arrivals at the rate at which one
@@ -80,10 +81,39 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds `address`; `listen` says whether connections are accepted there.
-    pub(super) fn bind(shared: &Shared, address: SocketAddr, listen: bool) -> Result<Self, Error> {
+    /// Binds `address` to dial from.
+    pub(super) fn bind(shared: &Shared, address: SocketAddr) -> Result<Self, Error> {
+        let socket = Socket::bind(address, shared.options.socket_buffer)?;
+        Self::new(shared, address, socket, false)
+    }
+
+    /// Listens at `address`, with an inherited socket if there is one.
+    pub(super) fn listen(
+        shared: &Shared,
+        address: SocketAddr,
+        sockets: &Sockets,
+    ) -> Result<Self, Error> {
         let bind_error = |source| Error::Bind { address, source };
-        let socket = Arc::new(Socket::bind(address, shared.options.socket_buffer)?);
+        let socket = match sockets.take_udp(address) {
+            Some(inherited) => Socket::new(inherited).map_err(bind_error)?,
+            None => {
+                let socket = Socket::bind(address, shared.options.socket_buffer)?;
+                sockets.keep("quic", &Place::Udp(address), socket.as_fd());
+                socket
+            }
+        };
+        Self::new(shared, address, socket, true)
+    }
+
+    /// `listen` says whether connections are accepted at the socket.
+    fn new(
+        shared: &Shared,
+        address: SocketAddr,
+        socket: Socket,
+        listen: bool,
+    ) -> Result<Self, Error> {
+        let bind_error = |source| Error::Bind { address, source };
+        let socket = Arc::new(socket);
         let local = socket.local_addr().map_err(bind_error)?;
 
         let mut config = quinn::EndpointConfig::new(shared.reset_key.clone());

@@ -92,7 +92,11 @@ impl Listener {
             return;
         }
         self.endpoint.quinn.set_server_config(None);
-        self.waiting = None;
+        // Dropped, it would be refused; left alone, its client tries again and
+        // may find the next process.
+        if let Some(waiting) = self.waiting.take() {
+            waiting.ignore();
+        }
         self.interfaces = None;
         self.state = State::Closing(reason);
         if let Some(waker) = self.waker.take() {

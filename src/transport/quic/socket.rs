@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
@@ -58,6 +59,11 @@ impl Socket {
             io: Arc::new(Async::new_nonblocking(socket)?),
             blocked: AtomicBool::new(false),
         })
+    }
+
+    /// The socket itself.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.get_ref().as_fd()
     }
 
     /// Binds `address` and asks for buffers of `buffer` bytes each way.

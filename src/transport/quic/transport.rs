@@ -24,6 +24,7 @@ use super::connecting::Connecting;
 use super::endpoint::{Endpoint, Shared};
 use super::listener::Listener;
 use super::{Connection, Error, Options, address, hole_punch};
+use crate::system::sockets::Sockets;
 
 /// QUIC v1 for libp2p on async-std.
 ///
@@ -38,6 +39,7 @@ pub struct Transport {
     places: Places,
     listeners: SelectAll<Listener>,
     dialers: Dialers,
+    sockets: Sockets,
     /// Hole punches that wait for a connection from an address. Entries whose
     /// dial was given up are cleared with each new one, so that there are never
     /// more than dials under way.
@@ -78,9 +80,17 @@ impl Transport {
             places,
             listeners: SelectAll::new(),
             dialers: Dialers::default(),
+            sockets: Sockets::default(),
             hole_punches: HashMap::new(),
             waker: None,
         })
+    }
+
+    /// Has listeners take inherited sockets where there are any, and new ones kept
+    /// for the next process.
+    pub fn with_sockets(mut self, sockets: Sockets) -> Self {
+        self.sockets = sockets;
+        self
     }
 
     /// A listening socket from which `remote` can be reached: always the same
@@ -126,7 +136,7 @@ impl Transport {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let dialer = Endpoint::bind(&self.shared, SocketAddr::new(any, 0), false)?;
+        let dialer = Endpoint::bind(&self.shared, SocketAddr::new(any, 0))?;
         slot.insert(dialer).dial(&self.shared, remote, peer)
     }
 
@@ -172,7 +182,7 @@ impl Libp2pTransport for Transport {
         let Some((local, _)) = address::parse(&addr) else {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
-        let endpoint = Endpoint::bind(&self.shared, local, true)?;
+        let endpoint = Endpoint::listen(&self.shared, local, &self.sockets)?;
         let listener = Listener::new(id, endpoint, self.shared.clone(), self.places.clone())?;
         self.listeners.push(listener);
         // From now on the listener's socket dials; the other one closes with its

@@ -21,6 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +31,7 @@ use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, Tra
 use libp2p::multiaddr::Multiaddr;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::system::sockets::{Place, Sockets};
 use address::{to_multiaddr, to_socket_addr};
 use listener::{BACKLOG, Event, Listener};
 use ports::Ports;
@@ -45,6 +47,7 @@ pub use stream::Stream;
 #[derive(Default)]
 pub struct Transport {
     ports: Ports,
+    sockets: Sockets,
     listeners: Vec<Listener>,
     /// Where the next round of polling starts, so that no listener starves.
     next: usize,
@@ -67,11 +70,21 @@ impl Transport {
         Self::default()
     }
 
+    /// A transport whose listeners take inherited sockets where there are any, and
+    /// have new ones kept for the next process.
+    pub fn with_sockets(sockets: Sockets) -> Self {
+        Transport {
+            sockets,
+            ..Self::default()
+        }
+    }
+
     /// Another transport, whose dials may leave from this one's ports and the
     /// other way round.
     pub fn sibling(&self) -> Self {
         Transport {
             ports: self.ports.clone(),
+            sockets: self.sockets.clone(),
             ..Self::default()
         }
     }
@@ -107,7 +120,7 @@ impl libp2p::core::Transport for Transport {
         let Some(address) = to_socket_addr(&addr) else {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
-        let socket = listen(address).map_err(|source| {
+        let socket = listen(&self.sockets, address).map_err(|source| {
             let owner = (source.kind() == io::ErrorKind::AddrInUse)
                 .then(|| owner::of_listener(address))
                 .flatten();
@@ -211,10 +224,14 @@ fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(sockets: &Sockets, address: SocketAddr) -> io::Result<TcpListener> {
+    if let Some(inherited) = sockets.take_tcp(address) {
+        return Ok(inherited);
+    }
     let socket = new_socket(address)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    sockets.keep("tcp", &Place::Tcp(address), socket.as_fd());
     Ok(socket.into())
 }
 
