@@ -1,4 +1,4 @@
-//! Memory that idle connections cost a node.
+//! Memory that idle connections cost a node, and how long its metrics take then.
 //!
 //! Each comes from a peer of its own, which lets itself be identified, answers
 //! pings and is silent otherwise: what a public node has most of.
@@ -13,7 +13,7 @@ use libp2p::{Multiaddr, Swarm, identify, ping};
 use p2p_node::transport;
 
 use crate::node::Daemon;
-use crate::{Options, Result};
+use crate::{Options, Result, scrape};
 
 /// How long the node is left alone before its memory is read: identify is over,
 /// and some rounds of pings.
@@ -31,6 +31,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         options.connections
     );
     println!("|---|---|---|---|");
+    let mut scrapes = Vec::new();
     for name in &options.transports {
         let listen = match name.as_str() {
             "tcp" => "/ip4/127.0.0.1/tcp/0",
@@ -59,6 +60,10 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
             return Err(format!("{here} of {} connections are left", options.connections).into());
         }
         let after = memory(&daemon)?;
+        if scrapes.is_empty() {
+            // What carries the connections makes no difference to it.
+            scrapes = scrape::lines(daemon.port, options.connections)?;
+        }
         daemon.stop()?;
         for peer in peers {
             block_on(peer.cancel());
@@ -75,6 +80,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         );
     }
     println!();
+    println!("{}\n{}\n", scrape::head(), scrapes.join("\n"));
     Ok(())
 }
 

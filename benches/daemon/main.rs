@@ -1,6 +1,6 @@
 //! What the whole daemon does: `put` and `get` of a file between two daemons on
 //! loopback, time from exec to ready, memory of an idle node and of idle
-//! connections.
+//! connections, and how long `/metrics` takes then, for one scraper and for 50.
 //!
 //! `cargo bench --bench daemon [-- WHAT] [OPTIONS]`; WHAT is `transfer`, `start`,
 //! `idle` or several; all is the default.
@@ -22,6 +22,7 @@
 
 mod idle;
 mod node;
+mod scrape;
 mod start;
 mod transfer;
 

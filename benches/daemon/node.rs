@@ -21,6 +21,8 @@ pub(crate) struct Daemon {
     child: Child,
     program: PathBuf,
     home: PathBuf,
+    /// Of its HTTP pages, on loopback.
+    pub(crate) port: u16,
     /// From spawn to the first 200 of `/health/ready`.
     pub(crate) start: Duration,
 }
@@ -62,6 +64,7 @@ impl Daemon {
             child: command.spawn()?,
             program: options.node.clone(),
             home: home.to_owned(),
+            port,
             start: Duration::ZERO,
         };
         while !is_ready(port) {
