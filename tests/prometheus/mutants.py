@@ -37,7 +37,16 @@ def mutants(expression):
             yield f"without {line.strip()!r}", "\n".join(lines[:at] + lines[to:])
     for match in re.finditer(r"(?<=[<>=] )(\d+(?:\.\d+)?)(?![\d.]*[smhd\]])", expression):
         number = match.group(1)
-        if "." in number or float(number) >= 1000:
+        if "p2p_node_up:seconds >" in expression[: match.start()].rsplit("\n", 1)[-1]:
+            # How long a start is waited out is no threshold; the guard itself is tested.
+            continue
+        if number == "0":
+            # One more than nothing is, for what is counted and extrapolated, the same.
+            others = ["-1"]
+        elif number.endswith(".5") and float(number) > 1:
+            # Between two counts.
+            others = [str(float(number) - 1), str(float(number) + 1)]
+        elif "." in number or float(number) >= 1000:
             others = [f"{float(number) * factor:.6g}" for factor in (0.9, 1.1)]
         else:
             others = [str(int(number) - 1), str(int(number) + 1)]
