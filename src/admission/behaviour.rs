@@ -48,6 +48,16 @@ impl Behaviour {
         self.gate.close();
     }
 
+    /// The decisions themselves.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// To change what they follow.
+    pub fn gate_mut(&mut self) -> &mut Gate {
+        &mut self.gate
+    }
+
     fn failed(&mut self, id: ConnectionId) {
         self.handshakes.remove(&id);
         self.gate.failed(id);

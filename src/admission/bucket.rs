@@ -253,6 +253,12 @@ impl Accounts {
         self.rates
     }
 
+    /// Other budgets from now on: what a bucket holds above them is lost at the
+    /// peer's next request.
+    pub fn set_rates(&mut self, rates: Rates) {
+        self.rates = rates;
+    }
+
     /// Takes `messages` tokens of `peer`'s bucket, all or nothing. `scale` is
     /// asked now and then for what its reputation makes of the budget.
     pub fn messages(

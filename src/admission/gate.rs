@@ -45,7 +45,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -152,6 +152,30 @@ impl Rules {
     }
 }
 
+/// The rules for dials, which the resolver asks from its own tasks; a reload can
+/// change them. Clones are handles to the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct LiveRules(Arc<RwLock<Arc<Rules>>>);
+
+impl LiveRules {
+    /// These, for now.
+    pub fn new(rules: Rules) -> Self {
+        LiveRules(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+
+    /// What they are now.
+    pub fn get(&self) -> Arc<Rules> {
+        let rules = self.0.read();
+        rules.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Others from now on.
+    pub fn set(&self, rules: Rules) {
+        let held = self.0.write();
+        *held.unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
 /// Who is banned. Asked by the event loop, so it must answer from memory.
 pub trait Blacklist: std::fmt::Debug + Send + Sync {
     /// The ban that holds for an address, in words; for a `trusted` one only an
@@ -205,6 +229,7 @@ impl Blacklist for NobodyBanned {
 /// An inbound connection in the making.
 #[derive(Debug)]
 struct Arrival {
+    ip: Option<IpAddr>,
     subnet: Option<IpNet>,
     since: Instant,
     place: Place,
@@ -270,6 +295,9 @@ pub struct Gate {
     bans: Arc<dyn Blacklist>,
     closed: bool,
     subnets: HashMap<IpNet, Count>,
+    /// Established connections by address, to count them anew when other prefixes
+    /// make the subnets.
+    addresses: HashMap<IpAddr, u32>,
     arrivals: HashMap<ConnectionId, Arrival>,
     taken: Taken,
     /// No handshake in a common place has had its time before this.
@@ -303,6 +331,7 @@ impl Gate {
             bans,
             closed: false,
             subnets: HashMap::new(),
+            addresses: HashMap::new(),
             arrivals: HashMap::new(),
             taken: Taken::default(),
             none_slow_before: now,
@@ -317,6 +346,48 @@ impl Gate {
     /// Lets nobody in any more; what stands, stands.
     pub fn close(&mut self) {
         self.closed = true;
+    }
+
+    /// Other rules and limits from `now` on; `known` is where trusted peers are.
+    /// What stands, stands, also over a limit: nothing new comes until there is
+    /// room. Whoever the rules no longer allow is for the caller to close.
+    pub fn adjust(
+        &mut self,
+        rules: Rules,
+        limits: Limits,
+        known: impl Iterator<Item = (PeerId, IpAddr)>,
+        now: Instant,
+    ) {
+        self.rate.set_rate(Rate::per_second(rules.rate), now);
+        self.subnet_rate
+            .set_rate(Rate::per_second(rules.subnet_rate), now);
+        let prefixes = rules.prefixes;
+        let other_subnets = prefixes != self.rules.prefixes;
+        self.rules = rules;
+        self.limits = limits;
+        if other_subnets {
+            self.subnets.clear();
+            for (ip, count) in &self.addresses {
+                if let Some(subnet) = prefixes.subnet(*ip) {
+                    self.subnets.entry(subnet).or_default().standing += count;
+                }
+            }
+            for arrival in self.arrivals.values_mut() {
+                arrival.subnet = arrival.ip.and_then(|ip| prefixes.subnet(ip));
+                if let (Some(subnet), Place::Common) = (arrival.subnet, &arrival.place) {
+                    self.subnets.entry(subnet).or_default().arriving += 1;
+                }
+            }
+        }
+        self.known.clear();
+        for (peer, ip) in known {
+            self.remember(&peer, ip);
+        }
+    }
+
+    /// Resources as they were last looked at.
+    pub fn resources(&self) -> Option<super::resources::Sample> {
+        self.resources.now()
     }
 
     /// Remembers that a trusted peer is at `ip`.
@@ -405,6 +476,7 @@ impl Gate {
         self.arrivals.insert(
             id,
             Arrival {
+                ip,
                 subnet,
                 since: now,
                 place,
@@ -726,6 +798,7 @@ impl Gate {
         }
         let Some(ip) = ip else { return };
         self.remember(&peer, ip);
+        *self.addresses.entry(ip).or_default() += 1;
         if let Some(subnet) = self.rules.prefixes.subnet(ip) {
             self.subnets.entry(subnet).or_default().standing += 1;
         }
@@ -745,6 +818,14 @@ impl Gate {
             &mut self.inbound
         };
         *direction = direction.saturating_sub(1);
+        if let Some(ip) = ip
+            && let Some(count) = self.addresses.get_mut(&ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&ip);
+            }
+        }
         let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
         self.gone(subnet, |count| &mut count.standing);
     }

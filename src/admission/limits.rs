@@ -60,6 +60,16 @@ pub(crate) fn descriptors_kept(limit: u64) -> (u64, u64) {
     (own + dials, own)
 }
 
+/// Descriptors that have to be there beside those of connections.
+pub(crate) const DESCRIPTORS_BESIDE: u64 = OWN_DESCRIPTORS + DIAL_DESCRIPTORS;
+
+/// Connections that `limit` descriptors are enough for; at least one, since the
+/// gate looks at what is open as well.
+pub(crate) fn connections_possible(limit: u64) -> u32 {
+    let (beside, _) = descriptors_kept(limit);
+    u32::try_from(limit - beside).unwrap_or(u32::MAX).max(1)
+}
+
 /// Resident bytes from which on inbound connections are refused when `P2P_MAX_MEMORY`
 /// is `cap`: the last sixteenth is for dials.
 pub(crate) fn memory_for_inbound(cap: u64) -> u64 {
@@ -107,5 +117,8 @@ mod tests {
             );
         }
         assert_eq!(descriptors_kept(1024), (192, 128));
+        assert_eq!(connections_possible(1024), 832);
+        assert_eq!(connections_possible(0), 1);
+        assert_eq!(connections_possible(832 + DESCRIPTORS_BESIDE), 832);
     }
 }

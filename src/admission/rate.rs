@@ -114,6 +114,13 @@ impl Bucket {
         enough
     }
 
+    /// Another rate from `now` on. What is in the bucket stays, as far as it fits.
+    pub fn set_rate(&mut self, rate: Rate, now: Instant) {
+        let tokens = self.tokens(now);
+        self.level.tokens = tokens.min(rate.burst);
+        self.rate = rate;
+    }
+
     /// What it was made for.
     pub fn rate(&self) -> Rate {
         self.rate
@@ -137,6 +144,14 @@ impl Table {
             rows: std::array::from_fn(|_| vec![Level::full(rate); CELLS].into()),
             keys: std::array::from_fn(|_| RandomState::new()),
             start: now,
+        }
+    }
+
+    /// Another rate from `now` on, with full buckets for everybody: levels of
+    /// thousands of subnets are not worth a walk for a change by hand.
+    pub fn set_rate(&mut self, rate: Rate, now: Instant) {
+        if rate != self.rate {
+            *self = Table::new(rate, now);
         }
     }
 
@@ -204,6 +219,26 @@ mod tests {
         let far = start + Duration::from_secs(100 * 24 * 3600);
         assert_eq!(taken(|| bucket.take(far)), 8);
         assert_eq!(taken(|| bucket.take(far + Duration::from_secs(1))), 4);
+    }
+
+    #[test]
+    fn another_rate_counts_from_its_moment_on() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(RATE, start);
+        let slow = Rate {
+            per_second: 1.0,
+            burst: 2.0,
+        };
+        bucket.set_rate(slow, start);
+        assert_eq!(taken(|| bucket.take(start)), 2);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(taken(|| bucket.take(later)), 1);
+        bucket.set_rate(RATE, later);
+        let later = later + Duration::from_secs(1);
+        assert_eq!(taken(|| bucket.take(later)), 4);
+        let mut table = Table::new(RATE, start);
+        table.set_rate(slow, start);
+        assert_eq!(taken(|| table.take(&1, start)), 2);
     }
 
     #[test]

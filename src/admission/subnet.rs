@@ -1,6 +1,8 @@
 //! Which addresses belong together, and the address that a connection counts for.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use ipnet::IpNet;
 use libp2p::Multiaddr;
@@ -20,6 +22,39 @@ impl Default for Prefixes {
     fn default() -> Self {
         Prefixes { ipv4: 32, ipv6: 56 }
     }
+}
+
+/// Prefix lengths that several rooms read and a reload can change. Clones are
+/// handles to the same ones.
+#[derive(Clone, Debug)]
+pub struct LivePrefixes(Arc<AtomicU16>);
+
+impl LivePrefixes {
+    /// These, for now.
+    pub fn new(prefixes: Prefixes) -> Self {
+        LivePrefixes(Arc::new(AtomicU16::new(pack(prefixes))))
+    }
+
+    /// What they are now.
+    pub fn get(&self) -> Prefixes {
+        let [ipv4, ipv6] = self.0.load(Ordering::Relaxed).to_be_bytes();
+        Prefixes { ipv4, ipv6 }
+    }
+
+    /// Others from now on.
+    pub fn set(&self, prefixes: Prefixes) {
+        self.0.store(pack(prefixes), Ordering::Relaxed);
+    }
+}
+
+impl Default for LivePrefixes {
+    fn default() -> Self {
+        LivePrefixes::new(Prefixes::default())
+    }
+}
+
+fn pack(prefixes: Prefixes) -> u16 {
+    u16::from_be_bytes([prefixes.ipv4, prefixes.ipv6])
 }
 
 impl Prefixes {

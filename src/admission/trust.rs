@@ -25,7 +25,7 @@ use super::bans::{Author, Ban, BanError, BanList, Change, Moment, Target};
 use super::bucket::{Accounts, Granted, Rates, scale};
 use super::conduct::Conduct;
 use super::reputation::{Action, Reputations, Standing};
-use super::subnet::Prefixes;
+use super::subnet::{LivePrefixes, Prefixes};
 use super::whereabouts::Whereabouts;
 use crate::observe::metrics::Metrics;
 use crate::observe::throttle;
@@ -103,7 +103,7 @@ struct Present {
 #[derive(Debug)]
 struct Inner {
     trusted: RwLock<HashSet<PeerId>>,
-    prefixes: Prefixes,
+    prefixes: LivePrefixes,
     reputations: Mutex<Reputations>,
     accounts: Mutex<Accounts>,
     bans: RwLock<BanList>,
@@ -158,7 +158,7 @@ impl Admission {
         Admission {
             inner: Arc::new(Inner {
                 trusted: RwLock::new(settings.trusted.into_iter().collect()),
-                prefixes: settings.prefixes,
+                prefixes: LivePrefixes::new(settings.prefixes),
                 reputations: Mutex::default(),
                 accounts: Mutex::new(Accounts::new(settings.rates)),
                 bans: RwLock::default(),
@@ -187,6 +187,52 @@ impl Admission {
                 .unwrap_or_else(PoisonError::into_inner);
             trusted.extend(peers);
         }
+    }
+
+    /// Other settings from now on. `configured` are the addresses that the
+    /// configuration names, as for [`Self::configured`]. What is held against
+    /// peers, and what their buckets hold, stays.
+    pub fn adjust(&self, settings: &Settings, configured: &[(Option<PeerId>, IpAddr)]) {
+        {
+            let mut trusted = self
+                .inner
+                .trusted
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            *trusted = settings.trusted.iter().copied().collect();
+        }
+        self.inner.prefixes.set(settings.prefixes);
+        // Trust is a part of a peer's scale, which is asked anew within a second.
+        lock(&self.inner.accounts).set_rates(settings.rates);
+        // Where trusted peers are: of those who were met, only who is here now
+        // is known to be trusted still.
+        let here: Vec<IpAddr> = {
+            let present = lock(&self.inner.present);
+            settings
+                .trusted
+                .iter()
+                .filter_map(|peer| present.peers.get(peer))
+                .flatten()
+                .filter_map(|(_, ip)| *ip)
+                .collect()
+        };
+        {
+            let known = self.inner.whereabouts.write();
+            *known.unwrap_or_else(PoisonError::into_inner) = Whereabouts::default();
+        }
+        for (peer, ip) in configured {
+            self.configured(peer.as_ref(), *ip);
+        }
+        let known = self.inner.whereabouts.write();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        for ip in here {
+            known.met(ip);
+        }
+    }
+
+    /// What makes two addresses one subnet, now and after every change.
+    pub fn prefixes(&self) -> LivePrefixes {
+        self.inner.prefixes.clone()
     }
 
     /// Whether the operator trusts this peer.
@@ -436,7 +482,7 @@ impl Admission {
             return;
         }
         self.banned();
-        let prefixes = self.inner.prefixes.for_bans();
+        let prefixes = self.inner.prefixes.get().for_bans();
         let Some(subnet) = ip.and_then(|ip| prefixes.subnet(ip)) else {
             return;
         };
@@ -551,7 +597,7 @@ impl Admission {
     /// through a relay, and when it is not connected.
     pub fn subnet_of(&self, peer: &PeerId) -> Option<IpNet> {
         self.address_of(peer)
-            .and_then(|ip| self.inner.prefixes.subnet(ip))
+            .and_then(|ip| self.inner.prefixes.get().subnet(ip))
     }
 
     fn address_of(&self, peer: &PeerId) -> Option<IpAddr> {

@@ -1,6 +1,7 @@
 //! Content: the one door to files for the daemon and the control socket.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +34,10 @@ const SYNC: Duration = Duration::from_secs(60);
 /// two; past dead peers it takes tens of seconds, goes on in the background, and the content is
 /// safe already.
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(3);
+
+fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// How content is treated, unless a call says otherwise.
 #[derive(Debug, Clone)]
@@ -181,6 +186,8 @@ struct Inner<N> {
     setting: Setting<N>,
     signer: Signer,
     options: ContentOptions,
+    /// Time to live in force, in milliseconds; `options` had it at the start.
+    ttl: AtomicU64,
     server: Server<StoredBlocks>,
     schedule: Mutex<Schedule>,
     bell: Mutex<mpsc::Sender<()>>,
@@ -229,6 +236,7 @@ impl<N: Network> Content<N> {
                 now,
             },
             signer,
+            ttl: AtomicU64::new(whole_millis(options.ttl)),
             options,
             server,
             bell: Mutex::new(bell),
@@ -237,6 +245,15 @@ impl<N: Network> Content<N> {
         Content {
             inner: Arc::new(inner),
         }
+    }
+
+    /// Time to live of what is put from now on, unless a call says otherwise.
+    pub fn set_ttl(&self, ttl: Duration) {
+        self.inner.ttl.store(whole_millis(ttl), Ordering::Relaxed);
+    }
+
+    fn ttl(&self) -> Duration {
+        Duration::from_millis(self.inner.ttl.load(Ordering::Relaxed))
     }
 
     /// Reads `content` to its end and keeps it. Durable when this returns.
@@ -252,7 +269,7 @@ impl<N: Network> Content<N> {
         R: AsyncRead + Unpin,
     {
         let put_at = (self.inner.setting.now)();
-        let ttl = options.ttl.unwrap_or(self.inner.options.ttl);
+        let ttl = options.ttl.unwrap_or_else(|| self.ttl());
         let (pinned, name) = (options.pin, options.name);
         let sign = sign_all(self.inner.signer.clone(), put_at, ttl);
         let tree = import::import(&self.inner.setting.store, content, sign, move |tree| Root {

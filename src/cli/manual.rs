@@ -49,6 +49,19 @@ pub(super) static MANUAL: &[Chapter] = &[
                 ],
             },
             Entry {
+                command: "reload",
+                words: "The daemon reads the file of P2P_ENV_FILE again and checks all of it. A \
+                    mistake changes nothing and is exit code 78. What can change while the node \
+                    runs is in force when this command ends; what needs a restart is named. \
+                    Connections that the new lists of addresses forbid are closed; those over a \
+                    lowered limit stay, and none comes before there is room. `systemctl reload \
+                    p2p-node` and SIGHUP do the same.",
+                examples: &[example(
+                    "p2p-node reload",
+                    "Apply what was changed in the environment file.",
+                )],
+            },
+            Entry {
                 command: "health",
                 words: "For the health checks of containers and scripts. It prints why the node is \
                     not ready.",

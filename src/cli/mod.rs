@@ -45,6 +45,7 @@ mod peers;
 mod progress;
 mod publish;
 mod put;
+mod reload;
 mod rm;
 mod run;
 mod run_flags;
@@ -141,6 +142,8 @@ enum Command {
     /// Say what is wrong with the node and what to do about it; without a daemon, what keeps it
     /// from starting
     Diag(diag::DiagArgs),
+    /// Have the daemon read its configuration again
+    Reload,
     /// Make or show the identity (offline)
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -200,6 +203,7 @@ impl Cli {
             Command::Unban(args) => unban::run(&context, &args),
             Command::Bans => bans::run(&context),
             Command::Diag(args) => diag::run(&context, &args),
+            Command::Reload => reload::run(&context),
             Command::Key(command) => key::run(&context, &command),
             Command::Config(command) => config::run(&context, &command),
             Command::Completions(args) => completions::run(&context, &args),

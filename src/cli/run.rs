@@ -12,7 +12,8 @@ use crate::system::manager::Manager;
 pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
     // Both change the environment: before there is a second thread.
     let manager = Manager::from_process();
-    let loaded = flags.inputs(context).load()?;
+    let inputs = flags.inputs(context);
+    let loaded = inputs.load()?;
     // Before anything starts a thread. What the configuration itself is made from
     // stays out, or a line that leaves the file would still count at a reload.
     environment::adopt(
@@ -28,7 +29,7 @@ pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
     if let Some(path) = &loaded.missing {
         log::warn!(file:% = path.display(); "the environment file does not exist; starting without");
     }
-    daemon::run(&config, manager).map_err(|e| {
+    daemon::run(&config, inputs, manager).map_err(|e| {
         // In the log's own form, so that journald and Loki know it for an error.
         log::error!("{e}");
         let told = log::log_enabled!(log::Level::Error);

@@ -58,7 +58,15 @@ fn to_json(s: &Status) -> Value {
     let limits: Vec<_> = s
         .limits
         .iter()
-        .map(|l| json!({ "variable": l.variable, "used": l.used, "allowed": l.allowed }))
+        .map(|l| {
+            json!({
+                "name": l.name,
+                "variable": l.variable,
+                "unit": l.unit,
+                "used": l.used,
+                "allowed": l.allowed,
+            })
+        })
         .collect();
     json!({
         "peer_id": s.peer_id.map(|p| p.to_string()),
@@ -188,7 +196,21 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
     )?;
     field("memory", human::size(s.resident_bytes))?;
     for (i, l) in s.limits.iter().enumerate() {
-        let value = format!("{} of {} ({})", l.used, l.allowed, l.variable);
+        let show = |n: u64| match l.unit.as_str() {
+            "bytes" => human::size(n),
+            "bytes_per_second" => format!("{}/s", human::size(n)),
+            _ => n.to_string(),
+        };
+        let whose = match l.variable.as_str() {
+            "" => String::new(),
+            variable => format!(" ({})", human::printable(variable)),
+        };
+        let value = format!(
+            "{} {} of {}{whose}",
+            human::printable(&l.name),
+            show(l.used),
+            show(l.allowed)
+        );
         field(if i == 0 { "limits" } else { "" }, value)?;
     }
     Ok(())

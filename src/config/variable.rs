@@ -338,7 +338,7 @@ pub static VARIABLES: &[Variable] = &[
         placeholder: "DURATION",
         accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
         help: "Close a stream of content or of a program that has moved nothing for so long; cannot be off",
-        reloadable: false,
+        reloadable: true,
         effective: true,
         set: |c, t| {
             put(

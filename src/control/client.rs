@@ -23,7 +23,8 @@ use super::codec::{self, Channel, MAX_FRAME, MAX_RESPONSE};
 use super::pb;
 use super::pb::request::Type as Kind;
 use super::types::{
-    self, Ban, Entry, Health, InvalidField, Message, Peer, PeerInfo, Progress, Status, StreamInfo,
+    self, Ban, Entry, Health, InvalidField, Message, Peer, PeerInfo, Progress, Reload, ReloadError,
+    Status, StreamInfo,
 };
 use crate::admission::Target;
 use crate::diag::Snapshot;
@@ -257,6 +258,13 @@ impl Client {
         let answer = self.ask(request).await?;
         let ban = answer.bans.into_iter().next();
         Ok(Ban::from_pb(ban.ok_or(Error::Unexpected("bans"))?)?)
+    }
+
+    /// Has the daemon read its configuration again; what came of it.
+    pub async fn reload(&mut self) -> Result<Result<Reload, ReloadError>, Error> {
+        let answer = self.ask(request(Kind::Reload)).await?;
+        let reload = answer.reload.ok_or(Error::Unexpected("reload"))?;
+        Ok(Reload::from_pb(reload))
     }
 
     /// The bans in force, the latest first.

@@ -2,6 +2,7 @@
 //! of those that are worth least.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -124,7 +125,10 @@ impl Session {
                 shared.tags.untag(&peer, &tag);
             }
             Ok(Type::Trim) => {
-                let keep = ask.keep.map_or(shared.node.low_water, |n| n as usize);
+                let keep = ask.keep.map_or_else(
+                    || shared.node.low_water.load(Ordering::Relaxed),
+                    |n| n as usize,
+                );
                 let peers = shared.node.handle.peers().await?;
                 let leave = surplus(&peers, &shared.tags, keep);
                 let closed = leave.len();

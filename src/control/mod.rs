@@ -118,6 +118,7 @@ mod dht;
 pub mod diag;
 mod pipe;
 mod pubsub;
+mod reload;
 mod report;
 pub mod server;
 mod session;
@@ -127,6 +128,9 @@ pub mod types;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use futures::future::BoxFuture;
 
 pub use client::Client;
 pub use server::Server;
@@ -139,6 +143,10 @@ use crate::store::Store;
 
 /// Says whether the node is ready to serve, and if not, why, for a person.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Reads the configuration again.
+pub type Reload =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<types::Reload, types::ReloadError>> + Send + Sync>;
 
 /// What the control socket steers.
 #[derive(Clone)]
@@ -153,11 +161,13 @@ pub struct Backend {
     /// node itself knows.
     pub readiness: Readiness,
     /// Connections that a TRIM without a number leaves.
-    pub low_water: usize,
+    pub low_water: Arc<AtomicUsize>,
     /// Bans and reputations, and their way to the disk.
     pub keeper: Keeper,
     /// What a diagnosis needs beside all that.
     pub diag: diag::Source,
+    /// Reads the configuration again.
+    pub reload: Reload,
 }
 
 impl fmt::Debug for Backend {

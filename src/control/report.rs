@@ -77,6 +77,14 @@ impl Session {
             Ok(()) => "running",
             Err(_) => "starting",
         };
+        let usage = node.store.usage();
+        let store = LimitStatus {
+            name: "store".into(),
+            unit: node::status::BYTES.into(),
+            used: usage.disk_bytes,
+            allowed: usage.max_bytes,
+            variable: "P2P_STORE_MAX_BYTES".into(),
+        };
         Ok(Status {
             peer_id: Some(node.handle.local_peer_id()),
             agent: from.agent,
@@ -117,10 +125,13 @@ impl Session {
                 .limits
                 .into_iter()
                 .map(|l| LimitStatus {
+                    name: l.name.to_owned(),
+                    unit: l.unit.to_owned(),
                     variable: l.variable.to_owned(),
                     used: l.used,
                     allowed: l.allowed,
                 })
+                .chain([store])
                 .collect(),
             resident_bytes: resident_bytes(),
             bans: bans as u64,

@@ -190,6 +190,7 @@ impl Session {
             },
             Ok(Kind::Bans) => Ok(self.bans()),
             Ok(Kind::Diag) => self.diag().await,
+            Ok(Kind::Reload) => self.reload().await,
             Ok(Kind::Connmanager) => match request.conn_manager {
                 Some(ask) => self.connmgr(ask).await,
                 None => Err(missing("connManager")),
@@ -374,6 +375,7 @@ fn label(kind: Option<Kind>) -> &'static str {
         Some(Kind::Unban) => "unban",
         Some(Kind::Bans) => "bans",
         Some(Kind::Diag) => "diag",
+        Some(Kind::Reload) => "reload",
         None => "unknown",
     }
 }

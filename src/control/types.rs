@@ -227,9 +227,84 @@ pub struct NatStatus {
     pub hole_punched: u64,
 }
 
+/// What a reload of the configuration did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// In force now.
+    pub changed: Vec<Change>,
+    /// Differ from what is in force, and take effect with the next start.
+    pub restart: Vec<Change>,
+}
+
+/// A variable that has another value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub variable: String,
+    /// The value in force before.
+    pub before: String,
+    /// The value that the configuration says now.
+    pub after: String,
+}
+
+/// Why a reload changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// The configuration is bad.
+    #[error("{0}")]
+    Refused(String),
+    /// The node could not take it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Reload {
+    pub(crate) fn to_pb(&self) -> pb::ReloadResponse {
+        let list = |changes: &[Change]| {
+            changes
+                .iter()
+                .map(|c| pb::ChangedVariable {
+                    variable: Some(c.variable.clone()),
+                    before: Some(c.before.clone()),
+                    after: Some(c.after.clone()),
+                })
+                .collect()
+        };
+        pb::ReloadResponse {
+            changed: list(&self.changed),
+            restart: list(&self.restart),
+            refused: None,
+        }
+    }
+
+    pub(crate) fn from_pb(p: pb::ReloadResponse) -> Result<Self, ReloadError> {
+        if let Some(why) = p.refused {
+            return Err(ReloadError::Refused(why));
+        }
+        let list = |changes: Vec<pb::ChangedVariable>| {
+            changes
+                .into_iter()
+                .map(|c| Change {
+                    variable: c.variable.unwrap_or_default(),
+                    before: c.before.unwrap_or_default(),
+                    after: c.after.unwrap_or_default(),
+                })
+                .collect()
+        };
+        Ok(Reload {
+            changed: list(p.changed),
+            restart: list(p.restart),
+        })
+    }
+}
+
 /// One limit in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitStatus {
+    /// What is limited, for a person, such as `inbound connections`.
+    pub name: String,
+    /// `bytes`, `bytes_per_second`, or nothing for plain numbers.
+    pub unit: String,
     /// Used now.
     pub used: u64,
     /// Allowed.
@@ -286,6 +361,8 @@ impl Status {
                 .limits
                 .iter()
                 .map(|l| pb::LimitStatus {
+                    name: Some(l.name.clone()),
+                    unit: Some(l.unit.clone()).filter(|u| !u.is_empty()),
                     used: Some(l.used),
                     allowed: Some(l.allowed),
                     variable: Some(l.variable.clone()),
@@ -347,6 +424,8 @@ impl Status {
                 .limits
                 .into_iter()
                 .map(|l| LimitStatus {
+                    name: l.name.clone().unwrap_or_default(),
+                    unit: l.unit.clone().unwrap_or_default(),
                     used: l.used.unwrap_or(0),
                     allowed: l.allowed.unwrap_or(0),
                     variable: l.variable.unwrap_or_default(),

@@ -12,6 +12,7 @@ use async_std::future::timeout;
 use async_std::task;
 use futures::future::{Either, join3, select};
 
+use super::reload::Bell;
 use super::{Daemon, next_stop, upkeep};
 use crate::block::content::Content;
 use crate::node::ContentNetwork;
@@ -39,12 +40,14 @@ const LOOK: Duration = Duration::from_millis(25);
 
 impl Daemon {
     /// The whole of the shutdown.
-    pub(super) async fn close(self, signals: &mut Signals) {
+    pub(super) async fn close(self, signals: &mut Signals, bell: &Bell) {
+        self.reloader.stop();
+        let drain_timeout = self.reloader.drain_timeout();
         self.readiness.set_not_ready("draining");
-        self.notifier.stopping(self.drain_timeout + REST);
+        self.notifier.stopping(drain_timeout + REST);
         let handle = self.node.handle();
         let begin = Instant::now();
-        let left = || self.drain_timeout.saturating_sub(begin.elapsed());
+        let left = || drain_timeout.saturating_sub(begin.elapsed());
 
         // What is saved is what was known before the peers go, in a task of its
         // own: neither a second signal nor impatience takes it back.
@@ -80,7 +83,7 @@ impl Daemon {
             };
             join3(node, served, self.control.close(left())).await;
         };
-        let second = next_stop(signals);
+        let second = next_stop(signals, bell);
         if let Either::Right((signal, _)) =
             select(std::pin::pin!(drained), std::pin::pin!(second)).await
         {

@@ -5,6 +5,7 @@
 //! | `open` | the start, up to the moment from which the daemon serves |
 //! | `close` | the whole of the shutdown |
 //! | `options` | the configuration as each room wants it |
+//! | `reload` | the configuration, read again while the node runs |
 //! | `resources` | what the machine gives the node |
 //! | `status` | the line that `systemctl status` shows |
 //! | `upkeep` | what goes on beside the node while it runs |
@@ -14,12 +15,12 @@ mod close;
 mod error;
 mod open;
 mod options;
+mod reload;
 mod resources;
 mod status;
 mod upkeep;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_std::task::{self, JoinHandle};
 use futures::StreamExt;
@@ -28,7 +29,7 @@ use futures::future::{Either, select};
 
 use crate::admission::keep::Keeper;
 use crate::block::content::Content;
-use crate::config::Config;
+use crate::config::{Config, Inputs};
 use crate::control;
 use crate::node::{ContentNetwork, Node};
 use crate::observe::http::Readiness;
@@ -39,16 +40,18 @@ use crate::system::signals::{Signal, Signals};
 
 pub use error::Error;
 
-/// Runs the daemon until a signal stops it.
+/// Runs the daemon until a signal stops it. `config` is what `inputs` gave, which
+/// are read again at a reload.
 ///
 /// # Errors
 /// When it cannot start; a clean stop is `Ok`.
-pub fn run(config: &Config, manager: Manager) -> Result<(), Error> {
+pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Error> {
     task::block_on(async {
         let mut signals = Signals::new().map_err(Error::Signals)?;
+        let (bell, rings) = reload::Bell::new();
         let daemon = {
-            let open = std::pin::pin!(Daemon::open(config, manager));
-            let stop = std::pin::pin!(next_stop(&mut signals));
+            let open = std::pin::pin!(Daemon::open(config, inputs, rings, manager));
+            let stop = std::pin::pin!(next_stop(&mut signals, &bell));
             match select(open, stop).await {
                 Either::Left((daemon, _)) => daemon?,
                 Either::Right((signal, _)) => {
@@ -59,7 +62,7 @@ pub fn run(config: &Config, manager: Manager) -> Result<(), Error> {
         };
         let mut daemon = daemon;
         {
-            let stop = std::pin::pin!(next_stop(&mut signals));
+            let stop = std::pin::pin!(next_stop(&mut signals, &bell));
             match select(stop, std::pin::pin!(daemon.node.ended())).await {
                 Either::Left((signal, _)) => {
                     log::info!(signal = signal.name(); "stopping");
@@ -68,20 +71,17 @@ pub fn run(config: &Config, manager: Manager) -> Result<(), Error> {
                 Either::Right(_) => return Err(Error::LoopEnded),
             }
         }
-        daemon.close(&mut signals).await;
+        daemon.close(&mut signals, &bell).await;
         Ok(())
     })
 }
 
 /// The next signal that stops the daemon.
-async fn next_stop(signals: &mut Signals) -> Signal {
+async fn next_stop(signals: &mut Signals, bell: &reload::Bell) -> Signal {
     loop {
         match signals.next().await {
-            Some(Signal::Hangup) => {
-                log::warn!(
-                    "SIGHUP: this version reads its configuration at start only; restart to apply changes"
-                );
-            }
+            // While the node starts, the reload waits until it is ready.
+            Some(Signal::Hangup) => bell.ring(),
             Some(signal) => return signal,
             None => return Signal::Terminate,
         }
@@ -99,5 +99,5 @@ struct Daemon {
     content: Content<ContentNetwork>,
     /// Stops the metrics port, and tells when it has.
     http: (oneshot::Sender<()>, JoinHandle<()>),
-    drain_timeout: Duration,
+    reloader: reload::Reloader,
 }

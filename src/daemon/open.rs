@@ -5,20 +5,23 @@
 //! taken port or a damaged store end the start before any peer notices.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use async_std::channel::Receiver;
 use async_std::future::timeout;
 use async_std::task::{self, spawn_blocking};
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 use libp2p::Multiaddr;
 
+use super::reload::{Reloader, Rooms};
 use super::{Daemon, Error, options, resources, status, upkeep};
-use crate::admission::Admission;
 use crate::admission::keep::Keeper;
+use crate::admission::{Admission, gate};
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
-use crate::config::Config;
+use crate::config::{Config, Inputs};
 use crate::control;
 use crate::node::streams::IncomingStreams;
 use crate::node::{self, ContentNetwork, Handle, Node, identity};
@@ -35,7 +38,12 @@ use crate::transport;
 const FIRST_ADDRESS: Duration = Duration::from_secs(2);
 
 impl Daemon {
-    pub(super) async fn open(config: &Config, manager: Manager) -> Result<Daemon, Error> {
+    pub(super) async fn open(
+        config: &Config,
+        inputs: Inputs,
+        rings: Receiver<()>,
+        manager: Manager,
+    ) -> Result<Daemon, Error> {
         allocator::keep_large_blocks_apart();
         resources::report(config);
         let metrics = Metrics::new()?;
@@ -74,9 +82,15 @@ impl Daemon {
         // Before it listens, or a banned peer would find the door open for a moment.
         let keeper = Keeper::new(Admission::new(options::trust(config)), store.clone());
         keeper.load().await?;
+        let rules = gate::LiveRules::new(options::gate_rules(config));
         let transports = transport::Options {
             surplus_streams: Some(metrics.streams_refused.with_label_values(&["surplus"])),
-            ..options::transport(config, keeper.admission().clone(), sockets.clone())?
+            ..options::transport(
+                config,
+                keeper.admission().clone(),
+                rules.clone(),
+                sockets.clone(),
+            )?
         };
         let (stack, relay_client) = transport::build(&identity, &transports)?;
         let messages = {
@@ -129,6 +143,28 @@ impl Daemon {
         spawn_blocking(move || sockets.close_rest()).await;
 
         let history = History::watch(metrics.clone());
+        let low_water = Arc::new(AtomicUsize::new(config.max_connections as usize / 2));
+        let reloader = Reloader::new(
+            inputs,
+            config,
+            Rooms {
+                handle: handle.clone(),
+                store: store.clone(),
+                content: content.clone(),
+                rules,
+                low_water: low_water.clone(),
+                metrics: metrics.clone(),
+                pulse: node.pulse(),
+                notifier: manager.notifier.clone(),
+            },
+        );
+        let reload: control::Reload = {
+            let reloader = reloader.clone();
+            Arc::new(move || {
+                let reloader = reloader.clone();
+                async move { reloader.reload().await }.boxed()
+            })
+        };
         let ready = readiness.clone();
         let control = socket.serve(
             control::Backend {
@@ -136,9 +172,10 @@ impl Daemon {
                 content: content.clone(),
                 store: store.clone(),
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
-                low_water: config.max_connections as usize / 2,
+                low_water,
                 keeper: keeper.clone(),
                 diag: options::diagnosis(config, node.pulse(), history),
+                reload,
             },
             metrics,
         );
@@ -169,6 +206,7 @@ impl Daemon {
             store.clone(),
             readiness.clone(),
         ));
+        task::spawn(reloader.clone().heed(rings));
         log::info!(
             version = env!("CARGO_PKG_VERSION"),
             peer:% = handle.local_peer_id(),
@@ -186,7 +224,7 @@ impl Daemon {
             notifier,
             http: (stop_http, http),
             content,
-            drain_timeout: config.drain_timeout,
+            reloader,
         })
     }
 }

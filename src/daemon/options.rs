@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::Error;
+use libp2p::Multiaddr;
+
+use super::{Error, resources};
 use crate::admission::bucket::{Budget, Rates};
 use crate::admission::limits::Limits;
 use crate::admission::{self, Admission, gate};
-use crate::config::{Config, MemoryLimit};
+use crate::config::{Config, MemoryLimit, PeerAddress};
 use crate::control;
 use crate::node;
 use crate::observe::history::History;
@@ -33,6 +35,7 @@ fn max_memory(config: &Config) -> Option<u64> {
 pub(super) fn transport(
     config: &Config,
     admission: Admission,
+    rules: gate::LiveRules,
     sockets: Sockets,
 ) -> Result<transport::Options, Error> {
     let network_key = match &config.network_key_file {
@@ -43,11 +46,15 @@ pub(super) fn transport(
         network_key,
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
+        quic: transport::quic::Options {
+            subnets: admission.prefixes(),
+            ..transport::quic::Options::default()
+        },
         permit: {
-            let rules = gate_rules(config);
             transport::dns::Permit::new(move |ip, name| {
                 let trusted = admission.is_trusted_at(ip);
                 rules
+                    .get()
                     .dial(ip, name, trusted)
                     .map_err(|refusal| refusal.to_string())?;
                 let ban = match trusted {
@@ -59,10 +66,6 @@ pub(super) fn transport(
                     None => Ok(()),
                 }
             })
-        },
-        quic: transport::quic::Options {
-            subnets: prefixes(config),
-            ..transport::quic::Options::default()
         },
         sockets,
         ..transport::Options::default()
@@ -139,11 +142,7 @@ pub(super) fn node(
         kad_protocol: config.kad_protocol.clone(),
         dht_mode: config.dht_mode,
         dht_max_records: config.dht_max_records,
-        bootstrap_peers: config
-            .bootstrap_peers
-            .iter()
-            .map(|p| p.address.clone())
-            .collect(),
+        bootstrap_peers: addresses(&config.bootstrap_peers),
         remembered_peers: remembered
             .into_iter()
             .map(|p| node::PeerAddrs {
@@ -152,19 +151,13 @@ pub(super) fn node(
             })
             .collect(),
         external_addrs: config.external_addrs.clone(),
-        relays: config.relays.iter().map(|p| p.address.clone()).collect(),
+        relays: addresses(&config.relays),
         relay_server: config.relay_server,
         autonat_server: config.autonat_server,
         topics: config.topics.clone(),
         gossip_d: config.gossip_d,
         gossip_heartbeat: config.gossip_heartbeat,
-        limits: Limits {
-            total: config.max_connections,
-            inbound: config.max_inbound_connections,
-            outbound: config.max_outbound_connections,
-            per_peer: config.max_connections_per_peer,
-            memory: max_memory(config),
-        },
+        limits: limits(config),
         gate: gate_rules(config),
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
@@ -178,7 +171,42 @@ pub(super) fn node(
     }
 }
 
-fn gate_rules(config: &Config) -> gate::Rules {
+fn addresses(peers: &[PeerAddress]) -> Vec<Multiaddr> {
+    peers.iter().map(|p| p.address.clone()).collect()
+}
+
+/// What of [`node()`] can change while it runs.
+pub(super) fn changes(config: &Config) -> node::Changes {
+    node::Changes {
+        external_addrs: config.external_addrs.clone(),
+        bootstrap_peers: addresses(&config.bootstrap_peers),
+        relays: addresses(&config.relays),
+        topics: config.topics.clone(),
+        limits: limits(config),
+        gate: gate_rules(config),
+        stream_idle_timeout: config.stream_idle_timeout,
+        max_upload_rate: config.max_upload_rate,
+        max_download_rate: config.max_download_rate,
+        trust: trust(config),
+    }
+}
+
+/// The caps of connections, as far as there are descriptors for them.
+fn limits(config: &Config) -> Limits {
+    let total = match resources::connections_possible() {
+        Some(most) => config.max_connections.min(most),
+        None => config.max_connections,
+    };
+    Limits {
+        total,
+        inbound: config.max_inbound_connections.min(total),
+        outbound: config.max_outbound_connections.min(total),
+        per_peer: config.max_connections_per_peer,
+        memory: max_memory(config),
+    }
+}
+
+pub(super) fn gate_rules(config: &Config) -> gate::Rules {
     gate::Rules {
         allow: config.allow_cidrs.iter().copied().collect(),
         deny: config.deny_cidrs.iter().copied().collect(),

@@ -64,7 +64,7 @@ impl Behaviour {
         options: &Options,
         gate: gate::Behaviour,
         metrics: &Arc<Metrics>,
-        bandwidth: super::bandwidth::Bandwidth,
+        terms: streams::Terms,
     ) -> Result<Self, BuildError> {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
@@ -96,13 +96,7 @@ impl Behaviour {
             streams: streams::Behaviour::new(
                 options.max_outbound_streams,
                 metrics.streams_refused.with_label_values(&["queue_full"]),
-                streams::Terms {
-                    bandwidth,
-                    idle: streams::Idle::new(
-                        options.stream_idle_timeout,
-                        metrics.streams_idle_closed.clone(),
-                    ),
-                },
+                terms,
             ),
             relay_client,
             dcutr: dcutr::Behaviour::new(local),

@@ -252,6 +252,10 @@ pub(super) enum Command {
     RoutingTable {
         reply: Reply<Vec<PeerAddrs>>,
     },
+    Adjust {
+        changes: Box<super::Changes>,
+        reply: Reply<()>,
+    },
     Drain {
         reply: Reply<()>,
     },
@@ -632,6 +636,17 @@ impl Handle {
     /// [`Error::Stopped`].
     pub async fn routing_table(&self) -> Result<Vec<PeerAddrs>, Error> {
         self.ask(|reply| Command::RoutingTable { reply }).await
+    }
+
+    /// Changes what can change while the node runs, all of it in one turn of the
+    /// loop. Connections that the new rules forbid are closed; those over a new
+    /// limit stay.
+    ///
+    /// # Errors
+    /// [`Error::Draining`], [`Error::Stopped`].
+    pub async fn adjust(&self, changes: super::Changes) -> Result<(), Error> {
+        let changes = Box::new(changes);
+        self.ask(|reply| Command::Adjust { changes, reply }).await
     }
 
     /// Begins to drain: no new connections, gossip leaves its meshes; answers

@@ -85,7 +85,7 @@ pub use content_network::{ContentNetwork, dht_key};
 pub(crate) use gossip::GOSSIP_DROPPED;
 pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Subscription};
-pub use options::Options;
+pub use options::{Changes, Options};
 pub use pulse::Pulse;
 pub use status::{PeerStatus, Status};
 
@@ -162,10 +162,18 @@ impl Node {
             metrics.clone(),
             options.admission.clone(),
         );
+        let idle = streams::Idle::new(
+            options.stream_idle_timeout,
+            metrics.streams_idle_closed.clone(),
+        );
         let announced = admission::behaviour::Announced::default();
         let gate = admission::behaviour::Behaviour::new(gate(&options), announced.clone());
+        let terms = streams::Terms {
+            bandwidth: bandwidth.clone(),
+            idle: idle.clone(),
+        };
         let behaviour =
-            behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, bandwidth)?;
+            behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, terms)?;
         let streams = behaviour.streams.control();
         let counted = meters.clone();
         let transport = admission::evict::Transport::new(transport, announced)
@@ -199,6 +207,9 @@ impl Node {
             metrics,
             pulse: pulse.clone(),
             meters,
+            bandwidth,
+            idle,
+            speed: Default::default(),
             peers: Default::default(),
             topics: Default::default(),
             envelopes: envelopes.clone(),

@@ -71,6 +71,31 @@ pub struct Options {
     pub watchdog: Option<Watchdog>,
 }
 
+/// What can change while the node runs: see [`super::Handle::adjust`].
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// See [`Options`].
+    pub external_addrs: Vec<Multiaddr>,
+    /// See [`Options`].
+    pub bootstrap_peers: Vec<Multiaddr>,
+    /// See [`Options`].
+    pub relays: Vec<Multiaddr>,
+    /// See [`Options`].
+    pub topics: Vec<String>,
+    /// See [`Options`].
+    pub limits: Limits,
+    /// See [`Options`]; with the trusted peers.
+    pub gate: gate::Rules,
+    /// See [`Options`].
+    pub stream_idle_timeout: Duration,
+    /// See [`Options`].
+    pub max_upload_rate: Option<u64>,
+    /// See [`Options`].
+    pub max_download_rate: Option<u64>,
+    /// Budgets, trusted peers and subnets, for [`Options::admission`].
+    pub trust: crate::admission::Settings,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {

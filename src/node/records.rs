@@ -224,6 +224,12 @@ impl Records {
         self.own_providers.len() + self.provider_records
     }
 
+    /// Keys that have provider records, of others or of this node: the larger of
+    /// the two, since each has the cap for itself.
+    pub(super) fn provider_keys_len(&self) -> usize {
+        self.own_providers.len().max(self.providers.len())
+    }
+
     /// Drops everything that has expired by `now`.
     pub(super) fn remove_expired(&mut self, now: Instant) {
         self.own_values.retain(|_, r| !r.is_expired(now));

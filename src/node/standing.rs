@@ -60,6 +60,18 @@ impl Bootstrap {
         }
     }
 
+    /// Other addresses from now on; what is known of those that stay is kept.
+    pub(super) fn adjust(&mut self, addresses: &[Multiaddr]) {
+        let mut before = std::mem::take(&mut self.targets);
+        for address in addresses {
+            let at = before.iter().position(|t| t.address == *address);
+            self.targets.push(match at {
+                Some(at) => before.swap_remove(at),
+                None => Target::new(address.clone()),
+            });
+        }
+    }
+
     /// Addresses to dial now: all that are due when the node is `lonely` (has no
     /// connection, or an empty routing table), else those of peers that were not
     /// reached in this run. Remembered peers, or whoever dials in, must not keep
@@ -144,6 +156,24 @@ impl Relays {
                 })
                 .collect(),
         }
+    }
+
+    /// Other relays from now on; those that stay keep their reservations. Answers
+    /// the listeners of those that go.
+    pub(super) fn adjust(&mut self, addresses: &[Multiaddr]) -> Vec<ListenerId> {
+        let mut before = std::mem::take(&mut self.list);
+        for address in addresses {
+            let at = before.iter().position(|r| r.target.address == *address);
+            self.list.push(match at {
+                Some(at) => before.swap_remove(at),
+                None => Relay {
+                    target: Target::new(address.clone()),
+                    listener: None,
+                    reserved: false,
+                },
+            });
+        }
+        before.into_iter().filter_map(|r| r.listener).collect()
     }
 
     /// Relays to ask for a reservation now, with their index.

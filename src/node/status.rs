@@ -104,14 +104,25 @@ impl Reachability {
     }
 }
 
+/// Unit of a limit of memory or disk.
+pub const BYTES: &str = "bytes";
+
+/// Unit of a ceiling of bandwidth.
+pub const BYTES_A_SECOND: &str = "bytes_per_second";
+
 /// A limit: how much of what is allowed is used.
 #[derive(Clone, Debug, Serialize)]
 pub struct LimitStatus {
-    /// The variable that sets it, such as `P2P_MAX_CONNECTIONS`.
+    /// What is limited, for a person, such as `connections`.
+    pub name: &'static str,
+    /// The variable that sets it, such as `P2P_MAX_CONNECTIONS`; that of the unit
+    /// (`LimitNOFILE`) where the system does; empty for one that is fixed.
     pub variable: &'static str,
+    /// What is counted: nothing, [`BYTES`] or [`BYTES_A_SECOND`].
+    pub unit: &'static str,
     /// In use now.
     pub used: u64,
-    /// Allowed.
+    /// Allowed: what is in force, which can be less than what is configured.
     pub allowed: u64,
 }
 

@@ -47,14 +47,22 @@ impl Topics {
 
     /// Keeps a topic joined without subscribers.
     pub(super) fn keep(&mut self, hash: TopicHash, name: String) {
-        self.map.insert(
-            hash,
-            Topic {
+        self.map
+            .entry(hash)
+            .or_insert_with(|| Topic {
                 name,
                 permanent: true,
                 subscribers: Vec::new(),
-            },
-        );
+            })
+            .permanent = true;
+    }
+
+    /// The configuration names a topic no more: it goes with its last subscriber,
+    /// at the next look for abandoned ones.
+    pub(super) fn release(&mut self, hash: &TopicHash) {
+        if let Some(topic) = self.map.get_mut(hash) {
+            topic.permanent = false;
+        }
     }
 
     /// Adds a subscriber; the caller joins the mesh when the topic is new.
@@ -171,5 +179,18 @@ mod tests {
         drop(second);
         assert_eq!(topics.abandoned(), vec![a]);
         assert_eq!(topics.len(), 1);
+    }
+
+    #[test]
+    fn a_configured_topic_keeps_its_subscribers_when_it_comes_and_goes() {
+        let mut topics = Topics::default();
+        let hash = IdentTopic::new("a").hash();
+        let here = topics.subscribe(hash.clone(), "a".into());
+        topics.keep(hash.clone(), "a".into());
+        assert_eq!(topics.deliver(&hash, message), 1);
+        topics.release(&hash);
+        assert!(topics.abandoned().is_empty());
+        drop(here);
+        assert_eq!(topics.abandoned(), vec![hash]);
     }
 }

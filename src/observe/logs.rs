@@ -13,10 +13,11 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use env_logger::{Builder, Target, WriteStyle};
+use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{
     Level, LevelFilter, Record,
     kv::{self, Key, Value, VisitSource},
@@ -105,6 +106,59 @@ impl Form {
 /// When another logger was installed before.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> {
     let form = Form::choose(format, Stderr::look());
+    let logger = logger(form, filter);
+    let level = logger.filter();
+    let swap = INSTALLED.get_or_init(|| Swap {
+        form,
+        logger: RwLock::new(Arc::new(logger)),
+    });
+    log::set_logger(swap)?;
+    log::set_max_level(level);
+    Ok(())
+}
+
+/// Another filter from now on, in the form that [`init`] chose; nothing happens
+/// before that.
+pub fn set_filter(filter: &str) {
+    let Some(swap) = INSTALLED.get() else { return };
+    let logger = logger(swap.form, filter);
+    let level = logger.filter();
+    let held = swap.logger.write();
+    *held.unwrap_or_else(PoisonError::into_inner) = Arc::new(logger);
+    log::set_max_level(level);
+}
+
+/// The process's logger, whose filter can change.
+struct Swap {
+    form: Form,
+    logger: RwLock<Arc<Logger>>,
+}
+
+static INSTALLED: OnceLock<Swap> = OnceLock::new();
+
+impl Swap {
+    /// Whoever writes a line holds no lock meanwhile: standard error can be slow.
+    fn current(&self) -> Arc<Logger> {
+        let logger = self.logger.read();
+        logger.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl log::Log for Swap {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.current().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.current().log(record);
+    }
+
+    fn flush(&self) {
+        self.current().flush();
+    }
+}
+
+fn logger(form: Form, filter: &str) -> Logger {
     let mut builder = Builder::new();
     builder
         .target(Target::Stderr)
@@ -117,7 +171,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> 
     }
     builder
         .format(move |out, record| out.write_all(line(form, record, SystemTime::now()).as_bytes()));
-    builder.try_init()
+    builder.build()
 }
 
 /// The directives that come before those of `RUST_LOG`.

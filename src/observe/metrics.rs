@@ -48,6 +48,32 @@ pub struct Metrics {
     pub live: IntGauge,
     /// 1 while the node is ready, 0 while it starts, drains or is stuck; set when asked for.
     pub ready: IntGauge,
+    /// Connections open now that peers made.
+    pub connections_inbound: IntGauge,
+    /// Connections open now that this node made.
+    pub connections_outbound: IntGauge,
+    /// Connections allowed, both directions: what is in force.
+    pub connections_limit: IntGauge,
+    /// Inbound connections allowed.
+    pub connections_inbound_limit: IntGauge,
+    /// Outbound connections allowed.
+    pub connections_outbound_limit: IntGauge,
+    /// Resident bytes above which new connections are refused; 0 without.
+    pub memory_limit: IntGauge,
+    /// Bytes of disk that the store may take.
+    pub store_limit: IntGauge,
+    /// DHT values kept at most, and as many keys with provider records.
+    pub dht_records_limit: IntGauge,
+    /// Circuits that the relay server allows; 0 without one.
+    pub relay_connections_limit: IntGauge,
+    /// Reservations that the relay server allows; 0 without one.
+    pub relay_reservations_limit: IntGauge,
+    /// Ceilings of bandwidth by `direction`; 0 without.
+    pub bandwidth_limit: IntGaugeVec,
+    /// Whether the last reload of the configuration was applied.
+    pub config_last_reload_successful: IntGauge,
+    /// When the configuration was last applied.
+    pub config_last_reload_success_timestamp: IntGauge,
     /// Connections closed since start, by `cause` ([`CLOSE_CAUSES`]).
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
@@ -182,6 +208,59 @@ impl Metrics {
             ready: maker.gauge(
                 "p2p_ready",
                 "1 while the node is ready, 0 while it starts, drains or is stuck, as /health/ready says.",
+            )?,
+            connections_inbound: maker.gauge(
+                "p2p_connections_inbound",
+                "Connections established now that peers made.",
+            )?,
+            connections_outbound: maker.gauge(
+                "p2p_connections_outbound",
+                "Connections established now that this node made.",
+            )?,
+            connections_limit: maker.gauge(
+                "p2p_connections_limit",
+                "Connections allowed, both directions: P2P_MAX_CONNECTIONS as far as descriptors reach.",
+            )?,
+            connections_inbound_limit: maker.gauge(
+                "p2p_connections_inbound_limit",
+                "Inbound connections allowed, also under the total.",
+            )?,
+            connections_outbound_limit: maker.gauge(
+                "p2p_connections_outbound_limit",
+                "Outbound connections allowed, also under the total.",
+            )?,
+            memory_limit: maker.gauge(
+                "p2p_memory_limit_bytes",
+                "Resident memory above which new connections are refused; 0 without a limit.",
+            )?,
+            store_limit: maker.gauge(
+                "p2p_store_limit_bytes",
+                "Disk space that blocks may take.",
+            )?,
+            dht_records_limit: maker.gauge(
+                "p2p_dht_records_limit",
+                "DHT values kept at most, and as many keys with provider records.",
+            )?,
+            relay_connections_limit: maker.gauge(
+                "p2p_relay_connections_limit",
+                "Circuits that the relay server allows; 0 without a relay server.",
+            )?,
+            relay_reservations_limit: maker.gauge(
+                "p2p_relay_reservations_limit",
+                "Reservations that the relay server allows; 0 without a relay server.",
+            )?,
+            bandwidth_limit: maker.gauges(
+                "p2p_bandwidth_limit_bytes_per_second",
+                "Ceiling of bytes of streams a second; 0 without one.",
+                &["direction"],
+            )?,
+            config_last_reload_successful: maker.gauge(
+                "p2p_config_last_reload_successful",
+                "Whether the last reading of the configuration, at start or at reload, was applied (1) or refused (0).",
+            )?,
+            config_last_reload_success_timestamp: maker.gauge(
+                "p2p_config_last_reload_success_timestamp_seconds",
+                "When the configuration was last applied, at start or at reload.",
             )?,
             connections_closed: maker.counters(
                 "libp2p_connections_closed_total",

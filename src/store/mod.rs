@@ -145,6 +145,8 @@ type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 struct Inner {
     dir: PathBuf,
     options: Options,
+    /// The cap in force, which `options` had at the start.
+    max_bytes: AtomicU64,
     database: Database,
     segments: Arc<Segments>,
     metrics: Arc<Metrics>,
@@ -219,6 +221,7 @@ impl Store {
             inner: Arc::new(Inner {
                 dir: dir.to_owned(),
                 options,
+                max_bytes: AtomicU64::new(options.max_bytes),
                 database,
                 segments: Arc::new(Segments::new(blocks, next)),
                 metrics,
@@ -238,6 +241,7 @@ impl Store {
             }),
         };
         store.publish(counters);
+        store.set_max_bytes(options.max_bytes);
         Ok(store)
     }
 
@@ -387,8 +391,16 @@ impl Store {
             blocks: self.inner.blocks.load(Ordering::Relaxed),
             bytes: self.inner.bytes.load(Ordering::Relaxed),
             disk_bytes: self.inner.disk.load(Ordering::Relaxed),
-            max_bytes: self.inner.options.max_bytes,
+            max_bytes: self.inner.max_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// Another cap from now on. What is over it goes with the next sweep, or
+    /// earlier for the sake of what is stored.
+    pub fn set_max_bytes(&self, max_bytes: u64) {
+        self.inner.max_bytes.store(max_bytes, Ordering::Relaxed);
+        let shown = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+        self.inner.metrics.store_limit.set(shown);
     }
 
     fn locate(&self, key: &[u8]) -> Result<Option<Location>, Error> {
@@ -492,7 +504,7 @@ impl Store {
 
     fn make_place(&self, need: u64) -> Result<(), Error> {
         self.check_disk(need)?;
-        let max = self.inner.options.max_bytes;
+        let max = self.inner.max_bytes.load(Ordering::Relaxed);
         if need > max {
             // Nothing that could be evicted would help.
             return Err(Error::Full { need, used: 0, max });

@@ -165,7 +165,7 @@ impl Store {
     /// When the database cannot be written. What was removed stays removed.
     pub fn sweep(&self, now: SystemTime, monotonic: Instant) -> Result<Swept, Error> {
         self.end_dead_batches()?;
-        let goal = self.inner.options.max_bytes;
+        let goal = self.usage().max_bytes;
         let swept = self.make_room(goal, to_millis(now), monotonic)?;
         self.reclaim()?;
         Ok(swept)

@@ -44,6 +44,7 @@ fn limit(used: u64, allowed: u64) -> LimitStatus {
         used,
         allowed,
         variable: "P2P_MAX_CONNECTIONS".into(),
+        ..LimitStatus::default()
     }
 }
 

@@ -85,12 +85,27 @@ impl Bandwidth {
         }))
     }
 
+    /// Other ceilings from now on.
+    pub(super) fn adjust(&self, upload: Option<u64>, download: Option<u64>) {
+        self.0.up.set_rate(upload);
+        self.0.down.set_rate(download);
+    }
+
     /// The ceiling of a direction.
     pub(super) fn shaper(&self, direction: Direction) -> &Arc<Shaper> {
         match direction {
             Direction::In => &self.0.down,
             Direction::Out => &self.0.up,
         }
+    }
+
+    /// Bytes that passed since the start.
+    pub(super) fn moved(&self, direction: Direction) -> u64 {
+        let counters = match direction {
+            Direction::In => &self.0.moved[0],
+            Direction::Out => &self.0.moved[1],
+        };
+        counters.iter().map(IntCounter::get).sum()
     }
 
     /// Counts bytes that passed.

@@ -197,6 +197,19 @@ impl Queue {
         }
     }
 
+    /// Another rate from `now` on. What is owed does not take longer than a second
+    /// of the new rate to pay back: a debt made at a high one would stop the node
+    /// for hours at a low one.
+    pub(super) fn set_rate(&mut self, rate: u64, now: Instant) {
+        self.refill(now);
+        self.rate = rate.max(1);
+        let full = i128::from(burst(self.rate)) * UNIT;
+        let least = -i128::from(self.rate) * UNIT;
+        self.level = self.level.clamp(least, full);
+        let most = i128::from(grant(self.rate)) * UNIT * 2;
+        self.owed_to_bulk = self.owed_to_bulk.min(most);
+    }
+
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.filled).as_nanos();
         if elapsed > 0 {

@@ -2,7 +2,7 @@
 //! that wakes whose turn has come.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -19,7 +19,7 @@ use super::queue::{Class, Queue};
 #[derive(Debug)]
 pub(in crate::node) struct Shaper {
     /// Whether there is a ceiling.
-    limited: bool,
+    limited: AtomicBool,
     state: Mutex<State>,
     /// The task, when something has to be granted earlier than it thought.
     driver: AtomicWaker,
@@ -41,7 +41,7 @@ impl Shaper {
     /// `rate` is in bytes a second; `None` is no ceiling.
     pub(super) fn new(rate: Option<u64>, waits: [IntCounter; 2]) -> Arc<Self> {
         Arc::new(Shaper {
-            limited: rate.is_some(),
+            limited: AtomicBool::new(rate.is_some()),
             state: Mutex::new(State {
                 queue: Queue::new(rate.unwrap_or(u64::MAX), Instant::now()),
                 driven: false,
@@ -56,7 +56,22 @@ impl Shaper {
     /// Whether there is a ceiling.
     #[inline]
     pub(in crate::node) fn limited(&self) -> bool {
-        self.limited
+        self.limited.load(Ordering::Relaxed)
+    }
+
+    /// Another ceiling from now on, in bytes a second; `None` is none. Whoever
+    /// waits is served at the new one.
+    pub(super) fn set_rate(self: &Arc<Self>, rate: Option<u64>) {
+        let now = Instant::now();
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        self.limited.store(rate.is_some(), Ordering::Relaxed);
+        state.queue.set_rate(rate.unwrap_or(u64::MAX), now);
+        state.queue.pump(now, &mut wake);
+        // The task may have looked ahead by the old rate.
+        state.armed = None;
+        self.driver.wake();
+        self.settle(state, now, wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,7 +12,7 @@ use crate::node::handle::{Command, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
 use crate::node::standing::peer_of;
-use crate::node::status::{DhtStatus, LimitStatus, Status, TopicStatus};
+use crate::node::status::{DhtStatus, Status, TopicStatus};
 
 impl EventLoop {
     pub(super) fn command(&mut self, command: Command) {
@@ -75,6 +75,10 @@ impl EventLoop {
                 let _ = reply.send(Ok(peers));
             }
             Command::Drain { reply } => self.drain(reply),
+            Command::Adjust { changes, reply } => {
+                let done = self.adjust(*changes, Instant::now());
+                let _ = reply.send(done);
+            }
             query => self.query(query),
         }
     }
@@ -408,11 +412,6 @@ impl EventLoop {
             .collect();
         topics.sort_by(|a, b| a.topic.cmp(&b.topic));
         let counters = self.swarm.network_info().connection_counters().clone();
-        let limit = |variable, used: u32, allowed: u32| LimitStatus {
-            variable,
-            used: used.into(),
-            allowed: allowed.into(),
-        };
         let mut nat = self.nat.clone();
         nat.relays = self
             .relays
@@ -436,23 +435,7 @@ impl EventLoop {
             dht,
             topics,
             nat,
-            limits: vec![
-                limit(
-                    "P2P_MAX_CONNECTIONS",
-                    self.peers.inbound() + self.peers.outbound(),
-                    self.options.limits.total,
-                ),
-                limit(
-                    "P2P_MAX_INBOUND_CONNECTIONS",
-                    self.peers.inbound(),
-                    self.options.limits.inbound,
-                ),
-                limit(
-                    "P2P_MAX_OUTBOUND_CONNECTIONS",
-                    self.peers.outbound(),
-                    self.options.limits.outbound,
-                ),
-            ],
+            limits: self.limits(),
             draining: self.draining,
         }
     }

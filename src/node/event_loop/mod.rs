@@ -4,8 +4,10 @@
 //! cannot keep the network waiting), then one event of the swarm, and once a
 //! second the housekeeping. It waits for nothing else: no disk, no client.
 
+mod adjust;
 mod commands;
 mod gossip;
+mod limits;
 mod network;
 mod text;
 mod verdicts;
@@ -28,6 +30,7 @@ use libp2p::{Multiaddr, PeerId, gossipsub};
 use crate::admission::Verdicts;
 use crate::admission::bans::Moment;
 use crate::message::Opened;
+use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
 use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::validation::Validation;
@@ -40,6 +43,7 @@ use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::standing::{Bootstrap, Relays, peer_of};
 use crate::node::status::{NatStatus, Reachability};
+use crate::node::streams::Idle;
 use crate::node::topics::Topics;
 use crate::observe::metrics::Metrics;
 use crate::observe::throttle::Throttle;
@@ -74,6 +78,9 @@ pub(super) struct EventLoop {
     pub(super) metrics: Arc<Metrics>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) meters: Meters,
+    pub(super) bandwidth: Bandwidth,
+    pub(super) idle: Idle,
+    pub(super) speed: limits::Speed,
     pub(super) peers: Peers,
     pub(super) topics: Topics,
     pub(super) envelopes: Envelopes,
@@ -114,16 +121,13 @@ impl EventLoop {
     /// Runs until told to stop, or until nobody holds a handle.
     pub(super) async fn run(mut self) {
         for name in self.options.topics.clone() {
-            let topic = gossipsub::IdentTopic::new(name.clone());
-            match self.swarm.behaviour_mut().gossip.join(&topic) {
-                Ok(()) => self.topics.keep(topic.hash(), name),
-                Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
-            }
+            self.keep_topic(name);
         }
         for address in self.options.external_addrs.clone() {
             self.swarm.add_external_address(address);
         }
         self.enter_remembered();
+        self.record_limits();
         let mut tick = async_io::Timer::interval(TICK);
         // Faster than the tick only when the manager is told to be impatient.
         let mut beats = self
@@ -209,10 +213,7 @@ impl EventLoop {
     /// What is due once a second.
     fn housekeeping(&mut self, now: Instant) {
         self.ticks += 1;
-        for topic in self.topics.abandoned() {
-            let topic = gossipsub::IdentTopic::new(topic.into_string());
-            self.swarm.behaviour_mut().gossip.leave(&topic);
-        }
+        self.leave_abandoned();
         for id in self.queries.abandoned() {
             if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
                 query.finish();
@@ -233,9 +234,18 @@ impl EventLoop {
         if !self.draining {
             self.tend_standing(now, table);
         }
+        self.speed.look(&self.bandwidth, now);
         let mesh = self.record_gauges(table);
         self.pulse.beat(now, self.peers.len(), table, mesh);
         self.finish_drain();
+    }
+
+    /// Leaves the topics that nobody on this host wants any more.
+    fn leave_abandoned(&mut self) {
+        for topic in self.topics.abandoned() {
+            let topic = gossipsub::IdentTopic::new(topic.into_string());
+            self.swarm.behaviour_mut().gossip.leave(&topic);
+        }
     }
 
     fn tend_standing(&mut self, now: Instant, table: usize) {
@@ -270,6 +280,10 @@ impl EventLoop {
     fn record_gauges(&mut self, table: usize) -> usize {
         let metrics = self.metrics.clone();
         metrics.dht_routing_table_peers.set(as_gauge(table));
+        metrics.connections_inbound.set(self.peers.inbound().into());
+        metrics
+            .connections_outbound
+            .set(self.peers.outbound().into());
         let behaviour = self.swarm.behaviour_mut();
         let mesh: std::collections::HashSet<&PeerId> = behaviour.gossip.all_mesh_peers().collect();
         let mesh = mesh.len();

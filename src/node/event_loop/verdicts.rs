@@ -94,9 +94,14 @@ impl EventLoop {
         });
     }
 
-    /// Closes all connections that a ban forbids.
-    fn close_unwelcome(&mut self) {
+    /// Closes all connections that a ban or the rules for addresses forbid.
+    pub(super) fn close_unwelcome(&mut self) {
         let admission = self.options.admission.clone();
+        let rules = self.options.gate.clone();
+        let unwelcome_at = |peer: &PeerId, ip: IpAddr| {
+            admission.banned_at(peer, ip).is_some()
+                || rules.address(ip, admission.is_trusted(peer)).is_err()
+        };
         let unwelcome: Vec<(PeerId, bool)> = self
             .peers
             .ids()
@@ -106,7 +111,7 @@ impl EventLoop {
                     self.peers
                         .addresses(peer)
                         .filter_map(direct_ip)
-                        .any(|ip| admission.banned_at(peer, ip).is_some())
+                        .any(|ip| unwelcome_at(peer, ip))
                 };
                 (by_id || by_address()).then_some((*peer, by_id))
             })
@@ -120,9 +125,7 @@ impl EventLoop {
             let ids: Vec<_> = self
                 .peers
                 .connections(&peer)
-                .filter(|(_, address)| {
-                    direct_ip(address).is_some_and(|ip| admission.banned_at(&peer, ip).is_some())
-                })
+                .filter(|(_, address)| direct_ip(address).is_some_and(|ip| unwelcome_at(&peer, ip)))
                 .map(|(id, _)| id)
                 .collect();
             for id in ids {

@@ -41,6 +41,11 @@ impl Authors {
         }
     }
 
+    /// Another budget from now on.
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
     /// Whether an author has something left to say.
     pub(super) fn may_speak(&self, author: &PeerId, now: Instant) -> bool {
         let bucket = self.young.get(author).or_else(|| self.old.get(author));

@@ -131,6 +131,17 @@ impl Ceiling {
         }
     }
 
+    /// Another budget from `now` on: full, and nobody has saved anything yet.
+    pub(super) fn set_budget(&mut self, budget: Budget, now: Instant) {
+        let senders = std::mem::take(&mut self.senders);
+        *self = Ceiling::new(budget, now);
+        self.senders = senders;
+        for sender in self.senders.values_mut() {
+            sender.saved = 0;
+            sender.active = None;
+        }
+    }
+
     /// A peer has connected.
     pub(super) fn enter(&mut self, peer: PeerId, weight: f32) {
         self.senders.entry(peer).or_insert(Sender {

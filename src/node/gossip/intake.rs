@@ -252,35 +252,62 @@ struct Gate {
     /// Of connected peers only.
     peers: HashMap<PeerId, Peer>,
     authors: Authors,
+    rates: Rates,
+    heartbeat: Duration,
     /// What each may bring of others.
     brings: Budget,
     messages: Ceiling,
     bytes: Ceiling,
 }
 
+/// What the node takes of all peers together: messages, and bytes.
+fn ceilings(heartbeat: Duration, rates: Rates) -> (Budget, Budget) {
+    let rate = rates.messages;
+    let messages = Budget {
+        burst: rate.burst.saturating_mul(PEERS_AT_FULL_RATE),
+        fill: rate.fill.saturating_mul(PEERS_AT_FULL_RATE),
+    };
+    let held = heartbeat.as_secs_f64() * HISTORY as f64;
+    let part = |of: u64| (of / BYTES_SHARE.1).saturating_mul(BYTES_SHARE.0);
+    let bytes = Budget {
+        burst: part(rates.bytes.burst).min(CACHE / 2),
+        fill: part(rates.bytes.fill).min(((CACHE / 2) as f64 / held.max(0.001)) as u64),
+    };
+    (messages, bytes)
+}
+
 impl Gate {
     fn new(options: &Options, rates: Rates, now: Instant) -> Self {
-        let rate = rates.messages;
-        let messages = Budget {
-            burst: rate.burst.saturating_mul(PEERS_AT_FULL_RATE),
-            fill: rate.fill.saturating_mul(PEERS_AT_FULL_RATE),
-        };
-        let held = options.gossip_heartbeat.as_secs_f64() * HISTORY as f64;
-        let part = |of: u64| (of / BYTES_SHARE.1).saturating_mul(BYTES_SHARE.0);
-        let bytes = Budget {
-            burst: part(rates.bytes.burst).min(CACHE / 2),
-            fill: part(rates.bytes.fill).min(((CACHE / 2) as f64 / held.max(0.001)) as u64),
-        };
+        let (messages, bytes) = ceilings(options.gossip_heartbeat, rates);
         Gate {
             joined: HashSet::new(),
             scored: 0,
             seen: Seen::default(),
             peers: HashMap::new(),
-            authors: Authors::new(rate),
+            authors: Authors::new(rates.messages),
+            rates,
+            heartbeat: options.gossip_heartbeat,
             brings: messages,
             messages: Ceiling::new(messages, now),
             bytes: Ceiling::new(bytes, now),
         }
+    }
+
+    /// Other budgets of peers from `now` on, and what follows from them.
+    fn set_rates(&mut self, rates: Rates, now: Instant) {
+        if rates == self.rates {
+            return;
+        }
+        let (messages, bytes) = ceilings(self.heartbeat, rates);
+        self.rates = rates;
+        self.authors.set_budget(rates.messages);
+        self.brings = messages;
+        for peer in self.peers.values_mut() {
+            peer.brought = Bucket::full(messages, now);
+            peer.excess = Bucket::full(messages, now);
+        }
+        self.messages.set_budget(messages, now);
+        self.bytes.set_budget(bytes, now);
     }
 
     fn enter(&mut self, peer: PeerId, weight: f32, now: Instant) {
@@ -449,6 +476,11 @@ impl Intake {
             admission,
             metrics,
         })
+    }
+
+    /// Other budgets of peers from now on.
+    pub(crate) fn set_rates(&mut self, rates: Rates, now: Instant) {
+        self.gate.set_rates(rates, now);
     }
 
     /// Joins a topic, and scores peers in it from now on.

@@ -21,7 +21,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures::StreamExt;
 use futures::task::AtomicWaker;
 use prometheus::IntCounter;
 
@@ -31,7 +30,8 @@ pub(in crate::node) struct Idle(Arc<Registry>);
 
 #[derive(Debug)]
 struct Registry {
-    timeout: Duration,
+    /// In milliseconds.
+    timeout: AtomicU64,
     /// Streams that were ended.
     ended: IntCounter,
     state: Mutex<State>,
@@ -71,10 +71,15 @@ impl Idle {
     /// `ended` counts the streams that were ended.
     pub(in crate::node) fn new(timeout: Duration, ended: IntCounter) -> Self {
         Idle(Arc::new(Registry {
-            timeout,
+            timeout: AtomicU64::new(millis(timeout)),
             ended,
             state: Mutex::default(),
         }))
+    }
+
+    /// Another time-out from now on, for the streams that are open too.
+    pub(in crate::node) fn set_timeout(&self, timeout: Duration) {
+        self.0.timeout.store(millis(timeout), Ordering::Relaxed);
     }
 
     /// Watches a new stream until the result is dropped.
@@ -107,17 +112,22 @@ impl Registry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout.load(Ordering::Relaxed))
+    }
+
     /// An eighth of the time-out, within what a person and a processor mind.
     fn period(&self) -> Duration {
-        (self.timeout / 8).clamp(Duration::from_millis(20), Duration::from_secs(5))
+        (self.timeout() / 8).clamp(Duration::from_millis(20), Duration::from_secs(5))
     }
 
     async fn drive(self: Arc<Self>) {
-        let mut ticks = Timer::interval(self.period());
-        while ticks.next().await.is_some() {
+        loop {
+            // The time-out may be another each time.
+            Timer::after(self.period()).await;
             let (idle, done) = {
                 let mut state = self.lock();
-                let idle = state.sweep(self.timeout, Instant::now());
+                let idle = state.sweep(self.timeout(), Instant::now());
                 state.driven = !state.streams.is_empty();
                 (idle, !state.driven)
             };
@@ -130,6 +140,10 @@ impl Registry {
             }
         }
     }
+}
+
+fn millis(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl State {
@@ -218,7 +232,7 @@ impl Watch {
             io::ErrorKind::TimedOut,
             format!(
                 "no byte has moved on the stream for {:?}, which is the limit of this node (P2P_STREAM_IDLE_TIMEOUT)",
-                self.registry.timeout
+                self.registry.timeout()
             ),
         )
     }
@@ -227,7 +241,7 @@ impl Watch {
     pub(super) fn over(&self) -> Over {
         Over {
             life: self.life.clone(),
-            timeout: self.registry.timeout,
+            timeout: self.registry.timeout(),
         }
     }
 }

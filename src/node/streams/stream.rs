@@ -81,6 +81,10 @@ impl PeerStream {
         };
         let shaper = self.bandwidth.shaper(direction);
         if !shaper.limited() {
+            // It may have waited when the ceiling was lifted.
+            if turn.take().is_some_and(|turn| turn.waiting()) {
+                self.watch.queued(half, false);
+            }
             return Poll::Ready(Ok(None));
         }
         let peer = self.peer;

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use super::Options;
 use crate::admission::rate::Table;
-use crate::admission::subnet::Prefixes;
+use crate::admission::subnet::LivePrefixes;
 
 /// Places for handshakes, shared by all listeners of a transport.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Places {
     inner: Arc<Mutex<Inner>>,
     retry_above: usize,
     limit: usize,
-    subnets: Prefixes,
+    subnets: LivePrefixes,
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Places {
             inner: Arc::new(Mutex::new(inner)),
             retry_above: options.retry_above,
             limit: options.max_pending_handshakes,
-            subnets: options.subnets,
+            subnets: options.subnets.clone(),
         }
     }
 
@@ -71,7 +71,7 @@ impl Places {
     pub(super) fn ask(&self, validated: bool, ip: IpAddr, now: Instant, waker: &Waker) -> Verdict {
         let mut inner = lock(&self.inner);
         if !validated {
-            let often = |inner: &mut Inner| match self.subnets.subnet(ip) {
+            let often = |inner: &mut Inner| match self.subnets.get().subnet(ip) {
                 Some(subnet) => !inner.unproven.take(&subnet, now),
                 // Nobody else can send from loopback.
                 None => false,

@@ -9,7 +9,7 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use super::Error;
 use super::congestion::{Factory, LastPacket};
 use crate::admission::rate::Rate;
-use crate::admission::subnet::Prefixes;
+use crate::admission::subnet::LivePrefixes;
 
 /// Tuning of the QUIC transport. [`Options::default`] suits a node on the
 /// public internet; the reasons stand at the fields.
@@ -57,7 +57,7 @@ pub struct Options {
     /// no extra round trip, and one that comes again and again pays it.
     pub unproven: Rate,
     /// What makes two addresses one subnet.
-    pub subnets: Prefixes,
+    pub subnets: LivePrefixes,
     /// Handshakes under way on all listeners together; further ones wait in a
     /// queue. 256: each costs about 100 KiB and a millisecond of signatures.
     pub max_pending_handshakes: usize,
@@ -80,7 +80,7 @@ impl Default for Options {
                 per_second: 0.2,
                 burst: 4.0,
             },
-            subnets: Prefixes::default(),
+            subnets: LivePrefixes::default(),
             max_pending_handshakes: 256,
         }
     }

@@ -1,0 +1,230 @@
+//! The configuration, read again while the node runs: `p2p-node reload` and
+//! SIGHUP.
+//!
+//! One reload at a time. The whole new configuration is read and checked first;
+//! one that is refused changes nothing. What can change then does, the node's
+//! part of it in one turn of its event loop. What cannot is told by name.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_std::channel::{Receiver, Sender};
+use async_std::task::spawn_blocking;
+
+use super::{options, resources, status};
+use crate::admission::gate::LiveRules;
+use crate::block::content::Content;
+use crate::config::{Config, Inputs, Loaded, Variable, network_key};
+use crate::control::types::{Change, Reload, ReloadError};
+use crate::node::{Changes, ContentNetwork, Handle, Pulse};
+use crate::observe::logs;
+use crate::observe::metrics::Metrics;
+use crate::store::Store;
+use crate::system::notify::Notifier;
+
+/// Asks for a reload, from a signal. Several asks while one waits are one.
+#[derive(Clone, Debug)]
+pub(super) struct Bell(Sender<()>);
+
+impl Bell {
+    /// The bell, and where it rings.
+    pub(super) fn new() -> (Bell, Receiver<()>) {
+        let (sender, receiver) = async_std::channel::bounded(1);
+        (Bell(sender), receiver)
+    }
+
+    pub(super) fn ring(&self) {
+        // Full: the reload that waits reads what stands in the file then.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// What a reload changes, beside the node that the handle leads to.
+pub(super) struct Rooms {
+    pub(super) handle: Handle,
+    pub(super) store: Store,
+    pub(super) content: Content<ContentNetwork>,
+    /// The rules of the resolver.
+    pub(super) rules: LiveRules,
+    /// Connections that a TRIM without a number leaves.
+    pub(super) low_water: Arc<AtomicUsize>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) notifier: Notifier,
+}
+
+/// Reads the configuration again. Clones are handles to the same one.
+#[derive(Clone)]
+pub(super) struct Reloader(Arc<Inner>);
+
+struct Inner {
+    inputs: Inputs,
+    rooms: Rooms,
+    /// The value in force of each variable, in the table's order.
+    in_force: Mutex<Vec<String>>,
+    /// Held for a whole reload.
+    turn: async_std::sync::Mutex<()>,
+    drain_timeout: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Reloader {
+    /// `config` is what the node was started with.
+    pub(super) fn new(inputs: Inputs, config: &Config, rooms: Rooms) -> Reloader {
+        record(&rooms.metrics, true);
+        Reloader(Arc::new(Inner {
+            inputs,
+            rooms,
+            in_force: Mutex::new(values(config)),
+            turn: async_std::sync::Mutex::new(()),
+            drain_timeout: AtomicU64::new(millis(config.drain_timeout)),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Reloads whenever the bell rings, for ever.
+    pub(super) async fn heed(self, rings: Receiver<()>) {
+        while rings.recv().await.is_ok() {
+            // What came of it is in the log.
+            let _ = self.reload().await;
+        }
+    }
+
+    /// `P2P_DRAIN_TIMEOUT`, as it is now.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.0.drain_timeout.load(Ordering::Relaxed))
+    }
+
+    /// The daemon stops: nothing is reloaded any more.
+    pub(super) fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads, checks and applies the configuration.
+    pub(super) async fn reload(&self) -> Result<Reload, ReloadError> {
+        let _turn = self.0.turn.lock().await;
+        let rooms = &self.0.rooms;
+        rooms.notifier.reloading();
+        let done = self.apply().await;
+        rooms
+            .notifier
+            .ready(&status::line(&rooms.pulse, &rooms.store));
+        record(&rooms.metrics, done.is_ok());
+        match &done {
+            Ok(reload) => tell(reload),
+            Err(e) => {
+                log::warn!("configuration not reloaded, the one in force stays: {e}");
+            }
+        }
+        done
+    }
+
+    async fn apply(&self) -> Result<Reload, ReloadError> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err(ReloadError::Failed("the node is stopping".into()));
+        }
+        let inputs = self.0.inputs.clone();
+        let (loaded, changes) = spawn_blocking(move || read(&inputs))
+            .await
+            .map_err(|e| ReloadError::Refused(e.to_string()))?;
+        if let Some(path) = &loaded.missing {
+            log::warn!(file:% = path.display(); "the environment file does not exist; defaults are in force");
+        }
+        let config = loaded.config;
+        let rooms = &self.0.rooms;
+        let rules = changes.gate.clone();
+        // The only step that can fail comes first.
+        rooms
+            .handle
+            .adjust(changes)
+            .await
+            .map_err(|e| ReloadError::Failed(e.to_string()))?;
+        rooms.rules.set(rules);
+        rooms.store.set_max_bytes(config.store_max_bytes);
+        rooms.content.set_ttl(config.block_ttl);
+        rooms
+            .low_water
+            .store(config.max_connections as usize / 2, Ordering::Relaxed);
+        self.0
+            .drain_timeout
+            .store(millis(config.drain_timeout), Ordering::Relaxed);
+        logs::set_filter(&config.rust_log);
+        resources::report_caps(&config);
+        Ok(self.differences(&config))
+    }
+
+    /// What differs from what was in force, which the new values now are.
+    fn differences(&self, config: &Config) -> Reload {
+        let mut reload = Reload::default();
+        let mut in_force = self
+            .0
+            .in_force
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (setting, now) in config.settings().into_iter().zip(in_force.iter_mut()) {
+            if setting.value == *now {
+                continue;
+            }
+            let Variable {
+                name, reloadable, ..
+            } = setting.variable;
+            let change = Change {
+                variable: (*name).into(),
+                before: now.clone(),
+                after: setting.value.clone(),
+            };
+            if *reloadable {
+                *now = setting.value;
+                reload.changed.push(change);
+            } else {
+                reload.restart.push(change);
+            }
+        }
+        reload
+    }
+}
+
+/// Reads and checks everything; this waits for the disk.
+fn read(inputs: &Inputs) -> Result<(Loaded, Changes), crate::config::Error> {
+    let loaded = inputs.load()?;
+    if let Some(path) = &loaded.config.network_key_file {
+        network_key::load(path)?;
+    }
+    let changes = options::changes(&loaded.config);
+    Ok((loaded, changes))
+}
+
+fn values(config: &Config) -> Vec<String> {
+    config.settings().into_iter().map(|s| s.value).collect()
+}
+
+fn tell(reload: &Reload) {
+    for change in &reload.changed {
+        let Change {
+            variable,
+            before,
+            after,
+        } = change;
+        log::info!(variable = variable.as_str(), before = before.as_str(), after = after.as_str(); "changed");
+    }
+    if !reload.restart.is_empty() {
+        let names: Vec<&str> = reload.restart.iter().map(|c| c.variable.as_str()).collect();
+        let names = names.join(", ");
+        log::warn!("these have changed and need a restart to take effect: {names}");
+    }
+    log::info!(changed = reload.changed.len(); "configuration reloaded");
+}
+
+fn record(metrics: &Metrics, good: bool) {
+    metrics.config_last_reload_successful.set(good.into());
+    if good {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = now.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        metrics.config_last_reload_success_timestamp.set(seconds);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

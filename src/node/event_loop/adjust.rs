@@ -1,0 +1,118 @@
+//! What changes while the node runs: a reload of the configuration.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use libp2p::{Multiaddr, PeerId, gossipsub};
+
+use super::EventLoop;
+use crate::admission::{presence, subnet};
+use crate::node::handle::Error;
+use crate::node::options::Changes;
+use crate::node::standing::peer_of;
+
+impl EventLoop {
+    /// Applies a configuration in one turn: nobody sees half of it.
+    pub(super) fn adjust(&mut self, changes: Changes, now: Instant) -> Result<(), Error> {
+        if self.draining {
+            return Err(Error::Draining);
+        }
+        let Changes {
+            external_addrs,
+            bootstrap_peers,
+            relays,
+            topics,
+            limits,
+            gate,
+            stream_idle_timeout,
+            max_upload_rate,
+            max_download_rate,
+            trust,
+        } = changes;
+        self.adjust_topics(&topics);
+        self.adjust_external(&external_addrs);
+        self.bootstrap.adjust(&bootstrap_peers);
+        for listener in self.relays.adjust(&relays) {
+            self.swarm.remove_listener(listener);
+        }
+        self.bandwidth.adjust(max_upload_rate, max_download_rate);
+        self.idle.set_timeout(stream_idle_timeout);
+
+        let named = || bootstrap_peers.iter().chain(&relays);
+        let configured: Vec<_> = named()
+            .filter_map(|a| Some((peer_of(a), presence::direct_ip(a)?)))
+            .collect();
+        self.options.admission.adjust(&trust, &configured);
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .set_rates(trust.rates, now);
+        let mut known: Vec<(PeerId, IpAddr)> = named()
+            .filter_map(|a| Some((peer_of(a)?, subnet::ip_of(a)?)))
+            .collect();
+        for peer in &trust.trusted {
+            let here = self.peers.addresses(peer).filter_map(presence::direct_ip);
+            known.extend(here.map(|ip| (*peer, ip)));
+        }
+        self.swarm.behaviour_mut().gate.gate_mut().adjust(
+            gate.clone(),
+            limits.clone(),
+            known.into_iter(),
+            now,
+        );
+
+        let options = &mut self.options;
+        options.external_addrs = external_addrs;
+        options.bootstrap_peers = bootstrap_peers;
+        options.relays = relays;
+        options.topics = topics;
+        options.limits = limits;
+        options.gate = gate;
+        options.stream_idle_timeout = stream_idle_timeout;
+        options.max_upload_rate = max_upload_rate;
+        options.max_download_rate = max_download_rate;
+        options.trusted_peers = trust.trusted;
+        self.record_limits();
+        self.close_unwelcome();
+        Ok(())
+    }
+
+    /// Joins a topic of the configuration.
+    pub(super) fn keep_topic(&mut self, name: String) {
+        let topic = gossipsub::IdentTopic::new(name.clone());
+        if self.topics.contains(&topic.hash()) {
+            self.topics.keep(topic.hash(), name);
+            return;
+        }
+        match self.swarm.behaviour_mut().gossip.join(&topic) {
+            Ok(()) => self.topics.keep(topic.hash(), name),
+            Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
+        }
+    }
+
+    fn adjust_topics(&mut self, topics: &[String]) {
+        for name in self.options.topics.clone() {
+            if !topics.contains(&name) {
+                let hash = gossipsub::IdentTopic::new(name).hash();
+                self.topics.release(&hash);
+            }
+        }
+        for name in topics {
+            self.keep_topic(name.clone());
+        }
+        self.leave_abandoned();
+    }
+
+    fn adjust_external(&mut self, addresses: &[Multiaddr]) {
+        for address in self.options.external_addrs.clone() {
+            if !addresses.contains(&address) {
+                self.swarm.remove_external_address(&address);
+            }
+        }
+        for address in addresses {
+            if !self.options.external_addrs.contains(address) {
+                self.swarm.add_external_address(address.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The configuration changes while the node runs: real daemons, an environment
+//! file, `p2p-node reload` and SIGHUP.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use common::{Daemon, Start, eventually};
+
+/// A daemon with an environment file, which a test rewrites.
+struct Subject {
+    daemon: Daemon,
+    file: PathBuf,
+}
+
+impl Subject {
+    fn start(dir: &Path, text: &str) -> Subject {
+        Subject::start_with(dir, text, &[])
+    }
+
+    /// `variables` stand in its environment, beside those of every test.
+    fn start_with(dir: &Path, text: &str, variables: &[(&str, &str)]) -> Subject {
+        std::fs::create_dir_all(dir).unwrap();
+        let file = dir.join("node.env");
+        std::fs::write(&file, text).unwrap();
+        let mut all = vec![
+            ("P2P_ENV_FILE", file.to_str().unwrap()),
+            ("P2P_LOG_FORMAT", "json"),
+            // What ends a connection here is not that nobody used it.
+            ("P2P_CONNECTION_IDLE_TIMEOUT", "1h"),
+        ];
+        all.extend(variables);
+        let daemon = Daemon::start(dir, &all);
+        Subject { daemon, file }
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.file, text).unwrap();
+    }
+
+    /// Rewrites the file and reloads; what changed and what needs a restart.
+    #[track_caller]
+    fn reload(&self, text: &str) -> (Vec<String>, Vec<String>) {
+        self.write(text);
+        let told = self.daemon.json(&["reload"]);
+        let names = |list: &Value| {
+            let list = list.as_array().unwrap();
+            list.iter()
+                .map(|c| c["variable"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        (names(&told["changed"]), names(&told["restart"]))
+    }
+
+    fn status(&self) -> Value {
+        self.daemon.json(&["status"])
+    }
+
+    fn allowed(&self, limit: &str) -> Option<u64> {
+        let status = self.status();
+        let limits = status["limits"].as_array().unwrap();
+        let limit = limits.iter().find(|l| l["name"] == limit)?;
+        limit["allowed"].as_u64()
+    }
+
+    /// The value of a metric that has no labels, or with labels as they are written.
+    fn metric(&self, name: &str) -> f64 {
+        let address = eventually("the metrics' address is logged", || {
+            let log = self.daemon.log();
+            let line = log.lines().find(|l| l.contains("\"msg\":\"ready\""))?;
+            let line: Value = serde_json::from_str(line).unwrap();
+            Some(line["metrics"].as_str().unwrap().to_owned())
+        });
+        let text = get(&address, "/metrics");
+        let line = text
+            .lines()
+            .find(|l| l.strip_prefix(name).is_some_and(|r| r.starts_with(' ')));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    fn logged(&self, what: &str) -> usize {
+        self.daemon.log().matches(what).count()
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// What a variable's effect is, seen from outside.
+type Seen = fn(&Subject) -> String;
+
+fn allowed(subject: &Subject, limit: &str) -> String {
+    subject
+        .allowed(limit)
+        .map_or_else(|| "none".into(), |n| n.to_string())
+}
+
+fn list(subject: &Subject, field: &str) -> String {
+    let status = subject.status();
+    let values = status[field].as_array().unwrap().iter();
+    let values = values.map(|v| match v["topic"].as_str() {
+        Some(topic) => topic.to_owned(),
+        None => v.as_str().unwrap().to_owned(),
+    });
+    values.collect::<Vec<_>>().join(",")
+}
+
+/// Variables whose effect the node says of itself: another value than the
+/// default, what is seen with the default, and with that value.
+const TOLD: &[(&str, &str, Seen, &str, &str)] = &[
+    (
+        "P2P_EXTERNAL_ADDRS",
+        "/ip4/192.0.2.7/tcp/4001",
+        |s| list(s, "external_addresses"),
+        "",
+        "/ip4/192.0.2.7/tcp/4001",
+    ),
+    (
+        "P2P_TOPICS",
+        "one,two",
+        |s| list(s, "topics"),
+        "",
+        "one,two",
+    ),
+    (
+        "P2P_MAX_CONNECTIONS",
+        "37",
+        |s| allowed(s, "connections"),
+        "400",
+        "37",
+    ),
+    (
+        "P2P_MAX_INBOUND_CONNECTIONS",
+        "31",
+        |s| allowed(s, "inbound connections"),
+        "400",
+        "31",
+    ),
+    (
+        "P2P_MAX_OUTBOUND_CONNECTIONS",
+        "29",
+        |s| allowed(s, "outbound connections"),
+        "400",
+        "29",
+    ),
+    (
+        "P2P_MAX_MEMORY",
+        "777MiB",
+        |s| {
+            let bytes = s.metric("p2p_memory_limit_bytes");
+            let set = (bytes - 777.0 * 1024.0 * 1024.0).abs() < 1.0;
+            set.to_string()
+        },
+        "false",
+        "true",
+    ),
+    (
+        "P2P_MAX_UPLOAD_RATE",
+        "3MiB",
+        |s| allowed(s, "upload"),
+        "none",
+        "3145728",
+    ),
+    (
+        "P2P_MAX_DOWNLOAD_RATE",
+        "2MiB",
+        |s| allowed(s, "download"),
+        "none",
+        "2097152",
+    ),
+    (
+        "P2P_STORE_MAX_BYTES",
+        "64MiB",
+        |s| allowed(s, "store"),
+        "10737418240",
+        "67108864",
+    ),
+];
+
+#[test]
+fn what_the_node_says_of_itself_follows_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(dir.path(), "");
+    let look = || -> BTreeMap<_, _> { TOLD.iter().map(|row| (row.0, row.2(&subject))).collect() };
+    let expected =
+        |which: fn(&(&'static str, &str, Seen, &'static str, &'static str)) -> &'static str| {
+            TOLD.iter()
+                .map(|row| (row.0, which(row).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+    let (before, after) = (expected(|r| r.3), expected(|r| r.4));
+    assert_eq!(look(), before);
+    // One by one, each gone again before the next.
+    for (name, value, seen, without, with) in TOLD {
+        let (changed, restart) = subject.reload(&format!("# one\n{name}={value}\n"));
+        assert!(changed.contains(&(*name).to_owned()), "{name}: {changed:?}");
+        assert!(restart.is_empty(), "{name}: {restart:?}");
+        assert_eq!(seen(&subject), *with, "{name} is set");
+        subject.reload("");
+        assert_eq!(seen(&subject), *without, "{name} is gone");
+    }
+    // All at once, and all gone.
+    let all: String = TOLD
+        .iter()
+        .map(|row| format!("{}={}\n", row.0, row.1))
+        .collect();
+    assert_eq!(subject.reload(&all).0.len(), TOLD.len());
+    let mut seen = look();
+    // Also under the total.
+    assert_eq!(seen.remove("P2P_MAX_INBOUND_CONNECTIONS").unwrap(), "31");
+    let mut after = after;
+    after.remove("P2P_MAX_INBOUND_CONNECTIONS");
+    assert_eq!(seen, after);
+    assert_eq!(subject.reload("").0.len(), TOLD.len());
+    assert_eq!(look(), before);
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(dir.path(), "P2P_TOPICS=here\n");
+    let began = subject.metric("p2p_config_last_reload_success_timestamp_seconds");
+    assert_eq!(subject.metric("p2p_config_last_reload_successful"), 1.0);
+    assert!(began > 1e9);
+    for (text, told) in [
+        (
+            "P2P_TOPICS=there\nP2P_MAX_CONNECTIONS=many\n",
+            "node.env, line 2: P2P_MAX_CONNECTIONS=\"many\": not a whole number; accepted: ",
+        ),
+        (
+            "P2P_TOPIC=there\n",
+            "line 1: P2P_TOPIC=\"there\": there is no such variable; did you mean P2P_TOPICS?",
+        ),
+        ("P2P_TOPICS=there\nnonsense\n", "line 2: not an assignment"),
+        (
+            "P2P_TOPICS=there\nP2P_NETWORK_KEY_FILE=/none\n",
+            "P2P_NETWORK_KEY_FILE",
+        ),
+    ] {
+        subject.write(text);
+        let output = subject.daemon.cli(&["reload"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(list(&subject, "topics"), "here");
+        assert_eq!(subject.allowed("connections"), Some(400));
+        assert_eq!(subject.metric("p2p_config_last_reload_successful"), 0.0);
+    }
+    std::fs::remove_file(&subject.file).unwrap();
+    let output = subject.daemon.cli(&["reload"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(list(&subject, "topics"), "here");
+    // The same by SIGHUP is one warning.
+    let warned = subject.logged("configuration not reloaded");
+    assert_eq!(warned, 5);
+    subject.daemon.signal(Signal::SIGHUP);
+    eventually("the warning", || {
+        (subject.logged("configuration not reloaded") == warned + 1).then_some(())
+    });
+    subject.daemon.ok(&["health"]);
+    let (changed, _) = subject.reload("P2P_TOPICS=there\n");
+    assert_eq!(changed, ["P2P_TOPICS"]);
+    assert_eq!(subject.metric("p2p_config_last_reload_successful"), 1.0);
+    assert!(subject.metric("p2p_config_last_reload_success_timestamp_seconds") >= began);
+}
+
+#[test]
+fn what_cannot_change_is_named_at_each_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start_with(dir.path(), "", &[("P2P_GOSSIP_D", "6")]);
+    let text = "P2P_NETWORK=other\nP2P_DHT_MODE=client\nP2P_TOPICS=t\nP2P_GOSSIP_D=9\n";
+    let (changed, restart) = subject.reload(text);
+    // P2P_GOSSIP_D stands in the environment, which wins.
+    assert_eq!(changed, ["P2P_TOPICS"]);
+    assert_eq!(restart, ["P2P_NETWORK", "P2P_KAD_PROTOCOL", "P2P_DHT_MODE"]);
+    let warning = "need a restart to take effect: P2P_NETWORK, P2P_KAD_PROTOCOL, P2P_DHT_MODE";
+    assert_eq!(subject.logged(warning), 1);
+    let (changed, restart) = subject.reload(text);
+    assert_eq!((changed.len(), restart.len()), (0, 3));
+    assert_eq!(subject.logged(warning), 2);
+    let words = subject.daemon.ok(&["reload"]);
+    assert!(
+        words.contains("P2P_NETWORK: other, was p2p-node; needs a restart"),
+        "{words}"
+    );
+    assert_eq!(subject.reload("P2P_TOPICS=t\n"), (vec![], vec![]));
+    assert_eq!(subject.daemon.ok(&["reload"]), "nothing has changed");
+}
+
+#[test]
+fn many_signals_end_in_what_the_file_says_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(dir.path(), "");
+    for n in 0..200 {
+        subject.write(&format!("P2P_TOPICS=t{n}\n"));
+        subject.daemon.signal(Signal::SIGHUP);
+    }
+    eventually("the last file is in force", || {
+        (list(&subject, "topics") == "t199").then_some(())
+    });
+    assert_eq!(subject.daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_reload_while_starting_and_while_draining() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.env");
+    std::fs::write(&file, "P2P_TOPICS=first\n").unwrap();
+    let mut daemon = Daemon::spawn(Start {
+        dir: dir.path(),
+        variables: &[
+            ("P2P_ENV_FILE", file.to_str().unwrap()),
+            ("P2P_LOG_FORMAT", "json"),
+        ],
+        namespace: None,
+    });
+    // The data folder is made after the signals are caught and the file is read.
+    eventually("the start has begun", || {
+        let begun = dir.path().join("data").exists();
+        assert!(daemon.child.try_wait().unwrap().is_none());
+        begun.then_some(())
+    });
+    std::fs::write(&file, "P2P_TOPICS=second\nP2P_DRAIN_TIMEOUT=0s\n").unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let daemon = daemon.wait_ready();
+    let subject = Subject { daemon, file };
+    eventually("what came during the start is in force", || {
+        (list(&subject, "topics") == "second").then_some(())
+    });
+    let mut daemon = subject.daemon;
+    daemon.signal(Signal::SIGTERM);
+    for _ in 0..20 {
+        daemon.signal(Signal::SIGHUP);
+    }
+    assert_eq!(daemon.wait(), Some(0));
+}
