@@ -122,12 +122,21 @@ pub(super) static MANUAL: &[Chapter] = &[
                 it dials the bootstrap peers that no connection is open to.\n\n\
                 Without a daemon it says what keeps one from starting: the unit, the configuration, \
                 the data folder, ports and disk. It exits with 0 when nothing is a problem, with 1 \
-                when something is, and with 69, after its report, when there is no daemon.",
+                when something is, and with 69, after its report, when there is no daemon.\n\n\
+                With --bundle it writes all that it has seen into one text file for a bug report \
+                instead, and exits with 0 when that is written: findings, status, configuration, \
+                metrics, platform and the last lines of the log. It is text so that you can read it \
+                before you send it. No key is in it; peer ids, addresses and host names are replaced \
+                by numbers unless --with-peers is given. An existing file is never overwritten.",
             examples: &[
                 example("p2p-node diag -q", "Print only what should be mended."),
                 example(
                     "p2p-node diag --json | jq .figures.dht_query_p99",
                     "Print how long DHT queries take.",
+                ),
+                example(
+                    "p2p-node diag --bundle report.txt",
+                    "Write a file for a bug report.",
                 ),
             ],
         }],

@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -21,6 +22,8 @@ pub(crate) struct NewFile {
     /// The name until then; `None` for what is no regular file, such as
     /// `/dev/null`, which is written to and never replaced.
     temporary: Option<PathBuf>,
+    /// Nothing may be replaced.
+    fresh: bool,
 }
 
 impl NewFile {
@@ -40,21 +43,39 @@ impl NewFile {
                     file,
                     path,
                     temporary: None,
+                    fresh: false,
                 });
             }
             Ok(m) => Some(m),
             Err(_) => None,
         };
-        let (temporary, file) = open_temporary(&path)?;
+        let (temporary, file) = open_temporary(&path, 0o666)?;
         let new = NewFile {
             file,
             path,
             temporary: Some(temporary),
+            fresh: false,
         };
         if let Some(existing) = existing {
             new.file.set_permissions(existing.permissions())?;
         }
         Ok(new)
+    }
+
+    /// Opens the file that will become `path`, for its owner's eyes alone. What is
+    /// there already stays: then it fails, also in [`NewFile::publish`] when
+    /// something has come meanwhile.
+    pub(crate) fn create_private(path: &Path) -> io::Result<NewFile> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let (temporary, file) = open_temporary(path, 0o600)?;
+        Ok(NewFile {
+            file,
+            path: path.to_owned(),
+            temporary: Some(temporary),
+            fresh: true,
+        })
     }
 
     /// Asks for the room that `size` bytes need, so that a disk which is too
@@ -84,6 +105,15 @@ impl NewFile {
             return Ok(());
         };
         self.file.sync_all()?;
+        if self.fresh {
+            // Takes the name only when nobody has it; the rename then replaces
+            // nothing but this.
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&self.path)?;
+        }
         fs::rename(temporary, &self.path)?;
         self.temporary = None;
         File::open(folder_of(&self.path))?.sync_all()
@@ -105,7 +135,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn open_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
+fn open_temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     // File names end at 255 bytes; what is added must fit too.
     let start = String::from_utf8_lossy(&name.as_bytes()[..name.len().min(200)]).into_owned();
@@ -115,6 +145,7 @@ fn open_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
         match OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(mode)
             .open(&temporary)
         {
             Ok(file) => return Ok((temporary, file)),
@@ -164,6 +195,26 @@ mod tests {
             0o600
         );
         assert_eq!(names(dir.path()), ["f"]);
+    }
+
+    #[test]
+    fn a_private_file_replaces_nothing_and_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let new = NewFile::create_private(&path).unwrap();
+        new.handle().unwrap().write_all(b"x").unwrap();
+        new.publish().unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let again = NewFile::create_private(&path).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+
+        let late = dir.path().join("late");
+        let new = NewFile::create_private(&late).unwrap();
+        symlink("nowhere", &late).unwrap();
+        assert!(new.publish().is_err());
+        assert!(late.is_symlink());
+        assert_eq!(names(dir.path()), ["f", "late"]);
     }
 
     #[test]

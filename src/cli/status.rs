@@ -47,7 +47,8 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<(), Error> {
     })
 }
 
-fn to_json(s: &Status) -> Value {
+/// The node's status as JSON.
+pub(super) fn to_json(s: &Status) -> Value {
     let texts =
         |addrs: &[libp2p::Multiaddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
     let topics: Vec<_> = s

@@ -328,12 +328,22 @@ fn bootstrap(f: &Figures) -> Finding {
 fn dht(f: &Figures) -> Finding {
     const CHECK: &str = "dht";
     let table = format!("{} peers in the routing table", f.table);
-    if let Some((q, said)) = judged(&f.dht, f.span)
-        && q.seconds > at::DHT_P99_SECONDS
-    {
+    let slow =
+        |seconds: f64, bound: f64, queries: u64| seconds > bound && queries >= at::DHT_SLOW_QUERIES;
+    let verdict = judged(&f.dht, f.span).and_then(|(q, said)| {
+        let verdict = if slow(q.seconds, at::DHT_P99_SECONDS, f.dht_too_slow) {
+            Verdict::Problem
+        } else if slow(q.seconds, at::DHT_P99_SLOW, f.dht_slow) {
+            Verdict::Warning
+        } else {
+            return None;
+        };
+        Some((verdict, said))
+    });
+    if let Some((verdict, said)) = verdict {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            verdict,
             format!("DHT queries are slow: {said}; {table}"),
             "add bootstrap peers that are near and stable to P2P_BOOTSTRAP_PEERS, 3 to 5 in all",
         );
@@ -428,7 +438,11 @@ fn latency(f: &Figures) -> Finding {
     {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            if q.seconds >= at::PROCESSING_P99_STUCK {
+                Verdict::Problem
+            } else {
+                Verdict::Warning
+            },
             format!("messages are processed slowly: {said}"),
             "lower P2P_RATE_FILL and P2P_RATE_BURST so that peers send less, or \
              P2P_MAX_CONNECTIONS; see the findings on cpu and disk",
@@ -479,7 +493,7 @@ fn connections(f: &Figures) -> Finding {
     if share > at::LIMIT_SHARE {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            scarce(share),
             format!("{said}: soon full"),
             format!(
                 "raise {}; name peers that must always come in as P2P_TRUSTED_PEERS",
@@ -567,7 +581,7 @@ fn relay(f: &Figures) -> Finding {
     if used as f64 > at::LIMIT_SHARE * allowed as f64 {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            scarce(used as f64 / allowed as f64),
             format!("{said}: soon full"),
             "run a further relay, and name it in the P2P_RELAYS of some of the peers",
         );
@@ -629,11 +643,15 @@ fn memory(f: &Figures) -> Finding {
         human::size(f.resident),
         human::size(limit)
     );
-    if f.resident as f64 > at::LIMIT_SHARE * limit as f64 {
+    if f.resident as f64 > at::MEMORY_SHARE * limit as f64 {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
-            format!("{said}: new connections are soon refused"),
+            if f.resident as f64 > at::MEMORY_HIGH * limit as f64 {
+                Verdict::Problem
+            } else {
+                Verdict::Warning
+            },
+            format!("{said}: above it new connections are refused"),
             "lower P2P_MAX_CONNECTIONS or P2P_CONNECTION_IDLE_TIMEOUT, or raise P2P_MAX_MEMORY (and \
              MemoryMax= of the unit); when it grows with a steady number of peers, report it with \
              a bundle",
@@ -688,7 +706,7 @@ fn descriptors(f: &Figures) -> Finding {
     if allowed > 0 && open as f64 > at::LIMIT_SHARE * allowed as f64 {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            scarce(open as f64 / allowed as f64),
             format!("{said}: new connections are soon refused"),
             "raise LimitNOFILE= of the unit (systemctl edit p2p-node), or lower P2P_MAX_CONNECTIONS",
         );
@@ -705,13 +723,25 @@ fn store(f: &Figures) -> Finding {
         human::size(used),
         human::size(cap)
     );
-    if cap > 0 && used as f64 > at::STORE_SHARE * cap as f64 {
+    if f.store_refused > 0 {
         return Finding::new(
             CHECK,
             Verdict::Warning,
-            format!("{said}: full; fetched blocks go first, and `put` fails when all is pinned"),
-            "raise P2P_STORE_MAX_BYTES, shorten P2P_BLOCK_TTL, or remove files: p2p-node ls, \
-             p2p-node rm CID",
+            format!(
+                "{said}; {} blocks were refused in the last {}: all is pinned or in use, or the disk \
+                 is full",
+                f.store_refused,
+                human::duration(f.span)
+            ),
+            "raise P2P_STORE_MAX_BYTES, free the disk, or remove files: p2p-node ls, p2p-node rm CID",
+        );
+    }
+    if cap > 0 && used as f64 > at::STORE_SHARE * cap as f64 {
+        return Finding::new(
+            CHECK,
+            Verdict::Note,
+            format!("{said}: full; what was fetched longest ago makes room"),
+            "to keep more, raise P2P_STORE_MAX_BYTES; what must stay is pinned by `p2p-node put`",
         );
     }
     Finding::ok(CHECK, said)
@@ -720,7 +750,7 @@ fn store(f: &Figures) -> Finding {
 /// "Disk usage explosion", of the disk.
 fn disk(f: &Figures) -> Finding {
     const CHECK: &str = "disk";
-    let Some((free, total)) = f.disk else {
+    let Some((free, total)) = f.disk.filter(|d| d.1 > 0) else {
         return Finding::ok(CHECK, "not known how much is free");
     };
     let said = format!("{} of {} free", human::size(free), human::size(total));
@@ -731,6 +761,14 @@ fn disk(f: &Figures) -> Finding {
             format!("{said}: writes begin to fail"),
             "free space on the disk of P2P_DATA_DIR: p2p-node rm CID, journalctl --vacuum-size=500M, \
              du -xh / | sort -h",
+        );
+    }
+    if (free as f64) < at::DISK_SHARE * total as f64 && free < at::DISK_PLENTY {
+        return Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!("{said}: nearly full"),
+            "make room on the disk of P2P_DATA_DIR, or lower P2P_STORE_MAX_BYTES",
         );
     }
     let growth = f.store.1.saturating_sub(f.store.0);
@@ -765,6 +803,15 @@ fn records(f: &Figures) -> Finding {
         );
     }
     Finding::ok(CHECK, said)
+}
+
+/// How bad it is that so much of a limit is used.
+fn scarce(share: f64) -> Verdict {
+    if share > at::LIMIT_USED_UP {
+        Verdict::Problem
+    } else {
+        Verdict::Warning
+    }
 }
 
 /// The percentile that decides: of lately, as the alerts have it. Nothing that is

@@ -8,7 +8,7 @@ use libp2p::multiaddr::Protocol;
 
 use super::samples::Samples;
 use super::snapshot::Snapshot;
-use super::thresholds::LATELY;
+use super::thresholds::{self as at, LATELY};
 use crate::control::types::{LimitStatus, TopicStatus};
 
 /// A quantile, and the number of observations that it rests on.
@@ -118,6 +118,10 @@ pub struct Figures {
     pub table: u64,
     /// Duration of DHT queries.
     pub dht: P99,
+    /// Queries lately above the first threshold, and above the second.
+    pub dht_slow: u64,
+    /// See [`Figures::dht_slow`].
+    pub dht_too_slow: u64,
 
     /// Topics joined.
     pub topics: Vec<TopicStatus>,
@@ -130,7 +134,7 @@ pub struct Figures {
     /// Gossip messages dropped lately because queues were full or senders over
     /// their budgets.
     pub gossip_dropped: u64,
-    /// Duration of message processing.
+    /// Duration of the processing of gossip and DHT messages.
     pub processing: P99,
 
     /// Resident bytes.
@@ -146,6 +150,8 @@ pub struct Figures {
 
     /// Bytes of disk that blocks take, and the cap.
     pub store: (u64, u64),
+    /// Blocks that the store could not take lately.
+    pub store_refused: u64,
     /// Free and all bytes of the disk.
     pub disk: Option<(u64, u64)>,
     /// DHT records held, and how many may be.
@@ -163,6 +169,13 @@ pub struct Figures {
     /// Peers that the configuration wants and a ban refuses, in words.
     pub banned_but_wanted: Vec<String>,
 }
+
+const DHT: &str = "libp2p_dht_query_duration_seconds";
+
+/// What the node does by itself with a message that has arrived. A request on the
+/// control socket may rightly take minutes, and the time of a block holds its way
+/// over the network.
+const OWN_WORK: [&str; 2] = ["gossip", "dht"];
 
 impl Figures {
     /// Draws the figures from a snapshot. What it does not hold (whether bootstrap
@@ -222,7 +235,9 @@ impl Figures {
                 .collect(),
             is_bootstrap: setting("P2P_BOOTSTRAP") == Some("true"),
             table: status.dht.table_size,
-            dht: p99("libp2p_dht_query_duration_seconds", &now, &lately),
+            dht: p99(DHT, &now, &lately),
+            dht_slow: count(Some(lately.above(at::DHT_P99_SLOW, DHT))),
+            dht_too_slow: count(Some(lately.above(at::DHT_P99_SECONDS, DHT))),
             topics: status.topics,
             mesh: total("libp2p_gossipsub_peers"),
             gossip_d: number("P2P_GOSSIP_D"),
@@ -230,7 +245,12 @@ impl Figures {
             gossip_dropped: count(
                 lately.sum_where("p2p_gossip_validation_total", &[("result", "queue_full")]),
             ),
-            processing: p99("p2p_message_processing_seconds", &now, &lately),
+            processing: p99(
+                "p2p_message_processing_seconds",
+                &now.only("protocol", &OWN_WORK),
+                &lately.only("protocol", &OWN_WORK),
+            ),
+            store_refused: count(lately.sum("p2p_store_refused_total")),
             resident,
             memory_limit: snapshot.memory_limit,
             cpu_now: None,

@@ -58,6 +58,24 @@ impl Samples {
         sums
     }
 
+    /// Only the series whose `label` has one of `values`.
+    pub fn only(&self, label: &str, values: &[&str]) -> Samples {
+        let kept = self.0.iter().filter(|s| {
+            let value = s.label(label);
+            value.is_some_and(|v| values.contains(&v))
+        });
+        Samples(kept.cloned().collect())
+    }
+
+    /// Observations above `bound`, which is the bound of a bucket of the histogram
+    /// `name`; all of them when it is none.
+    pub fn above(&self, bound: f64, name: &str) -> f64 {
+        let buckets = self.buckets(name);
+        let all = buckets.last().map_or(0.0, |b| b.count);
+        let within = buckets.iter().find(|b| b.le == bound);
+        all - within.map_or(0.0, |b| b.count)
+    }
+
     /// The buckets of the histogram `name`, summed over all other labels.
     pub fn buckets(&self, name: &str) -> Vec<Bucket> {
         let mut sums: Vec<Bucket> = Vec::new();
@@ -195,6 +213,9 @@ nonsense{a="b
         let (p99, count) = samples.quantile(0.99, "d").unwrap();
         assert_eq!((p99, count), (1.0, 100.0));
         assert_eq!(samples.quantile(0.99, "plain"), None);
+        assert_eq!(samples.only("kind", &["b"]).sum("d_bucket"), Some(0.0));
+        assert_eq!(samples.above(0.1, "d"), 50.0);
+        assert_eq!(samples.above(1.0, "d"), 1.0);
     }
 
     #[test]

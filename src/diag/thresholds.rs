@@ -6,15 +6,34 @@
 
 use std::time::Duration;
 
-/// Part of a limit in use (connections, relay circuits, memory, descriptors, DHT
-/// records) above which there is little room left.
+/// Part of a limit in use (connections, relay circuits, descriptors, DHT records)
+/// above which there is little room left.
 pub const LIMIT_SHARE: f64 = 0.80;
 
-/// Seconds of the 99th percentile of DHT queries above which they are slow.
+/// The same above which there is none to speak of.
+pub const LIMIT_USED_UP: f64 = 0.95;
+
+/// Part of the memory limit in use above which it is worth a look, and above which
+/// it is a problem: memory does not come back as connections do.
+pub const MEMORY_SHARE: f64 = 0.70;
+/// See [`MEMORY_SHARE`].
+pub const MEMORY_HIGH: f64 = 0.80;
+
+/// Seconds of the 99th percentile of DHT queries above which they are slow, and
+/// above which they are too slow.
+pub const DHT_P99_SLOW: f64 = 2.0;
+/// See [`DHT_P99_SLOW`].
 pub const DHT_P99_SECONDS: f64 = 5.0;
+
+/// Queries that have to be slow before the percentile counts: of ten queries one
+/// is the 99th percentile.
+pub const DHT_SLOW_QUERIES: u64 = 3;
 
 /// Seconds of the 99th percentile of message processing above which it is slow.
 pub const PROCESSING_P99_SECONDS: f64 = 1.0;
+
+/// The same from which on it does not keep up: the highest bound of the histogram.
+pub const PROCESSING_P99_STUCK: f64 = 5.0;
 
 /// Peers in the meshes below which messages get lost.
 pub const MESH_LEAST: u64 = 4;
@@ -46,9 +65,15 @@ pub const BOOTSTRAP_LEAST: usize = 3;
 /// Part of the store's cap in use above which blocks that nobody pinned go soon.
 pub const STORE_SHARE: f64 = 0.95;
 
-/// Free bytes of the store's disk below which writes begin to fail: the database
-/// alone needs room for a transaction.
-pub const DISK_LEAST: u64 = 64 << 20;
+/// Part of the disk that is free below which it is nearly full, unless
+/// [`DISK_PLENTY`] is free: a tenth of a large disk is plenty.
+pub const DISK_SHARE: f64 = 0.10;
+/// See [`DISK_SHARE`].
+pub const DISK_PLENTY: u64 = 10 << 30;
+
+/// Free bytes of the disk below which blocks are refused and soon the state cannot
+/// be saved either.
+pub const DISK_LEAST: u64 = 256 << 20;
 
 /// Lag of the event loop above which something holds it up. It beats once a
 /// second.
@@ -58,5 +83,6 @@ pub const LOOP_LAG: Duration = Duration::from_secs(3);
 /// minutes, as the rule for signed blocks has it.
 pub const CLOCK_STEP: Duration = Duration::from_secs(300);
 
-/// Time that "lately" covers, and the window of the alert rules' rates.
+/// Time that "lately" covers, as in the alert rules. (For DHT queries they take
+/// twice as long, since there are few of them.)
 pub const LATELY: Duration = Duration::from_secs(300);

@@ -149,3 +149,203 @@ fn without_a_daemon_it_says_what_keeps_one_from_starting() {
     assert_eq!(text.code, Some(69));
     assert!(text.text().starts_with("problem  daemon"), "{text:?}");
 }
+
+/// Bytes in the forms that a text may carry them in.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    use cid::multibase::Base;
+    let hex = Base::Base16Lower.encode(secret);
+    let mut forms = vec![secret.to_vec(), hex.to_uppercase().into_bytes()];
+    for base in [
+        Base::Base16Lower,
+        Base::Base64,
+        Base::Base64Url,
+        Base::Base58Btc,
+        Base::Base32Lower,
+    ] {
+        forms.push(base.encode(secret).into_bytes());
+    }
+    forms
+}
+
+#[track_caller]
+fn holds_none_of(text: &[u8], what: &str, forms: &[Vec<u8>]) {
+    for form in forms {
+        assert!(
+            !text.windows(form.len()).any(|w| w == form),
+            "{what} is in the bundle as {}",
+            String::from_utf8_lossy(form)
+        );
+    }
+}
+
+#[test]
+fn a_bundle_holds_no_secret_and_overwrites_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let first = Daemon::start(&[]);
+    let second = Daemon::start(&[&first]);
+    let remote = first.id();
+    second.ask(&["ban", "192.0.2.77"]).succeeds();
+    let said = second.ask(&["diag", "--bundle", "report.txt"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stdout.is_empty());
+    said.tells(&["report.txt", "read it before you send it"]);
+    let path = second.path().join("report.txt");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let bundle = fs::read(&path).unwrap();
+    let text = String::from_utf8(bundle.clone()).unwrap();
+    for part in [
+        "==== findings",
+        "P2P_BOOTSTRAP_PEERS=/ip4/127.0.0.1/tcp/",
+        "/p2p/<peer-1>",
+        "libp2p_connections_active",
+        "\"peer_id\": \"<this-node>\"",
+        "==== log",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    // The secret key is the first half of what an ed25519 key file ends in.
+    let key = fs::read(second.path().join("data/identity.key")).unwrap();
+    assert!(key.len() >= 68, "{}", key.len());
+    let secret = &key[key.len() - 64..];
+    holds_none_of(&bundle, "the identity", &forms(&secret[..32]));
+    holds_none_of(&bundle, "the identity", &forms(secret));
+    let id = cid::multibase::Base::Base58Btc.decode(&remote).unwrap();
+    holds_none_of(&bundle, "a remote's id", &forms(&id));
+    holds_none_of(&bundle, "an address", &[b"192.0.2.77".to_vec()]);
+
+    // Once more: the file stays as it is, and nothing is left beside it.
+    let before = crate::support::names(second.path());
+    second
+        .ask(&["diag", "--bundle", "report.txt"])
+        .fails(1, &["report.txt", "overwrites nothing"]);
+    assert_eq!(fs::read(&path).unwrap(), bundle);
+    assert_eq!(crate::support::names(second.path()), before);
+
+    let open = second
+        .ask(&["diag", "--bundle", "-", "--with-peers"])
+        .succeeds();
+    assert!(open.text().contains(&remote), "{open:?}");
+}
+
+#[test]
+fn a_bundle_without_a_daemon_holds_no_secret_of_the_environment() {
+    let home = tempfile::tempdir().unwrap();
+    let network_key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    fs::write(
+        home.path().join("swarm.key"),
+        format!("/key/swarm/psk/1.0.0/\n/base16/\n{network_key}\n"),
+    )
+    .unwrap();
+    let bundle = |env: &[(&str, &str)], file: &str| {
+        fs::write(home.path().join("f.env"), file).unwrap();
+        let mut command = command(
+            home.path(),
+            &["diag", "--bundle", "-", "--env-file", "f.env"],
+        );
+        command.envs(env.iter().copied());
+        run(command).succeeds().stdout
+    };
+    let secrets = [
+        forms(b"hunter2-in-the-environment"),
+        forms(b"hunter2-in-the-file"),
+        vec![network_key.as_bytes().to_vec()],
+    ]
+    .concat();
+    let key_file = home.path().join("swarm.key");
+    for (env, file) in [
+        (("DATABASE_PASSWORD", "hunter2-in-the-environment"), ""),
+        (("P2P_PASSWORD", "hunter2-in-the-environment"), ""),
+        (("X", "y"), "P2P_SECRET=hunter2-in-the-file\n"),
+        (("P2P_NETWORK_KEY_FILE", key_file.to_str().unwrap()), ""),
+    ] {
+        let text = bundle(&[env], file);
+        assert!(String::from_utf8_lossy(&text).contains("no daemon answers"));
+        holds_none_of(&text, env.0, &secrets);
+    }
+}
+
+const SCRIPT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/packaging/diagnose/p2p-node-diagnose.sh"
+);
+
+/// Runs the script for hosts without the program.
+fn script(shell: &[&str], args: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(shell[0])
+        .args(&shell[1..])
+        .arg(SCRIPT)
+        .args(args)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), said)
+}
+
+#[test]
+fn the_script_says_what_the_program_says() {
+    if std::process::Command::new("curl")
+        .arg("-V")
+        .output()
+        .is_err()
+    {
+        eprintln!("skipped: there is no curl");
+        return;
+    }
+    // Freed at once; whoever else takes it in between fails this test loudly.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("http://{free}");
+    let (code, said) = script(&["sh"], &[&url]);
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("nobody answers"), "{said}");
+
+    let home = tempfile::tempdir().unwrap();
+    let mut daemon = command(home.path(), &["run"])
+        .env("P2P_METRICS_PORT", free.port().to_string())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let ask = |args: &[&str]| run(command(home.path(), args));
+    let ready = crate::support::until("the node is ready", || ask(&["health"]).code == Some(0));
+    let _ = ask(&["dht", "get", "nothing", "--timeout", "1s"]);
+    let told = ask(&["diag", "--json"]).json();
+    let busybox = std::process::Command::new("busybox").output().is_ok();
+    let mut shells = vec![&["sh"][..]];
+    if busybox {
+        shells.push(&["busybox", "sh"]);
+    }
+    let said: Vec<_> = shells.iter().map(|shell| script(shell, &[&url])).collect();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+
+    ready.unwrap();
+    let p99 = told["figures"]["dht_query_p99"]["since_start_seconds"]
+        .as_f64()
+        .unwrap();
+    for (code, said) in &said {
+        assert_eq!(*code, Some(0), "{said}");
+        let shown: f64 = said
+            .split("queries is ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no percentile in {said}"));
+        assert!(
+            (shown - p99).abs() <= p99 * 1e-5,
+            "{shown} is not {p99}: {said}"
+        );
+        for check in ["live", "ready", "memory", "nat", "descriptors"] {
+            assert!(
+                said.contains(&format!("\nok       {check} ")),
+                "{check}: {said}"
+            );
+        }
+    }
+    let (code, said) = script(&["sh"], &["-h"]);
+    assert!(code == Some(0) && said.starts_with("Usage:"), "{said}");
+}

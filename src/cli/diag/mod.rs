@@ -2,12 +2,14 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `bundle` | one file for a bug report |
 //! | `gather` | facts from the daemon: two snapshots, who answers |
 //! | `offline` | facts from the host: socket, configuration, folder, unit, ports |
 //! | `tool` | a program of the system, run for its answer within bounded time |
 //!
 //! What the facts mean is decided in [`crate::diag`].
 
+mod bundle;
 mod gather;
 mod offline;
 mod tool;
@@ -21,7 +23,7 @@ use super::error::Error;
 use super::output::{Output, Tone};
 use crate::diag::figures::P99;
 use crate::diag::finding::worst;
-use crate::diag::{Figures, Finding, Verdict, checks};
+use crate::diag::{Figures, Finding, Snapshot, Verdict, checks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiagArgs {
@@ -31,6 +33,12 @@ pub(crate) struct DiagArgs {
     /// Do not dial the bootstrap peers to see whether they answer
     #[arg(long)]
     no_dial: bool,
+    /// Write one text file for a bug report, or - for standard output; it holds no secret
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// In the bundle, keep peer ids and addresses, which are replaced by numbers else
+    #[arg(long, requires = "bundle")]
+    with_peers: bool,
 }
 
 /// Whether there is a daemon.
@@ -46,12 +54,23 @@ enum Presence {
 #[derive(Debug)]
 struct Report {
     presence: Presence,
+    snapshot: Option<Snapshot>,
     figures: Option<Figures>,
     findings: Vec<Finding>,
 }
 
 pub(crate) fn run(context: &Context, args: &DiagArgs) -> Result<(), Error> {
+    let bundle = args.bundle.as_deref();
+    if let Some(path) = bundle.filter(|p| p.as_os_str() != "-") {
+        // Told before anything else is done. The file itself is made last, so that
+        // nothing is left of it by whoever interrupts the rest.
+        bundle::may_write(path)?;
+    }
     let report = async_std::task::block_on(examine(context, args));
+    if let Some(path) = bundle {
+        let text = bundle::render(&report, args.with_peers);
+        return bundle::write(context, path, &text);
+    }
     let mut out = context.output();
     if out.is_json() {
         out.value(&to_json(&report))?;
@@ -80,6 +99,7 @@ async fn examine(context: &Context, args: &DiagArgs) -> Report {
     }
     Report {
         presence: seen.presence,
+        snapshot: seen.snapshot,
         figures: seen.figures,
         findings,
     }

@@ -112,8 +112,19 @@ fn of_a_healthy_node_nothing_is_to_be_said() {
 
 #[test]
 fn dht_queries_are_slow_above_five_seconds() {
-    gives("dht", Fine, |f| f.dht = p99(5.0));
-    let slow = gives("dht", Problem, |f| f.dht = p99(5.01));
+    let slow = |seconds: f64, queries: u64| {
+        move |f: &mut Figures| {
+            f.dht = p99(seconds);
+            f.dht_slow = queries;
+            f.dht_too_slow = queries;
+        }
+    };
+    gives("dht", Fine, slow(2.0, 9));
+    gives("dht", Warning, slow(2.01, 3));
+    gives("dht", Warning, slow(5.0, 9));
+    // Two slow ones of a few are chance.
+    gives("dht", Fine, slow(5.01, 2));
+    let slow = gives("dht", Problem, slow(5.01, 3));
     assert!(slow.advice.contains("P2P_BOOTSTRAP_PEERS, 3 to 5"));
     assert!(slow.finding.contains("99% of 1000 within 5s"), "{slow:?}");
     // What was slow long ago is over.
@@ -131,6 +142,8 @@ fn dht_queries_are_slow_above_five_seconds() {
 fn messages_are_processed_slowly_above_a_second() {
     gives("latency", Fine, |f| f.processing = p99(1.0));
     gives("latency", Warning, |f| f.processing = p99(1.01));
+    gives("latency", Warning, |f| f.processing = p99(4.99));
+    gives("latency", Problem, |f| f.processing = p99(5.0));
     gives("latency", Fine, |f| f.processing = P99::default());
 }
 
@@ -180,18 +193,25 @@ fn limits_are_nearly_used_up_above_80_percent() {
     );
     gives("connections", Fine, |f| f.limits = vec![]);
 
-    gives("memory", Fine, |f| f.resident = 800 * MIB);
+    gives("connections", Warning, |f| f.limits = vec![limit(380, 400)]);
+    gives("connections", Problem, |f| f.limits = vec![limit(381, 400)]);
+
+    gives("memory", Fine, |f| f.resident = 700 * MIB);
+    gives("memory", Warning, |f| f.resident = 700 * MIB + 1);
+    gives("memory", Warning, |f| f.resident = 800 * MIB);
     gives("memory", Problem, |f| f.resident = 800 * MIB + 1);
     gives("memory", Fine, |f| f.memory_limit = None);
 
     gives("descriptors", Fine, |f| f.descriptors = (800, 1000));
-    gives("descriptors", Problem, |f| f.descriptors = (801, 1000));
+    gives("descriptors", Warning, |f| f.descriptors = (801, 1000));
+    gives("descriptors", Problem, |f| f.descriptors = (951, 1000));
 
     gives("records", Fine, |f| f.records = (80, Some(100)));
     gives("records", Warning, |f| f.records = (81, Some(100)));
 
     gives("relay", Fine, |f| f.circuits = (80, Some(100)));
     gives("relay", Warning, |f| f.circuits = (81, Some(100)));
+    gives("relay", Problem, |f| f.circuits = (96, Some(100)));
     gives("relay", Fine, |f| f.circuits = (81, None));
 }
 
@@ -204,16 +224,27 @@ fn a_cap_that_was_lowered_for_want_of_descriptors_is_told() {
 #[test]
 fn the_store_is_full_above_95_percent() {
     gives("store", Fine, |f| f.store = (950 * MIB, 1000 * MIB));
-    gives("store", Warning, |f| f.store = (950 * MIB + 1, 1000 * MIB));
+    gives("store", Note, |f| f.store = (950 * MIB + 1, 1000 * MIB));
+    gives("store", Warning, |f| f.store_refused = 1);
 }
 
 #[test]
 fn a_disk_must_have_room_to_write_and_for_the_store_to_grow() {
-    let disk = |free: u64| move |f: &mut Figures| f.disk = Some((free, 10_000 * MIB));
+    let disk = |free: u64| move |f: &mut Figures| f.disk = Some((free, 9000 * MIB));
     gives("disk", Fine, disk(990 * MIB));
     gives("disk", Warning, disk(990 * MIB - 1));
-    gives("disk", Warning, disk(64 * MIB));
-    gives("disk", Problem, disk(64 * MIB - 1));
+    gives("disk", Warning, disk(256 * MIB));
+    gives("disk", Problem, disk(256 * MIB - 1));
+    // A tenth, of what is small, and of what is plenty.
+    let share = |free: u64, total: u64| {
+        move |f: &mut Figures| {
+            (f.store, f.disk) = ((0, 100 * MIB), Some((free, total)));
+        }
+    };
+    gives("disk", Fine, share(1000 * MIB, 10_000 * MIB));
+    gives("disk", Warning, share(999 * MIB, 10_000 * MIB));
+    gives("disk", Fine, share(10 << 30, 1 << 40));
+    gives("disk", Warning, share((10 << 30) - 1, 1 << 40));
 }
 
 #[test]
