@@ -3,7 +3,7 @@
 use super::RunFlags;
 use super::context::Context;
 use super::error::Error;
-use crate::config::Variable;
+use crate::config::{LogFormat, Variable};
 use crate::daemon;
 use crate::observe::logs;
 use crate::system::environment;
@@ -13,7 +13,15 @@ pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
     // Both change the environment: before there is a second thread.
     let manager = Manager::from_process();
     let inputs = flags.inputs(context);
-    let loaded = inputs.load()?;
+    let loaded = inputs.load().map_err(|e| {
+        // The form of the log is part of what cannot be read, but journald has to
+        // be told that this is an error, or `journalctl -p err` hides it.
+        if logs::to_journal() && logs::init(LogFormat::Journal, "error").is_ok() {
+            log::error!("{e}");
+            return Error::from(e).already_told();
+        }
+        e.into()
+    })?;
     // Before anything starts a thread. What the configuration itself is made from
     // stays out, or a line that leaves the file would still count at a reload.
     environment::adopt(

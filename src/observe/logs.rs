@@ -99,6 +99,11 @@ impl Form {
     }
 }
 
+/// Whether journald reads this process's stderr.
+pub fn to_journal() -> bool {
+    Stderr::look().journal
+}
+
 /// Sends the logs of the whole process to stderr. `filter` is `RUST_LOG` in
 /// env_logger's syntax; empty means `info`.
 ///

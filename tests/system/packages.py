@@ -13,6 +13,9 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 # Where a machine sees the repository that packaging/build has made.
 REPOSITORY = "/srv/repository"
 
+# A version above all that will be.
+NEWER = "9.0.0"
+
 
 class Packages:
     """A folder as packaging/build leaves it: a .deb, an .rpm, and apt/."""
@@ -31,6 +34,18 @@ class Packages:
         if len(found) != 1:
             sys.exit(f"{self.folder} holds {len(found)} files {pattern}, not one: make them "
                      f"with packaging/build {self.folder}, or give --binary FILE")
+        return found[0]
+
+
+    def newer_rpm(self):
+        """The .rpm made again with a higher version, of the same program."""
+        work = os.path.join(self.scratch, "newer-rpm")
+        command("dpkg-deb", "-x", self.deb, f"{work}/root")
+        command(os.path.join(TOP, "packaging", "build"), "--only", "rpm", "--version", f"{NEWER}-1",
+                "--binary", f"{work}/root/usr/bin/p2p-node", work)
+        found = glob.glob(f"{work}/p2p-node-{NEWER}-1.*.rpm")
+        if len(found) != 1:
+            sys.exit(f"packaging/build has made {found}")
         return found[0]
 
 

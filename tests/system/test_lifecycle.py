@@ -5,9 +5,11 @@ import os
 from machine import expect
 from node import (ENV_FILE, STATE, UNIT, cli, configure, digest, get, identity, main_pid,
                   noise, put, wait_active)
+import packages
 from packages import offer, other_version
 
-NEWER = "9.0.0-1"
+NEWER = f"{packages.NEWER}-1"
+
 
 
 def exists(machine, path):
