@@ -33,7 +33,7 @@ use crate::block::address;
 use crate::block::network::{Fault, Network};
 use crate::block::refusal::Refusal;
 use crate::message::provenance::{is_clock_set, span};
-use crate::store::{Batch, Root};
+use crate::store::{self, Batch, Root};
 
 /// Blocks that wait for verification. Sessions are held back beyond it.
 const MAX_DELIVERIES: usize = 8;
@@ -570,7 +570,7 @@ impl<N: Network> Run<N> {
             }
         }
         if let Some(batch) = self.batch.take() {
-            spawn_blocking(move || {
+            let kept = spawn_blocking(move || {
                 let root = match root {
                     Some(root) => Some(Root {
                         // The publisher's time, not this node's.
@@ -581,7 +581,17 @@ impl<N: Network> Run<N> {
                 };
                 batch.commit(root)
             })
-            .await?;
+            .await;
+            match kept {
+                // All of it was here before: whoever reads it must not go without
+                // because a full disk cannot note that it was read.
+                Err(error @ (store::Error::DiskFull { .. } | store::Error::ReadOnly { .. }))
+                    if self.received == 0 =>
+                {
+                    log::warn!(cid:% = self.root, error:% = error; "content served from here, but not noted as kept");
+                }
+                kept => kept?,
+            }
         }
         Ok(())
     }
