@@ -1,7 +1,7 @@
 """Installation, as an operator does it."""
 
-from machine import eventually, expect
-from node import (CONTROL, ENV_FILE, STATE, UNIT, asked, http_get, main_pid, wait_active)
+from machine import expect
+from node import UNIT, asked, http_get
 
 
 def started_in(machine):

@@ -1,5 +1,8 @@
 """kill -9, again and again: what must survive it does."""
 
+import os
+import select
+
 from machine import eventually, expect
 from node import (UNIT, asked, cli, digest, door, get, identity, main_pid, noise, put, wait_active,
                   wait_new_process)
@@ -72,7 +75,6 @@ def test_sequence(lab):
 
 def lines_with(process, patience):
     """Whether the process has printed something within some seconds."""
-    import select  # pylint: disable=import-outside-toplevel
     readable, _, _ = select.select([process.stdout], [], [], patience)
     return bool(readable) and process.stdout.readline() != ""
 
@@ -80,7 +82,6 @@ def lines_with(process, patience):
 def quick_restarts(machine):
     """A drop-in, written before the boot, that spares the tests the pause before
     a restart, which is there for hosts and not for them."""
-    import os  # pylint: disable=import-outside-toplevel
     folder = machine.path(f"/etc/systemd/system/{UNIT}.d")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "quick.conf"), "w", encoding="ascii") as file:

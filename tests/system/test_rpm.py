@@ -1,6 +1,5 @@
 """The .rpm and its scriptlets, as far as a Debian with rpm can run them."""
 
-import os
 import shutil
 
 from machine import expect

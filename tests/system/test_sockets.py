@@ -1,10 +1,9 @@
 """Sockets and secrets that systemd hands over."""
 
 import http.client
-import os
 
-from machine import eventually, expect
-from node import ENV_FILE, STATE, UNIT, cli, drop_in, identity, in_network, main_pid, wait_active
+from machine import expect
+from node import STATE, UNIT, drop_in, identity, in_network, main_pid, wait_active
 
 SOCKET = "p2p-node.socket"
 
@@ -42,8 +41,7 @@ def test_credential(lab):
     wait_active(node)
     usual = identity(node)
     node.systemctl("stop", UNIT)
-    node.run("mkdir", "-m", "700", "/etc/p2p-secrets")
-    made = node.run("p2p-node", "key", "generate", "/etc/p2p-secrets/identity.key")
+    made = node.run("p2p-node", "key", "generate", "--data-dir", "/etc/p2p-secrets")
     node.run("rm", "-rf", STATE)
     drop_in(node, "[Service]\nLoadCredential=identity.key:/etc/p2p-secrets/identity.key\n")
     node.systemctl("start", UNIT)

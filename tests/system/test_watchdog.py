@@ -4,7 +4,7 @@ import os
 import shutil
 
 from machine import eventually, expect
-from node import (STATE, UNIT, asked, drop_in, get, digest, identity, main_pid, noise, put,
+from node import (UNIT, asked, drop_in, get, digest, identity, main_pid, noise, put,
                   restarts, wait_active, wait_new_process)
 
 # Short, so that the test is; long enough for a machine that is busy otherwise.
