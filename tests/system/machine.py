@@ -228,7 +228,11 @@ class Machine:
     def command(self, *argv, user=None):
         """The arguments that run `argv` inside of it."""
         expect(self.leader is not None, f"{self.name} is off")
-        inner = ["runuser", "-u", user, "--", *argv] if user else list(argv)
+        # nsenter waits for a child; without this the child would outlive it when it
+        # is killed, and hold the pipes that its output is read from.
+        inner = ["setpriv", "--pdeathsig", "KILL", *argv]
+        if user:
+            inner = ["runuser", "-u", user, "--", *inner]
         return ["nsenter", "-t", str(self.leader), "-a", "--", *inner]
 
     def spawn(self, *argv, user=None, **more):

@@ -151,6 +151,8 @@ def perform(suite, name, title, test):
         line = next((f for f in reversed(where) if "test_" in os.path.basename(f.filename)),
                     where[-1])
         trouble = f"{os.path.basename(line.filename)}:{line.lineno}: {failure}"
+    except SystemExit as end:
+        trouble = f"a tool of the suite failed: {end}"
     except Exception:  # pylint: disable=broad-except
         trouble = traceback.format_exc()
     with _printing:
