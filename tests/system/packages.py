@@ -40,6 +40,7 @@ class Packages:
     def newer_rpm(self):
         """The .rpm made again with a higher version, of the same program."""
         work = os.path.join(self.scratch, "newer-rpm")
+        os.makedirs(work, exist_ok=True)
         command("dpkg-deb", "-x", self.deb, f"{work}/root")
         command(os.path.join(TOP, "packaging", "build"), "--only", "rpm", "--version", f"{NEWER}-1",
                 "--binary", f"{work}/root/usr/bin/p2p-node", work)
