@@ -67,11 +67,27 @@ fn once(port: u16) -> std::io::Result<Duration> {
     let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let took = begun.elapsed();
-    if !answer.starts_with("HTTP/1.1 200") || !answer.contains("libp2p_connections_active") {
-        return Err(std::io::Error::other("a scrape was not answered"));
+    let mut answer = Vec::new();
+    let mut chunk = vec![0; 64 * 1024];
+    // By its length, as Prometheus reads: the server lingers before it closes.
+    while !is_whole(&answer) {
+        match stream.read(&mut chunk)? {
+            0 => return Err(std::io::Error::other("a scrape was not answered")),
+            n => answer.extend_from_slice(&chunk[..n]),
+        }
     }
-    Ok(took)
+    Ok(begun.elapsed())
+}
+
+/// Whether a good answer has come to its end.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "))
+        .and_then(|length| length.parse().ok());
+    head.starts_with("HTTP/1.1 200") && length == Some(body.len())
 }
