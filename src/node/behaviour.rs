@@ -13,6 +13,7 @@ use super::candidates;
 use super::dht_intake::DhtIntake;
 use super::gossip::Intake;
 use super::options::{AGENT, DhtMode, Options};
+use super::probe;
 use super::records::Records;
 use super::streams;
 use crate::admission::{behaviour as gate, presence};
@@ -43,6 +44,7 @@ pub(super) struct Behaviour {
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
+    pub(super) probe: probe::Behaviour,
     pub(super) kad: DhtIntake,
     pub(super) gossip: Intake,
     pub(super) streams: streams::Behaviour,
@@ -86,6 +88,7 @@ impl Behaviour {
                     .with_interval(options.ping_interval)
                     .with_timeout(options.ping_timeout),
             ),
+            probe: probe::Behaviour::default(),
             kad: DhtIntake::new(kad(local, options)?, options.admission.clone()),
             gossip: Intake::new(
                 identity,

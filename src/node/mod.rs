@@ -15,6 +15,7 @@
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
+//! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
@@ -60,6 +61,7 @@ pub mod identity;
 mod meter;
 pub mod options;
 mod peers;
+mod probe;
 pub mod pulse;
 mod queries;
 mod quiet;

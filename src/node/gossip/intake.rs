@@ -42,6 +42,12 @@
 //! place in the mesh half-way. Subscriptions pass always: they are bounded, and
 //! one that is lost is lost for as long as the connection lives.
 //!
+//! Gossipsub tells a peer what is joined here on the peer's first connection, and
+//! never again. A peer that was killed and came back has forgotten it, while its
+//! first connection here may still be that of its earlier life. So what is joined
+//! is told once more whenever one of several connections of a peer ends: that
+//! costs a live peer a few bytes, and gives the other its neighbours back.
+//!
 //! What the codec found invalid is visible here and nowhere else; it costs
 //! reputation, and gossipsub scores it.
 
@@ -568,6 +574,20 @@ impl Intake {
         }
     }
 
+    /// Has gossipsub tell a connected peer what is joined here, as it does at a
+    /// first connection; nothing else that it does then changes anything for a
+    /// peer that it knows. See the module's documentation.
+    fn tell_again(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
+        self.inner
+            .on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint: &NOWHERE,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+    }
+
     fn dropped(&self, cause: Dropped, messages: usize) {
         self.metrics
             .gossip_dropped
@@ -723,8 +743,17 @@ impl NetworkBehaviour for Intake {
             }
             _ => {}
         }
+        let again = match &event {
+            FromSwarm::ConnectionClosed(e) if e.remaining_established > 0 => {
+                Some((e.peer_id, e.connection_id))
+            }
+            _ => None,
+        };
         if let Some(event) = hide_address(event) {
             self.inner.on_swarm_event(event);
+        }
+        if let Some((peer, id)) = again {
+            self.tell_again(peer, id);
         }
     }
 

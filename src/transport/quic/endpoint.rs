@@ -7,6 +7,7 @@ use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use quinn::crypto::HmacKey;
 use quinn::{AsyncUdpSocket, NoneTokenStore};
+use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::LastPacket;
 use super::connecting::Connecting;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) options: Options,
     tls: Tls,
     reset_key: Arc<dyn HmacKey>,
+    connection_id_key: u64,
 }
 
 impl Shared {
@@ -44,6 +46,7 @@ impl Shared {
             options,
             tls: Tls::new(identity)?,
             reset_key: tls::reset_key(identity)?,
+            connection_id_key: tls::connection_id_key(identity)?,
         })
     }
 
@@ -118,7 +121,9 @@ impl Endpoint {
 
         let mut config = quinn::EndpointConfig::new(shared.reset_key.clone());
         config.supported_versions(vec![1]);
+        let key = shared.connection_id_key;
         config
+            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)))
             .max_udp_payload_size(MAX_RECEIVE_PAYLOAD)
             .map_err(|e| Error::Tls(e.to_string()))?;
 

@@ -19,6 +19,9 @@ use super::Error;
 /// an identity.
 const RESET_DOMAIN: &[u8] = b"p2p-node quic stateless reset key v1";
 
+/// The same for the key that connection ids are made with.
+const ID_DOMAIN: &[u8] = b"p2p-node quic connection id key v1";
+
 /// TLS settings of one identity.
 #[derive(Clone)]
 pub(super) struct Tls {
@@ -216,19 +219,35 @@ pub(super) fn remote_peer(connection: &quinn::Connection) -> Result<PeerId, Stri
 /// An RSA identity has no secret of fixed size to derive from and gets a random
 /// key, with which those peers wait.
 pub(super) fn reset_key(identity: &Keypair) -> Result<Arc<dyn HmacKey>, Error> {
-    let secret = match identity.derive_secret(RESET_DOMAIN) {
-        Some(secret) => secret,
-        None => {
-            let mut secret = [0; 32];
-            aws_lc_rs::rand::fill(&mut secret)
-                .map_err(|_| Error::Tls("the system gives no random bytes".into()))?;
-            secret
-        }
-    };
+    let secret = derive(identity, RESET_DOMAIN)?;
     Ok(Arc::new(ResetKey(aws_lc_rs::hmac::Key::new(
         aws_lc_rs::hmac::HMAC_SHA256,
         &secret,
     ))))
+}
+
+/// The key by which an endpoint of `identity` knows its own connection ids, those
+/// of its previous life too: a packet with any other id is not worth an answer,
+/// a stateless reset included.
+///
+/// It may become known, since the ids are no secret and are made with a weak
+/// hash; whoever has it can ask for resets, and gets fewer bytes than it sends.
+pub(super) fn connection_id_key(identity: &Keypair) -> Result<u64, Error> {
+    let [a, b, c, d, e, f, g, h, ..] = derive(identity, ID_DOMAIN)?;
+    Ok(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+}
+
+/// A secret of the identity for one purpose.
+fn derive(identity: &Keypair, domain: &[u8]) -> Result<[u8; 32], Error> {
+    match identity.derive_secret(domain) {
+        Some(secret) => Ok(secret),
+        None => {
+            let mut secret = [0; 32];
+            aws_lc_rs::rand::fill(&mut secret)
+                .map_err(|_| Error::Tls("the system gives no random bytes".into()))?;
+            Ok(secret)
+        }
+    }
 }
 
 /// HMAC-SHA-256 for stateless reset tokens.

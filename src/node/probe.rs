@@ -1,0 +1,310 @@
+//! Asks a peer's older connections whether they still live when a new one comes.
+//!
+//! A host that lost its power, or a QUIC peer whose process was killed, says no
+//! goodbye. When it comes back within seconds, its new connection stands beside
+//! those of its earlier life, which would be taken for good until they time out
+//! (30 s of silence for QUIC, longer for TCP) and swallow what is sent meanwhile.
+//! So each of them is asked to negotiate a stream: any answer is a sign of life,
+//! also that the protocol is unknown. The question alone ends most dead ones at
+//! once, since a host answers it with a reset; those that nobody answers are
+//! closed after [`PATIENCE`].
+//!
+//! Peers with good reasons for a second connection (a direct one after one
+//! through a relay, two dials that crossed) answer, and nothing happens.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::core::upgrade::{DeniedUpgrade, ReadyUpgrade};
+use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError};
+use libp2p::swarm::{
+    CloseConnection, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId,
+    FromSwarm, NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, ping};
+
+/// How long an older connection may take to answer. 10 s: a busy link with deep
+/// buffers takes a few; a connection that was closed although it lives costs a
+/// retry, and there is a newer one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Behaviour {
+    /// Bounded by the limits of connections.
+    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    /// At most one entry for each connection, and taken at the next poll.
+    orders: VecDeque<ToSwarm<Infallible, Probe>>,
+}
+
+/// To a handler: ask now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Probe;
+
+/// From a handler: nobody has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Silent;
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::default())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::default())
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(new) => {
+                let known = self.connections.entry(new.peer_id).or_default();
+                for older in known.iter() {
+                    self.orders.push_back(ToSwarm::NotifyHandler {
+                        peer_id: new.peer_id,
+                        handler: NotifyHandler::One(*older),
+                        event: Probe,
+                    });
+                }
+                known.push(new.connection_id);
+            }
+            FromSwarm::ConnectionClosed(old) => {
+                if let Some(known) = self.connections.get_mut(&old.peer_id) {
+                    known.retain(|id| *id != old.connection_id);
+                    if known.is_empty() {
+                        self.connections.remove(&old.peer_id);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        Silent: THandlerOutEvent<Self>,
+    ) {
+        // The last one is left to its time-outs: whatever is wrong with it, it is
+        // no newer one that has taken its place.
+        if self.connections.get(&peer).is_some_and(|c| c.len() > 1) {
+            log::debug!(peer:% = peer; "a connection of an earlier life of this peer is closed");
+            self.orders.push_back(ToSwarm::CloseConnection {
+                peer_id: peer,
+                connection: CloseConnection::One(id),
+            });
+        }
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        match self.orders.pop_front() {
+            Some(order) => Poll::Ready(order),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The part in each connection.
+#[derive(Debug, Default)]
+pub(super) struct Handler {
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Quiet,
+    /// To be asked at the next poll.
+    Due,
+    Asked,
+    /// Nobody answered; to be told at the next poll.
+    Unanswered,
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Probe;
+    type ToBehaviour = Silent;
+    type InboundProtocol = DeniedUpgrade;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<DeniedUpgrade> {
+        SubstreamProtocol::new(DeniedUpgrade, ())
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Silent>> {
+        match self.state {
+            State::Quiet | State::Asked => Poll::Pending,
+            State::Due => {
+                self.state = State::Asked;
+                // Every peer knows it, and ends it without a fuss when nothing comes.
+                let protocol = ReadyUpgrade::new(ping::PROTOCOL_NAME);
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                    protocol: SubstreamProtocol::new(protocol, ()).with_timeout(PATIENCE),
+                })
+            }
+            State::Unanswered => {
+                self.state = State::Quiet;
+                Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Silent))
+            }
+        }
+    }
+
+    fn on_behaviour_event(&mut self, Probe: Probe) {
+        if self.state == State::Quiet {
+            self.state = State::Due;
+        }
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, DeniedUpgrade, Self::OutboundProtocol>,
+    ) {
+        match event {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError {
+                error: StreamUpgradeError::Timeout,
+                ..
+            }) => self.state = State::Unanswered,
+            // A stream, or why there is none: it was said by somebody.
+            ConnectionEvent::FullyNegotiatedOutbound(_) | ConnectionEvent::DialUpgradeError(_) => {
+                self.state = State::Quiet;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::core::ConnectedPoint;
+    use libp2p::swarm::{ConnectionClosed, behaviour::ConnectionEstablished};
+
+    fn endpoint() -> ConnectedPoint {
+        ConnectedPoint::Listener {
+            local_addr: Multiaddr::empty(),
+            send_back_addr: Multiaddr::empty(),
+        }
+    }
+
+    fn opened(probe: &mut Behaviour, peer_id: PeerId, id: usize) {
+        probe.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id,
+            connection_id: ConnectionId::new_unchecked(id),
+            endpoint: &endpoint(),
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+    }
+
+    fn closed(probe: &mut Behaviour, peer_id: PeerId, id: usize) {
+        probe.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id,
+            connection_id: ConnectionId::new_unchecked(id),
+            endpoint: &endpoint(),
+            cause: None,
+            remaining_established: 0,
+        }));
+    }
+
+    fn next(probe: &mut Behaviour) -> Option<ToSwarm<Infallible, Probe>> {
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        match probe.poll(&mut cx) {
+            Poll::Ready(order) => Some(order),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_new_connection_has_the_older_ones_of_its_peer_asked() {
+        let (mut probe, peer) = (Behaviour::default(), PeerId::random());
+        opened(&mut probe, peer, 1);
+        opened(&mut probe, PeerId::random(), 2);
+        assert!(next(&mut probe).is_none());
+        opened(&mut probe, peer, 3);
+        let asked = next(&mut probe);
+        let Some(ToSwarm::NotifyHandler {
+            peer_id,
+            handler: NotifyHandler::One(id),
+            event: Probe,
+        }) = asked
+        else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((peer_id, id), (peer, ConnectionId::new_unchecked(1)));
+        assert!(next(&mut probe).is_none());
+    }
+
+    #[test]
+    fn a_silent_one_is_closed_unless_it_is_the_last() {
+        let (mut probe, peer) = (Behaviour::default(), PeerId::random());
+        opened(&mut probe, peer, 1);
+        opened(&mut probe, peer, 2);
+        assert!(next(&mut probe).is_some());
+        probe.on_connection_handler_event(peer, ConnectionId::new_unchecked(1), Silent);
+        assert!(matches!(
+            next(&mut probe),
+            Some(ToSwarm::CloseConnection { connection: CloseConnection::One(id), .. })
+                if id == ConnectionId::new_unchecked(1)
+        ));
+        closed(&mut probe, peer, 1);
+        probe.on_connection_handler_event(peer, ConnectionId::new_unchecked(2), Silent);
+        assert!(next(&mut probe).is_none());
+        closed(&mut probe, peer, 2);
+        assert!(probe.connections.is_empty(), "nobody is remembered");
+    }
+
+    #[test]
+    fn only_silence_counts() {
+        let mut handler = Handler::default();
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        for (error, silent) in [
+            (StreamUpgradeError::Timeout, true),
+            (StreamUpgradeError::NegotiationFailed, false),
+            (
+                StreamUpgradeError::Io(std::io::Error::other("reset")),
+                false,
+            ),
+        ] {
+            handler.on_behaviour_event(Probe);
+            assert!(matches!(
+                handler.poll(&mut cx),
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. })
+            ));
+            // Asked already.
+            handler.on_behaviour_event(Probe);
+            assert!(handler.poll(&mut cx).is_pending());
+            handler.on_connection_event(ConnectionEvent::DialUpgradeError(DialUpgradeError {
+                info: (),
+                error,
+            }));
+            assert_eq!(handler.poll(&mut cx).is_ready(), silent);
+            assert!(handler.poll(&mut cx).is_pending());
+        }
+    }
+}

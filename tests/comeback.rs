@@ -1,0 +1,131 @@
+//! A peer that was killed and comes back at once, while its neighbours still
+//! hold connections with its earlier life. QUIC tells nobody of a killed process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+mod common;
+
+use std::fs::File;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use common::{Daemon, eventually};
+
+const TOPIC: &str = "/p2p-node/chat";
+
+/// A program that hears the topic at a daemon; ended when dropped.
+struct Ear {
+    child: Child,
+    heard: PathBuf,
+}
+
+impl Ear {
+    fn at(daemon: &Daemon, heard: &Path) -> Ear {
+        let child = daemon
+            .command(&["subscribe", TOPIC])
+            .stdout(File::create(heard).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Ear {
+            child,
+            heard: heard.to_owned(),
+        }
+    }
+
+    fn has(&self, text: &str) -> bool {
+        let heard = std::fs::read_to_string(&self.heard).unwrap_or_default();
+        heard.lines().any(|line| line.contains(text))
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Publishes at `from` until every one of `ears` has heard it. Each try is a
+/// message of its own: what was said while nobody could hear it is lost.
+fn reaches(what: &str, from: &Daemon, word: &str, ears: &[&Ear]) {
+    let begun = Instant::now();
+    eventually(&format!("{what} is heard"), || {
+        let _ = from.cli(&["publish", TOPIC, word]);
+        ears.iter().all(|ear| ear.has(word)).then_some(())
+    });
+    println!("{what}: heard after {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// Waits until `daemon` knows that so many peers have joined the topic. A message
+/// may go round a link that does not work; this looks at the links.
+fn knows_subscribers(daemon: &Daemon, name: &str, count: u64) {
+    let begun = Instant::now();
+    eventually(&format!("{name} knows {count} subscribers"), || {
+        let status = daemon.json(&["status"]);
+        let topics = status["topics"].as_array()?.iter();
+        let mut of_topic = topics.filter(|t| t["topic"] == TOPIC);
+        (of_topic.next()?["peers"] == count).then_some(())
+    });
+    println!(
+        "{name} knows {count} subscribers after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+}
+
+/// A UDP port that is free now, for a daemon that has to come back at the same.
+fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_killed_quic_peer_that_comes_back_hears_and_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let listen = |port: u16| format!("/ip4/127.0.0.1/udp/{port}/quic-v1");
+    let start = |name: &str, port: u16, doors: &[&str]| {
+        let (listen, doors) = (listen(port), doors.join(","));
+        Daemon::start(
+            &dir.path().join(name),
+            &[
+                ("P2P_LISTEN_ADDRS", listen.as_str()),
+                ("P2P_BOOTSTRAP_PEERS", doors.as_str()),
+                ("P2P_TOPICS", TOPIC),
+                // No connection ends because it idles: a link that does not work
+                // must be found by other means.
+                ("P2P_CONNECTION_IDLE_TIMEOUT", "24h"),
+            ],
+        )
+    };
+    // The one that will be killed has dialed `a` and was dialed by `c`.
+    let port = free_port();
+    let a = start("a", 0, &[]);
+    let at_a = a.address("quic-v1");
+    let mut b = start("b", port, &[&at_a]);
+    let at_b = b.address("quic-v1");
+    let c = start("c", 0, &[&at_a, &at_b]);
+    let ear = |daemon: &Daemon, name: &str| Ear::at(daemon, &dir.path().join(name));
+    let (at_ear_a, at_ear_c) = (ear(&a, "heard-a"), ear(&c, "heard-c"));
+    let at_ear_b = ear(&b, "heard-b");
+    reaches("b at first", &b, "b-first", &[&at_ear_a, &at_ear_c]);
+    reaches("a at first", &a, "a-first", &[&at_ear_b, &at_ear_c]);
+    reaches("c at first", &c, "c-first", &[&at_ear_a, &at_ear_b]);
+
+    for life in 0..2 {
+        b.child.kill().unwrap();
+        b.child.wait().unwrap();
+        b = start("b", port, &[&at_a]);
+        let at_ear_b = ear(&b, &format!("heard-b-{life}"));
+        let word = |who: &str| format!("{who}-life-{life}");
+        knows_subscribers(&b, "b", 2);
+        reaches("b after a kill", &b, &word("b"), &[&at_ear_a, &at_ear_c]);
+        reaches("a after the kill", &a, &word("a"), &[&at_ear_b]);
+        reaches("c after the kill", &c, &word("c"), &[&at_ear_b]);
+    }
+}
