@@ -6,6 +6,7 @@ use super::context::{Context, prompt};
 use super::error::{self, Error};
 use super::{bans, human, parse};
 use crate::admission::Target;
+use crate::admission::bans::MAX_REASON;
 use crate::control::client::BanOptions;
 
 #[derive(Debug, clap::Args)]
@@ -14,10 +15,10 @@ pub(crate) struct BanArgs {
     #[arg(required = true, value_name = "PEER|CIDR", value_parser = named)]
     targets: Vec<Named>,
     /// Lift it by itself after this long; without, it stays until unbanned
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     length: Option<Duration>,
-    /// Why, for whoever reads the list later
-    #[arg(long, value_name = "TEXT")]
+    /// Why, for whoever reads the list later; at most 256 bytes
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Also ban a range that holds a large part of all addresses
     #[arg(long)]
@@ -35,6 +36,16 @@ fn named(text: &str) -> Result<Named, String> {
     let target = parse::target(text)?;
     let text = text.to_owned();
     Ok(Named { target, text })
+}
+
+/// Cut off in the middle, a reason would be worth less than none.
+fn reason(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=MAX_REASON => Ok(text.to_owned()),
+        bytes => Err(format!(
+            "{bytes} bytes are too long; accepted: at most {MAX_REASON}"
+        )),
+    }
 }
 
 impl Named {

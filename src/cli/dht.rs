@@ -66,7 +66,7 @@ pub(crate) enum DhtCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Limit {
     /// Give up after so long [default: 60s]
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct GetArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Give up after so long without progress [default: 60s]
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
 

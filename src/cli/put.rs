@@ -21,7 +21,7 @@ pub(crate) struct PutArgs {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Time to live in the store [default: P2P_BLOCK_TTL of the daemon]
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     ttl: Option<Duration>,
 }
 

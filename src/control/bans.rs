@@ -6,6 +6,7 @@ use super::pb;
 use super::session::{Failure, Session, ok};
 use super::types;
 use crate::admission::Target;
+use crate::admission::bans::MAX_REASON;
 
 impl Session {
     /// Bans; the answer comes when the ban is in force and on the disk.
@@ -23,6 +24,12 @@ impl Session {
         }
         let keeper = &self.shared.node.keeper;
         let reason = ask.reason.as_deref().unwrap_or_default();
+        if reason.len() > MAX_REASON {
+            return Err(Failure(format!(
+                "a reason of {} bytes is longer than the {MAX_REASON} that are kept; say it shorter",
+                reason.len()
+            )));
+        }
         let ban = keeper
             .admission()
             .ban(target, length, reason)

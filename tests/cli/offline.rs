@@ -58,6 +58,32 @@ fn wrong_usage_is_exit_2_and_one_line() {
 }
 
 #[test]
+fn durations_and_reasons_that_cannot_be_are_told_by_name() {
+    let home = tempfile::tempdir().unwrap();
+    for (args, told) in [
+        (
+            &["ban", PEER, "--for", "-5s"][..],
+            "invalid value '-5s' for '--for <DURATION>': ",
+        ),
+        (
+            &["put", "f", "--ttl", "-5s"],
+            "invalid value '-5s' for '--ttl <DURATION>': ",
+        ),
+        (
+            &["get", CID, "--timeout", "-1"],
+            "invalid value '-1' for '--timeout <DURATION>': ",
+        ),
+    ] {
+        p2p(home.path(), args).fails(2, &[told, "such as 30s, 10m, 24h or 7d"]);
+    }
+    let long = "ü".repeat(129);
+    p2p(home.path(), &["ban", PEER, "--reason", &long]).fails(
+        2,
+        &["--reason", "258 bytes are too long; accepted: at most 256"],
+    );
+}
+
+#[test]
 fn no_daemon_is_exit_69_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("file"), "x").unwrap();

@@ -68,6 +68,69 @@ fn refusal(message: &str) -> Vec<u8> {
     [varint(response.len() as u64), response].concat()
 }
 
+/// Reads a request: its length, then that many bytes.
+fn request(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        shift += 7;
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let mut request = vec![0; length];
+    stream.read_exact(&mut request).ok()?;
+    Some(request)
+}
+
+#[test]
+fn publish_goes_on_after_a_refused_line() {
+    let home = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(home.path().join("s")).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        while let Some(request) = request(&mut stream) {
+            let text = String::from_utf8_lossy(&request).into_owned();
+            let answer = match text.contains("bad") {
+                true => refusal("the message is too large"),
+                false => vec![2, 8, 0],
+            };
+            stream.write_all(&answer).unwrap();
+            heard.push(text);
+        }
+        heard
+    });
+    let mut command = node(home.path(), &["publish", "t", "--socket", "s", "--json"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\nbad\n").unwrap();
+    // Longer than any line may be.
+    stdin.write_all(&vec![b'x'; 5 * MIB]).unwrap();
+    stdin.write_all(b"\nbad again\nlast").unwrap();
+    drop(stdin);
+    let said = finish(child);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(said.json()["messages"], 2);
+    assert_eq!(said.json()["refused"], 3);
+    let told: Vec<_> = said.stderr.lines().collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].contains("line 2: the message is too large"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("line 3 is longer than"), "{told:?}");
+    assert!(told[2].contains("line 4: the message"), "{told:?}");
+    let heard = daemon.join().unwrap();
+    assert_eq!(heard.len(), 4, "{heard:?}");
+    assert!(
+        heard[0].contains("one") && heard[3].contains("last"),
+        "{heard:?}"
+    );
+}
+
 const MIB: usize = 1 << 20;
 
 fn content() -> Vec<u8> {
