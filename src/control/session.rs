@@ -261,11 +261,16 @@ async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Res
                 return Err(Failure(format!("{peer} is this node itself")));
             }
             handle.connect(peer, addrs).await?;
+            handle.settled(peer).await?;
             return Ok(ok());
         }
         let mut failures = Vec::new();
         for addr in &addrs {
-            match handle.dial(addr.clone()).await {
+            let connected = async {
+                let peer = handle.dial(addr.clone()).await?;
+                handle.settled(peer).await.map(|()| peer)
+            };
+            match connected.await {
                 Ok(peer) => {
                     let peer = types::PeerInfo {
                         id: peer,

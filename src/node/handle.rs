@@ -182,6 +182,10 @@ pub(super) enum Command {
         addrs: Vec<Multiaddr>,
         reply: Reply<PeerId>,
     },
+    Settled {
+        peer: PeerId,
+        reply: Reply<()>,
+    },
     Disconnect {
         peer: PeerId,
         reply: Reply<()>,
@@ -336,6 +340,16 @@ impl Handle {
         })
         .await
         .map(|_| ())
+    }
+
+    /// Waits until a peer that was connected to has said who it is, for some
+    /// seconds at most: a peer that refuses this node closes the connection only
+    /// when it stands.
+    ///
+    /// # Errors
+    /// [`Error::Dial`] when the connection has ended.
+    pub async fn settled(&self, peer: PeerId) -> Result<(), Error> {
+        self.ask(|reply| Command::Settled { peer, reply }).await
     }
 
     /// Connects to a peer wherever it is: through what is known of it, else

@@ -99,6 +99,11 @@ impl Peers {
         }
     }
 
+    /// Whether the peer has said who it is.
+    pub(super) fn is_identified(&self, peer: &PeerId) -> bool {
+        self.map.get(peer).is_some_and(|p| p.agent.is_some())
+    }
+
     pub(super) fn pinged(&mut self, peer: &PeerId, rtt: Duration) {
         if let Some(entry) = self.map.get_mut(peer) {
             entry.ping = Some(rtt);

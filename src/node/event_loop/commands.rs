@@ -11,6 +11,7 @@ use super::{EventLoop, VALUE_TTL};
 use crate::node::handle::{Command, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
+use crate::node::settling;
 use crate::node::standing::peer_of;
 use crate::node::status::{DhtStatus, Status, TopicStatus};
 
@@ -19,6 +20,15 @@ impl EventLoop {
         match command {
             Command::Listen { address, reply } => self.listen(address, reply),
             Command::Connect { peer, addrs, reply } => self.connect(peer, addrs, reply),
+            Command::Settled { peer, reply } => match self.peers.contains(&peer) {
+                true if self.peers.is_identified(&peer) => {
+                    let _ = reply.send(Ok(()));
+                }
+                true => self.settling.wait(peer, reply, Instant::now()),
+                false => {
+                    let _ = reply.send(Err(settling::closed(peer)));
+                }
+            },
             Command::Disconnect { peer, reply } => {
                 let done = self.swarm.disconnect_peer_id(peer);
                 let _ = reply.send(done.map_err(|()| Error::NotConnected(peer)));

@@ -41,6 +41,7 @@ use crate::node::options::Options;
 use crate::node::peers::Peers;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
+use crate::node::settling::Settling;
 use crate::node::standing::{Bootstrap, Relays, peer_of};
 use crate::node::status::{NatStatus, Reachability};
 use crate::node::streams::Idle;
@@ -93,6 +94,7 @@ pub(super) struct EventLoop {
     pub(super) reserved: HashSet<PeerId>,
     pub(super) dials: HashMap<ConnectionId, Reply<PeerId>>,
     pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
+    pub(super) settling: Settling,
     pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
     /// The listeners of this host's own addresses; those at relays are `relays`'.
     pub(super) listening: Vec<ListenerId>,
@@ -230,6 +232,7 @@ impl EventLoop {
                 .remove_expired(now);
         }
         self.swarm.behaviour_mut().gossip.tend();
+        self.settling.tend(now);
         let table = self.routing_table_size();
         if !self.draining {
             self.tend_standing(now, table);

@@ -150,6 +150,9 @@ impl EventLoop {
                 if let Some(closed) = connection {
                     tell_closed(&peer_id, &closed, label, cause.as_ref(), now);
                 }
+                if last {
+                    self.settling.gone(&peer_id);
+                }
                 if last && label == "error" {
                     self.bootstrap.lost(&peer_id);
                 }
@@ -383,6 +386,7 @@ impl EventLoop {
                 connection_id,
             } => {
                 self.metrics.message(Direction::In, "identify");
+                self.settling.identified(&peer_id);
                 // A push changes what is known of a peer each time that it comes. How
                 // many addresses it lists is no offence: a host of containers has
                 // hundreds, the message holds no more, and a few are kept.
