@@ -361,37 +361,12 @@ mod tests {
         check(&root, &page);
     }
 
-    /// The parts of a shell line that call this program.
-    fn calls(line: &str) -> Vec<Vec<String>> {
-        let mut calls = Vec::new();
-        for part in line.split(['|', ';', '>']) {
-            let words = shell_words(part);
-            let Some(at) = words.iter().position(|w| w == "p2p-node") else {
-                continue;
-            };
-            calls.push(words[at..].to_vec());
-        }
-        calls
-    }
-
-    /// Words, with single quotes taken off; enough for these examples.
-    fn shell_words(part: &str) -> Vec<String> {
-        let mut words = Vec::new();
-        for (i, piece) in part.split('\'').enumerate() {
-            match i % 2 {
-                0 => words.extend(piece.split_whitespace().map(str::to_owned)),
-                _ => words.push(piece.to_owned()),
-            }
-        }
-        words
-    }
-
     #[test]
     fn every_example_is_a_command_line_of_its_command() {
         for entry in manual::MANUAL.iter().flat_map(|c| c.entries) {
             assert!(!entry.examples.is_empty(), "{}", entry.command);
             for e in entry.examples {
-                let calls = calls(e.line);
+                let calls = super::super::tests::calls(e.line);
                 assert!(
                     calls
                         .iter()
