@@ -146,7 +146,9 @@ pub(super) static MANUAL: &[Chapter] = &[
         entries: &[
             Entry {
                 command: "connect",
-                words: "",
+                words: "It is done when the peer has said who it is. A peer that refuses this node, \
+                    because it has banned it or is full, closes the connection first, which is \
+                    a failure.",
                 examples: &[
                     example(
                         "p2p-node connect /ip4/192.0.2.7/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
@@ -263,7 +265,9 @@ pub(super) static MANUAL: &[Chapter] = &[
                 command: "publish",
                 words: "Topics whose names begin with `/` and P2P_NETWORK and `/` are this \
                     network's own: what is published there travels signed and numbered. Every \
-                    other topic is plain libp2p gossipsub.",
+                    other topic is plain libp2p gossipsub.\n\n\
+                    A line of standard input that is refused is reported and keeps no other \
+                    from being published; the command then ends with exit status 1.",
                 examples: &[
                     example(
                         "p2p-node publish /p2p-node/chat 'good morning'",
