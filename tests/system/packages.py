@@ -42,7 +42,7 @@ class Packages:
         work = os.path.join(self.scratch, "newer-rpm")
         os.makedirs(work, exist_ok=True)
         command("dpkg-deb", "-x", self.deb, f"{work}/root")
-        command(os.path.join(TOP, "packaging", "build"), "--only", "rpm", "--version", f"{NEWER}-1",
+        command(os.path.join(TOP, "packaging", "build"), "--quick", "--only", "rpm", "--version", f"{NEWER}-1",
                 "--binary", f"{work}/root/usr/bin/p2p-node", work)
         found = glob.glob(f"{work}/p2p-node-{NEWER}-1.*.rpm")
         if len(found) != 1:
@@ -86,7 +86,7 @@ def packed(binary):
                 return folder
     shutil.rmtree(folder, ignore_errors=True)
     print(f"making packages of {binary}", flush=True)
-    command(os.path.join(TOP, "packaging", "build"), "--binary", binary, folder)
+    command(os.path.join(TOP, "packaging", "build"), "--quick", "--binary", binary, folder)
     with open(mark, "w", encoding="ascii") as file:
         file.write(seen.hexdigest())
     return folder
