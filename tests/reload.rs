@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use p2p_node::config::VARIABLES;
 use serde_json::Value;
 
 use common::{Daemon, Start, eventually};
@@ -198,6 +199,68 @@ const TOLD: &[(&str, &str, Seen, &str, &str)] = &[
     ),
 ];
 
+/// Variables with a test of their own below, which shows what they do.
+const SHOWN: &[&str] = &[
+    "P2P_ALLOW_CIDRS",
+    "P2P_BLOCK_TTL",
+    "P2P_BOOTSTRAP_PEERS",
+    "P2P_DENY_CIDRS",
+    "P2P_RELAYS",
+    "P2P_TRUSTED_PEERS",
+    "RUST_LOG",
+];
+
+/// Variables whose effect needs other subnets, hundreds of messages or a minute
+/// of silence: the tests of their rooms have a change of them, and here it is
+/// shown that the change is taken and told.
+const TAKEN: &[(&str, &str)] = &[
+    ("P2P_DRAIN_TIMEOUT", "3s"),
+    ("P2P_MAX_CONNECTIONS_PER_PEER", "2"),
+    ("P2P_MAX_CONNECTIONS_PER_SUBNET", "12"),
+    ("P2P_MAX_INBOUND_RATE", "12"),
+    ("P2P_MAX_INBOUND_RATE_PER_SUBNET", "3"),
+    ("P2P_RATE_BURST", "12"),
+    ("P2P_RATE_BYTES_BURST", "2MiB"),
+    ("P2P_RATE_BYTES_FILL", "2MiB"),
+    ("P2P_RATE_FILL", "12"),
+    ("P2P_STREAM_IDLE_TIMEOUT", "7s"),
+    ("P2P_SUBNET_PREFIXES", "24,48"),
+];
+
+#[test]
+fn every_reloadable_variable_has_its_test() {
+    let told = TOLD.iter().map(|row| row.0);
+    let mut tested: Vec<&str> = told
+        .chain(SHOWN.iter().copied())
+        .chain(TAKEN.iter().map(|row| row.0))
+        .collect();
+    tested.sort_unstable();
+    let mut marked: Vec<&str> = VARIABLES
+        .iter()
+        .filter(|v| v.reloadable)
+        .map(|v| v.name)
+        .collect();
+    marked.sort_unstable();
+    assert_eq!(tested, marked);
+}
+
+#[test]
+fn every_other_variable_is_taken_and_returns_to_its_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(dir.path(), "");
+    for (name, value) in TAKEN {
+        let told = |text: &str| {
+            subject.write(text);
+            subject.daemon.ok(&["reload"])
+        };
+        let default = VARIABLES.iter().find(|v| v.name == *name).unwrap().default;
+        let shown = if default == "60s" { "1m" } else { default };
+        let there = told(&format!("{name}={value}\n"));
+        assert_eq!(there, format!("{name}: {value}, was {shown}"));
+        assert_eq!(told(""), format!("{name}: {shown}, was {value}"));
+    }
+}
+
 #[test]
 fn what_the_node_says_of_itself_follows_the_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -356,4 +419,128 @@ fn a_reload_while_starting_and_while_draining() {
         daemon.signal(Signal::SIGHUP);
     }
     assert_eq!(daemon.wait(), Some(0));
+}
+
+fn peers(daemon: &Daemon) -> usize {
+    daemon.json(&["peers"]).as_array().unwrap().len()
+}
+
+fn id(daemon: &Daemon) -> String {
+    daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn networks_and_trust_hold_for_connections_that_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(&dir.path().join("a"), "");
+    let other = Daemon::start(&dir.path().join("b"), &[]);
+    let address = subject.daemon.address("tcp");
+    let connects = || other.cli(&["connect", &address]).status.success();
+    let apart = || {
+        eventually("the connection has ended", || {
+            (peers(&subject.daemon) == 0 && peers(&other) == 0).then_some(())
+        });
+    };
+    let deny = "P2P_DENY_CIDRS=127.0.0.0/8\n";
+    let allow = "P2P_ALLOW_CIDRS=192.0.2.0/24\n";
+    let trust = format!("P2P_TRUSTED_PEERS={}\n", id(&other));
+    for list in [deny, allow] {
+        assert!(connects());
+        subject.reload(list);
+        apart();
+        assert!(!connects(), "{list}");
+        subject.reload("");
+    }
+    // Where a trusted peer stands, the list of allowed networks lets it stand.
+    assert!(connects());
+    subject.reload(&format!("{allow}{trust}"));
+    let listed = subject.daemon.json(&["peers"]);
+    assert_eq!(listed[0]["trusted"], true, "{listed}");
+    subject.reload(&format!("{allow}{trust}{deny}"));
+    apart();
+    subject.reload("");
+    assert!(connects());
+    let listed = subject.daemon.json(&["peers"]);
+    assert_eq!(listed[0]["trusted"], false, "{listed}");
+}
+
+#[test]
+fn a_new_bootstrap_peer_and_a_new_relay_are_dialled() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(&dir.path().join("a"), "");
+    let relay = Daemon::start(
+        &dir.path().join("b"),
+        &[
+            ("P2P_RELAY_SERVER", "true"),
+            ("P2P_EXTERNAL_ADDRS", "/ip4/127.0.0.1/tcp/1"),
+        ],
+    );
+    assert_eq!(peers(&subject.daemon), 0);
+    let address = relay.address("tcp");
+    subject.reload(&format!("P2P_BOOTSTRAP_PEERS={address}\n"));
+    eventually("the bootstrap peer is connected", || {
+        (peers(&subject.daemon) == 1).then_some(())
+    });
+    subject.reload("");
+    let relays = || subject.status()["nat"]["relays"].as_array().unwrap().len();
+    assert_eq!(relays(), 0);
+    subject.reload(&format!("P2P_RELAYS={address}\n"));
+    eventually("the relay has given a reservation", || {
+        (relays() == 1).then_some(())
+    });
+    subject.reload("");
+    assert_eq!(relays(), 0);
+}
+
+#[test]
+fn a_cap_that_is_raised_lets_in_who_was_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(&dir.path().join("a"), "P2P_MAX_CONNECTIONS=1\n");
+    let others = ["b", "c"].map(|name| Daemon::start(&dir.path().join(name), &[]));
+    let address = subject.daemon.address("tcp");
+    let connects = |n: usize| others[n].cli(&["connect", &address]).status.success();
+    assert!(connects(0));
+    assert!(!connects(1), "the total is one");
+    subject.reload("");
+    assert!(connects(1), "the total is the default");
+    // What stands, stands.
+    subject.reload("P2P_MAX_CONNECTIONS=1\n");
+    assert_eq!(peers(&subject.daemon), 2);
+}
+
+#[test]
+fn what_is_put_lives_as_long_as_the_file_says_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(dir.path(), "");
+    let put = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, name).unwrap();
+        let cid = subject.daemon.ok(&["put", "-q", path.to_str().unwrap()]);
+        let stat = subject.daemon.json(&["stat", &cid]);
+        let expires = stat["expires_unix_ms"].as_u64();
+        let expires = expires.unwrap_or_else(|| panic!("{stat}"));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        // In whole hours from now; an import takes a fraction of one.
+        (expires - u64::try_from(now.unwrap().as_millis()).unwrap() + 1_800_000) / 3_600_000
+    };
+    assert_eq!(put("one"), 24);
+    subject.reload("P2P_BLOCK_TTL=5h\n");
+    assert_eq!(put("two"), 5);
+    subject.reload("");
+    assert_eq!(put("three"), 24);
+}
+
+#[test]
+fn the_log_follows_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let subject = Subject::start(&dir.path().join("a"), "RUST_LOG=error\n");
+    subject.reload("RUST_LOG=error\nP2P_TOPICS=quiet\n");
+    assert_eq!(subject.logged("configuration reloaded"), 0);
+    subject.reload("RUST_LOG=p2p_node=debug\n");
+    assert_eq!(subject.logged("configuration reloaded"), 1);
+    let other = Daemon::start(&dir.path().join("b"), &[]);
+    other.ok(&["connect", &subject.daemon.address("tcp")]);
+    eventually("a line of debug", || {
+        (subject.logged("\"level\":\"debug\"") > 0).then_some(())
+    });
 }

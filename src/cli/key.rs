@@ -41,18 +41,26 @@ pub(crate) fn run(context: &Context, command: &KeyCommand) -> Result<(), Error> 
         .filter_map(|(name, value)| Some((name, value.clone()?)))
         .collect();
     let dir = Inputs::of_process(flags).load()?.config.data_dir;
+    // As the daemon does: what the service manager hands over comes first.
+    let credential = identity::credential();
     let (doing, keypair) = match command {
         KeyCommand::Generate(_) => ("key generate", identity::create(&dir)),
-        KeyCommand::Show(_) => ("key show", identity::load(&dir)),
+        KeyCommand::Show(_) => match &credential {
+            Some(path) => ("key show", identity::load_credential(path)),
+            None => ("key show", identity::load(&dir)),
+        },
     };
     let keypair = keypair.map_err(|e| Error::failed(format!("{doing}: {e}")))?;
-    print(context, &dir, &keypair)
+    let file = match (command, credential) {
+        (KeyCommand::Show(_), Some(path)) => path,
+        _ => identity::key_file(&dir),
+    };
+    print(context, &file, &keypair)
 }
 
-fn print(context: &Context, dir: &Path, keypair: &Keypair) -> Result<(), Error> {
+fn print(context: &Context, file: &Path, keypair: &Keypair) -> Result<(), Error> {
     let peer = keypair.public().to_peer_id();
     let kind = keypair.key_type().to_string().to_lowercase();
-    let file = identity::key_file(dir);
     let mut out = context.output();
     if out.is_json() {
         out.value(&json!({

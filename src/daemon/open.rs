@@ -61,7 +61,9 @@ impl Daemon {
             spawn_blocking(move || control::Server::bind(path, &sockets)).await?
         };
         let dir = config.data_dir.clone();
-        let identity = spawn_blocking(move || identity::load_or_create(&dir)).await?;
+        let identity =
+            spawn_blocking(move || identity::obtain(&dir, identity::credential().as_deref()))
+                .await?;
         let store = {
             let (dir, metrics) = (config.data_dir.clone(), metrics.clone());
             let options = store::Options {

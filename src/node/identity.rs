@@ -5,6 +5,11 @@
 //! made once, ed25519, and never written again: a file that is empty, damaged or
 //! readable by others is an error that names it, since a new key would silently
 //! turn the node into a stranger to its peers.
+//!
+//! A key that the service manager hands over (`LoadCredential=identity.key:…`,
+//! systemd.exec(5)) comes first, and then none is made. Whoever writes that line
+//! means it, so it wins over a key in the data folder, which stays as it is; when
+//! the two differ, the log says so.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -98,13 +103,62 @@ pub fn load_or_create(dir: &Path) -> Result<Keypair, Error> {
     }
 }
 
+/// Where the service manager put a key for this process, if it did: the file
+/// `identity.key` in `$CREDENTIALS_DIRECTORY`.
+pub fn credential() -> Option<PathBuf> {
+    let dir = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty())?;
+    let path = Path::new(&dir).join(KEY_FILE);
+    path.symlink_metadata().is_ok().then_some(path)
+}
+
+/// The key that `credential` holds, else that of the data folder `dir`, made when
+/// there is none. Blocks on the disk.
+///
+/// # Errors
+/// See [`Error`]. A credential that cannot be used is an error: another identity
+/// in its place is what nobody asked for.
+pub fn obtain(dir: &Path, credential: Option<&Path>) -> Result<Keypair, Error> {
+    let Some(path) = credential else {
+        return load_or_create(dir);
+    };
+    let keypair = load_credential(path)?;
+    let peer = keypair.public().to_peer_id();
+    match load(dir) {
+        Ok(other) if other.public().to_peer_id() != peer => log::warn!(
+            credential:% = path.display(), peer:% = peer,
+            file:% = key_file(dir).display(), unused:% = other.public().to_peer_id();
+            "the identity is that of the credential; the other one in the data folder is not used; \
+             move it away, or take LoadCredential out of the unit"
+        ),
+        _ => log::info!(credential:% = path.display(); "the identity is that of the credential"),
+    }
+    Ok(keypair)
+}
+
+/// The key in a credential. Its file belongs to root or to this user; where it
+/// belongs to root, an access list lets this user read it, which shows as the
+/// right of the group.
+///
+/// # Errors
+/// See [`Error`].
+pub fn load_credential(path: &Path) -> Result<Keypair, Error> {
+    load_file(path, 0o037, |owner| {
+        owner == 0 || owner == nix::unistd::geteuid().as_raw()
+    })
+}
+
 /// The key in the data folder `dir`: ed25519, secp256k1, ECDSA or RSA. Blocks on
 /// the disk.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn load(dir: &Path) -> Result<Keypair, Error> {
-    let path = key_file(dir);
+    load_file(&key_file(dir), 0o077, |_| true)
+}
+
+/// `forbidden` are the permission bits that may not be set.
+fn load_file(path: &Path, forbidden: u32, owner: impl Fn(u32) -> bool) -> Result<Keypair, Error> {
+    let path = path.to_owned();
     // O_NONBLOCK: opening a FIFO of that name must fail below, not wait here.
     let opened = OpenOptions::new()
         .read(true)
@@ -118,7 +172,7 @@ pub fn load(dir: &Path) -> Result<Keypair, Error> {
             Ok(there) if there.is_symlink() => return Err(io_error("open", &path)(e)),
             // Another process made it since; a key's file is whole from its first
             // moment on, and nobody removes it, so that this ends.
-            Ok(_) => return load(dir),
+            Ok(_) => return load_file(&path, forbidden, owner),
         },
         Err(cause) => return Err(io_error("open", &path)(cause)),
     };
@@ -131,7 +185,14 @@ pub fn load(dir: &Path) -> Result<Keypair, Error> {
         return Err(damaged("it is not a regular file".into()));
     }
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if !owner(metadata.uid()) {
+        let why = format!(
+            "it belongs to user {}, neither root nor this one",
+            metadata.uid()
+        );
+        return Err(damaged(why));
+    }
+    if mode & forbidden != 0 {
         return Err(Error::TooOpen { path, mode });
     }
     if metadata.len() > LARGEST {
@@ -224,6 +285,37 @@ mod tests {
             .step_by(2)
             .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn a_credential_wins_over_the_data_folder_and_makes_no_key_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, given) = (dir.path().join("data"), dir.path().join("given"));
+        let wanted = create(&given).unwrap();
+        let path = key_file(&given);
+        // As systemd hands it over: for this user alone, or with an access list.
+        for mode in [0o400, 0o440] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let got = obtain(&data, Some(&path)).unwrap();
+            assert_eq!(got.public(), wanted.public());
+            assert!(!data.exists());
+        }
+        let own = create(&data).unwrap();
+        let got = obtain(&data, Some(&path)).unwrap();
+        assert_eq!(got.public(), wanted.public());
+        assert_eq!(obtain(&data, None).unwrap().public(), own.public());
+        // One that cannot be used is no reason for another identity.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        assert!(matches!(
+            obtain(&data, Some(&path)),
+            Err(Error::TooOpen { mode: 0o444, .. })
+        ));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "no key").unwrap();
+        assert!(matches!(
+            obtain(&data, Some(&path)),
+            Err(Error::Damaged { .. })
+        ));
     }
 
     #[test]

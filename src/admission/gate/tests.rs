@@ -776,3 +776,62 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
         refused(world.arrives(banned), "bans");
     }
 }
+
+#[test]
+fn other_rules_hold_from_their_moment_on_and_count_what_stands() {
+    let mut world = World::new(rules(), Limits::default());
+    let peer = PeerId::random();
+    world.comes_as(peer, "192.0.2.1").unwrap();
+    world.comes_as(peer, "192.0.2.1").unwrap();
+    let arriving = world.arrives("192.0.2.9").unwrap();
+    let adjust = |world: &mut World, rules: Rules, limits: Limits| {
+        let now = world.now;
+        world.gate.adjust(rules, limits, std::iter::empty(), now);
+    };
+    // Three of one /24, though of two addresses.
+    let wide = Rules {
+        per_subnet: 4,
+        prefixes: Prefixes { ipv4: 24, ipv6: 56 },
+        ..rules()
+    };
+    adjust(&mut world, wide, Limits::default());
+    refused(world.comes("192.0.2.77"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+    world.gate.failed(arriving);
+    world.comes("192.0.2.77").unwrap();
+    // Of each address by itself again.
+    let narrow = Rules {
+        per_subnet: 4,
+        ..rules()
+    };
+    adjust(&mut world, narrow, Limits::default());
+    world.comes("192.0.2.78").unwrap();
+
+    let one = Limits {
+        per_peer: 2,
+        ..Limits::default()
+    };
+    adjust(&mut world, rules(), one);
+    refused(
+        world.comes_as(peer, "192.0.2.1"),
+        "P2P_MAX_CONNECTIONS_PER_PEER",
+    );
+    adjust(&mut world, rules(), Limits::default());
+    world.comes_as(peer, "192.0.2.1").unwrap();
+
+    let slow = Rules {
+        rate: 1,
+        ..Rules::default()
+    };
+    adjust(&mut world, slow, Limits::default());
+    let came = (0..50).filter(|n| world.comes(&host(*n)).is_ok()).count();
+    assert_eq!(came, 2, "two seconds' worth");
+    let slow = Rules {
+        subnet_rate: 1,
+        ..rules()
+    };
+    adjust(&mut world, slow, Limits::default());
+    // The bucket of all was spent, and fills at the new rate.
+    world.pass(Duration::from_secs(1));
+    let came = (0..20).filter(|_| world.comes(&host(77)).is_ok()).count();
+    assert_eq!(came, 2);
+}

@@ -275,3 +275,31 @@ fn lifting_a_ban_forgets_what_led_to_it() {
     assert_eq!(admission.reputation(&peer), 0.0);
     assert!(admission.unban(&Target::Peer(peer)).is_none());
 }
+
+#[test]
+fn other_settings_hold_from_their_moment_on() {
+    let admission = Admission::default();
+    let (peer, friend) = (PeerId::random(), PeerId::random());
+    admission.connected(friend, ConnectionId::new_unchecked(1), Some(ip(1)));
+    let one = Budget { burst: 1, fill: 1 };
+    let settings = Settings {
+        rates: Rates {
+            messages: one,
+            ..Rates::default()
+        },
+        trusted: vec![friend],
+        prefixes: Prefixes { ipv4: 24, ipv6: 48 },
+    };
+    let configured = [(Some(friend), ip(7)), (Some(peer), ip(8))];
+    admission.adjust(&settings, &configured);
+    assert!(admission.allow(&peer, 1).is_ok());
+    assert!(admission.allow(&peer, 1).is_err());
+    assert_eq!(admission.prefixes().get(), settings.prefixes);
+    assert!(admission.is_trusted(&friend));
+    let known = |n| admission.is_trusted_at(ip(n));
+    assert_eq!([known(1), known(7), known(8)], [true, true, false]);
+    admission.adjust(&Settings::default(), &configured);
+    assert!(!admission.is_trusted(&friend));
+    assert_eq!([known(1), known(7), known(8)], [false, false, false]);
+    assert_eq!(admission.rates(), Rates::default());
+}

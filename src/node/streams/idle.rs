@@ -320,6 +320,17 @@ mod tests {
     }
 
     #[test]
+    fn another_time_out_holds_for_streams_that_are_open() {
+        let ended = IntCounter::new("ended", "ended").unwrap();
+        let idle = Idle::new(Duration::from_millis(200), ended);
+        let watch = idle.watch();
+        idle.set_timeout(Duration::from_millis(20));
+        async_std::task::block_on(async {
+            assert_eq!(watch.over().await, Duration::from_millis(20));
+        });
+    }
+
+    #[test]
     fn whoever_waits_is_woken_and_told_whose_limit_it_was() {
         let ended = IntCounter::new("ended", "ended").unwrap();
         let idle = Idle::new(Duration::from_millis(10), ended.clone());

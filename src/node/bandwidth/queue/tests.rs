@@ -349,3 +349,24 @@ fn peers_that_are_gone_are_forgotten() {
     let known = queue.bulk.lanes.len();
     assert!(known <= 2 * TALLIES, "{known}");
 }
+
+#[test]
+fn another_rate_counts_from_its_moment_on_and_no_debt_lasts_longer_than_a_second() {
+    let now = Instant::now();
+    let mut queue = Queue::new(1 << 30, now);
+    queue.charge(Class::Own, 2 << 30);
+    queue.set_rate(16 << 10, now);
+    let mut wake = Vec::new();
+    let mut stream = Hungry::new(Class::Bulk, PeerId::random(), 1);
+    assert_eq!(stream.poll(&mut queue, 1 << 20, now, &mut wake), 0);
+    let wait = queue.next().unwrap();
+    assert!(wait <= Duration::from_millis(1_001), "{wait:?}");
+    queue.pump(now + wait, &mut wake);
+    assert!(stream.poll(&mut queue, 1 << 20, now + wait, &mut wake) > 0);
+    // Without a ceiling whoever waits is served at once.
+    let then = now + wait;
+    assert_eq!(stream.poll(&mut queue, 1 << 20, then, &mut wake), 0);
+    queue.set_rate(u64::MAX, then);
+    queue.pump(then + Duration::from_millis(1), &mut wake);
+    assert!(stream.poll(&mut queue, 1 << 20, then, &mut wake) > 0);
+}
