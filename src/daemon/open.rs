@@ -26,6 +26,7 @@ use crate::control;
 use crate::node::streams::IncomingStreams;
 use crate::node::{self, ContentNetwork, Handle, Node, identity};
 use crate::observe::history::History;
+use crate::observe::hour::Hour;
 use crate::observe::http::{Http, NodeProbe, Readiness};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
@@ -106,6 +107,7 @@ impl Daemon {
             ..options::node(config, remembered, keeper.admission().clone())
         };
         let admission = options.admission.clone();
+        let max_memory = options.limits.memory;
         let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
         let handle = node.handle();
 
@@ -114,12 +116,14 @@ impl Daemon {
             pulse: node.pulse(),
             readiness: readiness.clone(),
         });
+        let hour = Hour::new();
         let http = Http::bind(
             config.metrics_host,
             config.metrics_port,
             sockets.clone(),
             probe,
             metrics.clone(),
+            hour.clone(),
         )
         .await?;
         let metrics_address = http.local_addr();
@@ -143,6 +147,8 @@ impl Daemon {
         let incoming = handle.accept(protocol)?;
         listen(&handle, &config.listen_addrs).await?;
         spawn_blocking(move || sockets.close_rest()).await;
+        let limits = upkeep::limits(store.clone(), max_memory);
+        task::spawn(hour.run(handle.clone(), metrics.clone(), limits));
 
         let history = History::watch(metrics.clone());
         let low_water = Arc::new(AtomicUsize::new(config.max_connections as usize / 2));

@@ -1,13 +1,15 @@
 //! What goes on beside the node for as long as the daemon runs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_std::task::spawn_blocking;
 use futures::StreamExt;
 
 use crate::node::Handle;
+use crate::observe::hour;
 use crate::store::{KnownPeer, Store};
-use crate::system::{allocator, memory};
+use crate::system::{allocator, memory, rlimits};
 
 /// How often the routing table is saved. After `kill -9` the last few minutes of
 /// it are lost, which costs the next start a few dials.
@@ -87,4 +89,30 @@ pub(super) async fn save_peers(handle: &Handle, store: &Store) {
         Ok(count) => log::debug!(peers = count; "routing table saved"),
         Err(e) => log::warn!(error:% = e; "cannot save the routing table"),
     }
+}
+
+/// What the status page shows of limits beside those of the event loop.
+pub(super) fn limits(store: Store, max_memory: Option<u64>) -> hour::Limits {
+    Arc::new(move || {
+        let stored = store.usage();
+        let bytes = |limit, used, allowed| hour::Use {
+            limit,
+            used,
+            allowed,
+            bytes: true,
+        };
+        let mut all = vec![bytes("P2P_STORE_MAX_BYTES", stored.bytes, stored.max_bytes)];
+        if let (Some(max), Ok(resident)) = (max_memory, memory::resident()) {
+            all.push(bytes("P2P_MAX_MEMORY", resident, max));
+        }
+        if let (Ok(used), Ok(allowed)) = (rlimits::open_descriptors(), rlimits::descriptors()) {
+            all.push(hour::Use {
+                limit: "LimitNOFILE",
+                used,
+                allowed,
+                bytes: false,
+            });
+        }
+        all
+    })
 }

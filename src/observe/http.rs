@@ -33,7 +33,7 @@ use futures::{
 };
 use futures_timer::Delay;
 
-use crate::observe::{metrics::Metrics, throttle::Throttle};
+use crate::observe::{hour::Hour, metrics::Metrics, throttle::Throttle};
 use crate::system::sockets::{Place, Sockets};
 use answer::Answer;
 use request::Head;
@@ -114,6 +114,7 @@ pub struct Http {
 struct Context {
     probe: Arc<dyn Probe>,
     metrics: Arc<Metrics>,
+    hour: Arc<Hour>,
 }
 
 impl std::fmt::Debug for Context {
@@ -134,6 +135,7 @@ impl Http {
         sockets: Sockets,
         probe: Arc<dyn Probe>,
         metrics: Arc<Metrics>,
+        hour: Arc<Hour>,
     ) -> Result<Self, Error> {
         let addr = SocketAddr::new(host, port);
         let sort = |source: io::Error| match source.kind() {
@@ -152,7 +154,11 @@ impl Http {
         Ok(Http {
             listener,
             local_addr,
-            context: Context { probe, metrics },
+            context: Context {
+                probe,
+                metrics,
+                hour,
+            },
         })
     }
 
@@ -300,7 +306,7 @@ impl Context {
         let answer = match (head.method, head.page) {
             (_, None) => Answer::not_found(),
             (request::Method::Other, Some(_)) => Answer::method_not_allowed(),
-            (_, Some(page)) => page::render(page, &*self.probe, &self.metrics),
+            (_, Some(page)) => page::render(page, self),
         };
         if head.method == request::Method::Head {
             answer.without_body()

@@ -6,6 +6,34 @@
 //! | `text` | a person | `2026-01-31T12:00:00.000Z INFO  p2p_node::node: connected peer=12D3…` |
 //! | `json` | Loki, ELK | `{"ts":"…","level":"info","target":"…","msg":"connected","peer":"12D3…"}` |
 //!
+//! The journal's priorities are those of syslog: 3 error, 4 warning, 6 info, 7 debug
+//! and trace, and 2 (critical) for a panic, so that `journalctl -p err -u p2p-node`
+//! shows what somebody must act on.
+//!
+//! # Levels
+//!
+//! | level | who provokes it | meaning |
+//! |---|---|---|
+//! | error | this host | somebody must act |
+//! | warn | this host, or a remote, throttled | somebody should look |
+//! | info | this host, or a remote, throttled | life of the node: a few lines an hour |
+//! | debug | anybody | each connection, query and refusal |
+//!
+//! # Fields
+//!
+//! | field | holds |
+//! |---|---|
+//! | `peer` | peer id of the remote; of this node in the line `ready` |
+//! | `address` | multiaddr, or IP address, that it is about |
+//! | `protocol` | transport of a connection (`tcp`, `quic`, `ws`, `relay`), else protocol of a stream or query |
+//! | `direction` | `in` or `out` |
+//! | `duration_ms` | how long it took, or lasted, in whole milliseconds |
+//! | `error` | why it failed, with its causes, on one line |
+//! | `limit` | the variable, or the number, that refused |
+//! | `suppressed` | lines of this cause kept back since the last one |
+//! | `topic`, `cid`, `path`, `subnet` | what it is about |
+//! | `reason` | an operator's words, or those of a ban |
+//!
 //! A record is always one line: control characters are escaped, because names
 //! that a remote chose get into messages, and a line break in one would forge
 //! a record. Once a minute for each cause: [`super::throttle::Throttle`].
@@ -119,6 +147,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> 
     });
     log::set_logger(swap)?;
     log::set_max_level(level);
+    panic::tell_in(form);
     Ok(())
 }
 
@@ -213,7 +242,12 @@ fn line(form: Form, record: &Record<'_>, now: SystemTime) -> String {
     let mut line = match form {
         Form::Json => json_line(record, now),
         Form::Journal => {
-            let mut line = format!("<{}>{}: ", priority(record.level()), record.target());
+            // A panic is worse than any error, and the log crate has no word for it.
+            let priority = match record.target() {
+                panic::TARGET => panic::PRIORITY,
+                _ => priority(record.level()),
+            };
+            let mut line = format!("<{priority}>{}: ", record.target());
             text_body(&mut line, record);
             line
         }
@@ -375,5 +409,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year + era * 400 + u64::from(month <= 2), month, day)
 }
 
+mod panic;
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,9 @@ pub struct Metrics {
     pub relay_connections_active: IntGauge,
     /// Reservations held at this node's relay server now.
     pub relay_reservations_active: IntGauge,
+    /// Requests of others to this node's relay server, by `kind` (`reservation`,
+    /// `circuit`) and `result` (`accepted`, `denied`).
+    pub relay_requests: IntCounterVec,
     /// Ways in for others now, by `method`: `direct` is 1 when an address of this
     /// node was confirmed dialable, `relay` counts reservations held at relays.
     /// A node where both are 0 is reached by nobody whom it did not dial.
@@ -138,7 +141,11 @@ pub struct Metrics {
     pub message_publishers: IntGauge,
     /// Accepted messages that could not be recorded on disk.
     pub message_marks_unrecorded: IntCounter,
-    /// Seconds from a message's arrival to the end of its handling, by `protocol`.
+    /// Seconds from a message's arrival to the end of its handling, by `protocol`:
+    /// `gossip` to its verdict, queue and worker with it; `dht` in the event loop;
+    /// `block` from a want's arrival to the last byte of its answer; `control`
+    /// the whole of a request of a program, which may be a walk through the DHT or
+    /// the import of a file, and says nothing of the node's own speed.
     pub message_processing: HistogramVec,
     /// Dials that failed since start.
     pub dial_failures: IntCounter,
@@ -366,6 +373,11 @@ impl Metrics {
                 "libp2p_relay_reservations_active",
                 "Reservations held at this node's relay server now.",
             )?,
+            relay_requests: maker.counters(
+                "p2p_relay_requests_total",
+                "Requests to this node's relay server since start, by kind and result.",
+                &["kind", "result"],
+            )?,
             nat_traversal: maker.gauges(
                 "libp2p_nat_traversal",
                 "Ways in for others now, by method: direct is 1 when an address was confirmed dialable, relay counts reservations held at relays.",
@@ -518,6 +530,11 @@ impl Metrics {
         }
         for method in ["direct", "relay"] {
             let _ = self.nat_traversal.with_label_values(&[method]);
+        }
+        for kind in ["reservation", "circuit"] {
+            for result in ["accepted", "denied"] {
+                let _ = self.relay_requests.with_label_values(&[kind, result]);
+            }
         }
         for method in ["autonat", "relay", "dcutr"] {
             for result in ["ok", "failed"] {

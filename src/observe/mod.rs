@@ -10,9 +10,11 @@
 //! | [`logs`] | lines for the journal, a terminal or a collector |
 //! | [`throttle`] | how often a line that a remote provokes is written |
 //! | [`misbehaviour`] | lines about misbehaving peers |
+//! | [`hour`] | the last hour, for the status page |
 //! | [`http`] | `/metrics`, `/health/…` and the page for people |
 
 pub mod history;
+pub mod hour;
 pub mod http;
 pub mod logs;
 pub mod metrics;

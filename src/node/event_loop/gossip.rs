@@ -28,12 +28,9 @@ impl EventLoop {
                     id,
                     source,
                     message,
+                    arrived: now,
                 };
                 self.take_in(job);
-                self.metrics
-                    .message_processing
-                    .with_label_values(&["gossip"])
-                    .observe(now.elapsed().as_secs_f64());
             }
             // No offence: on a slow line, a publisher that stays within its budget
             // does that to an honest subscriber. Gossipsub drops what does not fit
@@ -128,6 +125,10 @@ impl EventLoop {
             .gossip_validation
             .with_label_values(&[result])
             .inc();
+        self.metrics
+            .message_processing
+            .with_label_values(&["gossip"])
+            .observe(job.arrived.elapsed().as_secs_f64());
         if let MessageAcceptance::Accept = acceptance {
             self.options
                 .admission

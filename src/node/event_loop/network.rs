@@ -351,6 +351,19 @@ impl EventLoop {
 
     pub(super) fn relay_event(&mut self, event: &relay::Event) {
         let metrics = self.metrics.clone();
+        let count = |kind, result| {
+            let requests = &metrics.relay_requests;
+            requests.with_label_values(&[kind, result]).inc();
+        };
+        match event {
+            relay::Event::ReservationReqAccepted { renewed: false, .. } => {
+                count("reservation", "accepted");
+            }
+            relay::Event::ReservationReqDenied { .. } => count("reservation", "denied"),
+            relay::Event::CircuitReqAccepted { .. } => count("circuit", "accepted"),
+            relay::Event::CircuitReqDenied { .. } => count("circuit", "denied"),
+            _ => {}
+        }
         match event {
             relay::Event::ReservationReqAccepted { src_peer_id, .. } => {
                 self.reserved.insert(*src_peer_id);

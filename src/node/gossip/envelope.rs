@@ -200,6 +200,7 @@ mod tests {
                 sequence_number: Some(1),
                 topic: IdentTopic::new(TOPIC).hash(),
             },
+            arrived: std::time::Instant::now(),
         }
     }
 

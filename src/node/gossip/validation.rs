@@ -16,6 +16,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_std::channel::{Receiver, Sender, bounded};
 use futures::future::BoxFuture;
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) source: PeerId,
     /// The message.
     pub(crate) message: Message,
+    /// When it arrived.
+    pub(crate) arrived: Instant,
 }
 
 /// A job with what came of it.
@@ -206,6 +209,7 @@ mod tests {
                 sequence_number: Some(seqno),
                 topic: IdentTopic::new("t").hash(),
             },
+            arrived: Instant::now(),
         }
     }
 

@@ -77,6 +77,11 @@ impl Answer {
         }
     }
 
+    /// With one more field, a whole line with its line break.
+    pub(super) fn with_field(self, extra: &'static str) -> Self {
+        Answer { extra, ..self }
+    }
+
     /// The same fields, as HEAD wants them.
     pub(super) fn without_body(self) -> Self {
         Answer {
@@ -88,7 +93,7 @@ impl Answer {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = format!(
             "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\n{}Connection: close\r\n\r\n",
+             X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n{}Connection: close\r\n\r\n",
             self.status,
             self.content_type,
             self.body.len(),

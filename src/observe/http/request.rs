@@ -17,7 +17,10 @@ pub(crate) enum Method {
 /// The pages that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    Status,
+    /// `still`: it does not refresh by itself.
+    Status {
+        still: bool,
+    },
     Metrics,
     Live,
     Ready,
@@ -55,9 +58,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, Answer> {
 }
 
 fn page(target: &str) -> Option<Page> {
-    // Queries mean nothing here; Prometheus may be configured to send some.
+    if target == "/?still" {
+        return Some(Page::Status { still: true });
+    }
+    // Other queries mean nothing here; Prometheus may be configured to send some.
     match target.split('?').next()? {
-        "/" => Some(Page::Status),
+        "/" => Some(Page::Status { still: false }),
         "/metrics" => Some(Page::Metrics),
         "/health/live" => Some(Page::Live),
         "/health/ready" => Some(Page::Ready),

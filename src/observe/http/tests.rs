@@ -48,6 +48,7 @@ fn world() -> World {
         Sockets::default(),
         fake.clone(),
         Metrics::new().unwrap(),
+        Hour::new(),
     );
     let http = async_std::task::block_on(bind).unwrap();
     let addr = http.local_addr();
@@ -114,7 +115,7 @@ fn the_pages_answer() {
     let page = world.get("/");
     assert_eq!(status(&page), "200");
     assert!(
-        page.contains("text/html") && page.contains("<title>p2p-node: ready"),
+        page.contains("text/html") && page.contains("<title>Ready, 5 peers - p2p-node"),
         "{page}"
     );
 }
@@ -278,6 +279,7 @@ fn a_taken_port_is_an_error_that_names_the_variable_and_the_likely_owner() {
         Sockets::default(),
         Arc::new(Fake::default()),
         Metrics::new().unwrap(),
+        Hour::new(),
     );
     let error = async_std::task::block_on(bind).unwrap_err();
     assert!(matches!(error, Error::Taken { .. }), "{error}");
@@ -293,6 +295,7 @@ fn a_taken_port_is_an_error_that_names_the_variable_and_the_likely_owner() {
         Sockets::default(),
         Arc::new(Fake::default()),
         Metrics::new().unwrap(),
+        Hour::new(),
     );
     let error = async_std::task::block_on(bind).unwrap_err().to_string();
     assert!(error.contains("P2P_METRICS_HOST"), "{error}");

@@ -146,12 +146,6 @@ impl<N: Network> Run<N> {
         };
         let bytes = self.setting.metrics.block_bytes.with_label_values(&["in"]);
         bytes.inc_by(len as u64);
-        let processing = self
-            .setting
-            .metrics
-            .message_processing
-            .with_label_values(&["block"]);
-        processing.observe(now.duration_since(asked).as_secs_f64());
         provider.speed.delivered(len, asked, now);
         provider.refusals = 0;
         if !self.plan.wants(&cid) {

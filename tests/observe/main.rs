@@ -1,0 +1,26 @@
+//! What the outside sees of real daemons: that every metric moves and is right,
+//! what the log says in each form, and the status page as a browser shows it.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `web` | the metrics port of a daemon, asked as a browser or Prometheus asks |
+//! | `stranger` | a peer that calls itself hostile things by real identify |
+//! | `metrics` | values after things were done; promtool's lint (`PROMTOOL=required`) |
+//! | `scrapers` | fifty scrapers, slow and dead ones among them |
+//! | `logs` | each form of the log, with panics |
+//! | `page` | the page in headless Chromium; run by `tests/page/run` |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod logs;
+mod metrics;
+mod page;
+mod scrapers;
+mod stranger;
+mod web;
