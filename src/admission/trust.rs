@@ -498,10 +498,13 @@ impl Admission {
                 })
         };
         if let Some(ban) = made {
-            log::warn!(
-                subnet:% = subnet, reason:% = ban.reason;
-                "subnet banned: peer ids are free, and too many of this address misbehaved"
-            );
+            // Who has a /48 of IPv6 has 256 subnets to lose.
+            if let Some(suppressed) = throttle::allow("subnet banned") {
+                log::warn!(
+                    subnet:% = subnet, reason:% = ban.reason, suppressed;
+                    "subnet banned: peer ids are free, and too many of this address misbehaved"
+                );
+            }
             self.banned();
             self.recheck();
         }

@@ -471,7 +471,7 @@ impl<N: Network> Content<N> {
             futures::select! {
                 (cid, result) = under_way.select_next_some() => {
                     if let Err(error) = &result {
-                        log::debug!(cid:% = cid; "{error}");
+                        log::debug!(cid:% = cid, error:% = error; "not announced");
                     }
                     self.schedule().done(&cid, result.is_ok(), Instant::now());
                 }
@@ -493,7 +493,7 @@ impl<N: Network> Content<N> {
                     self.inner.setting.network.stop_providing(&cid).await;
                 }
             }
-            Err(error) => log::warn!("cannot list the content to announce: {error}"),
+            Err(error) => log::warn!(error:% = error; "cannot list the content to announce"),
         }
     }
 

@@ -202,7 +202,7 @@ impl Network for ContentNetwork {
         }
         // The fetch has said it where a fetch is concerned; a stranger that sends
         // nonsense is told of by its reputation.
-        log::debug!(peer:% = peer, fault:% = fault; "peer misbehaved in the exchange; not asking it for an hour");
+        log::debug!(peer:% = peer, error:% = fault; "peer misbehaved in the exchange; not asking it for an hour");
         self.shun(peer);
     }
 

@@ -423,7 +423,7 @@ fn load_group<S: Source>(source: &S, mut queued: VecDeque<Want>) -> (Vec<Answer>
             Err(error) => {
                 // A bad disk and a peer that asks again and again.
                 if let Some(suppressed) = throttle::allow("unreadable block") {
-                    log::warn!(cid:% = want.cid, suppressed; "cannot read a block that a peer wants: {error}");
+                    log::warn!(cid:% = want.cid, error:% = error, suppressed; "cannot read a block that a peer wants");
                 }
                 Err(Status::Unavailable)
             }

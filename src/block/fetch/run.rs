@@ -457,7 +457,7 @@ impl<N: Network> Run<N> {
         if matches!(why, Refusal::Future(_)) && !is_clock_set((self.setting.now)()) {
             return Err(FetchError::Clock { cid: self.root });
         }
-        log::debug!(peer:% = peer, cid:% = cid; "block refused: {why}");
+        log::debug!(peer:% = peer, cid:% = cid, error:% = why; "block refused");
         let fault = Fault::Block {
             cid,
             why: why.clone(),
@@ -611,7 +611,7 @@ impl<N: Network> Run<N> {
         let (around, batch) = (self.around(), self.batch.take());
         let done = spawn_blocking(move || hop::run(&around, batch, work)).await;
         if let Some(error) = done.error {
-            log::warn!(cid:% = self.root; "cannot keep what was fetched so far: {error}");
+            log::warn!(cid:% = self.root, error:% = error; "cannot keep what was fetched so far");
         }
     }
 

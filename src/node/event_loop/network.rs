@@ -197,7 +197,10 @@ impl EventLoop {
             }
             SwarmEvent::NewExternalAddrCandidate { .. } => {}
             SwarmEvent::ExternalAddrConfirmed { address } => {
-                log::info!(address:% = address; "others can dial this address");
+                // Who tests addresses for this node is a remote.
+                if let Some(suppressed) = self.refusals.allow("external address found", now) {
+                    log::info!(address:% = address, suppressed; "others can dial this address");
+                }
             }
             SwarmEvent::ExternalAddrExpired { address } => {
                 if self.swarm.external_addresses().next().is_none()
@@ -205,7 +208,9 @@ impl EventLoop {
                 {
                     self.nat.reachability = Reachability::Private;
                 }
-                log::info!(address:% = address; "others can no longer dial this address");
+                if let Some(suppressed) = self.refusals.allow("external address lost", now) {
+                    log::info!(address:% = address, suppressed; "others can no longer dial this address");
+                }
             }
             _ => {}
         }
@@ -309,7 +314,7 @@ impl EventLoop {
                 match event.result {
                     Ok(_) => {
                         self.nat.hole_punched += 1;
-                        log::info!(peer:% = event.remote_peer_id; "hole punched: direct connection");
+                        log::debug!(peer:% = event.remote_peer_id; "hole punched: direct connection");
                     }
                     Err(e) => {
                         log::debug!(peer:% = event.remote_peer_id, error:% = e; "hole punching failed")

@@ -165,7 +165,7 @@ impl Resolver {
             }
             Ok(None) => self.current(),
             Err(e) => {
-                log::warn!("keeping the name servers as they were: {e}");
+                log::warn!(error:% = e; "keeping the name servers as they were");
                 self.current()
             }
         }

@@ -103,7 +103,7 @@ impl System {
             && let Err(e) = read(path).and_then(|bytes| hosts.read_hosts_conf(&*bytes))
             && e.kind() != io::ErrorKind::NotFound
         {
-            log::warn!(file:% = path.display(); "cannot read the table of hosts: {e}");
+            log::warn!(path:% = path.display(), error:% = e; "cannot read the table of hosts");
         }
         Ok(System {
             resolver,

@@ -21,6 +21,7 @@ use crate::block::exchange::session::{self, Answer, Command, Reply, SessionError
 use crate::block::network::{Fault, Network};
 use crate::block::refusal::Refusal;
 use crate::observe::metrics::Direction;
+use crate::observe::throttle;
 
 /// Providers asked at once. More than a few add dials and duplicate work and no
 /// speed; fewer leave it to luck whether a fast one is among them.
@@ -237,7 +238,7 @@ impl<N: Network> Run<N> {
 
     pub(super) fn let_go(&mut self, from: u64, reason: &str) {
         if let Some(peer) = self.close(from) {
-            log::debug!(peer:% = peer, cid:% = self.root; "provider let go: {reason}");
+            log::debug!(peer:% = peer, cid:% = self.root, error:% = reason; "provider let go");
             self.last_problem = format!("; last: {peer}: {reason}");
             self.peers.failed(&peer, Instant::now());
         }
@@ -251,7 +252,10 @@ impl<N: Network> Run<N> {
             // More of the same, sent before it was caught.
             return;
         }
-        log::warn!(peer:% = peer, cid:% = self.root; "provider expelled: {reason}");
+        // Anybody can announce that it has the content.
+        if let Some(suppressed) = throttle::allow("provider expelled") {
+            log::warn!(peer:% = peer, cid:% = self.root, error = reason, suppressed; "provider expelled");
+        }
         self.last_problem = format!("; last: {peer}: {reason}");
         self.setting.network.report(peer, fault);
     }

@@ -19,8 +19,8 @@ use std::time::Instant;
 
 use super::chart::{self, Line};
 use crate::node::Status;
-use crate::node::status::Reachability;
-use crate::observe::hour::{REFUSALS, Sample, Use, View, counts};
+use crate::node::status::{BYTES, BYTES_A_SECOND, LimitStatus, Reachability};
+use crate::observe::hour::{REFUSALS, Sample, View, counts};
 use crate::observe::http::Health;
 use crate::observe::metrics::Metrics;
 
@@ -292,18 +292,21 @@ fn plot(svg: &str, top: &str, ago: &str) -> String {
 
 fn limits(out: &mut String, from: &Sources<'_>) {
     out.push_str("<section class=\"card\"><h2>Limits in use</h2>");
-    let own = from.view.status.iter().flat_map(|s| {
-        s.limits.iter().map(|l| Use {
-            limit: l.variable,
-            used: l.used,
-            allowed: l.allowed,
-            bytes: l.variable.contains("BYTES") || l.variable.contains("MEMORY"),
-        })
-    });
-    let mut all: Vec<Use> = own.collect();
+    let own = from
+        .view
+        .status
+        .iter()
+        .flat_map(|s| s.limits.iter().cloned());
+    let mut all: Vec<LimitStatus> = own.collect();
     for more in &from.view.limits {
-        if !all.iter().any(|known| known.limit == more.limit) {
-            all.push(*more);
+        if !all.iter().any(|known| known.variable == more.limit) {
+            all.push(LimitStatus {
+                name: words(more.limit),
+                variable: more.limit,
+                unit: if more.bytes { BYTES } else { "" },
+                used: more.used,
+                allowed: more.allowed,
+            });
         }
     }
     all.retain(|l| l.allowed > 0);
@@ -319,15 +322,19 @@ fn limits(out: &mut String, from: &Sources<'_>) {
             s if s >= 80.0 => "warn",
             _ => "good",
         };
-        let show = if l.bytes { bytes } else { number };
+        let show = |n: u64| match l.unit {
+            BYTES => bytes(n),
+            BYTES_A_SECOND => rate(n as f64),
+            _ => number(n),
+        };
         let _ = write!(
             out,
             "<li><div class=\"row\"><span>{} <code class=\"soft\">{}</code></span><span>{} of {}</span></div>\
              <svg class=\"bar\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
              <rect class=\"track\" width=\"100\" height=\"1\"/>\
              <rect class=\"{tone}\" width=\"{share:.1}\" height=\"1\"/></svg></li>",
-            words(l.limit),
-            l.limit,
+            sentence(l.name),
+            l.variable,
             show(l.used),
             show(l.allowed),
         );
@@ -338,13 +345,9 @@ fn limits(out: &mut String, from: &Sources<'_>) {
 /// A limit in words; the variable stands beside it.
 fn words(limit: &str) -> &'static str {
     match limit {
-        "P2P_MAX_CONNECTIONS" => "Connections",
-        "P2P_MAX_INBOUND_CONNECTIONS" => "Inbound",
-        "P2P_MAX_OUTBOUND_CONNECTIONS" => "Outbound",
-        "P2P_STORE_MAX_BYTES" => "Block store",
-        "P2P_MAX_MEMORY" => "Memory",
-        "P2P_DHT_MAX_RECORDS" => "DHT records",
-        "LimitNOFILE" => "Open files",
+        "P2P_STORE_MAX_BYTES" => "block store",
+        "P2P_MAX_MEMORY" => "memory",
+        "LimitNOFILE" => "file descriptors",
         _ => "",
     }
 }

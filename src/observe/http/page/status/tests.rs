@@ -3,7 +3,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::node::status::{DhtStatus, LimitStatus, NatStatus, TopicStatus};
+use crate::node::status::{DhtStatus, NatStatus, TopicStatus};
 use crate::observe::hour::{EVERY, Hour, Totals};
 use crate::observe::metrics::Metrics;
 
@@ -51,6 +51,8 @@ fn status() -> Status {
             hole_punched: 0,
         },
         limits: vec![LimitStatus {
+            name: "connections",
+            unit: "",
             variable: "P2P_MAX_CONNECTIONS",
             used: 390,
             allowed: 400,
