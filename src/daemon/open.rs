@@ -182,7 +182,10 @@ impl Daemon {
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water,
                 keeper: keeper.clone(),
-                diag: options::diagnosis(config, node.pulse(), history),
+                diag: options::diagnosis(config, node.pulse(), history, {
+                    let reloader = reloader.clone();
+                    Arc::new(move || reloader.settings())
+                }),
                 reload,
             },
             metrics,

@@ -77,12 +77,12 @@ pub(super) fn diagnosis(
     config: &Config,
     pulse: Arc<node::Pulse>,
     history: History,
+    settings: control::diag::Settings,
 ) -> control::diag::Source {
-    let settings = config.settings();
     control::diag::Source {
         pulse,
         history,
-        settings: Arc::new(move || settings.clone()),
+        settings,
         memory_limit: max_memory(config),
         data_dir: config.data_dir.clone(),
         started: (SystemTime::now(), Instant::now()),

@@ -15,7 +15,7 @@ use async_std::task::spawn_blocking;
 use super::{options, resources, status};
 use crate::admission::gate::LiveRules;
 use crate::block::content::Content;
-use crate::config::{Config, Inputs, Loaded, Variable, network_key};
+use crate::config::{Config, Inputs, Loaded, Setting, Variable, network_key};
 use crate::control::types::{Change, Reload, ReloadError};
 use crate::node::{Changes, ContentNetwork, Handle, Pulse};
 use crate::observe::logs;
@@ -61,8 +61,8 @@ pub(super) struct Reloader(Arc<Inner>);
 struct Inner {
     inputs: Inputs,
     rooms: Rooms,
-    /// The value in force of each variable, in the table's order.
-    in_force: Mutex<Vec<String>>,
+    /// What is in force of each variable, in the table's order.
+    in_force: Mutex<Vec<Setting>>,
     /// Held for a whole reload.
     turn: async_std::sync::Mutex<()>,
     drain_timeout: AtomicU64,
@@ -76,7 +76,7 @@ impl Reloader {
         Reloader(Arc::new(Inner {
             inputs,
             rooms,
-            in_force: Mutex::new(values(config)),
+            in_force: Mutex::new(config.settings()),
             turn: async_std::sync::Mutex::new(()),
             drain_timeout: AtomicU64::new(millis(config.drain_timeout)),
             stopping: AtomicBool::new(false),
@@ -94,6 +94,12 @@ impl Reloader {
     /// `P2P_DRAIN_TIMEOUT`, as it is now.
     pub(super) fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.0.drain_timeout.load(Ordering::Relaxed))
+    }
+
+    /// The configuration in force: what has changed and needs a restart is not.
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let in_force = self.0.in_force.lock();
+        in_force.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The daemon stops: nothing is reloaded any more.
@@ -163,7 +169,7 @@ impl Reloader {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for (setting, now) in config.settings().into_iter().zip(in_force.iter_mut()) {
-            if setting.value == *now {
+            if setting.value == now.value {
                 continue;
             }
             let Variable {
@@ -171,11 +177,11 @@ impl Reloader {
             } = setting.variable;
             let change = Change {
                 variable: (*name).into(),
-                before: now.clone(),
+                before: now.value.clone(),
                 after: setting.value.clone(),
             };
             if *reloadable {
-                *now = setting.value;
+                *now = setting;
                 reload.changed.push(change);
             } else {
                 reload.restart.push(change);
@@ -193,10 +199,6 @@ fn read(inputs: &Inputs) -> Result<(Loaded, Changes), crate::config::Error> {
     }
     let changes = options::changes(&loaded.config);
     Ok((loaded, changes))
-}
-
-fn values(config: &Config) -> Vec<String> {
-    config.settings().into_iter().map(|s| s.value).collect()
 }
 
 fn tell(reload: &Reload) {

@@ -252,7 +252,12 @@ impl Figures {
             ),
             store_refused: count(lately.sum("p2p_store_refused_total")),
             resident,
-            memory_limit: snapshot.memory_limit,
+            // A reload changes it; the metric follows.
+            memory_limit: now
+                .sum("p2p_memory_limit_bytes")
+                .map(|n| count(Some(n)))
+                .filter(|n| *n > 0)
+                .or(snapshot.memory_limit),
             cpu_now: None,
             cpu_since_start: share(snapshot.cpu, snapshot.uptime),
             descriptors: snapshot.descriptors,

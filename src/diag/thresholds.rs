@@ -86,3 +86,58 @@ pub const CLOCK_STEP: Duration = Duration::from_secs(300);
 /// Time that "lately" covers, as in the alert rules. (For DHT queries they take
 /// twice as long, since there are few of them.)
 pub const LATELY: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every figure that the alert rules share with this file.
+    #[test]
+    fn the_alert_rules_have_the_same_figures() {
+        let rules = include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/packaging/prometheus/p2p-node.rules.yml"
+        ));
+        let p99 = "instance:libp2p_dht_query_duration_seconds:p99_10m";
+        let dht = |q: f64, slow: u64| {
+            let over = format!("instance:libp2p_dht_queries_over_{q}s:increase10m");
+            vec![
+                format!("{p99} > {q}\n"),
+                // increase() extrapolates: three may come out as a little less.
+                format!("{over} > {}\n", slow as f64 - 0.5),
+            ]
+        };
+        let above = |what: &str, share: f64| vec![format!("{what} > {share}")];
+        let used = |what: &str| {
+            let what = format!("instance:{what}:ratio");
+            [above(&what, LIMIT_SHARE), above(&what, LIMIT_USED_UP)].concat()
+        };
+        let processing = "instance_protocol:p2p_message_processing_seconds:p99_5m";
+        let memory = "instance:process_resident_memory:ratio";
+        let same = [
+            used("libp2p_connections_active"),
+            used("libp2p_relay_connections"),
+            used("process_fds"),
+            above(memory, MEMORY_SHARE),
+            above(memory, MEMORY_HIGH),
+            dht(DHT_P99_SLOW, DHT_SLOW_QUERIES),
+            dht(DHT_P99_SECONDS, DHT_SLOW_QUERIES),
+            above(processing, PROCESSING_P99_SECONDS),
+            vec![format!("{processing} >= {PROCESSING_P99_STUCK}\n")],
+            vec![
+                format!("libp2p_gossipsub_peers{{job=\"p2p-node\"}} < {MESH_LEAST}\n"),
+                format!("libp2p_gossipsub_peers{{job=\"p2p-node\"}} > {MESH_MOST}\n"),
+                format!("60 * instance:p2p_peer_dial_failures:rate5m > {DIAL_FAILURES_A_MINUTE}\n"),
+                format!("offset 1m > {BANS_A_MINUTE}\n"),
+                format!("_available:ratio < {DISK_SHARE}\n"),
+                format!("_available_bytes{{job=\"p2p-node\"}} < {DISK_PLENTY}\n"),
+                format!("_available_bytes{{job=\"p2p-node\"}} < {DISK_LEAST}\n"),
+                format!("p2p_store_disk:ratio > {STORE_SHARE}\n"),
+            ],
+        ]
+        .concat();
+        for part in same {
+            assert!(rules.contains(&part), "the rules do not hold {part:?}");
+        }
+    }
+}

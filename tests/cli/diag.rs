@@ -150,6 +150,51 @@ fn without_a_daemon_it_says_what_keeps_one_from_starting() {
     assert!(text.text().starts_with("problem  daemon"), "{text:?}");
 }
 
+#[test]
+fn a_full_store_and_few_descriptors_are_told() {
+    let home = tempfile::tempdir().unwrap();
+    // Each MiB another block.
+    let big: Vec<u8> = (0..8u32 << 20).map(|i| (i >> 20) as u8).collect();
+    fs::write(home.path().join("big"), big).unwrap();
+    let start = |descriptors: &str, store: &str| {
+        let limited = format!("ulimit -n {descriptors} && exec \"$0\" run");
+        let plain = command(home.path(), &[]);
+        let mut shell = std::process::Command::new("sh");
+        shell
+            .env_clear()
+            .args(["-c", &limited])
+            .arg(plain.get_program());
+        shell.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        shell
+            .env("P2P_STORE_MAX_BYTES", store)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let daemon = shell.spawn().unwrap();
+        let ask = |args: &[&str]| run(command(home.path(), args));
+        crate::support::until("the node is ready", || ask(&["health"]).code == Some(0)).unwrap();
+        daemon
+    };
+    let ask = |args: &[&str]| run(command(home.path(), args));
+    let mut daemon = start("200", "2MiB");
+    let put = ask(&["put", "big"]);
+    let told = ask(&["diag", "--json"]).json();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert_eq!(put.code, Some(1), "{put:?}");
+    let (finding, advice) = verdict(&told, "connections", "warning");
+    assert!(finding.contains("descriptors for"), "{finding}");
+    assert!(advice.contains("LimitNOFILE"), "{advice}");
+    let (_, advice) = verdict(&told, "store", "warning");
+    assert!(advice.contains("P2P_STORE_MAX_BYTES"), "{advice}");
+
+    let mut daemon = start("4096", "1GiB");
+    let told = ask(&["diag", "--json"]).json();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    verdict(&told, "connections", "ok");
+    verdict(&told, "store", "ok");
+}
+
 /// Bytes in the forms that a text may carry them in.
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     use cid::multibase::Base;
