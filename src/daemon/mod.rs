@@ -21,6 +21,7 @@ mod status;
 mod upkeep;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_std::task::{self, JoinHandle};
 use futures::StreamExt;
@@ -40,6 +41,14 @@ use crate::system::signals::{Signal, Signals};
 
 pub use error::Error;
 
+/// The longest start that is worth waiting for. A database of 10 GiB is checked
+/// and repaired in a minute or two on a slow disk.
+const START_AT_MOST: Duration = Duration::from_secs(600);
+
+/// How much more time a start asks the manager for, and how often.
+const ASK_FOR: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_secs(10);
+
 /// Runs the daemon until a signal stops it. `config` is what `inputs` gave, which
 /// are read again at a reload.
 ///
@@ -47,10 +56,17 @@ pub use error::Error;
 /// When it cannot start; a clean stop is `Ok`.
 pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Error> {
     task::block_on(async {
+        #[cfg(feature = "fault-injection")]
+        crate::system::faults::obey();
         let mut signals = Signals::new().map_err(Error::Signals)?;
         let (bell, rings) = reload::Bell::new();
         let daemon = {
-            let open = std::pin::pin!(Daemon::open(config, inputs, rings, manager));
+            let patience = task::spawn(ask_for_patience(manager.notifier.clone()));
+            let open = std::pin::pin!(async {
+                let opened = Daemon::open(config, inputs, rings, manager).await;
+                patience.cancel().await;
+                opened
+            });
             let stop = std::pin::pin!(next_stop(&mut signals, &bell));
             match select(open, stop).await {
                 Either::Left((daemon, _)) => daemon?,
@@ -74,6 +90,17 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
         daemon.close(&mut signals, &bell).await;
         Ok(())
     })
+}
+
+/// A start takes as long as the database needs to be opened, which after a crash
+/// may be minutes: tells the manager that it goes on, and after a while no more,
+/// so that a start that hangs at a dead disk ends.
+async fn ask_for_patience(notifier: Notifier) {
+    let begin = Instant::now();
+    while begin.elapsed() < START_AT_MOST {
+        notifier.extend(ASK_FOR);
+        async_io::Timer::after(ASK_EVERY).await;
+    }
 }
 
 /// The next signal that stops the daemon.

@@ -497,9 +497,7 @@ impl Metrics {
             )?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        registry.register(Box::new(super::process::Process::new()))?;
         metrics.touch_labels();
         Ok(Arc::new(metrics))
     }

@@ -6,6 +6,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`metrics`] | every metric, with its help |
+//! | `process` | the standard metrics of the process |
 //! | [`history`] | the metrics of the last minutes |
 //! | [`logs`] | lines for the journal, a terminal or a collector |
 //! | [`throttle`] | how often a line that a remote provokes is written |
@@ -19,4 +20,5 @@ pub mod http;
 pub mod logs;
 pub mod metrics;
 pub mod misbehaviour;
+mod process;
 pub mod throttle;

@@ -83,6 +83,8 @@ impl Database {
     /// foreign one is moved aside together with the blocks, which mean nothing
     /// without it.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+        #[cfg(feature = "fault-injection")]
+        crate::system::faults::disk();
         let path = dir.join(FILE);
         let db = if path
             .try_exists()
@@ -175,6 +177,8 @@ impl Database {
         durability: Durability,
         f: impl FnOnce(&WriteTransaction) -> Result<T, Fail>,
     ) -> Result<T, Error> {
+        #[cfg(feature = "fault-injection")]
+        crate::system::faults::disk();
         let handle = self.handle()?;
         let Some(db) = handle.as_ref() else {
             return Err(Error::database(&self.path, redb::Error::DatabaseClosed));
@@ -196,6 +200,8 @@ impl Database {
         &self,
         f: impl FnOnce(&ReadTransaction) -> Result<T, Fail>,
     ) -> Result<T, Error> {
+        #[cfg(feature = "fault-injection")]
+        crate::system::faults::disk();
         let handle = self.handle()?;
         let Some(db) = handle.as_ref() else {
             return Err(Error::database(&self.path, redb::Error::DatabaseClosed));

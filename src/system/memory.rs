@@ -42,7 +42,12 @@ pub fn resident() -> io::Result<u64> {
 
 /// As [`limit`], with `/proc` and `/sys` under `root`.
 fn limit_under(root: &Path) -> io::Result<Limit> {
-    let machine = field_kib(&fs::read_to_string(root.join("proc/meminfo"))?, "MemTotal")?;
+    let machine = match fs::read_to_string(root.join("proc/meminfo")) {
+        Ok(text) => field_kib(&text, "MemTotal")?,
+        // A sandbox that shows of /proc processes only (ProcSubset=pid).
+        Err(e) if e.kind() == io::ErrorKind::NotFound => nix::sys::sysinfo::sysinfo()?.ram_total(),
+        Err(e) => return Err(e),
+    };
     let cgroup = fs::read_to_string(root.join("proc/self/cgroup"))
         .ok()
         .and_then(|groups| cgroup_limit(root, &groups));
@@ -174,6 +179,14 @@ mod tests {
     fn without_groups_the_machine_is_the_limit() {
         assert_limit(&[("proc/meminfo", MEMINFO)], 16_000 * 1024, Source::Machine);
         assert!(limit_under(world(&[("proc/meminfo", "x")]).path()).is_err());
+    }
+
+    #[test]
+    fn without_meminfo_the_kernel_is_asked() {
+        let told = limit_under(world(&[]).path()).unwrap();
+        let read = field_kib(&fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal").unwrap();
+        assert_eq!(told.source, Source::Machine);
+        assert!(told.bytes.abs_diff(read) < 1 << 20, "{} {read}", told.bytes);
     }
 
     #[test]

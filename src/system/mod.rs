@@ -2,6 +2,8 @@
 
 pub mod allocator;
 pub mod environment;
+#[cfg(feature = "fault-injection")]
+pub mod faults;
 pub mod manager;
 pub mod memory;
 pub mod notify;

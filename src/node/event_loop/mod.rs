@@ -142,6 +142,8 @@ impl EventLoop {
         self.housekeeping(Instant::now());
         let judged = self.validation.done().clone();
         loop {
+            #[cfg(feature = "fault-injection")]
+            crate::system::faults::event_loop();
             for _ in 0..COMMANDS_A_TURN {
                 match self.commands.try_recv() {
                     Ok(command) => self.command(command),

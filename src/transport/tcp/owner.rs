@@ -9,13 +9,17 @@ use std::net::SocketAddr;
 /// Describes the holder of a listening socket that stands in the way of
 /// listening on `address`, such as `process 812 (ipfs)`.
 pub(crate) fn of_listener(address: SocketAddr) -> Option<String> {
-    of_socket(["/proc/net/tcp", "/proc/net/tcp6"], LISTEN, address.port())
+    of_socket(
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"],
+        LISTEN,
+        address.port(),
+    )
 }
 
 /// The same of a UDP socket.
 pub(crate) fn of_datagrams(address: SocketAddr) -> Option<String> {
     of_socket(
-        ["/proc/net/udp", "/proc/net/udp6"],
+        ["/proc/self/net/udp", "/proc/self/net/udp6"],
         UNCONNECTED,
         address.port(),
     )

@@ -1,0 +1,76 @@
+//! A daemon that something hangs in ends in bounded time all the same. Runs with
+//! the feature `fault-injection`: `cargo test --features fault-injection --test faults`.
+//! SIGUSR1 makes every call to the database one that never returns, SIGUSR2 sticks
+//! the event loop (`src/system/faults.rs`).
+
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Daemon, Start, eventually};
+use nix::sys::signal::Signal::{SIGTERM, SIGUSR1, SIGUSR2};
+
+/// What a drain may take beside P2P_DRAIN_TIMEOUT: the bound that the daemon tells
+/// systemd is 15 s; the rest is for a slow machine.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Sends a signal of a fault and waits until it is in force.
+fn inject(daemon: &Daemon, signal: nix::sys::signal::Signal) {
+    daemon.signal(signal);
+    eventually("the fault is injected", || {
+        daemon.log().contains("fault injected").then_some(())
+    });
+}
+
+fn ends_within(daemon: &mut Daemon, bound: Duration) -> Option<i32> {
+    let begin = Instant::now();
+    let code = daemon.wait();
+    let took = begin.elapsed();
+    println!("ended after {took:?}");
+    assert!(took < bound, "{took:?}\n{}", daemon.log());
+    code
+}
+
+#[test]
+fn a_drain_with_a_dead_disk_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path(), &[("P2P_DRAIN_TIMEOUT", "1s")]);
+    inject(&daemon, SIGUSR1);
+    daemon.signal(SIGTERM);
+    assert_eq!(ends_within(&mut daemon, SLACK), Some(0), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(log.contains("the disk does not answer"), "{log}");
+}
+
+#[test]
+fn a_start_with_a_dead_disk_can_be_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::spawn(Start {
+        dir: dir.path(),
+        variables: &[("FAULT_DEAD_DISK", "1")],
+        namespace: None,
+    });
+    // Signals are caught once this line is there.
+    eventually("the daemon starts", || {
+        daemon.log().contains("faults on demand").then_some(())
+    });
+    eventually("its identity is made, and the store comes next", || {
+        dir.path().join("data/identity.key").exists().then_some(())
+    });
+    daemon.signal(SIGTERM);
+    assert_eq!(ends_within(&mut daemon, SLACK), Some(0), "{}", daemon.log());
+    assert!(daemon.log().contains("stopped while starting"));
+}
+
+#[test]
+fn a_drain_with_a_stuck_event_loop_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path(), &[("P2P_DRAIN_TIMEOUT", "1s")]);
+    inject(&daemon, SIGUSR2);
+    daemon.signal(SIGTERM);
+    assert_eq!(ends_within(&mut daemon, SLACK), Some(0), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(log.contains("the event loop does not turn"), "{log}");
+}
