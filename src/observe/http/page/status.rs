@@ -103,12 +103,12 @@ fn head(out: &mut String, from: &Sources<'_>, word: &str) {
 }
 
 fn top(out: &mut String, from: &Sources<'_>, tone: &str, word: &str) {
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<header><h1>p2p-node {version}, up {up}</h1>\
          <p class=\"state {tone}\"><svg class=\"dot\" viewBox=\"0 0 2 2\" aria-hidden=\"true\">\
          <circle cx=\"1\" cy=\"1\" r=\"1\"/></svg><span class=\"word\">{word}</span></p>\
-         <p class=\"lead\">{}</p></header>\n",
+         <p class=\"lead\">{}</p></header>",
         lead(from),
         version = env!("CARGO_PKG_VERSION"),
         up = uptime(from.health.uptime_seconds),
@@ -266,10 +266,10 @@ fn charts(out: &mut String, from: &Sources<'_>) {
         rate(most(&down)),
         rate(most(&up))
     );
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<section class=\"card\"><div class=\"top\"><h2>Traffic</h2><p class=\"key\">\
-         <span>{}receiving</span><span>{}sending</span></p></div>{}</section></div>\n",
+         <span>{}receiving</span><span>{}sending</span></p></div>{}</section></div>",
         key("a"),
         key("b"),
         plot(&chart::svg(&name, window, edge, &lines), &rate(edge), &ago)
