@@ -333,7 +333,7 @@ fn limits(out: &mut String, from: &Sources<'_>) {
              <svg class=\"bar\" viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
              <rect class=\"track\" width=\"100\" height=\"1\"/>\
              <rect class=\"{tone}\" width=\"{share:.1}\" height=\"1\"/></svg></li>",
-            sentence(l.name),
+            sentence(l.name).replace("Dht", "DHT"),
             l.variable,
             show(l.used),
             show(l.allowed),
