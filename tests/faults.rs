@@ -36,7 +36,16 @@ fn ends_within(daemon: &mut Daemon, bound: Duration) -> Option<i32> {
 #[test]
 fn a_drain_with_a_dead_disk_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::start(dir.path(), &[("P2P_DRAIN_TIMEOUT", "1s")]);
+    let server = ("P2P_DHT_MODE", "server");
+    let peer = Daemon::start(&dir.path().join("peer"), &[server]);
+    let variables = [("P2P_DRAIN_TIMEOUT", "1s"), server];
+    let mut daemon = Daemon::start(&dir.path().join("node"), &variables);
+    daemon.ok(&["connect", &peer.address("tcp")]);
+    eventually("there is a routing table to save", || {
+        let status = daemon.json(&["status"]);
+        let size = status["dht"]["routing_table_size"].as_u64();
+        (size.unwrap_or_else(|| panic!("{status}")) > 0).then_some(())
+    });
     inject(&daemon, SIGUSR1);
     daemon.signal(SIGTERM);
     assert_eq!(ends_within(&mut daemon, SLACK), Some(0), "{}", daemon.log());

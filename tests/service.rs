@@ -501,3 +501,13 @@ fn a_second_signal_ends_the_wait_and_what_is_known_is_saved() {
     assert_eq!(code, Some(0), "{}", manager.log());
     assert!(manager.log().contains("second signal"), "{}", manager.log());
 }
+
+/// What faults look like in a binary (`src/system/faults.rs`).
+const FAULTS: &[u8] = b"faults on demand";
+
+#[test]
+fn faults_on_demand_are_in_no_build_but_those_that_ask() {
+    let program = std::fs::read(PROGRAM).unwrap();
+    let found = program.windows(FAULTS.len()).any(|w| w == FAULTS);
+    assert_eq!(found, cfg!(feature = "fault-injection"));
+}
