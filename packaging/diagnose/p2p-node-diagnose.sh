@@ -226,9 +226,9 @@ fi
 nat=
 for method in autonat relay dcutr; do
     ok=$(printf '%s\n' "$metrics" |
-        awk -v m="method=\"$method\"" '/^libp2p_nat_traversal[{]/ && index($0, m) && /result="ok"/ { print $NF }')
+        awk -v m="method=\"$method\"" '/^libp2p_nat_traversal_attempts_total[{]/ && index($0, m) && /result="ok"/ { print $NF }')
     failed=$(printf '%s\n' "$metrics" |
-        awk -v m="method=\"$method\"" '/^libp2p_nat_traversal[{]/ && index($0, m) && /result="failed"/ { print $NF }')
+        awk -v m="method=\"$method\"" '/^libp2p_nat_traversal_attempts_total[{]/ && index($0, m) && /result="failed"/ { print $NF }')
     nat="$nat${nat:+, }$method ${ok:-0} ok and ${failed:-0} failed"
     case $method in
     autonat) autonat_ok=${ok:-0} autonat_failed=${failed:-0} ;;

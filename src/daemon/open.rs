@@ -107,7 +107,6 @@ impl Daemon {
             ..options::node(config, remembered, keeper.admission().clone())
         };
         let admission = options.admission.clone();
-        let max_memory = options.limits.memory;
         let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
         let handle = node.handle();
 
@@ -147,7 +146,7 @@ impl Daemon {
         let incoming = handle.accept(protocol)?;
         listen(&handle, &config.listen_addrs).await?;
         spawn_blocking(move || sockets.close_rest()).await;
-        let limits = upkeep::limits(store.clone(), max_memory);
+        let limits = upkeep::limits(store.clone(), metrics.clone());
         task::spawn(hour.run(handle.clone(), metrics.clone(), limits));
 
         let history = History::watch(metrics.clone());

@@ -8,6 +8,7 @@ use futures::StreamExt;
 
 use crate::node::Handle;
 use crate::observe::hour;
+use crate::observe::metrics::Metrics;
 use crate::store::{KnownPeer, Store};
 use crate::system::{allocator, memory, rlimits};
 
@@ -92,7 +93,7 @@ pub(super) async fn save_peers(handle: &Handle, store: &Store) {
 }
 
 /// What the status page shows of limits beside those of the event loop.
-pub(super) fn limits(store: Store, max_memory: Option<u64>) -> hour::Limits {
+pub(super) fn limits(store: Store, metrics: Arc<Metrics>) -> hour::Limits {
     Arc::new(move || {
         let stored = store.usage();
         let bytes = |limit, used, allowed| hour::Use {
@@ -102,8 +103,10 @@ pub(super) fn limits(store: Store, max_memory: Option<u64>) -> hour::Limits {
             bytes: true,
         };
         let mut all = vec![bytes("P2P_STORE_MAX_BYTES", stored.bytes, stored.max_bytes)];
-        if let (Some(max), Ok(resident)) = (max_memory, memory::resident()) {
-            all.push(bytes("P2P_MAX_MEMORY", resident, max));
+        // As it is now: a reload may have changed it. Without a limit it is 0.
+        let max_memory = u64::try_from(metrics.memory_limit.get()).unwrap_or(0);
+        if let (1.., Ok(resident)) = (max_memory, memory::resident()) {
+            all.push(bytes("P2P_MAX_MEMORY", resident, max_memory));
         }
         if let (Ok(used), Ok(allowed)) = (rlimits::open_descriptors(), rlimits::descriptors()) {
             all.push(hour::Use {

@@ -356,7 +356,7 @@ fn p99(name: &str, now: &Samples, lately: &Samples) -> P99 {
 }
 
 fn traversal(now: &Samples) -> BTreeMap<String, Attempts> {
-    let name = "libp2p_nat_traversal";
+    let name = "libp2p_nat_traversal_attempts_total";
     let of = |method: &str, result: &str| {
         count(now.sum_where(name, &[("method", method), ("result", result)]))
     };
@@ -404,6 +404,47 @@ mod tests {
             disk: None,
             settings: vec![],
         }
+    }
+
+    /// A metric that was given another name reads as one that nothing happened to.
+    #[test]
+    fn every_metric_that_is_read_is_one_that_nodes_tell() {
+        let metrics = crate::observe::metrics::Metrics::new().unwrap();
+        let told = metrics.render().unwrap();
+        for text in [
+            include_str!("figures.rs")
+                .split("mod tests")
+                .next()
+                .unwrap(),
+            include_str!("../../packaging/diagnose/p2p-node-diagnose.sh"),
+        ] {
+            let names: Vec<&str> = text
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .filter(|word| {
+                    let prefixes = ["libp2p_", "p2p_", "process_"];
+                    prefixes.iter().any(|p| word.starts_with(p))
+                })
+                .collect();
+            assert!(names.len() > 8, "{names:?}");
+            for name in names {
+                let here = told.lines().any(|line| {
+                    let rest = line.strip_prefix(name);
+                    rest.is_some_and(|r| r.starts_with(['{', ' ']) || r.starts_with("_bucket"))
+                });
+                assert!(here, "no node tells {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn attempts_at_nat_traversal_are_counted() {
+        let metrics = crate::observe::metrics::Metrics::new().unwrap();
+        let attempts = &metrics.nat_traversal_attempts;
+        attempts.with_label_values(&["autonat", "failed"]).inc_by(3);
+        attempts.with_label_values(&["relay", "ok"]).inc();
+        let f = Figures::of(&snapshot(&metrics.render().unwrap(), &[]));
+        assert_eq!(f.traversal["autonat"], Attempts { ok: 0, failed: 3 });
+        assert_eq!(f.traversal["relay"], Attempts { ok: 1, failed: 0 });
     }
 
     #[test]

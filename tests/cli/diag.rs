@@ -329,14 +329,54 @@ fn script(shell: &[&str], args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
+/// Whether curl is here. Where it must be, `CURL=required` says so.
+fn have_curl() -> bool {
+    let mut curl = std::process::Command::new("curl");
+    let here = curl.arg("-V").output().is_ok();
+    let required = std::env::var_os("CURL").is_some_and(|v| v == "required");
+    assert!(here || !required, "CURL=required, and there is no curl");
+    if !here {
+        eprintln!("passed over: there is no curl here");
+    }
+    here
+}
+
+/// A node that nobody reaches: its metrics are a real node's, with attempts.
+#[test]
+fn the_script_sees_that_nobody_gets_in() {
+    use std::io::{Read, Write};
+
+    if !have_curl() {
+        return;
+    }
+    let metrics = p2p_node::observe::metrics::Metrics::new().unwrap();
+    let attempts = &metrics.nat_traversal_attempts;
+    attempts.with_label_values(&["autonat", "failed"]).inc_by(3);
+    let body = metrics.render().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // /metrics, /health/live and /health/ready, whichever it is.
+    let server = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            let mut some = [0; 1024];
+            while !head.ends_with(b"\r\n\r\n") {
+                let n = client.read(&mut some).unwrap();
+                head.extend_from_slice(&some[..n]);
+            }
+            write!(client, "HTTP/1.0 200 OK\r\n\r\n{body}").unwrap();
+        }
+    });
+    let (_, said) = script(&["sh"], &[&url]);
+    assert!(said.contains("warning  nat "), "{said}");
+    assert!(said.contains("autonat 0 ok and 3 failed"), "{said}");
+    server.join().unwrap();
+}
+
 #[test]
 fn the_script_says_what_the_program_says() {
-    if std::process::Command::new("curl")
-        .arg("-V")
-        .output()
-        .is_err()
-    {
-        eprintln!("skipped: there is no curl");
+    if !have_curl() {
         return;
     }
     // Freed at once; whoever else takes it in between fails this test loudly.
