@@ -373,7 +373,8 @@ impl Handle {
         }
     }
 
-    /// Closes all connections with a peer.
+    /// Closes all connections with a peer; done when they are closed, or after some
+    /// seconds when the peer does not let them.
     ///
     /// # Errors
     /// [`Error::NotConnected`].

@@ -29,10 +29,12 @@ impl EventLoop {
                     let _ = reply.send(Err(settling::closed(peer)));
                 }
             },
-            Command::Disconnect { peer, reply } => {
-                let done = self.swarm.disconnect_peer_id(peer);
-                let _ = reply.send(done.map_err(|()| Error::NotConnected(peer)));
-            }
+            Command::Disconnect { peer, reply } => match self.swarm.disconnect_peer_id(peer) {
+                Ok(()) => self.leaving.wait(peer, reply, Instant::now()),
+                Err(()) => {
+                    let _ = reply.send(Err(Error::NotConnected(peer)));
+                }
+            },
             Command::AddAddrs { peer, addrs } => {
                 self.swarm.behaviour_mut().book.add(peer, &addrs, true);
             }
