@@ -178,6 +178,8 @@ def main():
     parser.add_argument("--faulty", metavar="FILE",
                         help="a binary with the feature fault-injection, for the stuck loop")
     parser.add_argument("--jobs", type=int, default=3, help="tests at once (default: 3; most wait)")
+    parser.add_argument("--whole", action="store_true",
+                        help="a test that is passed over is a failure")
     parser.add_argument("--list", action="store_true", help="name the tests and end")
     options = parser.parse_args()
 
@@ -204,7 +206,7 @@ def main():
             print(f"  {name}: {what}: {value}")
     print(f"\n{results.count('passed')} passed, {failed} failed, "
           f"{results.count('skipped')} passed over, {time.monotonic() - began:.0f} s")
-    return 1 if failed else 0
+    return 1 if failed or (options.whole and "skipped" in results) else 0
 
 
 if __name__ == "__main__":
