@@ -123,6 +123,16 @@ impl Inputs {
             {
                 Ok((EnvFile::default(), Some(wanted.path)))
             }
+            Err(env_file::ReadError::Io(e)) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(Error::EnvFile {
+                    path: wanted.path.display().to_string(),
+                    why: format!(
+                        "cannot read this environment file: {e}; the daemon reads it as its own \
+                         user, so let that one: `chgrp p2p-node FILE` and `chmod 640 FILE` for the \
+                         service"
+                    ),
+                })
+            }
             Err(env_file::ReadError::Io(e)) => Err(Error::EnvFile {
                 path: wanted.path.display().to_string(),
                 why: format!(

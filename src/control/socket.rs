@@ -147,7 +147,7 @@ impl ControlListener {
                 // be it one who is too busy or of another user.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(path).map_err(io)?;
-                    log::info!(path:% = path.display(); "replaced the control socket of a daemon that is no more");
+                    log::debug!(path:% = path.display(); "replaced the control socket of a daemon that is no more");
                 }
                 _ => return Err(BindError::Taken(path.to_path_buf())),
             },

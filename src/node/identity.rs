@@ -29,7 +29,7 @@ const LARGEST: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file or its folder could not be used.
-    #[error("cannot {what} {}: {cause}", .path.display())]
+    #[error("cannot {what} {}: {cause}{}", .path.display(), crate::system::advice::for_data(cause))]
     Io {
         /// What was being done.
         what: &'static str,

@@ -9,7 +9,7 @@ use cid::Cid;
 #[non_exhaustive]
 pub enum Error {
     /// A file operation failed.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {source}{}", path.display(), crate::system::advice::for_data(source))]
     Io {
         /// What was being done, as a verb phrase.
         doing: &'static str,

@@ -1,5 +1,6 @@
 //! What the kernel tells us and what we ask of it.
 
+pub(crate) mod advice;
 pub mod allocator;
 pub mod environment;
 #[cfg(feature = "fault-injection")]
