@@ -473,12 +473,13 @@ fn connections(f: &Figures) -> Finding {
             "raise LimitNOFILE= of the unit (systemctl edit p2p-node), or lower the variable",
         );
     }
-    // The first of equals, which is the total.
+    // The first of equals, which is the total. Memory, descriptors, the store and
+    // records have checks of their own.
     let fullest = f
         .limits
         .iter()
         .rev()
-        .filter(|l| l.allowed > 0)
+        .filter(|l| l.allowed > 0 && l.variable.contains("CONNECTIONS"))
         .map(|l| (l.used as f64 / l.allowed as f64, l))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let Some((share, l)) = fullest else {

@@ -69,8 +69,8 @@ pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
         CHECK,
         Verdict::Problem,
         format!("no daemon answers: {}", seen.join(", ")),
-        "start it: systemctl start p2p-node, or p2p-node run; if it runs elsewhere, name its socket \
-         with --socket",
+        "start it: systemctl start p2p-node, or p2p-node run; if it runs, name its socket with \
+         --socket, or where the socket's file was deleted, systemctl restart p2p-node",
     )
 }
 
@@ -184,6 +184,17 @@ pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding 
     }
 }
 
+/// That the file of the configuration, which may be missing, is.
+pub fn no_file(source: &str) -> Finding {
+    Finding::new(
+        "configuration",
+        Verdict::Warning,
+        format!("{source} does not exist: every variable has its default"),
+        "put it back when that was not wanted, then restart: a copy of yours, or of the package, by \
+         apt install --reinstall -o Dpkg::Options::=--force-confmiss p2p-node",
+    )
+}
+
 /// The data folder, as far as this user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
@@ -194,6 +205,8 @@ pub struct Folder {
     /// The user id of the identity's file, and its mode; `None` when there is
     /// none or it cannot be seen.
     pub key: Option<(u32, u32)>,
+    /// A file in it that belongs to another than the folder does, and to whom.
+    pub foreign: Option<(PathBuf, u32)>,
     /// Whether it may be looked into.
     pub readable: bool,
     /// The user id that looks.
@@ -220,27 +233,29 @@ pub fn folder(f: &Folder) -> Finding {
             format!("chmod 700 {path}"),
         );
     }
-    if let Some((key_owner, key_mode)) = f.key {
-        if key_mode & 0o077 != 0 {
-            return Finding::new(
-                CHECK,
-                Verdict::Problem,
-                format!("{path}/identity.key has mode {key_mode:04o}: it is refused"),
-                format!("chmod 600 {path}/identity.key"),
-            );
-        }
-        if key_owner != owner {
-            return Finding::new(
-                CHECK,
-                Verdict::Problem,
-                format!(
-                    "{path} belongs to user id {owner}, and identity.key in it to {key_owner}: a \
-                     start by another user has left it"
-                ),
-                format!("chown -R {owner} {path}"),
-            );
-        }
-    } else if !f.readable {
+    if let Some((_, key_mode)) = f.key
+        && key_mode & 0o077 != 0
+    {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!("{path}/identity.key has mode {key_mode:04o}: it is refused"),
+            format!("chmod 600 {path}/identity.key"),
+        );
+    }
+    if let Some((file, other)) = &f.foreign {
+        return Finding::new(
+            CHECK,
+            Verdict::Problem,
+            format!(
+                "{path} belongs to user id {owner}, and {} to {other}: a start by another user has \
+                 left it",
+                human::printable(&file.display().to_string())
+            ),
+            format!("chown -R {owner}:{owner} {path}, and restart the service"),
+        );
+    }
+    if f.key.is_none() && !f.readable {
         return Finding::ok(
             CHECK,
             format!(
@@ -396,6 +411,7 @@ mod tests {
             path: "/d".into(),
             found: Some((7, 0o700)),
             key: Some((7, 0o600)),
+            foreign: None,
             readable: true,
             user: 0,
         };
@@ -411,10 +427,13 @@ mod tests {
             verdict(with(Some((7, 0o700)), Some((7, 0o640)))),
             Verdict::Problem
         );
-        assert_eq!(
-            verdict(with(Some((7, 0o700)), Some((0, 0o600)))),
-            Verdict::Problem
-        );
+        let foreign = Some((PathBuf::from("/d/blocks/00000000.seg"), 0));
+        let finding = folder(&Folder {
+            foreign,
+            ..good.clone()
+        });
+        assert_eq!(finding.verdict, Verdict::Problem);
+        assert!(finding.finding.contains("00000000.seg to 0"), "{finding:?}");
         assert_eq!(verdict(with(None, None)), Verdict::Note);
         assert_eq!(
             verdict(Folder {

@@ -23,10 +23,14 @@ const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
 /// What keeps a daemon from starting.
 pub(super) fn without_a_daemon(context: &Context, args: &DiagArgs) -> Vec<Finding> {
     let (source, loaded) = load(context, args.env_file.as_deref());
-    let mut findings = vec![host::unit(unit().as_ref()), judged(&source, &loaded)];
+    let unit = unit();
+    let mut findings = vec![host::unit(unit.as_ref()), judged(&source, &loaded)];
     if let Ok(config) = &loaded {
         findings.push(host::folder(&folder(&config.data_dir)));
-        findings.push(host::ports(&ports(config)));
+        // Where the service runs and only its socket cannot be used, it has them.
+        if unit.is_none_or(|u| u.active != "active") {
+            findings.push(host::ports(&ports(config)));
+        }
         if let Ok(space) = usage::disk(nearest(&config.data_dir)) {
             findings.push(host::disk(&config.data_dir, space.free, space.total));
         }
@@ -39,8 +43,14 @@ pub(super) fn without_a_daemon(context: &Context, args: &DiagArgs) -> Vec<Findin
 pub(super) fn beside_a_daemon(args: &DiagArgs, snapshot: Option<&Snapshot>) -> Vec<Finding> {
     let unit = unit();
     let runs = unit.as_ref().is_some_and(|u| u.active == "active");
-    let of_daemon = snapshot
-        .and_then(|s| s.setting("P2P_ENV_FILE"))
+    let setting = snapshot.and_then(|s| s.setting("P2P_ENV_FILE"));
+    if let Some(file) = setting.and_then(|f| f.strip_prefix('-'))
+        && args.env_file.is_none()
+        && matches!(Path::new(file).try_exists(), Ok(false))
+    {
+        return vec![host::unit(unit.as_ref()), host::no_file(file)];
+    }
+    let of_daemon = setting
         .map(|f| f.strip_prefix('-').unwrap_or(f))
         .filter(|f| !f.is_empty())
         .map(PathBuf::from);
@@ -136,13 +146,34 @@ fn folder(path: &Path) -> Folder {
         let m = std::fs::metadata(path).ok()?;
         Some((m.uid(), m.permissions().mode() & 0o7777))
     };
+    let found = look(path);
     Folder {
         path: path.into(),
-        found: look(path),
+        found,
         key: look(&path.join("identity.key")),
+        foreign: found.and_then(|(owner, _)| foreign(path, owner)),
         readable: std::fs::read_dir(path).is_ok(),
         user: nix::unistd::geteuid().as_raw(),
     }
+}
+
+/// The first entry of the data folder, or of a folder in it, that does not belong
+/// to `owner`. Bounded by the segments that a store has, some thousands at most.
+fn foreign(path: &Path, owner: u32) -> Option<(PathBuf, u32)> {
+    let entries = |folder: &Path| {
+        let read = std::fs::read_dir(folder).into_iter().flatten();
+        read.flatten().map(|e| e.path()).collect::<Vec<_>>()
+    };
+    let top = entries(path);
+    let below: Vec<_> = top
+        .iter()
+        .filter(|p| p.is_dir() && !p.is_symlink())
+        .flat_map(|p| entries(p))
+        .collect();
+    top.into_iter().chain(below).find_map(|p| {
+        let uid = std::fs::symlink_metadata(&p).ok()?.uid();
+        (uid != owner).then_some((p, uid))
+    })
 }
 
 /// The folder itself, or the nearest above it that exists.
@@ -207,6 +238,11 @@ fn obstacle(address: SocketAddr, udp: bool) -> Option<String> {
                 true => owner::of_datagrams(address),
                 false => owner::of_listener(address),
             };
+            // It keeps them for the service between two starts, or for a .socket unit,
+            // and hands them over.
+            if owner.as_deref() == Some("process 1 (systemd)") {
+                return None;
+            }
             let owner = owner.unwrap_or_else(|| "a process that cannot be seen".into());
             Some(format!("is taken by {owner}"))
         }
