@@ -9,14 +9,14 @@ use std::io::{IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, PROGRAM};
-use nix::sys::signal::Signal::{self, SIGKILL, SIGSTOP, SIGTERM};
+use nix::sys::signal::Signal::{self, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// The sockets in a manager's store pass to every process that is started beside
@@ -89,13 +89,19 @@ impl<'a> Manager<'a> {
     fn new(dir: &'a Path) -> Manager<'a> {
         let socket = UnixDatagram::bind(dir.join("notify")).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Manager {
+        let manager = Manager {
             dir,
             socket,
             store: Vec::new(),
             tcp: free_port(),
             http: free_port(),
-        }
+        };
+        std::fs::write(manager.env_file(), "").unwrap();
+        manager
+    }
+
+    fn env_file(&self) -> PathBuf {
+        self.dir.join("node.env")
     }
 
     /// Starts the service with everything in the store.
@@ -133,6 +139,7 @@ impl<'a> Manager<'a> {
             .env("WATCHDOG_USEC", "2000000")
             .env("LISTEN_FDS", n.to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
+            .env("P2P_ENV_FILE", self.env_file())
             .env("P2P_DATA_DIR", self.dir.join("data"))
             .env("P2P_METRICS_PORT", self.http.to_string())
             .env("P2P_LISTEN_ADDRS", listen)
@@ -144,6 +151,19 @@ impl<'a> Manager<'a> {
 
     /// The next message; what is to be stored is stored.
     fn hear(&mut self) -> Told {
+        self.hear_one()
+            .unwrap_or_else(|e| panic!("no message came: {e}\n{}", self.log()))
+    }
+
+    /// What a process that has ended has told, and nobody heard yet.
+    fn hear_rest(&mut self) -> Vec<Told> {
+        self.socket.set_nonblocking(true).unwrap();
+        let rest = std::iter::from_fn(|| self.hear_one().ok()).collect();
+        self.socket.set_nonblocking(false).unwrap();
+        rest
+    }
+
+    fn hear_one(&mut self) -> nix::Result<Told> {
         let mut text = [0; 4096];
         let mut space = nix::cmsg_space!([RawFd; 8]);
         let (n, fds) = {
@@ -153,8 +173,7 @@ impl<'a> Manager<'a> {
                 &mut parts,
                 Some(&mut space),
                 MsgFlags::empty(),
-            )
-            .unwrap_or_else(|e| panic!("no message came: {e}\n{}", self.log()));
+            )?;
             let fds: Vec<RawFd> = got
                 .cmsgs()
                 .unwrap()
@@ -188,7 +207,7 @@ impl<'a> Manager<'a> {
                 });
             }
         }
-        told
+        Ok(told)
     }
 
     fn hear_until(&mut self, line: &str) -> Told {
@@ -453,6 +472,132 @@ fn a_socket_that_the_configuration_no_longer_wants_is_forgotten() {
     greet(manager.tcp).unwrap();
 }
 
+/// An upload that never ends, which keeps the drain waiting; killed when dropped.
+struct Upload(Child);
+
+impl Upload {
+    fn begin(manager: &Manager<'_>) -> Upload {
+        let mut upload = Command::new(PROGRAM)
+            .arg("--socket")
+            .arg(manager.dir.join("data/control.sock"))
+            .args(["put", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        upload
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(&[7; 100_000])
+            .unwrap();
+        let upload = Upload(upload);
+        common::eventually("the upload is under way", || {
+            let metrics = {
+                let mut client = connect(manager.http).unwrap();
+                client
+                    .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                    .unwrap();
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                answer
+            };
+            metrics
+                .contains("p2p_control_requests_total{kind=\"block\"} 1")
+                .then_some(())
+        });
+        upload
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The clock of MONOTONIC_USEC.
+fn monotonic() -> u64 {
+    let now = sd_notify::NotifyState::monotonic_usec_now().unwrap();
+    let now = now.to_string();
+    now.strip_prefix("MONOTONIC_USEC=")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_reload_is_told_from_its_begin_to_its_end() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut manager = Manager::new(dir.path());
+    let _service = manager.start();
+    manager.hear_until("READY=1");
+    // A bad file ends the reload too: systemd would wait for ever for a READY=1.
+    for (file, code) in [
+        ("P2P_MAX_CONNECTIONS=77\n", 0),
+        ("P2P_MAX_CONNECTIONS=many\n", 78),
+        ("P2P_MAX_CONNECTIONS=78\n", 0),
+    ] {
+        std::fs::write(manager.env_file(), file).unwrap();
+        let before = monotonic();
+        let output = manager.cli(&["reload"]);
+        let after = monotonic();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        // Heard to its end by now, in this order and once.
+        let mut begun = None;
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let told = manager.hear();
+            assert!(Instant::now() < end, "no end after {begun:?}");
+            if told.has("RELOADING=1") {
+                assert!(begun.is_none(), "{told:?}");
+                let at: u64 = told.value("MONOTONIC_USEC").unwrap().parse().unwrap();
+                assert!((before..=after).contains(&at), "{before} {at} {after}");
+                begun = Some(at);
+            }
+            if told.has("READY=1") {
+                assert!(begun.is_some(), "ready without a reload: {told:?}");
+                assert!(!told.has("RELOADING=1"), "{told:?}");
+                let status = told.value("STATUS").unwrap();
+                assert!(status.starts_with("0 peers, "), "{status}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn who_stops_does_not_reload() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut manager = Manager::new(dir.path());
+    let mut service = manager.start();
+    manager.hear_until("READY=1");
+    let _upload = Upload::begin(&manager);
+    service.signal(SIGTERM);
+    manager.hear_until("STOPPING=1");
+    let output = manager.cli(&["reload"]);
+    service.signal(SIGHUP);
+    service.signal(SIGTERM);
+    assert_eq!(service.0.wait().unwrap().code(), Some(0));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("the node is stopping"), "{said}");
+    for told in manager.hear_rest() {
+        for line in &told.lines {
+            let name = line.split('=').next().unwrap();
+            assert!(
+                !["RELOADING", "READY", "STATUS"].contains(&name),
+                "{told:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_second_signal_ends_the_wait_and_what_is_known_is_saved() {
     let _alone = alone();
@@ -460,44 +605,13 @@ fn a_second_signal_ends_the_wait_and_what_is_known_is_saved() {
     let mut manager = Manager::new(dir.path());
     let mut service = manager.start();
     manager.hear_until("READY=1");
-    // An upload that never ends keeps the drain waiting.
-    let mut upload = Command::new(PROGRAM)
-        .arg("--socket")
-        .arg(dir.path().join("data/control.sock"))
-        .args(["put", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    upload
-        .stdin
-        .as_mut()
-        .unwrap()
-        .write_all(&[7; 100_000])
-        .unwrap();
-    common::eventually("the upload is under way", || {
-        let metrics = {
-            let mut client = connect(manager.http).unwrap();
-            client
-                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                .unwrap();
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).unwrap();
-            answer
-        };
-        metrics
-            .contains("p2p_control_requests_total{kind=\"block\"} 1")
-            .then_some(())
-    });
+    let _upload = Upload::begin(&manager);
     service.signal(SIGTERM);
     manager.hear_until("STOPPING=1");
     let begin = Instant::now();
     service.signal(SIGTERM);
     let code = service.0.wait().unwrap().code();
     println!("ended {:?} after the second signal", begin.elapsed());
-    let _ = upload.kill();
-    let _ = upload.wait();
     assert_eq!(code, Some(0), "{}", manager.log());
     assert!(manager.log().contains("second signal"), "{}", manager.log());
 }

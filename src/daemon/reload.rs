@@ -5,8 +5,8 @@
 //! one that is refused changes nothing. What can change then does, the node's
 //! part of it in one turn of its event loop. What cannot is told by name.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_std::channel::{Receiver, Sender};
@@ -66,7 +66,9 @@ struct Inner {
     /// Held for a whole reload.
     turn: async_std::sync::Mutex<()>,
     drain_timeout: AtomicU64,
-    stopping: AtomicBool,
+    /// Locked while the manager is told, so that nothing of a reload follows what
+    /// the shutdown says.
+    stopping: Mutex<bool>,
 }
 
 impl Reloader {
@@ -79,7 +81,7 @@ impl Reloader {
             in_force: Mutex::new(config.settings()),
             turn: async_std::sync::Mutex::new(()),
             drain_timeout: AtomicU64::new(millis(config.drain_timeout)),
-            stopping: AtomicBool::new(false),
+            stopping: Mutex::new(false),
         }))
     }
 
@@ -102,20 +104,40 @@ impl Reloader {
         in_force.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The daemon stops: nothing is reloaded any more.
+    /// The daemon stops: from here on nothing begins to be reloaded, and the
+    /// manager hears nothing of a reload that is under way.
     pub(super) fn stop(&self) {
-        self.0.stopping.store(true, Ordering::Relaxed);
+        *self.stopping() = true;
+    }
+
+    fn stopping(&self) -> MutexGuard<'_, bool> {
+        let stopping = self.0.stopping.lock();
+        stopping.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the manager something of a reload, unless the daemon stops: after
+    /// `STOPPING=1` a `READY=1` would be a lie. Whether it goes on.
+    fn tell_manager(&self, tell: impl FnOnce(&Notifier)) -> bool {
+        let stopping = self.stopping();
+        if !*stopping {
+            tell(&self.0.rooms.notifier);
+        }
+        !*stopping
     }
 
     /// Reads, checks and applies the configuration.
     pub(super) async fn reload(&self) -> Result<Reload, ReloadError> {
         let _turn = self.0.turn.lock().await;
         let rooms = &self.0.rooms;
-        rooms.notifier.reloading();
+        if !self.tell_manager(Notifier::reloading) {
+            log::warn!("configuration not reloaded, the node is stopping");
+            return Err(ReloadError::Failed(
+                "the node is stopping; its next start reads the configuration".into(),
+            ));
+        }
         let done = self.apply().await;
-        rooms
-            .notifier
-            .ready(&status::line(&rooms.pulse, &rooms.store));
+        let line = status::line(&rooms.pulse, &rooms.store);
+        self.tell_manager(|notifier| notifier.ready(&line));
         record(&rooms.metrics, done.is_ok());
         match &done {
             Ok(reload) => tell(reload),
@@ -127,9 +149,6 @@ impl Reloader {
     }
 
     async fn apply(&self) -> Result<Reload, ReloadError> {
-        if self.0.stopping.load(Ordering::Relaxed) {
-            return Err(ReloadError::Failed("the node is stopping".into()));
-        }
         let inputs = self.0.inputs.clone();
         let (loaded, changes) = spawn_blocking(move || read(&inputs))
             .await
