@@ -44,6 +44,11 @@ pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
         match e {
             daemon::Error::NetworkKey(e) if told => Error::from(e).already_told(),
             daemon::Error::NetworkKey(e) => e.into(),
+            // As another user it would start: no retry helps.
+            e @ daemon::Error::NotOurs(_) => {
+                let error = Error::configuration(format!("run: {e}"));
+                if told { error.already_told() } else { error }
+            }
             _ if told => Error::told(),
             e => Error::failed(format!("run: {e}")),
         }

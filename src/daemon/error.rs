@@ -1,10 +1,48 @@
 //! Why the daemon could not start, or ended badly.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::node::identity;
 use crate::observe::http;
 use crate::{control, node, store, transport};
+
+/// A data folder of another user. Root may write there, and its files would be
+/// closed to the daemon of that user afterwards.
+#[derive(Debug)]
+pub struct NotOurs {
+    /// The folder.
+    pub path: PathBuf,
+    /// The number of its owner.
+    pub uid: u32,
+    /// The owner's name, if it has one.
+    pub user: Option<String>,
+}
+
+/// The user of the packaged service.
+const SERVICE_USER: &str = "p2p-node";
+
+impl fmt::Display for NotOurs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let Some(user) = &self.user else {
+            return write!(
+                f,
+                "{path} belongs to user id {}, which has no name here; run this as that user, or \
+                 give the folder to root: `chown -R root: {path}`",
+                self.uid
+            );
+        };
+        write!(f, "{path} belongs to user {user}; ")?;
+        if user == SERVICE_USER {
+            write!(f, "start the service with `systemctl start p2p-node`, or ")?;
+        }
+        write!(
+            f,
+            "run this as that user: `runuser -u {user} -- p2p-node run --data-dir {path}`"
+        )
+    }
+}
 
 /// Why the daemon could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +57,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// This is root and the data folder another user's.
+    #[error("{0}")]
+    NotOurs(Box<NotOurs>),
     /// The identity cannot be read or made.
     #[error(transparent)]
     Identity(#[from] identity::Error),

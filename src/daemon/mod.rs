@@ -39,7 +39,7 @@ use crate::system::manager::Manager;
 use crate::system::notify::Notifier;
 use crate::system::signals::{Signal, Signals};
 
-pub use error::Error;
+pub use error::{Error, NotOurs};
 
 /// The longest start that is worth waiting for. A database of 10 GiB is checked
 /// and repaired in a minute or two on a slow disk.

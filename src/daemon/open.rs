@@ -14,7 +14,9 @@ use async_std::task::{self, spawn_blocking};
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 use libp2p::Multiaddr;
+use nix::unistd::{Uid, User, geteuid};
 
+use super::error::NotOurs;
 use super::reload::{Reloader, Rooms};
 use super::{Daemon, Error, options, resources, status, upkeep};
 use crate::admission::keep::Keeper;
@@ -56,7 +58,7 @@ impl Daemon {
         }
         // A disk that hangs must not keep a signal from being heard.
         let dir = config.data_dir.clone();
-        spawn_blocking(move || make_data_dir(&dir)).await?;
+        spawn_blocking(move || make_data_dir(&dir, geteuid())).await?;
         let socket = {
             let (path, sockets) = (config.control_socket.clone(), sockets.clone());
             spawn_blocking(move || control::Server::bind(path, &sockets)).await?
@@ -239,16 +241,31 @@ impl Daemon {
     }
 }
 
-fn make_data_dir(path: &std::path::Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt;
+/// Makes the folder if there is none. Root refuses the folder of another user:
+/// what it would write there, the daemon of that user could not read.
+fn make_data_dir(path: &std::path::Path, me: Uid) -> Result<(), Error> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let cannot = |source| Error::DataDir {
+        path: path.to_owned(),
+        source,
+    };
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| Error::DataDir {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(cannot)?;
+    if me.is_root() {
+        let uid = std::fs::metadata(path).map_err(cannot)?.uid();
+        if uid != me.as_raw() {
+            let user = User::from_uid(uid.into()).ok().flatten();
+            return Err(Error::NotOurs(Box::new(NotOurs {
+                path: path.to_owned(),
+                uid,
+                user: user.map(|user| user.name),
+            })));
+        }
+    }
+    Ok(())
 }
 
 /// Listens on every address. A wildcard socket of a family of which no interface

@@ -381,3 +381,40 @@ fn a_daemon_killed_half_way_through_a_get_is_told() {
     // What is left of its socket is no daemon.
     d.ask(&["id"]).fails(69, &["no daemon answers"]);
 }
+
+#[test]
+fn root_does_not_run_in_the_folder_of_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("passed over: only root can give a folder away");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let path = data.to_str().unwrap();
+    // A user that every system has, and a number that nobody has.
+    for (uid, owner, advice) in [
+        (1, "user daemon", "runuser -u daemon -- p2p-node run"),
+        (4_123_456_789, "user id 4123456789", "chown -R root: "),
+    ] {
+        std::os::unix::fs::chown(&data, Some(uid), None).unwrap();
+        let said = run(command(home.path(), &["run"]));
+        assert_eq!(said.code, Some(78), "{said:?}");
+        let errors: Vec<&str> = said
+            .stderr
+            .lines()
+            .filter(|line| line.contains("\"level\":\"error\"") || !line.starts_with('{'))
+            .collect();
+        assert_eq!(errors.len(), 1, "{said:?}");
+        for part in [path, owner, advice] {
+            assert!(errors[0].contains(part), "{part:?} is not in {said:?}");
+        }
+        // Nothing was left there.
+        assert!(names(&data).is_empty(), "{:?}", names(&data));
+    }
+    std::os::unix::fs::chown(&data, Some(0), None).unwrap();
+    let (mut child, log) = launch(home.path(), &[]);
+    kill(&child, "-TERM");
+    assert_eq!(finish_quietly(&mut child), Some(0));
+    log.join().unwrap();
+}
