@@ -192,6 +192,8 @@ fn message(states: &[NotifyState<'_>]) -> String {
     states.iter().map(|state| format!("{state}\n")).collect()
 }
 
+/// sd-notify takes 71 minutes at most; the longest that is asked for is
+/// `P2P_DRAIN_TIMEOUT`, ten minutes at most, and some seconds.
 fn extension(by: Duration) -> NotifyState<'static> {
     NotifyState::ExtendTimeoutUsec(by.as_micros().try_into().unwrap_or(u32::MAX))
 }
