@@ -701,6 +701,30 @@ fn a_second_signal_ends_the_wait_and_what_is_known_is_saved() {
     assert!(manager.log().contains("second signal"), "{}", manager.log());
 }
 
+#[test]
+fn a_control_socket_made_anew_is_kept_in_the_place_of_the_lost_one() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut manager = Manager::new(dir.path());
+    let mut service = manager.start();
+    manager.hear_until("READY=1");
+    let kept: Vec<String> = manager.names().into_iter().map(Into::into).collect();
+    std::fs::remove_file(dir.path().join("data/control.sock")).unwrap();
+    let told = manager.hear_until("FDSTORE=1");
+    assert_eq!(told.value("FDNAME"), Some("p2p-node/control"));
+    assert_eq!(manager.names(), kept);
+    assert!(manager.cli(&["status"]).status.success());
+    service.signal(SIGTERM);
+    assert_eq!(service.0.wait().unwrap().code(), Some(0));
+    // The next process is reached through the one that was stored last.
+    let _service = manager.start();
+    manager.hear_until("READY=1");
+    assert!(manager.cli(&["status"]).status.success());
+    let log = manager.log();
+    assert!(!log.contains("opening a new one"), "{log}");
+    assert_eq!(log.matches("opened a new one").count(), 1, "{log}");
+}
+
 /// What faults look like in a binary (`src/system/faults.rs`).
 const FAULTS: &[u8] = b"faults on demand";
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_io::Timer;
 use async_std::channel::{Receiver, Sender, bounded};
 use async_std::future::timeout;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 
 use super::Backend;
 use super::codec::Channel;
@@ -28,6 +28,9 @@ pub const MAX_CLIENTS: usize = 512;
 
 /// How long accepting rests when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the path still leads to the socket.
+const TEND_EVERY: Duration = Duration::from_secs(10);
 
 /// When the daemon stops, a client that has just been accepted has this long to
 /// ask: its request comes in the same millisecond.
@@ -190,16 +193,21 @@ impl Running {
 }
 
 async fn accept(
-    listener: ControlListener,
+    mut listener: ControlListener,
     shared: Arc<Shared>,
     accept_stopped: Receiver<()>,
     (winding_down, clients_stopped): (Receiver<()>, Receiver<()>),
     alive: Sender<()>,
 ) {
     let clients = Slots::new(MAX_CLIENTS);
+    let mut ticks = StreamExt::fuse(Timer::interval(TEND_EVERY));
     loop {
         let accepted = futures::select_biased! {
             _ = accept_stopped.recv().fuse() => return,
+            _ = ticks.next() => {
+                listener.tend().await;
+                continue;
+            }
             accepted = listener.accept().fuse() => accepted,
         };
         let io = match accepted {

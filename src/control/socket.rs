@@ -10,10 +10,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
+use async_std::task::spawn_blocking;
+use futures::future::{pending, select};
 use futures::{AsyncRead, AsyncWrite};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::UnixAddr;
@@ -24,6 +27,9 @@ use crate::system::sockets::{Place, Sockets};
 
 /// Owner and group may use the socket: whoever may, may do all that the node can.
 const MODE: u32 = 0o660;
+
+/// What the socket is called in the service manager's store.
+const PURPOSE: &str = "control";
 
 /// Connections that the kernel keeps until the loop accepts them: more than
 /// the commands that one shell loop starts at a time.
@@ -87,7 +93,13 @@ pub enum BindError {
 #[derive(Debug)]
 pub(super) struct ControlListener {
     listener: Async<UnixListener>,
+    /// The one before, when the file was lost and made anew: it may still be
+    /// reached by another name. One is enough, or each loss would cost a descriptor.
+    former: Option<Async<UnixListener>>,
     path: PathBuf,
+    sockets: Sockets,
+    /// The last look found something that had been told already.
+    told: bool,
     /// Device and inode of our file.
     file: (u64, u64),
     /// The service manager keeps the socket: its file stays when this ends.
@@ -111,10 +123,7 @@ impl ControlListener {
         // Two daemons that start at once would both find the dead socket and
         // the later one would remove the earlier one's: a lock of the folder,
         // held for these few lines, makes it one after the other.
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         let _locked = lock(folder, patience)
             .map_err(io)?
             .ok_or_else(|| BindError::Locked {
@@ -127,7 +136,10 @@ impl ControlListener {
                     let ours = fs::symlink_metadata(path).map_err(io)?;
                     return Ok(ControlListener {
                         listener: Async::new(listener).map_err(io)?,
+                        former: None,
                         path: path.to_path_buf(),
+                        sockets: sockets.clone(),
+                        told: false,
                         file: (ours.dev(), ours.ino()),
                         kept: true,
                         early: Mutex::new(early),
@@ -154,27 +166,57 @@ impl ControlListener {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io(e)),
         }
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(io)?;
-        // The mode of the socket becomes that of the file, less the umask: at no
-        // instant is it more open than MODE. chmod makes it exact before anyone
-        // can connect, which takes `listen`.
-        nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))
-            .map_err(|e| io(e.into()))?;
-        socket
-            .bind(&SockAddr::unix(path).map_err(io)?)
-            .map_err(io)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(io)?;
-        socket.listen(BACKLOG).map_err(io)?;
-        let kept = sockets.keep("control", &Place::Unix(path.into()), socket.as_fd());
-        let listener = Async::new(UnixListener::from(socket)).map_err(io)?;
-        let ours = fs::symlink_metadata(path).map_err(io)?;
+        let opened = Opened::at(path).map_err(io)?;
+        let kept = sockets.keep(PURPOSE, &Place::Unix(path.into()), opened.listener.as_fd());
         Ok(ControlListener {
-            listener,
+            listener: Async::new(opened.listener).map_err(io)?,
+            former: None,
             path: path.to_path_buf(),
-            file: (ours.dev(), ours.ino()),
+            sockets: sockets.clone(),
+            told: false,
+            file: opened.file,
             kept,
             early: Mutex::default(),
         })
+    }
+
+    /// Looks whether the path still leads here. Opens a new socket when its file
+    /// is gone, or nobody could reach this daemon any more; leaves what another
+    /// has put there. Tells each change once.
+    pub(super) async fn tend(&mut self) {
+        let (path, file, sockets) = (self.path.clone(), self.file, self.sockets.clone());
+        // A disk that hangs holds up nobody but new clients.
+        let found = spawn_blocking(move || Found::look(&path, file, &sockets)).await;
+        let opened = match found {
+            Ok(Found::Ours) => {
+                self.told = false;
+                return;
+            }
+            Ok(Found::Busy) => return,
+            Ok(Found::Foreign) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    log::warn!(path:% = self.path.display(); "another process has put its own file in the place of the control socket; it is left there, and commands do not reach this daemon: remove it, and a new socket is opened");
+                }
+                return;
+            }
+            Ok(Found::Opened(opened, kept)) => {
+                let file = opened.file;
+                Async::new(opened.listener).map(|listener| (listener, file, kept))
+            }
+            Err(e) => Err(e),
+        };
+        match opened {
+            Ok((listener, file, kept)) => {
+                self.former = Some(std::mem::replace(&mut self.listener, listener));
+                (self.file, self.kept, self.told) = (file, kept, false);
+                log::warn!(path:% = self.path.display(); "the file of the control socket was gone; opened a new one");
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    log::warn!(path:% = self.path.display(), error:% = e; "the file of the control socket is gone and cannot be made again; commands do not reach this daemon, and it is tried again");
+                }
+            }
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -186,8 +228,84 @@ impl ControlListener {
         if let Some(stream) = early {
             return Async::new(stream);
         }
-        Ok(self.listener.accept().await?.0)
+        let former = async {
+            match &self.former {
+                Some(former) => former.accept().await,
+                None => pending().await,
+            }
+        };
+        let (current, former) = (pin!(self.listener.accept()), pin!(former));
+        let (accepted, _) = select(current, former).await.factor_first();
+        Ok(accepted?.0)
     }
+}
+
+/// A socket that was just opened.
+struct Opened {
+    listener: UnixListener,
+    /// Device and inode of its file.
+    file: (u64, u64),
+}
+
+impl Opened {
+    /// Listens at a path where nothing is.
+    fn at(path: &Path) -> io::Result<Opened> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // The mode of the socket becomes that of the file, less the umask: at no
+        // instant is it more open than MODE. chmod makes it exact before anyone
+        // can connect, which takes `listen`.
+        nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+        socket.listen(BACKLOG)?;
+        let ours = fs::symlink_metadata(path)?;
+        Ok(Opened {
+            listener: socket.into(),
+            file: (ours.dev(), ours.ino()),
+        })
+    }
+}
+
+/// What is at the path of a socket that is in use.
+enum Found {
+    /// Its file.
+    Ours,
+    /// Something else.
+    Foreign,
+    /// Nothing, and another process works in the folder just now.
+    Busy,
+    /// Nothing was; now a new socket is, and whether the service manager keeps it.
+    Opened(Opened, bool),
+}
+
+impl Found {
+    fn look(path: &Path, file: (u64, u64), sockets: &Sockets) -> io::Result<Found> {
+        let at = || match fs::symlink_metadata(path) {
+            Ok(found) if (found.dev(), found.ino()) == file => Ok(Some(Found::Ours)),
+            Ok(_) => Ok(Some(Found::Foreign)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        if let Some(found) = at()? {
+            return Ok(found);
+        }
+        let Some(_locked) = lock(folder_of(path), Duration::ZERO)? else {
+            return Ok(Found::Busy);
+        };
+        if let Some(found) = at()? {
+            return Ok(found);
+        }
+        let opened = Opened::at(path)?;
+        let place = Place::Unix(path.into());
+        let kept = sockets.keep_instead(PURPOSE, &place, opened.listener.as_fd());
+        Ok(Found::Opened(opened, kept))
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 impl Drop for ControlListener {
@@ -430,6 +548,60 @@ mod tests {
             drop(early);
             assert!(path.exists());
             drop(late);
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_lost_is_made_again_and_both_sockets_serve() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let mut listener = ControlListener::bind(&path, &Sockets::default()).unwrap();
+            let file = listener.file;
+            listener.tend().await;
+            assert_eq!(listener.file, file);
+            // Moved, it is still reached under its other name.
+            let other = dir.path().join("other");
+            fs::rename(&path, &other).unwrap();
+            listener.tend().await;
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, MODE);
+            for path in [&path, &other] {
+                let _client = UnixStream::connect(path).unwrap();
+                listener.accept().await.unwrap();
+            }
+            // The new file is its own now.
+            fs::remove_file(&path).unwrap();
+            listener.tend().await;
+            UnixStream::connect(&path).unwrap();
+            drop(listener);
+            assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn what_another_puts_in_the_place_of_the_socket_stays() {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.sock");
+            let mut listener = ControlListener::bind(&path, &Sockets::default()).unwrap();
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "precious").unwrap();
+            listener.tend().await;
+            assert!(listener.told);
+            listener.tend().await;
+            assert_eq!(fs::read(&path).unwrap(), b"precious");
+            fs::remove_file(&path).unwrap();
+            listener.tend().await;
+            UnixStream::connect(&path).unwrap();
+            assert!(!listener.told);
+            // Without its folder it can only be told, until there is one again.
+            fs::remove_dir_all(dir.path()).unwrap();
+            listener.tend().await;
+            assert!(listener.told);
+            fs::create_dir(dir.path()).unwrap();
+            listener.tend().await;
+            UnixStream::connect(&path).unwrap();
         });
     }
 

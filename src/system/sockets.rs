@@ -213,6 +213,15 @@ impl Sockets {
         stored.is_ok()
     }
 
+    /// As [`Sockets::keep`], for a socket that takes the place of one that was kept
+    /// under the same name: the manager forgets that one first.
+    pub fn keep_instead(&self, purpose: &str, asked: &Place, socket: BorrowedFd<'_>) -> bool {
+        if self.notifier.is_connected() {
+            self.notifier.forget(&asked.name(purpose));
+        }
+        self.keep(purpose, asked, socket)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Inherited>> {
         // A list of sockets is valid whatever happened to who held the lock.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)

@@ -418,3 +418,19 @@ fn root_does_not_run_in_the_folder_of_another_user() {
     assert_eq!(finish_quietly(&mut child), Some(0));
     log.join().unwrap();
 }
+
+#[test]
+fn a_control_socket_whose_file_is_deleted_comes_back() {
+    let daemon = Daemon::start(&[]);
+    let path = daemon.path().join("s");
+    let id = daemon.id();
+    fs::remove_file(&path).unwrap();
+    daemon.ask(&["id"]).fails(69, &[path.to_str().unwrap()]);
+    until("the socket is back", || path.exists()).unwrap();
+    // It listens from the moment that its mode is set.
+    until("status answers", || daemon.ask(&["status"]).code == Some(0)).unwrap();
+    assert_eq!(daemon.id(), id);
+    let (code, log) = daemon.end("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("opened a new one").count(), 1, "{log}");
+}
