@@ -244,7 +244,8 @@ pub mod http {
                 Method::Other => None,
             };
             let page = head.page.map(|page| match page {
-                Page::Status => "/",
+                Page::Status { still: false } => "/",
+                Page::Status { still: true } => "/?still",
                 Page::Metrics => "/metrics",
                 Page::Live => "/health/live",
                 Page::Ready => "/health/ready",

@@ -346,6 +346,8 @@ fn answer_parts() -> Vec<(&'static str, Vec<p2p_node::fuzzing::control::Part>)> 
             peers: 3,
         }],
         limits: vec![LimitStatus {
+            name: "connections".into(),
+            unit: "".into(),
             used: 1,
             allowed: 400,
             variable: "P2P_MAX_CONNECTIONS".into(),

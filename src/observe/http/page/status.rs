@@ -30,7 +30,7 @@ const STYLE: &str = include_str!("style.css");
 /// What a browser may do with the page: apply the style sheet whose hash this is,
 /// show the icon that is in it, load nothing. As one header field.
 pub(super) const CSP: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'sha256-slzKyZjgWPftyHTTEfPDulHDQCIDhgRBTu2TptHR1BE='; \
+    style-src 'sha256-597BJyuzEVJorXVZNu+TUSwuAiH9wYdncjQm891OJjQ='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
 
 /// The page asks for itself again after this many seconds.
