@@ -350,6 +350,15 @@ impl Segments {
         Ok(found)
     }
 
+    /// Whether the file of a segment can be opened for all that is done with it.
+    pub(super) fn usable(&self, id: u32) -> Result<(), Error> {
+        let path = self.path(id);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::io("open", path, e)),
+        }
+    }
+
     /// Cuts off what a killed run appended to an old segment without committing it.
     pub(super) fn truncate(&self, id: u32, len: u64) -> Result<(), Error> {
         let path = self.path(id);

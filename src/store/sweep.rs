@@ -289,6 +289,7 @@ impl Store {
         let segments = &self.inner.segments;
         let ends: HashMap<u32, u64> = self.inner.database.read(index::segment_ends)?;
         let (mut files, mut bytes) = (0u64, 0u64);
+        let mut unusable = Vec::new();
         for (id, len) in segments.old_files()? {
             match ends.get(&id) {
                 None => {
@@ -296,12 +297,20 @@ impl Store {
                     files += 1;
                     bytes += len;
                 }
-                Some(&end) if len > end => {
-                    segments.truncate(id, end)?;
-                    bytes += len - end;
-                }
-                Some(_) => {}
+                Some(&end) => match segments.usable(id) {
+                    // Somebody else's file, as after a backup that root restored:
+                    // what it holds is told now and not when it is asked for.
+                    Err(e) => unusable.push(e),
+                    Ok(()) if len > end => {
+                        segments.truncate(id, end)?;
+                        bytes += len - end;
+                    }
+                    Ok(()) => {}
+                },
             }
+        }
+        if let Some(first) = unusable.first() {
+            log::error!(files = unusable.len(), error:% = first; "blocks cannot be read");
         }
         let dir = &self.inner.dir;
         for entry in std::fs::read_dir(dir)

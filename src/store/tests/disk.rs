@@ -369,3 +369,28 @@ fn a_read_only_disk_is_named() {
     let error = Store::open(disk.dir.path(), options, Metrics::new().unwrap()).unwrap_err();
     assert!(matches!(error, Error::ReadOnly { .. }), "{error}");
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named_and_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options {
+        max_bytes: 1 << 30,
+        max_block_bytes: 2 << 20,
+    };
+    let open = || Store::open(dir.path(), options(), Metrics::new().unwrap()).unwrap();
+    put(&open(), &[1], LEN, true);
+    let store = open();
+    let segments = &store.inner.segments;
+    let files = segments.old_files().unwrap();
+    let [(id, _)] = files[..] else {
+        panic!("{files:?}")
+    };
+    segments.usable(id).unwrap();
+    // Root may open every file, but nobody writes to a folder.
+    let path = dir.path().join(format!("blocks/{id:08x}.seg"));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = segments.usable(id).unwrap_err().to_string();
+    assert!(error.contains(path.to_str().unwrap()), "{error}");
+    store.scrub().unwrap();
+}
