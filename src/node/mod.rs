@@ -19,7 +19,7 @@
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
-//! | `queries`, `topics`, `peers`, `settling`, `leaving`, `standing`, `health` | what the loop keeps of each |
+//! | `queries`, `topics`, `peers`, `settling`, `standing`, `health` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
@@ -58,7 +58,6 @@ mod gossip;
 pub mod handle;
 mod health;
 pub mod identity;
-mod leaving;
 mod meter;
 pub mod options;
 mod peers;
@@ -225,7 +224,6 @@ impl Node {
             reserved: Default::default(),
             dials: Default::default(),
             dials_of_peer: Default::default(),
-            leaving: Default::default(),
             settling: Default::default(),
             listens: Default::default(),
             listening: Vec::new(),

@@ -1,9 +1,14 @@
-//! Peers that were dialed and have not said yet who they are.
+//! Who waits until it is settled that a peer is connected, or gone.
 //!
 //! The dialing side's handshake ends first. A peer that refuses the connection
 //! (it bans this node, or is full) closes it just afterwards, so that a
 //! connection which stands says little. Whoever asked to connect is told when
 //! identify has come, or that it ended instead.
+//!
+//! To close a connection takes a turn of its task and of its socket. Until then
+//! the peer counts as connected, and who connects again at once would be told
+//! that a connection stands, which is about to end. So whoever asked to
+//! disconnect is answered when it is done.
 
 use std::time::{Duration, Instant};
 
@@ -11,45 +16,77 @@ use libp2p::PeerId;
 
 use super::handle::{Error, Reply};
 
-/// How long to wait for identify. 5 s: it takes one round trip. A peer that does
-/// not speak it and stays is connected all the same.
+/// How long to wait. 5 s: identify takes one round trip, a goodbye half of one. A
+/// peer that does not speak identify and stays is connected all the same, and one
+/// that reads nothing keeps the goodbye from leaving, which nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The peer says who it is. That it goes instead is an error.
+    Connected,
+    /// Its last connection ends.
+    Gone,
+}
 
 /// Those who wait. Bounded: each is a client of the control socket, of which
 /// there is a limited number, with one request at a time.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    waiting: Vec<(PeerId, Instant, Reply<()>)>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    peer: PeerId,
+    outcome: Outcome,
+    since: Instant,
+    reply: Reply<()>,
 }
 
 impl Settling {
-    /// Answers `reply` once `peer` has said who it is.
-    pub(super) fn wait(&mut self, peer: PeerId, reply: Reply<()>, now: Instant) {
-        self.waiting.push((peer, now, reply));
+    /// Answers `reply` once it has come to `outcome` with `peer`.
+    pub(super) fn wait(
+        &mut self,
+        peer: PeerId,
+        outcome: Outcome,
+        reply: Reply<()>,
+        since: Instant,
+    ) {
+        self.waiting.push(Waiting {
+            peer,
+            outcome,
+            since,
+            reply,
+        });
     }
 
     /// The peer has said who it is.
     pub(super) fn identified(&mut self, peer: &PeerId) {
-        for (_, _, reply) in self.waiting.extract_if(.., |(p, ..)| p == peer) {
-            let _ = reply.send(Ok(()));
+        let connected = |w: &mut Waiting| w.peer == *peer && w.outcome == Outcome::Connected;
+        for waiting in self.waiting.extract_if(.., connected) {
+            let _ = waiting.reply.send(Ok(()));
         }
     }
 
     /// Its last connection has ended.
     pub(super) fn gone(&mut self, peer: &PeerId) {
-        for (peer, _, reply) in self.waiting.extract_if(.., |(p, ..)| p == peer) {
-            let _ = reply.send(Err(closed(peer)));
+        for waiting in self.waiting.extract_if(.., |w| w.peer == *peer) {
+            let _ = waiting.reply.send(match waiting.outcome {
+                Outcome::Connected => Err(closed(*peer)),
+                Outcome::Gone => Ok(()),
+            });
         }
     }
 
     /// Time passes.
     pub(super) fn tend(&mut self, now: Instant) {
-        let over = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
-        for (_, _, reply) in self
-            .waiting
-            .extract_if(.., |(_, since, reply)| over(*since) || reply.is_canceled())
-        {
-            let _ = reply.send(Ok(()));
+        let over = |w: &mut Waiting| {
+            now.saturating_duration_since(w.since) >= PATIENCE || w.reply.is_canceled()
+        };
+        for waiting in self.waiting.extract_if(.., over) {
+            let _ = waiting.reply.send(Ok(()));
         }
     }
 }
@@ -72,25 +109,33 @@ mod tests {
     #[test]
     fn who_waits_is_told_what_comes_first() {
         let (mut settling, now) = (Settling::default(), Instant::now());
-        let mut wait = |peer| {
+        let mut wait = |peer, outcome| {
             let (reply, answer) = oneshot::channel();
-            settling.wait(peer, reply, now);
+            settling.wait(peer, outcome, reply, now);
             answer
         };
         let (good, bad, silent) = (PeerId::random(), PeerId::random(), PeerId::random());
-        let (mut of_good, mut of_bad, mut of_silent) = (wait(good), wait(bad), wait(silent));
+        let mut of_good = wait(good, Outcome::Connected);
+        let mut of_bad = wait(bad, Outcome::Connected);
+        let mut of_silent = wait(silent, Outcome::Connected);
+        let mut of_leaver = wait(good, Outcome::Gone);
+        let mut of_stuck = wait(silent, Outcome::Gone);
         settling.identified(&good);
+        assert!(matches!(of_good.try_recv(), Ok(Some(Ok(())))));
+        assert!(matches!(of_leaver.try_recv(), Ok(None)));
         settling.gone(&bad);
         settling.gone(&good);
-        settling.tend(now);
-        assert!(matches!(of_good.try_recv(), Ok(Some(Ok(())))));
         assert!(matches!(
             of_bad.try_recv(),
             Ok(Some(Err(Error::Dial { .. })))
         ));
+        assert!(matches!(of_leaver.try_recv(), Ok(Some(Ok(())))));
+        settling.tend(now);
         assert!(matches!(of_silent.try_recv(), Ok(None)));
+        assert!(matches!(of_stuck.try_recv(), Ok(None)));
         settling.tend(now + PATIENCE);
         assert!(matches!(of_silent.try_recv(), Ok(Some(Ok(())))));
+        assert!(matches!(of_stuck.try_recv(), Ok(Some(Ok(())))));
         assert!(settling.waiting.is_empty());
     }
 }

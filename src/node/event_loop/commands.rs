@@ -11,7 +11,7 @@ use super::{EventLoop, VALUE_TTL};
 use crate::node::handle::{Command, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
-use crate::node::settling;
+use crate::node::settling::{self, Outcome};
 use crate::node::standing::peer_of;
 use crate::node::status::{DhtStatus, Status, TopicStatus};
 
@@ -24,13 +24,17 @@ impl EventLoop {
                 true if self.peers.is_identified(&peer) => {
                     let _ = reply.send(Ok(()));
                 }
-                true => self.settling.wait(peer, reply, Instant::now()),
+                true => self
+                    .settling
+                    .wait(peer, Outcome::Connected, reply, Instant::now()),
                 false => {
                     let _ = reply.send(Err(settling::closed(peer)));
                 }
             },
             Command::Disconnect { peer, reply } => match self.swarm.disconnect_peer_id(peer) {
-                Ok(()) => self.leaving.wait(peer, reply, Instant::now()),
+                Ok(()) => self
+                    .settling
+                    .wait(peer, Outcome::Gone, reply, Instant::now()),
                 Err(()) => {
                     let _ = reply.send(Err(Error::NotConnected(peer)));
                 }

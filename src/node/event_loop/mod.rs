@@ -36,7 +36,6 @@ use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::validation::Validation;
 use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
-use crate::node::leaving::Leaving;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
 use crate::node::peers::Peers;
@@ -95,7 +94,6 @@ pub(super) struct EventLoop {
     pub(super) reserved: HashSet<PeerId>,
     pub(super) dials: HashMap<ConnectionId, Reply<PeerId>>,
     pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
-    pub(super) leaving: Leaving,
     pub(super) settling: Settling,
     pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
     /// The listeners of this host's own addresses; those at relays are `relays`'.
@@ -237,7 +235,6 @@ impl EventLoop {
         }
         self.swarm.behaviour_mut().gossip.tend();
         self.settling.tend(now);
-        self.leaving.tend(now);
         let table = self.routing_table_size();
         if !self.draining {
             self.tend_standing(now, table);

@@ -152,7 +152,6 @@ impl EventLoop {
                 }
                 if last {
                     self.settling.gone(&peer_id);
-                    self.leaving.gone(&peer_id);
                 }
                 if last && label == "error" {
                     self.bootstrap.lost(&peer_id);
