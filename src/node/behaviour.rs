@@ -12,6 +12,7 @@ use super::address_book;
 use super::candidates;
 use super::dht_intake::DhtIntake;
 use super::gossip::Intake;
+use super::keep;
 use super::options::{AGENT, DhtMode, Options};
 use super::probe;
 use super::records::Records;
@@ -45,6 +46,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) probe: probe::Behaviour,
+    pub(super) keep: keep::Behaviour,
     pub(super) kad: DhtIntake,
     pub(super) gossip: Intake,
     pub(super) streams: streams::Behaviour,
@@ -89,6 +91,14 @@ impl Behaviour {
                     .with_timeout(options.ping_timeout),
             ),
             probe: probe::Behaviour::default(),
+            keep: keep::Behaviour::new(
+                protocol(
+                    format!("/{}/keep/1.0.0", options.network),
+                    "kept connections (P2P_NETWORK)",
+                )?,
+                options.limits.total,
+                options.trusted_peers.iter().copied(),
+            ),
             kad: DhtIntake::new(kad(local, options)?, options.admission.clone()),
             gossip: Intake::new(
                 identity,
@@ -119,13 +129,16 @@ impl Behaviour {
     }
 }
 
+fn protocol(name: String, what: &'static str) -> Result<StreamProtocol, BuildError> {
+    StreamProtocol::try_from_owned(name).map_err(|e| BuildError {
+        what,
+        reason: e.to_string(),
+    })
+}
+
 fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Records>, BuildError> {
-    let protocol =
-        StreamProtocol::try_from_owned(options.kad_protocol.clone()).map_err(|e| BuildError {
-            what: "the DHT (P2P_KAD_PROTOCOL)",
-            reason: e.to_string(),
-        })?;
-    let mut config = kad::Config::new(protocol);
+    let name = options.kad_protocol.clone();
+    let mut config = kad::Config::new(protocol(name, "the DHT (P2P_KAD_PROTOCOL)")?);
     config.set_query_timeout(KAD_QUERY_TIMEOUT);
     // Records of others come to the event loop, which completes and stores them.
     config.set_record_filtering(kad::StoreInserts::FilterBoth);

@@ -16,6 +16,7 @@
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
+//! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
@@ -58,6 +59,7 @@ mod gossip;
 pub mod handle;
 mod health;
 pub mod identity;
+mod keep;
 mod meter;
 pub mod options;
 mod peers;

@@ -61,6 +61,11 @@ impl EventLoop {
             now,
         );
 
+        self.swarm
+            .behaviour_mut()
+            .keep
+            .adjust(limits.total, trust.trusted.iter().copied());
+
         let options = &mut self.options;
         options.external_addrs = external_addrs;
         options.bootstrap_peers = bootstrap_peers;

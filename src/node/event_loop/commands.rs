@@ -381,6 +381,7 @@ impl EventLoop {
                 self.swarm.remove_listener(id);
             }
             self.swarm.behaviour_mut().gate.close();
+            self.swarm.behaviour_mut().keep.close();
             self.swarm.behaviour().streams.close();
         }
         self.drained.push(reply);

@@ -235,6 +235,7 @@ impl EventLoop {
         }
         self.swarm.behaviour_mut().gossip.tend();
         self.settling.tend(now);
+        self.swarm.behaviour_mut().keep.tend(now);
         let table = self.routing_table_size();
         if !self.draining {
             self.tend_standing(now, table);

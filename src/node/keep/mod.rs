@@ -1,0 +1,433 @@
+//! Peers whose connections are kept although nothing uses them.
+//!
+//! Each side of a connection closes it when nothing on it was used for
+//! `P2P_CONNECTION_IDLE_TIMEOUT`. When only one side wants to keep it, the other
+//! closes it again and again. So the two agree: the side that wants a connection
+//! kept opens a stream of `/<network>/keep/1.0.0` and says with one byte what for
+//! ([`holds::Class`]). The other answers with one byte, yes or no. As long as the
+//! stream stands after a yes, both keep the connection; either ends the agreement
+//! by ending the stream.
+//!
+//! - Who is asked says yes while it has [`room`], and always to trusted peers, to
+//!   peers of `P2P_PEERING` and to those whom it keeps itself.
+//! - Who is refused remembers it ([`refusals`]) and asks another peer. What was
+//!   only for the floor is let go at once, so that both sides close the
+//!   connection in the same way when it is idle. An owner that needs this very
+//!   peer goes on holding it, and the peer is asked again after a pause.
+//! - A peer that does not know the protocol is kept by this side alone, and what
+//!   it does decides. When it closes a connection that did not stand for long,
+//!   that is remembered like a refusal.
+//!
+//! # How to keep a peer
+//!
+//! ```ignore
+//! let keep = &mut self.swarm.behaviour_mut().keep;
+//! keep.hold(&peer, Reason::Publishing, Some(now + Duration::from_secs(120)), now);
+//! keep.release(&peer, Reason::Publishing);
+//! ```
+//!
+//! Several owners can hold one peer, each with a [`Reason`] of its own and with
+//! an end or without; holding again moves the end further out. Only connected
+//! peers can be held ([`Behaviour::hold`] says whether it was), and a hold ends
+//! with the peer's last connection, so that nothing has to be cleaned up. Before
+//! dialing somebody in order to hold it, ask [`Behaviour::is_refused`].
+//! [`Event::Refused`] tells the loop when another peer should be looked for.
+
+// Its owners come one after another; what has none yet goes unused.
+#![allow(dead_code)]
+
+mod handler;
+mod holds;
+mod refusals;
+mod room;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+
+use handler::{Handler, Number, Order, Report};
+pub(super) use holds::Reason;
+use holds::{Class, Holds};
+use refusals::Refusals;
+use room::Room;
+
+/// An ask that nobody has answered for so long counts as refused.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the loop is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The peer keeps the connection too.
+    Agreed(PeerId),
+    /// The peer does not keep the connection, or does no more.
+    Refused(PeerId),
+}
+
+/// What has become of an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    None(Instant),
+    Agreed,
+    Refused,
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    connection: ConnectionId,
+    number: Number,
+    class: Class,
+    answer: Answer,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    /// With whether it leads through a relay.
+    connections: Vec<(ConnectionId, bool)>,
+    holds: Holds,
+    ask: Option<Ask>,
+    /// The connection that is kept because the peer asked, and whether it takes
+    /// up room.
+    accepted: Option<(ConnectionId, bool)>,
+}
+
+impl Peer {
+    /// The connection to keep: rather a direct one, since what leads through a
+    /// relay is bounded there.
+    fn best(&self) -> Option<ConnectionId> {
+        let direct = self.connections.iter().find(|(_, relayed)| !relayed);
+        direct.or(self.connections.first()).map(|(id, _)| *id)
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Behaviour {
+    protocol: StreamProtocol,
+    /// The connected ones, bounded by the limits of connections.
+    peers: HashMap<PeerId, Peer>,
+    refusals: Refusals,
+    room: Room,
+    /// Those that have no need of room.
+    always: HashSet<PeerId>,
+    /// Peers in `room`.
+    accepted: usize,
+    closed: bool,
+    asks: Number,
+    /// Taken at the next poll; a few for each connection and turn of the loop.
+    orders: VecDeque<ToSwarm<Event, Order>>,
+}
+
+impl Behaviour {
+    /// For the nodes of `network`, with room for some of `connections`; `always`
+    /// are the peers that are kept whenever they ask.
+    pub(super) fn new(
+        protocol: StreamProtocol,
+        connections: u32,
+        always: impl IntoIterator<Item = PeerId>,
+    ) -> Self {
+        Behaviour {
+            protocol,
+            peers: HashMap::new(),
+            refusals: Refusals::default(),
+            room: Room::under(connections),
+            always: always.into_iter().collect(),
+            accepted: 0,
+            closed: false,
+            asks: 0,
+            orders: VecDeque::new(),
+        }
+    }
+
+    /// Other limits from now on. What was accepted stays.
+    pub(super) fn adjust(&mut self, connections: u32, always: impl IntoIterator<Item = PeerId>) {
+        self.room = Room::under(connections);
+        self.always = always.into_iter().collect();
+    }
+
+    /// Accepts nothing more: the node is draining.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Keeps the connection with `peer` for `reason`, until `until` when that is
+    /// given. Whether it is connected; otherwise nothing is done.
+    pub(super) fn hold(
+        &mut self,
+        peer: &PeerId,
+        reason: Reason,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return false;
+        };
+        entry.holds.set(reason, until);
+        self.settle(peer, now);
+        true
+    }
+
+    /// Keeps it for `reason` no longer.
+    pub(super) fn release(&mut self, peer: &PeerId, reason: Reason) {
+        if let Some(entry) = self.peers.get_mut(peer) {
+            entry.holds.clear(reason);
+            self.settle(peer, Instant::now());
+        }
+    }
+
+    /// Whether `peer` is held for `reason`.
+    pub(super) fn holds(&self, peer: &PeerId, reason: Reason) -> bool {
+        self.peers.get(peer).is_some_and(|p| p.holds.has(reason))
+    }
+
+    /// The peers that are held for `reason`.
+    pub(super) fn held(&self, reason: Reason) -> impl Iterator<Item = &PeerId> {
+        let held = self.peers.iter().filter(move |(_, p)| p.holds.has(reason));
+        held.map(|(peer, _)| peer)
+    }
+
+    /// Whether the connection with `peer` stays although nothing uses it, as far
+    /// as this node knows: the peer has agreed or asked for it itself, or it does
+    /// not know the protocol and has not closed the connection yet.
+    pub(super) fn is_kept(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|p| {
+            let agreed = |ask: Ask| matches!(ask.answer, Answer::Agreed | Answer::Foreign);
+            p.accepted.is_some() || p.ask.is_some_and(agreed)
+        })
+    }
+
+    /// Whether this node keeps the connection because `peer` asked for it.
+    pub(super) fn is_accepted(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|p| p.accepted.is_some())
+    }
+
+    /// Whether `peer` refused lately, and should not be asked or dialed for this
+    /// at `now`.
+    pub(super) fn is_refused(&self, peer: &PeerId, now: Instant) -> bool {
+        self.refusals.stands(peer, now)
+    }
+
+    /// To be called once a second: ends holds, and asks again.
+    pub(super) fn tend(&mut self, now: Instant) {
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            let Some(entry) = self.peers.get_mut(&peer) else {
+                continue;
+            };
+            if entry.holds == Holds::default() {
+                continue;
+            }
+            entry.holds.expire(now);
+            let unanswered = |at: Instant| now.saturating_duration_since(at) >= PATIENCE;
+            if matches!(entry.ask, Some(Ask { answer: Answer::None(at), .. }) if unanswered(at)) {
+                self.refused(peer, now);
+            }
+            self.settle(&peer, now);
+        }
+    }
+
+    /// Makes the handlers do what the holds of a peer say.
+    fn settle(&mut self, peer: &PeerId, now: Instant) {
+        let refused = self.refusals.stands(peer, now);
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let class = entry.holds.class();
+        let best = entry.best();
+        if let Some(ask) = entry.ask {
+            let again =
+                |class: Class| ask.answer == Answer::Refused && (class > ask.class || !refused);
+            match class {
+                Some(class) if Some(ask.connection) == best && !again(class) => return,
+                Some(_) if Some(ask.connection) == best => {}
+                _ => {
+                    entry.ask = None;
+                    notify(&mut self.orders, *peer, ask.connection, Order::Release);
+                }
+            }
+        }
+        let (Some(class), Some(connection)) = (class, best) else {
+            return;
+        };
+        self.asks = self.asks.wrapping_add(1);
+        entry.ask = Some(Ask {
+            connection,
+            number: self.asks,
+            class,
+            answer: Answer::None(now),
+        });
+        let order = Order::Hold(self.asks, class);
+        notify(&mut self.orders, *peer, connection, order);
+    }
+
+    /// The peer does not keep the connection.
+    fn refused(&mut self, peer: PeerId, now: Instant) {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if let Some(ask) = &mut entry.ask {
+            ask.answer = Answer::Refused;
+        }
+        // Another can take its place, unlike those that are needed themselves.
+        entry.holds.clear(Reason::Floor);
+        self.refusals.refused(peer, now, rand::random());
+        self.orders
+            .push_back(ToSwarm::GenerateEvent(Event::Refused(peer)));
+    }
+
+    /// Whether to keep the connection with a peer that asks, and whether that
+    /// takes up room.
+    fn judge(&self, peer: &PeerId, class: Class) -> (bool, bool) {
+        let own = |p: &Peer| p.holds != Holds::default();
+        let free = self.always.contains(peer) || self.peers.get(peer).is_some_and(own);
+        (
+            !self.closed && (free || self.room.has(class, self.accepted)),
+            !free,
+        )
+    }
+
+    fn left(&mut self, peer: &PeerId, id: ConnectionId) {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return;
+        };
+        if let Some((connection, counted)) = entry.accepted
+            && connection == id
+        {
+            entry.accepted = None;
+            self.accepted -= usize::from(counted);
+        }
+    }
+
+    fn report(&mut self, peer: PeerId, id: ConnectionId, report: Report, now: Instant) {
+        match report {
+            Report::Asked(class) => {
+                // It asks anew, perhaps on another connection.
+                if let Some((before, _)) = self.peers.get(&peer).and_then(|p| p.accepted) {
+                    self.left(&peer, before);
+                }
+                let (accept, counted) = self.judge(&peer, class);
+                let Some(entry) = self.peers.get_mut(&peer) else {
+                    return;
+                };
+                if accept {
+                    entry.accepted = Some((id, counted));
+                    self.accepted += usize::from(counted);
+                }
+                notify(&mut self.orders, peer, id, Order::Answer(accept));
+            }
+            Report::Left => self.left(&peer, id),
+            Report::Agreed(number) | Report::Refused(number) | Report::Foreign(number) => {
+                let ask = self.peers.get_mut(&peer).and_then(|p| p.ask.as_mut());
+                let Some(ask) = ask.filter(|a| a.number == number) else {
+                    return;
+                };
+                match report {
+                    Report::Agreed(_) => {
+                        ask.answer = Answer::Agreed;
+                        self.refusals.agreed(&peer);
+                        let event = ToSwarm::GenerateEvent(Event::Agreed(peer));
+                        self.orders.push_back(event);
+                    }
+                    Report::Foreign(_) => ask.answer = Answer::Foreign,
+                    _ => {
+                        self.refused(peer, now);
+                        self.settle(&peer, now);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn notify(
+    orders: &mut VecDeque<ToSwarm<Event, Order>>,
+    peer_id: PeerId,
+    connection: ConnectionId,
+    event: Order,
+) {
+    orders.push_back(ToSwarm::NotifyHandler {
+        peer_id,
+        handler: NotifyHandler::One(connection),
+        event,
+    });
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(self.protocol.clone()))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(self.protocol.clone()))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(new) => {
+                let entry = self.peers.entry(new.peer_id).or_default();
+                let relayed = new.endpoint.is_relayed();
+                entry.connections.push((new.connection_id, relayed));
+                self.settle(&new.peer_id, Instant::now());
+            }
+            FromSwarm::ConnectionClosed(old) => {
+                self.left(&old.peer_id, old.connection_id);
+                let Some(entry) = self.peers.get_mut(&old.peer_id) else {
+                    return;
+                };
+                entry.connections.retain(|(id, _)| *id != old.connection_id);
+                if entry.connections.is_empty() {
+                    self.peers.remove(&old.peer_id);
+                    return;
+                }
+                if entry.ask.is_some_and(|a| a.connection == old.connection_id) {
+                    entry.ask = None;
+                }
+                self.settle(&old.peer_id, Instant::now());
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        report: THandlerOutEvent<Self>,
+    ) {
+        self.report(peer, id, report, Instant::now());
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
+        match self.orders.pop_front() {
+            Some(order) => Poll::Ready(order),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! Swarms over memory transports that speak nothing but this protocol; and the
+//! behaviour alone for what a remote would have to time exactly.
+
+use std::future::Future;
+
+use async_std::channel::{Receiver, Sender, unbounded};
+use async_std::task;
+use futures::{FutureExt, StreamExt};
+use libp2p::core::transport::{MemoryTransport, Transport};
+use libp2p::core::{ConnectedPoint, upgrade::Version};
+use libp2p::identity::Keypair;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{Swarm, SwarmEvent};
+use libp2p::{noise, swarm};
+
+use super::*;
+use crate::transport::yamux;
+
+/// Far above what any step takes; only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longer than it takes to ask and be answered on a busy machine.
+const IDLE: Duration = Duration::from_secs(3);
+
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/test/keep/1.0.0");
+
+#[derive(NetworkBehaviour)]
+struct Parts {
+    keep: Toggle<Behaviour>,
+}
+
+type Errand = Box<dyn FnOnce(&mut Swarm<Parts>) + Send>;
+
+struct Host {
+    peer: PeerId,
+    address: Multiaddr,
+    errands: Sender<Errand>,
+    events: Receiver<SwarmEvent<PartsEvent>>,
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match async_std::future::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("never happened: {what}"),
+    }
+}
+
+/// A host with room for a part of `connections`; `None` does not speak the protocol.
+async fn host(connections: Option<u32>) -> Host {
+    let key = Keypair::generate_ed25519();
+    let peer = key.public().to_peer_id();
+    let keep = connections.map(|n| Behaviour::new(PROTOCOL, n, []));
+    let transport = MemoryTransport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::new(256, 256))
+        .boxed();
+    let config = swarm::Config::with_executor(|task| {
+        task::spawn(task);
+    })
+    .with_idle_connection_timeout(IDLE);
+    let mut swarm = Swarm::new(transport, Parts { keep: keep.into() }, peer, config);
+    swarm.listen_on("/memory/0".parse().unwrap()).unwrap();
+    let (errands, todo) = unbounded::<Errand>();
+    let (told, events) = unbounded();
+    task::spawn(async move {
+        loop {
+            futures::select! {
+                errand = todo.recv().fuse() => match errand {
+                    Ok(errand) => errand(&mut swarm),
+                    Err(_) => return,
+                },
+                event = swarm.select_next_some() => { let _ = told.send(event).await; }
+            }
+        }
+    });
+    let mut host = Host {
+        peer,
+        address: Multiaddr::empty(),
+        errands,
+        events,
+    };
+    let told = host.until("listening", |e| match e {
+        SwarmEvent::NewListenAddr { address, .. } => Some(address.clone()),
+        _ => None,
+    });
+    host.address = told.await;
+    host
+}
+
+impl Host {
+    async fn until<T>(
+        &self,
+        what: &str,
+        mut pick: impl FnMut(&SwarmEvent<PartsEvent>) -> Option<T>,
+    ) -> T {
+        within(what, async {
+            loop {
+                let event = self.events.recv().await.unwrap();
+                if let Some(found) = pick(&event) {
+                    return found;
+                }
+            }
+        })
+        .await
+    }
+
+    async fn keep<T: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut Behaviour) -> T + Send + 'static,
+    ) -> T {
+        let (tell, told) = futures::channel::oneshot::channel();
+        let errand: Errand = Box::new(move |swarm| {
+            let done = errand(swarm.behaviour_mut().keep.as_mut().unwrap());
+            let _ = tell.send(done);
+        });
+        self.errands.send(errand).await.unwrap();
+        within("an errand", told).await.unwrap()
+    }
+
+    /// Connects to `other`, and holds it for `reason` as soon as it is connected.
+    async fn connect(&self, other: &Host, reason: Option<Reason>) {
+        let address = other.address.clone();
+        let dial: Errand = Box::new(move |swarm| swarm.dial(address).unwrap());
+        self.errands.send(dial).await.unwrap();
+        let there = other.peer;
+        self.until("connected", |e| {
+            matches!(e, SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == there)
+                .then_some(())
+        })
+        .await;
+        if let Some(reason) = reason {
+            let held = self.keep(move |k| k.hold(&there, reason, None, Instant::now()));
+            assert!(held.await, "the connection is gone already");
+        }
+    }
+
+    async fn told(&self, wanted: Event) {
+        self.until("an event", |e| {
+            matches!(e, SwarmEvent::Behaviour(PartsEvent::Keep(told)) if *told == wanted)
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the connection with `other` has ended.
+    async fn ended(&self, other: &Host) {
+        let there = other.peer;
+        self.until("the end of a connection", |e| {
+            matches!(e, SwarmEvent::ConnectionClosed { peer_id, .. } if *peer_id == there)
+                .then_some(())
+        })
+        .await;
+    }
+
+    async fn is_connected(&self, other: &Host) -> bool {
+        let there = other.peer;
+        self.keep(move |k| k.peers.contains_key(&there)).await
+    }
+
+    async fn is_kept(&self, other: &Host) -> bool {
+        let there = other.peer;
+        self.keep(move |k| k.is_kept(&there)).await
+    }
+}
+
+/// A whole idle time passes: a connection that nobody holds ends.
+async fn idle_time_passes(at: &Host) {
+    let passer_by = host(Some(400)).await;
+    passer_by.connect(at, None).await;
+    passer_by.ended(at).await;
+}
+
+#[test]
+fn a_connection_that_one_side_holds_stays_on_both_until_it_is_released() {
+    task::block_on(async {
+        let (a, b) = (host(Some(400)).await, host(Some(400)).await);
+        a.connect(&b, Some(Reason::Floor)).await;
+        a.told(Event::Agreed(b.peer)).await;
+        assert!(a.is_kept(&b).await && b.is_kept(&a).await);
+        for _ in 0..2 {
+            idle_time_passes(&b).await;
+            assert!(a.is_connected(&b).await && b.is_connected(&a).await);
+        }
+        let there = b.peer;
+        a.keep(move |k| k.release(&there, Reason::Floor)).await;
+        a.ended(&b).await;
+        b.ended(&a).await;
+        assert!(!b.is_kept(&a).await);
+        assert_eq!(b.keep(|k| k.accepted).await, 0);
+    });
+}
+
+#[test]
+fn who_has_no_room_refuses_and_is_not_asked_again_at_once() {
+    task::block_on(async {
+        // Room for one that wants to be present, and for two in all.
+        let (full, a, b) = (
+            host(Some(2)).await,
+            host(Some(400)).await,
+            host(Some(400)).await,
+        );
+        a.connect(&full, Some(Reason::Floor)).await;
+        a.told(Event::Agreed(full.peer)).await;
+        b.connect(&full, Some(Reason::Floor)).await;
+        b.told(Event::Refused(full.peer)).await;
+        let there = full.peer;
+        let refused = b.keep(move |k| {
+            (
+                k.is_refused(&there, Instant::now()),
+                k.holds(&there, Reason::Floor),
+            )
+        });
+        assert_eq!(refused.await, (true, false));
+        // Nobody keeps that connection, and the other one stays.
+        b.ended(&full).await;
+        assert!(full.is_kept(&a).await);
+        // The place is free when the first one lets go.
+        a.keep(move |k| k.release(&there, Reason::Floor)).await;
+        a.ended(&full).await;
+        full.ended(&a).await;
+        b.connect(&full, Some(Reason::Floor)).await;
+        b.told(Event::Agreed(full.peer)).await;
+    });
+}
+
+#[test]
+fn whom_a_node_needs_itself_it_keeps_without_room() {
+    task::block_on(async {
+        let (full, a) = (host(Some(0)).await, host(Some(400)).await);
+        a.connect(&full, Some(Reason::Floor)).await;
+        a.told(Event::Refused(full.peer)).await;
+        let there = a.peer;
+        assert!(
+            full.keep(move |k| k.hold(&there, Reason::Topic, None, Instant::now()))
+                .await
+        );
+        full.told(Event::Agreed(a.peer)).await;
+        idle_time_passes(&a).await;
+        assert!(full.is_connected(&a).await);
+        // Trusted peers are kept as well.
+        let (full, b) = (host(Some(0)).await, host(Some(400)).await);
+        let friend = b.peer;
+        full.keep(move |k| k.adjust(0, [friend])).await;
+        b.connect(&full, Some(Reason::Floor)).await;
+        b.told(Event::Agreed(full.peer)).await;
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_know_the_protocol_is_kept_for_as_long_as_it_stays() {
+    task::block_on(async {
+        let (a, foreign) = (host(Some(400)).await, host(None).await);
+        a.connect(&foreign, Some(Reason::Floor)).await;
+        within("found to be foreign", async {
+            while !a.is_kept(&foreign).await {
+                task::yield_now().await;
+            }
+        })
+        .await;
+        // It closes what is idle on its side.
+        foreign.ended(&a).await;
+        a.ended(&foreign).await;
+    });
+}
+
+fn endpoint() -> ConnectedPoint {
+    ConnectedPoint::Listener {
+        local_addr: Multiaddr::empty(),
+        send_back_addr: Multiaddr::empty(),
+    }
+}
+
+fn id(n: usize) -> ConnectionId {
+    ConnectionId::new_unchecked(n)
+}
+
+fn opened(keep: &mut Behaviour, peer_id: PeerId, n: usize) {
+    keep.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+        peer_id,
+        connection_id: id(n),
+        endpoint: &endpoint(),
+        failed_addresses: &[],
+        other_established: 0,
+    }));
+}
+
+fn closed(keep: &mut Behaviour, peer_id: PeerId, n: usize) {
+    keep.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+        peer_id,
+        connection_id: id(n),
+        endpoint: &endpoint(),
+        cause: None,
+        remaining_established: 0,
+    }));
+}
+
+/// What the behaviour told handlers since it was last asked.
+fn orders(keep: &mut Behaviour) -> Vec<(ConnectionId, Order)> {
+    let taken = keep.orders.drain(..);
+    taken
+        .filter_map(|o| match o {
+            ToSwarm::NotifyHandler {
+                handler: NotifyHandler::One(id),
+                event,
+                ..
+            } => Some((id, event)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_hold_moves_to_another_connection_and_ends_with_the_last() {
+    let (mut keep, peer) = (Behaviour::new(PROTOCOL, 400, []), PeerId::random());
+    let now = Instant::now();
+    assert!(!keep.hold(&peer, Reason::Topic, None, now));
+    opened(&mut keep, peer, 1);
+    opened(&mut keep, peer, 2);
+    assert!(keep.hold(&peer, Reason::Topic, None, now));
+    assert_eq!(orders(&mut keep), [(id(1), Order::Hold(1, Class::Use))]);
+    keep.report(peer, id(1), Report::Agreed(1), now);
+    closed(&mut keep, peer, 1);
+    assert!(!keep.is_kept(&peer));
+    assert_eq!(orders(&mut keep), [(id(2), Order::Hold(2, Class::Use))]);
+    // What the earlier one said last is of no account.
+    keep.report(peer, id(1), Report::Agreed(1), now);
+    assert!(!keep.is_kept(&peer));
+    closed(&mut keep, peer, 2);
+    opened(&mut keep, peer, 3);
+    assert_eq!(orders(&mut keep), []);
+}
+
+#[test]
+fn who_refused_the_floor_is_asked_again_when_it_is_needed_itself_and_after_the_pause() {
+    let (mut keep, peer) = (Behaviour::new(PROTOCOL, 400, []), PeerId::random());
+    let now = Instant::now();
+    opened(&mut keep, peer, 1);
+    keep.hold(&peer, Reason::Floor, None, now);
+    keep.report(peer, id(1), Report::Refused(1), now);
+    assert_eq!(
+        orders(&mut keep),
+        [
+            (id(1), Order::Hold(1, Class::Presence)),
+            (id(1), Order::Release)
+        ]
+    );
+    keep.hold(&peer, Reason::Publishing, None, now);
+    assert_eq!(orders(&mut keep), [(id(1), Order::Hold(2, Class::Use))]);
+    keep.report(peer, id(1), Report::Refused(2), now);
+    keep.hold(&peer, Reason::Publishing, None, now);
+    keep.tend(now);
+    assert_eq!(
+        orders(&mut keep),
+        [],
+        "it goes on holding, and does not ask"
+    );
+    keep.tend(now + Duration::from_secs(120));
+    let asked = orders(&mut keep);
+    assert_eq!(asked.last(), Some(&(id(1), Order::Hold(3, Class::Use))));
+}
+
+#[test]
+fn an_ask_that_is_not_answered_counts_as_refused() {
+    let (mut keep, peer) = (Behaviour::new(PROTOCOL, 400, []), PeerId::random());
+    let now = Instant::now();
+    opened(&mut keep, peer, 1);
+    keep.hold(&peer, Reason::Floor, None, now);
+    keep.tend(now + PATIENCE / 2);
+    assert!(keep.holds(&peer, Reason::Floor));
+    keep.tend(now + PATIENCE);
+    assert!(!keep.holds(&peer, Reason::Floor));
+    assert!(keep.is_refused(&peer, now + PATIENCE));
+    assert_eq!(orders(&mut keep).last(), Some(&(id(1), Order::Release)));
+}
+
+#[test]
+fn accepted_peers_take_room_once_and_give_it_back() {
+    let mut keep = Behaviour::new(PROTOCOL, 4, []);
+    let now = Instant::now();
+    let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
+    for (n, peer) in peers.iter().enumerate() {
+        opened(&mut keep, *peer, n);
+        // Twice, as one that has changed its mind.
+        for _ in 0..2 {
+            keep.report(*peer, id(n), Report::Asked(Class::Presence), now);
+        }
+    }
+    let answers = |keep: &mut Behaviour| -> Vec<bool> {
+        let given = orders(keep).into_iter();
+        given
+            .filter_map(|(_, o)| match o {
+                Order::Answer(yes) => Some(yes),
+                _ => None,
+            })
+            .collect()
+    };
+    let (yes, no) = (true, false);
+    assert_eq!(answers(&mut keep), [yes, yes, yes, yes, no, no, no, no]);
+    assert_eq!(keep.accepted, 2);
+    keep.report(peers[3], id(3), Report::Asked(Class::Use), now);
+    assert_eq!(answers(&mut keep), [yes]);
+    keep.report(peers[0], id(0), Report::Left, now);
+    keep.report(peers[0], id(0), Report::Left, now);
+    closed(&mut keep, peers[1], 1);
+    assert_eq!(keep.accepted, 1);
+    keep.close();
+    keep.report(peers[2], id(2), Report::Asked(Class::Presence), now);
+    assert_eq!(answers(&mut keep), [no]);
+}
