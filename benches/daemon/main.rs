@@ -10,8 +10,9 @@
 //! | `--mib N` | 1024 | size of the file |
 //! | `--rounds N` | 3 | repetitions of each transfer |
 //! | `--starts N` | 20 | starts of each kind |
-//! | `--connections N` | 500 | idle connections to one node |
-//! | `--transports A,B` | `tcp,quic` | what the daemons talk over |
+//! | `--connections A,B` | `100,500` | idle connections to one node, growing |
+//! | `--peers KIND` | `bare` | what connects: `bare` or `full` |
+//! | `--transports A,B` | `tcp,quic` | what the daemons talk over; `idle` has `tcp-noise` too |
 //! | `--node PATH` | the one just built | another `p2p-node`, to compare with |
 //! | `--twin PATH` | built in `benches/twin` | the program of the raw streams |
 //! | `--dir PATH` | under `target/` | where the data lies; needs five times the file's size |
@@ -36,7 +37,9 @@ pub(crate) struct Options {
     pub(crate) mib: u64,
     pub(crate) rounds: usize,
     pub(crate) starts: usize,
-    pub(crate) connections: usize,
+    pub(crate) connections: Vec<usize>,
+    /// Whether the peers of idle connections speak of DHT and gossip.
+    pub(crate) full: bool,
     pub(crate) transports: Vec<String>,
     pub(crate) node: PathBuf,
     pub(crate) twin: Option<PathBuf>,
@@ -48,7 +51,8 @@ fn main() -> Result<()> {
         mib: 1024,
         rounds: 3,
         starts: 20,
-        connections: 500,
+        connections: vec![100, 500],
+        full: false,
         transports: vec!["tcp".into(), "quic".into()],
         node: env!("CARGO_BIN_EXE_p2p-node").into(),
         twin: None,
@@ -64,7 +68,21 @@ fn main() -> Result<()> {
             "--mib" => options.mib = value()?.parse()?,
             "--rounds" => options.rounds = value()?.parse()?,
             "--starts" => options.starts = value()?.parse()?,
-            "--connections" => options.connections = value()?.parse()?,
+            "--connections" => {
+                let sizes: std::result::Result<Vec<usize>, _> =
+                    value()?.split(',').map(str::parse).collect();
+                options.connections = sizes.map_err(|e| format!("--connections: {e}"))?;
+                if !options.connections.is_sorted_by(|a, b| a < b) {
+                    return Err("--connections must grow".into());
+                }
+            }
+            "--peers" => {
+                options.full = match value()?.as_str() {
+                    "bare" => false,
+                    "full" => true,
+                    other => return Err(format!("unknown kind of peers {other}").into()),
+                };
+            }
             "--transports" => {
                 options.transports = value()?.split(',').map(str::to_owned).collect();
             }
