@@ -15,6 +15,7 @@
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
 //! | `behaviour` | the protocols spoken, composed |
+//! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
 //! | `quiet` | a protocol whose open streams keep no connection |
@@ -52,6 +53,7 @@ mod backoff;
 mod bandwidth;
 mod behaviour;
 mod candidates;
+mod compact;
 mod content_network;
 mod dht_intake;
 mod event_loop;
@@ -189,7 +191,7 @@ impl Node {
         })
         .with_idle_connection_timeout(options.connection_idle_timeout)
         .with_max_negotiating_inbound_streams(options.max_inbound_streams);
-        let swarm = Swarm::new(transport, behaviour, local, config);
+        let swarm = Swarm::new(transport, compact::Compact(behaviour), local, config);
         let envelopes = gossip::envelope::Envelopes::of(&options.network);
         let messages = options
             .messages

@@ -32,6 +32,7 @@ use crate::admission::bans::Moment;
 use crate::message::Opened;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
+use crate::node::compact::Compact;
 use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::validation::Validation;
 use crate::node::handle::{Command, PeerAddrs, Reply};
@@ -70,7 +71,7 @@ const TEND_TICKS: u64 = 10;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 pub(super) struct EventLoop {
-    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) swarm: Swarm<Compact<Behaviour>>,
     pub(super) commands: Receiver<Command>,
     pub(super) stop: oneshot::Receiver<()>,
     /// Dropped with the loop, which tells that it has ended.
