@@ -277,14 +277,14 @@ impl ConnectionHandler for Handler {
                     _ => drop(stream),
                 }
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
-                if self.wish.is_some_and(|(wanted, _)| wanted == info) {
-                    match error {
-                        StreamUpgradeError::NegotiationFailed => {
-                            self.report_ours(Ours::Without, Report::Foreign);
-                        }
-                        _ => self.report_ours(Ours::Without, Report::Refused),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error })
+                if self.wish.is_some_and(|(wanted, _)| wanted == info) =>
+            {
+                match error {
+                    StreamUpgradeError::NegotiationFailed => {
+                        self.report_ours(Ours::Without, Report::Foreign);
                     }
+                    _ => self.report_ours(Ours::Without, Report::Refused),
                 }
             }
             _ => {}
