@@ -32,8 +32,16 @@ use libp2p::kad::{K_VALUE, ProviderRecord, Record, RecordKey};
 pub(super) const MAX_VALUE_BYTES: usize = 14 * 1024;
 
 /// Providers remembered for one key: the replication factor, as the
-/// specification suggests. Later ones are ignored until an earlier one expires.
+/// specification suggests. When there are more, the one that announced itself
+/// longest ago makes room. To ignore those who come later would be worse: twenty
+/// that have gone, or never were any good, would hide everybody else for two days,
+/// and of a topic with more members than that all would find the same twenty.
 const MAX_PROVIDERS_PER_KEY: usize = K_VALUE.get();
+
+/// Of a full list, those of one subnet, at least: whoever comes after them from
+/// there takes the place of its neighbour. To push out all others takes several
+/// subnets, and a new announcement for each that is pushed out.
+const MAX_OF_SUBNET: usize = MAX_PROVIDERS_PER_KEY / 4;
 
 /// Addresses kept with one provider record.
 const MAX_ADDRS_PER_PROVIDER: usize = super::handle::MAX_ADDRS_PER_PEER;
@@ -411,14 +419,30 @@ impl Records {
         self.forget_provider(&record.key, |p| {
             p.provider == provider || full && p.is_expired(now)
         });
-        let list = self.providers.entry(record.key.clone()).or_default();
-        if list.len() < MAX_PROVIDERS_PER_KEY {
-            self.provider_records += 1;
-            self.provider_bytes += bytes;
-            self.shares.add(owner, bytes);
-            list.push((record, owner));
+        if let Some(oldest) = self.makes_room(&record.key, owner) {
+            self.forget_provider(&record.key, |p| p.provider == oldest);
         }
+        self.provider_records += 1;
+        self.provider_bytes += bytes;
+        self.shares.add(owner, bytes);
+        let list = self.providers.entry(record.key.clone()).or_default();
+        list.push((record, owner));
         Ok(())
+    }
+
+    /// Who goes from a full list of providers when `owner` comes. The list is in the
+    /// order in which they announced themselves.
+    fn makes_room(&self, key: &RecordKey, owner: Owner) -> Option<PeerId> {
+        let list = self.providers.get(key)?;
+        if list.len() < MAX_PROVIDERS_PER_KEY {
+            return None;
+        }
+        let same = |o: &Owner| o.subnet != 0 && o.subnet == owner.subnet;
+        let neighbours = list.iter().filter(|(_, o)| same(o)).count();
+        let crowded = neighbours >= MAX_OF_SUBNET;
+        list.iter()
+            .find(|(_, o)| !crowded || same(o))
+            .map(|(p, _)| p.provider)
     }
 
     /// The record that this one takes the place of.
@@ -524,6 +548,7 @@ impl RecordStore for Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn key(n: u32) -> RecordKey {
         RecordKey::from(n.to_be_bytes().to_vec())
@@ -571,6 +596,48 @@ mod tests {
             records.add_provider(provider(1, PeerId::random(), None)),
             Err(Error::MaxProvidedKeys)
         ));
+    }
+
+    #[test]
+    fn who_announced_itself_longest_ago_makes_room() {
+        let mut records = Records::new(PeerId::random(), 8);
+        let all: Vec<PeerId> = (0..100).map(|_| PeerId::random()).collect();
+        for who in &all {
+            records.add_provider(provider(0, *who, None)).unwrap();
+            // The first one announces itself again and again.
+            records.add_provider(provider(0, all[0], None)).unwrap();
+        }
+        let held: HashSet<PeerId> = records
+            .providers(&key(0))
+            .iter()
+            .map(|p| p.provider)
+            .collect();
+        let latest = all[100 - (MAX_PROVIDERS_PER_KEY - 1)..].iter();
+        assert_eq!(held, latest.chain([&all[0]]).copied().collect());
+        records.remove_expired(Instant::now());
+        assert_eq!(records.provider_records_len(), MAX_PROVIDERS_PER_KEY);
+    }
+
+    #[test]
+    fn one_subnet_cannot_push_all_others_out_of_a_full_list() {
+        let (mut records, now) = (Records::new(PeerId::random(), 1024), Instant::now());
+        let mut add = |who: PeerId, subnet: &str| {
+            let owner = records.owner(&who, subnet.parse().ok());
+            let record = provider(0, who, None);
+            records.add_provider_of(record, owner, now).unwrap();
+        };
+        let honest: Vec<PeerId> = (0..MAX_PROVIDERS_PER_KEY)
+            .map(|_| PeerId::random())
+            .collect();
+        for (n, who) in honest.iter().enumerate() {
+            add(*who, &format!("192.0.2.{n}/32"));
+        }
+        for _ in 0..1000 {
+            add(PeerId::random(), "198.51.100.1/32");
+        }
+        let held = records.providers(&key(0));
+        let left = held.iter().filter(|p| honest.contains(&p.provider));
+        assert_eq!(left.count(), MAX_PROVIDERS_PER_KEY - MAX_OF_SUBNET);
     }
 
     #[test]
