@@ -102,6 +102,20 @@ async def provide(provider, seeker):
     await checks.eventually(placed, "the provider is found")
 
 
+async def a_topic_of_ours_is_found_by_go(ours, theirs):
+    """go-libp2p's pubsub looks for the members of a topic as providers of the CID of
+    its namespace. This p2pd has no option that makes it look, so it is asked."""
+    topic = f"found-{os.urandom(4).hex()}"
+    joined = await ours.client.pubsub_subscribe(topic)
+    cid = content_id(b"floodsub:" + topic.encode())
+
+    async def found():
+        return ours.id in [p.peer_id for p in await theirs.client.dht_find_providers(cid, 1)]
+
+    await checks.eventually(found, "the member is found")
+    await joined.aclose()
+
+
 async def pubsub_from_us_to_go(ours, theirs):
     await gossip(ours, theirs, "to-go")
 
@@ -170,6 +184,7 @@ ALL = [
     a_stream_from_us_to_go,
     a_stream_from_go_to_us,
     provider_record_from_us_to_go,
+    a_topic_of_ours_is_found_by_go,
     pubsub_from_us_to_go,
     pubsub_from_go_to_us,
     go_dials_over_tcp,
