@@ -266,6 +266,9 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "Topics whose names begin with `/` and P2P_NETWORK and `/` are this \
                     network's own: what is published there travels signed and numbered. Every \
                     other topic is plain libp2p gossipsub.\n\n\
+                    The node need not be on the topic. When no connected peer is, it looks for \
+                    nodes that are, through the DHT; those that it publishes to stay connected \
+                    for five minutes after the last message.\n\n\
                     A line of standard input that is refused is reported and keeps no other \
                     from being published; the command then ends with exit status 1.",
                 examples: &[
@@ -282,7 +285,10 @@ pub(super) static MANUAL: &[Chapter] = &[
             Entry {
                 command: "subscribe",
                 words: "The topic is left when the command ends, unless P2P_TOPICS names it or \
-                    another program uses it.",
+                    another program uses it.\n\n\
+                    As long as the node is on a topic it announces itself in the DHT under a hash \
+                    of the topic's name, looks there for others when too few of its peers are on \
+                    the topic, and connects again to those that it has lost.",
                 examples: &[
                     example(
                         "p2p-node subscribe /p2p-node/chat",

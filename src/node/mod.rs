@@ -21,6 +21,7 @@
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
+//! | `members` | who else is on this node's topics: found, remembered, kept |
 //! | `queries`, `topics`, `peers`, `settling`, `standing`, `health` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
@@ -62,6 +63,7 @@ pub mod handle;
 mod health;
 pub mod identity;
 mod keep;
+mod members;
 mod meter;
 pub mod options;
 mod peers;
@@ -206,6 +208,8 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
         let pulse = Arc::new(Pulse::new());
+        let (low, _, _) = gossip::mesh_bounds(options.gossip_d);
+        let tended = event_loop::Tended::new(members::Members::new(low, options.gossip_d));
         let event_loop = event_loop::EventLoop {
             swarm,
             commands: receiver,
@@ -219,6 +223,7 @@ impl Node {
             speed: Default::default(),
             peers: Default::default(),
             topics: Default::default(),
+            tended,
             envelopes: envelopes.clone(),
             validation,
             queries: Default::default(),

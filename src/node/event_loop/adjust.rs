@@ -90,7 +90,10 @@ impl EventLoop {
             return;
         }
         match self.swarm.behaviour_mut().gossip.join(&topic) {
-            Ok(()) => self.topics.keep(topic.hash(), name),
+            Ok(()) => {
+                self.topics.keep(topic.hash(), name.clone());
+                self.topic_joined(&topic.hash(), &name, Instant::now());
+            }
             Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
         }
     }

@@ -32,9 +32,11 @@ impl EventLoop {
                 }
             },
             Command::Disconnect { peer, reply } => match self.swarm.disconnect_peer_id(peer) {
-                Ok(()) => self
-                    .settling
-                    .wait(peer, Outcome::Gone, reply, Instant::now()),
+                Ok(()) => {
+                    self.tended.members.dismissed(&peer, Instant::now());
+                    self.settling
+                        .wait(peer, Outcome::Gone, reply, Instant::now());
+                }
                 Err(()) => {
                     let _ = reply.send(Err(Error::NotConnected(peer)));
                 }
@@ -371,6 +373,7 @@ impl EventLoop {
             let ids: Vec<gossipsub::TopicHash> =
                 self.topics.iter().map(|(h, _)| h.clone()).collect();
             for hash in ids {
+                self.topic_left(&hash);
                 let topic = gossipsub::IdentTopic::new(hash.into_string());
                 self.swarm.behaviour_mut().gossip.leave(&topic);
             }

@@ -38,6 +38,12 @@ impl EventLoop {
             gossipsub::Event::SlowPeer { peer_id, .. } => {
                 log::debug!(peer:% = peer_id; "a peer does not take its gossip in time");
             }
+            gossipsub::Event::Subscribed { peer_id, topic, .. } => {
+                self.peer_subscribed(peer_id, &topic, now);
+            }
+            gossipsub::Event::Unsubscribed { peer_id, topic } => {
+                self.tended.members.unsubscribed(&peer_id, &topic, now);
+            }
             _ => {}
         }
     }
@@ -179,7 +185,8 @@ impl EventLoop {
                 return;
             }
         }
-        let subscription = self.topics.subscribe(ident.hash(), topic);
+        let subscription = self.topics.subscribe(ident.hash(), topic.clone());
+        self.topic_joined(&ident.hash(), &topic, Instant::now());
         let _ = reply.send(Ok(subscription));
     }
 
@@ -207,6 +214,7 @@ impl EventLoop {
             return;
         }
         let local = *self.swarm.local_peer_id();
+        self.topic_published(&hash, &topic, Instant::now());
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         // Subscribers get the message in clear; a copy of the wire form is only
         // needed when the two are the same.

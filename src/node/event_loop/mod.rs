@@ -8,10 +8,12 @@ mod adjust;
 mod commands;
 mod gossip;
 mod limits;
+mod members;
 mod network;
 mod text;
 mod verdicts;
 
+pub(super) use members::Tended;
 use text::as_gauge;
 pub(super) use text::one_line;
 
@@ -67,6 +69,9 @@ const SWEEP_TICKS: u64 = 300;
 /// Looking at all of them takes a fraction of a millisecond.
 const TEND_TICKS: u64 = 10;
 
+/// The members of topics that are to be kept are chosen anew this often, in ticks.
+const KEEP_TICKS: u64 = 5;
+
 /// How long the loop waits at its end for connections to close properly.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -85,6 +90,7 @@ pub(super) struct EventLoop {
     pub(super) speed: limits::Speed,
     pub(super) peers: Peers,
     pub(super) topics: Topics,
+    pub(super) tended: Tended,
     pub(super) envelopes: Envelopes,
     pub(super) validation: Validation<Result<Opened, Refused>>,
     pub(super) queries: Queries,
@@ -240,6 +246,10 @@ impl EventLoop {
         let table = self.routing_table_size();
         if !self.draining {
             self.tend_standing(now, table);
+            self.tend_members(now);
+            if self.ticks.is_multiple_of(KEEP_TICKS) {
+                self.keep_members(now);
+            }
         }
         self.speed.look(&self.bandwidth, now);
         let mesh = self.record_gauges(table);
@@ -250,6 +260,7 @@ impl EventLoop {
     /// Leaves the topics that nobody on this host wants any more.
     fn leave_abandoned(&mut self) {
         for topic in self.topics.abandoned() {
+            self.topic_left(&topic);
             let topic = gossipsub::IdentTopic::new(topic.into_string());
             self.swarm.behaviour_mut().gossip.leave(&topic);
         }

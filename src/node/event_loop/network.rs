@@ -6,6 +6,7 @@ use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, Swarm
 use libp2p::{Multiaddr, PeerId, autonat, identify, kad, ping, relay};
 
 use super::EventLoop;
+use super::members::broke_off;
 use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
 use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
@@ -121,6 +122,7 @@ impl EventLoop {
                     "connection opened"
                 );
                 self.bootstrap.connected(&peer_id, now, rand::random());
+                self.tended.members.connected(&peer_id, now);
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Ok(peer_id));
                 }
@@ -146,12 +148,18 @@ impl EventLoop {
                     .connections_closed
                     .with_label_values(&[label])
                     .inc();
+                // What is known of it goes with the connection.
+                self.learn_addrs(&peer_id);
                 let (connection, last) = self.peers.closed(&peer_id, connection_id);
                 if let Some(closed) = connection {
                     tell_closed(&peer_id, &closed, label, cause.as_ref(), now);
                 }
                 if last {
                     self.settling.gone(&peer_id);
+                    let lost = broke_off(silent, cause.as_ref());
+                    let chance = rand::random();
+                    let members = &mut self.tended.members;
+                    members.disconnected(&peer_id, lost, now, chance);
                 }
                 if last && label == "error" {
                     self.bootstrap.lost(&peer_id);
@@ -249,6 +257,7 @@ impl EventLoop {
             }));
         }
         let Some(peer) = peer else { return };
+        self.tended.members.failed(&peer);
         for reply in self.dials_of_peer.remove(&peer).into_iter().flatten() {
             let _ = reply.send(Err(Error::Dial {
                 target: target.clone(),
@@ -428,6 +437,10 @@ impl EventLoop {
                     // It was a server once and is not now: it would only slow queries.
                     behaviour.kad.remove_peer(&peer_id);
                 }
+                self.learn_addrs(&peer_id);
+                if speaks_kad {
+                    self.members_entered(Instant::now());
+                }
             }
             identify::Event::Sent { .. } | identify::Event::Pushed { .. } => {
                 self.metrics.message(Direction::Out, "identify");
@@ -495,6 +508,7 @@ impl EventLoop {
                         book.add(peer.peer_id, &peer.addrs, near);
                     }
                 }
+                self.topic_query(id, &result, step.last, now);
                 let next = self
                     .queries
                     .step(id, result, &stats, step.last, &self.metrics);

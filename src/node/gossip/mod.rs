@@ -113,7 +113,7 @@ impl TopicSubscriptionFilter for ShortNames {
 /// specification (6, 5 to 12): a quarter fewer before grafting, half more before
 /// pruning, and at least two outbound peers so that inbound strangers alone
 /// cannot make up a mesh.
-fn mesh_bounds(d: usize) -> (usize, usize, usize) {
+pub(super) fn mesh_bounds(d: usize) -> (usize, usize, usize) {
     let low = (d * 3 / 4).max(1);
     let high = (d * 3).div_ceil(2).max(d + 1);
     let outbound_min = 2.min(d / 2).min(low.saturating_sub(1));
