@@ -13,7 +13,7 @@ use async_std::task;
 use futures::future::{Either, join3, select};
 
 use super::reload::Bell;
-use super::{Daemon, next_stop, upkeep};
+use super::{Daemon, next_stop, peer};
 use crate::block::content::Content;
 use crate::node::ContentNetwork;
 use crate::system::signals::Signals;
@@ -45,24 +45,19 @@ impl Daemon {
         let drain_timeout = self.reloader.drain_timeout();
         self.readiness.set_not_ready("draining");
         self.notifier.stopping(drain_timeout + REST);
-        let handle = self.node.handle();
+        let handle = self.peer.node.handle();
         let begin = Instant::now();
         let left = || drain_timeout.saturating_sub(begin.elapsed());
 
         // What is saved is what was known before the peers go, in a task of its
         // own: neither a second signal nor impatience takes it back.
         let saved = task::spawn({
-            let (handle, store) = (handle.clone(), self.store.clone());
-            let keeper = self.keeper.clone();
-            async move {
-                upkeep::save_peers(&handle, &store).await;
-                if let Err(e) = keeper.save().await {
-                    log::warn!(error:% = e; "cannot save bans and reputations");
-                }
-            }
+            let (handle, store) = (handle.clone(), self.peer.store.clone());
+            let keeper = self.peer.keeper.clone();
+            async move { peer::save(&handle, &store, &keeper).await }
         });
 
-        let peers = self.node.pulse().connected_peers() > 0;
+        let peers = self.peer.node.pulse().connected_peers() > 0;
         let drained = async {
             let node = async {
                 if timeout(left(), handle.drain()).await.is_err() {
@@ -75,7 +70,7 @@ impl Daemon {
                 }
             };
             let served = async {
-                if timeout(left(), transfers_end(&self.content)).await.is_err() {
+                if timeout(left(), transfers_end(&self.peer.content)).await.is_err() {
                     log::warn!(
                         "blocks are still on their way to peers after P2P_DRAIN_TIMEOUT; ending them"
                     );
@@ -95,7 +90,7 @@ impl Daemon {
                 "the routing table and reputations could not be saved; the disk does not answer"
             );
         }
-        if timeout(PATIENCE, self.node.stop()).await.is_err() {
+        if timeout(PATIENCE, self.peer.node.stop()).await.is_err() {
             log::warn!(
                 "leaving without goodbyes: the event loop does not turn, or the disk does not answer"
             );

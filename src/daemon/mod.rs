@@ -5,6 +5,7 @@
 //! | `open` | the start, up to the moment from which the daemon serves |
 //! | `close` | the whole of the shutdown |
 //! | `options` | the configuration as each room wants it |
+//! | [`peer`] | what of the daemon other hosts meet: the node and its content |
 //! | `reload` | the configuration, read again while the node runs |
 //! | `resources` | what the machine gives the node |
 //! | `status` | the line that `systemctl status` shows |
@@ -15,6 +16,8 @@ mod close;
 mod error;
 mod open;
 mod options;
+#[doc(hidden)]
+pub mod peer;
 mod reload;
 mod resources;
 mod status;
@@ -28,13 +31,9 @@ use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 
-use crate::admission::keep::Keeper;
-use crate::block::content::Content;
 use crate::config::{Config, Inputs};
 use crate::control;
-use crate::node::{ContentNetwork, Node};
 use crate::observe::http::Readiness;
-use crate::store::Store;
 use crate::system::manager::Manager;
 use crate::system::notify::Notifier;
 use crate::system::signals::{Signal, Signals};
@@ -79,7 +78,7 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
         let mut daemon = daemon;
         {
             let stop = std::pin::pin!(next_stop(&mut signals, &bell));
-            match select(stop, std::pin::pin!(daemon.node.ended())).await {
+            match select(stop, std::pin::pin!(daemon.peer.node.ended())).await {
                 Either::Left((signal, _)) => {
                     log::info!(signal = signal.name(); "stopping");
                 }
@@ -117,13 +116,10 @@ async fn next_stop(signals: &mut Signals, bell: &reload::Bell) -> Signal {
 
 /// The daemon, ready.
 struct Daemon {
-    node: Node,
-    store: Store,
-    keeper: Keeper,
+    peer: peer::Peer,
     control: control::server::Running,
     readiness: Arc<Readiness>,
     notifier: Notifier,
-    content: Content<ContentNetwork>,
     /// Stops the metrics port, and tells when it has.
     http: (oneshot::Sender<()>, JoinHandle<()>),
     reloader: reload::Reloader,

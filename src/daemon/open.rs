@@ -12,26 +12,22 @@ use async_std::channel::Receiver;
 use async_std::future::timeout;
 use async_std::task::{self, spawn_blocking};
 use futures::channel::oneshot;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use libp2p::Multiaddr;
 use nix::unistd::{Uid, User, geteuid};
 
 use super::error::NotOurs;
+use super::peer::Peer;
 use super::reload::{Reloader, Rooms};
 use super::{Daemon, Error, options, resources, status, upkeep};
-use crate::admission::keep::Keeper;
 use crate::admission::{Admission, gate};
-use crate::block::content::{Content, ContentOptions};
-use crate::block::exchange;
 use crate::config::{Config, Inputs};
 use crate::control;
-use crate::node::streams::IncomingStreams;
-use crate::node::{self, ContentNetwork, Handle, Node, identity};
+use crate::node::{Handle, identity};
 use crate::observe::history::History;
 use crate::observe::hour::Hour;
 use crate::observe::http::{Http, NodeProbe, Readiness};
 use crate::observe::metrics::Metrics;
-use crate::store::{self, Store};
 use crate::system::allocator;
 use crate::system::manager::Manager;
 use crate::transport;
@@ -67,54 +63,32 @@ impl Daemon {
         let identity =
             spawn_blocking(move || identity::obtain(&dir, identity::credential().as_deref()))
                 .await?;
-        let store = {
-            let (dir, metrics) = (config.data_dir.clone(), metrics.clone());
-            let options = store::Options {
-                max_bytes: config.store_max_bytes,
-                max_block_bytes: config.max_block_bytes,
-            };
-            spawn_blocking(move || Store::open(&dir, options, metrics)).await?
-        };
-        let remembered =
-            {
-                let store = store.clone();
-                spawn_blocking(move || store.load_peers()).await.unwrap_or_else(|e| {
-                log::warn!(error:% = e; "cannot read the remembered peers; starting without");
-                Vec::new()
-            })
-            };
-
-        // Before it listens, or a banned peer would find the door open for a moment.
-        let keeper = Keeper::new(Admission::new(options::trust(config)), store.clone());
-        keeper.load().await?;
+        let store = Peer::open_store(config, metrics.clone()).await?;
         let rules = gate::LiveRules::new(options::gate_rules(config));
-        let transports = transport::Options {
-            surplus_streams: Some(metrics.streams_refused.with_label_values(&["surplus"])),
-            ..options::transport(
-                config,
-                keeper.admission().clone(),
-                rules.clone(),
-                sockets.clone(),
-            )?
+        let surplus_streams = metrics.streams_refused.with_label_values(&["surplus"]);
+        let stack = |admission: &Admission| {
+            let transports = transport::Options {
+                surplus_streams: Some(surplus_streams),
+                ..options::transport(config, admission.clone(), rules.clone(), sockets.clone())?
+            };
+            Ok(transport::build(&identity, &transports)?)
         };
-        let (stack, relay_client) = transport::build(&identity, &transports)?;
-        let messages = {
-            let (own, store) = (identity.public().to_peer_id(), store.clone());
-            let metrics = metrics.clone();
-            spawn_blocking(move || node::Messages::stored(own, store, metrics)).await?
-        };
-        let options = node::Options {
-            messages: Some(messages),
-            watchdog: manager.watchdog(),
-            ..options::node(config, remembered, keeper.admission().clone())
-        };
-        let admission = options.admission.clone();
-        let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
-        let handle = node.handle();
+        let watchdog = manager.watchdog();
+        let mut peer = Peer::start(
+            config,
+            identity.clone(),
+            store.clone(),
+            metrics.clone(),
+            stack,
+            |options| options.watchdog = watchdog,
+        )
+        .await?;
+        let handle = peer.node.handle();
+        let pulse = peer.node.pulse();
 
         let readiness = Arc::new(Readiness::new());
         let probe = Arc::new(NodeProbe {
-            pulse: node.pulse(),
+            pulse: pulse.clone(),
             readiness: readiness.clone(),
         });
         let hour = Hour::new();
@@ -132,20 +106,6 @@ impl Daemon {
         let (stop_http, http_stopped) = oneshot::channel::<()>();
         let http = task::spawn(http.run(http_stopped.map(drop)));
 
-        let protocol = exchange::protocol(&config.network)?;
-        let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
-        let content = Content::new(
-            store.clone(),
-            network,
-            identity,
-            metrics.clone(),
-            ContentOptions {
-                max_block: config.max_block_bytes,
-                ttl: config.block_ttl,
-                ..ContentOptions::default()
-            },
-        );
-        let incoming = handle.accept(protocol)?;
         listen(&handle, &config.listen_addrs).await?;
         spawn_blocking(move || sockets.close_rest()).await;
         let limits = upkeep::limits(store.clone(), metrics.clone());
@@ -159,11 +119,11 @@ impl Daemon {
             Rooms {
                 handle: handle.clone(),
                 store: store.clone(),
-                content: content.clone(),
+                content: peer.content.clone(),
                 rules,
                 low_water: low_water.clone(),
                 metrics: metrics.clone(),
-                pulse: node.pulse(),
+                pulse: pulse.clone(),
                 notifier: manager.notifier.clone(),
             },
         );
@@ -178,12 +138,12 @@ impl Daemon {
         let control = socket.serve(
             control::Backend {
                 handle: handle.clone(),
-                content: content.clone(),
+                content: peer.content.clone(),
                 store: store.clone(),
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water,
-                keeper: keeper.clone(),
-                diag: options::diagnosis(config, node.pulse(), history, {
+                keeper: peer.keeper.clone(),
+                diag: options::diagnosis(config, pulse.clone(), history, {
                     let reloader = reloader.clone();
                     Arc::new(move || reloader.settings())
                 }),
@@ -191,30 +151,20 @@ impl Daemon {
             },
             metrics,
         );
-        task::spawn(serve_content(incoming, content.clone()));
-        task::spawn({
-            let content = content.clone();
-            async move { content.run().await }
-        });
-        task::spawn(upkeep::tend_store(store.clone()));
+        peer.serve();
         task::spawn(upkeep::tend_memory());
-        task::spawn(keeper.clone().run());
-        task::spawn(upkeep::save_peers_periodically(
-            handle.clone(),
-            store.clone(),
-        ));
 
         readiness.set_ready();
         // The one line that says who this is and where.
         let listening = handle.status().await?.listen_addrs;
         let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
         let notifier = manager.notifier;
-        let line = status::line(&node.pulse(), &store);
+        let line = status::line(&pulse.clone(), &store);
         notifier.ready(&line);
         task::spawn(status::keep_current(
             notifier.clone(),
             line,
-            node.pulse(),
+            pulse.clone(),
             store.clone(),
             readiness.clone(),
         ));
@@ -228,14 +178,11 @@ impl Daemon {
             "ready"
         );
         Ok(Daemon {
-            node,
-            store,
-            keeper,
+            peer,
             control,
             readiness,
             notifier,
             http: (stop_http, http),
-            content,
             reloader,
         })
     }
@@ -283,16 +230,4 @@ async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
         Ok(())
     });
     futures::future::try_join_all(all).await.map(drop)
-}
-
-/// Answers the exchange streams of peers, as many at once as the server allows.
-async fn serve_content(mut incoming: IncomingStreams, content: Content<ContentNetwork>) {
-    while let Some((peer, stream)) = incoming.next().await {
-        let content = content.clone();
-        task::spawn(async move {
-            if let Err(e) = content.serve(peer, stream).await {
-                log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
-            }
-        });
-    }
 }

@@ -107,8 +107,11 @@ fn gate(options: &Options) -> admission::gate::Gate {
     use standing::peer_of;
     let mut rules = options.gate.clone();
     rules.trusted.extend(&options.trusted_peers);
-    let resources = Resources::new();
-    resources.watch();
+    let resources = options.resources.clone().unwrap_or_else(|| {
+        let resources = Resources::new();
+        resources.watch();
+        resources
+    });
     let limits = options.limits.clone();
     let mut gate = admission::gate::Gate::new(
         rules,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::admission::limits::Limits;
+use crate::admission::resources::Resources;
 use crate::admission::{Admission, gate};
 pub use crate::config::DhtMode;
 use crate::system::watchdog::Watchdog;
@@ -69,6 +70,9 @@ pub struct Options {
     pub ping_timeout: Duration,
     /// What the event loop beats while it turns.
     pub watchdog: Option<Watchdog>,
+    /// What the process has left, when somebody else looks at it; otherwise the
+    /// node does, once a second, which is too often for a process with hundreds.
+    pub resources: Option<Resources>,
 }
 
 /// What can change while the node runs: see [`super::Handle::adjust`].
@@ -127,6 +131,7 @@ impl Default for Options {
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
             watchdog: None,
+            resources: None,
         }
     }
 }

@@ -42,7 +42,10 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::Transport;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
-use libp2p::core::upgrade::Version;
+use libp2p::core::Negotiated;
+use libp2p::core::upgrade::{
+    InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version,
+};
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, noise, relay, websocket};
@@ -217,4 +220,35 @@ impl Upgrade {
             .timeout(self.timeout)
             .boxed()
     }
+}
+
+/// The caller's `security` and this node's multiplexer over a transport of the
+/// caller's: for networks in memory, whose bytes nobody else can see.
+#[doc(hidden)]
+pub fn over<T, S, C, E>(transport: T, security: S, options: &Options) -> Stack
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+    S: InboundConnectionUpgrade<Negotiated<T::Output>, Output = (PeerId, C), Error = E>,
+    S: OutboundConnectionUpgrade<Negotiated<T::Output>, Output = (PeerId, C), Error = E>,
+    S: Clone + Send + 'static,
+    S::Info: Send,
+    <S as UpgradeInfo>::InfoIter: Send,
+    <<S as UpgradeInfo>::InfoIter as IntoIterator>::IntoIter: Send,
+    <S as InboundConnectionUpgrade<Negotiated<T::Output>>>::Future: Send,
+    <S as OutboundConnectionUpgrade<Negotiated<T::Output>>>::Future: Send,
+{
+    let muxer = yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams)
+        .counting(options.surplus_streams.clone());
+    transport
+        .upgrade(Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(muxer)
+        .timeout(options.handshake_timeout)
+        .boxed()
 }

@@ -1,0 +1,160 @@
+//! One peer of the network: the node, its content, and what goes on beside them.
+//!
+//! This is all of the daemon that other hosts meet, without what the programs of
+//! its own host and the service manager see. The daemon puts it over real
+//! sockets; the network of `benches/network` puts hundreds of them over wires in
+//! memory, so that what is measured there is what runs here.
+
+use std::sync::Arc;
+
+use async_std::task::{self, JoinHandle, spawn_blocking};
+use futures::StreamExt;
+use libp2p::identity::Keypair;
+use libp2p::relay;
+
+use super::{Error, options, upkeep};
+use crate::admission::Admission;
+use crate::admission::keep::Keeper;
+use crate::block::content::{Content, ContentOptions};
+use crate::block::exchange;
+use crate::config::Config;
+use crate::node::streams::IncomingStreams;
+use crate::node::{self, ContentNetwork, Node};
+use crate::observe::metrics::Metrics;
+use crate::store::{self, Store};
+use crate::transport::Stack;
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Peer {
+    /// The event loop, which listens nowhere yet.
+    pub node: Node,
+    /// What it has to give.
+    pub content: Content<ContentNetwork>,
+    /// Where that and the rest of its state lie.
+    pub store: Store,
+    /// What carries bans and reputations to the store.
+    pub keeper: Keeper,
+    /// Streams of those who want content; until [`Peer::serve`] takes them.
+    incoming: Option<IncomingStreams>,
+}
+
+impl Peer {
+    /// Opens the store in the data folder that `config` names.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open_store(config: &Config, metrics: Arc<Metrics>) -> Result<Store, Error> {
+        let dir = config.data_dir.clone();
+        let options = store::Options {
+            max_bytes: config.store_max_bytes,
+            max_block_bytes: config.max_block_bytes,
+        };
+        Ok(spawn_blocking(move || Store::open(&dir, options, metrics)).await?)
+    }
+
+    /// Starts the node after `config` over the transport that `stack` makes, which
+    /// may ask who is banned. `amend` has the last word on the node's options.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a protocol cannot be set up.
+    pub async fn start(
+        config: &Config,
+        identity: Keypair,
+        store: Store,
+        metrics: Arc<Metrics>,
+        stack: impl FnOnce(&Admission) -> Result<(Stack, relay::client::Behaviour), Error>,
+        amend: impl FnOnce(&mut node::Options),
+    ) -> Result<Peer, Error> {
+        let remembered =
+            {
+                let store = store.clone();
+                spawn_blocking(move || store.load_peers()).await.unwrap_or_else(|e| {
+                log::warn!(error:% = e; "cannot read the remembered peers; starting without");
+                Vec::new()
+            })
+            };
+        // Before it listens, or a banned peer would find the door open for a moment.
+        let keeper = Keeper::new(Admission::new(options::trust(config)), store.clone());
+        keeper.load().await?;
+        let (stack, relay_client) = stack(keeper.admission())?;
+        let messages = {
+            let (own, store) = (identity.public().to_peer_id(), store.clone());
+            let metrics = metrics.clone();
+            spawn_blocking(move || node::Messages::stored(own, store, metrics)).await?
+        };
+        let admission = keeper.admission().clone();
+        let mut options = node::Options {
+            messages: Some(messages),
+            ..options::node(config, remembered, admission.clone())
+        };
+        amend(&mut options);
+        let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
+        let handle = node.handle();
+        let protocol = exchange::protocol(&config.network)?;
+        let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
+        let content = Content::new(
+            store.clone(),
+            network,
+            identity,
+            metrics,
+            ContentOptions {
+                max_block: config.max_block_bytes,
+                ttl: config.block_ttl,
+                ..ContentOptions::default()
+            },
+        );
+        let incoming = handle.accept(protocol)?;
+        Ok(Peer {
+            node,
+            content,
+            store,
+            keeper,
+            incoming: Some(incoming),
+        })
+    }
+
+    /// Serves others from now on, and does what goes on beside that. The tasks run
+    /// for as long as the process; whoever has several peers in one cancels them.
+    pub fn serve(&mut self) -> Vec<JoinHandle<()>> {
+        let content = self.content.clone();
+        let mut tasks = vec![
+            task::spawn(async move { content.run().await }),
+            task::spawn(upkeep::tend_store(self.store.clone())),
+            task::spawn(self.keeper.clone().run()),
+            task::spawn(upkeep::save_peers_periodically(
+                self.node.handle(),
+                self.store.clone(),
+            )),
+        ];
+        if let Some(incoming) = self.incoming.take() {
+            tasks.push(task::spawn(serve_content(incoming, self.content.clone())));
+        }
+        tasks
+    }
+
+    /// Saves what a stop must not lose: the routing table, bans and reputations.
+    pub async fn save(&self) {
+        save(&self.node.handle(), &self.store, &self.keeper).await;
+    }
+}
+
+/// As [`Peer::save`], of its parts.
+pub(super) async fn save(handle: &node::Handle, store: &Store, keeper: &Keeper) {
+    upkeep::save_peers(handle, store).await;
+    if let Err(e) = keeper.save().await {
+        log::warn!(error:% = e; "cannot save bans and reputations");
+    }
+}
+
+/// Answers the exchange streams of peers, as many at once as the server allows.
+async fn serve_content(mut incoming: IncomingStreams, content: Content<ContentNetwork>) {
+    while let Some((peer, stream)) = incoming.next().await {
+        let content = content.clone();
+        task::spawn(async move {
+            if let Err(e) = content.serve(peer, stream).await {
+                log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
+            }
+        });
+    }
+}
