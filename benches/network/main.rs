@@ -105,7 +105,10 @@ fn main() -> Result<()> {
             "--bench" => {}
             "--nodes" => {
                 let list = value()?;
-                sizes = list.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?;
+                sizes = list
+                    .split(',')
+                    .map(str::parse)
+                    .collect::<std::result::Result<_, _>>()?;
             }
             "--scenario" => match &*value()? {
                 "all" => {}
@@ -140,13 +143,20 @@ fn main() -> Result<()> {
             _ => return Err(format!("unknown argument {arg}").into()),
         }
     }
-    if let Some(unknown) = options.scenarios.iter().find(|s| !SCENARIOS.contains(&s.as_str())) {
+    if let Some(unknown) = options
+        .scenarios
+        .iter()
+        .find(|s| !SCENARIOS.contains(&s.as_str()))
+    {
         return Err(format!("no scenario {unknown}; there are {SCENARIOS:?}").into());
     }
     p2p_node::system::rlimits::raise_descriptors()?;
     p2p_node::system::allocator::keep_large_blocks_apart();
     let load = std::fs::read_to_string("/proc/loadavg")?;
-    println!("load before {}\n", load.split(' ').next().unwrap_or_default());
+    println!(
+        "load before {}\n",
+        load.split(' ').next().unwrap_or_default()
+    );
     let mut rows = Vec::new();
     for size in sizes {
         let figures = async_std::task::block_on(suite::measure(size, &options))?;

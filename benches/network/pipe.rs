@@ -62,7 +62,11 @@ impl Way {
     }
 
     /// Moves what has arrived, and says when the next bytes do if none have.
-    fn take(&mut self, buf: &mut [u8], now: impl Fn() -> Instant) -> Result<usize, Option<Instant>> {
+    fn take(
+        &mut self,
+        buf: &mut [u8],
+        now: impl Fn() -> Instant,
+    ) -> Result<usize, Option<Instant>> {
         let mut taken = 0;
         while let Some(parcel) = self.parcels.front_mut() {
             if let Some(due) = parcel.due
@@ -141,7 +145,9 @@ impl Link {
     }
 
     fn way(&self, side: usize) -> MutexGuard<'_, Way> {
-        self.ways[side].lock().unwrap_or_else(PoisonError::into_inner)
+        self.ways[side]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

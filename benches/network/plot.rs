@@ -94,7 +94,11 @@ const PANELS: [Panel; 9] = [
         lines: &[
             ("quiet", "peers of a node", "peers, mean"),
             ("quiet", "fewest peers of a node", "peers, fewest"),
-            ("quiet", "handshakes a node and minute", "handshakes a minute"),
+            (
+                "quiet",
+                "handshakes a node and minute",
+                "handshakes a minute",
+            ),
         ],
     },
 ];
@@ -128,10 +132,7 @@ pub(crate) fn draw(rows: &[Row]) -> String {
     sizes.sort_unstable();
     sizes.dedup();
     for (n, panel) in PANELS.iter().enumerate() {
-        let (x, y) = (
-            (n % COLUMNS) as f64 * WIDTH,
-            (n / COLUMNS) as f64 * HEIGHT,
-        );
+        let (x, y) = ((n % COLUMNS) as f64 * WIDTH, (n / COLUMNS) as f64 * HEIGHT);
         let _ = writeln!(svg, "<g transform=\"translate({x} {y})\">");
         panel.draw(&mut svg, rows, &sizes);
         svg.push_str("</g>\n");

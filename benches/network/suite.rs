@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::Result;
 use crate::report::{Report, Row};
 use crate::scenario::content::{self, Plan};
 use crate::scenario::gossip::{self, Members};
 use crate::scenario::{churn, join, kill, lookup, orphan, partition, quiet, restart};
 use crate::world::{Settings, World};
-use crate::Result;
 
 /// What to measure.
 pub(crate) struct Options {
@@ -91,7 +91,11 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
         let seen = content::exchange(&mut world, plan, &nodes, &nodes).await?;
         got(&mut report, "content", "get", &seen);
         report.times("content", "put", &seen.puts);
-        let beyond: Vec<Duration> = seen.gets.iter().map(|t| t.saturating_sub(transfer)).collect();
+        let beyond: Vec<Duration> = seen
+            .gets
+            .iter()
+            .map(|t| t.saturating_sub(transfer))
+            .collect();
         report.times("content", "beyond the transfer itself", &beyond);
     }
     if wanted("gossip") {
@@ -100,8 +104,18 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
         members.join(&world, &all).await?;
         let begun = Instant::now();
         let lonely = members.form(&world, FORM).await;
-        report.add("gossip", "until the mesh stands", begun.elapsed().as_secs_f64(), "s");
-        report.add("gossip", "members without enough neighbours", lonely as f64, "");
+        report.add(
+            "gossip",
+            "until the mesh stands",
+            begun.elapsed().as_secs_f64(),
+            "s",
+        );
+        report.add(
+            "gossip",
+            "members without enough neighbours",
+            lonely as f64,
+            "",
+        );
         let seen = gossip::talk(&mut world, &members, options.messages, MESSAGE_EVERY).await?;
         heard(&mut report, "gossip", &seen);
         members.leave().await;
@@ -116,7 +130,12 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
     }
     if wanted("restart") {
         let took = restart::of_all(&mut world).await?;
-        report.add("restart", "until all have their place", took.as_secs_f64(), "s");
+        report.add(
+            "restart",
+            "until all have their place",
+            took.as_secs_f64(),
+            "s",
+        );
         let nodes = world.ordinary();
         let seen = content::exchange(&mut world, plan, &nodes, &nodes).await?;
         got(&mut report, "restart", "get", &seen);
@@ -189,8 +208,18 @@ fn got(report: &mut Report, scenario: &str, what: &str, seen: &content::Outcome)
 }
 
 fn heard(report: &mut Report, scenario: &str, seen: &gossip::Outcome) {
-    report.share(scenario, "messages delivered", seen.delays.len(), seen.expected);
+    report.share(
+        scenario,
+        "messages delivered",
+        seen.delays.len(),
+        seen.expected,
+    );
     report.times(scenario, "delay of a message", &seen.delays);
-    report.add(scenario, "messages refused to their publisher", seen.refused.len() as f64, "");
+    report.add(
+        scenario,
+        "messages refused to their publisher",
+        seen.refused.len() as f64,
+        "",
+    );
     report.failures(scenario, &seen.refused);
 }

@@ -26,5 +26,8 @@ pub(crate) fn memory() -> Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or("no RssAnon in /proc/self/status")?.parse::<u64>()? * 1024)
+    Ok(kib
+        .ok_or("no RssAnon in /proc/self/status")?
+        .parse::<u64>()?
+        * 1024)
 }

@@ -208,8 +208,10 @@ impl World {
 
     /// Waits until every node has its place.
     pub(crate) async fn settle(&self) -> Result<Duration> {
-        self.wait("every node has its place in the DHT", || self.unsettled() == 0)
-            .await
+        self.wait("every node has its place in the DHT", || {
+            self.unsettled() == 0
+        })
+        .await
     }
 
     /// Waits until something is so; says how long it took.

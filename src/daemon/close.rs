@@ -70,7 +70,10 @@ impl Daemon {
                 }
             };
             let served = async {
-                if timeout(left(), transfers_end(&self.peer.content)).await.is_err() {
+                if timeout(left(), transfers_end(&self.peer.content))
+                    .await
+                    .is_err()
+                {
                     log::warn!(
                         "blocks are still on their way to peers after P2P_DRAIN_TIMEOUT; ending them"
                     );

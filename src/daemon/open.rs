@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_std::channel::Receiver;
 use async_std::future::timeout;
 use async_std::task::{self, spawn_blocking};
-use futures::channel::oneshot;
 use futures::FutureExt;
+use futures::channel::oneshot;
 use libp2p::Multiaddr;
 use nix::unistd::{Uid, User, geteuid};
 

@@ -39,10 +39,10 @@ pub(crate) mod yamux;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::Negotiated;
 use libp2p::core::Transport;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
-use libp2p::core::Negotiated;
 use libp2p::core::upgrade::{
     InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version,
 };

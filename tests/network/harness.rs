@@ -16,9 +16,6 @@ use crate::pipe::{CAPACITY, Link};
 use crate::report::{Row, load, quantile, save, table};
 use crate::scenario::lookup::{Tables, walk};
 
-
-
-
 fn hosts() -> [Arc<Host>; 2] {
     [1, 2].map(|n| Host::new(Ipv4Addr::new(192, 0, 2, n)))
 }
@@ -87,8 +84,6 @@ fn both_sides_see_a_reset_and_a_gone_reader_breaks_the_pipe() {
     assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 
-
-
 #[test]
 fn twenty_thousand_hosts_have_a_subnet_each() {
     let all: HashSet<[u8; 2]> = (0..20_480)
@@ -98,7 +93,6 @@ fn twenty_thousand_hosts_have_a_subnet_each() {
     assert_eq!(all.len(), 20_480);
     assert!(all.iter().all(|[a, _]| (20..100).contains(a)));
 }
-
 
 #[test]
 fn the_99th_of_a_hundred_is_not_the_last() {
@@ -125,16 +119,16 @@ fn what_is_saved_is_loaded_and_replaced_by_network_and_scenario() {
     let expected = [row(10, "get, median", 3.0), row(30, "get, median", 2.5)];
     assert_eq!(load(&path).unwrap(), expected);
     let table = table(&expected);
-    assert!(table.ends_with("| quiet | get, median, ms | 3.00 | 2.50 |\n"), "{table}");
+    assert!(
+        table.ends_with("| quiet | get, median, ms | 3.00 | 2.50 |\n"),
+        "{table}"
+    );
 }
-
 
 #[test]
 fn a_walk_counts_who_told_the_way() {
     let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
-    let knows = |n: usize, others: &[usize]| {
-        (peers[n], others.iter().map(|o| peers[*o]).collect())
-    };
+    let knows = |n: usize, others: &[usize]| (peers[n], others.iter().map(|o| peers[*o]).collect());
     let tables = Tables::from([knows(0, &[1]), knows(1, &[2]), knows(2, &[3])]);
     let key = KBucketKey::new(vec![1]);
     assert_eq!(walk(&tables, peers[0], &key, peers[1]), Some(1));

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use scenario::content::{self, Plan};
 use scenario::gossip::{self, Members};
-use scenario::join;
+use scenario::{join, kill, lookup, orphan, partition, restart};
 use world::{Settings, World};
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -97,6 +97,9 @@ fn every_get_among_forty_succeeds() {
         let mut world = network(NODES, &dir).await?;
         let all = world.ordinary();
         all_came(&content::exchange(&mut world, PLAN, &all, &all).await?);
+        let found = lookup::search(&mut world, 20).await?;
+        assert_eq!(found.failures, [""; 0]);
+        assert!(found.recall > 0.9, "{} of the nearest found", found.recall);
         world.end().await;
         Ok(())
     });
@@ -117,6 +120,48 @@ fn every_message_comes_to_every_member() {
         assert_eq!(heard.refused, [""; 0]);
         assert_eq!(heard.expected, 50 * (NODES - 1));
         assert_eq!(heard.delays.len(), heard.expected);
+        world.end().await;
+        Ok(())
+    });
+}
+
+#[test]
+fn gets_go_on_when_three_of_ten_die_and_after_all_have_restarted() {
+    run(async {
+        let dir = folder()?;
+        let mut world = network(NODES, &dir).await?;
+        all_came(&kill::and_exchange(&mut world, 0.3, PLAN).await?);
+        restart::of_all(&mut world).await?;
+        let all = world.ordinary();
+        all_came(&content::exchange(&mut world, PLAN, &all, &all).await?);
+        world.end().await;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_halves_of_a_network_find_each_other_again() {
+    run(async {
+        let dir = folder()?;
+        let mut world = network(NODES, &dir).await?;
+        let mut members = Members::default();
+        let all = world.live();
+        members.join(&world, &all).await?;
+        members.form(&world, DEADLINE).await;
+        let apart = Duration::from_secs(20);
+        let seen = partition::and_heal(&mut world, &members, apart, PLAN).await?;
+        all_came(&seen.content);
+        world.end().await;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_network_outlives_its_bootstrap_nodes() {
+    run(async {
+        let dir = folder()?;
+        let mut world = network(NODES, &dir).await?;
+        all_came(&orphan::and_exchange(&mut world, PLAN).await?);
         world.end().await;
         Ok(())
     });

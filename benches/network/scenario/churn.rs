@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use async_std::task;
 use futures::{FutureExt, StreamExt};
 
-use super::gossip::{self, Members};
 use super::content;
+use super::gossip::{self, Members};
 use crate::Result;
 use crate::world::World;
 

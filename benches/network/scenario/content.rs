@@ -38,7 +38,11 @@ pub(crate) async fn exchange(
         let (putter, getter) = (world.chance.one(from), world.chance.one(to));
         if putter != getter {
             let bytes = world.chance.bytes(plan.bytes);
-            pairs.push((world.peer(putter)?.door(), world.peer(getter)?.door(), bytes));
+            pairs.push((
+                world.peer(putter)?.door(),
+                world.peer(getter)?.door(),
+                bytes,
+            ));
         }
     }
     let ended = stream::iter(pairs)
