@@ -73,6 +73,8 @@ impl Site {
         std::fs::create_dir_all(&self.dir)?;
         let own = [
             ("P2P_LISTEN_ADDRS", self.listens_on().to_string()),
+            // Others can dial it: it is a server of the DHT.
+            ("P2P_EXTERNAL_ADDRS", self.listens_on().to_string()),
             ("P2P_DATA_DIR", self.dir.display().to_string()),
             ("P2P_CONTROL_SOCKET", "/nowhere/control.sock".to_owned()),
         ];

@@ -68,9 +68,9 @@ impl World {
         let n = self.sites.len();
         let first = self.sites.iter().take(self.settings.bootstraps);
         let known: Vec<String> = first.map(|site| site.address().to_string()).collect();
-        let mut variables = vec![("P2P_DHT_MODE", "server".to_owned())];
+        let mut variables = Vec::new();
         if n < self.settings.bootstraps {
-            variables = vec![("P2P_BOOTSTRAP", "true".to_owned())];
+            variables.push(("P2P_BOOTSTRAP", "true".to_owned()));
         }
         if !known.is_empty() {
             variables.push(("P2P_BOOTSTRAP_PEERS", known.join(",")));
