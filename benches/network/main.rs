@@ -14,7 +14,7 @@
 //! | `--messages N` | 200 | gossip messages of each scenario |
 //! | `--bytes N` | 300000 | size of a file |
 //! | `--at-once N` | 1 | gets at the same time |
-//! | `--quiet SECONDS` | 120 | how long nobody does anything |
+//! | `--quiet SECONDS` | 120 | how long nobody does anything, once before it is measured and once while it is |
 //! | `--churn SECONDS` | 180 | how long a tenth of the nodes is replaced each minute |
 //! | `--part SECONDS` | 120 | how long half of the network is cut off |
 //! | `--bootstraps N` | 3 | bootstrap nodes, part of the network's size |

@@ -62,6 +62,8 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
         report.add("join", "the rest all at once", all.as_secs_f64(), "s");
     }
     if wanted("quiet") {
+        // First what is left of the join ends: connections that nothing uses.
+        async_io::Timer::after(options.quiet).await;
         let seen = quiet::watch(&world, options.quiet).await?;
         report.add("quiet", "handshakes a node and minute", seen.handshakes, "");
         report.add("quiet", "bytes a node and second", seen.bytes, "B");
