@@ -34,6 +34,22 @@ pub(crate) fn ip(args: &[&str]) -> Result<(), String> {
 }
 
 impl Lan {
+    /// Takes host `n` off the bridge: what it sends and what is sent to it is lost,
+    /// and neither side is told.
+    pub(crate) fn cut(&self, n: usize) {
+        self.set_port(n, "down");
+    }
+
+    /// Puts it back.
+    pub(crate) fn heal(&self, n: usize) {
+        self.set_port(n, "up");
+    }
+
+    fn set_port(&self, n: usize, state: &str) {
+        let port = format!("p{n}");
+        ip(&["-n", &self.names[0], "link", "set", &port, state]).unwrap();
+    }
+
     /// Hosts 1 to `hosts`; host N has the address 192.0.2.N.
     ///
     /// # Panics

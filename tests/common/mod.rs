@@ -15,8 +15,14 @@ use std::time::{Duration, Instant};
 /// Far above what any step takes; only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
-/// The program under test.
+/// The program that was built with the tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_p2p-node");
+
+/// The program that daemons and commands are started from: [`PROGRAM`], or what
+/// `NODE_UNDER_TEST` names, to see what another build does in the same test.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("NODE_UNDER_TEST").map_or_else(|| PROGRAM.into(), Into::into)
+}
 
 /// Asks again until `ask` answers, with a deadline.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -185,10 +191,10 @@ fn in_namespace(namespace: Option<&str>) -> Command {
     let mut command = match namespace {
         Some(name) => {
             let mut command = Command::new("ip");
-            command.args(["netns", "exec", name, PROGRAM]);
+            command.args(["netns", "exec", name]).arg(program());
             command
         }
-        None => Command::new(PROGRAM),
+        None => Command::new(program()),
     };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("P2P_") {
@@ -198,19 +204,33 @@ fn in_namespace(namespace: Option<&str>) -> Command {
     command
 }
 
-/// Bytes of a file of `len` bytes that does not compress and is the same for
-/// the same `seed` (xorshift64*).
-pub(crate) fn write_noise(path: &Path, len: u64, seed: u64) {
-    use std::io::Write;
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+/// Bytes that do not compress and are the same for the same `seed` (xorshift64*).
+fn words_of_noise(seed: u64) -> impl Iterator<Item = [u8; 8]> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut left = len;
-    while left > 0 {
+    std::iter::repeat_with(move || {
         state ^= state >> 12;
         state ^= state << 25;
         state ^= state >> 27;
-        let word = state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes();
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes()
+    })
+}
+
+/// `len` bytes that do not compress and are the same for the same `seed`.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    words_of_noise(seed).flatten().take(len).collect()
+}
+
+/// Writes a file of `len` bytes that does not compress and is the same for the
+/// same `seed`.
+pub(crate) fn write_noise(path: &Path, len: u64, seed: u64) {
+    use std::io::Write;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+    let mut left = len;
+    for word in words_of_noise(seed) {
         let take = usize::try_from(left.min(8)).unwrap();
+        if take == 0 {
+            break;
+        }
         file.write_all(&word[..take]).unwrap();
         left -= take as u64;
     }
