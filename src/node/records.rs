@@ -426,6 +426,10 @@ impl Records {
         self.provider_bytes += bytes;
         self.shares.add(owner, bytes);
         let list = self.providers.entry(record.key.clone()).or_default();
+        // Most content has one or two providers. A list that makes room for four at
+        // its first record would take 500 bytes more than this room counts, for each
+        // file that anybody announced in the last two days.
+        list.reserve_exact(1);
         list.push((record, owner));
         Ok(())
     }
@@ -638,6 +642,19 @@ mod tests {
         let held = records.providers(&key(0));
         let left = held.iter().filter(|p| honest.contains(&p.provider));
         assert_eq!(left.count(), MAX_PROVIDERS_PER_KEY - MAX_OF_SUBNET);
+    }
+
+    #[test]
+    fn a_record_takes_no_more_room_than_is_counted_for_it() {
+        let mut records = Records::new(PeerId::random(), 8);
+        for n in 1..=3 {
+            records
+                .add_provider(provider(0, PeerId::random(), None))
+                .unwrap();
+            let room = records.providers[&key(0)].capacity();
+            assert_eq!(room, n);
+            assert!(room * size_of::<(ProviderRecord, Owner)>() <= n * OVERHEAD);
+        }
     }
 
     #[test]
