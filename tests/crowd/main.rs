@@ -1,0 +1,28 @@
+//! Networks of real size for one host: dozens of daemons as users run them, which
+//! entered through one bootstrap node.
+//!
+//! | file | what must work |
+//! |---|---|
+//! | `lines` | a publisher that is not subscribed is heard for as long as it speaks |
+//! | `absence` | subscribers that were stopped or cut off hear each other again |
+//! | `strangers` | subscribers find each other though no peer of theirs is on the topic |
+//!
+//! `NODE_UNDER_TEST=PATH` runs all of it against another build.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/crowd/mod.rs"]
+mod crowd;
+#[path = "../common/lan.rs"]
+mod lan;
+
+mod absence;
+mod lines;
+mod strangers;
+mod words;
