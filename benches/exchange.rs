@@ -23,7 +23,7 @@ use libp2p::identity::Keypair;
 use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions};
 use p2p_node::block::exchange::serve::Limits;
 use p2p_node::block::fetch::Event;
-use p2p_node::block::network::{Fault, Network, OpenError, ProvideError};
+use p2p_node::block::network::{Fault, Held, Network, OpenError, ProvideError, Provided};
 use p2p_node::message::compression;
 use p2p_node::message::provenance::Signer;
 use p2p_node::observe::metrics::Metrics;
@@ -59,8 +59,13 @@ impl Network for Pipes {
 
     fn delivered(&self, _: &PeerId) {}
 
-    fn provide(&self, _: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
-        async { Ok(()) }.boxed()
+    fn provide(&self, _: &Cid, _: bool) -> BoxFuture<'static, Result<Provided, ProvideError>> {
+        let held = Held {
+            held: 1,
+            enough: true,
+        };
+        let held = futures::future::ready(held).boxed();
+        async move { Ok(Provided { held }) }.boxed()
     }
 
     fn stop_providing(&self, _: &Cid) -> BoxFuture<'static, ()> {

@@ -1,300 +1,492 @@
 //! When which content is announced to the DHT. Pure.
 //!
-//! Provider records expire, so every root is announced at the start and again
-//! before its record can have expired. Whoever is due longest goes first, so
-//! that nobody starves; times are spread, so that a restart with many roots does
-//! not make a storm, now or one interval later.
+//! Provider records expire, so every root is announced again before its record
+//! can have expired. What was never announced goes first, then what is overdue
+//! for longest. What was announced when outlives a restart (the caller stores
+//! [`Schedule::take_unsaved`] and gives it back to [`Schedule::sync`]), so that a
+//! start announces only what is due.
+//!
+//! # The turn of the roots
+//!
+//! Each root has its place on a round of nine tenths of the interval, given by
+//! where its key lies in the DHT, and is announced again when the round comes by.
+//! Keys are hashes, so this spreads any number of roots evenly over the round,
+//! whenever they were put; what is left of the interval is there for what goes
+//! wrong. Roots that follow each other are neighbours in the DHT, whose records go
+//! to the same peers: with many roots a node keeps a few connections and not one
+//! for each record.
+//!
+//! A root whose announcement fails is tried again after a while of its own. When
+//! there is no DHT peer at all, nothing is tried until the wait for all of them is
+//! over.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use cid::Cid;
+use multihash::Multihash;
+use sha2::{Digest, Sha256};
 
-/// Announcements under way at once. Each is a walk through the DHT with some
-/// twenty dials.
-pub(crate) const CONCURRENT: usize = 4;
+use super::address::{DAG_PB, RAW, SHA2_256};
 
-/// How far the first announcements after a start are apart on average, unless
-/// that would take more than a tenth of the interval.
-const SPREAD: Duration = Duration::from_millis(250);
+/// Announcements under way at once, at least. Each is a walk through the DHT with
+/// some twenty dials, a record to each of the twenty, and a question.
+pub(crate) const CONCURRENT: usize = 16;
 
-/// Wait after a failed announcement; it doubles up to a quarter of the interval.
-/// Short at first, since the usual failure is a node that has just started and
-/// knows nobody yet.
-const RETRY: Duration = Duration::from_secs(2);
+/// The same at most. More would take the DHT queries of this host's programs, of
+/// which 256 may run.
+const MOST_CONCURRENT: usize = 48;
 
-#[derive(Debug, Clone, Copy)]
+/// Roots for each announcement that may be under way: with an interval of ten
+/// hours, one that takes ten seconds then still comes round in time.
+const ROOTS_EACH: usize = 3_000;
+
+/// Wait after a failed announcement; it doubles, up to half of a round.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Wait while no DHT peer is known, which doubles too, up to a minute. Short at
+/// first, since the usual reason is a node that has just started.
+const ALONE: Duration = Duration::from_secs(2);
+const ALONE_AT_MOST: Duration = Duration::from_secs(60);
+
+/// After so many announcements that too few peers took, but some did, a root
+/// waits for its turn like the others: the rest will not take it.
+const FEW_TRIES: u8 = 6;
+
+/// One in so many announcements goes to what is due again although something was
+/// never announced: who puts without end must not keep the rest from its turn.
+const ONE_IN: u8 = 4;
+
+/// One in so many later announcements is verified; every first one is.
+const VERIFY_ONE_IN: u32 = 8;
+
+/// How an announcement ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Enough peers hold the record.
+    Ok,
+    /// Peers were told, and cannot say whether they hold it.
+    Unverified,
+    /// Peers were told, but too few of them were seen to hold it: so many.
+    Few(usize),
+    /// Nobody could be told.
+    Failed,
+    /// No DHT peer is known.
+    Alone,
+}
+
+/// What waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Roots that are to be announced now, those under way included.
+    pub waiting: usize,
+    /// For how long the most overdue of them has waited.
+    pub lateness: Duration,
+}
+
+/// What is to be stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unsaved {
+    /// When roots were announced, in milliseconds since 1970.
+    pub(crate) announced: Vec<(Cid, u64)>,
+    /// Roots that are here no more.
+    pub(crate) gone: Vec<Cid>,
+}
+
+/// What [`Schedule::sync`] has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Synced {
+    /// Roots that were not known yet.
+    pub(crate) new: Vec<Cid>,
+    /// Roots that are here no more.
+    pub(crate) gone: Vec<Cid>,
+}
+
+/// A root in little memory: codec and digest. Everything that this node stores as
+/// a root has such a CID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    digest: [u8; 32],
+    is_dag: bool,
+}
+
+impl Key {
+    fn of(cid: &Cid) -> Option<Key> {
+        let hash = cid.hash();
+        let is_dag = match cid.codec() {
+            RAW => false,
+            DAG_PB => true,
+            _ => return None,
+        };
+        (hash.code() == SHA2_256).then_some(())?;
+        Some(Key {
+            digest: hash.digest().try_into().ok()?,
+            is_dag,
+        })
+    }
+
+    fn cid(&self) -> Cid {
+        let codec = if self.is_dag { DAG_PB } else { RAW };
+        // 32 bytes fit into a multihash of 64: the default cannot happen.
+        let hash = Multihash::wrap(SHA2_256, &self.digest).unwrap_or_default();
+        Cid::new_v1(codec, hash)
+    }
+
+    /// Where it lies in the DHT, as a part of the whole: Kademlia orders keys by
+    /// their hash.
+    fn place(&self) -> u32 {
+        let hash = Multihash::<64>::wrap(SHA2_256, &self.digest).unwrap_or_default();
+        let place = Sha256::digest(hash.to_bytes());
+        u32::from_be_bytes([place[0], place[1], place[2], place[3]])
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Due {
-    at: Instant,
-    failures: u32,
+    /// When it is due; lateness counts from here. Milliseconds, as all times here.
+    due: i64,
+    /// When it is tried.
+    at: i64,
+    place: u32,
+    failures: u8,
+    /// Of the last look at the store that it was seen in, or that it came after.
+    look: u32,
+    never: bool,
     under_way: bool,
+    /// A peer was told of it in this run, or it was announced before.
+    told: bool,
     /// Asked for again while it was under way.
     again: bool,
 }
 
-/// See the module's documentation. One entry of about 200 bytes a root.
+/// See the module's documentation. Some 170 bytes a root.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    interval: Duration,
-    entries: HashMap<Cid, Due>,
-    queue: BTreeSet<(Instant, Cid)>,
+    round: i64,
+    epoch: Instant,
+    /// Where on the round the epoch was, so that a restart changes no root's turn.
+    anchor: i64,
+    entries: HashMap<Key, Due>,
+    /// Those that are not under way: what was never announced first.
+    queue: BTreeSet<(bool, i64, Key)>,
     under_way: usize,
-    random: RandomState,
-    draws: u64,
+    untold: usize,
+    look: u32,
+    turn: u8,
+    alone: u32,
+    alone_until: i64,
+    unsaved: HashMap<Key, Option<u64>>,
+}
+
+/// In the order of the queue.
+const NEVER: bool = false;
+const AGAIN: bool = true;
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Schedule {
-    /// Every root again after at most `interval`.
-    pub(crate) fn new(interval: Duration) -> Self {
+    /// Every root again after at most `interval`. `wall` is the time of day at
+    /// `now`, in milliseconds since 1970.
+    pub(crate) fn new(interval: Duration, now: Instant, wall: u64) -> Self {
+        let round = millis(interval.mul_f64(0.9)).max(1);
         Schedule {
-            interval,
+            round,
+            epoch: now,
+            anchor: i64::try_from(wall).unwrap_or(0) % round,
             entries: HashMap::new(),
             queue: BTreeSet::new(),
             under_way: 0,
-            random: RandomState::new(),
-            draws: 0,
+            untold: 0,
+            look: 0,
+            turn: 0,
+            alone: 0,
+            alone_until: i64::MIN,
+            unsaved: HashMap::new(),
         }
     }
 
+    fn time(&self, now: Instant) -> i64 {
+        millis(now.saturating_duration_since(self.epoch))
+    }
+
+    fn instant(&self, time: i64) -> Instant {
+        self.epoch + Duration::from_millis(u64::try_from(time).unwrap_or(0))
+    }
+
+    /// The turn of what lies at `place` that comes next after `time`: within one
+    /// round.
+    fn turn_after(&self, place: u32, time: i64) -> i64 {
+        let turn = i64::try_from((u128::from(place) * self.round as u128) >> 32).unwrap_or(0);
+        let behind = (time + self.anchor - turn).rem_euclid(self.round);
+        time + self.round - behind
+    }
+
+    /// Whether an announcement of `cid` is to be verified.
+    pub(crate) fn is_verified(&self, cid: &Cid) -> bool {
+        let due = Key::of(cid).and_then(|key| self.entries.get(&key));
+        // The time makes it another sample each time.
+        due.is_none_or(|due| {
+            let sample = due.place.wrapping_add((due.due / self.round) as u32);
+            due.never || due.failures > 0 || sample.is_multiple_of(VERIFY_ONE_IN)
+        })
+    }
+
     /// To be announced at once.
-    pub(crate) fn announce(&mut self, cid: Cid, now: Instant) {
-        match self.entries.get_mut(&cid) {
+    pub(crate) fn announce(&mut self, cid: &Cid, now: Instant) {
+        let Some(key) = Key::of(cid) else { return };
+        let time = self.time(now);
+        match self.entries.get_mut(&key) {
             Some(due) if due.under_way => due.again = true,
-            _ => self.set(
-                cid,
-                Due {
-                    at: now,
-                    failures: 0,
-                    under_way: false,
-                    again: false,
-                },
-            ),
+            Some(due) => {
+                let mut due = *due;
+                due.at = time;
+                due.due = due.due.min(time);
+                due.failures = 0;
+                self.set(key, due);
+            }
+            None => self.add(key, None, time),
         }
+    }
+
+    fn add(&mut self, key: Key, announced: Option<i64>, time: i64) {
+        let place = key.place();
+        let at = announced.map_or(time, |at| self.turn_after(place, at));
+        let due = Due {
+            due: at,
+            at,
+            place,
+            failures: 0,
+            look: self.look,
+            never: announced.is_none(),
+            under_way: false,
+            told: announced.is_some(),
+            again: false,
+        };
+        self.untold += usize::from(due.never);
+        self.set(key, due);
     }
 
     /// No longer here.
     pub(crate) fn forget(&mut self, cid: &Cid) {
-        if let Some(due) = self.entries.remove(cid) {
-            self.queue.remove(&(due.at, *cid));
-            self.under_way -= usize::from(due.under_way);
+        if let Some(key) = Key::of(cid) {
+            self.drop_key(&key);
         }
     }
 
-    /// Brings the schedule in line with the roots that are here: new ones are
-    /// announced soon, those that are gone no more. Returns the latter.
-    pub(crate) fn sync(&mut self, roots: &[Cid], now: Instant) -> Vec<Cid> {
-        let live: std::collections::HashSet<&Cid> = roots.iter().collect();
-        let gone: Vec<Cid> = self
-            .entries
-            .keys()
-            .filter(|cid| !live.contains(cid))
-            .copied()
-            .collect();
-        for cid in &gone {
-            self.forget(cid);
+    fn drop_key(&mut self, key: &Key) {
+        if let Some(due) = self.entries.remove(key) {
+            self.queue.remove(&queued(key, &due));
+            self.under_way -= usize::from(due.under_way);
+            self.untold -= usize::from(!due.told);
+            self.unsaved.insert(*key, None);
         }
-        let count = u32::try_from(roots.len()).unwrap_or(u32::MAX);
-        let spread = SPREAD.saturating_mul(count).min(self.interval / 10);
+    }
+
+    /// The store is about to be read for [`Schedule::sync`]: what is put from here
+    /// on is not missing because it was not read.
+    pub(crate) fn begin_sync(&mut self) {
+        self.look = self.look.wrapping_add(1);
+    }
+
+    /// Brings the schedule in line with the roots that are here: new ones are
+    /// announced, those that are gone no more. `announced` are the times at which
+    /// roots were announced by an earlier run, for its first call; `wall` is the
+    /// time of day at `now`.
+    pub(crate) fn sync(
+        &mut self,
+        roots: &[Cid],
+        announced: &HashMap<Cid, u64>,
+        now: Instant,
+        wall: u64,
+    ) -> Synced {
+        let time = self.time(now);
+        let mut synced = Synced::default();
         for cid in roots {
-            if !self.entries.contains_key(cid) {
-                let at = now + spread.mul_f64(self.draw());
-                self.set(
-                    *cid,
-                    Due {
-                        at,
-                        failures: 0,
-                        under_way: false,
-                        again: false,
-                    },
-                );
+            let Some(key) = Key::of(cid) else { continue };
+            if let Some(due) = self.entries.get_mut(&key) {
+                due.look = self.look;
+                continue;
+            }
+            // Of a clock that was set back, nothing is known but that it was
+            // announced; it takes the next turn.
+            let age = announced.get(cid).map(|at| wall.saturating_sub(*at));
+            let age = age.map(|age| i64::try_from(age).unwrap_or(i64::MAX / 2));
+            self.add(key, age.map(|age| time - age), time);
+            synced.new.push(*cid);
+        }
+        let gone = self.entries.iter().filter(|(_, due)| due.look != self.look);
+        let gone: Vec<Key> = gone.map(|(key, _)| *key).collect();
+        for key in gone {
+            self.drop_key(&key);
+            synced.gone.push(key.cid());
+        }
+        for key in announced.keys().filter_map(Key::of) {
+            if !self.entries.contains_key(&key) {
+                self.unsaved.insert(key, None);
             }
         }
-        gone
+        synced
+    }
+
+    fn room(&self) -> usize {
+        (self.entries.len() / ROOTS_EACH).clamp(CONCURRENT, MOST_CONCURRENT)
     }
 
     /// The next to announce, if one is due and there is room; report its end
     /// with [`Schedule::done`].
     pub(crate) fn next(&mut self, now: Instant) -> Option<Cid> {
-        let (at, cid) = *self.queue.first()?;
-        if at > now || self.under_way >= CONCURRENT {
+        let time = self.time(now);
+        // While nobody is there, one asks whether somebody is.
+        let room = if self.alone > 0 { 1 } else { self.room() };
+        if self.under_way >= room || time < self.alone_until {
             return None;
         }
-        self.queue.remove(&(at, cid));
+        let first = |class| {
+            let mut range = self.queue.range(bounds(class));
+            range.next().filter(|(_, at, _)| *at <= time).copied()
+        };
+        self.turn = (self.turn + 1) % ONE_IN;
+        let classes = match self.turn {
+            0 => [AGAIN, NEVER],
+            _ => [NEVER, AGAIN],
+        };
+        let entry = classes.into_iter().find_map(first)?;
+        self.queue.remove(&entry);
         self.under_way += 1;
-        if let Some(due) = self.entries.get_mut(&cid) {
+        let key = entry.2;
+        if let Some(due) = self.entries.get_mut(&key) {
             due.under_way = true;
         }
-        Some(cid)
-    }
-
-    /// Somebody announces `cid` out of turn; its end is reported as of any other.
-    pub(crate) fn started(&mut self, cid: Cid, now: Instant) {
-        self.forget(&cid);
-        self.under_way += 1;
-        self.entries.insert(
-            cid,
-            Due {
-                at: now,
-                failures: 0,
-                under_way: true,
-                again: false,
-            },
-        );
+        Some(key.cid())
     }
 
     /// When the next is due.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at)
+        let first = |class| self.queue.range(bounds(class)).next();
+        let at = [NEVER, AGAIN].into_iter().filter_map(first);
+        let at = at.map(|(_, at, _)| *at).min()?;
+        Some(self.instant(at.max(self.alone_until)))
     }
 
-    /// The announcement of `cid` has ended.
-    pub(crate) fn done(&mut self, cid: &Cid, ok: bool, now: Instant) {
-        let Some(due) = self.entries.get(cid).copied().filter(|due| due.under_way) else {
+    /// Peers were told of `cid`, and are asked now.
+    pub(crate) fn told(&mut self, cid: &Cid) {
+        let due = Key::of(cid).and_then(|key| self.entries.get_mut(&key));
+        if let Some(due) = due.filter(|due| !due.told) {
+            due.told = true;
+            self.untold -= 1;
+        }
+    }
+
+    /// The announcement of `cid` has ended; `wall` is the time of day at `now`.
+    pub(crate) fn done(&mut self, cid: &Cid, outcome: Outcome, now: Instant, wall: u64) {
+        let Some(key) = Key::of(cid) else { return };
+        let due = self.entries.get(&key).copied();
+        let Some(mut due) = due.filter(|due| due.under_way) else {
             return;
         };
+        let time = self.time(now);
         self.under_way -= 1;
-        let draw = self.draw();
-        let (wait, failures) = if due.again {
-            (Duration::ZERO, due.failures)
-        } else if ok {
-            // Between 80% and 100%: what was announced together drifts apart.
-            (self.interval.mul_f64(0.8 + 0.2 * draw), 0)
-        } else {
-            let wait = RETRY
-                .saturating_mul(1 << due.failures.min(16))
-                .min(self.interval / 4);
-            (wait.mul_f64(0.5 + draw), due.failures.saturating_add(1))
-        };
-        self.set(
-            *cid,
-            Due {
-                at: now + wait,
-                failures,
-                under_way: false,
-                again: false,
-            },
-        );
-    }
-
-    fn set(&mut self, cid: Cid, due: Due) {
-        if let Some(old) = self.entries.insert(cid, due) {
-            self.queue.remove(&(old.at, cid));
+        due.under_way = false;
+        match outcome {
+            Outcome::Alone => {
+                let wait = ALONE.saturating_mul(1 << self.alone.min(8));
+                self.alone_until = time + millis(wait.min(ALONE_AT_MOST));
+                self.alone += 1;
+            }
+            _ => self.alone = 0,
         }
-        self.queue.insert((due.at, cid));
+        let is_over = match outcome {
+            Outcome::Ok | Outcome::Unverified => true,
+            Outcome::Few(held) => held > 0 && due.failures + 1 >= FEW_TRIES,
+            Outcome::Failed | Outcome::Alone => false,
+        };
+        if is_over {
+            due.never = false;
+            self.untold -= usize::from(!std::mem::replace(&mut due.told, true));
+            due.failures = 0;
+            due.due = self.turn_after(due.place, time);
+            due.at = due.due;
+            self.unsaved.insert(key, Some(wall));
+        } else if outcome != Outcome::Alone {
+            let wait = millis(RETRY).saturating_mul(1 << due.failures.min(20));
+            let wait = wait.min(self.round / 2);
+            // What failed together is not tried together.
+            let part = due.place.rotate_left(u32::from(due.failures)) >> 24;
+            due.at = time + wait * 3 / 4 + wait / 2 * i64::from(part) / 256;
+            due.failures = due.failures.saturating_add(1);
+        }
+        if std::mem::take(&mut due.again) {
+            (due.due, due.at, due.failures) = (time, time, 0);
+        }
+        self.set(key, due);
     }
 
-    /// Between 0 and 1. Jitter needs no better source.
-    fn draw(&mut self) -> f64 {
-        self.draws += 1;
-        (self.random.hash_one(self.draws) >> 11) as f64 / (1_u64 << 53) as f64
+    fn set(&mut self, key: Key, due: Due) {
+        if let Some(old) = self.entries.insert(key, due) {
+            self.queue.remove(&queued(&key, &old));
+        }
+        self.queue.insert(queued(&key, &due));
     }
+
+    /// Roots of which nobody was told yet.
+    pub(crate) fn untold(&self) -> usize {
+        self.untold
+    }
+
+    /// What waits at `now`. Looks at every root: a millisecond for 100,000.
+    pub(crate) fn backlog(&self, now: Instant) -> Backlog {
+        let time = self.time(now);
+        let waiting = self.entries.values().filter(|due| due.due <= time);
+        let (mut count, mut oldest) = (0, time);
+        for due in waiting {
+            count += 1;
+            oldest = oldest.min(due.due);
+        }
+        let late = u64::try_from(time - oldest).unwrap_or(0);
+        Backlog {
+            waiting: count,
+            lateness: Duration::from_millis(late),
+        }
+    }
+
+    /// What has changed since the last call. It counts as stored; give it to
+    /// [`Schedule::put_back`] when it could not be.
+    pub(crate) fn take_unsaved(&mut self) -> Unsaved {
+        let mut unsaved = Unsaved::default();
+        for (key, change) in std::mem::take(&mut self.unsaved) {
+            match change {
+                Some(at) => unsaved.announced.push((key.cid(), at)),
+                None => unsaved.gone.push(key.cid()),
+            }
+        }
+        unsaved
+    }
+
+    /// What could not be stored.
+    pub(crate) fn put_back(&mut self, unsaved: Unsaved) {
+        let announced = unsaved.announced.iter().map(|(cid, at)| (cid, Some(*at)));
+        let gone = unsaved.gone.iter().map(|cid| (cid, None));
+        for (cid, change) in announced.chain(gone) {
+            if let Some(key) = Key::of(cid) {
+                self.unsaved.entry(key).or_insert(change);
+            }
+        }
+    }
+}
+
+fn queued(key: &Key, due: &Due) -> (bool, i64, Key) {
+    (if due.never { NEVER } else { AGAIN }, due.at, *key)
+}
+
+fn bounds(class: bool) -> std::ops::RangeInclusive<(bool, i64, Key)> {
+    let key = |byte, is_dag| Key {
+        digest: [byte; 32],
+        is_dag,
+    };
+    (class, i64::MIN, key(0, false))..=(class, i64::MAX, key(255, true))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::address::{Codec, address};
-    use super::*;
-
-    fn cids(count: u32) -> Vec<Cid> {
-        (0..count)
-            .map(|i| address(&i.to_le_bytes(), Codec::Raw))
-            .collect()
-    }
-
-    /// Runs the schedule for `span`, each announcement taking `each`; returns
-    /// when each root was announced.
-    fn simulate(
-        schedule: &mut Schedule,
-        start: Instant,
-        span: Duration,
-        each: Duration,
-        ok: impl Fn(&Cid) -> bool,
-    ) -> HashMap<Cid, Vec<Duration>> {
-        let mut log: HashMap<Cid, Vec<Duration>> = HashMap::new();
-        let mut running: Vec<(Instant, Cid)> = Vec::new();
-        let mut now = start;
-        while now < start + span {
-            running.retain(|(end, cid)| {
-                if *end <= now {
-                    schedule.done(cid, ok(cid), now);
-                }
-                *end > now
-            });
-            while let Some(cid) = schedule.next(now) {
-                log.entry(cid).or_default().push(now - start);
-                running.push((now + each, cid));
-            }
-            assert!(running.len() <= CONCURRENT);
-            now += Duration::from_millis(500);
-        }
-        log
-    }
-
-    #[test]
-    fn every_root_is_announced_again_before_the_interval_is_over() {
-        let interval = Duration::from_secs(3600);
-        let start = Instant::now();
-        let mut schedule = Schedule::new(interval);
-        schedule.sync(&cids(300), start);
-        let log = simulate(
-            &mut schedule,
-            start,
-            interval * 3,
-            Duration::from_secs(3),
-            |_| true,
-        );
-        assert_eq!(log.len(), 300);
-        for times in log.values() {
-            assert!(times[0] <= interval / 4, "{times:?}");
-            let slack = interval + Duration::from_secs(300);
-            assert!(
-                times.windows(2).all(|pair| pair[1] - pair[0] <= slack),
-                "{times:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn failures_are_tried_again_and_do_not_hold_up_others() {
-        let interval = Duration::from_secs(3600);
-        let start = Instant::now();
-        let all = cids(20);
-        let broken = all[0];
-        let mut schedule = Schedule::new(interval);
-        schedule.sync(&all, start);
-        let span = Duration::from_secs(1200);
-        let log = simulate(&mut schedule, start, span, Duration::from_secs(1), |cid| {
-            *cid != broken
-        });
-        assert_eq!(log.len(), 20);
-        assert!(log[&broken].len() >= 3, "{:?}", log[&broken]);
-        assert!(
-            log.iter()
-                .all(|(cid, times)| *cid == broken || times.len() == 1)
-        );
-    }
-
-    #[test]
-    fn what_is_put_goes_first_and_what_is_gone_is_forgotten() {
-        let now = Instant::now();
-        let all = cids(3);
-        let mut schedule = Schedule::new(Duration::from_secs(3600));
-        schedule.announce(all[0], now);
-        assert_eq!(schedule.next(now), Some(all[0]));
-        // Asked for again while it is under way: it follows at once.
-        schedule.announce(all[0], now);
-        assert_eq!(schedule.next(now), None);
-        schedule.done(&all[0], true, now);
-        assert_eq!(schedule.next(now), Some(all[0]));
-        schedule.sync(&all[1..], now);
-        schedule.done(&all[0], true, now);
-        let later = now + Duration::from_secs(7200);
-        let mut rest = [schedule.next(later), schedule.next(later)];
-        rest.sort();
-        let mut expected = [Some(all[1]), Some(all[2])];
-        expected.sort();
-        assert_eq!(rest, expected);
-        assert_eq!(schedule.next(later), None);
-    }
-}
+mod tests;

@@ -1,22 +1,19 @@
 //! Content: the one door to files for the daemon and the control socket.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_std::task::spawn_blocking;
 use cid::Cid;
-use futures::channel::mpsc;
 use futures::io::{AsyncRead, AsyncWrite};
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
-use futures_timer::Delay;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 
 use super::address::{self, AddressError};
-use super::announce::Schedule;
+use super::announce::Backlog;
+use super::announcing::Announcer;
 use super::exchange::serve::{Guest, Limits, ServeError, Served, Server, Source, Stored};
 use super::fetch::{Budget, Fetch, FetchOptions, Setting};
 use super::import::{self, ImportError};
@@ -26,11 +23,7 @@ use crate::message::provenance::{self, Provenance, SignError, Signer, is_clock_s
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Life, Removed, Root, Store};
 
-/// How often the schedule of announcements is compared with the store, for roots
-/// that expired or were evicted there.
-const SYNC: Duration = Duration::from_secs(60);
-
-/// How long an import waits for its announcement. A healthy DHT takes a second or
+/// How long an import waits until peers are told of it. A healthy DHT takes a second or
 /// two; past dead peers it takes tens of seconds, goes on in the background, and the content is
 /// safe already.
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(3);
@@ -72,8 +65,8 @@ pub enum Announce {
     /// Announce soon, in the background (by [`Content::run`]), until it succeeds.
     #[default]
     Background,
-    /// Return when it is announced, or when that failed once; it is tried again
-    /// in the background then.
+    /// Return when peers are told of it, when that failed once, or after three
+    /// seconds; it goes on in the background then.
     Wait,
     /// Not now; the next round of [`Content::run`] finds it.
     No,
@@ -114,6 +107,8 @@ pub struct Imported {
     pub blocks: u64,
     /// Why the announcement that was waited for failed.
     pub announce_error: Option<ProvideError>,
+    /// Roots of this host of which no peer was told yet; 0 when this one is told.
+    pub announcing: usize,
 }
 
 /// What is here of some content.
@@ -189,9 +184,7 @@ struct Inner<N> {
     /// Time to live in force, in milliseconds; `options` had it at the start.
     ttl: AtomicU64,
     server: Server<StoredBlocks>,
-    schedule: Mutex<Schedule>,
-    bell: Mutex<mpsc::Sender<()>>,
-    rung: Mutex<Option<mpsc::Receiver<()>>>,
+    announcer: Announcer<N>,
 }
 
 impl<N: Network> Content<N> {
@@ -225,9 +218,15 @@ impl<N: Network> Content<N> {
         let pacing = network.clone();
         let server = Server::new(source, options.serve, Arc::clone(&metrics))
             .paced(move |peer, requests| pacing.pace(peer, requests));
-        let (bell, rung) = mpsc::channel(1);
+        let announcer = Announcer::new(
+            network.clone(),
+            store.clone(),
+            Arc::clone(&metrics),
+            options.reprovide,
+            now,
+        );
         let inner = Inner {
-            schedule: Mutex::new(Schedule::new(options.reprovide)),
+            announcer,
             setting: Setting {
                 network,
                 store,
@@ -239,8 +238,6 @@ impl<N: Network> Content<N> {
             ttl: AtomicU64::new(whole_millis(options.ttl)),
             options,
             server,
-            bell: Mutex::new(bell),
-            rung: Mutex::new(Some(rung)),
         };
         Content {
             inner: Arc::new(inner),
@@ -283,35 +280,32 @@ impl<N: Network> Content<N> {
         })
         .await?;
         let cid = tree.root.cid;
+        let announcer = &self.inner.announcer;
         let mut announce_error = None;
-        match options.announce {
-            Announce::No => {}
-            Announce::Background => self.announce(cid),
-            Announce::Wait => {
-                let told = self.inner.setting.network.provide(&cid);
-                announce_error = match async_std::future::timeout(ANNOUNCE_WAIT, told).await {
-                    Ok(told) => told.err(),
-                    Err(_) => Some(ProvideError {
-                        cid,
-                        reason: format!(
-                            "the DHT took longer than {} s; trying again in the background",
-                            ANNOUNCE_WAIT.as_secs()
-                        ),
-                    }),
-                };
-                let now = Instant::now();
-                let mut schedule = self.schedule();
-                schedule.started(cid, now);
-                schedule.done(&cid, announce_error.is_none(), now);
-                drop(schedule);
-                self.ring();
+        let announcing = match options.announce {
+            Announce::No => 0,
+            Announce::Background => {
+                announcer.announce(&cid);
+                announcer.untold()
             }
-        }
+            Announce::Wait => {
+                let told = announcer.announce_now(&cid);
+                match async_std::future::timeout(ANNOUNCE_WAIT, told).await {
+                    Ok(Ok(())) => 0,
+                    Ok(Err(e)) => {
+                        announce_error = Some(e);
+                        announcer.untold()
+                    }
+                    Err(_) => announcer.untold(),
+                }
+            }
+        };
         Ok(Imported {
             cid,
             size: tree.root.size,
             blocks: tree.blocks,
             announce_error,
+            announcing,
         })
     }
 
@@ -394,8 +388,7 @@ impl<N: Network> Content<N> {
             None => Err(ContentError::NotHere(cid)),
         })
         .await?;
-        self.schedule().forget(&cid);
-        self.inner.setting.network.stop_providing(&cid).await;
+        self.inner.announcer.forget(&cid).await;
         Ok(removed)
     }
 
@@ -435,83 +428,24 @@ impl<N: Network> Content<N> {
 
     /// Announces content soon, in the background.
     pub fn announce(&self, cid: Cid) {
-        self.schedule().announce(cid, Instant::now());
-        self.ring();
+        self.inner.announcer.announce(&cid);
     }
 
-    /// Announces what is here, at the start and again before the DHT forgets,
-    /// until it is dropped. Runs once; a second call returns at once.
+    /// What waits to be announced, counted within the last second.
+    pub fn announcements(&self) -> Backlog {
+        self.inner.announcer.backlog()
+    }
+
+    /// Announces what is here, at the start what is due, and again before the DHT
+    /// forgets, until it is dropped. Runs once; a second call returns at once.
     pub async fn run(&self) {
-        let rung = self
-            .inner
-            .rung
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(mut rung) = rung else { return };
-        let mut under_way = FuturesUnordered::new();
-        let mut next_sync = Instant::now();
-        loop {
-            let now = Instant::now();
-            if now >= next_sync {
-                self.sync().await;
-                next_sync = Instant::now() + SYNC;
-            }
-            let wake = {
-                let mut schedule = self.schedule();
-                let now = Instant::now();
-                while let Some(cid) = schedule.next(now) {
-                    let provide = self.inner.setting.network.provide(&cid);
-                    under_way.push(provide.map(move |result| (cid, result)));
-                }
-                let due = schedule.wake_at().filter(|due| *due > now);
-                due.map_or(next_sync, |due| due.min(next_sync))
-            };
-            let mut sleep = Delay::new(wake.saturating_duration_since(Instant::now())).fuse();
-            futures::select! {
-                (cid, result) = under_way.select_next_some() => {
-                    if let Err(error) = &result {
-                        log::debug!(cid:% = cid, error:% = error; "not announced");
-                    }
-                    self.schedule().done(&cid, result.is_ok(), Instant::now());
-                }
-                _ = rung.next() => {}
-                () = sleep => {}
-            }
-        }
+        self.inner.announcer.run().await;
     }
 
-    async fn sync(&self) {
-        let store = self.inner.setting.store.clone();
-        let now = (self.inner.setting.now)();
-        match spawn_blocking(move || store.roots()).await {
-            Ok(roots) => {
-                let live = roots.iter().filter(|root| !root.is_expired(now));
-                let live: Vec<Cid> = live.map(|root| root.cid).collect();
-                let gone = self.schedule().sync(&live, Instant::now());
-                for cid in gone {
-                    self.inner.setting.network.stop_providing(&cid).await;
-                }
-            }
-            Err(error) => log::warn!(error:% = error; "cannot list the content to announce"),
-        }
-    }
-
-    fn ring(&self) {
-        let mut bell = self
-            .inner
-            .bell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Full means that it rings already.
-        let _ = bell.try_send(());
-    }
-
-    fn schedule(&self) -> std::sync::MutexGuard<'_, Schedule> {
-        self.inner
-            .schedule
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Stores what was announced, for the next run. [`Content::run`] does it every
+    /// few seconds.
+    pub async fn save_announcements(&self) {
+        self.inner.announcer.save().await;
     }
 }
 
@@ -605,6 +539,7 @@ mod tests {
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll};
+    use std::time::Instant;
 
     const MIB: usize = 1 << 20;
 
@@ -785,14 +720,19 @@ mod tests {
         block_on(async {
             let node = Node::new();
             node.net.shared.lock().unwrap().provide_fails = true;
+            let content = node.content.clone();
+            let running = async_std::task::spawn(async move { content.run().await });
             let options = ImportOptions {
                 announce: Announce::Wait,
                 ..ImportOptions::default()
             };
             let put = node.content.import(&b"new"[..], options).await.unwrap();
             assert!(put.announce_error.is_some());
+            assert_eq!(put.announcing, 1);
+            running.cancel().await;
             let later = Instant::now() + Duration::from_secs(3600);
-            assert_eq!(node.content.schedule().next(later), Some(put.cid));
+            let mut schedule = node.content.inner.announcer.schedule();
+            assert_eq!(schedule.next(later), Some(put.cid));
         });
     }
 }

@@ -8,6 +8,7 @@
 //! | [`layout`] | the balanced tree over a file's chunks |
 //! | [`content`] | the one door for the daemon and the control socket |
 //! | `announce` | when which content is announced to the DHT |
+//! | `announcing` | the same carried out: the store that remembers it, the network that is told |
 //! | `stat` | what of a tree is here |
 //! | [`import`] | a stream of bytes becomes a tree in the store |
 //! | [`fetch`] | a tree becomes a stream of bytes, from the store and from peers |
@@ -44,6 +45,7 @@
 
 pub mod address;
 mod announce;
+mod announcing;
 pub mod content;
 pub mod dag;
 pub mod exchange;

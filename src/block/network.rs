@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cid::Cid;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::BoxStream;
 use ipnet::IpNet;
@@ -47,9 +47,18 @@ pub trait Network: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Tells the DHT that this node has the content. Done when the records are
-    /// placed.
-    fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>>;
+    /// Tells the DHT that this node has the content; with `verify` whoever was
+    /// told is asked afterwards. Done when they are told.
+    fn provide(
+        &self,
+        cid: &Cid,
+        verify: bool,
+    ) -> BoxFuture<'static, Result<Provided, ProvideError>>;
+
+    /// This host has these: whoever asks it for their providers is told so.
+    fn keep(&self, _cids: Vec<Cid>) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
 
     /// The content is here no more: whoever asks this node for its providers is
     /// not sent here. What other nodes were told expires there.
@@ -67,12 +76,29 @@ pub enum OpenError {
     Unsupported,
 }
 
+/// Content that peers of the DHT were told of.
+pub struct Provided {
+    /// What they answer when they are asked whether they hold it.
+    pub held: BoxFuture<'static, Held>,
+}
+
+/// What the peers that were told of content answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// So many hold it.
+    pub held: usize,
+    /// They are enough, as far as peers can say.
+    pub enough: bool,
+}
+
 /// Why the DHT could not be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot announce {cid} to the DHT: {reason}")]
 pub struct ProvideError {
     /// What was to be announced.
     pub cid: Cid,
+    /// No DHT peer is known, so that nothing else can be announced either.
+    pub alone: bool,
     /// What went wrong, one line.
     pub reason: String,
 }

@@ -92,7 +92,7 @@ use libp2p::identity::Keypair;
 use super::content::{Announce, Content, ContentOptions, ImportOptions};
 use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
-use super::network::{Fault, Network, OpenError, ProvideError};
+use super::network::{Fault, Held, Network, OpenError, ProvideError, Provided};
 use crate::message::provenance::{Provenance, Signer, millis};
 use crate::observe::metrics::Metrics;
 use crate::store::{Options, Store};
@@ -211,19 +211,28 @@ impl Network for Net {
         *shared.delivered.entry(*peer).or_default() += 1;
     }
 
-    fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
+    fn provide(&self, cid: &Cid, _: bool) -> BoxFuture<'static, Result<Provided, ProvideError>> {
         let mut shared = self.shared.lock().unwrap();
         shared.provided.push(*cid);
         let error = ProvideError {
             cid: *cid,
+            alone: false,
             reason: "nobody there".into(),
         };
-        let result = if shared.provide_fails {
-            Err(error)
-        } else {
-            Ok(())
+        let fails = shared.provide_fails;
+        let held = Held {
+            held: 1,
+            enough: true,
         };
-        async move { result }.boxed()
+        async move {
+            match fails {
+                true => Err(error),
+                false => Ok(Provided {
+                    held: futures::future::ready(held).boxed(),
+                }),
+            }
+        }
+        .boxed()
     }
 
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()> {

@@ -34,12 +34,17 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
     async_std::task::block_on(async {
         let mut client = context.connect().await?;
         let mut out = context.output();
+        let several = args.files.len() > 1;
         let mut failed = 0;
+        let mut announcing = 0;
         for path in &args.files {
             // One bad file does not keep the others out, as with cp.
-            match put(context, &mut client, path, args.ttl).await {
-                Ok(entry) => print(context, &mut out, path, &entry, args.files.len() > 1)?,
-                Err(e) if args.files.len() == 1 || e.is_fatal() => return Err(e),
+            match put(context, &mut client, path, args.ttl, several).await {
+                Ok(entry) => {
+                    announcing = entry.announcing;
+                    print(context, &mut out, path, &entry, several)?;
+                }
+                Err(e) if !several || e.is_fatal() => return Err(e),
                 Err(e) => {
                     error::report(&e);
                     failed += 1;
@@ -49,6 +54,12 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
             }
         }
         out.finish()?;
+        if announcing > 0 && !context.global.quiet {
+            error::say(&format!(
+                "put: announcing in the background: {announcing} waiting; `p2p-node status` shows \
+                 how far it is"
+            ));
+        }
         if failed > 0 {
             Err(Error::told())
         } else {
@@ -66,6 +77,7 @@ async fn put(
     client: &mut Client,
     path: &Path,
     ttl: Option<Duration>,
+    several: bool,
 ) -> Result<Entry, Error> {
     let name = path.display().to_string();
     let cannot = |why: &dyn std::fmt::Display| Error::failed(format!("put {name}: {why}"));
@@ -75,6 +87,8 @@ async fn put(
     let options = PutOptions {
         ttl,
         name: file_name.map(|n| n.to_string_lossy().into_owned()),
+        // The next file does not wait until the DHT is told of this one.
+        background: several,
     };
     let sent = |n| progress.done(n);
     let entry = if is_stdin(path) {
@@ -138,6 +152,7 @@ fn print(
             "blocks": entry.blocks,
             "expires_unix_ms": entry.expires.map(human::unix_ms),
             "announce_error": entry.announce_error,
+            "announcements_waiting": entry.announcing,
         }))?;
     } else if several && !context.global.quiet {
         out.line(format!(

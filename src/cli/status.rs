@@ -99,6 +99,10 @@ pub(super) fn to_json(s: &Status) -> Value {
             "max_bytes": s.store.max_bytes,
             "roots": s.store.roots,
         },
+        "announcements": {
+            "waiting": s.announcements.waiting,
+            "lateness_seconds": s.announcements.lateness.as_secs_f64(),
+        },
         "nat": {
             "state": s.nat.state,
             "relays": s.nat.relays,
@@ -181,6 +185,16 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
             human::size(s.store.bytes),
             human::size(s.store.max_bytes)
         ),
+    )?;
+    field(
+        "announce",
+        match s.announcements.waiting {
+            0 => "no file waits".into(),
+            n => format!(
+                "{n} files wait to be announced, the oldest for {}",
+                human::duration(s.announcements.lateness)
+            ),
+        },
     )?;
     field(
         "nat",

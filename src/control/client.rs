@@ -97,6 +97,8 @@ pub struct PutOptions {
     pub ttl: Option<Duration>,
     /// A name for people, such as the file's; at most 255 bytes are kept.
     pub name: Option<String>,
+    /// Be done when it is stored; it is announced in the background.
+    pub background: bool,
 }
 
 /// Options of [`Client::ban`].
@@ -527,6 +529,7 @@ impl Client {
         self.block(pb::BlockRequest {
             ttl: options.ttl.map(|d| d.as_secs()),
             name: options.name,
+            background: options.background.then_some(true),
             ..block(pb::block_request::Type::Put)
         })
         .await?;

@@ -20,7 +20,7 @@ use super::pb::block_request::Type;
 use super::pb::block_response::Type as Part;
 use super::server::Slot;
 use super::session::{End, Failure, Session, ok};
-use super::types::{self, Entry, Publication, StoreStatus};
+use super::types::{self, AnnouncementStatus, Entry, Publication, StoreStatus};
 use crate::block::content::{Announce, ImportOptions};
 use crate::block::fetch;
 use crate::block::import::ImportError;
@@ -87,6 +87,15 @@ impl Session {
         }
     }
 
+    /// What waits to be announced, for STATUS.
+    pub(super) fn announcement_status(&self) -> AnnouncementStatus {
+        let backlog = self.shared.node.content.announcements();
+        AnnouncementStatus {
+            waiting: backlog.waiting as u64,
+            lateness: backlog.lateness,
+        }
+    }
+
     fn transfer(&self) -> Result<Slot, Failure> {
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(Failure(
@@ -116,7 +125,10 @@ impl Session {
         let options = ImportOptions {
             ttl: ask.ttl.map(|s| Duration::from_secs(s).min(MAX_TTL)),
             name,
-            announce: Announce::Wait,
+            announce: match ask.background {
+                Some(true) => Announce::Background,
+                _ => Announce::Wait,
+            },
             ..ImportOptions::default()
         };
         let content = self.shared.node.content.clone();
@@ -150,6 +162,7 @@ impl Session {
             expires: root.as_ref().and_then(|r| r.expires_at),
             name: root.and_then(|r| r.name),
             announce_error: imported.announce_error.map(|e| e.to_string()),
+            announcing: imported.announcing as u64,
             publication: None,
         };
         self.answer(&end(imported.size, vec![entry])).await
@@ -266,6 +279,7 @@ impl Session {
             expires: root.as_ref().and_then(|r| r.expires_at),
             name: root.and_then(|r| r.name),
             announce_error: None,
+            announcing: 0,
             publication,
         };
         Ok(end(entry.size, vec![entry]))
@@ -285,6 +299,7 @@ fn listed(root: &Root) -> Entry {
         expires: root.expires_at,
         name: root.name.clone(),
         announce_error: None,
+        announcing: 0,
         publication: None,
     }
 }

@@ -77,8 +77,10 @@
 //! **PUT.** The node answers BEGIN, then the program writes the file as data
 //! frames: a varint length of at most 1 MiB and that many bytes, as many as it
 //! takes, and one frame of length zero, which is the end mark. The node answers
-//! END with the one entry (CID, size, …) when all of it is durable and the DHT
-//! has been told; `announceError` says why the DHT could not be told yet.
+//! END with the one entry (CID, size, …) when all of it is durable and peers of the
+//! DHT have been told, or have not within three seconds: `announceError` says why
+//! they could not be told yet, and `announcing` how many files wait for that in the
+//! background. With `background` END does not wait for the DHT at all.
 //! Hanging up before the end mark leaves nothing. When storing fails the node
 //! answers ERROR and hangs up: after a failed write, read the answer.
 //!

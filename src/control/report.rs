@@ -116,6 +116,7 @@ impl Session {
                 })
                 .collect(),
             store: self.store_status(),
+            announcements: self.announcement_status(),
             nat: NatStatus {
                 state: from.nat.reachability.as_str().to_owned(),
                 relays: from.nat.relays,

@@ -163,6 +163,8 @@ pub struct Status {
     pub store: StoreStatus,
     /// How the node stands towards NAT.
     pub nat: NatStatus,
+    /// How far the files of this host are announced.
+    pub announcements: AnnouncementStatus,
     /// What is used of what is allowed.
     pub limits: Vec<LimitStatus>,
     /// Bytes of resident memory of the daemon.
@@ -188,6 +190,15 @@ pub struct DhtStatus {
     pub provider_records: u64,
     /// Queries under way.
     pub queries: u64,
+}
+
+/// How far the files of the host are announced to the DHT, in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnnouncementStatus {
+    /// Files that wait to be announced, those under way included.
+    pub waiting: u64,
+    /// For how long the most overdue of them has waited.
+    pub lateness: Duration,
 }
 
 /// One gossip topic in [`Status`].
@@ -357,6 +368,10 @@ impl Status {
                 relays: self.nat.relays.clone(),
                 hole_punched: Some(self.nat.hole_punched),
             }),
+            announcements: Some(pb::AnnouncementStatus {
+                waiting: Some(self.announcements.waiting),
+                lateness_ms: Some(millis(self.announcements.lateness)),
+            }),
             limits: self
                 .limits
                 .iter()
@@ -378,6 +393,7 @@ impl Status {
         let dht = p.dht.unwrap_or_default();
         let store = p.store.unwrap_or_default();
         let nat = p.nat.unwrap_or_default();
+        let announcements = p.announcements.unwrap_or_default();
         Ok(Status {
             peer_id: p.peer_id.map(|b| peer_id("peerId", &b)).transpose()?,
             agent: p.agent.unwrap_or_default(),
@@ -419,6 +435,10 @@ impl Status {
                 state: nat.state.unwrap_or_default(),
                 relays: nat.relays,
                 hole_punched: nat.hole_punched.unwrap_or(0),
+            },
+            announcements: AnnouncementStatus {
+                waiting: announcements.waiting.unwrap_or(0),
+                lateness: Duration::from_millis(announcements.lateness_ms.unwrap_or(0)),
             },
             limits: p
                 .limits
@@ -639,6 +659,9 @@ pub struct Entry {
     /// After a put: why it could not be announced to the DHT yet. The node goes
     /// on trying.
     pub announce_error: Option<String>,
+    /// After a put: files of the host of which no peer was told yet, which are
+    /// announced in the background; 0 when this one is announced.
+    pub announcing: u64,
     /// Who signed the root block; known to `stat` only.
     pub publication: Option<Publication>,
 }
@@ -667,6 +690,7 @@ impl Entry {
             expires_unix_ms: self.expires.map(unix_ms),
             name: self.name.clone(),
             announce_error: self.announce_error.clone(),
+            announcing: Some(self.announcing).filter(|n| *n > 0),
             publisher: said.map(|p| p.publisher.to_bytes().into()),
             published_unix_ms: said.map(|p| unix_ms(p.at)),
             published_until_unix_ms: said.map(|p| unix_ms(p.until)),
@@ -694,6 +718,7 @@ impl Entry {
             expires: p.expires_unix_ms.and_then(from_unix_ms),
             name: p.name,
             announce_error: p.announce_error,
+            announcing: p.announcing.unwrap_or(0),
             publication,
         })
     }

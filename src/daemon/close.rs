@@ -54,7 +54,8 @@ impl Daemon {
         let saved = task::spawn({
             let (handle, store) = (handle.clone(), self.peer.store.clone());
             let keeper = self.peer.keeper.clone();
-            async move { peer::save(&handle, &store, &keeper).await }
+            let content = self.peer.content.clone();
+            async move { peer::save(&handle, &store, &keeper, &content).await }
         });
 
         let peers = self.peer.node.pulse().connected_peers() > 0;

@@ -133,15 +133,28 @@ impl Peer {
         tasks
     }
 
-    /// Saves what a stop must not lose: the routing table, bans and reputations.
+    /// Saves what a stop must not lose: the routing table, bans, reputations and what
+    /// was announced.
     pub async fn save(&self) {
-        save(&self.node.handle(), &self.store, &self.keeper).await;
+        save(
+            &self.node.handle(),
+            &self.store,
+            &self.keeper,
+            &self.content,
+        )
+        .await;
     }
 }
 
 /// As [`Peer::save`], of its parts.
-pub(super) async fn save(handle: &node::Handle, store: &Store, keeper: &Keeper) {
+pub(super) async fn save(
+    handle: &node::Handle,
+    store: &Store,
+    keeper: &Keeper,
+    content: &Content<ContentNetwork>,
+) {
     upkeep::save_peers(handle, store).await;
+    content.save_announcements().await;
     if let Err(e) = keeper.save().await {
         log::warn!(error:% = e; "cannot save bans and reputations");
     }

@@ -99,7 +99,7 @@ impl Behaviour {
                 options.limits.total,
                 options.trusted_peers.iter().copied(),
             ),
-            kad: DhtIntake::new(kad(local, options)?, options.admission.clone()),
+            kad: DhtIntake::new(local, kad(local, options)?, options.admission.clone()),
             gossip: Intake::new(
                 identity,
                 options,

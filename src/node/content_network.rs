@@ -18,7 +18,7 @@ use super::handle::{Error, Handle};
 use super::streams::PeerStream;
 use crate::admission::reputation::BEST;
 use crate::admission::{Admission, Conduct};
-use crate::block::network::{Fault, Network, OpenError, ProvideError};
+use crate::block::network::{Fault, Held, Network, OpenError, ProvideError, Provided};
 use crate::block::refusal::Refusal;
 
 /// The largest block that any node of this program may be set to take: the upper
@@ -32,6 +32,10 @@ const CONNECTED_FIRST: usize = 8;
 /// Providers that the DHT names at about the same time and that are put into
 /// the order of their reputation: one answer of a DHT peer holds up to twenty.
 const SORTED_TOGETHER: usize = 20;
+
+/// Keys of content that the event loop is told at once: less than a millisecond of
+/// its time.
+const KEPT_AT_ONCE: usize = 1_000;
 
 /// How long a peer that sent a wrong block, or broke the protocol, is not asked.
 const SHUN: Duration = Duration::from_secs(3600);
@@ -222,15 +226,41 @@ impl Network for ContentNetwork {
         self.admission.subnet_of(peer)
     }
 
-    fn provide(&self, cid: &Cid) -> BoxFuture<'static, Result<(), ProvideError>> {
+    fn provide(
+        &self,
+        cid: &Cid,
+        verify: bool,
+    ) -> BoxFuture<'static, Result<Provided, ProvideError>> {
         let this = self.clone();
         let cid = *cid;
         async move {
-            let told = this.handle.provide(dht_key(&cid)).await;
-            told.map_err(|e| ProvideError {
-                cid,
-                reason: e.to_string(),
-            })
+            match this.handle.announce(dht_key(&cid), verify).await {
+                Ok(placed) => {
+                    let held = placed.held().map(|held| Held {
+                        held: held.held,
+                        enough: held.enough,
+                    });
+                    Ok(Provided { held: held.boxed() })
+                }
+                Err(e) => Err(ProvideError {
+                    cid,
+                    alone: matches!(e, Error::NoDhtPeer { .. }),
+                    reason: e.to_string(),
+                }),
+            }
+        }
+        .boxed()
+    }
+
+    fn keep(&self, cids: Vec<Cid>) -> BoxFuture<'static, ()> {
+        let handle = self.handle.clone();
+        async move {
+            for some in cids.chunks(KEPT_AT_ONCE) {
+                // A node that has stopped answers nobody.
+                let _ = handle
+                    .keep_content(some.iter().map(dht_key).collect())
+                    .await;
+            }
         }
         .boxed()
     }

@@ -12,7 +12,9 @@ use async_std::channel::{Receiver, Sender};
 use futures::channel::oneshot;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
+use super::dht_intake::Replies;
 use super::gossip::envelope::{Envelopes, number_of};
+use super::placing::Held;
 use super::status::{PeerStatus, Status};
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
 use crate::message::sealer::Sealer;
@@ -70,6 +72,14 @@ pub enum Error {
         key: String,
         /// What went wrong and what to do.
         reason: String,
+    },
+    /// There is nobody in the DHT to ask or to tell.
+    #[error("DHT {kind} of {key}: no DHT peer is known yet")]
+    NoDhtPeer {
+        /// What was asked, such as `provide`.
+        kind: &'static str,
+        /// The key, as text.
+        key: String,
     },
     /// A gossip operation was refused.
     #[error("{what} on topic {topic:?}: {reason}")]
@@ -218,7 +228,14 @@ pub(super) enum Command {
     },
     Provide {
         key: Vec<u8>,
-        reply: Reply<()>,
+        /// Content of this host's store, which bounds it.
+        of_content: bool,
+        verify: bool,
+        replies: Replies,
+    },
+    /// This host has the content of these keys: who asks it is told so.
+    KeepContent {
+        keys: Vec<Vec<u8>>,
     },
     StopProviding {
         key: Vec<u8>,
@@ -263,6 +280,21 @@ pub(super) enum Command {
     Drain {
         reply: Reply<()>,
     },
+}
+
+/// A provider record that its receivers were told of.
+#[derive(Debug)]
+pub struct Placed {
+    /// Peers that were told.
+    pub told: usize,
+    held: oneshot::Receiver<Held>,
+}
+
+impl Placed {
+    /// What they answered when they were asked whether they hold it.
+    pub async fn held(self) -> Held {
+        self.held.await.unwrap_or_default()
+    }
 }
 
 /// Everyone's way to the node. See the module's documentation.
@@ -521,13 +553,58 @@ impl Handle {
     }
 
     /// Announces this node as a provider of a key; done when the closest peers
-    /// have been told. They forget after 48 hours (24 in older nodes): whoever
-    /// provides for longer calls again.
+    /// have been told, which are then the number of them. They forget after 48
+    /// hours (24 in older nodes): whoever provides for longer calls again.
     ///
     /// # Errors
-    /// [`Error::Dht`] when nobody could be told.
+    /// [`Error::NoDhtPeer`]; [`Error::Dht`] when nobody could be told.
     pub async fn provide(&self, key: Vec<u8>) -> Result<(), Error> {
-        self.ask(|reply| Command::Provide { key, reply }).await
+        self.place(key, false, false).await.map(drop)
+    }
+
+    /// As [`Self::provide`], of content in this host's store; with `verify` the
+    /// peers that were told are asked afterwards whether they hold the record.
+    ///
+    /// # Errors
+    /// As [`Self::provide`].
+    pub async fn announce(&self, key: Vec<u8>, verify: bool) -> Result<Placed, Error> {
+        self.place(key, true, verify).await
+    }
+
+    async fn place(&self, key: Vec<u8>, of_content: bool, verify: bool) -> Result<Placed, Error> {
+        let text = super::event_loop::key_text(&key);
+        let (held, held_answer) = oneshot::channel();
+        let told = self
+            .ask(|told| Command::Provide {
+                key,
+                of_content,
+                verify,
+                replies: Replies { told, held },
+            })
+            .await?;
+        if told == 0 {
+            return Err(Error::Dht {
+                kind: "provide",
+                key: text,
+                reason: "none of the closest peers could be told".into(),
+            });
+        }
+        Ok(Placed {
+            told,
+            held: held_answer,
+        })
+    }
+
+    /// Says that this host has the content of these keys, so that it answers so
+    /// when it is asked. Nobody else is told.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn keep_content(&self, keys: Vec<Vec<u8>>) -> Result<(), Error> {
+        self.commands
+            .send(Command::KeepContent { keys })
+            .await
+            .map_err(|_| Error::Stopped)
     }
 
     /// Announces the key no more.

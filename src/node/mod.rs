@@ -22,6 +22,7 @@
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
 //! | `members` | who else is on this node's topics: found, remembered, kept |
+//! | `placing` | provider records on their way, within the budgets of their receivers |
 //! | `queries`, `topics`, `peers`, `settling`, `standing`, `health` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
@@ -42,6 +43,7 @@
 //! | commands to the loop (`handle`) | 64 | the caller waits |
 //! | asks for streams (`streams`) | 64, and 256 unanswered for a peer | the caller waits, or is refused |
 //! | messages for a subscription (`topics`) | 256 | the subscriber loses messages and is told how many |
+//! | provider records to their receivers (`placing`) | 1,024 of up to twenty receivers | the announcement is refused, and comes again |
 //! | a program's stream (`control::pipe`) | 64 KiB each way | the other side of that stream waits |
 //! | blocks on their way to a peer (`block::exchange`) | three groups of 1 MiB | the store is read no further for that stream |
 //! | blocks that were asked for (`block::fetch`) | what the fetch has open | no more is asked for |
@@ -67,6 +69,7 @@ mod members;
 mod meter;
 pub mod options;
 mod peers;
+mod placing;
 mod probe;
 pub mod pulse;
 mod queries;
@@ -93,8 +96,9 @@ pub use behaviour::BuildError;
 pub use content_network::{ContentNetwork, dht_key};
 pub(crate) use gossip::GOSSIP_DROPPED;
 pub use gossip::Messages;
-pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Subscription};
+pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
 pub use options::{Changes, Options};
+pub use placing::Held;
 pub use pulse::Pulse;
 pub use status::{PeerStatus, Status};
 

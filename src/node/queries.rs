@@ -10,6 +10,7 @@ use libp2p::kad::{
     QueryResult, QueryStats,
 };
 
+use super::dht_intake::Provision;
 use super::handle::{Error, PeerAddrs, Reply};
 use crate::observe::logs::millis;
 use crate::observe::metrics::Metrics;
@@ -26,7 +27,8 @@ pub(super) enum Waiter {
         results: Sender<PeerId>,
         told: HashSet<PeerId>,
     },
-    Provide(Reply<()>),
+    /// The walk to the peers that are to hold a provider record.
+    Provide(Provision),
     Value {
         results: Sender<Vec<u8>>,
         first_only: bool,
@@ -42,6 +44,8 @@ pub(super) enum Next {
     Continue,
     /// Nobody waits any more: end the query.
     Finish,
+    /// Send the provider record to these peers.
+    Place(Provision, Vec<PeerId>),
 }
 
 struct Query {
@@ -102,9 +106,16 @@ impl Queries {
         last: bool,
         metrics: &Metrics,
     ) -> Next {
-        let kind = kind_of(&result);
+        let kind = match self.map.get(&id).map(|q| &q.waiter) {
+            Some(Waiter::Provide(_)) => "provide",
+            _ => kind_of(&result),
+        };
         let outcome = outcome_of(&result);
         let next = match self.map.get_mut(&id) {
+            Some(query) if last => match query.found_receivers(result) {
+                Ok((provision, peers)) => Next::Place(provision, peers),
+                Err(result) => query.progress(result, last),
+            },
             Some(query) => query.progress(result, last),
             // Republishing and periodic bootstraps are the DHT's own queries.
             None => Next::Continue,
@@ -185,6 +196,30 @@ fn error(kind: &'static str, key: &str, reason: impl Into<String>) -> Error {
 }
 
 impl Query {
+    /// The provider record that waits for this walk, and the peers that are to
+    /// hold it: those that answered, also when not all did in time.
+    fn found_receivers(
+        &mut self,
+        result: QueryResult,
+    ) -> Result<(Provision, Vec<PeerId>), QueryResult> {
+        let QueryResult::GetClosestPeers(found) = result else {
+            return Err(result);
+        };
+        match std::mem::replace(&mut self.waiter, Waiter::Bootstrap(None)) {
+            Waiter::Provide(provision) => {
+                let peers = match found {
+                    Ok(GetClosestPeersOk { peers, .. }) => peers,
+                    Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                Ok((provision, peers.into_iter().map(|p| p.peer_id).collect()))
+            }
+            other => {
+                self.waiter = other;
+                Err(QueryResult::GetClosestPeers(found))
+            }
+        }
+    }
+
     fn progress(&mut self, result: QueryResult, last: bool) -> Next {
         match (&mut self.waiter, result) {
             (Waiter::Providers { results, told }, QueryResult::GetProviders(Ok(found))) => {
@@ -266,14 +301,6 @@ fn answer(waiter: Waiter, result: QueryResult, key: &str) -> Waiter {
             } else {
                 Ok(addrs(peers))
             });
-            Waiter::Bootstrap(None)
-        }
-        (Waiter::Provide(reply), QueryResult::StartProviding(result)) => {
-            let _ = reply.send(
-                result
-                    .map(|_| ())
-                    .map_err(|e| error("provide", key, e.to_string())),
-            );
             Waiter::Bootstrap(None)
         }
         (Waiter::PutValue(reply), QueryResult::PutRecord(result)) => {

@@ -9,7 +9,10 @@
 //! its size; so the bytes of values and those of provider records are capped as
 //! well, at [`BYTES_A_RECORD`] for each record allowed. What this node itself
 //! publishes has a place of its own: remotes that fill theirs must not keep it
-//! from announcing its content.
+//! from announcing its content. What programs on this host provide is under the
+//! same cap there; the content of this host's store is under none, because the
+//! store bounds it: each root takes at least 4 KiB of `P2P_STORE_MAX_BYTES`, and
+//! its key here some 100 bytes of memory.
 //!
 //! Nor may one remote fill the place of all: a peer holds at most an eighth of
 //! it, and a subnet half ([`PEER_PART`], [`SUBNET_PART`]). Peer ids are free, so
@@ -17,15 +20,15 @@
 //! neither.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{K_VALUE, ProviderRecord, Record, RecordKey};
+use libp2p::{Multiaddr, PeerId};
 
 /// Largest value: what one Kademlia message of libp2p (16 KiB packets) can
 /// carry beside its key and peers.
@@ -180,6 +183,8 @@ pub(super) struct Records {
     /// What this node published; bounded by what programs on this host do.
     own_values: HashMap<RecordKey, Record>,
     own_providers: HashMap<RecordKey, ProviderRecord>,
+    /// Keys of the content in this host's store.
+    own_content: HashSet<RecordKey>,
     /// What others stored here.
     values: HashMap<RecordKey, (Record, Owner)>,
     providers: HashMap<RecordKey, Vec<(ProviderRecord, Owner)>>,
@@ -211,6 +216,7 @@ impl Records {
             max_records,
             own_values: HashMap::new(),
             own_providers: HashMap::new(),
+            own_content: HashSet::new(),
             values: HashMap::new(),
             providers: HashMap::new(),
             shares: Shares::default(),
@@ -227,9 +233,15 @@ impl Records {
         self.own_values.len() + self.values.len()
     }
 
-    /// Provider records held, over all keys.
+    /// Provider records held, over all keys; without the content of this host, which
+    /// is under no cap.
     pub(super) fn provider_records_len(&self) -> usize {
         self.own_providers.len() + self.provider_records
+    }
+
+    /// This host has the content of `key`.
+    pub(super) fn provide_content(&mut self, key: RecordKey) {
+        self.own_content.insert(key);
     }
 
     /// Keys that have provider records, of others or of this node: the larger of
@@ -449,6 +461,13 @@ impl Records {
             .map(|(p, _)| p.provider)
     }
 
+    /// The addresses in the record that `provider` has stored under `key`.
+    pub(super) fn record_of(&self, key: &RecordKey, provider: &PeerId) -> Option<Vec<Multiaddr>> {
+        let list = self.providers.get(key)?;
+        let record = list.iter().find(|(p, _)| p.provider == *provider);
+        record.map(|(p, _)| p.addresses.clone())
+    }
+
     /// The record that this one takes the place of.
     fn provider_before(&self, record: &ProviderRecord) -> Option<(Owner, usize)> {
         let list = self.providers.get(&record.key)?;
@@ -528,8 +547,14 @@ impl RecordStore for Records {
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
         let others = self.providers.get(key).into_iter().flatten();
         let others = others.map(|(record, _)| record);
-        let own = self.own_providers.get(key).into_iter();
-        own.chain(others).cloned().collect()
+        let own = self.own_providers.get(key).cloned();
+        // Kademlia adds the addresses that this node has at the moment.
+        let content = || {
+            let key = self.own_content.get(key)?.clone();
+            Some(ProviderRecord::new(key, self.local, Vec::new()))
+        };
+        let own = own.or_else(content).into_iter();
+        own.chain(others.cloned()).collect()
     }
 
     fn provided(&self) -> Self::ProvidedIter<'_> {
@@ -543,6 +568,12 @@ impl RecordStore for Records {
     fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
         if *provider == self.local {
             self.own_providers.remove(key);
+            if self.own_content.remove(key) && self.own_content.capacity() > 1024 {
+                let len = self.own_content.len();
+                if self.own_content.capacity() > 4 * len {
+                    self.own_content.shrink_to(2 * len);
+                }
+            }
         } else {
             self.forget_provider(key, |p| p.provider == *provider);
         }

@@ -100,6 +100,12 @@ pub struct Metrics {
     pub dht_records: IntGaugeVec,
     /// DHT records of others that were not stored.
     pub dht_records_refused: IntCounter,
+    /// Roots that wait to be announced to the DHT, those under way included.
+    pub announcements_waiting: IntGauge,
+    /// Seconds for which the most overdue of them has waited.
+    pub announcements_lateness: IntGauge,
+    /// Announcements that have ended, by `result` (`ok`, `unverified`, `failed`).
+    pub announcements: IntCounterVec,
     /// Gossip messages received and accepted.
     pub gossip_messages_received: IntCounter,
     /// Verdicts on gossip messages that gossipsub took in, by `result`
@@ -327,12 +333,25 @@ impl Metrics {
             )?,
             dht_records: maker.gauges(
                 "libp2p_dht_records",
-                "Records stored here for the DHT now, by kind.",
+                "Records stored here for the DHT now, by kind; without the files of this host itself.",
                 &["kind"],
             )?,
             dht_records_refused: maker.counter(
                 "p2p_dht_records_refused_total",
                 "Records that others asked this node to hold for the DHT and that it refused, since start.",
+            )?,
+            announcements_waiting: maker.gauge(
+                "p2p_announcements_waiting",
+                "Files of this host that wait to be announced to the DHT now, those under way included.",
+            )?,
+            announcements_lateness: maker.gauge(
+                "p2p_announcements_lateness_seconds",
+                "For how long the most overdue announcement has waited; 0 when none waits.",
+            )?,
+            announcements: maker.counters(
+                "p2p_announcements_total",
+                "Announcements to the DHT that have ended since start, by result: ok, unverified (peers were told that cannot say whether they hold the record, or were not asked), failed (nobody could be told, or too few took the record; it is tried again).",
+                &["result"],
             )?,
             gossip_messages_received: maker.counter(
                 "libp2p_gossipsub_messages_received_total",
@@ -566,6 +585,7 @@ impl Metrics {
             let _ = self.dht_records.with_label_values(&[kind]);
         }
         touch(&self.store_refused, &["full", "disk_full"]);
+        touch(&self.announcements, &["ok", "unverified", "failed"]);
     }
 
     /// Counts one message of `protocol` that went `direction`.

@@ -19,8 +19,10 @@
 //! reads them with. Times are milliseconds since 1970.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use cid::Cid;
 use prost::Message;
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
@@ -30,7 +32,7 @@ use redb::{
 use super::{
     database::Fail,
     life::Life,
-    root::{RootRow, from_millis},
+    root::{RootRow, from_millis, to_millis},
     segment::{Location, footprint},
 };
 use crate::message::provenance::Provenance;
@@ -116,6 +118,7 @@ pub(super) fn create(tx: &WriteTransaction) -> Result<(), Fail> {
     tx.open_table(super::peers::PEERS)?;
     tx.open_table(super::sequence::SEQUENCE)?;
     tx.open_table(super::windows::WINDOWS)?;
+    tx.open_table(super::announcements::ANNOUNCEMENTS)?;
     tx.open_table(super::bans::BANS)?;
     tx.open_table(super::reputations::REPUTATIONS)?;
     tx.open_table(META)?.insert("format", FORMAT)?;
@@ -193,6 +196,20 @@ pub(super) fn roots(tx: &ReadTransaction) -> Result<Vec<RootRow>, Fail> {
         rows.push(decode(row?.1.value()));
     }
     Ok(rows)
+}
+
+/// The CIDs of the roots whose time is not over at `now`, in the order they came.
+pub(super) fn live_roots(tx: &ReadTransaction, now: SystemTime) -> Result<Vec<Cid>, Fail> {
+    let now = to_millis(now);
+    let table = tx.open_table(ROOTS)?;
+    let mut cids = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or(0));
+    for row in table.iter()? {
+        let row = decode(row?.1.value());
+        if !row.is_expired(now) {
+            cids.extend(Cid::try_from(&row.cid[..]));
+        }
+    }
+    Ok(cids)
 }
 
 /// The root with this CID.

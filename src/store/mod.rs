@@ -35,11 +35,13 @@
 //! - `life`: how long a block lives, by what its publisher says of it.
 //! - `sequence`: this node's own message numbers. `windows` and [`journal`]: the
 //!   numbers of other publishers' messages.
+//! - `announcements`: when the DHT was told of which root.
 //! - `bans`, `reputations`: what [`crate::admission`] remembers.
 //! - `peers`: remembered peers. A further kind of state is a further file
 //!   like this one: its table, its bounds, its methods on [`Store`], and its
 //!   table named in `index::create`.
 
+mod announcements;
 mod bans;
 mod batch;
 mod database;
@@ -155,6 +157,7 @@ struct Inner {
     bytes: AtomicU64,
     disk: AtomicU64,
     roots: AtomicU64,
+    next_root: AtomicU64,
     /// Footprint of blocks in open batches that the database does not know yet.
     in_flight: Mutex<u64>,
     /// Goes up after every removal and before its space is given back: a read
@@ -230,6 +233,7 @@ impl Store {
                 bytes: AtomicU64::new(0),
                 disk: AtomicU64::new(0),
                 roots: AtomicU64::new(0),
+                next_root: AtomicU64::new(0),
                 in_flight: Mutex::default(),
                 removals: AtomicU64::new(0),
                 touches: Mutex::default(),
@@ -344,6 +348,13 @@ impl Store {
         self.inner.roots.load(Ordering::Relaxed)
     }
 
+    /// As long as this is the same, no root has come or gone. Reads memory only.
+    pub fn roots_version(&self) -> (u64, u64) {
+        // Whatever becomes a root has a new number, and what goes is one less.
+        let next = self.inner.next_root.load(Ordering::Relaxed);
+        (next, self.roots_len())
+    }
+
     /// The root with this CID.
     ///
     /// # Errors
@@ -454,6 +465,9 @@ impl Store {
         self.inner.bytes.store(counters.bytes, Ordering::Relaxed);
         self.inner.disk.store(counters.disk, Ordering::Relaxed);
         self.inner.roots.store(counters.roots, Ordering::Relaxed);
+        self.inner
+            .next_root
+            .store(counters.next_root, Ordering::Relaxed);
         self.inner.metrics.store_blocks.set(counters.blocks as i64);
         self.inner.metrics.store_bytes.set(counters.bytes as i64);
         self.inner

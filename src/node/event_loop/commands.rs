@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use libp2p::kad::store::RecordStore;
 use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 
 use super::text::{key_text, one_line, transport_reason};
 use super::{EventLoop, VALUE_TTL};
+use crate::node::dht_intake::Provision;
 use crate::node::handle::{Command, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
@@ -278,34 +280,57 @@ impl EventLoop {
                     .insert(id, text, Waiter::Providers { results, told }, now);
                 let _ = reply.send(Ok(()));
             }
-            Command::Provide { key, reply } => {
+            Command::Provide {
+                key,
+                of_content,
+                verify,
+                replies,
+            } => {
                 let text = key_text(&key);
                 if refused {
-                    let _ = reply.send(Err(refusal("provide", &text)));
+                    let _ = replies.told.send(Err(refusal("provide", &text)));
                     return;
                 }
-                match kad.start_providing(key.into()) {
+                let key = kad::RecordKey::from(key);
+                let local = *self.swarm.local_peer_id();
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                // Who asks this node for the providers is told of it at once.
+                let kept = if of_content {
+                    kad.store_mut().provide_content(key.clone());
+                    Ok(())
+                } else {
+                    let record = kad::ProviderRecord::new(key.clone(), local, Vec::new());
+                    kad.store_mut().add_provider(record)
+                };
+                let refusal = match kept {
+                    Err(e) => Some(Error::Dht {
+                        kind: "provide",
+                        key: text.clone(),
+                        reason: format!("{e} (P2P_DHT_MAX_RECORDS)"),
+                    }),
                     // Kademlia calls it done when there is nobody to tell.
-                    Ok(id) if alone => {
-                        if let Some(mut query) = kad.query_mut(&id) {
-                            query.finish();
-                        }
-                        let reason = "no DHT peer is known yet".into();
-                        let _ = reply.send(Err(Error::Dht {
-                            kind: "provide",
-                            key: text,
-                            reason,
-                        }));
-                    }
-                    Ok(id) => self.queries.insert(id, text, Waiter::Provide(reply), now),
-                    Err(e) => {
-                        let reason = format!("{e} (P2P_DHT_MAX_RECORDS)");
-                        let _ = reply.send(Err(Error::Dht {
-                            kind: "provide",
-                            key: text,
-                            reason,
-                        }));
-                    }
+                    Ok(()) if alone => Some(Error::NoDhtPeer {
+                        kind: "provide",
+                        key: text.clone(),
+                    }),
+                    Ok(()) => None,
+                };
+                if let Some(error) = refusal {
+                    let _ = replies.told.send(Err(error));
+                    return;
+                }
+                let id = kad.get_closest_peers(key.to_vec());
+                let provision = Provision {
+                    key,
+                    verify,
+                    replies,
+                };
+                self.queries
+                    .insert(id, text, Waiter::Provide(provision), now);
+            }
+            Command::KeepContent { keys } => {
+                for key in keys {
+                    kad.store_mut().provide_content(key.into());
                 }
             }
             Command::StopProviding { key } => kad.stop_providing(&key.into()),

@@ -15,7 +15,7 @@ mod verdicts;
 
 pub(super) use members::Tended;
 use text::as_gauge;
-pub(super) use text::one_line;
+pub(super) use text::{key_text, one_line};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -512,10 +512,15 @@ impl EventLoop {
                 let next = self
                     .queries
                     .step(id, result, &stats, step.last, &self.metrics);
-                if let Next::Finish = next
-                    && let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id)
-                {
-                    query.finish();
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                match next {
+                    Next::Continue => {}
+                    Next::Finish => {
+                        if let Some(mut query) = kad.query_mut(&id) {
+                            query.finish();
+                        }
+                    }
+                    Next::Place(provision, peers) => kad.place(id, provision, &peers),
                 }
                 self.finish_drain();
             }

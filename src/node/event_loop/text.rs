@@ -21,7 +21,7 @@ pub(super) fn as_gauge(n: usize) -> i64 {
 }
 
 /// A DHT key for people: a CID or peer id when it is one, else hexadecimal.
-pub(super) fn key_text(key: &[u8]) -> String {
+pub(in crate::node) fn key_text(key: &[u8]) -> String {
     if let Ok(peer) = PeerId::from_bytes(key) {
         return peer.to_string();
     }

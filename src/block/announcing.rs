@@ -1,0 +1,297 @@
+//! Announcements to the DHT, carried out: the schedule in its task, with the store
+//! that remembers them and the network that is told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_std::task::spawn_blocking;
+use cid::Cid;
+use futures::channel::{mpsc, oneshot};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use futures_timer::Delay;
+
+use super::announce::{Backlog, Outcome, Schedule, Unsaved};
+use super::network::{Network, ProvideError};
+use crate::message::provenance::millis;
+use crate::observe::metrics::Metrics;
+use crate::store::{self, Store};
+
+/// How often the schedule is compared with the store, for roots that expired or
+/// were evicted there. It is read only when a root has come or gone.
+const SYNC: Duration = Duration::from_secs(60);
+
+/// How often what was announced is stored. A kill loses so much of it, which is
+/// announced once more.
+const SAVE: Duration = Duration::from_secs(10);
+
+/// How often the backlog is counted.
+const COUNT: Duration = Duration::from_secs(1);
+
+/// Those who wait for the announcement of one root. A program that puts the same
+/// content again and again waits for all of them, and finds this many there.
+const MAX_WAITERS: usize = 16;
+
+type Waiter = oneshot::Sender<Result<(), ProvideError>>;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Announcer<N> {
+    network: N,
+    store: Store,
+    metrics: Arc<Metrics>,
+    now: fn() -> SystemTime,
+    schedule: Mutex<Schedule>,
+    waiters: Mutex<HashMap<Cid, Vec<Waiter>>>,
+    backlog: Mutex<Backlog>,
+    bell: Mutex<mpsc::Sender<()>>,
+    rung: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is valid between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When the task of [`Announcer::run`] does what.
+struct Times {
+    sync: Instant,
+    save: Instant,
+    count: Instant,
+    /// What the store had when it was last read.
+    version: Option<(u64, u64)>,
+}
+
+impl<N: Network> Announcer<N> {
+    /// Announces the roots of `store` over `network`, each again after at most
+    /// `interval`, once [`Announcer::run`] runs.
+    pub(super) fn new(
+        network: N,
+        store: Store,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+        now: fn() -> SystemTime,
+    ) -> Self {
+        let (bell, rung) = mpsc::channel(1);
+        Announcer {
+            network,
+            store,
+            metrics,
+            now,
+            schedule: Mutex::new(Schedule::new(interval, Instant::now(), millis(now()))),
+            waiters: Mutex::default(),
+            backlog: Mutex::default(),
+            bell: Mutex::new(bell),
+            rung: Mutex::new(Some(rung)),
+        }
+    }
+
+    pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        lock(&self.schedule)
+    }
+
+    /// Announces content soon, in the background.
+    pub(super) fn announce(&self, cid: &Cid) {
+        self.schedule().announce(cid, Instant::now());
+        self.ring();
+    }
+
+    /// As [`Announcer::announce`]; resolves when peers were told, or when that
+    /// failed once.
+    pub(super) async fn announce_now(&self, cid: &Cid) -> Result<(), ProvideError> {
+        let (told, answer) = oneshot::channel();
+        {
+            let mut waiters = lock(&self.waiters);
+            let list = waiters.entry(*cid).or_default();
+            list.retain(|waiter| !waiter.is_canceled());
+            list.truncate(MAX_WAITERS - 1);
+            list.push(told);
+        }
+        self.announce(cid);
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    fn answer(&self, cid: &Cid, result: &Result<(), ProvideError>) {
+        for waiter in lock(&self.waiters).remove(cid).into_iter().flatten() {
+            let _ = waiter.send(result.clone());
+        }
+    }
+
+    /// The content is here no more.
+    pub(super) async fn forget(&self, cid: &Cid) {
+        self.schedule().forget(cid);
+        self.network.stop_providing(cid).await;
+    }
+
+    /// Roots of which no peer was told yet.
+    pub(super) fn untold(&self) -> usize {
+        self.schedule().untold()
+    }
+
+    /// What waits, counted within the last second.
+    pub(super) fn backlog(&self) -> Backlog {
+        *lock(&self.backlog)
+    }
+
+    fn ring(&self) {
+        // Full means that it rings already.
+        let _ = lock(&self.bell).try_send(());
+    }
+
+    /// Announces what is due until it is dropped. A second call returns at once.
+    pub(super) async fn run(&self) {
+        let Some(mut rung) = lock(&self.rung).take() else {
+            return;
+        };
+        let mut under_way = FuturesUnordered::new();
+        let start = Instant::now();
+        let mut times = Times {
+            sync: start,
+            save: start + SAVE,
+            count: start,
+            version: None,
+        };
+        loop {
+            let wake = self.tend(&mut times).await;
+            let due = {
+                let mut schedule = self.schedule();
+                let now = Instant::now();
+                while let Some(cid) = schedule.next(now) {
+                    let verify = schedule.is_verified(&cid);
+                    under_way.push(self.carry_out(cid, verify));
+                }
+                // What is due now waits for room, which an end makes.
+                schedule.wake_at().filter(|due| *due > now)
+            };
+            let wake = due.map_or(wake, |due| due.min(wake));
+            let mut sleep = Delay::new(wake.saturating_duration_since(Instant::now())).fuse();
+            futures::select! {
+                (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome),
+                _ = rung.next() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    async fn carry_out(&self, cid: Cid, verify: bool) -> (Cid, Outcome) {
+        let provided = match self.network.provide(&cid, verify).await {
+            Ok(provided) => provided,
+            Err(error) => {
+                log::debug!(cid:% = cid, error:% = error; "not announced");
+                let outcome = match error.alone {
+                    true => Outcome::Alone,
+                    false => Outcome::Failed,
+                };
+                self.answer(&cid, &Err(error));
+                return (cid, outcome);
+            }
+        };
+        self.schedule().told(&cid);
+        self.answer(&cid, &Ok(()));
+        let held = provided.held.await;
+        if held.enough {
+            let outcome = match held.held {
+                0 => Outcome::Unverified,
+                _ => Outcome::Ok,
+            };
+            return (cid, outcome);
+        }
+        log::debug!(
+            cid:% = cid, held = held.held;
+            "announced, but too few peers hold the record; trying again"
+        );
+        (cid, Outcome::Few(held.held))
+    }
+
+    fn done(&self, cid: &Cid, outcome: Outcome) {
+        let result = match outcome {
+            Outcome::Ok => "ok",
+            Outcome::Unverified => "unverified",
+            Outcome::Few(_) | Outcome::Failed | Outcome::Alone => "failed",
+        };
+        self.metrics
+            .announcements
+            .with_label_values(&[result])
+            .inc();
+        let wall = millis((self.now)());
+        self.schedule().done(cid, outcome, Instant::now(), wall);
+    }
+
+    /// What is to be done now and then; when the next of it is due.
+    async fn tend(&self, times: &mut Times) -> Instant {
+        if Instant::now() >= times.sync {
+            self.sync(&mut times.version).await;
+            times.sync = Instant::now() + SYNC;
+        }
+        if Instant::now() >= times.save {
+            self.save().await;
+            times.save = Instant::now() + SAVE;
+        }
+        let now = Instant::now();
+        if now >= times.count {
+            let backlog = self.schedule().backlog(now);
+            *lock(&self.backlog) = backlog;
+            let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            let metrics = &self.metrics;
+            metrics
+                .announcements_waiting
+                .set(gauge(backlog.waiting as u64));
+            metrics
+                .announcements_lateness
+                .set(gauge(backlog.lateness.as_secs()));
+            times.count = now + COUNT;
+        }
+        times.sync.min(times.save).min(times.count)
+    }
+
+    async fn sync(&self, version: &mut Option<(u64, u64)>) {
+        let current = self.store.roots_version();
+        if *version == Some(current) {
+            return;
+        }
+        self.schedule().begin_sync();
+        let (store, now) = (self.store.clone(), (self.now)());
+        let is_first = version.is_none();
+        let read = spawn_blocking(move || {
+            let announced = match is_first {
+                true => store.load_announcements()?,
+                false => HashMap::new(),
+            };
+            Ok::<_, store::Error>((store.live_roots(now)?, announced))
+        });
+        let (roots, announced) = match read.await {
+            Ok(read) => read,
+            Err(error) => {
+                log::warn!(error:% = error; "cannot list the content to announce; trying again");
+                return;
+            }
+        };
+        let wall = millis(now);
+        let synced = self
+            .schedule()
+            .sync(&roots, &announced, Instant::now(), wall);
+        *version = Some(current);
+        self.network.keep(synced.new).await;
+        for cid in synced.gone {
+            self.network.stop_providing(&cid).await;
+        }
+    }
+
+    /// Stores what was announced since the last time.
+    pub(super) async fn save(&self) {
+        let unsaved = self.schedule().take_unsaved();
+        if unsaved == Unsaved::default() {
+            return;
+        }
+        let store = self.store.clone();
+        let saved = spawn_blocking(move || {
+            let saved = store.save_announcements(&unsaved.announced, &unsaved.gone);
+            saved.map_err(|e| (e, unsaved))
+        });
+        if let Err((error, unsaved)) = saved.await {
+            log::warn!(error:% = error; "cannot store what was announced; trying again");
+            self.schedule().put_back(unsaved);
+        }
+    }
+}
