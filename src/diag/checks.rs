@@ -19,6 +19,7 @@ pub fn all(f: &Figures) -> Vec<Finding> {
         reachability(f),
         bootstrap(f),
         dht(f),
+        announcements(f),
         gossip(f),
         latency(f),
         connections(f),
@@ -364,6 +365,46 @@ fn dht(f: &Figures) -> Finding {
             None => format!("no query yet; {table}"),
         },
     )
+}
+
+/// Whether others can find what is stored here.
+fn announcements(f: &Figures) -> Finding {
+    const CHECK: &str = "announcements";
+    let (waiting, lateness) = f.announcements;
+    if waiting == 0 {
+        return Finding::ok(CHECK, "no file waits to be announced");
+    }
+    let said = format!(
+        "{waiting} files wait to be announced, the oldest for {}",
+        human::duration(lateness)
+    );
+    if lateness <= at::ANNOUNCEMENT_LATE {
+        return Finding::ok(CHECK, said);
+    }
+    let (said, advice) = if f.table == 0 {
+        (
+            format!("{said}: no DHT peer is known"),
+            "see the findings on bootstrap and dht; announcing goes on by itself when a DHT server \
+             is there",
+        )
+    } else if f.announcements_failed > 0 {
+        (
+            format!(
+                "{said}; {} announcements failed in the last {}",
+                f.announcements_failed,
+                human::duration(f.span)
+            ),
+            "the peers closest to the files do not take their records: raise P2P_DHT_MAX_RECORDS \
+             there, or name this node in their P2P_TRUSTED_PEERS",
+        )
+    } else {
+        (
+            format!("{said}: it cannot keep up"),
+            "after a `put` of very many files wait, nothing is lost; otherwise see the findings on \
+             dht and cpu, and `p2p-node rm` what need not be found",
+        )
+    };
+    Finding::new(CHECK, Verdict::Warning, said, advice)
 }
 
 /// "Message loss".

@@ -123,6 +123,11 @@ pub struct Figures {
     /// See [`Figures::dht_slow`].
     pub dht_too_slow: u64,
 
+    /// Files that wait to be announced, and for how long the most overdue has.
+    pub announcements: (u64, Duration),
+    /// Announcements lately of which nobody could be told, or which too few took.
+    pub announcements_failed: u64,
+
     /// Topics joined.
     pub topics: Vec<TopicStatus>,
     /// Peers in all meshes, each counted once.
@@ -238,6 +243,10 @@ impl Figures {
             dht: p99(DHT, &now, &lately),
             dht_slow: count(Some(lately.above(at::DHT_P99_SLOW, DHT))),
             dht_too_slow: count(Some(lately.above(at::DHT_P99_SECONDS, DHT))),
+            announcements: (status.announcements.waiting, status.announcements.lateness),
+            announcements_failed: count(
+                lately.sum_where("p2p_announcements_total", &[("result", "failed")]),
+            ),
             topics: status.topics,
             mesh: total("libp2p_gossipsub_peers"),
             gossip_d: number("P2P_GOSSIP_D"),

@@ -45,6 +45,11 @@ pub const MESH_THIN: u64 = 6;
 /// Peers in the meshes above which every message is sent more often than needed.
 pub const MESH_MOST: u64 = 20;
 
+/// Seconds for which an announcement may be overdue. Records are renewed after nine
+/// hours and live for a day at least, so that two hours leave time to act; to
+/// announce 100,000 new files takes over an hour.
+pub const ANNOUNCEMENT_LATE: Duration = Duration::from_secs(7200);
+
 /// Failed dials a minute above which the addresses at hand are bad.
 pub const DIAL_FAILURES_A_MINUTE: f64 = 10.0;
 
@@ -129,6 +134,10 @@ mod tests {
                 format!("libp2p_gossipsub_peers{{job=\"p2p-node\"}} > {MESH_MOST}\n"),
                 format!("60 * instance:p2p_peer_dial_failures:rate5m > {DIAL_FAILURES_A_MINUTE}\n"),
                 format!("offset 1m > {BANS_A_MINUTE}\n"),
+                format!(
+                    "p2p_announcements_lateness_seconds{{job=\"p2p-node\"}} > {}\n",
+                    ANNOUNCEMENT_LATE.as_secs()
+                ),
                 format!("_available:ratio < {DISK_SHARE}\n"),
                 format!("_available_bytes{{job=\"p2p-node\"}} < {DISK_PLENTY}\n"),
                 format!("_available_bytes{{job=\"p2p-node\"}} < {DISK_LEAST}\n"),

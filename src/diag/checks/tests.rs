@@ -139,6 +139,37 @@ fn dht_queries_are_slow_above_five_seconds() {
 }
 
 #[test]
+fn announcements_are_late_above_two_hours() {
+    let late = |seconds: u64, failed: u64| {
+        move |f: &mut Figures| {
+            f.announcements = (1_873, Duration::from_secs(seconds));
+            f.announcements_failed = failed;
+        }
+    };
+    let fine = gives("announcements", Fine, |_| {});
+    assert_eq!(fine.finding, "no file waits to be announced");
+    let fine = gives("announcements", Fine, late(7200, 9));
+    assert_eq!(
+        fine.finding,
+        "1873 files wait to be announced, the oldest for 2h 0m"
+    );
+    let slow = gives("announcements", Warning, late(7201, 0));
+    assert!(slow.finding.contains("cannot keep up"), "{slow:?}");
+    let full = gives("announcements", Warning, late(7201, 9));
+    assert!(
+        full.finding
+            .contains("9 announcements failed in the last 5m"),
+        "{full:?}"
+    );
+    assert!(full.advice.contains("P2P_DHT_MAX_RECORDS"), "{full:?}");
+    let alone = gives("announcements", Warning, |f| {
+        late(7201, 9)(f);
+        f.table = 0;
+    });
+    assert!(alone.finding.contains("no DHT peer is known"), "{alone:?}");
+}
+
+#[test]
 fn messages_are_processed_slowly_above_a_second() {
     gives("latency", Fine, |f| f.processing = p99(1.0));
     gives("latency", Warning, |f| f.processing = p99(1.01));
