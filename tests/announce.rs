@@ -1,5 +1,11 @@
 //! Announcements to the DHT: that what was put can be found, however much it was.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
 mod common;
 
 use std::collections::HashSet;
