@@ -88,10 +88,11 @@ fn a_publisher_that_is_not_subscribed_stays_connected_while_it_publishes() {
     let hears = Daemon::start(&dir.path().join("hears"), &[QUICK]);
     let ear = Ear::at(&hears, &dir.path().join("heard"));
     let at = hears.address("tcp");
-    let speaks = Daemon::start(
-        &dir.path().join("speaks"),
-        &[QUICK, ("P2P_BOOTSTRAP_PEERS", at.as_str())],
-    );
+    let speaks = Daemon::start(&dir.path().join("speaks"), &[QUICK]);
+    // It has begun to publish before anybody was there.
+    let nobody = speaks.cli(&["publish", TOPIC, "to nobody"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    speaks.ok(&["connect", &at]);
     eventually("the publisher knows a subscriber", || {
         let _ = speaks.cli(&["publish", TOPIC, "first"]);
         (ear.count("first") > 0).then_some(())

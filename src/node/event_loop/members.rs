@@ -46,6 +46,8 @@ pub(in crate::node) struct Tended {
     queries: HashMap<QueryId, Query>,
     /// No node of the DHT was met since this node was last without any connection.
     outside: bool,
+    /// Somebody came to a topic since the members to keep were chosen.
+    pub(super) newcomer: bool,
 }
 
 impl Tended {
@@ -54,6 +56,7 @@ impl Tended {
             members,
             queries: HashMap::new(),
             outside: true,
+            newcomer: false,
         }
     }
 }
@@ -110,7 +113,10 @@ impl EventLoop {
     /// A connected peer has said that it is on a topic.
     pub(super) fn peer_subscribed(&mut self, peer: PeerId, hash: &TopicHash, now: Instant) {
         self.tended.members.subscribed(peer, hash, now);
-        self.learn_addrs(&peer);
+        if self.tended.members.knows(&peer) {
+            self.tended.newcomer = true;
+            self.learn_addrs(&peer);
+        }
     }
 
     /// Tells where a peer can be dialed, when it is on a topic of this node.
@@ -276,6 +282,7 @@ impl EventLoop {
 
     /// Holds the connections with members that are to be kept.
     pub(super) fn keep_members(&mut self, now: Instant) {
+        self.tended.newcomer = false;
         if self.draining {
             return;
         }

@@ -69,7 +69,8 @@ const SWEEP_TICKS: u64 = 300;
 /// Looking at all of them takes a fraction of a millisecond.
 const TEND_TICKS: u64 = 10;
 
-/// The members of topics that are to be kept are chosen anew this often, in ticks.
+/// The members of topics that are to be kept are chosen anew this often, in ticks, and
+/// when another has come.
 const KEEP_TICKS: u64 = 5;
 
 /// How long the loop waits at its end for connections to close properly.
@@ -247,7 +248,7 @@ impl EventLoop {
         if !self.draining {
             self.tend_standing(now, table);
             self.tend_members(now);
-            if self.ticks.is_multiple_of(KEEP_TICKS) {
+            if self.tended.newcomer || self.ticks.is_multiple_of(KEEP_TICKS) {
                 self.keep_members(now);
             }
         }
