@@ -34,17 +34,21 @@ pub mod block {
         Some(accepted.map(|a| (a.data, a.provenance)))
     }
 
-    /// What a session over `stream`, with these wants open, answers: the id, the
+    /// What a session over `stream`, with these wants open (those that are true ask
+    /// only whether the block is there), answers: the id, the
     /// address and, when there is a block, how it is encoded. The last is whether
     /// the session ended by a breach of the protocol.
     pub async fn session<S: AsyncRead + AsyncWrite + Unpin>(
         stream: S,
         max_block: usize,
-        wants: &[(u64, Cid)],
+        wants: &[(u64, Cid, bool)],
     ) -> (Vec<(u64, Cid, Option<Vec<u8>>)>, bool) {
         let (send, commands) = mpsc::unbounded();
-        for (id, cid) in wants {
-            let _ = send.unbounded_send(Command::Want(*id, *cid));
+        for (id, cid, have_only) in wants {
+            let _ = send.unbounded_send(match have_only {
+                true => Command::Have(*id, *cid),
+                false => Command::Want(*id, *cid),
+            });
         }
         let (mut answers, mut received) = mpsc::channel(wants.len() + 2);
         let ended = session::run(stream, max_block, commands, &mut answers, |a| a).await;

@@ -182,6 +182,7 @@ fn exchanges(out: &mut Vec<Seed>) {
         .map(|(cid, id)| Want {
             id,
             cid: cid.to_bytes(),
+            have_only: id % 2 == 1,
         })
         .collect();
     let ask = Request {

@@ -53,6 +53,8 @@ pub struct Want {
     pub id: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub cid: Vec<u8>,
+    #[prost(bool, tag = "3")]
+    pub have_only: bool,
 }
 
 /// `p2p.exchange.Response`.

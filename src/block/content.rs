@@ -485,6 +485,9 @@ fn sign_all(
     }
 }
 
+/// Why a block without a publisher is not served by a clock that is not set.
+const UNDATED: &str = "this host's clock is not set, and a block must be dated";
+
 /// The store as the serving side sees it.
 #[derive(Debug, Clone)]
 struct StoredBlocks {
@@ -504,7 +507,7 @@ impl StoredBlocks {
             Life::Over(_) | Life::Absent => return Ok(None),
         };
         if !is_clock_set(now) {
-            return Err("this host's clock is not set, and a block must be dated".into());
+            return Err(UNDATED.into());
         }
         let ttl = expires_at.map(|at| at.duration_since(put_at).unwrap_or_default());
         // Put before the clock was set, and not dated by a sweep yet.
@@ -528,6 +531,17 @@ impl Source for StoredBlocks {
             Err(store::Error::Damaged { .. }) => Ok(None),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, String> {
+        let now = (self.now)();
+        match self.store.life(cid, now).map_err(|e| e.to_string())? {
+            Life::Published(_) => {}
+            Life::Held { .. } if is_clock_set(now) => {}
+            Life::Held { .. } => return Err(UNDATED.into()),
+            Life::Over(_) | Life::Absent => return Ok(false),
+        }
+        self.store.has(cid).map_err(|e| e.to_string())
     }
 }
 

@@ -119,7 +119,8 @@ pub fn responses(data: &[u8]) {
     is_prefix(&raw_frames(Pieces::cut(data), max), data);
 
     let cid = address::address(b"", Codec::Raw);
-    let wants: Vec<(u64, Cid)> = OPEN.map(|id| (id, cid)).collect();
+    let have_only = |id: u64| id % 2 == 1;
+    let wants: Vec<(u64, Cid, bool)> = OPEN.map(|id| (id, cid, have_only(id))).collect();
     let mut stream = Pieces::cut(data);
     let (replies, breach) = block_on(fuzzing::block::session(&mut stream, MAX_BLOCK, &wants));
     // It asked for what it was told to.
@@ -136,7 +137,12 @@ pub fn responses(data: &[u8]) {
     let mut allowed = true;
     for message in &read {
         let response = Response::decode(&message[..]).expect("field numbers have not moved");
-        allowed = open.remove(&response.id) && (0..=3).contains(&response.status);
+        let known = match response.status {
+            0..=3 => true,
+            4 => have_only(response.id),
+            _ => false,
+        };
+        allowed = open.remove(&response.id) && known;
         if !allowed {
             break;
         }
@@ -176,6 +182,10 @@ struct Held;
 impl Source for Held {
     fn block(&self, cid: &Cid) -> Result<Option<Stored>, String> {
         Ok(held().get(cid).cloned())
+    }
+
+    fn has(&self, cid: &Cid) -> Result<bool, String> {
+        Ok(held().contains_key(cid))
     }
 }
 
@@ -230,7 +240,7 @@ pub fn serve(data: &[u8]) {
     match served {
         Ok(served) => {
             assert_eq!(answers.len(), wants, "a want without an answer");
-            assert_eq!(served.blocks + served.refused, wants as u64);
+            assert_eq!(served.blocks + served.refused + served.confirmed, wants as u64);
         }
         Err(error) => super::one_line(&error),
     }

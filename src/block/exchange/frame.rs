@@ -275,6 +275,7 @@ mod tests {
             wants: vec![Want {
                 id: 1,
                 cid: vec![1; 200].into(),
+                have_only: true,
             }],
             cancel: vec![5],
         };

@@ -62,6 +62,12 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// # Errors
     /// When it cannot be read; one line for the log.
     fn block(&self, cid: &Cid) -> Result<Option<Stored>, String>;
+
+    /// Whether [`Source::block`] would give the block, without reading it.
+    ///
+    /// # Errors
+    /// As [`Source::block`].
+    fn has(&self, cid: &Cid) -> Result<bool, String>;
 }
 
 /// What the server allows.
@@ -186,6 +192,8 @@ pub struct Served {
     pub bytes: u64,
     /// Wants answered without a block.
     pub refused: u64,
+    /// Questions whether a block is here that were answered with yes.
+    pub confirmed: u64,
 }
 
 /// Serves the blocks of one source to all peers.
@@ -226,8 +234,8 @@ impl<S: Source> Server<S> {
     }
 
     /// Slows peers by what `pace` says. It is asked for what a peer costs without
-    /// being served: wants of blocks that are not here, cancelled wants, requests
-    /// that want nothing. A want that gets its block is paid for by the block, so
+    /// being served: wants of blocks that are not here, questions whether one is
+    /// here, cancelled wants, requests that want nothing. A want that gets its block is paid for by the block, so
     /// an honest fetch runs at full speed; and who has used up its budget is read
     /// from later, and still served.
     pub fn paced(
@@ -373,7 +381,8 @@ impl<S: Source> Server<S> {
         while let Some(group) = ready.next().await {
             let count = group.answers.len();
             for answer in group.answers {
-                if matches!(answer.result, Err(Status::DontHave)) {
+                // A block pays for the want of it; a yes or a no does not.
+                if matches!(answer.result, Err(Status::DontHave | Status::Have)) {
                     lock(wants).vain += 1;
                 }
                 let sent = timeout(self.limits.idle, answer.write(writer)).await;
@@ -389,6 +398,7 @@ impl<S: Source> Server<S> {
                         served.bytes += block.data.len() as u64;
                         bytes.inc_by(block.data.len() as u64);
                     }
+                    Err(Status::Have) => served.confirmed += 1,
                     Err(_) => served.refused += 1,
                 }
             }
@@ -414,11 +424,16 @@ fn load_group<S: Source>(source: &S, mut queued: VecDeque<Want>) -> (Vec<Answer>
         let Some(want) = queued.pop_front() else {
             break;
         };
-        let result = match source.block(&want.cid) {
-            Ok(Some(stored)) => {
+        let found = match want.have_only {
+            true => source.has(&want.cid).map(|has| has.then_some(None)),
+            false => source.block(&want.cid).map(|stored| stored.map(Some)),
+        };
+        let result = match found {
+            Ok(Some(Some(stored))) => {
                 bytes += stored.data.len();
                 Ok(pack(&want.cid, stored))
             }
+            Ok(Some(None)) => Err(Status::Have),
             Ok(None) => Err(Status::DontHave),
             Err(error) => {
                 // A bad disk and a peer that asks again and again.
@@ -478,6 +493,7 @@ async fn read_requests<R: AsyncRead + Unpin>(
                 wants.push(Want {
                     id: want.id,
                     cid,
+                    have_only: want.have_only,
                     arrived,
                 })?;
             }
@@ -503,6 +519,8 @@ async fn read_requests<R: AsyncRead + Unpin>(
 struct Want {
     id: u64,
     cid: Cid,
+    /// Only whether it is here.
+    have_only: bool,
     arrived: Instant,
 }
 

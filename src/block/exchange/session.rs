@@ -24,6 +24,9 @@ use super::{FRAME_OVERHEAD, MAX_WANTS};
 pub(crate) enum Command {
     /// Ask for a block, under an id not used before on this session.
     Want(u64, Cid),
+    /// Ask whether the provider has a block, under such an id. The answer may be
+    /// the block: an older provider does not know the question.
+    Have(u64, Cid),
     /// Say that the answer to this id is of no more use.
     Cancel(u64),
 }
@@ -33,6 +36,8 @@ pub(crate) enum Command {
 pub(crate) enum Reply {
     /// What it says is the block; not verified.
     Block(Box<Block>),
+    /// It has it. Only to [`Command::Have`].
+    Have,
     /// It does not have it.
     DontHave,
     /// It cannot serve it now.
@@ -92,7 +97,8 @@ where
     let (reader, mut writer) = stream.split();
     let mut reader = FrameReader::new(reader, max_block + FRAME_OVERHEAD);
     let _ = answers.send(wrap(Answer::Open(reader.received()))).await;
-    let open = Mutex::new(HashMap::<u64, Cid>::new());
+    // Whether only a yes or no is asked for, too.
+    let open = Mutex::new(HashMap::<u64, (Cid, bool)>::new());
 
     let asking = async {
         while let Some(first) = commands.next().await {
@@ -102,11 +108,13 @@ where
                 let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
                 while let Some(command) = next {
                     match command {
-                        Command::Want(id, cid) => {
-                            open.insert(id, cid);
+                        Command::Want(id, cid) | Command::Have(id, cid) => {
+                            let have_only = matches!(command, Command::Have(..));
+                            open.insert(id, (cid, have_only));
                             request.wants.push(Want {
                                 id,
                                 cid: cid.to_bytes().into(),
+                                have_only,
                             });
                         }
                         Command::Cancel(id) if open.contains_key(&id) => request.cancel.push(id),
@@ -131,7 +139,7 @@ where
     };
     let listening = async {
         while let Some(response) = reader.response().await? {
-            let cid = open
+            let (cid, have_only) = open
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&response.id)
@@ -141,7 +149,8 @@ where
                 Ok(Status::DontHave) => Reply::DontHave,
                 Ok(Status::Unavailable) => Reply::Unavailable,
                 Ok(Status::Cancelled) => Reply::Cancelled,
-                Err(_) => return Err(SessionError::Unknown(response.status)),
+                Ok(Status::Have) if have_only => Reply::Have,
+                Ok(Status::Have) | Err(_) => return Err(SessionError::Unknown(response.status)),
             };
             // Without an owner the commands end as well.
             let _ = answers

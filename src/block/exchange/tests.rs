@@ -45,6 +45,10 @@ impl Source for Blocks {
             _ => Ok(None),
         }
     }
+
+    fn has(&self, cid: &Cid) -> Result<bool, String> {
+        Ok(cid.codec() == 0x55)
+    }
 }
 
 type Ends = (
@@ -100,6 +104,7 @@ fn wants(ids: std::ops::Range<u64>, codec: Codec) -> Request {
     let want = |id| Want {
         id,
         cid: cid(id, codec).to_bytes().into(),
+        have_only: false,
     };
     Request {
         wants: ids.map(want).collect(),
@@ -143,9 +148,54 @@ fn each_want_is_answered_once_and_the_rest_after_the_half_close() {
             Served {
                 blocks: 20,
                 bytes: 20 << 20,
-                refused: 10
+                refused: 10,
+                confirmed: 0,
             }
         );
+    });
+}
+
+#[test]
+fn who_only_wants_to_know_is_told_without_a_block_and_charged_for_it() {
+    block_on(async {
+        let source = Blocks::default();
+        let charged = Arc::new(AtomicUsize::new(0));
+        let charge = charged.clone();
+        let server = server(&source, Limits::default()).paced(move |_, requests| {
+            charge.fetch_add(requests as usize, Ordering::SeqCst);
+            None
+        });
+        let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
+        let mut request = wants(0..10, Codec::Raw);
+        request.wants.extend(wants(10..20, Codec::DagPb).wants);
+        for want in &mut request.wants {
+            want.have_only = true;
+        }
+        frame::write_message(&mut *writer, &request).await.unwrap();
+        let mut yes = 0;
+        for _ in 0..20 {
+            let response = within(reader.response()).await.unwrap().unwrap();
+            assert_eq!(response.block, None);
+            let expected = match response.id {
+                0..10 => Status::Have,
+                _ => Status::DontHave,
+            };
+            assert_eq!(response.status(), expected);
+            yes += usize::from(expected == Status::Have);
+        }
+        assert_eq!((yes, source.reads.get()), (10, 0), "nothing was read");
+        // What it asked is charged when its next request comes.
+        frame::write_message(&mut *writer, &wants(20..21, Codec::Raw))
+            .await
+            .unwrap();
+        within(reader.response()).await.unwrap().unwrap();
+        writer.half_close();
+        let served = within(serving).await.unwrap();
+        assert_eq!(
+            (served.blocks, served.refused, served.confirmed),
+            (1, 10, 10)
+        );
+        assert_eq!(charged.load(Ordering::SeqCst), 20);
     });
 }
 
@@ -254,6 +304,10 @@ impl Source for Two {
             _ => self.1.clone(),
         }))
     }
+
+    fn has(&self, _: &Cid) -> Result<bool, String> {
+        Ok(true)
+    }
 }
 
 #[test]
@@ -328,6 +382,7 @@ fn what_breaks_the_protocol_ends_the_stream() {
         let want = Want {
             id: 1,
             cid: Bytes::from_static(b"nonsense"),
+            have_only: false,
         };
         let request = Request {
             wants: vec![want],
