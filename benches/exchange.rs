@@ -23,7 +23,7 @@ use libp2p::identity::Keypair;
 use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions};
 use p2p_node::block::exchange::serve::Limits;
 use p2p_node::block::fetch::Event;
-use p2p_node::block::network::{Fault, Held, Network, OpenError, ProvideError, Provided};
+use p2p_node::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
 use p2p_node::message::compression;
 use p2p_node::message::provenance::Signer;
 use p2p_node::observe::metrics::Metrics;
@@ -37,8 +37,9 @@ struct Pipes(Option<(PeerId, Arc<Content<Pipes>>)>);
 impl Network for Pipes {
     type Stream = UnixStream;
 
-    fn find_providers(&self, _: &Cid) -> BoxStream<'static, PeerId> {
-        futures::stream::iter(self.0.as_ref().map(|(peer, _)| *peer)).boxed()
+    fn find_providers(&self, _: &Cid) -> BoxStream<'static, Lead> {
+        let named = self.0.as_ref().map(|(peer, _)| Lead::Named(*peer));
+        futures::stream::iter(named).boxed()
     }
 
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {

@@ -15,7 +15,7 @@ use super::address::{self, AddressError};
 use super::announce::Backlog;
 use super::announcing::Announcer;
 use super::exchange::serve::{Guest, Limits, ServeError, Served, Server, Source, Stored};
-use super::fetch::{Budget, Fetch, FetchOptions, Setting};
+use super::fetch::{Budget, Fetch, FetchOptions, Setting, Sharing};
 use super::import::{self, ImportError};
 use super::network::{Fault, Network, ProvideError};
 use super::stat::{self, Walk};
@@ -232,6 +232,7 @@ impl<N: Network> Content<N> {
                 store,
                 metrics,
                 budget: Budget::default(),
+                sharing: Sharing::default(),
                 now,
             },
             signer,
@@ -311,7 +312,8 @@ impl<N: Network> Content<N> {
 
     /// Fetches the content of `cid`, from the store and from whoever has the
     /// rest. When it is complete it is kept (unless the options say otherwise)
-    /// and announced.
+    /// and announced. Fetches of the same content at the same time ask the network
+    /// once.
     ///
     /// # Errors
     /// When the CID is not one of a file that this node can verify. Everything

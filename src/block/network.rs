@@ -18,12 +18,19 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// A stream to a peer. Dropping it ends it.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Providers of this content as they are found, without this node; ends when
-    /// the search is over.
-    fn find_providers(&self, cid: &Cid) -> BoxStream<'static, PeerId>;
+    /// One search for peers that may have this content, without this node: first
+    /// those that are connected, then those that the DHT names, as they are found;
+    /// ends when the search is over.
+    fn find_providers(&self, cid: &Cid) -> BoxStream<'static, Lead>;
 
-    /// Opens a stream of the exchange to the peer, dialing when needed.
+    /// Opens a stream of the exchange to a provider, dialing when needed.
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>>;
+
+    /// As [`Network::open`], for a peer that was connected a moment ago and that
+    /// is not worth a search for its addresses.
+    fn open_near(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
+        self.open(peer)
+    }
 
     /// Remembers what a peer did wrong.
     fn report(&self, peer: PeerId, fault: Fault);
@@ -65,6 +72,17 @@ pub trait Network: Clone + Send + Sync + 'static {
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()>;
 }
 
+/// What a search for providers comes upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lead {
+    /// A peer that is connected. That it has the content is a guess.
+    Connected(PeerId),
+    /// A peer that the DHT names as a provider.
+    Named(PeerId),
+    /// The DHT could not be searched, for this reason.
+    Unsearched(String),
+}
+
 /// Why no stream to a provider could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -73,7 +91,11 @@ pub enum OpenError {
     Unreachable(String),
     /// It does not speak the exchange of this network.
     #[error("it does not speak the block exchange of this network")]
-    Unsupported,
+    Unsupported {
+        /// Protocols that it speaks and that exchange blocks too, as far as it has
+        /// said; a few of them.
+        speaks: Vec<String>,
+    },
 }
 
 /// Content that peers of the DHT were told of.

@@ -75,7 +75,7 @@ pub(crate) fn content(offset: u64, len: usize) -> Vec<u8> {
     out
 }
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::SystemTime;
@@ -92,7 +92,7 @@ use libp2p::identity::Keypair;
 use super::content::{Announce, Content, ContentOptions, ImportOptions};
 use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
-use super::network::{Fault, Held, Network, OpenError, ProvideError, Provided};
+use super::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
 use crate::message::provenance::{Provenance, Signer, millis};
 use crate::observe::metrics::Metrics;
 use crate::store::{Options, Store};
@@ -111,7 +111,14 @@ pub(crate) struct Shared {
     handlers: HashMap<PeerId, Handler>,
     /// What each search finds, the last one again and again.
     pub(crate) searches: Vec<Vec<PeerId>>,
+    /// Peers that are connected, whatever they have.
+    pub(crate) connected: Vec<PeerId>,
     pub(crate) searched: usize,
+    /// Peers whose dials never end.
+    hanging: HashSet<PeerId>,
+    /// Why peers are not reached, for those that have another reason than that
+    /// there is no way to them.
+    pub(crate) refusing: HashMap<PeerId, OpenError>,
     pub(crate) opened: HashMap<PeerId, usize>,
     /// Good blocks of each peer.
     pub(crate) delivered: HashMap<PeerId, u64>,
@@ -154,6 +161,23 @@ impl Net {
         peer
     }
 
+    /// A peer that cannot be reached: whoever dials it waits.
+    pub(crate) fn unreachable_peer(&self) -> PeerId {
+        let peer = PeerId::random();
+        self.shared.lock().unwrap().hanging.insert(peer);
+        peer
+    }
+
+    /// A peer that serves what `node` has, and that no search finds until a test
+    /// says so.
+    pub(crate) fn hidden_server(&self, node: &Node) -> PeerId {
+        let content = node.content.clone();
+        self.hidden_peer(move |stream| {
+            let content = content.clone();
+            async move { drop(content.serve(PeerId::random(), stream).await) }
+        })
+    }
+
     /// A peer that serves what `node` has.
     pub(crate) fn serve(&self, node: &Node) -> PeerId {
         let content = node.content.clone();
@@ -181,19 +205,29 @@ impl Net {
 impl Network for Net {
     type Stream = UnixStream;
 
-    fn find_providers(&self, _: &Cid) -> BoxStream<'static, PeerId> {
+    fn find_providers(&self, _: &Cid) -> BoxStream<'static, Lead> {
         let mut shared = self.shared.lock().unwrap();
         let at = shared.searched.min(shared.searches.len().saturating_sub(1));
         shared.searched += 1;
         let found = shared.searches.get(at).cloned().unwrap_or_default();
-        futures::stream::iter(found).boxed()
+        let connected = shared.connected.clone().into_iter().map(Lead::Connected);
+        let found = found.into_iter().map(Lead::Named);
+        futures::stream::iter(connected.chain(found)).boxed()
     }
 
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
         let mut shared = self.shared.lock().unwrap();
         *shared.opened.entry(peer).or_default() += 1;
         let handler = shared.handlers.get(&peer).cloned();
+        let hangs = shared.hanging.contains(&peer);
+        let refuses = shared.refusing.get(&peer).cloned();
         async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            if let Some(error) = refuses {
+                return Err(error);
+            }
             let handler = handler.ok_or(OpenError::Unreachable("no route".into()))?;
             let (ours, theirs) = UnixStream::pair().unwrap();
             async_std::task::spawn(handler(theirs));

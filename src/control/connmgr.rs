@@ -167,6 +167,7 @@ mod tests {
             ping: None,
             streams: 0,
             trusted,
+            exchanges: Vec::new(),
         }
     }
 

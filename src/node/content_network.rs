@@ -18,16 +18,17 @@ use super::handle::{Error, Handle};
 use super::streams::PeerStream;
 use crate::admission::reputation::BEST;
 use crate::admission::{Admission, Conduct};
-use crate::block::network::{Fault, Held, Network, OpenError, ProvideError, Provided};
+use crate::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
 use crate::block::refusal::Refusal;
 
 /// The largest block that any node of this program may be set to take: the upper
 /// end of `P2P_MAX_BLOCK_BYTES`.
 const LARGEST_BLOCK: u64 = 16 << 20;
 
-/// Connected peers asked before the DHT answers. Two hosts that know each other
-/// need no DHT; more than a handful of guesses would be a nuisance to strangers.
-const CONNECTED_FIRST: usize = 8;
+/// Connected peers that are asked whether they have the content: all of them under
+/// the default limits. The question costs a peer a look into its index, once in
+/// some seconds, and two hosts that know each other need no DHT.
+const CONNECTED: usize = 512;
 
 /// Providers that the DHT names at about the same time and that are put into
 /// the order of their reputation: one answer of a DHT peer holds up to twenty.
@@ -62,6 +63,18 @@ impl ContentNetwork {
             protocol,
             admission,
             shunned: Arc::default(),
+        }
+    }
+
+    async fn stream(&self, peer: PeerId) -> Result<PeerStream, OpenError> {
+        let protocols = std::slice::from_ref(&self.protocol);
+        match self.handle.open_stream(peer, protocols).await {
+            Ok((stream, _)) => Ok(stream),
+            Err(Error::UnsupportedProtocol { .. }) => {
+                let speaks = Vec::new();
+                Err(OpenError::Unsupported { speaks })
+            }
+            Err(e) => Err(OpenError::Unreachable(e.to_string())),
         }
     }
 
@@ -141,7 +154,7 @@ pub fn dht_key(cid: &Cid) -> Vec<u8> {
 impl Network for ContentNetwork {
     type Stream = PeerStream;
 
-    fn find_providers(&self, cid: &Cid) -> BoxStream<'static, PeerId> {
+    fn find_providers(&self, cid: &Cid) -> BoxStream<'static, Lead> {
         let this = self.clone();
         let key = dht_key(cid);
         async move {
@@ -151,7 +164,7 @@ impl Network for ContentNetwork {
                 &this.admission,
                 connected.into_iter().map(|p| p.peer).collect(),
             );
-            connected.truncate(CONNECTED_FIRST);
+            connected.truncate(CONNECTED);
             let found = match this.handle.find_providers(key).await {
                 // What has come together goes on in the order of reputation.
                 Ok(found) => {
@@ -159,16 +172,19 @@ impl Network for ContentNetwork {
                     found
                         .ready_chunks(SORTED_TOGETHER)
                         .flat_map(move |some| stream::iter(best_first(&this.admission, some)))
+                        .map(Lead::Named)
                         .boxed()
                 }
-                Err(e) => {
-                    log::debug!(error:% = e; "no search for providers");
-                    stream::empty().boxed()
-                }
+                Err(e) => stream::iter([Lead::Unsearched(e.to_string())]).boxed(),
             };
-            let mut told = std::collections::HashSet::new();
-            stream::iter(connected).chain(found).filter(move |peer| {
-                let wanted = *peer != local && !this.is_shunned(peer) && told.insert(*peer);
+            let connected = stream::iter(connected).map(Lead::Connected);
+            connected.chain(found).filter(move |lead| {
+                let wanted = match lead {
+                    Lead::Connected(peer) | Lead::Named(peer) => {
+                        *peer != local && !this.is_shunned(peer)
+                    }
+                    Lead::Unsearched(_) => true,
+                };
                 std::future::ready(wanted)
             })
         }
@@ -184,17 +200,21 @@ impl Network for ContentNetwork {
                 .connect_anyhow(peer)
                 .await
                 .map_err(|e| OpenError::Unreachable(e.to_string()))?;
-            match this
-                .handle
-                .open_stream(peer, std::slice::from_ref(&this.protocol))
-                .await
-            {
-                Ok((stream, _)) => Ok(stream),
-                Err(Error::UnsupportedProtocol { .. }) => Err(OpenError::Unsupported),
-                Err(e) => Err(OpenError::Unreachable(e.to_string())),
+            let mut opened = this.stream(peer).await;
+            if let Err(OpenError::Unsupported { speaks }) = &mut opened {
+                // Rare: whoever announces content exchanges it somehow.
+                let peers = this.handle.peers().await.unwrap_or_default();
+                let told = peers.into_iter().find(|status| status.peer == peer);
+                *speaks = told.map_or_else(Vec::new, |status| status.exchanges);
             }
+            opened
         }
         .boxed()
+    }
+
+    fn open_near(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
+        let this = self.clone();
+        async move { this.stream(peer).await }.boxed()
     }
 
     fn report(&self, peer: PeerId, fault: Fault) {

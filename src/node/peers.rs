@@ -14,6 +14,10 @@ use super::status::{ConnectionStatus, PeerStatus, transport_of};
 /// Longest agent string kept. Real ones are some tens of bytes.
 const MAX_AGENT: usize = 128;
 
+/// Protocols of the exchange of blocks that are kept of a peer. A node of IPFS
+/// speaks four versions of bitswap, and one of this program one protocol.
+const MAX_EXCHANGES: usize = 4;
+
 /// Refused DHT records that are held against a peer once, and at most once in
 /// [`STUFFING_EVERY`]. A provider of more content than its share announces all of
 /// it, a hundred a second for a quarter of an hour at its budget: that costs it
@@ -33,6 +37,8 @@ pub(super) struct Connection {
 pub(super) struct Peer {
     connections: HashMap<ConnectionId, Connection>,
     agent: Option<String>,
+    /// Protocols that exchange blocks, of those that it told.
+    exchanges: Vec<String>,
     ping: Option<Duration>,
     /// Records refused since they were last held against it, and when that was.
     stuffing: (u32, Option<Instant>),
@@ -96,6 +102,15 @@ impl Peers {
     pub(super) fn identified(&mut self, peer: &PeerId, agent: &str) {
         if let Some(entry) = self.map.get_mut(peer) {
             entry.agent = Some(printable(agent));
+        }
+    }
+
+    /// The peer told these protocols; those that exchange blocks are kept, to say
+    /// what it speaks when it does not speak this network's.
+    pub(super) fn speaks<'a>(&mut self, peer: &PeerId, protocols: impl Iterator<Item = &'a str>) {
+        if let Some(entry) = self.map.get_mut(peer) {
+            let exchanges = protocols.filter(|name| is_exchange(name)).map(printable);
+            entry.exchanges = exchanges.take(MAX_EXCHANGES).collect();
         }
     }
 
@@ -209,6 +224,7 @@ impl Peers {
                     .collect(),
                 agent: entry.agent.clone(),
                 ping: entry.ping,
+                exchanges: entry.exchanges.clone(),
                 streams: meters.streams(peer),
                 trusted: trusted.contains(peer),
             })
@@ -216,6 +232,12 @@ impl Peers {
         list.sort_by_key(|p| p.peer);
         list
     }
+}
+
+/// Whether a protocol exchanges blocks: bitswap, or that of this program on another
+/// network.
+fn is_exchange(protocol: &str) -> bool {
+    protocol.starts_with("/ipfs/bitswap") || protocol.ends_with("/block/1.0.0")
 }
 
 /// A remote's text, made fit for a terminal and a log: bounded, without control
@@ -236,6 +258,28 @@ mod tests {
         let text = printable(&format!("kubo/0.4\x1b[2J\n{}", "x".repeat(10_000)));
         assert!(text.starts_with("kubo/0.4\u{fffd}[2J\u{fffd}xxx"));
         assert_eq!(text.chars().count(), MAX_AGENT);
+    }
+
+    #[test]
+    fn of_the_protocols_of_a_peer_those_that_exchange_blocks_are_kept() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        let listener = ConnectedPoint::Listener {
+            local_addr: "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+            send_back_addr: "/ip4/127.0.0.1/tcp/2".parse().unwrap(),
+        };
+        let now = Instant::now();
+        peers.opened(peer, ConnectionId::new_unchecked(1), &listener, now);
+        let told = [
+            "/ipfs/kad/1.0.0",
+            "/ipfs/bitswap/1.2.0",
+            "/other/block/1.0.0",
+        ];
+        peers.speaks(&peer, told.into_iter());
+        assert_eq!(peers.map[&peer].exchanges, told[1..]);
+        let many = std::iter::repeat_n("/ipfs/bitswap\n", 100);
+        peers.speaks(&peer, many);
+        assert_eq!(peers.map[&peer].exchanges, ["/ipfs/bitswap\u{fffd}"; 4]);
     }
 
     #[test]

@@ -142,6 +142,9 @@ pub struct PeerStatus {
     pub streams: usize,
     /// Whether it is one of `P2P_TRUSTED_PEERS`.
     pub trusted: bool,
+    /// Protocols that exchange blocks and that it told by identify; escaped, a few.
+    #[serde(skip)]
+    pub exchanges: Vec<String>,
 }
 
 /// One connection of a peer.

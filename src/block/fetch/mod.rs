@@ -5,9 +5,12 @@
 //! |---|---|
 //! | [`plan`] | what of the tree is known, here, on its way, and next (pure) |
 //! | [`provider`] | how fast a provider is and how much to ask of it (pure) |
+//! | [`front`] | how many to ask for the block that holds up the delivery (pure) |
 //! | [`held`] | bytes in memory, counted |
 //! | [`hop`] | the blocking half: verify, store, look up, read |
 //! | [`peers`] | who may be asked, and when again (pure) |
+//! | [`reason`] | why nobody brought the content, in words (pure) |
+//! | [`share`] | fetches of the same content at the same time |
 //! | [`run`] | the task that drives these; in `run/ask.rs` whom it asks for what |
 //!
 //! Every block is verified and stored before a byte of it is delivered, and what
@@ -15,12 +18,15 @@
 //! file's size. A fetch that is interrupted leaves its blocks in the store, and
 //! the next one begins with them.
 
+mod front;
 mod held;
 mod hop;
 mod peers;
 mod plan;
 mod provider;
+mod reason;
 mod run;
+mod share;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -42,6 +48,8 @@ use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
 pub(crate) use held::Budget;
 use held::{Held, Meter};
+pub use reason::Reason;
+pub(crate) use share::Sharing;
 
 /// What to fetch it for, and how long to try.
 #[derive(Debug, Clone)]
@@ -197,13 +205,15 @@ pub enum FetchError {
         max: u64,
     },
     /// Nobody was found who has it.
-    #[error("no provider of {cid} found within {}s; is a host that has it online, and on this network?{last}", waited.as_secs())]
+    #[error("no provider of {cid} found: {reason}{last}")]
     NoProviders {
         /// What was being fetched.
         cid: Cid,
         /// How long it was looked for.
         waited: Duration,
-        /// The last thing that went wrong, or nothing.
+        /// Who was asked and what came of it.
+        reason: Box<Reason>,
+        /// What is wrong with the copy that is here, or nothing.
         last: String,
     },
     /// There were providers and they ceased to deliver.
@@ -277,6 +287,8 @@ pub(crate) struct Setting<N> {
     pub(crate) metrics: Arc<Metrics>,
     /// Of all fetches.
     pub(crate) budget: Budget,
+    /// Of all fetches.
+    pub(crate) sharing: Sharing,
     /// The wall clock, for the times in the store's entry.
     pub(crate) now: fn() -> SystemTime,
 }

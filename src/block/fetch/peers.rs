@@ -1,19 +1,29 @@
 //! Who may be asked, and when again. Pure.
 //!
-//! A provider that cannot be reached or that vanishes is tried again, later each
-//! time; one that cheats is not asked again in this fetch.
+//! A peer is known as a provider when the DHT or the caller names it, and a guess
+//! when it is only connected. One that cannot be reached or that vanishes is tried
+//! again, later each time; one that cheats is not asked again in this fetch. What
+//! became of each is kept, to say at the end why nobody had the content.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-/// Peers remembered by one fetch. Eight are asked at once; thirty times that
-/// outlasts any churn, and provider records are free to forge.
-const MAX_PEERS: usize = 256;
+use super::reason::{Outcome, Reason};
+
+/// Peers remembered by one fetch: every connected peer of a node under default
+/// limits (400), and as many named ones as a search of a large network brings.
+/// Provider records are free to forge, so one that has failed makes room for one
+/// that is named now.
+const MAX_PEERS: usize = 1024;
 
 /// Time until the first retry; it doubles with each failure.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Time until a connected peer that said no is asked again: it may fetch the
+/// content itself meanwhile, and a question costs it little.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Longest time until a retry.
 const MAX_RETRY: Duration = Duration::from_secs(30);
@@ -26,56 +36,129 @@ enum Standing {
     Banned,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Peer {
     standing: Standing,
     failures: u32,
+    /// Named by the DHT or by the caller.
+    named: bool,
+    /// Its place in the order in which peers were found.
+    at: u64,
+    /// What came of it last.
+    outcome: Option<Outcome>,
+    /// It has the content and was not needed.
+    spare: bool,
 }
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     known: HashMap<PeerId, Peer>,
+    next: u64,
 }
 
 impl Peers {
-    /// A search named this peer.
-    pub(crate) fn found(&mut self, peer: PeerId, now: Instant) {
-        if self.known.len() < MAX_PEERS {
-            let fresh = Peer {
-                standing: Standing::Waiting(now),
-                failures: 0,
-            };
-            self.known.entry(peer).or_insert(fresh);
+    /// A search or the caller named this peer, or it is only connected. Whether
+    /// that is news.
+    pub(crate) fn found(&mut self, peer: PeerId, named: bool, now: Instant) -> bool {
+        if let Some(state) = self.known.get_mut(&peer) {
+            let news = named && !state.named;
+            state.named |= named;
+            if news && let Standing::Waiting(at) = &mut state.standing {
+                // What it said as a guess is no reason to wait.
+                *at = now.min(*at);
+            }
+            return news;
         }
+        if self.known.len() >= MAX_PEERS && !self.make_room(named) {
+            return false;
+        }
+        self.next += 1;
+        let fresh = Peer {
+            standing: Standing::Waiting(now),
+            failures: 0,
+            named,
+            at: self.next,
+            outcome: None,
+            spare: false,
+        };
+        self.known.insert(peer, fresh);
+        true
     }
 
-    /// A peer to ask now; it counts as active until [`Peers::failed`] or
-    /// [`Peers::ban`].
-    pub(crate) fn next(&mut self, now: Instant) -> Option<PeerId> {
+    /// Forgets a peer that failed, or a guess, for one that is worth more.
+    fn make_room(&mut self, named: bool) -> bool {
+        let spare = self.known.iter().filter(|(_, state)| {
+            let worse = state.failures > 0 || named && !state.named;
+            matches!(state.standing, Standing::Waiting(_)) && worse && (named || !state.named)
+        });
+        let spare = spare.max_by_key(|(_, state)| (!state.named, state.failures, state.at));
+        let Some(peer) = spare.map(|(peer, _)| *peer) else {
+            return false;
+        };
+        self.known.remove(&peer);
+        true
+    }
+
+    /// A known provider, or a guess, to ask now; it counts as active until
+    /// [`Peers::failed`], [`Peers::put_back`] or [`Peers::ban`].
+    pub(crate) fn next(&mut self, named: bool, now: Instant) -> Option<PeerId> {
         let ready = self
             .known
             .iter_mut()
             .filter_map(|(peer, state)| match state.standing {
-                Standing::Waiting(at) if at <= now => Some((state.failures, peer, state)),
+                Standing::Waiting(at) if at <= now && state.named == named => {
+                    Some(((state.failures, state.at), peer, state))
+                }
                 _ => None,
             });
-        // Those without failures first.
-        let (_, peer, state) = ready.min_by_key(|(failures, ..)| *failures)?;
+        // Those without failures first, in the order in which they were found.
+        let (_, peer, state) = ready.min_by_key(|(order, ..)| *order)?;
         state.standing = Standing::Active;
+        state.spare = false;
         Some(*peer)
     }
 
+    /// Whether there is one to ask now.
+    pub(crate) fn has_next(&self, named: bool, now: Instant) -> bool {
+        self.known.values().any(|state| {
+            let due = matches!(state.standing, Standing::Waiting(at) if at <= now);
+            due && state.named == named
+        })
+    }
+
     /// The peer could not be reached, vanished, or was of no use.
-    pub(crate) fn failed(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn failed(&mut self, peer: &PeerId, outcome: Outcome, now: Instant) {
         if let Some(state) = self.known.get_mut(peer)
             && !matches!(state.standing, Standing::Banned)
         {
-            let wait = RETRY
+            let guess = !state.named && matches!(outcome, Outcome::Lacks);
+            let first = if guess { ASK_AGAIN } else { RETRY };
+            let wait = first
                 .saturating_mul(1 << state.failures.min(5))
                 .min(MAX_RETRY);
             state.failures += 1;
             state.standing = Standing::Waiting(now + wait);
+            state.outcome = Some(outcome);
+        }
+    }
+
+    /// The peer has the content and is not needed now.
+    pub(crate) fn put_back(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(state) = self.known.get_mut(peer)
+            && !matches!(state.standing, Standing::Banned)
+        {
+            state.standing = Standing::Waiting(now + MAX_RETRY);
+            state.spare = true;
+        }
+    }
+
+    /// Those that were not needed are.
+    pub(crate) fn recall(&mut self, now: Instant) {
+        for state in self.known.values_mut().filter(|state| state.spare) {
+            if let Standing::Waiting(at) = &mut state.standing {
+                *at = now.min(*at);
+            }
         }
     }
 
@@ -83,16 +166,32 @@ impl Peers {
     pub(crate) fn delivered(&mut self, peer: &PeerId) {
         if let Some(state) = self.known.get_mut(peer) {
             state.failures = 0;
+            state.outcome = None;
         }
     }
 
     /// The peer is not asked again in this fetch. False when it was banned before.
-    pub(crate) fn ban(&mut self, peer: &PeerId) -> bool {
+    pub(crate) fn ban(&mut self, peer: &PeerId, why: &str) -> bool {
         let Some(state) = self.known.get_mut(peer) else {
             return true;
         };
+        state.outcome = Some(Outcome::Useless(why.into()));
         let before = std::mem::replace(&mut state.standing, Standing::Banned);
         !matches!(before, Standing::Banned)
+    }
+
+    /// Whether the DHT or the caller named the peer.
+    pub(crate) fn is_named(&self, peer: &PeerId) -> bool {
+        self.known.get(peer).is_some_and(|state| state.named)
+    }
+
+    /// Counts what became of all of them.
+    pub(crate) fn tally(&self, reason: &mut Reason) {
+        let mut all: Vec<(&PeerId, &Peer)> = self.known.iter().collect();
+        all.sort_by_key(|(_, state)| state.at);
+        for (peer, state) in all {
+            reason.add(peer, state.named, state.outcome.as_ref());
+        }
     }
 
     /// Peers known, also those that are banned.
@@ -106,44 +205,109 @@ impl Peers {
 mod tests {
     use super::*;
 
+    fn gone() -> Outcome {
+        Outcome::Unreachable("gone".into())
+    }
+
     #[test]
     fn a_failed_peer_waits_longer_each_time_and_a_banned_one_for_ever() {
         let (one, two) = (PeerId::random(), PeerId::random());
         let start = Instant::now();
         let mut peers = Peers::default();
-        peers.found(one, start);
-        assert_eq!(peers.next(start), Some(one));
-        assert_eq!(peers.next(start), None);
-        peers.failed(&one, start);
-        assert_eq!(peers.next(start), None);
+        peers.found(one, true, start);
+        assert_eq!(peers.next(true, start), Some(one));
+        assert_eq!(peers.next(true, start), None);
+        peers.failed(&one, gone(), start);
+        assert_eq!(peers.next(true, start), None);
         let mut now = start + RETRY;
-        assert_eq!(peers.next(now), Some(one));
-        peers.failed(&one, now);
-        assert_eq!(peers.next(now + RETRY), None);
+        assert_eq!(peers.next(true, now), Some(one));
+        peers.failed(&one, gone(), now);
+        assert_eq!(peers.next(true, now + RETRY), None);
         for _ in 0..40 {
             now += MAX_RETRY;
-            assert_eq!(peers.next(now), Some(one));
-            peers.failed(&one, now);
+            assert_eq!(peers.next(true, now), Some(one));
+            peers.failed(&one, gone(), now);
         }
-        peers.found(two, now);
+        peers.found(two, true, now);
         assert_eq!(
-            peers.next(now + MAX_RETRY),
+            peers.next(true, now + MAX_RETRY),
             Some(two),
             "who has not failed comes first"
         );
-        assert!(peers.ban(&one));
-        assert!(!peers.ban(&one));
-        peers.found(one, now);
-        assert_eq!(peers.next(now + MAX_RETRY * 100), None);
+        assert!(peers.ban(&one, "it lied"));
+        assert!(!peers.ban(&one, "it lied"));
+        peers.found(one, true, now);
+        assert_eq!(peers.next(true, now + MAX_RETRY * 100), None);
     }
 
     #[test]
-    fn forged_providers_do_not_grow_it() {
+    fn a_guess_is_none_of_the_known_and_becomes_one_when_it_is_named() {
+        let start = Instant::now();
+        let mut peers = Peers::default();
+        let all: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
+        for peer in &all {
+            assert!(peers.found(*peer, false, start));
+        }
+        assert_eq!(peers.next(true, start), None);
+        for peer in &all {
+            assert_eq!(peers.next(false, start), Some(*peer), "in their order");
+            peers.failed(peer, Outcome::Lacks, start);
+        }
+        assert!(!peers.found(all[1], false, start));
+        assert!(peers.found(all[1], true, start), "that is news");
+        assert!(!peers.found(all[1], true, start));
+        assert_eq!(peers.next(true, start), Some(all[1]), "at once");
+        let later = start + ASK_AGAIN;
+        assert_eq!(peers.next(false, later - RETRY), None);
+        assert_eq!(peers.next(false, later), Some(all[0]));
+    }
+
+    #[test]
+    fn who_was_not_needed_waits_until_it_is() {
+        let start = Instant::now();
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        peers.found(peer, true, start);
+        assert!(peers.has_next(true, start) && !peers.has_next(false, start));
+        assert_eq!(peers.next(true, start), Some(peer));
+        assert!(!peers.has_next(true, start));
+        peers.put_back(&peer, start);
+        assert!(!peers.has_next(true, start + ASK_AGAIN));
+        peers.recall(start);
+        assert_eq!(peers.next(true, start), Some(peer));
+        peers.failed(&peer, gone(), start);
+        peers.recall(start);
+        assert_eq!(peers.next(true, start), None, "it failed");
+    }
+
+    #[test]
+    fn forged_providers_do_not_grow_it_nor_keep_others_out() {
         let now = Instant::now();
         let mut peers = Peers::default();
         for _ in 0..2 * MAX_PEERS {
-            peers.found(PeerId::random(), now);
+            peers.found(PeerId::random(), true, now);
         }
+        assert_eq!(peers.count(), MAX_PEERS);
+        let honest = PeerId::random();
+        assert!(!peers.found(honest, true, now), "nobody has failed yet");
+        let forged = peers.next(true, now).unwrap();
+        peers.failed(&forged, gone(), now);
+        assert!(peers.found(honest, true, now));
+        assert!(!peers.found(PeerId::random(), false, now));
+        assert_eq!(peers.count(), MAX_PEERS);
+        assert!(!peers.is_named(&forged) && peers.is_named(&honest));
+    }
+
+    #[test]
+    fn guesses_make_room_for_who_is_named() {
+        let now = Instant::now();
+        let mut peers = Peers::default();
+        for _ in 0..MAX_PEERS {
+            peers.found(PeerId::random(), false, now);
+        }
+        let named = PeerId::random();
+        assert!(peers.found(named, true, now));
+        assert_eq!(peers.next(true, now), Some(named));
         assert_eq!(peers.count(), MAX_PEERS);
     }
 }

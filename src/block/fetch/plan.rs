@@ -229,6 +229,38 @@ impl Plan {
         self.asked.get(at).copied()
     }
 
+    /// The block that holds up the delivery and is not here, whether or not it is on
+    /// its way.
+    pub(crate) fn front(&self) -> Option<Cid> {
+        let (_, entry) = self.entries.first_key_value()?;
+        let What::Block(cid) = &entry.what else {
+            return None;
+        };
+        let state = self.blocks.get(cid).map(|block| &block.state);
+        let away = matches!(state, Some(State::Missing | State::Asked | State::Busy));
+        away.then_some(*cid)
+    }
+
+    /// Whether the block waits to be asked for.
+    pub(crate) fn is_missing(&self, cid: &Cid) -> bool {
+        let state = self.blocks.get(cid).map(|block| &block.state);
+        matches!(state, Some(State::Missing))
+    }
+
+    /// Whether the block is being looked for here, or verified.
+    pub(crate) fn is_busy(&self, cid: &Cid) -> bool {
+        let state = self.blocks.get(cid).map(|block| &block.state);
+        matches!(state, Some(State::Busy))
+    }
+
+    /// The first `scan` blocks that are missing may be here by now.
+    pub(crate) fn look_again(&mut self, scan: usize) {
+        let again: Vec<Cid> = self.missing.values().take(scan).copied().collect();
+        for cid in again {
+            self.move_to(&cid, State::Unknown);
+        }
+    }
+
     /// The block has been asked of somebody.
     pub(crate) fn asked(&mut self, cid: &Cid) {
         self.move_to(cid, State::Asked);
@@ -507,6 +539,7 @@ impl Plan {
             self.asked.remove(at);
         }
         match state {
+            State::Unknown => drop(self.unknown.insert(first, *cid)),
             State::Missing => drop(self.missing.insert(first, *cid)),
             State::Asked => drop(self.asked.insert(first, *cid)),
             _ => {}

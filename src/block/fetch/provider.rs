@@ -14,8 +14,9 @@ const MAX_WINDOW: usize = 64;
 const HORIZON: Duration = Duration::from_millis(250);
 
 /// A provider that has not delivered anything for this long since it was asked
-/// may not deliver at all.
-const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
+/// may not deliver at all. When its bytes flow, the first of these is not counted.
+const SILENT_AT_FIRST: Duration = Duration::from_millis(200);
+const SLOW_AT_FIRST: Duration = Duration::from_secs(1);
 
 /// Weight of the newest sample in the averages.
 const NEWEST: f64 = 0.25;
@@ -83,6 +84,11 @@ impl Speed {
         self.lost = self.lost.saturating_add(1);
     }
 
+    /// It answers, so that its losses do not count.
+    pub(crate) fn forgive(&mut self) {
+        self.lost = 0;
+    }
+
     /// How often in a row it lost.
     pub(crate) fn losses(&self) -> u32 {
         self.lost
@@ -101,10 +107,21 @@ impl Speed {
 
     /// How long until the block at `place` in its queue (1 is the next), asked for
     /// at `asked`, is here. For ever when it is silent for much longer than it
-    /// usually takes for a block.
-    pub(crate) fn expected(&self, place: u32, asked: Instant, now: Instant) -> Duration {
+    /// usually takes for a block. `flows`: bytes of it came just now.
+    pub(crate) fn expected(
+        &self,
+        place: u32,
+        asked: Instant,
+        flows: bool,
+        now: Instant,
+    ) -> Duration {
         let Some(last) = self.last else {
-            let silent = now.duration_since(asked) > SILENT_AT_FIRST;
+            let most = if flows {
+                SLOW_AT_FIRST
+            } else {
+                SILENT_AT_FIRST
+            };
+            let silent = now.duration_since(asked) > most;
             return if silent {
                 Duration::MAX
             } else {
@@ -187,14 +204,17 @@ mod tests {
         let start = Instant::now();
         let mut speed = Speed::new();
         let wait = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(speed.expected(1, start, start), Duration::ZERO);
-        assert_eq!(speed.expected(1, start, wait(2)), Duration::MAX);
+        assert_eq!(speed.expected(1, start, false, start), Duration::ZERO);
+        let soon = start + SILENT_AT_FIRST * 2;
+        assert_eq!(speed.expected(1, start, false, soon), Duration::MAX);
+        assert_eq!(speed.expected(1, start, true, soon), Duration::ZERO);
+        assert_eq!(speed.expected(1, start, true, wait(2)), Duration::MAX);
         // A block each second.
         for i in 1..10 {
             speed.delivered(1 << 20, wait(i - 1), wait(i));
         }
-        let third = speed.expected(3, wait(8), wait(9));
+        let third = speed.expected(3, wait(8), true, wait(9));
         assert!((2.9..3.1).contains(&third.as_secs_f64()), "{third:?}");
-        assert_eq!(speed.expected(1, wait(8), wait(20)), Duration::MAX);
+        assert_eq!(speed.expected(1, wait(8), false, wait(20)), Duration::MAX);
     }
 }

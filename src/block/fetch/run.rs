@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ask::{Provider, Told};
+use ask::{Asked, Copies, Provider, Told};
 use async_std::task::{JoinHandle, spawn_blocking};
 use cid::Cid;
 use futures::channel::{mpsc, oneshot};
@@ -24,13 +24,16 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use futures_timer::Delay;
 use libp2p::PeerId;
 
+use super::front::Front;
 use super::held::{Meter, Reserve};
 use super::hop::{self, Around, Delivery, Found, Verified, Work};
 use super::peers::Peers;
 use super::plan::{Arrived, Plan};
+use super::reason::{Outcome, Reason};
+use super::share::Share;
 use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setting, Summary};
 use crate::block::address;
-use crate::block::network::{Fault, Network};
+use crate::block::network::{Fault, Lead, Network};
 use crate::block::refusal::Refusal;
 use crate::message::provenance::{is_clock_set, span};
 use crate::store::{self, Batch, Root};
@@ -51,11 +54,20 @@ const LOOK_UP: usize = 256;
 /// A checkpoint waits for the disk, so it is not free either.
 const CHECKPOINT: u64 = 256 << 20;
 
+/// Time between two checkpoints for other fetches of the same content, and at
+/// least so many times what one takes: it waits for the disk.
+const SHARE_WAIT: Duration = Duration::from_millis(250);
+const SHARE_PART: u32 = 4;
+
+/// Missing blocks that are looked for again when another fetch has stored some:
+/// it brings them in about the same order.
+const LOOK_AGAIN: usize = 1024;
+
 /// How often the clock is looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 
 /// Ticks between two events of progress.
-const PROGRESS_TICKS: u32 = 5;
+const PROGRESS_TICKS: u32 = 10;
 
 /// How long a provider that was asked may send nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -69,8 +81,17 @@ const LIFE: u64 = 16 << 10;
 const MAX_LOSSES: u32 = 4;
 
 /// Time until the next search for providers; doubles up to [`MAX_SEARCH_WAIT`].
-const SEARCH_WAIT: Duration = Duration::from_secs(1);
+/// While the content comes from somebody it is never shorter than
+/// [`FED_SEARCH_WAIT`].
+const SEARCH_WAIT: Duration = Duration::from_millis(250);
+const FED_SEARCH_WAIT: Duration = Duration::from_secs(5);
 const MAX_SEARCH_WAIT: Duration = Duration::from_secs(30);
+
+/// The part of its patience after which a fetch ends that nobody can help: by
+/// default ten seconds, in which an announcement that was just made arrives and a
+/// node that has just started has met its neighbours. Who waits for longer than
+/// that on purpose says so with a longer patience.
+const GRACE: u32 = 6;
 
 /// How long a fetch goes on when everybody who has a block says that its time is
 /// over: another search and a retry of who could not be reached fit.
@@ -86,7 +107,9 @@ enum Wake {
     RoomForOutput,
     Hop(Box<hop::Done>),
     Told(u64, Told),
-    Found(Option<PeerId>),
+    Found(Option<Lead>),
+    /// Another fetch of the same content has stored some of it, or has ended.
+    Shared,
     Tick,
 }
 
@@ -115,12 +138,30 @@ pub(super) struct Run<N: Network> {
     providers: HashMap<u64, Provider>,
     next_provider: u64,
     /// Who was asked for a block that is on its way.
-    asks: HashMap<Cid, Vec<u64>>,
+    asks: HashMap<Cid, Asked>,
+    /// Blocks that are being verified.
+    copies: HashMap<Cid, Copies>,
+    /// The block that holds up the delivery.
+    front: Option<Front>,
     tell: mpsc::Sender<(u64, Told)>,
     told: mpsc::Receiver<(u64, Told)>,
-    search: Option<BoxStream<'static, PeerId>>,
+    search: Option<BoxStream<'static, Lead>>,
     next_search: Instant,
     search_wait: Duration,
+    /// Searches that came to their end, and why the last one did not.
+    searches: usize,
+    unsearched: Option<String>,
+    /// When somebody was found last who was not known before.
+    last_lead: Instant,
+
+    /// Its part in fetching this content with others, until what came is stored.
+    share: Option<Share>,
+    /// It asks the network, and not another fetch of the same content.
+    leads: bool,
+    waits: bool,
+    next_share: Instant,
+    /// When the checkpoint began that is under way for others.
+    sharing: Option<Instant>,
 
     tick: Delay,
     ticks: u32,
@@ -129,6 +170,8 @@ pub(super) struct Run<N: Network> {
     progress: Instant,
     life: u64,
     last_problem: String,
+    /// What is wrong with the copy that is here.
+    here: String,
     /// The first block that was refused for its time, from whom, why and when.
     stale: Option<(Cid, PeerId, Refusal, Instant)>,
     ever_connected: bool,
@@ -154,9 +197,19 @@ impl<N: Network> Run<N> {
         let (tell, told) = mpsc::channel(0);
         let mut peers = Peers::default();
         for peer in &options.providers {
-            peers.found(*peer, now);
+            peers.found(*peer, true, now);
         }
         Run {
+            share: Some(setting.sharing.join(root)),
+            leads: false,
+            waits: false,
+            next_share: now,
+            sharing: None,
+            copies: HashMap::new(),
+            front: None,
+            searches: 0,
+            unsearched: None,
+            last_lead: now,
             plan: Plan::new(root, options.max_size),
             setting,
             root,
@@ -187,6 +240,7 @@ impl<N: Network> Run<N> {
             progress: now,
             life: 0,
             last_problem: String::new(),
+            here: String::new(),
             stale: None,
             ever_connected: false,
             received: 0,
@@ -207,10 +261,12 @@ impl<N: Network> Run<N> {
             Ok(false) => return self.leave_as_cache().await,
             Err(error) => {
                 self.leave_as_cache().await;
+                self.share = None;
                 let _ = self.output.send(Err(error)).await;
                 return;
             }
         };
+        self.share = None;
         let last = match result {
             Ok(()) => {
                 if self.options.keep {
@@ -226,12 +282,14 @@ impl<N: Network> Run<N> {
     /// True when everything is delivered, false when nobody reads any more.
     async fn drive(&mut self) -> Result<bool, FetchError> {
         address::canonical(&self.root)?;
+        self.leads = self.share.as_ref().is_none_or(Share::leads);
         loop {
             self.hand_out()?;
             if self.plan.is_complete() && self.out.is_empty() {
                 return Ok(true);
             }
             self.start_hop();
+            self.follow();
             self.ask_for_more();
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Room => {}
@@ -239,12 +297,11 @@ impl<N: Network> Run<N> {
                 Wake::RoomForOutput => self.send_one(),
                 Wake::Hop(done) => self.hop_done(*done)?,
                 Wake::Told(from, told) => self.told(from, told),
-                Wake::Found(Some(peer)) => self.peers.found(peer, Instant::now()),
-                Wake::Found(None) => {
-                    self.search = None;
-                    self.next_search = Instant::now() + self.search_wait;
-                    self.search_wait = (self.search_wait * 2).min(MAX_SEARCH_WAIT);
-                }
+                Wake::Found(Some(Lead::Named(peer))) => self.lead(peer, true, Instant::now()),
+                Wake::Found(Some(Lead::Connected(peer))) => self.lead(peer, false, Instant::now()),
+                Wake::Found(Some(Lead::Unsearched(why))) => self.unsearched = Some(why),
+                Wake::Found(None) => self.searched(),
+                Wake::Shared => self.shared()?,
                 Wake::Tick => self.clock()?,
             }
         }
@@ -281,11 +338,73 @@ impl<N: Network> Run<N> {
         {
             return Poll::Ready(Wake::Found(found));
         }
+        if self
+            .share
+            .as_ref()
+            .is_some_and(|share| share.has_news(cx.waker()))
+        {
+            return Poll::Ready(Wake::Shared);
+        }
         if Pin::new(&mut self.tick).poll_unpin(cx).is_ready() {
             self.tick.reset(TICK);
             return Poll::Ready(Wake::Tick);
         }
         Poll::Pending
+    }
+
+    /// A search came to its end.
+    fn searched(&mut self) {
+        self.search = None;
+        if self.unsearched.is_none() {
+            self.searches += 1;
+        }
+        let wait = match self.is_fed() {
+            true => self.search_wait.max(FED_SEARCH_WAIT),
+            false => self.search_wait,
+        };
+        self.next_search = Instant::now() + wait;
+        self.search_wait = (self.search_wait * 2).min(MAX_SEARCH_WAIT);
+    }
+
+    /// Says whether it waits for what another fetch of the same content brings.
+    fn follow(&mut self) {
+        let waits = !self.leads && self.plan.has_missing();
+        if waits != self.waits
+            && let Some(share) = &self.share
+        {
+            self.waits = waits;
+            share.wait(waits);
+        }
+    }
+
+    /// Another fetch of the same content has stored some of it, or has ended.
+    fn shared(&mut self) -> Result<(), FetchError> {
+        let Some(share) = &self.share else {
+            return Ok(());
+        };
+        if let Some((reason, true)) = share.reason()
+            && self.plan.total().is_none()
+            && self.started.elapsed() >= self.options.patience / (2 * GRACE)
+        {
+            // It looked for as long as this fetch would have.
+            return Err(self.no_providers(reason));
+        }
+        let now = Instant::now();
+        self.progress = now;
+        let led = mem::replace(&mut self.leads, share.leads());
+        // Who is to ask for the rest looks for all of it first.
+        let all = self.leads && !led;
+        self.plan
+            .look_again(if all { usize::MAX } else { LOOK_AGAIN });
+        Ok(())
+    }
+
+    /// Whether to write down what came, for others that wait for it.
+    fn shares(&self, now: Instant) -> bool {
+        let waited_for = |share: &Share| share.is_waited_for();
+        self.since_checkpoint > 0
+            && now >= self.next_share
+            && self.share.as_ref().is_some_and(waited_for)
     }
 
     /// Moves what is next in the content to the reader's queue.
@@ -335,18 +454,21 @@ impl<N: Network> Run<N> {
             return;
         }
         let (read, reserve) = self.read_back();
+        let now = Instant::now();
+        let shares = self.shares(now);
         let work = Work {
             deliveries: mem::take(&mut self.deliveries),
             look_up: self.plan.look_up_next(LOOK_UP),
             read,
             reserve,
-            checkpoint: self.since_checkpoint >= CHECKPOINT,
+            checkpoint: shares || self.since_checkpoint >= CHECKPOINT,
         };
         if work.is_empty() {
             return;
         }
         if work.checkpoint {
             self.since_checkpoint = 0;
+            self.sharing = Some(now);
         }
         let around = self.around();
         let batch = self.batch.take();
@@ -382,10 +504,22 @@ impl<N: Network> Run<N> {
 
     fn hop_done(&mut self, done: hop::Done) -> Result<(), FetchError> {
         self.batch = done.batch;
+        if let (Some(began), None, Some(share)) = (self.sharing.take(), &done.error, &self.share) {
+            share.stored();
+            self.next_share = Instant::now() + (began.elapsed() * SHARE_PART).max(SHARE_WAIT);
+        }
         for verified in done.deliveries {
             let Verified { cid, peer, len, .. } = verified;
+            self.looked_at(&cid);
             match verified.found {
+                Ok(_) if !self.plan.is_busy(&cid) => {
+                    // Another copy of it was first.
+                    self.wasted += len;
+                    self.stats(peer).wasted += len;
+                }
                 Ok(found) => {
+                    self.proved(verified.from);
+                    self.cancel_others(&cid);
                     self.progress = Instant::now();
                     self.received += len;
                     self.since_checkpoint += len;
@@ -402,9 +536,9 @@ impl<N: Network> Run<N> {
             }
         }
         if let Some((cid, ago)) = done.over
-            && self.last_problem.is_empty()
+            && self.here.is_empty()
         {
-            self.last_problem = format!("; the time of {cid} here is over since {}", span(ago));
+            self.here = format!("; the time of {cid} here is over since {}", span(ago));
         }
         for (cid, found, len) in done.local {
             self.progress = Instant::now();
@@ -447,7 +581,9 @@ impl<N: Network> Run<N> {
         let refused = &self.setting.metrics.blocks_refused;
         refused.with_label_values(&[why.reason()]).inc();
         self.wasted += len;
-        self.plan.absent(&cid);
+        if self.plan.is_busy(&cid) {
+            self.wanted_again(&cid);
+        }
         self.stats(peer).wasted += len;
         if why.is_fault() {
             let reason = format!("block {cid}: {why}");
@@ -476,8 +612,13 @@ impl<N: Network> Run<N> {
         let delivering = self
             .providers
             .values()
-            .filter(|p| p.speed.losses() == 0)
+            .filter(|p| p.blocks > 0 && p.speed.losses() == 0)
             .count();
+        let bytes = self.front_bytes();
+        if let Some(front) = &mut self.front {
+            front.came(bytes, now);
+        }
+        self.end_attempts(now);
         for (id, provider) in &mut self.providers {
             let total = provider
                 .received
@@ -487,16 +628,17 @@ impl<N: Network> Run<N> {
                 self.life += total - provider.seen;
                 provider.seen = total;
                 provider.alive = now;
+                provider.flowed = Some(now);
             }
-            let waits = provider.connected && !provider.open.is_empty();
+            let waits = provider.connected && provider.owes();
             if waits && now.duration_since(provider.alive) > SILENCE {
-                silent.push((*id, "it sent nothing of what it was asked for"));
+                silent.push((*id, Outcome::Silent));
             } else if provider.speed.losses() >= MAX_LOSSES && delivering > 0 {
-                silent.push((*id, "others are faster"));
+                silent.push((*id, Outcome::Useless("others are faster".into())));
             }
         }
-        for (id, reason) in silent {
-            self.let_go(id, reason);
+        for (id, outcome) in silent {
+            self.let_go(id, outcome);
         }
         if self.life >= LIFE || !self.plan.needs_providers() {
             self.life = 0;
@@ -507,9 +649,16 @@ impl<N: Network> Run<N> {
                 done: self.plan.done(),
                 total: self.plan.total(),
                 received: self.received,
-                providers: self.providers.values().filter(|p| p.connected).count(),
+                providers: self.holders(),
             };
             self.out.push_back(Out::Event(Event::Progress(progress)));
+        }
+        if self.ticks.is_multiple_of(PROGRESS_TICKS)
+            && self.leads
+            && let Some(share) = &self.share
+            && share.is_waited_for()
+        {
+            share.explain(self.reason(), false);
         }
         let waited = now.duration_since(self.progress);
         let patient = waited < self.options.patience;
@@ -524,23 +673,65 @@ impl<N: Network> Run<N> {
             });
         }
         if patient {
+            return self.hope(now);
+        }
+        let total = self.plan.total();
+        // When not even the root came from anybody, nobody was found.
+        if total.is_none() || !self.ever_connected && self.leads {
+            let reason = self.known_reason();
+            return Err(self.no_providers(reason));
+        }
+        Err(FetchError::Stalled {
+            cid: self.root,
+            done: self.plan.done(),
+            total,
+            waited,
+            last: mem::take(&mut self.last_problem),
+        })
+    }
+
+    /// An error when waiting cannot help.
+    fn hope(&self, now: Instant) -> Result<(), FetchError> {
+        let grace = self.options.patience / GRACE;
+        let waited = now.duration_since(self.started);
+        let searching = self.plan.total().is_none()
+            && (self.providers.values()).all(|p| !p.named && !p.holds)
+            && self.leads;
+        let quiet = now.duration_since(self.last_lead) >= grace / 2;
+        if !searching || waited < grace || !quiet || !self.plan.needs_providers() {
             return Ok(());
         }
-        let (cid, last) = (self.root, mem::take(&mut self.last_problem));
-        let (done, total) = (self.plan.done(), self.plan.total());
-        // Connected peers are asked on the chance that they have it. When not
-        // even the root came from anybody, nobody was found.
-        Err(if self.ever_connected && total.is_some() {
-            FetchError::Stalled {
-                cid,
-                done,
-                total,
-                waited,
-                last,
-            }
-        } else {
-            FetchError::NoProviders { cid, waited, last }
-        })
+        let reason = self.reason();
+        if !reason.is_final() {
+            return Ok(());
+        }
+        if let Some(share) = &self.share {
+            share.explain(reason.clone(), true);
+        }
+        Err(self.no_providers(reason))
+    }
+
+    fn reason(&self) -> Reason {
+        let unsearched = self.unsearched.clone();
+        let mut reason = Reason::new(self.started.elapsed(), self.searches, unsearched);
+        self.peers.tally(&mut reason);
+        reason
+    }
+
+    /// As far as whoever asks the network knows.
+    fn known_reason(&self) -> Reason {
+        let led = self.share.as_ref().filter(|_| !self.leads);
+        let led = led.and_then(Share::reason);
+        led.map_or_else(|| self.reason(), |(reason, _)| reason)
+    }
+
+    fn no_providers(&self, reason: Reason) -> FetchError {
+        FetchError::NoProviders {
+            cid: self.root,
+            waited: self.started.elapsed(),
+            reason: Box::new(reason),
+            last: self.here.clone(),
+        }
     }
 
     fn stats(&mut self, peer: PeerId) -> &mut ProviderStats {

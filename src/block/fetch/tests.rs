@@ -1,6 +1,8 @@
 //! Fetches over pipes in memory, with providers of every kind.
 
+mod crowd;
 mod refusals;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,13 +47,34 @@ impl Asked {
         }
     }
 
+    /// The next want of a block. Says yes to whoever only wants to know.
     async fn next(&mut self) -> Option<(u64, Cid)> {
+        loop {
+            let want = self.next_want().await?;
+            if !want.have_only {
+                return Some((want.id, Cid::try_from(&want.cid[..]).unwrap()));
+            }
+            self.say(want.id, Status::Have).await;
+        }
+    }
+
+    /// The next want, whatever it is.
+    async fn next_want(&mut self) -> Option<Want> {
         while self.queue.is_empty() {
             let request = self.reader.request().await.ok()??;
             self.queue.extend(request.wants);
         }
-        let want = self.queue.remove(0);
-        Some((want.id, Cid::try_from(&want.cid[..]).unwrap()))
+        Some(self.queue.remove(0))
+    }
+
+    async fn say(&mut self, id: u64, status: Status) {
+        let response = Response {
+            id,
+            status: status as i32,
+            block: None,
+        };
+        let _ = frame::write_message(&mut self.writer, &response).await;
+        let _ = self.writer.flush().await;
     }
 
     async fn answer(&mut self, id: u64, cid: &Cid, data: &Bytes) {
@@ -311,12 +334,8 @@ fn broken_protocols_end_the_session_and_are_reported() {
     async fn answers_twice(mut asked: Asked) {
         let (id, _) = asked.next().await.unwrap();
         for _ in 0..2 {
-            let response = Response {
-                id,
-                status: Status::DontHave as i32,
-                block: None,
-            };
-            let _ = frame::write_message(&mut asked.writer, &response).await;
+            // Not a no, after which nobody would listen.
+            asked.say(id, Status::Cancelled).await;
         }
         let _ = asked.next().await;
     }

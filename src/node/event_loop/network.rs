@@ -421,6 +421,8 @@ impl EventLoop {
                     return;
                 }
                 self.peers.identified(&peer_id, &info.agent_version);
+                let protocols = info.protocols.iter().map(AsRef::as_ref);
+                self.peers.speaks(&peer_id, protocols);
                 let near = self
                     .peers
                     .address_of(&peer_id, connection_id)

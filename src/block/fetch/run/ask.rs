@@ -1,8 +1,18 @@
 //! Asking: whom, for what, how much at once, and what follows from the answers.
+//!
+//! | a session | is |
+//! |---|---|
+//! | an attempt | with a peer that has not said anything yet: being dialed, opened, or asked |
+//! | a holder | with a peer that said that it has the content, or delivered of it |
+//! | in a place | one of the few holders that are given work in the ordinary way |
+//!
+//! Whoever might have the content is asked so, all at once within bounds, and a
+//! "no" ends the session. Only holders have places; holders beyond them are asked
+//! when the front of the content does not come (see [`super::super::front`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_std::task::spawn;
@@ -11,21 +21,47 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use libp2p::PeerId;
 
+use super::super::front::{self, Front};
 use super::super::held::Held;
 use super::super::hop::Delivery;
 use super::super::provider::Speed;
+use super::super::reason::Outcome;
 use super::{Run, SEARCH_WAIT};
 use crate::block::exchange::frame::FrameError;
 use crate::block::exchange::pb::message::Block;
 use crate::block::exchange::session::{self, Answer, Command, Reply, SessionError};
-use crate::block::network::{Fault, Network};
+use crate::block::network::{Fault, Network, OpenError};
 use crate::block::refusal::Refusal;
 use crate::observe::metrics::Direction;
 use crate::observe::throttle;
 
-/// Providers asked at once. More than a few add dials and duplicate work and no
-/// speed; fewer leave it to luck whether a fast one is among them.
-const MAX_PROVIDERS: usize = 8;
+/// Holders that are given work. More than a few add duplicate work and no speed;
+/// fewer leave it to luck whether a fast one is among them.
+const MAX_PLACES: usize = 8;
+
+/// Holders beyond those that are kept for when they are needed, once the content
+/// comes. Each holds a place at its server, which gives it to others after 15 s.
+const MAX_SPARE: usize = 8;
+
+/// Blocks of one provider after which such holders are let go.
+const WELL_FED: u64 = 4;
+
+/// Attempts with guesses that count at once. The rest follow as answers come.
+const MAX_GUESSES: usize = 64;
+
+/// Attempts with known providers that count at once: each may be a dial.
+const MAX_ATTEMPTS: usize = 32;
+
+/// How long an attempt counts against these bounds: whoever is named next is tried
+/// within a second, whatever the others do.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Sessions in all. Beyond it the oldest attempt that said nothing makes room.
+const MAX_SESSIONS: usize = 160;
+
+/// How long a guess may take to say whether it has the content. It is connected,
+/// so that this is some round trips.
+const GUESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a provider may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -39,33 +75,79 @@ const MAX_REFUSALS: usize = 64;
 /// Blocks of the front that may be asked of a second provider.
 const RACE: usize = 32;
 
+/// Wants open at one provider, whatever it is asked for: the protocol allows 256.
+const MAX_OPEN: usize = 128;
+
 /// A session with one provider, as the task sees it.
 pub(super) struct Provider {
     pub(super) peer: PeerId,
     commands: mpsc::UnboundedSender<Command>,
     next_id: u64,
     pub(super) open: HashMap<u64, (Cid, Instant)>,
+    /// The question whether it has a block, when it was asked that and not
+    /// answered.
+    question: Option<(u64, Instant)>,
     pub(super) speed: Speed,
     lacks: HashSet<Cid>,
     /// Blocks of it whose time was over. Not asked of it again.
     stale: HashSet<Cid>,
     refusals: usize,
     pub(super) connected: bool,
+    /// Named by the DHT or the caller; otherwise it is a guess.
+    pub(super) named: bool,
+    /// It said that it has the content, or delivered of it.
+    pub(super) holds: bool,
+    /// It is given work.
+    placed: bool,
+    /// Blocks of it that were right and needed.
+    pub(super) blocks: u64,
+    pub(super) began: Instant,
     pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) seen: u64,
     /// When bytes came last, or when it was asked after a pause.
     pub(super) alive: Instant,
+    /// When the clock saw last that bytes had come.
+    pub(super) flowed: Option<Instant>,
 }
 
 impl Provider {
-    fn ask(&mut self, cid: Cid, now: Instant) -> bool {
-        if self.open.is_empty() {
+    fn next_id(&mut self, now: Instant) -> u64 {
+        if self.open.is_empty() && self.question.is_none() {
             self.alive = now;
         }
-        let id = self.next_id;
         self.next_id += 1;
+        self.next_id - 1
+    }
+
+    fn ask(&mut self, cid: Cid, now: Instant) -> bool {
+        let id = self.next_id(now);
         self.open.insert(id, (cid, now));
         self.commands.unbounded_send(Command::Want(id, cid)).is_ok()
+    }
+
+    /// Asks only whether it has the block.
+    fn question(&mut self, cid: Cid, now: Instant) -> bool {
+        let id = self.next_id(now);
+        self.question = Some((id, now));
+        self.commands.unbounded_send(Command::Have(id, cid)).is_ok()
+    }
+
+    /// Whether it has been asked something and owes the answer.
+    pub(super) fn owes(&self) -> bool {
+        self.question.is_some() || !self.open.is_empty()
+    }
+
+    /// Bytes that came and that the clock has not seen yet.
+    fn news(&self) -> u64 {
+        let total = self.received.as_ref();
+        let total = total.map_or(0, |n| n.load(Ordering::Relaxed));
+        total.saturating_sub(self.seen)
+    }
+
+    /// Whether bytes of it came just now.
+    fn is_answering(&self, now: Instant) -> bool {
+        let flows = |at| now.saturating_duration_since(at) < front::STEP;
+        self.news() > 0 || self.flowed.is_some_and(flows)
     }
 
     /// How long the block will still take here: its place in the queue times the
@@ -77,21 +159,42 @@ impl Provider {
         };
         let before = self.open.keys().filter(|other| *other < id).count();
         let place = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        self.speed.expected(place, *at, now)
+        self.speed.expected(place, *at, self.is_answering(now), now)
     }
 
     fn may_have(&self, cid: &Cid) -> bool {
         !self.lacks.contains(cid) && !self.stale.contains(cid)
     }
 
-    fn has_room(&self) -> bool {
-        self.connected && self.open.len() < self.speed.window()
+    /// Whether it has owed a block for so long that others are asked for it.
+    fn is_overdue(&self, now: Instant) -> bool {
+        let since = self.open.values().map(|(_, at)| *at).min();
+        since.is_some_and(|at| now.saturating_duration_since(at) >= front::STEP)
+    }
+
+    /// Whether it has brought nothing yet and others were asked instead of it.
+    fn is_doubtful(&self, now: Instant) -> bool {
+        self.blocks == 0 && (self.speed.losses() > 0 || self.is_overdue(now))
+    }
+
+    /// How many blocks it may owe. `others`: somebody else delivers.
+    fn allowance(&self, others: bool, now: Instant) -> usize {
+        if others && self.is_doubtful(now) {
+            return 0;
+        }
+        self.speed.window()
+    }
+
+    fn has_room(&self, others: bool, now: Instant) -> bool {
+        self.connected && self.open.len() < self.allowance(others, now)
     }
 }
 
 /// What a session tells the task.
 pub(super) enum Told {
     Answer(Answer),
+    /// No stream could be had.
+    Failed(OpenError),
     Closed(String, Option<Fault>),
 }
 
@@ -119,25 +222,58 @@ impl<N: Network> Run<N> {
                 }
                 self.expel(from, peer, fault, &reason);
             }
-            Told::Closed(reason, None) => self.let_go(from, &reason),
+            Told::Failed(OpenError::Unreachable(why)) => {
+                self.let_go(from, Outcome::Unreachable(why));
+            }
+            Told::Failed(OpenError::Unsupported { speaks }) => {
+                self.let_go(from, Outcome::Unsupported(speaks));
+            }
+            Told::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason)),
             Told::Answer(Answer::Reply(id, cid, reply)) => {
                 self.setting.metrics.message(Direction::In, "block");
-                let asked = provider.open.remove(&id).map_or(now, |(_, asked)| asked);
+                let question = provider.question.take_if(|(asked, _)| *asked == id);
+                let asked = provider.open.remove(&id).map(|(_, asked)| asked);
+                let asked = asked.or(question.map(|(_, asked)| asked)).unwrap_or(now);
                 match reply {
                     Reply::Block(block) => self.delivered(from, cid, block, asked, now),
-                    Reply::Cancelled => self.unasked(from, &cid),
-                    Reply::DontHave | Reply::Unavailable => {
-                        provider.lacks.insert(cid);
-                        provider.refusals += 1;
-                        let refusals = provider.refusals;
+                    Reply::Have => provider.holds = true,
+                    Reply::Cancelled => {
+                        // It answers, so that it lost for no fault of its own.
+                        provider.speed.forgive();
                         self.unasked(from, &cid);
-                        if refusals >= MAX_REFUSALS {
-                            self.let_go(from, "it has too little of the content");
-                        }
                     }
+                    Reply::DontHave | Reply::Unavailable => self.refused(from, cid),
                 }
             }
         }
+    }
+
+    /// The provider does not have the block, or cannot give it.
+    fn refused(&mut self, from: u64, cid: Cid) {
+        let Some(provider) = self.providers.get_mut(&from) else {
+            return;
+        };
+        provider.lacks.insert(cid);
+        provider.refusals += 1;
+        let (holds, refusals) = (provider.holds, provider.refusals);
+        let idle = !provider.owes();
+        self.unasked(from, &cid);
+        let useless = !holds || refusals >= MAX_REFUSALS || {
+            // Who can bring nothing now makes room when another waits for it.
+            let others = self.providers.values().any(|p| p.holds && !p.placed);
+            idle && others && !self.can_bring(from)
+        };
+        if useless {
+            self.let_go(from, Outcome::Lacks);
+        }
+    }
+
+    /// Whether the provider may have something of what is missing.
+    fn can_bring(&self, from: u64) -> bool {
+        self.providers.get(&from).is_some_and(|provider| {
+            let may = |cid: &Cid| provider.may_have(cid);
+            self.plan.first_missing(SCAN, may).is_some()
+        })
     }
 
     fn delivered(&mut self, from: u64, cid: Cid, block: Box<Block>, asked: Instant, now: Instant) {
@@ -149,33 +285,28 @@ impl<N: Network> Run<N> {
         bytes.inc_by(len as u64);
         provider.speed.delivered(len, asked, now);
         provider.refusals = 0;
-        if !self.plan.wants(&cid) {
+        provider.holds = true;
+        let (peer, proven) = (provider.peer, provider.blocks > 0);
+        if let Some(asked) = self.asks.get_mut(&cid) {
+            asked.by.retain(|other| *other != from);
+        }
+        // While a block of a stranger is being verified, a second one is taken too:
+        // the first may turn out wrong.
+        let copies = self.copies.get(&cid);
+        let unsure = copies.is_some_and(|copies| copies.is_unsure());
+        if !self.plan.wants(&cid) && !unsure {
             // Another was first, and the cancel came too late.
             self.wasted += len as u64;
-            let peer = provider.peer;
             self.stats(peer).wasted += len as u64;
             return;
         }
-        for other in self.asks.remove(&cid).unwrap_or_default() {
-            if other == from {
-                continue;
-            }
-            if let Some(provider) = self.providers.get_mut(&other) {
-                provider.speed.lost();
-                let open = provider
-                    .open
-                    .iter()
-                    .filter(|(_, (wanted, _))| *wanted == cid);
-                let ids: Vec<u64> = open.map(|(id, _)| *id).collect();
-                for id in ids {
-                    let _ = provider.commands.unbounded_send(Command::Cancel(id));
-                }
-            }
+        if proven {
+            self.cancel_others(&cid);
         }
+        let copies = self.copies.entry(cid).or_default();
+        copies.count += 1;
+        copies.of_proven |= proven;
         self.plan.verifying(&cid);
-        let Some(peer) = self.providers.get(&from).map(|provider| provider.peer) else {
-            return;
-        };
         let held = Held::new(block.data.clone(), &self.meter);
         self.deliveries.push(Delivery {
             cid,
@@ -186,13 +317,62 @@ impl<N: Network> Run<N> {
         });
     }
 
+    /// The block is here: nobody need bring it any more.
+    pub(super) fn cancel_others(&mut self, cid: &Cid) {
+        for other in self
+            .asks
+            .remove(cid)
+            .map_or_else(Vec::new, |asked| asked.by)
+        {
+            if let Some(provider) = self.providers.get_mut(&other) {
+                provider.speed.lost();
+                let open = provider.open.iter();
+                let open = open.filter(|(_, (wanted, _))| wanted == cid);
+                let ids: Vec<u64> = open.map(|(id, _)| *id).collect();
+                for id in ids {
+                    let _ = provider.commands.unbounded_send(Command::Cancel(id));
+                }
+            }
+        }
+    }
+
+    /// A block of the session was verified and is one that was needed.
+    pub(super) fn proved(&mut self, from: u64) {
+        if let Some(provider) = self.providers.get_mut(&from) {
+            provider.blocks += 1;
+        }
+    }
+
+    /// One copy of the block has been verified.
+    pub(super) fn looked_at(&mut self, cid: &Cid) {
+        if let Some(copies) = self.copies.get_mut(cid) {
+            copies.count -= 1;
+            if copies.count == 0 {
+                self.copies.remove(cid);
+            }
+        }
+    }
+
+    /// A block that came was refused, or given up: it is to come from another.
+    pub(super) fn wanted_again(&mut self, cid: &Cid) {
+        if self.copies.contains_key(cid) {
+            // Another copy of it is being verified.
+            return;
+        }
+        match self.asks.get(cid) {
+            Some(asked) if !asked.by.is_empty() => self.plan.asked(cid),
+            _ => self.plan.absent(cid),
+        }
+    }
+
     /// The provider's copy of the block is of no use, which is no fault of its.
     pub(super) fn stale(&mut self, from: u64, cid: &Cid) {
         if let Some(provider) = self.providers.get_mut(&from) {
             provider.stale.insert(*cid);
             provider.refusals += 1;
             if provider.refusals >= MAX_REFUSALS {
-                self.let_go(from, "the time of its blocks is over");
+                let why = "the time of its blocks is over";
+                self.let_go(from, Outcome::Useless(why.into()));
             }
         }
     }
@@ -206,18 +386,16 @@ impl<N: Network> Run<N> {
             && self
                 .providers
                 .values()
-                .all(|provider| provider.connected && provider.open.is_empty())
+                .all(|provider| provider.connected && !provider.owes())
     }
 
     /// The provider will not bring the block.
     fn unasked(&mut self, from: u64, cid: &Cid) {
         if let Some(asked) = self.asks.get_mut(cid) {
-            asked.retain(|other| *other != from);
-            if asked.is_empty() {
+            asked.by.retain(|other| *other != from);
+            if asked.by.is_empty() && self.plan.wants(cid) {
                 self.asks.remove(cid);
-                if self.plan.wants(cid) {
-                    self.plan.absent(cid);
-                }
+                self.plan.absent(cid);
             }
         }
     }
@@ -228,19 +406,32 @@ impl<N: Network> Run<N> {
         for (cid, _) in provider.open.values() {
             self.unasked(from, cid);
         }
-        if self.providers.is_empty() {
-            // Nobody is left: search soon, however long the last wait was.
+        if provider.holds && !self.providers.values().any(|other| other.holds) {
+            // Nobody is left: who was not needed is, and the search goes on soon,
+            // however long the last wait was.
+            self.peers.recall(Instant::now());
             self.search_wait = SEARCH_WAIT;
             self.next_search = self.next_search.min(Instant::now() + SEARCH_WAIT);
         }
         Some(provider.peer)
     }
 
-    pub(super) fn let_go(&mut self, from: u64, reason: &str) {
+    pub(super) fn let_go(&mut self, from: u64, outcome: Outcome) {
         if let Some(peer) = self.close(from) {
-            log::debug!(peer:% = peer, cid:% = self.root, error:% = reason; "provider let go");
-            self.last_problem = format!("; last: {peer}: {reason}");
-            self.peers.failed(&peer, Instant::now());
+            log::debug!(peer:% = peer, cid:% = self.root, error:? = outcome; "provider let go");
+            if let Outcome::Unreachable(why) | Outcome::Useless(why) = &outcome
+                && self.peers.is_named(&peer)
+            {
+                self.last_problem = format!("; last: {peer}: {why}");
+            }
+            self.peers.failed(&peer, outcome, Instant::now());
+        }
+    }
+
+    /// Ends a session that is one too many. It may be had again.
+    fn spare(&mut self, from: u64, now: Instant) {
+        if let Some(peer) = self.close(from) {
+            self.peers.put_back(&peer, now);
         }
     }
 
@@ -248,7 +439,7 @@ impl<N: Network> Run<N> {
     /// verified, and asks the peer nothing more.
     pub(super) fn expel(&mut self, from: u64, peer: PeerId, fault: Fault, reason: &str) {
         self.close(from);
-        if !self.peers.ban(&peer) {
+        if !self.peers.ban(&peer, reason) {
             // More of the same, sent before it was caught.
             return;
         }
@@ -260,8 +451,18 @@ impl<N: Network> Run<N> {
         self.setting.network.report(peer, fault);
     }
 
+    /// A search or the caller named the peer, or it is connected.
+    pub(super) fn lead(&mut self, peer: PeerId, named: bool, now: Instant) {
+        if self.peers.found(peer, named, now) {
+            self.last_lead = now;
+        }
+        if named && let Some(session) = self.providers.values_mut().find(|p| p.peer == peer) {
+            session.named = true;
+        }
+    }
+
     pub(super) fn ask_for_more(&mut self) {
-        if !self.plan.needs_providers() {
+        if !self.plan.needs_providers() || !self.leads {
             return;
         }
         let now = Instant::now();
@@ -272,67 +473,263 @@ impl<N: Network> Run<N> {
             }
             self.search = Some(self.setting.network.find_providers(&self.root));
         }
-        while self.providers.len() < MAX_PROVIDERS {
-            let Some(peer) = self.peers.next(now) else {
+        self.attempt(now);
+        self.place(now);
+        self.give_work(now);
+        self.question(now);
+        self.hedge(now);
+        self.race(now);
+    }
+
+    /// Providers that have delivered what was needed.
+    fn proven(&self) -> usize {
+        self.providers.values().filter(|p| p.blocks > 0).count()
+    }
+
+    pub(super) fn holders(&self) -> usize {
+        self.providers.values().filter(|p| p.holds).count()
+    }
+
+    /// Tries whoever may have the content and was not tried yet.
+    fn attempt(&mut self, now: Instant) {
+        if self.proven() >= MAX_PLACES {
+            return;
+        }
+        for named in [true, false] {
+            let most = if named { MAX_ATTEMPTS } else { MAX_GUESSES };
+            let fresh = |p: &&Provider| {
+                let fresh = now.saturating_duration_since(p.began) < FRESH;
+                p.named == named && !p.holds && fresh
+            };
+            let mut under_way = self.providers.values().filter(fresh).count();
+            while under_way < most && self.peers.has_next(named, now) && self.has_room(now) {
+                let Some(peer) = self.peers.next(named, now) else {
+                    break;
+                };
+                self.connect(peer, named, now);
+                under_way += 1;
+            }
+        }
+    }
+
+    /// Makes room for one more session, if need be.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.providers.len() < MAX_SESSIONS {
+            return true;
+        }
+        let all = self.providers.iter();
+        let old = all.filter(|(_, p)| {
+            let fresh = now.saturating_duration_since(p.began) < FRESH;
+            p.blocks == 0 && !fresh && !(p.holds && p.placed)
+        });
+        let oldest = old.min_by_key(|(_, p)| (p.holds, p.began));
+        let Some((id, holds)) = oldest.map(|(id, p)| (*id, p.holds)) else {
+            return false;
+        };
+        match holds {
+            true => self.spare(id, now),
+            false => self.let_go(id, Outcome::Silent),
+        }
+        true
+    }
+
+    /// Gives places to holders, those that deliver first, and ends sessions that
+    /// are not needed any more.
+    fn place(&mut self, now: Instant) {
+        let mut taken = self.providers.values().filter(|p| p.placed).count();
+        loop {
+            let waiting = self.providers.iter().filter(|(_, p)| p.holds && !p.placed);
+            let best = waiting.min_by_key(|(_, p)| rank(p, now));
+            let Some((best, order)) = best.map(|(id, p)| (*id, rank(p, now))) else {
                 break;
             };
-            self.connect(peer, now);
+            if taken >= MAX_PLACES {
+                // Only who brings nothing makes room, and only for who may.
+                let placed = self.providers.iter_mut().filter(|(_, p)| p.placed);
+                let worst = placed.max_by_key(|(_, p)| rank(p, now));
+                let Some((_, worst)) =
+                    worst.filter(|(_, p)| p.blocks == 0 && rank(p, now).0 > order.0)
+                else {
+                    break;
+                };
+                worst.placed = false;
+                taken -= 1;
+            }
+            if let Some(provider) = self.providers.get_mut(&best) {
+                provider.placed = true;
+                taken += 1;
+            }
         }
-        let mut fastest: Vec<u64> = self.providers.keys().copied().collect();
-        fastest.sort_by(|a, b| self.rate(*b).total_cmp(&self.rate(*a)));
+        let well_fed = self.providers.values().any(|p| p.blocks >= WELL_FED)
+            && (self.front.as_ref()).is_none_or(|front| front.width(now) == 1);
+        if !well_fed {
+            return;
+        }
+        let idle = self.providers.iter();
+        let idle = idle.filter(|(_, p)| p.holds && !p.placed && !p.owes());
+        let mut idle: Vec<_> = idle.map(|(id, p)| (rank(p, now), *id)).collect();
+        idle.sort();
+        for (_, id) in idle.into_iter().skip(MAX_SPARE) {
+            self.spare(id, now);
+        }
+    }
+
+    /// Sessions in places, the fastest first.
+    fn fastest(&self) -> Vec<u64> {
+        let placed = self.providers.iter().filter(|(_, p)| p.placed);
+        let mut fastest: Vec<(f64, u64)> = placed.map(|(id, p)| (p.speed.rate(), *id)).collect();
+        fastest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        fastest.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn give_work(&mut self, now: Instant) {
+        let others = self.proven() > 0;
         let mut failed = Vec::new();
-        for id in &fastest {
-            let Some(provider) = self.providers.get_mut(id) else {
+        for id in self.fastest() {
+            let Some(provider) = self.providers.get_mut(&id) else {
                 continue;
             };
-            while provider.has_room() {
+            while provider.has_room(others, now) {
                 let may = |cid: &Cid| provider.may_have(cid);
                 let Some(cid) = self.plan.first_missing(SCAN, may) else {
                     break;
                 };
                 if !provider.ask(cid, now) {
-                    failed.push(*id);
+                    failed.push(id);
                     break;
                 }
                 self.setting.metrics.message(Direction::Out, "block");
                 self.plan.asked(&cid);
-                self.asks.entry(cid).or_default().push(*id);
+                self.asks
+                    .entry(cid)
+                    .or_insert_with(|| Asked::new(now))
+                    .by
+                    .push(id);
             }
         }
         for id in failed {
-            self.let_go(id, "the stream ended");
+            self.let_go(id, Outcome::Useless("the stream ended".into()));
         }
-        self.race(&fastest, now);
     }
 
-    fn rate(&self, id: u64) -> f64 {
-        self.providers
-            .get(&id)
-            .map_or(0.0, |provider| provider.speed.rate())
+    /// Asks those that have just opened: one for the front itself if nobody is
+    /// asked for it, the others whether they have it.
+    fn question(&mut self, now: Instant) {
+        let new = self.providers.iter();
+        let new = new.filter(|(_, p)| p.connected && !p.holds && !p.owes());
+        let mut new: Vec<(bool, u64)> = new.map(|(id, p)| (!p.named, *id)).collect();
+        new.sort_unstable();
+        for (_, id) in new {
+            let cid = self.plan.front().unwrap_or(self.root);
+            let missing = self.plan.is_missing(&cid);
+            let Some(provider) = self.providers.get_mut(&id) else {
+                continue;
+            };
+            self.setting.metrics.message(Direction::Out, "block");
+            let sent = match missing {
+                true => provider.ask(cid, now),
+                false => provider.question(cid, now),
+            };
+            if !sent {
+                self.let_go(id, Outcome::Useless("the stream ended".into()));
+            } else if missing {
+                self.plan.asked(&cid);
+                self.asks
+                    .entry(cid)
+                    .or_insert_with(|| Asked::new(now))
+                    .by
+                    .push(id);
+            }
+        }
+    }
+
+    /// Asks more providers for the block that holds up the delivery, the longer it
+    /// takes.
+    fn hedge(&mut self, now: Instant) {
+        let Some(cid) = self.plan.front() else {
+            self.front = None;
+            return;
+        };
+        if self.front.as_ref().is_none_or(|front| *front.cid() != cid) {
+            let since = self.asks.get(&cid).map(|asked| asked.since);
+            self.front = Some(Front::new(cid, since, now));
+        }
+        if !self.plan.wants(&cid) {
+            return;
+        }
+        let (mut confirmed, mut count) = (false, 0);
+        if let Some(asked) = self.asks.get(&cid) {
+            count = asked.by.len();
+            let askers = asked.by.iter().filter_map(|id| self.providers.get(id));
+            confirmed = askers.into_iter().any(|p| p.holds || p.is_answering(now));
+        }
+        let Some((width, alone)) = self.front.as_ref().map(|front| {
+            let alone = !confirmed && front.is_unconfirmed(now);
+            (front.width(now), alone)
+        }) else {
+            return;
+        };
+        let mut candidates: Vec<_> = self
+            .providers
+            .iter()
+            .filter(|(id, p)| {
+                let asked = self.asks.get(&cid);
+                let is_asked = asked.is_some_and(|asked| asked.by.contains(id));
+                let may = p.holds || p.named;
+                p.connected && may && !is_asked && p.may_have(&cid) && p.open.len() < MAX_OPEN
+            })
+            .map(|(id, p)| (!p.holds, rank(p, now), *id))
+            .collect();
+        candidates.sort();
+        for (unsaid, _, id) in candidates {
+            if count >= width && (unsaid || !alone || confirmed) {
+                break;
+            }
+            let Some(provider) = self.providers.get_mut(&id) else {
+                continue;
+            };
+            if provider.ask(cid, now) {
+                self.setting.metrics.message(Direction::Out, "block");
+                self.plan.asked(&cid);
+                self.asks
+                    .entry(cid)
+                    .or_insert_with(|| Asked::new(now))
+                    .by
+                    .push(id);
+                count += 1;
+                confirmed |= !unsaid;
+            }
+        }
+        if count < width {
+            // All that are here were asked.
+            self.peers.recall(now);
+        }
     }
 
     fn wants_search(&self) -> bool {
-        self.providers
-            .values()
-            .filter(|provider| provider.connected)
-            .count()
-            < 2
-            || self.plan.has_missing()
-                && self
-                    .providers
-                    .values()
-                    .all(|provider| provider.open.is_empty())
+        // The search goes on while there may be more to find.
+        self.proven() < MAX_PLACES
+    }
+
+    /// Whether the content comes, from somebody.
+    pub(super) fn is_fed(&self) -> bool {
+        self.proven() > 0
+            && self
+                .plan
+                .front()
+                .is_none_or(|cid| !self.plan.is_missing(&cid))
     }
 
     /// Asks a second provider for blocks near the front that take longer than it
     /// would: at once when it is idle, and for the very front also when it is not.
-    fn race(&mut self, fastest: &[u64], now: Instant) {
+    fn race(&mut self, now: Instant) {
         let front = self.plan.front_asked();
-        for id in fastest {
-            let Some(provider) = self.providers.get(id) else {
+        let others = self.proven() > 0;
+        for id in self.fastest() {
+            let Some(provider) = self.providers.get(&id) else {
                 continue;
             };
-            if !provider.connected {
+            if !provider.connected || others && provider.is_doubtful(now) {
                 continue;
             }
             // Twice what it usually takes, and a little for the scheduler. Who
@@ -340,30 +737,43 @@ impl<N: Network> Run<N> {
             let latency = provider.speed.latency();
             let ours = latency.map_or(Duration::from_secs(1), |latency| latency * 2)
                 + Duration::from_millis(50);
-            let idle = provider.has_room();
+            let idle = provider.has_room(others, now);
             let candidate = self.plan.first_asked().take(RACE).find(|cid| {
-                let Some(asked) = self.asks.get(*cid) else {
+                let Some(asked) = self.asks.get(*cid).map(|asked| &asked.by) else {
                     return false;
                 };
                 let holder = asked.first().and_then(|holder| self.providers.get(holder));
                 let Some(holder) = holder else { return false };
                 asked.len() == 1
-                    && asked[0] != *id
+                    && asked[0] != id
                     && provider.may_have(cid)
                     && (idle || front == Some(**cid) && provider.speed.rate() > holder.speed.rate())
                     && holder.expected(cid, now) > ours
             });
             if let Some(cid) = candidate.copied()
-                && let Some(provider) = self.providers.get_mut(id)
+                && let Some(provider) = self.providers.get_mut(&id)
                 && provider.ask(cid, now)
             {
                 self.setting.metrics.message(Direction::Out, "block");
-                self.asks.entry(cid).or_default().push(*id);
+                self.asks
+                    .entry(cid)
+                    .or_insert_with(|| Asked::new(now))
+                    .by
+                    .push(id);
             }
         }
     }
 
-    fn connect(&mut self, peer: PeerId, now: Instant) {
+    /// Bytes that came from those who are asked for the front; each is looked at
+    /// once, by the clock.
+    pub(super) fn front_bytes(&self) -> u64 {
+        let asked = self.front.as_ref().and_then(|f| self.asks.get(f.cid()));
+        let asked = asked.map_or(&[][..], |asked| &asked.by);
+        let asked = asked.iter().filter_map(|id| self.providers.get(id));
+        asked.map(Provider::news).max().unwrap_or(0)
+    }
+
+    fn connect(&mut self, peer: PeerId, named: bool, now: Instant) {
         let id = self.next_provider;
         self.next_provider += 1;
         let (commands, orders) = mpsc::unbounded();
@@ -374,23 +784,35 @@ impl<N: Network> Run<N> {
                 commands,
                 next_id: 0,
                 open: HashMap::new(),
+                question: None,
                 speed: Speed::new(),
                 lacks: HashSet::new(),
                 stale: HashSet::new(),
                 refusals: 0,
                 connected: false,
+                named,
+                holds: false,
+                placed: false,
+                blocks: 0,
+                began: now,
                 received: None,
                 seen: 0,
                 alive: now,
+                flowed: None,
             },
         );
-        let opening = self.setting.network.open(peer);
+        let opening = match named {
+            true => self.setting.network.open(peer),
+            false => self.setting.network.open_near(peer),
+        };
         let max_block = self.options.max_block;
         let mut tell = self.tell.clone();
         spawn(async move {
             let told = match async_std::future::timeout(OPEN_TIMEOUT, opening).await {
-                Err(_) => Told::Closed(format!("no stream within {OPEN_TIMEOUT:?}"), None),
-                Ok(Err(error)) => Told::Closed(error.to_string(), None),
+                Err(_) => Told::Failed(OpenError::Unreachable(format!(
+                    "no stream within {OPEN_TIMEOUT:?}"
+                ))),
+                Ok(Err(error)) => Told::Failed(error),
                 Ok(Ok(stream)) => {
                     let wrap = |answer| (id, Told::Answer(answer));
                     match session::run(stream, max_block, orders, &mut tell, wrap).await {
@@ -406,6 +828,64 @@ impl<N: Network> Run<N> {
             let _ = tell.send((id, told)).await;
         });
     }
+
+    /// Ends attempts that have had their time.
+    pub(super) fn end_attempts(&mut self, now: Instant) {
+        let all = self.providers.iter();
+        let over = all.filter(|(_, p)| {
+            let waited = now.saturating_duration_since(p.began);
+            !p.holds && !p.named && waited > GUESS_TIMEOUT
+        });
+        let over: Vec<u64> = over.map(|(id, _)| *id).collect();
+        for id in over {
+            self.let_go(id, Outcome::Silent);
+        }
+    }
+}
+
+/// Who is asked for a block, and since when somebody is.
+pub(super) struct Asked {
+    by: Vec<u64>,
+    since: Instant,
+}
+
+impl Asked {
+    fn new(now: Instant) -> Self {
+        Asked {
+            by: Vec::new(),
+            since: now,
+        }
+    }
+}
+
+/// Copies of one block that are being verified.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    count: usize,
+    /// One of them is of a provider whose blocks were right before.
+    of_proven: bool,
+}
+
+/// Copies of one block that are verified, when a stranger sent the first.
+const MAX_COPIES: usize = 2;
+
+impl Copies {
+    /// Whether another copy is worth taking.
+    fn is_unsure(&self) -> bool {
+        self.count < MAX_COPIES && !self.of_proven
+    }
+}
+
+/// The order in which holders are given work: those that have delivered, those
+/// that were not asked yet or not for long, and those that owe what others brought
+/// or were asked for instead. Among equals the one that came first.
+fn rank(provider: &Provider, now: Instant) -> (u8, Instant) {
+    let class = match provider.blocks {
+        0 if provider.is_doubtful(now) => 2,
+        0 => 1,
+        _ => 0,
+    };
+    (class, provider.began)
 }
 
 /// What a session's end says of the peer.

@@ -1,0 +1,121 @@
+//! How many providers to ask for the block that holds up the delivery. Pure.
+//!
+//! The first block of the content that is not here is asked of one provider. While
+//! it does not come, more are asked, twice as many each [`STEP`], so that a crowd
+//! that says it has the content and brings nothing costs one step for each
+//! doubling of the crowd. A provider whose bytes flow puts that off, and not for
+//! longer than [`MAX_PAUSE`]: a slow link is not made to carry for nothing, and a
+//! trickle does not hold up the content.
+
+use std::time::{Duration, Instant};
+
+use cid::Cid;
+
+/// Time after which twice as many are asked. A block of 1 MiB over a link of
+/// 100 Mbit/s with 50 ms each way takes about that long.
+pub(crate) const STEP: Duration = Duration::from_millis(200);
+
+/// How long bytes that flow put it off, in all, for one block.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes a second over which they flow.
+const FLOW: f64 = 64.0 * 1024.0;
+
+/// How long a provider may be asked alone that has not said that it has the
+/// block, when another says so: an answer from half a continent away.
+const UNCONFIRMED: Duration = Duration::from_millis(50);
+
+/// The most that are asked: everybody, within a second and a half.
+const MAX_WIDTH: usize = 64;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Front {
+    cid: Cid,
+    /// When it was asked for first, or came to be the front.
+    since: Instant,
+    paused: Duration,
+    looked: Instant,
+}
+
+impl Front {
+    /// `since`: when the block was asked for, if that was before it was the front.
+    pub(crate) fn new(cid: Cid, since: Option<Instant>, now: Instant) -> Self {
+        Front {
+            cid,
+            since: since.unwrap_or(now),
+            paused: Duration::ZERO,
+            looked: now,
+        }
+    }
+
+    pub(crate) fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// So many bytes came since the last call from those who are asked for it.
+    pub(crate) fn came(&mut self, bytes: u64, now: Instant) {
+        let passed = now.saturating_duration_since(self.looked);
+        self.looked = now;
+        if bytes as f64 >= FLOW * passed.as_secs_f64() && bytes > 0 {
+            self.paused = (self.paused + passed).min(MAX_PAUSE);
+        }
+    }
+
+    /// How many should be asked by now.
+    pub(crate) fn width(&self, now: Instant) -> usize {
+        let waited = now.saturating_duration_since(self.since + self.paused);
+        let steps = waited.as_millis() / STEP.as_millis();
+        1_usize
+            .checked_shl(u32::try_from(steps).unwrap_or(u32::MAX))
+            .unwrap_or(MAX_WIDTH)
+            .clamp(1, MAX_WIDTH)
+    }
+
+    /// Whether a provider that says that it has the block should be asked although
+    /// another is, that has not said so.
+    pub(crate) fn is_unconfirmed(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= UNCONFIRMED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::address::{Codec, address};
+
+    fn front(now: Instant) -> Front {
+        Front::new(address(b"front", Codec::Raw), None, now)
+    }
+
+    #[test]
+    fn a_block_that_does_not_come_is_asked_of_twice_as_many_each_time() {
+        let start = Instant::now();
+        let front = front(start);
+        let widths = [0, 199, 200, 400, 600, 800, 1000, 1200, 100_000];
+        let widths = widths.map(|ms| front.width(start + Duration::from_millis(ms)));
+        assert_eq!(widths, [1, 1, 2, 4, 8, 16, 32, 64, 64]);
+        let earlier = Front::new(*front.cid(), Some(start), start + STEP * 3);
+        assert_eq!(earlier.width(start + STEP * 3), 8);
+        assert!(!front.is_unconfirmed(start));
+        assert!(front.is_unconfirmed(start + UNCONFIRMED));
+    }
+
+    #[test]
+    fn bytes_that_flow_put_it_off_and_a_trickle_does_not() {
+        let start = Instant::now();
+        let tick = Duration::from_millis(100);
+        let width_after = |bytes: u64, ticks: u32| {
+            let mut front = front(start);
+            for n in 1..=ticks {
+                front.came(bytes, start + tick * n);
+            }
+            front.width(start + tick * ticks)
+        };
+        assert_eq!(width_after(100_000, 10), 1);
+        assert_eq!(width_after(100_000, 12), 2, "not for longer than a second");
+        assert_eq!(width_after(100_000, 18), 16);
+        assert_eq!(width_after(1_000, 8), 16);
+        assert_eq!(width_after(0, 8), 16);
+    }
+}

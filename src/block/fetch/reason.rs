@@ -1,0 +1,310 @@
+//! Why nobody brought the content, counted and put into words. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use libp2p::PeerId;
+
+/// Protocols of others that the words name.
+const MAX_PROTOCOLS: usize = 4;
+
+/// What came of one peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It cannot be dialed, or hung up.
+    Unreachable(String),
+    /// It does not speak this network's exchange, and these others.
+    Unsupported(Vec<String>),
+    /// It does not have it.
+    Lacks,
+    /// It took the stream and answered nothing.
+    Silent,
+    /// It ended the stream, or what it sent was of no use.
+    Useless(String),
+}
+
+/// What became of some peers, with the first of each kind and what it said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Group {
+    count: usize,
+    example: Option<(PeerId, String)>,
+}
+
+impl Group {
+    fn add(&mut self, peer: &PeerId, said: &str) {
+        self.count += 1;
+        self.example.get_or_insert_with(|| (*peer, said.into()));
+    }
+}
+
+/// Why nobody brought the content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reason {
+    /// How long it was looked for.
+    waited: Duration,
+    /// Searches of the DHT that came to their end.
+    searches: usize,
+    /// Why the last search did not begin.
+    unsearched: Option<String>,
+    /// Peers that the DHT or the caller named.
+    named: usize,
+    unreachable: Group,
+    unsupported: Group,
+    protocols: Vec<String>,
+    lacking: Group,
+    silent: Group,
+    useless: Group,
+    untried: usize,
+    /// Peers that are only connected, and those of them that said no.
+    connected: usize,
+    connected_lacking: usize,
+    /// Of those, the ones that were not asked yet.
+    connected_untried: usize,
+}
+
+impl Reason {
+    pub(crate) fn new(waited: Duration, searches: usize, unsearched: Option<String>) -> Self {
+        Reason {
+            waited,
+            searches,
+            unsearched,
+            ..Reason::default()
+        }
+    }
+
+    pub(crate) fn add(&mut self, peer: &PeerId, named: bool, outcome: Option<&Outcome>) {
+        if !named {
+            self.connected += 1;
+            self.connected_untried += usize::from(outcome.is_none());
+            self.connected_lacking += usize::from(matches!(outcome, Some(Outcome::Lacks)));
+            return;
+        }
+        self.named += 1;
+        match outcome {
+            Some(Outcome::Unreachable(why)) => self.unreachable.add(peer, why),
+            Some(Outcome::Unsupported(speaks)) => {
+                self.unsupported.add(peer, "");
+                for protocol in speaks {
+                    if self.protocols.len() < MAX_PROTOCOLS && !self.protocols.contains(protocol) {
+                        self.protocols.push(protocol.clone());
+                    }
+                }
+            }
+            Some(Outcome::Lacks) => self.lacking.add(peer, ""),
+            Some(Outcome::Silent) => self.silent.add(peer, ""),
+            Some(Outcome::Useless(why)) => self.useless.add(peer, why),
+            None => self.untried += 1,
+        }
+    }
+
+    /// Peers that the DHT or the caller named.
+    pub fn announced(&self) -> usize {
+        self.named
+    }
+
+    /// Whether longer waiting cannot help: some searches came to their end, peers
+    /// are there to be asked, and everybody who was named was reached and is of no
+    /// use. A host that cannot be reached may come back, so that one is waited for.
+    pub(crate) fn is_final(&self) -> bool {
+        let settled = self.lacking.count + self.unsupported.count;
+        self.searches >= ENOUGH_SEARCHES
+            && self.unsearched.is_none()
+            && self.connected + self.named > 0
+            && self.connected_untried == 0
+            && settled == self.named
+    }
+}
+
+/// Searches after which it counts that nobody was found: one can miss a provider
+/// whose announcement is on its way, and one more for a lost answer.
+const ENOUGH_SEARCHES: usize = 3;
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.waited.as_secs();
+        if self.named == 0 {
+            match (&self.unsearched, self.searches) {
+                (Some(why), _) => write!(f, "the DHT could not be searched: {why}")?,
+                (None, 0) => write!(f, "no search of the DHT came to its end in {seconds} s")?,
+                (None, _) => write!(
+                    f,
+                    "nobody announces it ({} of the DHT in {seconds} s)",
+                    count(self.searches, "search", "searches")
+                )?,
+            }
+            match self.connected {
+                0 => write!(f, ", and no peer is connected")?,
+                n if n == self.connected_lacking => write!(
+                    f,
+                    ", and {} not have it",
+                    count(n, "connected peer does", "connected peers do")
+                )?,
+                n => write!(
+                    f,
+                    ", and of {} {} said no and the others did not answer",
+                    count(n, "connected peer", "connected peers"),
+                    self.connected_lacking
+                )?,
+            }
+            return write!(f, "; is a host that has it online, and on this network?");
+        }
+        write!(
+            f,
+            "{} it",
+            count(self.named, "peer announces", "peers announce")
+        )?;
+        let mut parts = Vec::new();
+        let of = |group: &Group, one: &str, many: &str| {
+            let words = count(group.count, one, many);
+            match &group.example {
+                Some((peer, why)) if !why.is_empty() => format!("{words} ({peer}: {why})"),
+                _ => words,
+            }
+        };
+        if self.unreachable.count > 0 {
+            parts.push(of(
+                &self.unreachable,
+                "cannot be reached",
+                "cannot be reached",
+            ));
+        }
+        if self.lacking.count > 0 {
+            parts.push(of(
+                &self.lacking,
+                "was reached and does not have it",
+                "were reached and do not have it",
+            ));
+        }
+        if self.unsupported.count > 0 {
+            let speaks = match self.protocols.is_empty() {
+                true => String::new(),
+                false => format!(", but {}", self.protocols.join(", ")),
+            };
+            parts.push(of(
+                &self.unsupported,
+                &format!("was reached and does not speak this network's block exchange{speaks}"),
+                &format!("were reached and do not speak this network's block exchange{speaks}"),
+            ));
+        }
+        if self.silent.count > 0 {
+            parts.push(of(
+                &self.silent,
+                "was reached and did not answer",
+                "were reached and did not answer",
+            ));
+        }
+        if self.useless.count > 0 {
+            parts.push(of(&self.useless, "was of no use", "were of no use"));
+        }
+        if self.untried > 0 {
+            parts.push(count(
+                self.untried,
+                "has not answered yet",
+                "have not answered yet",
+            ));
+        }
+        write!(f, ": {}", parts.join("; "))?;
+        let only = |group: &Group| group.count == self.named;
+        if only(&self.unreachable) {
+            write!(f, "; is that host online, and can it be dialed from here?")?;
+        } else if only(&self.lacking) {
+            write!(f, "; it may have been removed there, or its time is over")?;
+        } else if only(&self.unsupported) {
+            write!(f, "; is P2P_NETWORK the same on both hosts?")?;
+        }
+        Ok(())
+    }
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(named: &[Outcome], connected: &[Outcome]) -> Reason {
+        let mut reason = Reason::new(Duration::from_secs(12), 5, None);
+        for (all, named) in [(named, true), (connected, false)] {
+            for outcome in all {
+                reason.add(&peer(), named, Some(outcome));
+            }
+        }
+        reason
+    }
+
+    fn peer() -> PeerId {
+        let key = b"\x08\x01\x12\x20\x3b\x6a\x27\xbc\xce\xb6\xa4\x2d\x62\xa3\xa8\xd0\x2a\x6f\x0d\x73\x65\x32\x15\x77\x1d\xe2\x43\xa6\x3a\xc0\x48\xa1\x8b\x59\xda\x29";
+        libp2p::identity::PublicKey::try_decode_protobuf(key)
+            .unwrap()
+            .to_peer_id()
+    }
+
+    #[test]
+    fn each_way_to_fail_has_its_words() {
+        let gone = Outcome::Unreachable("connection refused".into());
+        let other = Outcome::Unsupported(vec!["/ipfs/bitswap/1.2.0".into()]);
+        let (lacks, silent) = (Outcome::Lacks, Outcome::Silent);
+        let lied = Outcome::Useless("block X: is not what its CID names".into());
+        let id = peer();
+        for (named, connected, words) in [
+            (
+                &[][..],
+                &[][..],
+                "nobody announces it (5 searches of the DHT in 12 s), and no peer is connected; is a host that has it online, and on this network?".to_string(),
+            ),
+            (
+                &[],
+                &[lacks.clone(), lacks.clone()],
+                "nobody announces it (5 searches of the DHT in 12 s), and 2 connected peers do not have it; is a host that has it online, and on this network?".into(),
+            ),
+            (
+                &[],
+                &[lacks.clone(), silent.clone()],
+                "nobody announces it (5 searches of the DHT in 12 s), and of 2 connected peers 1 said no and the others did not answer; is a host that has it online, and on this network?".into(),
+            ),
+            (
+                &[gone.clone(), gone.clone()],
+                &[lacks.clone()],
+                format!("2 peers announce it: 2 cannot be reached ({id}: connection refused); is that host online, and can it be dialed from here?"),
+            ),
+            (
+                std::slice::from_ref(&lacks),
+                &[],
+                "1 peer announces it: 1 was reached and does not have it; it may have been removed there, or its time is over".into(),
+            ),
+            (
+                &[other.clone(), other.clone()],
+                &[],
+                "2 peers announce it: 2 were reached and do not speak this network's block exchange, but /ipfs/bitswap/1.2.0; is P2P_NETWORK the same on both hosts?".into(),
+            ),
+            (
+                &[gone, lacks.clone(), other, silent, lied],
+                &[],
+                format!("5 peers announce it: 1 cannot be reached ({id}: connection refused); 1 was reached and does not have it; 1 was reached and does not speak this network's block exchange, but /ipfs/bitswap/1.2.0; 1 was reached and did not answer; 1 was of no use ({id}: block X: is not what its CID names)"),
+            ),
+        ] {
+            assert_eq!(reason(named, connected).to_string(), words);
+        }
+        let refused = Reason::new(Duration::from_secs(1), 0, Some("too many queries".into()));
+        let words = "the DHT could not be searched: too many queries, and no peer is connected; is a host that has it online, and on this network?";
+        assert_eq!(refused.to_string(), words);
+    }
+
+    #[test]
+    fn waiting_helps_when_somebody_may_come_back_or_nobody_was_asked() {
+        let gone = Outcome::Unreachable("connection refused".into());
+        let lacks = Outcome::Lacks;
+        assert!(reason(&[], std::slice::from_ref(&lacks)).is_final());
+        assert!(reason(&[lacks.clone(), Outcome::Unsupported(vec![])], &[]).is_final());
+        assert!(!reason(&[], &[]).is_final(), "it knows nobody yet");
+        assert!(!reason(&[lacks.clone(), gone], &[]).is_final());
+        assert!(!reason(&[lacks.clone(), Outcome::Silent], &[]).is_final());
+        let early = Reason {
+            searches: 2,
+            ..reason(&[lacks], &[])
+        };
+        assert!(!early.is_final());
+    }
+}
