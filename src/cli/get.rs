@@ -27,7 +27,8 @@ pub(crate) struct GetArgs {
     /// The file to write; it appears when it is whole. - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Give up after so long without progress [default: 60s]
+    /// Give up after so long without progress, or after a sixth of it when nobody
+    /// announces the content [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
@@ -129,6 +130,7 @@ async fn fetch(
                 }
             }
             Event::Progress(p) => progress.note(|| match p.providers {
+                0 => "looking for providers".into(),
                 1 => "from 1 peer".into(),
                 n => format!("from {n} peers"),
             }),

@@ -5,7 +5,8 @@
 //! that says it has the content and brings nothing costs one step for each
 //! doubling of the crowd. A provider whose bytes flow puts that off, and not for
 //! longer than [`MAX_PAUSE`]: a slow link is not made to carry for nothing, and a
-//! trickle does not hold up the content.
+//! trickle does not hold up the content. One that has shown its pace, and keeps
+//! it, puts it off for as long as it does.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,11 @@ pub(crate) const STEP: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes a second over which they flow.
-const FLOW: f64 = 64.0 * 1024.0;
+pub(crate) const FLOW: f64 = 64.0 * 1024.0;
+
+/// Blocks after which a provider has shown its pace. The first may be a list of
+/// links, which is small.
+pub(crate) const PACED: u64 = 3;
 
 /// How long a provider may be asked alone that has not said that it has the
 /// block, when another says so: an answer from half a continent away.
@@ -35,6 +40,7 @@ pub(crate) struct Front {
     /// When it was asked for first, or came to be the front.
     since: Instant,
     paused: Duration,
+    paced: Duration,
     looked: Instant,
 }
 
@@ -45,6 +51,7 @@ impl Front {
             cid,
             since: since.unwrap_or(now),
             paused: Duration::ZERO,
+            paced: Duration::ZERO,
             looked: now,
         }
     }
@@ -53,18 +60,21 @@ impl Front {
         &self.cid
     }
 
-    /// So many bytes came since the last call from those who are asked for it.
-    pub(crate) fn came(&mut self, bytes: u64, now: Instant) {
+    /// So many bytes came since the last call from one who is asked for it.
+    /// `paced`: one of them keeps the pace that it has shown.
+    pub(crate) fn came(&mut self, bytes: u64, paced: bool, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         self.looked = now;
-        if bytes as f64 >= FLOW * passed.as_secs_f64() && bytes > 0 {
+        if paced {
+            self.paced += passed;
+        } else if bytes as f64 >= FLOW * passed.as_secs_f64() && bytes > 0 {
             self.paused = (self.paused + passed).min(MAX_PAUSE);
         }
     }
 
     /// How many should be asked by now.
     pub(crate) fn width(&self, now: Instant) -> usize {
-        let waited = now.saturating_duration_since(self.since + self.paused);
+        let waited = now.saturating_duration_since(self.since + self.paused + self.paced);
         let steps = waited.as_millis() / STEP.as_millis();
         1_usize
             .checked_shl(u32::try_from(steps).unwrap_or(u32::MAX))
@@ -105,13 +115,15 @@ mod tests {
     fn bytes_that_flow_put_it_off_and_a_trickle_does_not() {
         let start = Instant::now();
         let tick = Duration::from_millis(100);
-        let width_after = |bytes: u64, ticks: u32| {
+        let width = |bytes: u64, paced: bool, ticks: u32| {
             let mut front = front(start);
             for n in 1..=ticks {
-                front.came(bytes, start + tick * n);
+                front.came(bytes, paced, start + tick * n);
             }
             front.width(start + tick * ticks)
         };
+        let width_after = |bytes, ticks| width(bytes, false, ticks);
+        assert_eq!(width(0, true, 100), 1, "it keeps its pace");
         assert_eq!(width_after(100_000, 10), 1);
         assert_eq!(width_after(100_000, 12), 2, "not for longer than a second");
         assert_eq!(width_after(100_000, 18), 16);

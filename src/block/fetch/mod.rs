@@ -56,7 +56,8 @@ pub(crate) use share::Sharing;
 pub struct FetchOptions {
     /// Peers to ask beside those that the DHT names.
     pub providers: Vec<PeerId>,
-    /// Give up after this long in which nothing came that was needed.
+    /// Give up after this long in which nothing came that was needed, and after a
+    /// sixth of it when some searches found nobody to wait for.
     pub patience: Duration,
     /// Content over this many bytes is refused when its size is known.
     pub max_size: Option<u64>,

@@ -143,6 +143,8 @@ pub(super) struct Run<N: Network> {
     copies: HashMap<Cid, Copies>,
     /// The block that holds up the delivery.
     front: Option<Front>,
+    /// When a holder without a place was tried last.
+    explored: Instant,
     tell: mpsc::Sender<(u64, Told)>,
     told: mpsc::Receiver<(u64, Told)>,
     search: Option<BoxStream<'static, Lead>>,
@@ -207,6 +209,7 @@ impl<N: Network> Run<N> {
             sharing: None,
             copies: HashMap::new(),
             front: None,
+            explored: now,
             searches: 0,
             unsearched: None,
             last_lead: now,
@@ -375,6 +378,14 @@ impl<N: Network> Run<N> {
             self.waits = waits;
             share.wait(waits);
         }
+        let idle = !self.plan.needs_providers()
+            && self.hop.is_none()
+            && self.deliveries.is_empty()
+            && self.since_checkpoint == 0;
+        // What others wait for is not for this one to bring.
+        if self.leads && idle && self.share.as_ref().is_some_and(Share::pass_on) {
+            self.leads = false;
+        }
     }
 
     /// Another fetch of the same content has stored some of it, or has ended.
@@ -389,8 +400,8 @@ impl<N: Network> Run<N> {
             // It looked for as long as this fetch would have.
             return Err(self.no_providers(reason));
         }
-        let now = Instant::now();
-        self.progress = now;
+        self.waits = false;
+        self.progress = Instant::now();
         let led = mem::replace(&mut self.leads, share.leads());
         // Who is to ask for the rest looks for all of it first.
         let all = self.leads && !led;
@@ -401,10 +412,9 @@ impl<N: Network> Run<N> {
 
     /// Whether to write down what came, for others that wait for it.
     fn shares(&self, now: Instant) -> bool {
-        let waited_for = |share: &Share| share.is_waited_for();
         self.since_checkpoint > 0
             && now >= self.next_share
-            && self.share.as_ref().is_some_and(waited_for)
+            && self.share.as_ref().is_some_and(Share::is_waited_for)
     }
 
     /// Moves what is next in the content to the reader's queue.
@@ -615,8 +625,10 @@ impl<N: Network> Run<N> {
             .filter(|p| p.blocks > 0 && p.speed.losses() == 0)
             .count();
         let bytes = self.front_bytes();
+        let front = self.front.as_ref().map(|front| *front.cid());
+        let paced = front.is_some_and(|cid| self.is_paced(&cid, now));
         if let Some(front) = &mut self.front {
-            front.came(bytes, now);
+            front.came(bytes, paced, now);
         }
         self.end_attempts(now);
         for (id, provider) in &mut self.providers {

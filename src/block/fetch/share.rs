@@ -47,6 +47,8 @@ struct Member {
 impl Member {
     fn tell(&mut self) {
         self.news = true;
+        // It looks first, and says again what it waits for.
+        self.waits = false;
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -121,6 +123,23 @@ impl Share {
         self.with(|all| {
             all.iter()
                 .any(|member| member.waits && member.id != self.id)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Lets one lead that waits for what this fetch does not need, as when the store
+    /// lost a block that this one has read. Whether there was one.
+    pub(crate) fn pass_on(&self) -> bool {
+        self.with(|all| {
+            let waits = |member: &Member| member.waits && member.id != self.id;
+            let Some(at) = all.iter().position(waits) else {
+                return false;
+            };
+            if let Some(mut next) = all.remove(at) {
+                next.tell();
+                all.push_front(next);
+            }
+            true
         })
         .unwrap_or(false)
     }
@@ -210,6 +229,11 @@ mod tests {
         drop(first);
         assert!(second.has_news(waker) && third.has_news(waker));
         assert!(second.leads() && !third.leads());
+        // Who needs nothing lets another lead that does.
+        assert!(!second.pass_on() && second.leads());
+        third.wait(true);
+        assert!(second.pass_on() && third.leads() && !second.leads());
+        assert!(third.has_news(waker) && !third.is_waited_for());
         drop((second, third, other));
         assert!(sharing.lock().by_root.is_empty());
     }

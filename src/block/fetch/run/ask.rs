@@ -8,8 +8,11 @@
 //!
 //! Whoever might have the content is asked so, all at once within bounds, and a
 //! "no" ends the session. Only holders have places; holders beyond them are asked
-//! when the front of the content does not come (see [`super::super::front`]).
+//! when the front of the content does not come (see [`super::super::front`]), and
+//! tried with one block from time to time: a faster one gets the place of a slow
+//! one.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +78,9 @@ const MAX_REFUSALS: usize = 64;
 /// Blocks of the front that may be asked of a second provider.
 const RACE: usize = 32;
 
+/// Time between two trials of holders that have no place.
+const TRIAL: Duration = Duration::from_millis(400);
+
 /// Wants open at one provider, whatever it is asked for: the protocol allows 256.
 const MAX_OPEN: usize = 128;
 
@@ -99,6 +105,8 @@ pub(super) struct Provider {
     pub(super) holds: bool,
     /// It is given work.
     placed: bool,
+    /// It was tried without a place.
+    tried: bool,
     /// Blocks of it that were right and needed.
     pub(super) blocks: u64,
     pub(super) began: Instant,
@@ -170,6 +178,13 @@ impl Provider {
     fn is_overdue(&self, now: Instant) -> bool {
         let since = self.open.values().map(|(_, at)| *at).min();
         since.is_some_and(|at| now.saturating_duration_since(at) >= front::STEP)
+    }
+
+    /// Whether it has shown its pace and keeps it with this block.
+    fn keeps_pace(&self, cid: &Cid, now: Instant) -> bool {
+        self.blocks >= front::PACED
+            && self.speed.rate() >= front::FLOW
+            && self.expected(cid, now) < Duration::MAX
     }
 
     /// Whether it has brought nothing yet and others were asked instead of it.
@@ -478,6 +493,7 @@ impl<N: Network> Run<N> {
         self.give_work(now);
         self.question(now);
         self.hedge(now);
+        self.explore(now);
         self.race(now);
     }
 
@@ -544,12 +560,15 @@ impl<N: Network> Run<N> {
                 break;
             };
             if taken >= MAX_PLACES {
-                // Only who brings nothing makes room, and only for who may.
+                // Who brings nothing makes room for who may, and who is slow for
+                // who is much faster.
                 let placed = self.providers.iter_mut().filter(|(_, p)| p.placed);
                 let worst = placed.max_by_key(|(_, p)| rank(p, now));
-                let Some((_, worst)) =
-                    worst.filter(|(_, p)| p.blocks == 0 && rank(p, now).0 > order.0)
-                else {
+                let Some((_, worst)) = worst.filter(|(_, p)| {
+                    let (class, Reverse(rate), _) = rank(p, now);
+                    let faster = order.0 == 0 && class == 0 && order.1.0 / 2 > rate;
+                    class > order.0 || faster
+                }) else {
                     break;
                 };
                 worst.placed = false;
@@ -652,6 +671,8 @@ impl<N: Network> Run<N> {
         };
         if self.front.as_ref().is_none_or(|front| *front.cid() != cid) {
             let since = self.asks.get(&cid).map(|asked| asked.since);
+            // In the queue of one that keeps its pace it has not waited yet.
+            let since = since.filter(|_| !self.is_paced(&cid, now));
             self.front = Some(Front::new(cid, since, now));
         }
         if !self.plan.wants(&cid) {
@@ -704,6 +725,44 @@ impl<N: Network> Run<N> {
             // All that are here were asked.
             self.peers.recall(now);
         }
+    }
+
+    /// Tries one holder without a place, so that a fast one is found among many,
+    /// with a block that nobody is asked for.
+    fn explore(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.explored) < TRIAL {
+            return;
+        }
+        let new = self.providers.iter().filter(|(_, p)| {
+            p.connected && p.holds && !p.placed && p.blocks == 0 && !p.owes() && !p.tried
+        });
+        let Some(id) = new.min_by_key(|(_, p)| p.began).map(|(id, _)| *id) else {
+            return;
+        };
+        let Some(provider) = self.providers.get_mut(&id) else {
+            return;
+        };
+        let may = |cid: &Cid| provider.may_have(cid);
+        if let Some(cid) = self.plan.first_missing(SCAN, may)
+            && provider.ask(cid, now)
+        {
+            provider.tried = true;
+            self.explored = now;
+            self.setting.metrics.message(Direction::Out, "block");
+            self.plan.asked(&cid);
+            self.asks
+                .entry(cid)
+                .or_insert_with(|| Asked::new(now))
+                .by
+                .push(id);
+        }
+    }
+
+    /// Whether somebody who is asked for the block keeps the pace it has shown.
+    pub(super) fn is_paced(&self, cid: &Cid, now: Instant) -> bool {
+        let asked = self.asks.get(cid).map_or(&[][..], |asked| &asked.by);
+        let mut asked = asked.iter().filter_map(|id| self.providers.get(id));
+        asked.any(|provider| provider.keeps_pace(cid, now))
     }
 
     fn wants_search(&self) -> bool {
@@ -793,6 +852,7 @@ impl<N: Network> Run<N> {
                 named,
                 holds: false,
                 placed: false,
+                tried: false,
                 blocks: 0,
                 began: now,
                 received: None,
@@ -876,16 +936,17 @@ impl Copies {
     }
 }
 
-/// The order in which holders are given work: those that have delivered, those
-/// that were not asked yet or not for long, and those that owe what others brought
-/// or were asked for instead. Among equals the one that came first.
-fn rank(provider: &Provider, now: Instant) -> (u8, Instant) {
-    let class = match provider.blocks {
-        0 if provider.is_doubtful(now) => 2,
-        0 => 1,
-        _ => 0,
+/// The order in which holders are given work: those that have delivered, the
+/// fastest first, those that were not asked yet or not for long, and those that owe
+/// what others brought or were asked for instead. Among equals the one that came
+/// first.
+fn rank(provider: &Provider, now: Instant) -> (u8, Reverse<u64>, Instant) {
+    let (class, rate) = match provider.blocks {
+        0 if provider.is_doubtful(now) => (2, 0.0),
+        0 => (1, 0.0),
+        _ => (0, provider.speed.rate()),
     };
-    (class, provider.began)
+    (class, Reverse(rate as u64), provider.began)
 }
 
 /// What a session's end says of the peer.

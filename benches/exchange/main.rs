@@ -7,6 +7,11 @@
 //! once more from a provider that has no memory to read ahead. Before
 //! that, what one block of 1 MiB costs beside its hash: the publisher's signature
 //! made and checked, and Snappy on bytes that do not pack and on text.
+//!
+//! `cargo bench --bench exchange -- crowd [ROUNDS]`: what peers that are of no use
+//! cost a fetch in time; see `crowd.rs`.
+
+mod crowd;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -75,10 +80,12 @@ impl Network for Pipes {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mib = std::env::args()
-        .filter_map(|arg| arg.parse().ok())
-        .next()
-        .unwrap_or(512_usize);
+    let number = std::env::args().filter_map(|arg| arg.parse().ok()).next();
+    let among = std::env::args().any(|arg| arg == "crowd");
+    let mib = match among {
+        true => 24,
+        false => number.unwrap_or(512_usize),
+    };
     // A generator as cheap as it gets, without equal chunks.
     let mut x = 0x9E37_79B9_7F4A_7C15_u64;
     let data: Vec<u8> = (0..mib << 17)
@@ -89,6 +96,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             x.to_le_bytes()
         })
         .collect();
+    if among {
+        return block_on(crowd::run(&data, number.unwrap_or(10)));
+    }
     costs(&data[..1 << 20])?;
     println!("{mib} MiB; MB/s of each round");
     println!(
