@@ -266,7 +266,7 @@ mod tests {
             ),
             (
                 &[gone.clone(), gone.clone()],
-                &[lacks.clone()],
+                std::slice::from_ref(&lacks),
                 format!("2 peers announce it: 2 cannot be reached ({id}: connection refused); is that host online, and can it be dialed from here?"),
             ),
             (
