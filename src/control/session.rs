@@ -260,7 +260,10 @@ async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Res
             if peer == handle.local_peer_id() {
                 return Err(Failure(format!("{peer} is this node itself")));
             }
-            handle.connect(peer, addrs).await?;
+            match addrs.is_empty() {
+                true => handle.connect_anyhow(peer).await?,
+                false => handle.connect(peer, addrs).await?,
+            }
             handle.settled(peer).await?;
             return Ok(ok());
         }

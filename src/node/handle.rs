@@ -388,21 +388,35 @@ impl Handle {
     /// through what the DHT says.
     ///
     /// # Errors
-    /// [`Error::Dial`], or [`Error::Dht`] when nobody knows an address.
+    /// [`Error::Dial`], which says what was tried.
     pub async fn connect_anyhow(&self, peer: PeerId) -> Result<(), Error> {
-        let Err(first) = self.connect(peer, Vec::new()).await else {
-            return Ok(());
+        let here = match self.connect(peer, Vec::new()).await {
+            Err(Error::Dial { reason, .. }) => reason,
+            other => return other,
         };
-        let Ok(found) = self.closest_peers(peer.to_bytes()).await else {
-            return Err(first);
+        let there = match self.closest_peers(peer.to_bytes()).await {
+            Err(e) => format!("then the DHT was asked in vain: {e}"),
+            Ok(found) => {
+                let asked = found.len();
+                let named = found.into_iter().find(|p| p.peer == peer);
+                match named.filter(|p| !p.addrs.is_empty()) {
+                    Some(found) => match self.connect(peer, found.addrs).await {
+                        Err(Error::Dial { reason, .. }) => {
+                            format!("then at the addresses that the DHT knows: {reason}")
+                        }
+                        other => return other,
+                    },
+                    None => format!(
+                        "then the DHT was asked, and none of the {asked} peers closest to it \
+                         knows an address of it; it may be offline, or in another network"
+                    ),
+                }
+            }
         };
-        match found
-            .into_iter()
-            .find(|p| p.peer == peer && !p.addrs.is_empty())
-        {
-            Some(found) => self.connect(peer, found.addrs).await,
-            None => Err(first),
-        }
+        Err(Error::Dial {
+            target: peer.to_string(),
+            reason: format!("first with what is known here: {here}; {there}"),
+        })
     }
 
     /// Closes all connections with a peer; done when they are closed, or after some

@@ -37,7 +37,7 @@ pub(in crate::node) fn key_text(key: &[u8]) -> String {
 pub(in crate::node) fn one_line(error: &DialError) -> String {
     match error {
         DialError::NoAddresses => {
-            "no address of it is known; give one, or wait until the DHT knows it".into()
+            "no address of it is known; give one with /p2p/PEER_ID at its end".into()
         }
         DialError::LocalPeerId { .. } => "that is this node itself".into(),
         DialError::WrongPeerId { obtained, address } => {
