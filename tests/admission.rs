@@ -417,12 +417,15 @@ fn a_peer_that_answers_no_ping_is_let_go() {
 fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
     run(async {
         let idle = || Options {
+            // This test is about connections that nobody keeps.
+            min_peers: 0,
             connection_idle_timeout: Duration::from_millis(500),
             ..options()
         };
         let hub = start(idle()).await;
         // The hub is to let go of those that would stay.
         let stays = || Options {
+            min_peers: 0,
             connection_idle_timeout: Duration::from_secs(3600),
             ..options()
         };

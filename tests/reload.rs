@@ -199,12 +199,14 @@ const TOLD: &[(&str, &str, Seen, &str, &str)] = &[
     ),
 ];
 
-/// Variables with a test of their own below, which shows what they do.
+/// Variables with a test of their own below, which shows what they do; that of
+/// P2P_PEERING is in `tests/place.rs`.
 const SHOWN: &[&str] = &[
     "P2P_ALLOW_CIDRS",
     "P2P_BLOCK_TTL",
     "P2P_BOOTSTRAP_PEERS",
     "P2P_DENY_CIDRS",
+    "P2P_PEERING",
     "P2P_RELAYS",
     "P2P_TRUSTED_PEERS",
     "RUST_LOG",
@@ -219,6 +221,7 @@ const TAKEN: &[(&str, &str)] = &[
     ("P2P_MAX_CONNECTIONS_PER_SUBNET", "12"),
     ("P2P_MAX_INBOUND_RATE", "12"),
     ("P2P_MAX_INBOUND_RATE_PER_SUBNET", "3"),
+    ("P2P_MIN_PEERS", "3"),
     ("P2P_RATE_BURST", "12"),
     ("P2P_RATE_BYTES_BURST", "2MiB"),
     ("P2P_RATE_BYTES_FILL", "2MiB"),

@@ -12,7 +12,7 @@
 //!
 //! # Trusted peers
 //!
-//! They pass every limit, but who is one is known only in step 2. So when there
+//! They pass every limit, as those of `P2P_PEERING` do, but who is one is known only in step 2. So when there
 //! are any, a connection that a limit refuses in step 1 may take one of a few
 //! places of their own: [`TRUSTED_LANE`], half of them for addresses at which a
 //! trusted peer has been met or is configured. The rest goes to anybody, at
@@ -95,6 +95,9 @@ pub struct Rules {
     pub subnet_rate: u32,
     /// Peers that pass the limits.
     pub trusted: HashSet<PeerId>,
+    /// Peers that pass the limits, but neither the lists of addresses nor bans
+    /// (`P2P_PEERING`).
+    pub peering: HashSet<PeerId>,
 }
 
 impl Default for Rules {
@@ -107,11 +110,21 @@ impl Default for Rules {
             rate: 64,
             subnet_rate: 8,
             trusted: HashSet::new(),
+            peering: HashSet::new(),
         }
     }
 }
 
 impl Rules {
+    /// Whether the limits of connections do not hold for `peer`.
+    fn exempts(&self, peer: &PeerId) -> bool {
+        self.trusted.contains(peer) || self.peering.contains(peer)
+    }
+
+    fn exempts_somebody(&self) -> bool {
+        !self.trusted.is_empty() || !self.peering.is_empty()
+    }
+
     /// Whether an address may connect, or be dialed, at all; `trusted` ones need
     /// not be in the allowed networks.
     ///
@@ -392,7 +405,7 @@ impl Gate {
 
     /// Remembers that a trusted peer is at `ip`.
     pub fn remember(&mut self, peer: &PeerId, ip: IpAddr) {
-        if !self.rules.trusted.contains(peer) || self.known.contains(&ip) {
+        if !self.rules.exempts(peer) || self.known.contains(&ip) {
             return;
         }
         if self.known.len() >= MAX_KNOWN {
@@ -596,7 +609,7 @@ impl Gate {
 
     /// The half of the lane of trusted peers that has a place, if one has.
     fn lane(&mut self, ip: Option<IpAddr>, now: Instant) -> Option<Lane> {
-        if self.rules.trusted.is_empty() {
+        if !self.rules.exempts_somebody() {
             return None;
         }
         if self.taken.known < TRUSTED_LANE_KNOWN && ip.is_some_and(|ip| self.known.contains(&ip)) {
@@ -703,7 +716,7 @@ impl Gate {
             self.address(ip, trusted)?;
         }
         self.peer(peer)?;
-        if trusted {
+        if self.rules.exempts(peer) {
             return Ok(());
         }
         if let Some(Place::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.place) {
@@ -731,7 +744,7 @@ impl Gate {
         if let Some(peer) = peer {
             self.peer(peer)?;
         }
-        if !peer.is_some_and(|peer| self.rules.trusted.contains(peer)) {
+        if !peer.is_some_and(|peer| self.rules.exempts(peer)) {
             if self.dials.len() >= MAX_PENDING_OUTBOUND as usize {
                 return Err(Refusal::PendingOutbound {
                     allowed: MAX_PENDING_OUTBOUND,
@@ -755,7 +768,7 @@ impl Gate {
             self.address(ip, trusted)?;
         }
         self.peer(peer)?;
-        if trusted {
+        if self.rules.exempts(peer) {
             return Ok(());
         }
         self.room_of_peer(peer)?;

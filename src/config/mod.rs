@@ -258,6 +258,10 @@ pub struct Config {
     pub max_block_bytes: usize,
     /// `P2P_RELAY_SERVER`.
     pub relay_server: bool,
+    /// `P2P_PEERING`: peers that are connected always.
+    pub peering: Vec<PeerAddress>,
+    /// `P2P_MIN_PEERS`.
+    pub min_peers: u32,
     /// `P2P_RELAYS`: relays to hold a reservation with.
     pub relays: Vec<PeerAddress>,
     /// `P2P_MDNS`.
@@ -412,6 +416,8 @@ impl Config {
             block_ttl: Duration::ZERO,
             max_block_bytes: 0,
             relay_server: false,
+            peering: Vec::new(),
+            min_peers: 0,
             relays: Vec::new(),
             mdns: false,
             metrics_host: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -229,6 +229,19 @@ const ROWS: &[Row] = &[
         )],
         &["/ip4/1.2.3.4/tcp/1"],
     ),
+    (
+        "P2P_PEERING",
+        &[(
+            "/ip4/1.2.3.4/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+            "/ip4/1.2.3.4/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+        )],
+        &["/ip4/1.2.3.4/tcp/1"],
+    ),
+    (
+        "P2P_MIN_PEERS",
+        &[("0", "0"), ("12", "12")],
+        &["-1", "1001"],
+    ),
     ("P2P_MDNS", &[("true", "true")], &["maybe"]),
     (
         "P2P_METRICS_HOST",

@@ -83,7 +83,7 @@ fn surplus(peers: &[PeerStatus], tags: &Tags, keep: usize) -> Vec<PeerId> {
     };
     let mut candidates: Vec<_> = peers
         .iter()
-        .filter(|p| !p.trusted)
+        .filter(|p| !p.trusted && !p.peering)
         .map(|p| (tags.weight(&p.peer), age(p), p))
         .collect();
     candidates.sort_by_key(|(weight, age, _)| (*weight, *age));
@@ -168,6 +168,7 @@ mod tests {
             streams: 0,
             trusted,
             exchanges: Vec::new(),
+            peering: false,
         }
     }
 

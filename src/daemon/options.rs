@@ -151,6 +151,8 @@ pub(super) fn node(
             })
             .collect(),
         external_addrs: config.external_addrs.clone(),
+        peering: addresses(&config.peering),
+        min_peers: config.min_peers as usize,
         relays: addresses(&config.relays),
         relay_server: config.relay_server,
         autonat_server: config.autonat_server,
@@ -180,6 +182,8 @@ pub(super) fn changes(config: &Config) -> node::Changes {
     node::Changes {
         external_addrs: config.external_addrs.clone(),
         bootstrap_peers: addresses(&config.bootstrap_peers),
+        peering: addresses(&config.peering),
+        min_peers: config.min_peers as usize,
         relays: addresses(&config.relays),
         topics: config.topics.clone(),
         limits: limits(config),
@@ -215,6 +219,7 @@ pub(super) fn gate_rules(config: &Config) -> gate::Rules {
         rate: config.max_inbound_rate,
         subnet_rate: config.max_inbound_rate_per_subnet,
         trusted: config.trusted_peers.iter().copied().collect(),
+        peering: config.peering.iter().map(|p| p.peer).collect(),
     }
 }
 

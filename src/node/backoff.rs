@@ -23,13 +23,26 @@ impl Backoff {
         self.not_before.is_none_or(|t| now >= t)
     }
 
+    /// How often in a row it failed.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When it may be tried again; `None` when it was never tried.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.not_before
+    }
+
     /// It was tried at `now` and failed, or may yet fail: the pause doubles from
     /// one second to five minutes, and `chance` (0.0 to 1.0) takes up to half of
     /// it off, so that nodes that lost the same peer do not return in step.
     pub(super) fn failed(&mut self, now: Instant, chance: f64) {
-        let full = FIRST
-            .saturating_mul(1 << self.failures.min(16))
-            .min(LONGEST);
+        self.failed_within(LONGEST, now, chance);
+    }
+
+    /// As [`Self::failed`], for what cannot wait: the pause is `most` at the longest.
+    pub(super) fn failed_within(&mut self, most: Duration, now: Instant, chance: f64) {
+        let full = FIRST.saturating_mul(1 << self.failures.min(16)).min(most);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + full.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0));
     }
@@ -41,13 +54,10 @@ impl Backoff {
         self.not_before = Some(now + LONGEST.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0));
     }
 
-    /// What worked may be needed again soon: try within `most`, however long the
-    /// pause after the success would be. The pauses after failures stand.
+    /// It is needed soon: try within `most`, however long the pause would be.
     pub(super) fn within(&mut self, most: Duration, now: Instant, chance: f64) {
-        if self.failures == 0 {
-            let soon = now + most.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
-            self.not_before = Some(self.not_before.map_or(soon, |t| t.min(soon)));
-        }
+        let soon = now + most.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
+        self.not_before = Some(self.not_before.map_or(soon, |t| t.min(soon)));
     }
 
     /// Try again at once when next asked; the pause after a failure keeps growing.
@@ -90,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_worked_is_tried_again_soon_when_asked_and_what_fails_is_not_hurried() {
+    fn what_is_needed_is_tried_soon_and_not_at_once() {
         let now = Instant::now();
         let most = Duration::from_secs(20);
         let mut backoff = Backoff::default();
@@ -102,8 +112,21 @@ mod tests {
         for _ in 0..10 {
             backoff.failed(now, 0.0);
         }
-        backoff.within(most, now, 0.0);
-        assert_eq!(backoff.not_before, Some(now + LONGEST));
+        assert_eq!(backoff.next(), Some(now + LONGEST));
+        backoff.within(most, now, 1.0);
+        assert_eq!(backoff.next(), Some(now + most / 2));
+    }
+
+    #[test]
+    fn a_pause_can_have_a_shorter_end() {
+        let mut now = Instant::now();
+        let most = Duration::from_secs(20);
+        let mut backoff = Backoff::default();
+        for pause in [1, 2, 4, 8, 16, 20, 20] {
+            backoff.failed_within(most, now, 0.0);
+            assert_eq!(backoff.next(), Some(now + Duration::from_secs(pause)));
+            now += most;
+        }
     }
 
     #[test]

@@ -92,12 +92,13 @@ impl Behaviour {
             ),
             probe: probe::Behaviour::default(),
             keep: keep::Behaviour::new(
+                local,
                 protocol(
                     format!("/{}/keep/1.0.0", options.network),
                     "kept connections (P2P_NETWORK)",
                 )?,
                 options.limits.total,
-                options.trusted_peers.iter().copied(),
+                options.welcome(),
             ),
             kad: DhtIntake::new(local, kad(local, options)?, options.admission.clone()),
             gossip: Intake::new(
@@ -145,6 +146,8 @@ fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Record
     // Who provides decides how long: content is announced again by the room that
     // knows whether it is still here.
     config.set_provider_publication_interval(None);
+    // The node knows when its table needs it: see `node/place/refresh`.
+    config.set_periodic_bootstrap_interval(None);
     let mut behaviour =
         kad::Behaviour::with_config(local, Records::new(local, options.dht_max_records), config);
     behaviour.set_mode(match options.dht_mode {

@@ -32,6 +32,7 @@ use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 
 use super::bandwidth::{Bandwidth, Class, Turn, current_class};
+use super::parting::Parting;
 use crate::admission::{Admission, Conduct};
 use crate::observe::metrics::{Direction, Metrics};
 use crate::observe::throttle;
@@ -92,7 +93,7 @@ impl Meters {
         inner: StreamMuxerBox,
     ) -> StreamMuxerBox {
         StreamMuxerBox::new(Muxer {
-            inner,
+            inner: Parting::new(inner),
             account: self.account(peer),
             relayed,
             pause: None,
@@ -176,7 +177,7 @@ impl Drop for Account {
 }
 
 struct Muxer {
-    inner: StreamMuxerBox,
+    inner: Parting,
     account: Arc<Account>,
     relayed: bool,
     /// No stream is taken before this.

@@ -14,6 +14,7 @@
 //! | [`ContentNetwork`] | the network as the block exchange sees it |
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
+//! | `place` | the node's place in its network: which connections live although nobody uses them |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
@@ -59,6 +60,7 @@ mod candidates;
 mod compact;
 mod content_network;
 mod dht_intake;
+mod ending;
 mod event_loop;
 mod gossip;
 pub mod handle;
@@ -68,7 +70,9 @@ mod keep;
 mod members;
 mod meter;
 pub mod options;
+mod parting;
 mod peers;
+mod place;
 mod placing;
 mod probe;
 pub mod pulse;
@@ -111,6 +115,7 @@ fn gate(options: &Options) -> admission::gate::Gate {
     use standing::peer_of;
     let mut rules = options.gate.clone();
     rules.trusted.extend(&options.trusted_peers);
+    rules.peering = options.peering.iter().filter_map(peer_of).collect();
     let resources = options.resources.clone().unwrap_or_else(|| {
         let resources = Resources::new();
         resources.watch();
@@ -125,10 +130,12 @@ fn gate(options: &Options) -> admission::gate::Gate {
         Instant::now(),
     );
     // Where trusted peers are, as far as it is known before the first of them comes.
-    let configured = options.bootstrap_peers.iter().chain(&options.relays);
-    let configured = configured.filter_map(|a| Some((peer_of(a)?, a)));
-    let named = options.bootstrap_peers.iter().chain(&options.relays);
-    for address in named {
+    let named = || {
+        let entrances = options.bootstrap_peers.iter().chain(&options.relays);
+        entrances.chain(&options.peering)
+    };
+    let configured = named().filter_map(|a| Some((peer_of(a)?, a)));
+    for address in named() {
         if let Some(ip) = admission::presence::direct_ip(address) {
             options.admission.configured(peer_of(address).as_ref(), ip);
         }
@@ -235,7 +242,11 @@ impl Node {
             validation,
             queries: Default::default(),
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
+            peering: standing::Peering::new(options.peering.clone()),
             relays: standing::Relays::new(options.relays.clone()),
+            place: place::Place::new(Instant::now()),
+            place_changed: true,
+            remembered: options.remembered_peers.iter().map(|p| p.peer).collect(),
             nat: Default::default(),
             reserved: Default::default(),
             dials: Default::default(),

@@ -27,6 +27,10 @@ pub struct Options {
     pub remembered_peers: Vec<super::handle::PeerAddrs>,
     /// Addresses to advertise as given.
     pub external_addrs: Vec<Multiaddr>,
+    /// Peers that are connected always; each ends in `/p2p/…`.
+    pub peering: Vec<Multiaddr>,
+    /// Connections that are kept although nothing uses them.
+    pub min_peers: usize,
     /// Relays to hold a reservation at.
     pub relays: Vec<Multiaddr>,
     /// Whether to relay for others.
@@ -83,6 +87,10 @@ pub struct Changes {
     /// See [`Options`].
     pub bootstrap_peers: Vec<Multiaddr>,
     /// See [`Options`].
+    pub peering: Vec<Multiaddr>,
+    /// See [`Options`].
+    pub min_peers: usize,
+    /// See [`Options`].
     pub relays: Vec<Multiaddr>,
     /// See [`Options`].
     pub topics: Vec<String>,
@@ -100,6 +108,14 @@ pub struct Changes {
     pub trust: crate::admission::Settings,
 }
 
+impl Options {
+    /// The peers whose connections are kept whenever they ask for it.
+    pub(super) fn welcome(&self) -> impl Iterator<Item = PeerId> {
+        let peering = self.peering.iter().filter_map(super::standing::peer_of);
+        self.trusted_peers.iter().copied().chain(peering)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -110,6 +126,8 @@ impl Default for Options {
             bootstrap_peers: Vec::new(),
             remembered_peers: Vec::new(),
             external_addrs: Vec::new(),
+            peering: Vec::new(),
+            min_peers: 8,
             relays: Vec::new(),
             relay_server: false,
             autonat_server: false,

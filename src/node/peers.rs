@@ -9,6 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::address_book::is_loopback;
 use super::meter::Meters;
+use super::standing::Peering;
 use super::status::{ConnectionStatus, PeerStatus, transport_of};
 
 /// Longest agent string kept. Real ones are some tens of bytes.
@@ -180,6 +181,24 @@ impl Peers {
         list.flat_map(|p| p.connections.iter().map(|(id, c)| (*id, &c.address)))
     }
 
+    /// Of a peer's connections: the age of the oldest, whether this node dialed one,
+    /// and whether one does not lead through a relay.
+    pub(super) fn bearing(&self, peer: &PeerId, now: Instant) -> (Duration, bool, bool) {
+        let list = || {
+            self.map
+                .get(peer)
+                .into_iter()
+                .flat_map(|p| p.connections.values())
+        };
+        let since = list().map(|c| c.since).min().unwrap_or(now);
+        let relayed = |c: &Connection| transport_of(&c.address) == "relay";
+        (
+            now.saturating_duration_since(since),
+            list().any(|c| c.outbound),
+            list().any(|c| !relayed(c)),
+        )
+    }
+
     /// Remote address of one connection.
     pub(super) fn address_of(&self, peer: &PeerId, id: ConnectionId) -> Option<&Multiaddr> {
         self.map.get(peer)?.connections.get(&id).map(|c| &c.address)
@@ -206,6 +225,7 @@ impl Peers {
         now: Instant,
         meters: &Meters,
         trusted: &[PeerId],
+        peering: &Peering,
     ) -> Vec<PeerStatus> {
         let mut list: Vec<PeerStatus> = self
             .map
@@ -227,6 +247,7 @@ impl Peers {
                 exchanges: entry.exchanges.clone(),
                 streams: meters.streams(peer),
                 trusted: trusted.contains(peer),
+                peering: peering.contains(peer),
             })
             .collect();
         list.sort_by_key(|p| p.peer);

@@ -145,6 +145,8 @@ pub struct PeerStatus {
     /// Protocols that exchange blocks and that it told by identify; escaped, a few.
     #[serde(skip)]
     pub exchanges: Vec<String>,
+    /// Whether it is one of `P2P_PEERING`.
+    pub peering: bool,
 }
 
 /// One connection of a peer.

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub config_last_reload_successful: IntGauge,
     /// When the configuration was last applied.
     pub config_last_reload_success_timestamp: IntGauge,
+    /// Connected peers whose connection is kept although nothing uses it.
+    pub connections_kept: IntGauge,
     /// Connections closed since start, by `cause` ([`CLOSE_CAUSES`]).
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
@@ -275,9 +277,13 @@ impl Metrics {
                 "p2p_config_last_reload_success_timestamp_seconds",
                 "When the configuration was last applied, at start or at reload.",
             )?,
+            connections_kept: maker.gauge(
+                "libp2p_connections_kept",
+                "Connected peers whose connection is kept although nothing uses it: for the floor of this node (P2P_MIN_PEERS), for P2P_PEERING, or because the peer asked for it.",
+            )?,
             connections_closed: maker.counters(
                 "libp2p_connections_closed_total",
-                "Connections closed since start, by cause.",
+                "Connections closed since start, by cause: idle on this side, local (a limit, a ban, a command, the end), ping (no answer), remote (the peer said goodbye), error (it broke).",
                 &["cause"],
             )?,
             connections_refused: maker.counters(
@@ -608,9 +614,9 @@ impl Metrics {
 
 /// Label values of `cause` on closed connections. `idle`: nothing needed it.
 /// `local`: this node ended it (a limit, a ban, an operator, its own stop).
-/// `ping`: it answered no ping. `error`: it broke, or the peer ended it, which
-/// below libp2p looks the same.
-pub const CLOSE_CAUSES: [&str; 4] = ["idle", "local", "ping", "error"];
+/// `ping`: it answered no ping. `remote`: the peer ended it and said so. `error`: it
+/// broke.
+pub const CLOSE_CAUSES: [&str; 5] = ["idle", "local", "ping", "remote", "error"];
 
 /// Label values of `reason` on refused streams. `queue_full`: who handles the
 /// protocol here takes them too slowly. `surplus`: over P2P_MAX_INBOUND_STREAMS of

@@ -160,7 +160,12 @@ async fn dial(figures: &mut Figures, path: &Path) {
 /// The peers that the configuration names and a ban refuses.
 fn wanted(snapshot: &Snapshot, banned: &[Target]) -> Vec<String> {
     let mut found = Vec::new();
-    for name in ["P2P_BOOTSTRAP_PEERS", "P2P_RELAYS", "P2P_TRUSTED_PEERS"] {
+    for name in [
+        "P2P_BOOTSTRAP_PEERS",
+        "P2P_PEERING",
+        "P2P_RELAYS",
+        "P2P_TRUSTED_PEERS",
+    ] {
         for text in snapshot.setting(name).unwrap_or_default().split(',') {
             let address = text
                 .parse::<Multiaddr>()

@@ -33,6 +33,11 @@ const EXAMPLES: &[(&str, &str)] = &[
         "P2P_BOOTSTRAP_PEERS",
         "/dns4/door.example.org/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
     ),
+    (
+        "P2P_PEERING",
+        "/dns4/friend.example.org/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+    ),
+    ("P2P_MIN_PEERS", "12"),
     ("P2P_BOOTSTRAP", "true"),
     ("P2P_MAX_CONNECTIONS", "1000"),
     ("P2P_MAX_INBOUND_CONNECTIONS", "300"),

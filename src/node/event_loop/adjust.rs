@@ -8,6 +8,7 @@ use libp2p::{Multiaddr, PeerId, gossipsub};
 use super::EventLoop;
 use crate::admission::{presence, subnet};
 use crate::node::handle::Error;
+use crate::node::keep::Reason;
 use crate::node::options::Changes;
 use crate::node::standing::peer_of;
 
@@ -20,6 +21,8 @@ impl EventLoop {
         let Changes {
             external_addrs,
             bootstrap_peers,
+            peering,
+            min_peers,
             relays,
             topics,
             limits,
@@ -32,13 +35,17 @@ impl EventLoop {
         self.adjust_topics(&topics);
         self.adjust_external(&external_addrs);
         self.bootstrap.adjust(&bootstrap_peers);
+        self.adjust_peering(&peering, now);
         for listener in self.relays.adjust(&relays) {
             self.swarm.remove_listener(listener);
         }
         self.bandwidth.adjust(max_upload_rate, max_download_rate);
         self.idle.set_timeout(stream_idle_timeout);
 
-        let named = || bootstrap_peers.iter().chain(&relays);
+        let named = || {
+            let entrances = bootstrap_peers.iter().chain(&relays);
+            entrances.chain(&peering)
+        };
         let configured: Vec<_> = named()
             .filter_map(|a| Some((peer_of(a), presence::direct_ip(a)?)))
             .collect();
@@ -61,14 +68,11 @@ impl EventLoop {
             now,
         );
 
-        self.swarm
-            .behaviour_mut()
-            .keep
-            .adjust(limits.total, trust.trusted.iter().copied());
-
         let options = &mut self.options;
         options.external_addrs = external_addrs;
         options.bootstrap_peers = bootstrap_peers;
+        options.peering = peering;
+        options.min_peers = min_peers;
         options.relays = relays;
         options.topics = topics;
         options.limits = limits;
@@ -77,6 +81,10 @@ impl EventLoop {
         options.max_upload_rate = max_upload_rate;
         options.max_download_rate = max_download_rate;
         options.trusted_peers = trust.trusted;
+        let welcome: Vec<PeerId> = options.welcome().collect();
+        let total = options.limits.total;
+        self.swarm.behaviour_mut().keep.adjust(total, welcome);
+        self.place_changed = true;
         self.record_limits();
         self.close_unwelcome();
         Ok(())
@@ -95,6 +103,21 @@ impl EventLoop {
                 self.topic_joined(&topic.hash(), &name, Instant::now());
             }
             Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
+        }
+    }
+
+    fn adjust_peering(&mut self, addresses: &[Multiaddr], now: Instant) {
+        let before: Vec<PeerId> = self.peering.peers().collect();
+        self.peering.adjust(addresses);
+        let keep = &mut self.swarm.behaviour_mut().keep;
+        for peer in before {
+            if !self.peering.contains(&peer) {
+                keep.release(&peer, Reason::Peering);
+            }
+        }
+        for peer in self.peering.peers() {
+            // Who is not connected is dialed at the next tick.
+            keep.hold(&peer, Reason::Peering, None, now);
         }
     }
 

@@ -35,9 +35,10 @@ impl EventLoop {
             },
             Command::Disconnect { peer, reply } => match self.swarm.disconnect_peer_id(peer) {
                 Ok(()) => {
-                    self.tended.members.dismissed(&peer, Instant::now());
-                    self.settling
-                        .wait(peer, Outcome::Gone, reply, Instant::now());
+                    let now = Instant::now();
+                    self.tended.members.dismissed(&peer, now);
+                    self.swarm.behaviour_mut().keep.part(peer, now);
+                    self.settling.wait(peer, Outcome::Gone, reply, now);
                 }
                 Err(()) => {
                     let _ = reply.send(Err(Error::NotConnected(peer)));
@@ -51,9 +52,12 @@ impl EventLoop {
                 let _ = reply.send(Ok(known));
             }
             Command::Peers { reply } => {
-                let list =
-                    self.peers
-                        .status(Instant::now(), &self.meters, &self.options.trusted_peers);
+                let list = self.peers.status(
+                    Instant::now(),
+                    &self.meters,
+                    &self.options.trusted_peers,
+                    &self.peering,
+                );
                 let _ = reply.send(Ok(list));
             }
             Command::Status { reply } => {

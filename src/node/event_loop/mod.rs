@@ -10,6 +10,7 @@ mod gossip;
 mod limits;
 mod members;
 mod network;
+mod place;
 mod text;
 mod verdicts;
 
@@ -42,10 +43,11 @@ use crate::node::health::Health;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
 use crate::node::peers::Peers;
+use crate::node::place::Place;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::settling::Settling;
-use crate::node::standing::{Bootstrap, Relays, peer_of};
+use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
 use crate::node::status::{NatStatus, Reachability};
 use crate::node::streams::Idle;
 use crate::node::topics::Topics;
@@ -96,7 +98,14 @@ pub(super) struct EventLoop {
     pub(super) validation: Validation<Result<Opened, Refused>>,
     pub(super) queries: Queries,
     pub(super) bootstrap: Bootstrap,
+    pub(super) peering: Peering,
     pub(super) relays: Relays,
+    pub(super) place: Place,
+    /// Connections, or what is agreed about them, have changed since the floor was
+    /// last looked at.
+    pub(super) place_changed: bool,
+    /// The peers of the last run; as many as the store keeps.
+    pub(super) remembered: Vec<PeerId>,
     pub(super) nat: NatStatus,
     /// Peers that hold a reservation at this node's relay server, which bounds them.
     pub(super) reserved: HashSet<PeerId>,
@@ -246,7 +255,8 @@ impl EventLoop {
         self.swarm.behaviour_mut().keep.tend(now);
         let table = self.routing_table_size();
         if !self.draining {
-            self.tend_standing(now, table);
+            let need = self.tend_place(now, table);
+            self.tend_standing(now, need);
             self.tend_members(now);
             if self.tended.newcomer || self.ticks.is_multiple_of(KEEP_TICKS) {
                 self.keep_members(now);
@@ -267,9 +277,9 @@ impl EventLoop {
         }
     }
 
-    fn tend_standing(&mut self, now: Instant, table: usize) {
-        let lonely = self.peers.len() == 0 || table == 0;
-        for address in self.bootstrap.due(now, lonely, rand::random) {
+    fn tend_standing(&mut self, now: Instant, need: Need) {
+        let connected = |peer: &PeerId| self.peers.contains(peer);
+        for address in self.bootstrap.due(now, need, connected, rand::random) {
             log::debug!(address:% = address; "dialing bootstrap peer");
             let opts = match peer_of(&address) {
                 Some(peer) => DialOpts::peer_id(peer)
@@ -315,6 +325,9 @@ impl EventLoop {
         metrics.gossip_candidates.set(as_gauge(candidates));
         metrics.topics.set(as_gauge(self.topics.len()));
         metrics.connected_peers.set(as_gauge(self.peers.len()));
+        let keep = &self.swarm.behaviour().keep;
+        let kept = self.peers.ids().filter(|peer| keep.is_kept(peer)).count();
+        metrics.connections_kept.set(as_gauge(kept));
         let public = self.nat.reachability == Reachability::Public;
         let ways = &metrics.nat_traversal;
         ways.with_label_values(&["direct"]).set(public.into());

@@ -11,6 +11,7 @@ use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
 use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
+use crate::node::ending::by_remote;
 use crate::node::handle::Error;
 use crate::node::peers::Connection;
 use crate::node::queries::Next;
@@ -123,6 +124,7 @@ impl EventLoop {
                 );
                 self.bootstrap.connected(&peer_id, now, rand::random());
                 self.tended.members.connected(&peer_id, now);
+                self.place_opened(&peer_id, now);
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Ok(peer_id));
                 }
@@ -142,6 +144,7 @@ impl EventLoop {
                     None if silent => "ping",
                     None => "local",
                     Some(ConnectionError::KeepAliveTimeout) => "idle",
+                    Some(cause) if by_remote(cause) => "remote",
                     Some(ConnectionError::IO(_)) => "error",
                 };
                 self.metrics
@@ -150,9 +153,14 @@ impl EventLoop {
                     .inc();
                 // What is known of it goes with the connection.
                 self.learn_addrs(&peer_id);
+                let addresses = self.known_addrs(&peer_id);
                 let (connection, last) = self.peers.closed(&peer_id, connection_id);
+                self.place_changed = true;
                 if let Some(closed) = connection {
                     tell_closed(&peer_id, &closed, label, cause.as_ref(), now);
+                    if last && matches!(label, "error" | "ping") {
+                        self.place_lost(peer_id, addresses, closed.since, now);
+                    }
                 }
                 if last {
                     self.settling.gone(&peer_id);
@@ -244,7 +252,13 @@ impl EventLoop {
             peer.is_some_and(|p| self.bootstrap.targets.iter().any(|t| t.peer == Some(p)));
         let relay = peer.is_some_and(|p| self.relays.list.iter().any(|r| r.target.peer == Some(p)));
         if configured {
-            log::warn!(peer:% = target, error:% = reason; "cannot reach bootstrap peer; trying again later");
+            // As often as a node without any connection tries.
+            if let Some(suppressed) = self
+                .refusals
+                .allow("bootstrap peer not reached", Instant::now())
+            {
+                log::warn!(peer:% = target, error:% = reason, suppressed; "cannot reach bootstrap peer; trying again later");
+            }
         } else if relay {
             log::warn!(peer:% = target, error:% = reason; "cannot reach relay; trying again later");
         } else {
@@ -305,6 +319,7 @@ impl EventLoop {
                     }
                 }
             },
+            BehaviourEvent::Keep(event) => self.keep_event(event, now),
             BehaviourEvent::Kad(event) => self.kad_event(event, now),
             BehaviourEvent::Gossip(event) => self.gossip_event(event, now),
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
@@ -423,6 +438,7 @@ impl EventLoop {
                 self.peers.identified(&peer_id, &info.agent_version);
                 let protocols = info.protocols.iter().map(AsRef::as_ref);
                 self.peers.speaks(&peer_id, protocols);
+                self.place_changed = true;
                 let near = self
                     .peers
                     .address_of(&peer_id, connection_id)

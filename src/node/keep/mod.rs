@@ -33,9 +33,6 @@
 //! dialing somebody in order to hold it, ask [`Behaviour::is_refused`].
 //! [`Event::Refused`] tells the loop when another peer should be looked for.
 
-// Its owners come one after another; what has none yet goes unused.
-#![allow(dead_code)]
-
 mod handler;
 mod holds;
 mod refusals;
@@ -53,6 +50,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
+use crate::node::ending::by_remote;
 use handler::{Handler, Number, Order, Report};
 pub(super) use holds::Reason;
 use holds::{Class, Holds};
@@ -61,6 +59,11 @@ use room::Room;
 
 /// An ask that nobody has answered for so long counts as refused.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A peer that closes a connection which it was asked to keep before it has stood
+/// for so long did not want it. It is ten idle times of most implementations; who
+/// stops and starts again within it is left alone for a minute.
+const SHORT: Duration = Duration::from_secs(300);
 
 /// What the loop is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +91,18 @@ struct Ask {
     answer: Answer,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    id: ConnectionId,
+    relayed: bool,
+    /// This node dialed it.
+    dialed: bool,
+    since: Instant,
+}
+
 #[derive(Debug, Default)]
 struct Peer {
-    /// With whether it leads through a relay.
-    connections: Vec<(ConnectionId, bool)>,
+    connections: Vec<Connection>,
     holds: Holds,
     ask: Option<Ask>,
     /// The connection that is kept because the peer asked, and whether it takes
@@ -101,16 +112,20 @@ struct Peer {
 
 impl Peer {
     /// The connection to keep: rather a direct one, since what leads through a
-    /// relay is bounded there.
-    fn best(&self) -> Option<ConnectionId> {
-        let direct = self.connections.iter().find(|(_, relayed)| !relayed);
-        direct.or(self.connections.first()).map(|(id, _)| *id)
+    /// relay is bounded there. Of two that crossed both sides choose the same, the
+    /// one that the side with the smaller id dialed (`ours` says whether that is
+    /// this node), so that the other can end.
+    fn best(&self, ours: bool) -> Option<ConnectionId> {
+        let connections = self.connections.iter();
+        let best = connections.min_by_key(|c| (c.relayed, c.dialed != ours));
+        best.map(|c| c.id)
     }
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Behaviour {
+    local: PeerId,
     protocol: StreamProtocol,
     /// The connected ones, bounded by the limits of connections.
     peers: HashMap<PeerId, Peer>,
@@ -127,14 +142,16 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    /// For the nodes of `network`, with room for some of `connections`; `always`
-    /// are the peers that are kept whenever they ask.
+    /// For a node called `local`, with room for some of `connections`; `always` are
+    /// the peers that are kept whenever they ask.
     pub(super) fn new(
+        local: PeerId,
         protocol: StreamProtocol,
         connections: u32,
         always: impl IntoIterator<Item = PeerId>,
     ) -> Self {
         Behaviour {
+            local,
             protocol,
             peers: HashMap::new(),
             refusals: Refusals::default(),
@@ -188,12 +205,6 @@ impl Behaviour {
         self.peers.get(peer).is_some_and(|p| p.holds.has(reason))
     }
 
-    /// The peers that are held for `reason`.
-    pub(super) fn held(&self, reason: Reason) -> impl Iterator<Item = &PeerId> {
-        let held = self.peers.iter().filter(move |(_, p)| p.holds.has(reason));
-        held.map(|(peer, _)| peer)
-    }
-
     /// Whether the connection with `peer` stays although nothing uses it, as far
     /// as this node knows: the peer has agreed or asked for it itself, or it does
     /// not know the protocol and has not closed the connection yet.
@@ -241,7 +252,7 @@ impl Behaviour {
             return;
         };
         let class = entry.holds.class();
-        let best = entry.best();
+        let best = entry.best(self.local < *peer);
         if let Some(ask) = entry.ask {
             let again =
                 |class: Class| ask.answer == Answer::Refused && (class > ask.class || !refused);
@@ -281,6 +292,21 @@ impl Behaviour {
         self.refusals.refused(peer, now, rand::random());
         self.orders
             .push_back(ToSwarm::GenerateEvent(Event::Refused(peer)));
+    }
+
+    /// This node parts from `peer`: it is not looked for again at once.
+    pub(super) fn part(&mut self, peer: PeerId, now: Instant) {
+        self.refusals.refused(peer, now, rand::random());
+    }
+
+    /// A peer that was held, or asked for it, has closed its last connection in order, which stood
+    /// since `since`.
+    fn left_alone(&mut self, peer: PeerId, since: Option<Instant>, now: Instant) {
+        if since.is_some_and(|at| now.saturating_duration_since(at) < SHORT) {
+            self.refusals.refused(peer, now, rand::random());
+            let event = ToSwarm::GenerateEvent(Event::Refused(peer));
+            self.orders.push_back(event);
+        }
     }
 
     /// Whether to keep the connection with a peer that asks, and whether that
@@ -389,18 +415,30 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(new) => {
                 let entry = self.peers.entry(new.peer_id).or_default();
-                let relayed = new.endpoint.is_relayed();
-                entry.connections.push((new.connection_id, relayed));
-                self.settle(&new.peer_id, Instant::now());
+                let now = Instant::now();
+                entry.connections.push(Connection {
+                    id: new.connection_id,
+                    relayed: new.endpoint.is_relayed(),
+                    dialed: new.endpoint.is_dialer(),
+                    since: now,
+                });
+                self.settle(&new.peer_id, now);
             }
             FromSwarm::ConnectionClosed(old) => {
+                let accepted = self.is_accepted(&old.peer_id);
                 self.left(&old.peer_id, old.connection_id);
                 let Some(entry) = self.peers.get_mut(&old.peer_id) else {
                     return;
                 };
-                entry.connections.retain(|(id, _)| *id != old.connection_id);
+                let ended = |c: &Connection| c.id == old.connection_id;
+                let since = entry.connections.iter().find(|c| ended(c)).map(|c| c.since);
+                entry.connections.retain(|c| !ended(c));
                 if entry.connections.is_empty() {
+                    let held = entry.holds != Holds::default() || accepted;
                     self.peers.remove(&old.peer_id);
+                    if held && old.cause.is_some_and(by_remote) {
+                        self.left_alone(old.peer_id, since, Instant::now());
+                    }
                     return;
                 }
                 if entry.ask.is_some_and(|a| a.connection == old.connection_id) {

@@ -50,7 +50,7 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 async fn host(connections: Option<u32>) -> Host {
     let key = Keypair::generate_ed25519();
     let peer = key.public().to_peer_id();
-    let keep = connections.map(|n| Behaviour::new(PROTOCOL, n, []));
+    let keep = connections.map(|n| Behaviour::new(peer, PROTOCOL, n, []));
     let transport = MemoryTransport::default()
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&key).unwrap())
@@ -261,7 +261,8 @@ fn a_peer_that_does_not_know_the_protocol_is_kept_for_as_long_as_it_stays() {
         .await;
         // It closes what is idle on its side.
         foreign.ended(&a).await;
-        a.ended(&foreign).await;
+        // Which is remembered: it will not stay the next time either.
+        a.told(Event::Refused(foreign.peer)).await;
     });
 }
 
@@ -313,7 +314,10 @@ fn orders(keep: &mut Behaviour) -> Vec<(ConnectionId, Order)> {
 
 #[test]
 fn a_hold_moves_to_another_connection_and_ends_with_the_last() {
-    let (mut keep, peer) = (Behaviour::new(PROTOCOL, 400, []), PeerId::random());
+    let (mut keep, peer) = (
+        Behaviour::new(PeerId::random(), PROTOCOL, 400, []),
+        PeerId::random(),
+    );
     let now = Instant::now();
     assert!(!keep.hold(&peer, Reason::Topic, None, now));
     opened(&mut keep, peer, 1);
@@ -334,7 +338,10 @@ fn a_hold_moves_to_another_connection_and_ends_with_the_last() {
 
 #[test]
 fn who_refused_the_floor_is_asked_again_when_it_is_needed_itself_and_after_the_pause() {
-    let (mut keep, peer) = (Behaviour::new(PROTOCOL, 400, []), PeerId::random());
+    let (mut keep, peer) = (
+        Behaviour::new(PeerId::random(), PROTOCOL, 400, []),
+        PeerId::random(),
+    );
     let now = Instant::now();
     opened(&mut keep, peer, 1);
     keep.hold(&peer, Reason::Floor, None, now);
@@ -363,7 +370,10 @@ fn who_refused_the_floor_is_asked_again_when_it_is_needed_itself_and_after_the_p
 
 #[test]
 fn an_ask_that_is_not_answered_counts_as_refused() {
-    let (mut keep, peer) = (Behaviour::new(PROTOCOL, 400, []), PeerId::random());
+    let (mut keep, peer) = (
+        Behaviour::new(PeerId::random(), PROTOCOL, 400, []),
+        PeerId::random(),
+    );
     let now = Instant::now();
     opened(&mut keep, peer, 1);
     keep.hold(&peer, Reason::Floor, None, now);
@@ -377,7 +387,7 @@ fn an_ask_that_is_not_answered_counts_as_refused() {
 
 #[test]
 fn accepted_peers_take_room_once_and_give_it_back() {
-    let mut keep = Behaviour::new(PROTOCOL, 4, []);
+    let mut keep = Behaviour::new(PeerId::random(), PROTOCOL, 4, []);
     let now = Instant::now();
     let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
     for (n, peer) in peers.iter().enumerate() {
@@ -408,4 +418,35 @@ fn accepted_peers_take_room_once_and_give_it_back() {
     keep.close();
     keep.report(peers[2], id(2), Report::Asked(Class::Presence), now);
     assert_eq!(answers(&mut keep), [no]);
+}
+
+#[test]
+fn of_connections_that_crossed_both_sides_keep_the_same() {
+    let ids = [PeerId::random(), PeerId::random()];
+    let (now, dialer) = (Instant::now(), |dialed| match dialed {
+        true => ConnectedPoint::Dialer {
+            address: Multiaddr::empty(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        },
+        false => endpoint(),
+    });
+    let kept = [0, 1].map(|here| {
+        let mut keep = Behaviour::new(ids[here], PROTOCOL, 400, []);
+        let peer_id = ids[1 - here];
+        // The first connection was dialed by the first of the two.
+        for n in [0, 1] {
+            keep.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id: id(n),
+                endpoint: &dialer(n == here),
+                failed_addresses: &[],
+                other_established: n,
+            }));
+        }
+        keep.hold(&peer_id, Reason::Floor, None, now);
+        orders(&mut keep).last().unwrap().0
+    });
+    let dialed_by_the_smaller = usize::from(ids[1] < ids[0]);
+    assert_eq!(kept, [id(dialed_by_the_smaller); 2]);
 }

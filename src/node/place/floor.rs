@@ -1,0 +1,343 @@
+//! Whom to keep so that this node stays part of its network.
+//!
+//! Pure. What it chooses among are the connected peers; how more are found is
+//! [`super::search`]'s.
+//!
+//! # Who is worth keeping
+//!
+//! Points for each of these, the larger first: was there before a break of the
+//! network; has been connected for long; this node dialed it, so that it did not
+//! push itself forward; is on a topic of this node; is close in the DHT. Points
+//! are taken off for each one of the same subnet that is kept already.
+//!
+//! Closeness counts for half of the floor only. The closest peers of a node are
+//! mostly each other's closest too; a network in which everybody kept only those
+//! would fall apart into clusters. The other half is whoever came along, which
+//! ties all clusters together: a graph of four random edges a node is connected
+//! with near certainty, and about log n / log 3 hops wide.
+//!
+//! # Those who came by themselves
+//!
+//! A peer that asked to be kept is as good a neighbour, but anybody can ask. So
+//! they count for half of the floor at the most; the other half this node keeps
+//! for its own reasons, whatever others do.
+//!
+//! # Entrances
+//!
+//! A bootstrap node is everybody's first choice, and has room for few (see
+//! [`super::super::keep`]). It is kept only until others are.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use libp2p::PeerId;
+
+/// A connected peer as the floor looks at it.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct Neighbour {
+    pub(in crate::node) peer: PeerId,
+    /// Of its oldest connection.
+    pub(in crate::node) age: Duration,
+    /// `None` for this host and through relays.
+    pub(in crate::node) subnet: Option<IpNet>,
+    /// This node dialed it.
+    pub(in crate::node) dialed: bool,
+    /// There is a connection that does not lead through a relay.
+    pub(in crate::node) direct: bool,
+    /// Among the closest of the connected ones in the DHT.
+    pub(in crate::node) near: bool,
+    /// On a topic that this node is on.
+    pub(in crate::node) gossip: bool,
+    /// A configured bootstrap peer.
+    pub(in crate::node) entrance: bool,
+    /// Was lost without a word and is back.
+    pub(in crate::node) returned: bool,
+    /// Refused to be kept lately.
+    pub(in crate::node) refused: bool,
+    /// Held for the floor already.
+    pub(in crate::node) held: bool,
+    /// It asked to be kept, and is.
+    pub(in crate::node) accepted: bool,
+}
+
+/// What to do about the floor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::node) struct Plan {
+    pub(in crate::node) hold: Vec<PeerId>,
+    pub(in crate::node) release: Vec<PeerId>,
+    /// How many more are wanted than there are, without entrances.
+    pub(in crate::node) missing: usize,
+}
+
+/// How many a node keeps at most when lost ones come back: half more than the
+/// floor. After a break both halves have filled their floors from their own
+/// side; those that come back are what ties the halves together.
+fn most(floor: usize) -> usize {
+    floor + floor / 2
+}
+
+/// The choice.
+pub(in crate::node) fn plan(floor: usize, peers: &[Neighbour]) -> Plan {
+    let mut plan = Plan::default();
+    let regular = |p: &&Neighbour| !p.entrance;
+    let mut kept: Vec<&Neighbour> = peers.iter().filter(|p| p.held).filter(regular).collect();
+    let came = peers.iter().filter(regular);
+    let came = came.filter(|p| p.accepted && !p.held).count();
+    let wanted = floor - came.min(floor / 2);
+
+    let mut others: Vec<&Neighbour> = peers
+        .iter()
+        .filter(|p| !p.held && !p.refused && p.direct)
+        .collect();
+    // One after another, since each choice changes what the next is worth.
+    while let Some(at) = best(&others, &kept, floor) {
+        let full = kept.len() >= wanted;
+        let tie = others[at].returned && kept.len() < most(floor);
+        if full && !tie {
+            break;
+        }
+        let chosen = others.swap_remove(at);
+        plan.hold.push(chosen.peer);
+        kept.push(chosen);
+    }
+    plan.missing = wanted.saturating_sub(kept.len());
+
+    // Entrances for what is still missing.
+    let mut spare = plan.missing;
+    let mut entrances: Vec<&Neighbour> = peers.iter().filter(|p| p.entrance).collect();
+    entrances.sort_by_key(|p| !p.held);
+    for entrance in entrances {
+        let keep = spare > 0 && (entrance.held || !entrance.refused && entrance.direct);
+        spare -= usize::from(keep);
+        match (keep, entrance.held) {
+            (true, false) => plan.hold.push(entrance.peer),
+            (false, true) => plan.release.push(entrance.peer),
+            _ => {}
+        }
+    }
+
+    // The least of those that are too many, which happens when the floor is lowered.
+    while kept.len() > most(floor) {
+        let points = |at: &usize| worth(kept[*at], &without(&kept, *at), floor);
+        let Some(least) = (0..kept.len()).min_by_key(points) else {
+            break;
+        };
+        plan.release.push(kept.swap_remove(least).peer);
+    }
+    plan
+}
+
+fn without<'a>(kept: &[&'a Neighbour], at: usize) -> Vec<&'a Neighbour> {
+    let others = kept.iter().enumerate().filter(|(n, _)| *n != at);
+    others.map(|(_, p)| *p).collect()
+}
+
+/// The one that is worth most, of those that are no entrance.
+fn best(others: &[&Neighbour], kept: &[&Neighbour], floor: usize) -> Option<usize> {
+    let regular = others.iter().enumerate().filter(|(_, p)| !p.entrance);
+    regular
+        .max_by_key(|(_, p)| worth(p, kept, floor))
+        .map(|(at, _)| at)
+}
+
+/// Points, then age.
+fn worth(peer: &Neighbour, kept: &[&Neighbour], floor: usize) -> (i32, Duration) {
+    let near = kept.iter().filter(|p| p.near).count();
+    let mut same = HashMap::new();
+    for subnet in kept.iter().filter_map(|p| p.subnet) {
+        *same.entry(subnet).or_insert(0) += 1;
+    }
+    let minutes = peer.age.as_secs() / 60;
+    let points = 8 * i32::from(peer.returned)
+        + match minutes {
+            0 => 0,
+            1..10 => 1,
+            10..60 => 2,
+            _ => 3,
+        }
+        + 2 * i32::from(peer.dialed)
+        + 2 * i32::from(peer.gossip)
+        + match (peer.near, near < floor.div_ceil(2)) {
+            (true, true) => 2,
+            (true, false) => -2,
+            _ => 0,
+        }
+        - 4 * peer
+            .subnet
+            .map_or(0, |s| same.get(&s).copied().unwrap_or(0));
+    (points, peer.age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// One that this node dialed a while ago, from a subnet of its own.
+    fn neighbour(n: u8) -> Neighbour {
+        Neighbour {
+            peer: PeerId::random(),
+            age: MINUTE * u32::from(n),
+            subnet: Some(format!("192.0.2.{n}/32").parse().unwrap()),
+            dialed: true,
+            direct: true,
+            near: false,
+            gossip: false,
+            entrance: false,
+            returned: false,
+            refused: false,
+            held: false,
+            accepted: false,
+        }
+    }
+
+    /// Those of `peers` that are to be held, by their place in it.
+    fn held(floor: usize, peers: &[Neighbour]) -> Vec<usize> {
+        let plan = plan(floor, peers);
+        let place = |peer: &PeerId| peers.iter().position(|p| p.peer == *peer).unwrap();
+        let mut held: Vec<usize> = plan.hold.iter().map(place).collect();
+        held.sort_unstable();
+        held
+    }
+
+    #[test]
+    fn a_node_keeps_its_floor_and_no_more() {
+        let mut peers: Vec<Neighbour> = (0..9).map(neighbour).collect();
+        let first = plan(4, &peers);
+        assert_eq!(first.hold.len(), 4);
+        assert_eq!((first.release.len(), first.missing), (0, 0));
+        for peer in &mut peers {
+            peer.held = first.hold.contains(&peer.peer);
+        }
+        assert_eq!(plan(4, &peers), Plan::default());
+        assert_eq!(held(0, &peers[..0]), [] as [usize; 0]);
+        let few = plan(4, &peers[..1]);
+        assert_eq!(few.missing, 3);
+        // A floor of zero keeps nobody.
+        let none = plan(0, &peers);
+        assert_eq!(
+            (none.hold.len(), none.release.len(), none.missing),
+            (0, 4, 0)
+        );
+    }
+
+    #[test]
+    fn long_lived_dialed_gossiping_and_near_peers_come_first() {
+        let young = || neighbour(0);
+        let peers = [
+            young(),
+            Neighbour {
+                age: 60 * MINUTE,
+                ..young()
+            },
+            Neighbour {
+                gossip: true,
+                ..young()
+            },
+            Neighbour {
+                near: true,
+                ..young()
+            },
+            Neighbour {
+                dialed: false,
+                ..young()
+            },
+        ];
+        let mut peers = peers;
+        for (n, peer) in peers.iter_mut().enumerate() {
+            peer.subnet = neighbour(n as u8).subnet;
+        }
+        assert_eq!(held(1, &peers), [1]);
+        assert_eq!(held(3, &peers), [1, 2, 3]);
+        assert_eq!(held(4, &peers), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn half_of_the_floor_at_most_is_chosen_for_being_near() {
+        let mut peers: Vec<Neighbour> = (0..12).map(neighbour).collect();
+        for (n, peer) in peers.iter_mut().enumerate() {
+            peer.age = MINUTE;
+            peer.near = n < 6;
+        }
+        let near = held(4, &peers).into_iter().filter(|n| *n < 6).count();
+        assert_eq!(near, 2);
+        // But rather near ones than none.
+        assert_eq!(held(4, &peers[..6]).len(), 4);
+    }
+
+    #[test]
+    fn a_subnet_gets_a_second_place_only_when_no_other_is_there() {
+        let mut peers: Vec<Neighbour> = (0..6).map(|_| neighbour(60)).collect();
+        peers[4].subnet = neighbour(1).subnet;
+        peers[4].age = Duration::ZERO;
+        // This host has no subnet.
+        peers[5].subnet = None;
+        peers[5].age = Duration::ZERO;
+        let chosen = held(3, &peers);
+        assert!(chosen.contains(&4) && chosen.contains(&5), "{chosen:?}");
+        assert_eq!(held(6, &peers).len(), 6);
+    }
+
+    #[test]
+    fn those_who_came_by_themselves_are_half_of_the_floor_at_most() {
+        let mut peers: Vec<Neighbour> = (0..12).map(neighbour).collect();
+        for peer in &mut peers[..6] {
+            peer.accepted = true;
+            peer.dialed = false;
+            peer.age = Duration::ZERO;
+        }
+        assert_eq!(held(4, &peers).len(), 2);
+        assert_eq!(plan(4, &peers[..6]).hold.len(), 2);
+        assert_eq!(
+            plan(5, &peers[..1]).missing,
+            3,
+            "it is held and counts once"
+        );
+        assert_eq!(plan(4, &peers[1..2]).missing, 2);
+    }
+
+    #[test]
+    fn an_entrance_is_kept_until_others_are() {
+        let mut entrance = neighbour(60);
+        entrance.entrance = true;
+        let mut peers = vec![entrance];
+        assert_eq!(held(2, &peers), [0]);
+        peers[0].held = true;
+        assert_eq!(plan(2, &peers).missing, 2, "others are looked for");
+        peers.push(neighbour(1));
+        assert_eq!(held(2, &peers), [1]);
+        assert_eq!(plan(2, &peers).release, []);
+        peers[1].held = true;
+        peers.push(neighbour(2));
+        let done = plan(2, &peers);
+        assert_eq!(done.hold, [peers[2].peer]);
+        assert_eq!(done.release, [peers[0].peer]);
+        assert_eq!(done.missing, 0);
+    }
+
+    #[test]
+    fn who_refused_or_is_only_reached_through_a_relay_is_not_asked() {
+        let mut peers: Vec<Neighbour> = (0..4).map(neighbour).collect();
+        peers[0].refused = true;
+        peers[1].direct = false;
+        peers[2].entrance = true;
+        peers[2].refused = true;
+        assert_eq!(held(4, &peers), [3]);
+        assert_eq!(plan(4, &peers).missing, 3);
+    }
+
+    #[test]
+    fn a_peer_that_came_back_is_kept_over_the_floor_for_a_while() {
+        let mut peers: Vec<Neighbour> = (0..9).map(neighbour).collect();
+        for peer in &mut peers[..4] {
+            peer.held = true;
+        }
+        for peer in &mut peers[4..] {
+            peer.returned = true;
+        }
+        let plan = plan(4, &peers);
+        assert_eq!((plan.hold.len(), plan.release.len()), (2, 0));
+    }
+}

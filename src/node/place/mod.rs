@@ -1,0 +1,94 @@
+//! A node's place in its network: a few connections that live although nobody
+//! uses them.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`floor`] | which of the connected peers are kept (`P2P_MIN_PEERS`) |
+//! | [`search`] | whom to dial while there are too few |
+//! | [`lost`] | neighbours that fell silent, tried again for long |
+//! | [`refresh`] | when to walk the DHT |
+//!
+//! The loop looks at it once a second, does what they say, and agrees with the
+//! peers through [`super::keep`].
+//!
+//! # Why eight
+//!
+//! A graph in which each node keeps eight others has some sixteen edges a node.
+//! When three of ten nodes die at once, the chance that a node loses all eight of
+//! its own is 0.3^8, 1 in 15,000, and such a one is back within seconds. A
+//! connection costs both sides some tens of KiB and two pings a minute; eight are
+//! less than a gossip mesh has. More would buy little: what makes the first
+//! look-up fast is one living neighbour, and the rest is reserve.
+//!
+//! # What ten thousand quiet nodes cost a bootstrap node
+//!
+//! - Connections: it keeps 150 of them at most with default limits
+//!   ([`super::keep`]), and these let it go when they have found others.
+//! - Handshakes: a node with its floor walks the DHT eight times a day
+//!   ([`refresh`]). All of 10,000 nodes together make 10,000 * 0.34 = 3,400
+//!   handshakes a minute, and these are spread over all nodes that serve the DHT,
+//!   each getting 0.34 a minute. If a bootstrap node were on the way of every single walk,
+//!   that were 10,000 * 8 a day, one a second, of the 64 that it takes by default.
+//! - A node that finds nobody but a full bootstrap node comes back to it after a
+//!   minute at first and after five in the end: 10,000 / 300 s = 33 a second, half
+//!   of what it takes, in the worst of cases.
+
+pub(super) mod floor;
+pub(super) mod lost;
+pub(super) mod refresh;
+pub(super) mod search;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+/// For how long it counts that a peer came back.
+const RETURNED: Duration = Duration::from_secs(600);
+
+/// A peer counts as a neighbour whose loss matters when its connection stood for
+/// so long, or was kept.
+pub(super) const SETTLED: Duration = Duration::from_secs(60);
+
+/// What the loop keeps of all this.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) lost: lost::Lost,
+    pub(super) search: search::Search,
+    pub(super) refresh: refresh::Refresh,
+    /// Connected peers that had been lost; bounded by what `lost` holds in this time.
+    returned: HashMap<PeerId, Instant>,
+    /// How many neighbours were missing when it was last looked at.
+    pub(super) missing: usize,
+}
+
+impl Place {
+    pub(super) fn new(now: Instant) -> Self {
+        Place {
+            lost: lost::Lost::default(),
+            search: search::Search::default(),
+            refresh: refresh::Refresh::new(now, rand::random),
+            returned: HashMap::new(),
+            missing: 0,
+        }
+    }
+
+    /// A connection with `peer` stands.
+    pub(super) fn connected(&mut self, peer: &PeerId, now: Instant) {
+        self.search.connected(peer);
+        if self.lost.found(peer) {
+            self.returned.insert(*peer, now);
+        }
+    }
+
+    /// Whether `peer` was lost and came back a short while ago.
+    pub(super) fn is_returned(&self, peer: &PeerId) -> bool {
+        self.returned.contains_key(peer)
+    }
+
+    /// Forgets who came back long ago.
+    pub(super) fn tend(&mut self, now: Instant) {
+        self.returned
+            .retain(|_, at| now.saturating_duration_since(*at) < RETURNED);
+    }
+}

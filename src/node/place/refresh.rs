@@ -1,0 +1,139 @@
+//! When to walk the DHT in order to refresh the routing table.
+//!
+//! A walk costs handshakes, for this node and for those that it meets: a look-up
+//! of the own id asks the twenty closest peers, of which some eight are connected,
+//! so about twelve; a walk through all buckets asks about twenty for each of
+//! log2 n of them, which in a network of 100 nodes is nearly everybody, 90. Kademlia's
+//! own every five minutes would be 18 a node and minute there, and the like of it
+//! at every node that is met.
+//!
+//! But a table does not age by itself. Every query corrects what it passes;
+//! whoever enters the network looks up its own id, and so calls on those who should
+//! know it; and a node's kept neighbours live by definition, so that its first
+//! step always works. So a node with steady neighbours looks up its own id every
+//! three hours and walks through everything once a day:
+//! 12/180 + 90/1440 = 0.13 handshakes a minute in a network of 100, and
+//! 12/180 + 400/1440 = 0.34 in one of a million (log2 n = 20).
+//!
+//! A node whose neighbours went, or that finds nobody to dial, walks soon, and ever
+//! later if that does not help.
+//!
+//! Pure: time and chance come as arguments.
+
+use std::time::{Duration, Instant};
+
+/// Between two look-ups of the own id.
+const NEAR_EVERY: Duration = Duration::from_secs(3 * 3600);
+
+/// Between two walks through all buckets.
+const ALL_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// The first pause after a walk for want of peers.
+const SOON: Duration = Duration::from_secs(15);
+
+/// And the longest. A small network has no more peers than its nodes have found.
+const LATE: Duration = Duration::from_secs(1800);
+
+/// How far to walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum Walk {
+    /// To the own id.
+    Near,
+    /// Through all buckets.
+    All,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(in crate::node) struct Refresh {
+    near: Instant,
+    all: Instant,
+    /// When a walk for want of peers may be next.
+    want: Instant,
+    wants: u32,
+}
+
+/// Takes up to a quarter off.
+fn spread(full: Duration, chance: f64) -> Duration {
+    full.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 4.0)
+}
+
+impl Refresh {
+    /// A node that starts at `now`. Kademlia itself walks as the first peers come.
+    pub(in crate::node) fn new(now: Instant, mut chance: impl FnMut() -> f64) -> Self {
+        Refresh {
+            near: now + spread(NEAR_EVERY, chance()),
+            all: now + spread(ALL_EVERY, chance()),
+            want: now + SOON,
+            wants: 0,
+        }
+    }
+
+    /// What to do at `now`; `wanting` when there are fewer neighbours than there
+    /// should be and nobody left to dial.
+    pub(in crate::node) fn due(
+        &mut self,
+        wanting: bool,
+        now: Instant,
+        mut chance: impl FnMut() -> f64,
+    ) -> Option<Walk> {
+        if !wanting {
+            self.wants = 0;
+        } else if now >= self.want {
+            let pause = SOON.saturating_mul(1 << self.wants.min(16)).min(LATE);
+            self.wants = self.wants.saturating_add(1);
+            self.want = now + spread(pause, chance());
+            self.near = now + spread(NEAR_EVERY, chance());
+            return Some(Walk::Near);
+        }
+        if now >= self.all {
+            self.all = now + spread(ALL_EVERY, chance());
+            self.near = now + spread(NEAR_EVERY, chance());
+            return Some(Walk::All);
+        }
+        if now >= self.near {
+            self.near = now + spread(NEAR_EVERY, chance());
+            return Some(Walk::Near);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_node_walks_eight_times_a_day() {
+        let start = Instant::now();
+        let mut refresh = Refresh::new(start, || 0.0);
+        let mut walks = Vec::new();
+        for minute in 0..=48 * 60 {
+            let now = start + Duration::from_secs(60 * minute);
+            if let Some(walk) = refresh.due(false, now, || 0.0) {
+                walks.push((minute / 60, walk));
+            }
+        }
+        assert_eq!(walks.len(), 16);
+        assert_eq!(walks[..2], [(3, Walk::Near), (6, Walk::Near)]);
+        assert_eq!((walks[7], walks[15]), ((24, Walk::All), (48, Walk::All)));
+    }
+
+    #[test]
+    fn a_node_that_wants_peers_walks_soon_and_ever_later() {
+        let start = Instant::now();
+        let mut refresh = Refresh::new(start, || 0.0);
+        assert_eq!(refresh.due(true, start, || 0.0), None);
+        let mut now = start + SOON;
+        for pause in [15, 30, 60, 120, 240, 480, 960, 1800, 1800] {
+            assert_eq!(refresh.due(true, now, || 0.0), Some(Walk::Near));
+            let pause = Duration::from_secs(pause);
+            assert_eq!(refresh.due(true, now + pause / 2, || 0.0), None);
+            now += pause;
+        }
+        // It helped; the next time it is soon again.
+        assert_eq!(refresh.due(false, now, || 0.0), None);
+        assert_eq!(refresh.due(true, now, || 0.0), Some(Walk::Near));
+        assert_eq!(refresh.due(true, now + SOON, || 0.0), Some(Walk::Near));
+    }
+}

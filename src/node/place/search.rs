@@ -1,0 +1,151 @@
+//! Whom to dial while a node has fewer neighbours than its floor.
+//!
+//! A few are dialed at once, then the node waits for what comes of it. As long as
+//! it helps the next round comes after a second; when it does not, rounds come
+//! ever later, but never later than [`SLOWEST`], for as long as something is
+//! missing: whatever kept the peers away, it may be over now.
+//!
+//! Pure: time and chance come as arguments.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use crate::node::backoff::Backoff;
+
+/// Dials of one round.
+const AT_ONCE: usize = 3;
+
+/// Between two rounds that help.
+const FASTEST: Duration = Duration::from_secs(1);
+
+/// Between two rounds when nothing helps: within 30 s of a network's healing
+/// there is an attempt, and it has time to end.
+const SLOWEST: Duration = Duration::from_secs(20);
+
+/// After so many rounds that did not help only one is dialed in each: three or four
+/// a minute, which no alert takes for a fault.
+const SLOW: u32 = 5;
+
+/// Peers of which it is remembered that they could not be reached.
+const MOST: usize = 512;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Search {
+    failed: HashMap<PeerId, Backoff>,
+    rounds: u32,
+    next: Option<Instant>,
+}
+
+impl Search {
+    /// Whom to dial at `now`: of `candidates`, those that are due and failed least, or the
+    /// one that will be first when none is.
+    pub(in crate::node) fn due(
+        &mut self,
+        missing: usize,
+        candidates: &[PeerId],
+        now: Instant,
+        mut chance: impl FnMut() -> f64,
+    ) -> Vec<PeerId> {
+        if missing == 0 {
+            self.rounds = 0;
+            self.next = None;
+            return Vec::new();
+        }
+        if self.next.is_some_and(|next| now < next) || candidates.is_empty() {
+            return Vec::new();
+        }
+        // Whoever is left has failed again and again.
+        let slow = self.rounds >= SLOW;
+        let free = |peer: &&PeerId| self.failed.get(peer).is_none_or(|b| b.due(now));
+        let mut chosen: Vec<PeerId> = candidates.iter().filter(free).copied().collect();
+        // Those that failed least, in their order.
+        chosen.sort_by_key(|peer| self.failed.get(peer).map_or(0, Backoff::failures));
+        chosen.truncate(if slow { 1 } else { missing.min(AT_ONCE) });
+        if chosen.is_empty() {
+            let first = |peer: &&PeerId| self.failed.get(peer).and_then(Backoff::next);
+            chosen.extend(candidates.iter().min_by_key(first));
+        }
+        let pause = FASTEST
+            .saturating_mul(1 << self.rounds.min(16))
+            .min(SLOWEST);
+        self.rounds = self.rounds.saturating_add(1);
+        self.next = Some(now + pause.mul_f64(1.0 - chance().clamp(0.0, 1.0) / 2.0));
+        for peer in &chosen {
+            // Until it is connected it has failed.
+            self.failed(*peer, now, chance());
+        }
+        chosen
+    }
+
+    fn failed(&mut self, peer: PeerId, now: Instant, chance: f64) {
+        if self.failed.len() >= MOST && !self.failed.contains_key(&peer) {
+            let first = self.failed.iter().min_by_key(|(_, b)| b.next());
+            if let Some(first) = first.map(|(peer, _)| *peer) {
+                self.failed.remove(&first);
+            }
+        }
+        self.failed.entry(peer).or_default().failed(now, chance);
+    }
+
+    /// `peer` is connected, whoever dialed.
+    pub(in crate::node) fn connected(&mut self, peer: &PeerId) {
+        if self.failed.remove(peer).is_some() {
+            self.rounds = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn rounds_slow_down_while_they_do_not_help_and_never_end() {
+        let peers: Vec<PeerId> = (0..2).map(|_| PeerId::random()).collect();
+        let (mut search, mut now) = (Search::default(), Instant::now());
+        assert!(search.due(0, &peers, now, || 0.0).is_empty());
+        for pause in [1, 2, 4, 8, 16, 20, 20, 20, 20, 20] {
+            assert!(!search.due(5, &peers, now, || 0.0).is_empty());
+            let almost = now + seconds(pause) - Duration::from_millis(1);
+            assert!(search.due(5, &peers, almost, || 0.0).is_empty());
+            now += seconds(pause);
+        }
+        assert_eq!(search.due(5, &peers, now, || 0.0).len(), 1);
+        now += SLOWEST;
+        // A day later it is no different, although each has its longest pause.
+        for _ in 0..10 {
+            assert!(!search.due(5, &peers, now, || 0.0).is_empty());
+            now += SLOWEST;
+        }
+        search.connected(&peers[0]);
+        let _ = search.due(5, &peers, now, || 0.0);
+        assert!(!search.due(5, &peers, now + FASTEST, || 0.0).is_empty());
+    }
+
+    #[test]
+    fn a_few_are_dialed_at_once_and_others_the_next_time() {
+        let peers: Vec<PeerId> = (0..8).map(|_| PeerId::random()).collect();
+        let (mut search, now) = (Search::default(), Instant::now());
+        assert_eq!(search.due(9, &peers, now, || 0.0), peers[..3]);
+        assert_eq!(search.due(2, &peers, now + seconds(1), || 0.0), peers[3..5]);
+        assert_eq!(search.due(9, &peers, now + seconds(3), || 0.0), peers[5..8]);
+        assert_eq!(search.due(9, &peers, now + seconds(7), || 0.0), peers[..3]);
+        assert_eq!(search.due(1, &peers[..2], now, || 0.0), []);
+    }
+
+    #[test]
+    fn what_failed_is_remembered_within_bounds() {
+        let (mut search, now) = (Search::default(), Instant::now());
+        for n in 0..2 * MOST as u32 {
+            search.failed(PeerId::random(), now + n * seconds(1), 0.0);
+        }
+        assert_eq!(search.failed.len(), MOST);
+    }
+}

@@ -1,0 +1,319 @@
+//! A place in the network: connections that live although nobody uses them, as
+//! users see it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+mod common;
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{DEADLINE, Daemon, eventually};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use p2p_node::config::DhtMode;
+use p2p_node::node::{Handle, Node, Options};
+use p2p_node::observe::metrics::Metrics;
+use p2p_node::transport::{self, Security};
+
+/// A daemon whose env file can change, with its metrics on a port of its own.
+struct Host {
+    daemon: Daemon,
+    metrics: u16,
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+impl Host {
+    fn start(dir: &Path, variables: &[(&str, &str)]) -> Host {
+        std::fs::create_dir_all(dir).unwrap();
+        let file = dir.join("env");
+        if !file.exists() {
+            std::fs::write(&file, "").unwrap();
+        }
+        let metrics = free_port();
+        let port = metrics.to_string();
+        let mut all = vec![
+            ("P2P_ENV_FILE", file.to_str().unwrap()),
+            ("P2P_METRICS_PORT", &port),
+        ];
+        all.extend(variables);
+        let daemon = Daemon::start(dir, &all);
+        Host { daemon, metrics }
+    }
+
+    fn reload(&self, dir: &Path, text: &str) {
+        std::fs::write(dir.join("env"), text).unwrap();
+        self.daemon.ok(&["reload"]);
+    }
+
+    fn id(&self) -> String {
+        let id = self.daemon.json(&["id"]);
+        id["peer_id"].as_str().unwrap().to_owned()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.metrics)).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        socket.write_all(request).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
+    fn opened(&self) -> f64 {
+        self.metric("libp2p_connections_opened_total")
+    }
+
+    fn kept(&self) -> f64 {
+        self.metric("libp2p_connections_kept")
+    }
+
+    /// Waits until the connection with `peer` has stood for so long.
+    fn stands_for(&self, peer: &str, seconds: f64) {
+        eventually("a connection stands for long", || {
+            let peers = self.daemon.json(&["peers"]);
+            let connections = peers.as_array().unwrap().iter();
+            let of_peer = connections.filter(|p| p["peer_id"] == *peer);
+            let age = of_peer
+                .flat_map(|p| p["connections"].as_array().unwrap())
+                .filter_map(|c| c["age_seconds"].as_f64())
+                .fold(0.0, f64::max);
+            (age >= seconds).then_some(())
+        });
+    }
+}
+
+const IDLE: (&str, &str) = ("P2P_CONNECTION_IDLE_TIMEOUT", "2s");
+
+#[test]
+fn a_quiet_node_with_one_bootstrap_peer_stays_connected() {
+    let dir = tempfile::tempdir().unwrap();
+    let bootstrap = Host::start(&dir.path().join("b"), &[IDLE]);
+    let address = bootstrap.daemon.address("tcp");
+    let quiet = Host::start(
+        &dir.path().join("q"),
+        &[IDLE, ("P2P_BOOTSTRAP_PEERS", &address)],
+    );
+    for host in [&quiet, &bootstrap] {
+        eventually("both keep the connection", || {
+            (host.kept() == 1.0).then_some(())
+        });
+    }
+    // Five idle timeouts of either side.
+    quiet.stands_for(&bootstrap.id(), 10.0);
+    assert_eq!((quiet.opened(), bootstrap.opened()), (1.0, 1.0));
+}
+
+#[test]
+fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let none = ("P2P_MIN_PEERS", "0");
+    let hub = Host::start(&path("hub"), &[IDLE, none, ("P2P_MAX_CONNECTIONS", "1")]);
+    let stranger = Host::start(&path("stranger"), &[none]);
+    // It takes the only place, and keeps it.
+    let at_hub = hub.daemon.address("tcp");
+    stranger.reload(&path("stranger"), &format!("P2P_PEERING={at_hub}\n"));
+    stranger.stands_for(&hub.id(), 1.0);
+
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
+    let friend = || {
+        let variables = [none, IDLE, ("P2P_LISTEN_ADDRS", &listen)];
+        Host::start(&path("friend"), &variables)
+    };
+    let first = friend();
+    let (id, at_friend) = (first.id(), first.daemon.address("tcp"));
+    assert!(
+        !hub.daemon.cli(&["connect", &at_friend]).status.success(),
+        "the hub has room for one"
+    );
+    hub.reload(&path("hub"), &format!("P2P_PEERING={at_friend}\n"));
+    hub.stands_for(&id, 6.0);
+    assert_eq!(first.opened(), 1.0);
+    assert_eq!(first.daemon.stop(), Some(0));
+    // Another life of it, at the same place.
+    let second = friend();
+    hub.stands_for(&id, 6.0);
+    assert_eq!(second.kept(), 1.0);
+    assert_eq!(hub.kept(), 2.0);
+    // When it is no longer wanted nothing keeps it.
+    hub.reload(&path("hub"), "");
+    eventually("the friend is let go", || (hub.kept() == 1.0).then_some(()));
+}
+
+#[test]
+fn who_is_refused_does_not_come_back_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // Room to keep one.
+    let hub = Host::start(
+        &path("hub"),
+        &[IDLE, ("P2P_MIN_PEERS", "0"), ("P2P_MAX_CONNECTIONS", "2")],
+    );
+    let address = hub.daemon.address("tcp");
+    let enter = [IDLE, ("P2P_BOOTSTRAP_PEERS", address.as_str())];
+    let kept = Host::start(&path("kept"), &enter);
+    eventually("the hub keeps the first", || {
+        (hub.kept() == 1.0).then_some(())
+    });
+    let since = Instant::now();
+    let refused = Host::start(&path("refused"), &enter);
+    let closed = || {
+        let of = |cause| {
+            refused.metric(&format!(
+                "libp2p_connections_closed_total{{cause=\"{cause}\"}}"
+            ))
+        };
+        of("idle") + of("remote")
+    };
+    eventually("the second one's connection ends", || {
+        (closed() >= 1.0).then_some(())
+    });
+    kept.stands_for(&hub.id(), 15.0);
+    // It is a minute until it comes back, half of it at least. Without the floor
+    // the two would have found each other, or come back every few seconds.
+    let most = 1.0 + (since.elapsed().as_secs_f64() / 30.0).floor();
+    assert!(refused.opened() <= most, "{} of {most}", refused.opened());
+    assert_eq!(kept.opened(), 1.0);
+    assert_eq!(
+        refused.metric("libp2p_connections_closed_total{cause=\"error\"}"),
+        0.0
+    );
+}
+
+#[test]
+fn connect_finds_a_peer_that_only_the_dht_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (none, server) = (("P2P_MIN_PEERS", "0"), ("P2P_DHT_MODE", "server"));
+    let entrance = Host::start(&path("entrance"), &[server]);
+    let address = entrance.daemon.address("tcp");
+    let enter = ("P2P_BOOTSTRAP_PEERS", address.as_str());
+    let asking = Host::start(&path("asking"), &[none, enter]);
+    asking.stands_for(&entrance.id(), 0.0);
+    // It enters when the other has looked round already.
+    let other = Host::start(&path("other"), &[none, server, enter]);
+    eventually("the entrance can tell of it", || {
+        let status = entrance.daemon.json(&["status"]);
+        (status["dht"]["routing_table_size"] == 1).then_some(())
+    });
+    assert_eq!(
+        asking.daemon.ok(&["connect", &other.id()]),
+        format!("connected to {}", other.id())
+    );
+
+    let nobody = PeerId::random().to_string();
+    let output = asking.daemon.cli(&["connect", &nobody]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for part in ["no address of it is known", "the DHT was asked", &nobody] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+}
+
+struct Running {
+    node: Node,
+    handle: Handle,
+    peer: PeerId,
+    address: Multiaddr,
+    metrics: std::sync::Arc<Metrics>,
+}
+
+async fn start(security: Security, listen: &str, idle: Duration) -> Running {
+    let identity = Keypair::generate_ed25519();
+    let options = transport::Options {
+        security,
+        ..transport::Options::default()
+    };
+    let (stack, relay) = transport::build(&identity, &options).unwrap();
+    let options = Options {
+        dht_mode: DhtMode::Client,
+        connection_idle_timeout: idle,
+        min_peers: 0,
+        ..Options::default()
+    };
+    let metrics = Metrics::new().unwrap();
+    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
+    let handle = node.handle();
+    let peer = handle.local_peer_id();
+    let address = handle.listen(listen.parse().unwrap()).await.unwrap();
+    Running {
+        node,
+        handle,
+        peer,
+        address: address.with(Protocol::P2p(peer)),
+        metrics,
+    }
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
+    let end = Instant::now() + DEADLINE;
+    while !ask().await {
+        assert!(Instant::now() < end, "never happened: {what}");
+        async_io::Timer::after(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn whoever_closes_an_idle_connection_says_goodbye() {
+    let tcp = "/ip4/127.0.0.1/tcp/0";
+    for (security, listen) in [
+        (Security::Tls, tcp),
+        (Security::Noise, tcp),
+        (Security::Both, "/ip4/127.0.0.1/tcp/0/ws"),
+        (Security::Both, "/ip4/127.0.0.1/udp/0/quic-v1"),
+    ] {
+        async_std::task::block_on(async {
+            let long = Duration::from_secs(3600);
+            let closing = start(security, listen, Duration::from_millis(300)).await;
+            let other = start(security, listen, long).await;
+            closing.handle.dial(other.address.clone()).await.unwrap();
+            let closed = |of: &Running, cause: &str| {
+                let closed = &of.metrics.connections_closed;
+                closed.with_label_values(&[cause]).get()
+            };
+            until("the other side sees the end", || async {
+                let causes = ["idle", "local", "ping", "remote", "error"];
+                causes.iter().any(|cause| closed(&other, cause) > 0)
+            })
+            .await;
+            assert_eq!(closed(&other, "remote"), 1, "{security:?} {listen}");
+            assert_eq!(closed(&closing, "idle"), 1, "{security:?} {listen}");
+
+            // And when a node stops.
+            let third = start(security, listen, long).await;
+            third.handle.dial(other.address.clone()).await.unwrap();
+            let there = third.peer;
+            until("it is there", || async {
+                let peers = other.handle.peers().await.unwrap();
+                peers.iter().any(|p| p.peer == there)
+            })
+            .await;
+            third.node.stop().await;
+            until("the end of the node is seen", || async {
+                closed(&other, "remote") == 2
+            })
+            .await;
+            closing.node.stop().await;
+            other.node.stop().await;
+        });
+    }
+}
