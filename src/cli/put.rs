@@ -41,7 +41,11 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
             // One bad file does not keep the others out, as with cp.
             match put(context, &mut client, path, args.ttl, several).await {
                 Ok(entry) => {
-                    announcing = entry.announcing;
+                    // Why it is not announced yet was said of it.
+                    announcing = match entry.announce_error {
+                        None => entry.announcing,
+                        Some(_) => 0,
+                    };
                     print(context, &mut out, path, &entry, several)?;
                 }
                 Err(e) if !several || e.is_fatal() => return Err(e),
