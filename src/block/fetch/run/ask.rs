@@ -59,8 +59,13 @@ const MAX_ATTEMPTS: usize = 32;
 /// within a second, whatever the others do.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Sessions in all. Beyond it the oldest attempt that said nothing makes room.
+/// Sessions in all. Beyond it the oldest attempt that said nothing makes room, that
+/// of a guess first; a guess never takes the room of a known provider.
 const MAX_SESSIONS: usize = 160;
+
+/// Guesses that may be under way in all, those included that do not count any more.
+/// What is left is for known providers.
+const MAX_ALL_GUESSES: usize = 96;
 
 /// How long a guess may take to say whether it has the content. It is connected,
 /// so that this is some round trips.
@@ -518,7 +523,7 @@ impl<N: Network> Run<N> {
                 p.named == named && !p.holds && fresh
             };
             let mut under_way = self.providers.values().filter(fresh).count();
-            while under_way < most && self.peers.has_next(named, now) && self.has_room(now) {
+            while under_way < most && self.peers.has_next(named, now) && self.has_room(named, now) {
                 let Some(peer) = self.peers.next(named, now) else {
                     break;
                 };
@@ -528,17 +533,22 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Makes room for one more session, if need be.
-    fn has_room(&mut self, now: Instant) -> bool {
+    /// Makes room for one more session, with a known provider or with a guess, if
+    /// need be.
+    fn has_room(&mut self, named: bool, now: Instant) -> bool {
+        let guesses = self.providers.values().filter(|p| !p.named && !p.holds);
+        if !named && guesses.count() >= MAX_ALL_GUESSES {
+            return false;
+        }
         if self.providers.len() < MAX_SESSIONS {
             return true;
         }
         let all = self.providers.iter();
         let old = all.filter(|(_, p)| {
             let fresh = now.saturating_duration_since(p.began) < FRESH;
-            p.blocks == 0 && !fresh && !(p.holds && p.placed)
+            p.blocks == 0 && !fresh && !(p.holds && p.placed) && (named || !p.named)
         });
-        let oldest = old.min_by_key(|(_, p)| (p.holds, p.began));
+        let oldest = old.min_by_key(|(_, p)| (p.holds, p.named, p.began));
         let Some((id, holds)) = oldest.map(|(id, p)| (*id, p.holds)) else {
             return false;
         };
