@@ -1,6 +1,6 @@
 //! Why a command failed: its one line on standard error, and its exit code.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -78,6 +78,14 @@ impl Error {
         Error {
             code: FAILED,
             line: None,
+        }
+    }
+
+    /// The same end with more in its line, when it has one.
+    pub(crate) fn with(self, more: fmt::Arguments<'_>) -> Self {
+        Error {
+            line: self.line.map(|line| format!("{line}{more}")),
+            ..self
         }
     }
 

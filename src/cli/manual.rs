@@ -269,6 +269,12 @@ pub(super) static MANUAL: &[Chapter] = &[
                     The node need not be on the topic. When no connected peer is, it looks for \
                     nodes that are, through the DHT; those that it publishes to stay connected \
                     for five minutes after the last message.\n\n\
+                    Messages go no faster than peers take them from one node, by default 45 \
+                    a second after 80 at once (a little less than half of P2P_RATE_FILL and \
+                    of P2P_RATE_BURST). The command waits for that, and reads no further \
+                    meanwhile, so no message is lost by being too fast. On a terminal, and with \
+                    --json, it says to how many peers the messages went; when interrupted, how \
+                    many of them went.\n\n\
                     A line of standard input that is refused is reported and keeps no other \
                     from being published; the command then ends with exit status 1.",
                 examples: &[

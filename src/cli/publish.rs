@@ -1,15 +1,20 @@
 //! `publish TOPIC [DATA]`: one message, or one for each line of standard input.
 
 use std::ffi::OsString;
-use std::io::{BufRead, Read};
+use std::fmt;
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
 
+use async_std::channel::{Receiver, bounded};
 use bytes::Bytes;
 use serde_json::json;
 
 use super::context::Context;
 use super::error::{self, Doing, Error};
+use super::interrupt::Interrupt;
 use crate::control::client::{self, Client};
+use crate::control::types::Published;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
@@ -23,33 +28,48 @@ pub(crate) struct PublishArgs {
 /// far shorter; this keeps a file without line ends from filling the memory.
 const LONGEST_LINE: u64 = 4 << 20;
 
+/// Lines read ahead of the one that is being published: none to speak of, so that
+/// whoever writes them is slowed as this command is.
+const AHEAD: usize = 1;
+
 pub(crate) fn run(context: &Context, args: &PublishArgs) -> Result<(), Error> {
     let doing = format!("publish on {}", args.topic);
-    let done = async_std::task::block_on(async {
+    // Before anything starts a thread; see there.
+    let interrupt = Interrupt::watch().map_err(|e| Error::failed(format!("{doing}: {e}")))?;
+    let begun = Instant::now();
+    let mut done = Done::default();
+    let work = async {
         let mut client = context.connect().await?;
-        if let Some(data) = &args.data {
-            let data = Bytes::from(data.clone().into_vec());
-            client.publish(&args.topic, data).await.doing(&doing)?;
-            return Ok(Done {
-                sent: 1,
-                refused: 0,
-            });
+        match &args.data {
+            Some(data) => {
+                let data = Bytes::from(data.clone().into_vec());
+                done.went(client.publish(&args.topic, data).await.doing(&doing)?);
+                Ok(())
+            }
+            None => publish_lines(&mut client, &args.topic, &doing, &mut done).await,
         }
-        publish_lines(&mut client, &args.topic, &doing).await
-    })?;
-    let mut out = context.output();
-    if out.is_json() {
-        out.value(&json!({
-            "topic": args.topic,
-            "messages": done.sent,
-            "refused": done.refused,
-        }))?;
+    };
+    let end = async_std::task::block_on(interrupt.or(work));
+    let took = begun.elapsed();
+    let failed = match end {
+        Ok(Ok(())) => {
+            done.tell(context, &args.topic, took)?;
+            return match done.refused {
+                0 => Ok(()),
+                _ => Err(Error::told()),
+            };
+        }
+        // What went before it failed is told with the failure.
+        Ok(Err(e)) if done.sent == 0 => return Err(e),
+        Ok(Err(e)) => e.with(format_args!("; {done} before that")),
+        Err(signal) => {
+            Error::interrupted(signal, format!("{doing}: interrupted; {done} before that"))
+        }
+    };
+    if context.output().is_json() {
+        done.tell(context, &args.topic, took)?;
     }
-    out.finish()?;
-    if done.refused > 0 {
-        return Err(Error::told());
-    }
-    Ok(())
+    Err(failed)
 }
 
 /// Messages, by what became of them.
@@ -57,37 +77,112 @@ pub(crate) fn run(context: &Context, args: &PublishArgs) -> Result<(), Error> {
 struct Done {
     sent: u64,
     refused: u64,
+    /// Only programs on this host have heard these.
+    local: u64,
+    /// Whom they went to, each message and each peer counted: all together, and the
+    /// fewest and most for one message. `None` while the daemon has not said.
+    peers: Option<(u64, u64, u64)>,
+    /// The most programs on this host that have heard one.
+    listeners: u64,
+}
+
+impl Done {
+    fn went(&mut self, to: Option<Published>) {
+        self.sent += 1;
+        let Some(Published { peers, listeners }) = to else {
+            return;
+        };
+        let (all, fewest, most) = self.peers.unwrap_or((0, u64::MAX, 0));
+        self.peers = Some((
+            all.saturating_add(peers),
+            fewest.min(peers),
+            most.max(peers),
+        ));
+        self.listeners = self.listeners.max(listeners);
+        self.local += u64::from(peers == 0);
+    }
+
+    /// The summary: as JSON when asked for, else as a sentence for a person.
+    fn tell(&self, context: &Context, topic: &str, took: Duration) -> Result<(), Error> {
+        let mut out = context.output();
+        if out.is_json() {
+            out.value(&json!({
+                "topic": topic,
+                "messages": self.sent,
+                "refused": self.refused,
+                "peers": self.peers.map(|(_, _, most)| most),
+                "peers_fewest": self.peers.map(|(_, fewest, _)| fewest),
+                "deliveries": self.peers.map(|(all, _, _)| all),
+                "local_only": self.local,
+                "listeners": self.listeners,
+                "seconds": took.as_secs_f64(),
+            }))?;
+        } else if out.is_terminal() && !context.global.quiet {
+            let seconds = took.as_secs();
+            match seconds {
+                0 => out.line(self)?,
+                _ => out.line(format_args!("{self} in {seconds} s"))?,
+            }
+        }
+        out.finish()
+    }
+}
+
+/// A number and what it counts.
+fn some(n: u64, one: &str, many: &str) -> String {
+    match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages = some(self.sent, "message", "messages");
+        write!(f, "{messages} published")?;
+        let listeners = || some(self.listeners, "program", "programs");
+        match self.peers {
+            Some((_, _, 0)) => write!(f, " to no peer and {} on this host", listeners())?,
+            Some((_, fewest, most)) => {
+                if fewest == most {
+                    write!(f, " to {}", some(most, "peer", "peers"))?;
+                } else {
+                    write!(f, " to {fewest} to {most} peers each")?;
+                }
+                if self.listeners > 0 {
+                    write!(f, " and {} on this host", listeners())?;
+                }
+            }
+            None => {}
+        }
+        match self.refused {
+            0 => Ok(()),
+            n => write!(f, ", {n} refused"),
+        }
+    }
 }
 
 /// Publishes every line of standard input. One that is refused is reported and
 /// keeps no other from being published.
-async fn publish_lines(client: &mut Client, topic: &str, doing: &str) -> Result<Done, Error> {
-    // One message after the other, and nothing else to do meanwhile: reading
-    // may block.
-    let mut input = std::io::stdin().lock();
-    let mut done = Done::default();
-    loop {
+async fn publish_lines(
+    client: &mut Client,
+    topic: &str,
+    doing: &str,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let cannot_read = |e: io::Error| Error::failed(format!("{doing}: cannot read input: {e}"));
+    let lines = lines().map_err(cannot_read)?;
+    while let Ok(line) = lines.recv().await {
         let number = done.sent + done.refused + 1;
-        let mut line = Vec::new();
-        let read = (&mut input)
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line)
-            .map_err(|e| Error::failed(format!("{doing}: cannot read input: {e}")))?;
-        if read == 0 {
-            return Ok(done);
-        }
-        let ended = line.pop_if(|byte| *byte == b'\n').is_some();
-        if !ended && read as u64 == LONGEST_LINE {
-            skip_line(&mut input)
-                .map_err(|e| Error::failed(format!("{doing}: cannot read input: {e}")))?;
+        let Some(line) = line.map_err(cannot_read)? else {
             error::report(&Error::failed(format!(
                 "{doing}: line {number} is longer than {LONGEST_LINE} bytes; a message is one line"
             )));
             done.refused += 1;
             continue;
-        }
-        match client.publish(topic, line.into()).await {
-            Ok(()) => done.sent += 1,
+        };
+        match client.publish(topic, line).await {
+            Ok(to) => done.went(to),
             Err(e @ client::Error::Refused(_)) => {
                 error::report(&Error::client(format!("{doing}: line {number}"), e));
                 done.refused += 1;
@@ -97,10 +192,52 @@ async fn publish_lines(client: &mut Client, topic: &str, doing: &str) -> Result<
             Err(e) => return Err(Error::client(format!("{doing}: line {number}"), e)),
         }
     }
+    Ok(())
+}
+
+/// Reads the lines of standard input on a thread of its own, since that may block,
+/// and a signal is to be heard meanwhile; `None` for one that is too long.
+fn lines() -> io::Result<Receiver<io::Result<Option<Bytes>>>> {
+    let (sender, receiver) = bounded(AHEAD);
+    std::thread::Builder::new()
+        .name("reader".into())
+        .spawn(move || {
+            let mut input = io::stdin().lock();
+            loop {
+                let line = next_line(&mut input);
+                let last = line.is_err();
+                let Some(line) = line.transpose() else {
+                    return;
+                };
+                if sender.send_blocking(line).is_err() || last {
+                    return;
+                }
+            }
+        })?;
+    Ok(receiver)
+}
+
+/// The next line without its end; `None` at the end of the input, and `Some(None)`
+/// for a line that is too long, which is skipped.
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Option<Bytes>>> {
+    let mut line = Vec::new();
+    let read = input
+        .by_ref()
+        .take(LONGEST_LINE)
+        .read_until(b'\n', &mut line)?;
+    if read == 0 {
+        return Ok(None);
+    }
+    let ended = line.pop_if(|byte| *byte == b'\n').is_some();
+    if !ended && read as u64 == LONGEST_LINE {
+        skip_line(input)?;
+        return Ok(Some(None));
+    }
+    Ok(Some(Some(line.into())))
 }
 
 /// Reads up to the end of a line and keeps nothing of it.
-fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
+fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
     loop {
         let buffer = input.fill_buf()?;
         if buffer.is_empty() {
@@ -122,7 +259,7 @@ mod tests {
     #[test]
     fn a_long_line_is_skipped_to_its_end_and_no_further() {
         let text = [vec![b'x'; 40], b"\nnext\nlast".to_vec()].concat();
-        let mut input = std::io::BufReader::with_capacity(7, &text[..]);
+        let mut input = io::BufReader::with_capacity(7, &text[..]);
         skip_line(&mut input).unwrap();
         let mut rest = String::new();
         input.read_to_string(&mut rest).unwrap();
@@ -130,5 +267,45 @@ mod tests {
         let mut input = &b"no end"[..];
         skip_line(&mut input).unwrap();
         assert!(input.is_empty());
+    }
+
+    #[test]
+    fn lines_come_without_their_ends_and_one_that_is_too_long_as_nothing() {
+        let long = vec![b'x'; LONGEST_LINE as usize + 5];
+        let text = [b"a\n\n".to_vec(), long, b"\nlast".to_vec()].concat();
+        let mut input = io::BufReader::new(&text[..]);
+        let mut lines = Vec::new();
+        while let Some(line) = next_line(&mut input).unwrap() {
+            lines.push(line);
+        }
+        let line = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        assert_eq!(lines, [line("a"), line(""), None, line("last")]);
+    }
+
+    #[test]
+    fn the_summary_says_whom_the_messages_went_to() {
+        let mut done = Done::default();
+        assert_eq!(done.to_string(), "0 messages published");
+        let to = |peers, listeners| Some(Published { peers, listeners });
+        done.went(to(0, 1));
+        assert_eq!(
+            done.to_string(),
+            "1 message published to no peer and 1 program on this host"
+        );
+        let mut done = Done::default();
+        done.went(to(3, 0));
+        done.went(to(3, 0));
+        assert_eq!(done.to_string(), "2 messages published to 3 peers");
+        done.went(to(1, 2));
+        done.refused = 4;
+        assert_eq!(
+            done.to_string(),
+            "3 messages published to 1 to 3 peers each and 2 programs on this host, 4 refused"
+        );
+        assert_eq!(done.peers, Some((7, 1, 3)));
+        // A daemon of a version that does not say.
+        let mut done = Done::default();
+        done.went(None);
+        assert_eq!(done.to_string(), "1 message published");
     }
 }

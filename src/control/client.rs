@@ -23,8 +23,8 @@ use super::codec::{self, Channel, MAX_FRAME, MAX_RESPONSE};
 use super::pb;
 use super::pb::request::Type as Kind;
 use super::types::{
-    self, Ban, Entry, Health, InvalidField, Message, Peer, PeerInfo, Progress, Reload, ReloadError,
-    Status, StreamInfo,
+    self, Ban, Entry, Health, InvalidField, Message, Peer, PeerInfo, Progress, Published, Reload,
+    ReloadError, Status, StreamInfo,
 };
 use crate::admission::Target;
 use crate::diag::Snapshot;
@@ -494,11 +494,17 @@ impl Client {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Publishes `data` on `topic`.
-    pub async fn publish(&mut self, topic: &str, data: Bytes) -> Result<(), Error> {
+    /// Publishes `data` on `topic`; says whom it went to, unless the daemon is of a
+    /// version that does not. This takes its time when more is published than peers
+    /// take.
+    pub async fn publish(&mut self, topic: &str, data: Bytes) -> Result<Option<Published>, Error> {
         let mut ask = pubsub(pb::ps_request::Type::Publish, Some(topic));
         ask.data = Some(data);
-        self.pubsub(ask).await.map(drop)
+        let answer = self.pubsub(ask).await?;
+        Ok(answer.published.map(|published| Published {
+            peers: published.peers.unwrap_or_default(),
+            listeners: published.listeners.unwrap_or_default(),
+        }))
     }
 
     /// Subscribes to `topics`. The connection carries nothing else from then

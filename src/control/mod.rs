@@ -64,7 +64,8 @@
 //! | DHT FIND_PEER, GET_VALUE, GET_PUBLIC_KEY | `dht` of type VALUE |
 //! | DHT PUT_VALUE, PROVIDE | OK. Keys are raw bytes; content is provided under its multihash |
 //! | DHT FIND_PROVIDERS, GET_CLOSEST_PEERS, SEARCH_VALUE | `dht` BEGIN in a `Response`, then bare `DHTResponse` messages: VALUE each, then END |
-//! | PUBSUB GET_TOPICS, LIST_PEERS, PUBLISH | `pubsub`, or OK |
+//! | PUBSUB GET_TOPICS, LIST_PEERS | `pubsub` |
+//! | PUBSUB PUBLISH | OK when the message has been handed on, as fast as peers take it; `published` (ours) says to how many peers, and programs on this host |
 //! | PUBSUB SUBSCRIBE | OK, then bare `PSMessage` messages until the program ends its direction. `moreTopics` (ours) adds topics |
 //! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the least weight first, down to half of P2P_MAX_CONNECTIONS, or to `keep` (ours) |
 //! | STATUS, PEERS, HEALTH (ours) | `status`, `peerStatus`, `health` |
@@ -108,7 +109,8 @@
 //! | uploads and downloads at once | 64 |
 //! | handled protocols; inbound streams at once | 256; 512 |
 //! | topics of one subscription | 64 |
-//! | messages waiting for one slow subscriber | 256, then it loses messages |
+//! | messages waiting for one slow subscriber | 2,048, then it loses messages |
+//! | messages waiting to be published | 1,024 and 32 MiB, then they are refused |
 //! | a client that does not read | cut off after 30 s (downloads: 10 min) and counted in `p2p_control_clients_dropped_total` |
 
 mod bans;

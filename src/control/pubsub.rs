@@ -1,5 +1,9 @@
 //! PUBSUB: topics, their peers, publishing, and subscriptions, which turn the
 //! connection into a stream of messages.
+//!
+//! A publish is answered when its message has been handed on. Until then nothing
+//! more is read of this connection, which is how a program that publishes faster
+//! than peers take it is slowed, and no other is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +36,7 @@ impl Session {
                 Err(e) => self.reply(Err(e)).await,
             };
         }
-        let handle = self.shared.node.handle.clone();
+        let handle = self.publisher.clone();
         let topic = ask
             .topic
             .ok_or_else(|| Failure::from("malformed request: topic is missing"));
@@ -51,10 +55,15 @@ impl Session {
                     }
                 }
                 Ok(Type::Publish) => {
-                    handle
-                        .publish(topic?, ask.data.unwrap_or_default().into())
-                        .await?;
-                    return Ok(ok());
+                    let data = ask.data.unwrap_or_default().into();
+                    let published = handle.publish(topic?, data).await?;
+                    return Ok(pb::Response {
+                        published: Some(pb::PublishResponse {
+                            peers: Some(published.peers as u64),
+                            listeners: Some(published.listeners as u64),
+                        }),
+                        ..ok()
+                    });
                 }
                 _ => return Err("unknown kind of PUBSUB request".into()),
             };
@@ -63,7 +72,8 @@ impl Session {
                 ..ok()
             })
         };
-        let result = result.await;
+        // A message of a client that hangs up is taken out of the line.
+        let result = self.attend(result).await?;
         self.reply(result).await
     }
 

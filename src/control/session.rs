@@ -76,11 +76,18 @@ impl From<io::Error> for End {
 pub(super) struct Session {
     pub(super) channel: Channel<Async<UnixStream>>,
     pub(super) shared: Arc<Shared>,
+    /// The node, with turns of this client's own when it publishes.
+    pub(super) publisher: node::Handle,
 }
 
 impl Session {
     pub(super) fn new(channel: Channel<Async<UnixStream>>, shared: Arc<Shared>) -> Self {
-        Session { channel, shared }
+        let publisher = shared.node.handle.for_client();
+        Session {
+            channel,
+            shared,
+            publisher,
+        }
     }
 
     pub(super) fn metrics(&self) -> Arc<Metrics> {

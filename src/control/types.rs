@@ -737,6 +737,15 @@ pub struct Progress {
     pub received: u64,
 }
 
+/// Whom a published message went to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Connected peers that it was queued for.
+    pub peers: u64,
+    /// Programs on the daemon's host that subscribe to the topic.
+    pub listeners: u64,
+}
+
 /// One gossip message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

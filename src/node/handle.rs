@@ -14,6 +14,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::dht_intake::Replies;
 use super::gossip::envelope::{Envelopes, number_of};
+use super::gossip::line::Client;
 use super::placing::Held;
 use super::status::{PeerStatus, Status};
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
@@ -146,6 +147,16 @@ impl Subscription {
     }
 }
 
+/// Whom a published message went to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Connected peers that it was queued for: all that subscribe to the topic, but
+    /// for those whose gossip score is very low.
+    pub peers: usize,
+    /// Programs on this host that subscribe to the topic.
+    pub listeners: usize,
+}
+
 /// A peer and where it can be dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddrs {
@@ -168,10 +179,13 @@ pub(super) const COMMAND_QUEUE: usize = 64;
 /// loses the surplus, never the loop its turn.
 pub(super) const QUERY_RESULTS: usize = 256;
 
-/// Gossip messages waiting for one subscriber: two seconds of the default
-/// budget of one peer (P2P_RATE_FILL). A slower subscriber loses messages and
-/// is told how many.
-pub(super) const SUBSCRIPTION_QUEUE: usize = 256;
+/// Gossip messages waiting for one subscriber: what this node lets in at once of all
+/// peers together under the default budget (ten times P2P_RATE_BURST), so that
+/// publishers that begin at the same time are all heard. What the messages of a
+/// stalled subscriber take is bounded by the node's ceiling of bytes and by the half
+/// minute after which the control socket gives it up: some 30 MiB, which all
+/// subscribers share. A slower subscriber loses messages and is told how many.
+pub(super) const SUBSCRIPTION_QUEUE: usize = 2048;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
@@ -261,7 +275,9 @@ pub(super) enum Command {
         data: Vec<u8>,
         /// What was sealed into it, for subscribers on this host.
         own: Option<Box<OwnMessage>>,
-        reply: Reply<()>,
+        /// Who publishes, for its turn among others.
+        client: Client,
+        reply: Reply<Published>,
     },
     Topics {
         reply: Reply<Vec<String>>,
@@ -306,6 +322,9 @@ pub struct Handle {
     pub(super) streams: Control,
     pub(super) envelopes: Envelopes,
     pub(super) sealer: Sealer,
+    pub(super) client: Client,
+    /// Numbers that clients have.
+    pub(super) clients: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -317,6 +336,16 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
+    /// A handle for another program, whose messages have turns of their own when
+    /// more is published than the pace allows. Clones of one handle share its turns.
+    pub fn for_client(&self) -> Handle {
+        Handle {
+            // From one on; zero is the handle that the node was started with.
+            client: self.clients.fetch_add(1, Ordering::Relaxed) + 1,
+            ..self.clone()
+        }
+    }
+
     /// This node's peer id.
     pub fn local_peer_id(&self) -> PeerId {
         self.local
@@ -692,9 +721,15 @@ impl Handle {
     /// (`/<P2P_NETWORK>/…`) the message is sealed here first, in the caller's
     /// task: packing, a sequence number and a signature.
     ///
+    /// Answers when the message has been handed on, which takes its time when more
+    /// is published than peers take of this node: so whoever waits for the answer
+    /// before publishing the next message loses none, and the messages go in order.
+    /// Dropping the future takes a message that still waits out of the line.
+    ///
     /// # Errors
-    /// [`Error::Gossip`] when nobody listens, or the message is too large.
-    pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<(), Error> {
+    /// [`Error::Gossip`] when nobody listens, the message is too large, or too many
+    /// wait already.
+    pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<Published, Error> {
         let (data, own) = if self.envelopes.covers(&topic) {
             let payload = bytes::Bytes::from(data);
             let sealed = self.sealer.seal(topic.as_bytes(), payload.clone()).await;
@@ -715,6 +750,7 @@ impl Handle {
             topic,
             data,
             own,
+            client: self.client,
             reply,
         })
         .await

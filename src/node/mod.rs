@@ -100,7 +100,7 @@ pub use behaviour::BuildError;
 pub use content_network::{ContentNetwork, dht_key};
 pub(crate) use gossip::GOSSIP_DROPPED;
 pub use gossip::Messages;
-pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
+pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Published, Subscription};
 pub use options::{Changes, Options};
 pub use placing::Held;
 pub use pulse::Pulse;
@@ -198,6 +198,9 @@ impl Node {
         let behaviour =
             behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, terms)?;
         let streams = behaviour.streams.control();
+        let (messages, bytes) = behaviour.gossip.takes();
+        let pace = gossip::pace::Pace::new(messages, bytes, Instant::now());
+        let publishing = event_loop::Publishing::new(pace);
         let counted = meters.clone();
         let transport = admission::evict::Transport::new(transport, announced)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
@@ -240,6 +243,7 @@ impl Node {
             tended,
             envelopes: envelopes.clone(),
             validation,
+            publishing,
             queries: Default::default(),
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
             peering: standing::Peering::new(options.peering.clone()),
@@ -274,6 +278,8 @@ impl Node {
                 streams,
                 envelopes,
                 sealer: messages.sealer(identity.clone()),
+                client: 0,
+                clients: Default::default(),
             },
             messages,
             pulse,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_std::channel::{Sender, TrySendError, bounded};
+use async_std::channel::{Sender, unbounded};
 use libp2p::gossipsub::TopicHash;
 
 use super::handle::{GossipMessage, SUBSCRIPTION_QUEUE, Subscription};
@@ -67,7 +67,9 @@ impl Topics {
 
     /// Adds a subscriber; the caller joins the mesh when the topic is new.
     pub(super) fn subscribe(&mut self, hash: TopicHash, name: String) -> Subscription {
-        let (queue, messages) = bounded(SUBSCRIPTION_QUEUE);
+        // Grows with what waits, up to the bound, which `deliver` keeps: the loop is
+        // the only one that sends.
+        let (queue, messages) = unbounded();
         let dropped = Arc::new(AtomicU64::new(0));
         let subscriber = Subscriber {
             queue,
@@ -105,8 +107,11 @@ impl Topics {
         }
         let message = Arc::new(make(&topic.name));
         for subscriber in &topic.subscribers {
-            if let Err(TrySendError::Full(_)) = subscriber.queue.try_send(message.clone()) {
+            if subscriber.queue.len() >= SUBSCRIPTION_QUEUE {
                 subscriber.dropped.fetch_add(1, Ordering::Relaxed);
+            } else {
+                // Who has gone in this moment hears nothing more.
+                let _ = subscriber.queue.try_send(message.clone());
             }
         }
         topic.subscribers.len()

@@ -115,6 +115,12 @@ pub struct Metrics {
     pub gossip_validation: IntCounterVec,
     /// Gossip dropped before gossipsub kept anything of it, by `reason`.
     pub gossip_dropped: IntCounterVec,
+    /// Gossip that a connected peer did not take in time and has lost by that.
+    pub gossip_unsent: IntCounter,
+    /// Messages of this host that waited for the pace before they were published.
+    pub gossip_publishes_paced: IntCounter,
+    /// Messages of this host that wait for the pace now.
+    pub gossip_publishes_waiting: IntGauge,
     /// Peers in the gossip meshes of all topics now, each counted once.
     pub gossip_peers: IntGauge,
     /// Topics that this node has joined.
@@ -372,6 +378,18 @@ impl Metrics {
                 "p2p_gossip_dropped_total",
                 "Gossip messages dropped at arrival since start, by reason.",
                 &["reason"],
+            )?,
+            gossip_unsent: maker.counter(
+                "p2p_gossip_unsent_total",
+                "Gossip that a peer's connection did not take in time and that was dropped for that peer, since start.",
+            )?,
+            gossip_publishes_paced: maker.counter(
+                "p2p_gossip_publishes_paced_total",
+                "Messages of programs on this host that waited for the pace before they were published, since start.",
+            )?,
+            gossip_publishes_waiting: maker.gauge(
+                "p2p_gossip_publishes_waiting",
+                "Messages of programs on this host that wait for the pace now.",
             )?,
             gossip_peers: maker.gauge(
                 "libp2p_gossipsub_peers",

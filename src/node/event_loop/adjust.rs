@@ -54,6 +54,7 @@ impl EventLoop {
             .behaviour_mut()
             .gossip
             .set_rates(trust.rates, now);
+        self.set_pace(now);
         let mut known: Vec<(PeerId, IpAddr)> = named()
             .filter_map(|a| Some((peer_of(a)?, subnet::ip_of(a)?)))
             .collect();

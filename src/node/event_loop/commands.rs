@@ -73,8 +73,9 @@ impl EventLoop {
                 topic,
                 data,
                 own,
+                client,
                 reply,
-            } => self.publish(topic, data, own, reply),
+            } => self.publish(topic, data, own, client, reply),
             Command::Topics { reply } => {
                 let names = self
                     .topics

@@ -8,10 +8,9 @@ use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, TopicHash}
 use super::EventLoop;
 use crate::admission::Conduct;
 use crate::message::Opened;
-use crate::node::gossip::MAX_PUBLISH_BYTES;
 use crate::node::gossip::envelope::Refused;
 use crate::node::gossip::validation::{Done, Job};
-use crate::node::handle::{Error, GossipMessage, OwnMessage, Reply};
+use crate::node::handle::{Error, GossipMessage, Reply};
 use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 use crate::observe::metrics::Direction;
 
@@ -35,8 +34,13 @@ impl EventLoop {
             // No offence: on a slow line, a publisher that stays within its budget
             // does that to an honest subscriber. Gossipsub drops what does not fit
             // its queue, and its score for it is gone in seconds.
-            gossipsub::Event::SlowPeer { peer_id, .. } => {
-                log::debug!(peer:% = peer_id; "a peer does not take its gossip in time");
+            gossipsub::Event::SlowPeer {
+                peer_id,
+                failed_messages: lost,
+            } => {
+                let lost = lost.priority.saturating_add(lost.non_priority);
+                self.metrics.gossip_unsent.inc_by(lost as u64);
+                log::debug!(peer:% = peer_id, lost; "a peer does not take its gossip in time");
             }
             gossipsub::Event::Subscribed { peer_id, topic, .. } => {
                 self.peer_subscribed(peer_id, &topic, now);
@@ -188,92 +192,5 @@ impl EventLoop {
         let subscription = self.topics.subscribe(ident.hash(), topic.clone());
         self.topic_joined(&ident.hash(), &topic, Instant::now());
         let _ = reply.send(Ok(subscription));
-    }
-
-    /// Publishes `data` as it is; `own` is what subscribers on this host get, when
-    /// that is not `data` itself (on an envelope topic).
-    pub(super) fn publish(
-        &mut self,
-        topic: String,
-        data: Vec<u8>,
-        own: Option<Box<OwnMessage>>,
-        reply: Reply<()>,
-    ) {
-        use gossipsub::PublishError;
-        let ident = IdentTopic::new(topic.clone());
-        let hash = ident.hash();
-        if data.len() > MAX_PUBLISH_BYTES {
-            let _ = reply.send(Err(Error::Gossip {
-                what: "publish",
-                topic,
-                reason: format!(
-                    "the message of {} bytes is over the {MAX_PUBLISH_BYTES} bytes that gossip carries",
-                    data.len()
-                ),
-            }));
-            return;
-        }
-        let local = *self.swarm.local_peer_id();
-        self.topic_published(&hash, &topic, Instant::now());
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        // Subscribers get the message in clear; a copy of the wire form is only
-        // needed when the two are the same.
-        let (sent, data) = match &own {
-            Some(_) => (gossip.publish(ident, data), Vec::new()),
-            None => (gossip.publish(ident, data.clone()), data),
-        };
-        let seqno = sent.as_ref().ok().and_then(|id| {
-            let tail = id.0.len().checked_sub(8)?;
-            Some(u64::from_be_bytes(id.0.get(tail..)?.try_into().ok()?))
-        });
-        let refused = |reason: String| Error::Gossip {
-            what: "publish",
-            topic: topic.clone(),
-            reason,
-        };
-        let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
-        if nobody && self.peers.len() == 0 {
-            self.bootstrap.wanted();
-        }
-        let result = match sent {
-            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
-            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(match self.peers.len() {
-                0 => "no peer is connected; the node is trying its bootstrap peers".into(),
-                _ => "no connected peer subscribes to it; see `p2p-node peers`".into(),
-            })),
-            Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
-                "the queues of all {peers} peers are full; publish more slowly"
-            ))),
-            Err(e) => Err(refused(e.to_string())),
-        };
-        if result.is_ok() {
-            self.metrics.message(Direction::Out, "gossip");
-        }
-        // Programs on this host hear each other through the topic too; what was
-        // refused is told to nobody.
-        let listeners = if result.is_err() && !nobody {
-            0
-        } else {
-            self.topics.deliver(&hash, |name| match own {
-                Some(own) => GossipMessage {
-                    from: Some(local),
-                    data: own.payload,
-                    seqno: Some(own.number),
-                    topic: name.to_owned(),
-                    signature: None,
-                    key: None,
-                },
-                None => GossipMessage {
-                    from: Some(local),
-                    data: data.into(),
-                    seqno,
-                    topic: name.to_owned(),
-                    signature: None,
-                    key: None,
-                },
-            })
-        };
-        let heard = nobody && listeners > 0;
-        let _ = reply.send(if heard { Ok(()) } else { result });
     }
 }

@@ -11,10 +11,12 @@ mod limits;
 mod members;
 mod network;
 mod place;
+mod publish;
 mod text;
 mod verdicts;
 
 pub(super) use members::Tended;
+pub(in crate::node) use publish::Publishing;
 use text::as_gauge;
 pub(super) use text::{key_text, one_line};
 
@@ -96,6 +98,7 @@ pub(super) struct EventLoop {
     pub(super) tended: Tended,
     pub(super) envelopes: Envelopes,
     pub(super) validation: Validation<Result<Opened, Refused>>,
+    pub(super) publishing: Publishing,
     pub(super) queries: Queries,
     pub(super) bootstrap: Bootstrap,
     pub(super) peering: Peering,
@@ -182,6 +185,7 @@ impl EventLoop {
                     // The workers are gone: a bug stopped them.
                     Err(_) => break,
                 },
+                _ = FutureExt::fuse(&mut self.publishing.turn) => self.publish_next(Instant::now()),
                 _ = tick.next().fuse() => self.housekeeping(Instant::now()),
                 _ = beats.next().fuse() => self.beat_watchdog(Instant::now()),
             }

@@ -75,6 +75,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::authors::Authors;
 use super::ceiling::Ceiling;
 use super::seen::{Id, Seen};
+use super::sender::{Sender, Senders};
 use super::{Gossipsub, HISTORY, gossipsub, scoring};
 use crate::admission::bucket::{Bucket, Budget, Rates, scale};
 use crate::admission::{Admission, Conduct};
@@ -99,7 +100,7 @@ const BYTES_SHARE: (u64, u64) = (3, 4);
 
 /// Bytes that a message has on the wire beside its data: names, number, signature
 /// and a topic of the usual length.
-const AROUND: u64 = 256;
+pub(in crate::node) const AROUND: u64 = 256;
 
 /// Bytes that one message above what a peer may pass on is charged with. Reading
 /// is held to P2P_RATE_BYTES_FILL, so the surplus falls to 250 a second.
@@ -200,6 +201,7 @@ pub(in crate::node) struct Intake {
     admission: Admission,
     metrics: Arc<Metrics>,
     gate: Gate,
+    senders: Senders,
 }
 
 impl Peer {
@@ -479,9 +481,37 @@ impl Intake {
         Ok(Intake {
             inner: gossipsub(identity, options)?,
             gate: Gate::new(options, rates, Instant::now()),
+            senders: Senders::default(),
             admission,
             metrics,
         })
+    }
+
+    /// What a receiver takes that is configured as this node is: messages of each
+    /// peer, and bytes of all peers together.
+    pub(crate) fn takes(&self) -> (Budget, Budget) {
+        let (_, bytes) = ceilings(self.gate.heartbeat, self.gate.rates);
+        (self.gate.rates.messages, bytes)
+    }
+
+    /// How many peers a message that is published on `topic` now goes to.
+    ///
+    /// Gossipsub does not tell, so its own rule is applied to what it shows: with
+    /// `flood_publish`, every connected peer that subscribes to the topic and whose
+    /// score is not below the threshold for publishing. What a peer's queue has no
+    /// room for, or what waits in it for too long, is lost for that peer; gossipsub
+    /// tells of that later, and without naming the message
+    /// (`p2p_gossip_unsent_total`).
+    pub(crate) fn recipients(&self, topic: &TopicHash) -> usize {
+        self.inner
+            .all_peers()
+            .filter(|(_, topics)| topics.contains(&topic))
+            .filter(|(peer, _)| {
+                self.inner
+                    .peer_score(peer)
+                    .is_none_or(|score| score >= scoring::PUBLISH)
+            })
+            .count()
     }
 
     /// Other budgets of peers from now on.
@@ -559,6 +589,7 @@ impl Intake {
     /// Once a second: gives gossipsub the reputations of connected peers, and
     /// reports the peers whose score is so low that it ignores them.
     pub(crate) fn tend(&mut self) {
+        self.senders.tend();
         let peers: Vec<PeerId> = self.gate.peers.keys().copied().collect();
         for peer in &peers {
             let trusted = self.admission.is_trusted(peer);
@@ -683,7 +714,7 @@ fn hide_address(event: FromSwarm<'_>) -> Option<FromSwarm<'_>> {
 }
 
 impl NetworkBehaviour for Intake {
-    type ConnectionHandler = THandler<Gossipsub>;
+    type ConnectionHandler = Sender<THandler<Gossipsub>>;
     type ToSwarm = <Gossipsub as NetworkBehaviour>::ToSwarm;
 
     fn handle_pending_inbound_connection(
@@ -705,6 +736,7 @@ impl NetworkBehaviour for Intake {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.inner
             .handle_established_inbound_connection(id, peer, local, remote)
+            .map(|handler| self.senders.wrap(peer, id, handler))
     }
 
     fn handle_pending_outbound_connection(
@@ -728,6 +760,7 @@ impl NetworkBehaviour for Intake {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.inner
             .handle_established_outbound_connection(id, peer, address, role, port_use)
+            .map(|handler| self.senders.wrap(peer, id, handler))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

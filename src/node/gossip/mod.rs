@@ -15,6 +15,10 @@
 //!    the workers of [`validation`].
 //! 5. Accepted: forwarded to the mesh and given to the subscribers on this host.
 //!
+//! What this host publishes waits for its turn ([`line`]) and for the pace at which
+//! receivers take it ([`pace`]), then goes to every subscribed peer and to the
+//! subscribers on this host; the answer says to how many.
+//!
 //! | file | noun |
 //! |---|---|
 //! | [`envelope`] | which topics are this network's own, and what a refusal there means |
@@ -24,13 +28,19 @@
 //! | [`ceiling`] | the node's ceiling, and how those who send share it |
 //! | [`seen`] | messages whose verdict stands |
 //! | [`validation`] | workers that open envelopes |
+//! | [`pace`] | how fast this host publishes |
+//! | [`line`] | messages of this host that wait for the pace |
+//! | [`sender`] | which connection of a peer carries what it is sent |
 
 mod authors;
 mod ceiling;
 pub(super) mod envelope;
 mod intake;
+pub(super) mod line;
+pub(super) mod pace;
 pub(super) mod scoring;
 mod seen;
+mod sender;
 pub(super) mod validation;
 
 use std::time::Duration;
@@ -40,7 +50,7 @@ use libp2p::identity::Keypair;
 
 pub use envelope::Messages;
 pub(crate) use intake::DROPPED as GOSSIP_DROPPED;
-pub(super) use intake::Intake;
+pub(super) use intake::{AROUND, Intake};
 
 use super::behaviour::BuildError;
 use super::options::Options;
@@ -91,6 +101,11 @@ const MAX_CONTROL_BYTES: usize = MAX_TOPICS * (MAX_TOPIC_BYTES + 16);
 /// on. Each may be a MiB, so a longer queue would let a peer that never reads hold
 /// gigabytes.
 const QUEUE: usize = 512;
+
+/// How long a message waits for a peer that does not take it, be it published here
+/// or passed on: gossipsub's default for what is published. Its one second for what
+/// is passed on loses, at a hub whose processor is busy, what is within every budget.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gossipsub as wrapped here.
 type Gossipsub = Quiet<
@@ -150,6 +165,8 @@ fn gossipsub(identity: &Keypair, options: &Options) -> Result<Gossipsub, BuildEr
         .max_publish_messages(MAX_MESSAGES_A_FRAME)
         .max_control_message_size(MAX_CONTROL_BYTES)
         .connection_handler_queue_len(QUEUE)
+        .publish_queue_duration(PATIENCE)
+        .forward_queue_duration(PATIENCE)
         // What this host publishes goes to every subscribed peer, not only to the
         // mesh: who has surrounded this node in a mesh cannot silence it.
         .flood_publish(true)

@@ -34,7 +34,7 @@ use crate::admission::Conduct;
 const GOSSIP: f64 = -20.0;
 
 /// Below this what we publish is not sent to it.
-const PUBLISH: f64 = -50.0;
+pub(super) const PUBLISH: f64 = -50.0;
 
 /// Below this all that it sends is ignored: the tenth invalid message within
 /// minutes of a peer that had no merit.

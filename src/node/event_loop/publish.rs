@@ -1,0 +1,267 @@
+//! Publishing in the event loop: what programs on this host publish waits for its
+//! turn and the pace, and is then handed to gossipsub and to the subscribers on this
+//! host. The loop itself never waits: it has a timer for the next turn.
+
+use std::time::Instant;
+
+use async_io::Timer;
+use libp2p::gossipsub::{IdentTopic, PublishError};
+
+use super::EventLoop;
+use super::text::as_gauge;
+use crate::node::gossip::line::{Client, Full, Line};
+use crate::node::gossip::pace::Pace;
+use crate::node::gossip::{AROUND, MAX_PUBLISH_BYTES};
+use crate::node::handle::{Error, GossipMessage, OwnMessage, Published, Reply};
+use crate::observe::metrics::Direction;
+
+/// Messages handed on before the swarm gets its turn: each is signed and queued for
+/// every subscribed peer.
+const A_TURN: usize = 16;
+
+/// A message of a program on this host.
+pub(super) struct Outgoing {
+    topic: IdentTopic,
+    name: String,
+    /// What gossipsub carries.
+    data: Vec<u8>,
+    /// What subscribers on this host get, when that is not `data` itself (on an
+    /// envelope topic).
+    own: Option<Box<OwnMessage>>,
+    reply: Reply<Published>,
+}
+
+impl Outgoing {
+    /// What it takes of the pace.
+    fn bytes(&self) -> u64 {
+        self.data.len() as u64 + AROUND
+    }
+
+    fn refuse(self, reason: String) {
+        let _ = self.reply.send(Err(Error::Gossip {
+            what: "publish",
+            topic: self.name,
+            reason,
+        }));
+    }
+}
+
+/// What waits to be published, and when the next of it goes.
+pub(in crate::node) struct Publishing {
+    pace: Pace,
+    line: Line<Outgoing>,
+    /// Fires at the next turn; never while nothing waits.
+    pub(super) turn: Timer,
+}
+
+impl Publishing {
+    pub(in crate::node) fn new(pace: Pace) -> Self {
+        Publishing {
+            pace,
+            line: Line::default(),
+            turn: Timer::never(),
+        }
+    }
+
+    /// Sets the timer for the message whose turn is next.
+    fn arm(&mut self, now: Instant) {
+        self.turn = match self.line.first() {
+            Some((first, _)) => Timer::at(now + self.pace.wait(first.bytes(), now)),
+            None => Timer::never(),
+        };
+    }
+}
+
+impl EventLoop {
+    /// Publishes a message, now or when the pace allows it.
+    pub(super) fn publish(
+        &mut self,
+        name: String,
+        data: Vec<u8>,
+        own: Option<Box<OwnMessage>>,
+        client: Client,
+        reply: Reply<Published>,
+    ) {
+        let message = Outgoing {
+            topic: IdentTopic::new(name.clone()),
+            name,
+            data,
+            own,
+            reply,
+        };
+        if message.reply.is_canceled() {
+            return;
+        }
+        if message.data.len() > MAX_PUBLISH_BYTES {
+            let reason = format!(
+                "the message of {} bytes is over the {MAX_PUBLISH_BYTES} bytes that gossip carries",
+                message.data.len()
+            );
+            return message.refuse(reason);
+        }
+        let now = Instant::now();
+        // What no peer takes needs no pace: it is for programs on this host, or
+        // nobody hears it, which is told at once.
+        let peers = self
+            .swarm
+            .behaviour()
+            .gossip
+            .recipients(&message.topic.hash());
+        let bytes = message.bytes();
+        let publishing = &mut self.publishing;
+        if peers == 0 || (publishing.line.is_empty() && publishing.pace.wait(bytes, now).is_zero())
+        {
+            self.hand_on(message, now);
+            return;
+        }
+        let (cost, size) = (publishing.pace.cost(bytes), message.data.len());
+        let first = publishing.line.is_empty();
+        match publishing.line.push(client, size, cost, message) {
+            Ok(()) => {
+                self.metrics.gossip_publishes_paced.inc();
+                if first {
+                    publishing.arm(now);
+                }
+            }
+            Err((message, full)) => {
+                let reason = self.full(full);
+                message.refuse(reason);
+            }
+        }
+        self.record_waiting();
+    }
+
+    /// Why a message was not taken into the line, and what to do.
+    fn full(&self, full: Full) -> String {
+        let Full { messages, bytes } = full;
+        let (message_rate, byte_rate) = self.publishing.pace.rates();
+        format!(
+            "{messages} messages ({bytes} bytes) of programs on this host wait already for \
+             their turn, and no more are kept; this node publishes {message_rate} messages and \
+             {byte_rate} bytes a second, which is what its peers take of it (P2P_RATE_FILL, \
+             P2P_RATE_BYTES_FILL); wait for the answer to each message before the next, or \
+             publish from fewer programs at once"
+        )
+    }
+
+    /// Hands on what may go now.
+    pub(super) fn publish_next(&mut self, now: Instant) {
+        for _ in 0..A_TURN {
+            let publishing = &mut self.publishing;
+            let Some((first, _)) = publishing.line.first() else {
+                break;
+            };
+            // Nobody waits for the answer any more: it is taken out of the line.
+            let gone = first.reply.is_canceled();
+            if !gone && !publishing.pace.wait(first.bytes(), now).is_zero() {
+                break;
+            }
+            if let Some(message) = publishing.line.pop(!gone)
+                && !gone
+            {
+                self.hand_on(message, now);
+            }
+        }
+        self.publishing.arm(now);
+        self.record_waiting();
+    }
+
+    /// Another pace from now on, after the budgets of peers have changed.
+    pub(super) fn set_pace(&mut self, now: Instant) {
+        let (messages, bytes) = self.swarm.behaviour().gossip.takes();
+        self.publishing.pace.set(messages, bytes, now);
+        self.publishing.arm(now);
+    }
+
+    fn record_waiting(&self) {
+        let waiting = self.publishing.line.len();
+        self.metrics.gossip_publishes_waiting.set(as_gauge(waiting));
+    }
+
+    /// Hands a message to gossipsub and to the subscribers on this host, and answers
+    /// to how many it went.
+    fn hand_on(&mut self, message: Outgoing, now: Instant) {
+        let bytes = message.bytes();
+        let Outgoing {
+            topic,
+            name,
+            data,
+            own,
+            reply,
+        } = message;
+        let hash = topic.hash();
+        let local = *self.swarm.local_peer_id();
+        self.topic_published(&hash, &name, now);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let peers = gossip.recipients(&hash);
+        // Subscribers get the message in clear; a copy of the wire form is only
+        // needed when the two are the same.
+        let (sent, data) = match &own {
+            Some(_) => (gossip.publish(topic, data), Vec::new()),
+            None => (gossip.publish(topic, data.clone()), data),
+        };
+        let seqno = sent.as_ref().ok().and_then(|id| {
+            let tail = id.0.len().checked_sub(8)?;
+            Some(u64::from_be_bytes(id.0.get(tail..)?.try_into().ok()?))
+        });
+        let refused = |reason: String| Error::Gossip {
+            what: "publish",
+            topic: name.clone(),
+            reason,
+        };
+        let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
+        if !nobody {
+            self.publishing.pace.spend(bytes, now);
+        }
+        if nobody && self.peers.len() == 0 {
+            self.bootstrap.wanted();
+        }
+        let result = match sent {
+            Ok(_) => Ok(peers),
+            Err(PublishError::Duplicate) => Ok(0),
+            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(match self.peers.len() {
+                0 => "no peer is connected; the node is trying its bootstrap peers".into(),
+                _ => "no connected peer subscribes to it; see `p2p-node peers`".into(),
+            })),
+            Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
+                "the queues of all {peers} peers that subscribe to it are full, since they take \
+                 no messages at present; publish it again later"
+            ))),
+            Err(e) => Err(refused(e.to_string())),
+        };
+        if result.is_ok() {
+            self.metrics.message(Direction::Out, "gossip");
+        }
+        // Programs on this host hear each other through the topic too; what was
+        // refused is told to nobody.
+        let listeners = if result.is_err() && !nobody {
+            0
+        } else {
+            self.topics.deliver(&hash, |name| match own {
+                Some(own) => GossipMessage {
+                    from: Some(local),
+                    data: own.payload,
+                    seqno: Some(own.number),
+                    topic: name.to_owned(),
+                    signature: None,
+                    key: None,
+                },
+                None => GossipMessage {
+                    from: Some(local),
+                    data: data.into(),
+                    seqno,
+                    topic: name.to_owned(),
+                    signature: None,
+                    key: None,
+                },
+            })
+        };
+        let _ = reply.send(match result {
+            Err(_) if nobody && listeners > 0 => Ok(Published {
+                peers: 0,
+                listeners,
+            }),
+            result => result.map(|peers| Published { peers, listeners }),
+        });
+    }
+}
