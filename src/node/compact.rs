@@ -194,9 +194,10 @@ mod tests {
         assert_eq!(size_of::<Handler<Protocols>>(), pointer);
         assert_eq!(size_of::<THandlerInEvent<Compact<Behaviour>>>(), pointer);
         assert_eq!(size_of::<THandlerOutEvent<Compact<Behaviour>>>(), pointer);
-        // What is behind the pointer, of which every connection has one.
+        // What is behind the pointer, of which every connection has one: with room
+        // for the handlers that other work adds.
         let behind = size_of::<Protocols>();
-        assert!(behind <= 8 << 10, "{behind} bytes");
+        assert!(behind <= 10 << 10, "{behind} bytes");
     }
 
     /// A swarm that notes how large the tasks are that it spawns.
