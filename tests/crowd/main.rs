@@ -3,6 +3,8 @@
 //!
 //! | file | what must work |
 //! |---|---|
+//! | `life` | 60 daemons: files and messages between random ones, also when many die at once and the bootstrap node is gone for good |
+//! | `bystanders` | a file is found among connected peers that do not have it |
 //! | `lines` | a publisher that is not subscribed is heard for as long as it speaks |
 //! | `absence` | subscribers that were stopped or cut off hear each other again |
 //! | `strangers` | subscribers find each other though no peer of theirs is on the topic |
@@ -23,6 +25,9 @@ mod crowd;
 mod lan;
 
 mod absence;
+mod bystanders;
+mod files;
+mod life;
 mod lines;
 mod strangers;
 mod words;
