@@ -31,6 +31,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, kad};
 
+use super::dht_answer;
 use super::handle::{Error, Reply};
 use super::placing::{Event, Held, Placing};
 use super::records::Records;
@@ -254,6 +255,28 @@ impl DhtIntake {
     }
 }
 
+/// Cuts an answer to what a packet holds: see [`dht_answer`].
+fn fit(event: &mut ToHandler) {
+    match event {
+        ToHandler::GetProvidersRes {
+            closer_peers,
+            provider_peers,
+            ..
+        } => dht_answer::fit(closer_peers, provider_peers, 0),
+        ToHandler::FindNodeRes { closer_peers, .. } => dht_answer::fit(closer_peers, &mut [], 0),
+        ToHandler::GetRecordRes {
+            record,
+            closer_peers,
+            ..
+        } => {
+            let of = |r: &kad::Record| r.key.as_ref().len() + r.value.len();
+            let beside = record.as_ref().map_or(0, of);
+            dht_answer::fit(closer_peers, &mut [], beside);
+        }
+        _ => {}
+    }
+}
+
 /// Whether this is a request, and what resets it when that can be said.
 fn request(event: &FromHandler) -> Option<Option<ToHandler>> {
     match event {
@@ -389,6 +412,7 @@ impl NetworkBehaviour for DhtIntake {
         }) = &mut next
         {
             self.name_asker(peer_id, *id, event);
+            fit(event);
         }
         next
     }

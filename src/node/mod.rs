@@ -59,6 +59,7 @@ mod behaviour;
 mod candidates;
 mod compact;
 mod content_network;
+mod dht_answer;
 mod dht_intake;
 mod ending;
 mod event_loop;
