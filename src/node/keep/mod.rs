@@ -310,13 +310,16 @@ impl Behaviour {
     }
 
     /// Whether to keep the connection with a peer that asks, and whether that
-    /// takes up room.
+    /// takes up room. One that this node holds itself is always let in, and takes up
+    /// room all the same: it stays when this node holds it no more, and whoever is
+    /// held for a moment, as a member of a topic, could stay beside the room for ever.
     fn judge(&self, peer: &PeerId, class: Class) -> (bool, bool) {
         let own = |p: &Peer| p.holds != Holds::default();
-        let free = self.always.contains(peer) || self.peers.get(peer).is_some_and(own);
+        let always = self.always.contains(peer);
+        let free = always || self.peers.get(peer).is_some_and(own);
         (
             !self.closed && (free || self.room.has(class, self.accepted)),
-            !free,
+            !always,
         )
     }
 

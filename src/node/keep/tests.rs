@@ -421,6 +421,21 @@ fn accepted_peers_take_room_once_and_give_it_back() {
 }
 
 #[test]
+fn who_is_let_in_because_it_is_held_for_a_moment_takes_room_all_the_same() {
+    let mut keep = Behaviour::new(PeerId::random(), PROTOCOL, 0, []);
+    let (now, peer) = (Instant::now(), PeerId::random());
+    opened(&mut keep, peer, 1);
+    keep.report(peer, id(1), Report::Asked(Class::Use), now);
+    assert_eq!(keep.accepted, 0, "there is no room");
+    assert!(keep.hold(&peer, Reason::Topic, None, now));
+    keep.report(peer, id(1), Report::Asked(Class::Use), now);
+    keep.release(&peer, Reason::Topic);
+    assert_eq!(keep.accepted, 1);
+    closed(&mut keep, peer, 1);
+    assert_eq!(keep.accepted, 0);
+}
+
+#[test]
 fn of_connections_that_crossed_both_sides_keep_the_same() {
     let ids = [PeerId::random(), PeerId::random()];
     let (now, dialer) = (Instant::now(), |dialed| match dialed {
