@@ -93,6 +93,9 @@ impl EventLoop {
         for peer in &plan.hold {
             keep.hold(peer, Reason::Floor, None, now);
         }
+        let held = neighbours.iter().filter(|n| n.held).map(|n| n.peer);
+        let held = held.filter(|peer| !plan.release.contains(peer));
+        self.place.held = held.chain(plan.hold.iter().copied()).collect();
         self.place.missing = plan.missing;
     }
 
@@ -200,7 +203,10 @@ impl EventLoop {
         since: Instant,
         now: Instant,
     ) {
-        if now.saturating_duration_since(since) >= SETTLED {
+        // Only whom this node chose itself: strangers that come and break off would
+        // push the true neighbours out of this memory.
+        let chosen = self.place.held.contains(&peer) || self.peering.contains(&peer);
+        if chosen && now.saturating_duration_since(since) >= SETTLED {
             self.place.lost.add(peer, addresses, now, rand::random());
         }
     }

@@ -38,7 +38,7 @@ pub(super) mod lost;
 pub(super) mod refresh;
 pub(super) mod search;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -58,6 +58,8 @@ pub(super) struct Place {
     pub(super) refresh: refresh::Refresh,
     /// Connected peers that had been lost; bounded by what `lost` holds in this time.
     returned: HashMap<PeerId, Instant>,
+    /// Whom the floor holds, bounded by it: those whose loss matters.
+    pub(super) held: HashSet<PeerId>,
     /// How many neighbours were missing when it was last looked at.
     pub(super) missing: usize,
 }
@@ -69,6 +71,7 @@ impl Place {
             search: search::Search::default(),
             refresh: refresh::Refresh::new(now, rand::random),
             returned: HashMap::new(),
+            held: HashSet::new(),
             missing: 0,
         }
     }
