@@ -529,11 +529,11 @@ impl Members {
 }
 
 /// A member of the topic has gone: when it leaves too few, others are looked for
-/// at once.
+/// at once, a few times a minute at most.
 fn fewer(topic: &mut Topic, low: usize, now: Instant) {
     let left = topic.on.len();
     if left == 0 || left + 1 == low {
-        topic.search.hurry(now);
+        topic.search.hurry_if_rested(now);
     }
 }
 

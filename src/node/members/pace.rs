@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 /// whose only member comes and goes must not search without a pause.
 const LEAST: Duration = Duration::from_secs(3);
 
+/// Members that go hurry a search so many times in [`REST`] at most, and after that
+/// its pauses go on growing. A walk takes some tens of requests and dials, and one
+/// peer that subscribes and leaves again and again must not make this node walk
+/// through the DHT without end. Three: too few members, nobody, and once more.
+const HURRIES: u32 = 3;
+
+/// See [`HURRIES`].
+const REST: Duration = Duration::from_secs(60);
+
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
@@ -16,6 +25,8 @@ pub(super) struct Pace {
     next: Option<Instant>,
     begun: Option<Instant>,
     under_way: bool,
+    /// Hurries by those who are not this node, and since when they are counted.
+    hurries: (u32, Option<Instant>),
 }
 
 impl Pace {
@@ -77,6 +88,18 @@ impl Pace {
     pub(super) fn hurry(&mut self, now: Instant) {
         self.step = 0;
         self.next = Some(self.begun.map_or(now, |t| (t + LEAST).max(now)));
+    }
+
+    /// As [`Pace::hurry`], for what a remote can bring about: see [`HURRIES`].
+    pub(super) fn hurry_if_rested(&mut self, now: Instant) {
+        let (count, since) = &mut self.hurries;
+        if since.is_none_or(|t| now.saturating_duration_since(t) >= REST) {
+            (*count, *since) = (0, Some(now));
+        }
+        *count += 1;
+        if *count <= HURRIES {
+            self.hurry(now);
+        }
     }
 
     /// The pause that goes on may be no longer than `most`.

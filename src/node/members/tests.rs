@@ -131,6 +131,27 @@ fn a_topic_with_a_few_is_searched_seldom_and_one_with_enough_never() {
 }
 
 #[test]
+fn a_peer_that_comes_and_goes_does_not_make_the_node_search_without_end() {
+    let (mut members, start) = (members(), Instant::now());
+    let peer = PeerId::random();
+    members.joined(topic("t"), "t", [peer], start);
+    let mut searches = 0;
+    for second in 0..600 {
+        let now = start + S * second;
+        for deed in members.due(now, true, |_| false, || 0.0) {
+            if let Deed::Search(hash, _) = deed {
+                searches += 1;
+                members.searched(&hash, now, 0.0);
+            }
+        }
+        members.subscribed(peer, &topic("t"), now);
+        members.unsubscribed(&peer, &topic("t"), now);
+    }
+    // Without the bound there is one every three seconds, 200.
+    assert_eq!(searches, 60);
+}
+
+#[test]
 fn a_lost_member_is_dialed_at_least_every_twenty_seconds_while_nobody_is_there() {
     let (mut members, start) = (members(), Instant::now());
     let peer = PeerId::random();
