@@ -74,7 +74,7 @@ impl ContentNetwork {
                 let speaks = Vec::new();
                 Err(OpenError::Unsupported { speaks })
             }
-            Err(e) => Err(OpenError::Unreachable(e.to_string())),
+            Err(e) => Err(unreachable(e)),
         }
     }
 
@@ -99,6 +99,14 @@ impl ContentNetwork {
         }
         map.insert(peer, Instant::now());
     }
+}
+
+/// Why a peer cannot be reached, without its name, which is said beside it.
+fn unreachable(error: Error) -> OpenError {
+    OpenError::Unreachable(match error {
+        Error::Dial { reason, .. } => reason,
+        other => other.to_string(),
+    })
 }
 
 /// What a fault is to the peer's reputation; nothing when it is only newer than
@@ -199,7 +207,7 @@ impl Network for ContentNetwork {
             this.handle
                 .connect_anyhow(peer)
                 .await
-                .map_err(|e| OpenError::Unreachable(e.to_string()))?;
+                .map_err(unreachable)?;
             let mut opened = this.stream(peer).await;
             if let Err(OpenError::Unsupported { speaks }) = &mut opened {
                 // Rare: whoever announces content exchanges it somehow.
@@ -298,6 +306,7 @@ impl Network for ContentNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::provenance::Flaw;
 
     #[test]
     fn a_trusted_peer_stands_above_everybody() {
@@ -324,7 +333,15 @@ mod tests {
         let order = best_first(&admission, peers.clone());
         assert_eq!(order, [peers[3], peers[1], peers[2], peers[0]]);
     }
-    use crate::message::provenance::Flaw;
+
+    #[test]
+    fn why_a_peer_cannot_be_reached_does_not_name_it_again() {
+        let refused = Error::Dial {
+            target: PeerId::random().to_string(),
+            reason: "connection refused".into(),
+        };
+        assert_eq!(unreachable(refused).to_string(), "connection refused");
+    }
 
     #[test]
     fn what_a_wrong_block_costs_follows_from_what_is_wrong_with_it() {

@@ -206,7 +206,7 @@ pub enum FetchError {
         max: u64,
     },
     /// Nobody was found who has it.
-    #[error("no provider of {cid} found: {reason}{last}")]
+    #[error("cannot get {cid}: {reason}{last}")]
     NoProviders {
         /// What was being fetched.
         cid: Cid,

@@ -176,9 +176,10 @@ impl fmt::Display for Reason {
             ));
         }
         if self.unsupported.count > 0 {
-            let speaks = match self.protocols.is_empty() {
-                true => String::new(),
-                false => format!(", but {}", self.protocols.join(", ")),
+            let speaks = match (self.protocols.is_empty(), self.unsupported.count) {
+                (true, _) => String::new(),
+                (false, 1) => format!("; it speaks {}", self.protocols.join(", ")),
+                (false, _) => format!("; they speak {}", self.protocols.join(", ")),
             };
             parts.push(of(
                 &self.unsupported,
@@ -277,12 +278,12 @@ mod tests {
             (
                 &[other.clone(), other.clone()],
                 &[],
-                "2 peers announce it: 2 were reached and do not speak this network's block exchange, but /ipfs/bitswap/1.2.0; is P2P_NETWORK the same on both hosts?".into(),
+                "2 peers announce it: 2 were reached and do not speak this network's block exchange; they speak /ipfs/bitswap/1.2.0; is P2P_NETWORK the same on both hosts?".into(),
             ),
             (
                 &[gone, lacks.clone(), other, silent, lied],
                 &[],
-                format!("5 peers announce it: 1 cannot be reached ({id}: connection refused); 1 was reached and does not have it; 1 was reached and does not speak this network's block exchange, but /ipfs/bitswap/1.2.0; 1 was reached and did not answer; 1 was of no use ({id}: block X: is not what its CID names)"),
+                format!("5 peers announce it: 1 cannot be reached ({id}: connection refused); 1 was reached and does not have it; 1 was reached and does not speak this network's block exchange; it speaks /ipfs/bitswap/1.2.0; 1 was reached and did not answer; 1 was of no use ({id}: block X: is not what its CID names)"),
             ),
         ] {
             assert_eq!(reason(named, connected).to_string(), words);

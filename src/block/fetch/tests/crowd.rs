@@ -261,7 +261,7 @@ fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
                 true,
             ),
             (
-                "do not speak this network's block exchange, but /ipfs/bitswap/1.2.0",
+                "do not speak this network's block exchange; they speak /ipfs/bitswap/1.2.0",
                 second * 30,
                 1,
                 vec![Mute, Mute],
