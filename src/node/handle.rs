@@ -424,6 +424,10 @@ impl Handle {
             other => return other,
         };
         let there = match self.closest_peers(peer.to_bytes()).await {
+            Err(Error::Dht { reason, .. }) => format!("then the DHT was asked in vain: {reason}"),
+            Err(Error::NoDhtPeer { .. }) => {
+                "then the DHT was asked in vain: no DHT peer is known yet".into()
+            }
             Err(e) => format!("then the DHT was asked in vain: {e}"),
             Ok(found) => {
                 let asked = found.len();
