@@ -135,9 +135,15 @@ impl EventLoop {
     fn full(&self, full: Full) -> String {
         let Full { messages, bytes } = full;
         let (message_rate, byte_rate) = self.publishing.pace.rates();
+        // Rounded down; a slow pace is no standstill.
+        let (message_rate, byte_rate) = (message_rate.max(1), byte_rate.max(1));
+        let messages_a_second = match message_rate {
+            1 => "1 message".into(),
+            n => format!("{n} messages"),
+        };
         format!(
             "{messages} messages ({bytes} bytes) of programs on this host wait already for \
-             their turn, and no more are kept; this node publishes {message_rate} messages and \
+             their turn, and no more are kept; this node publishes about {messages_a_second} and \
              {byte_rate} bytes a second, which is what its peers take of it (P2P_RATE_FILL, \
              P2P_RATE_BYTES_FILL); wait for the answer to each message before the next, or \
              publish from fewer programs at once"
@@ -221,7 +227,9 @@ impl EventLoop {
             Err(PublishError::Duplicate) => Ok(0),
             Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(match self.peers.len() {
                 0 => "no peer is connected; the node is trying its bootstrap peers".into(),
-                _ => "no connected peer subscribes to it; see `p2p-node peers`".into(),
+                _ => "no connected peer subscribes to it; the node looks for others through the \
+                      DHT, so try again in some seconds"
+                    .into(),
             })),
             Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
                 "the queues of all {peers} peers that subscribe to it are full, since they take \
