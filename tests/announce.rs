@@ -13,7 +13,7 @@ use std::path::Path;
 
 use common::{Daemon, eventually};
 
-/// The files of the issue: each other, none of them large.
+/// Files, each different from the others and none of them large.
 const FILES: usize = 2_000;
 
 fn write_files(dir: &Path, count: usize) -> Vec<String> {
@@ -84,7 +84,7 @@ fn two_thousand_files_of_one_command_have_a_record_at_every_other_node() {
     assert_eq!(cids.iter().collect::<HashSet<_>>().len(), FILES);
     // It does not wait for the DHT, and says so.
     assert!(
-        said.contains("announcing in the background: "),
+        said.contains("files that the DHT is not told of yet: "),
         "it says nothing of what is under way: {said:?}"
     );
     let mut before = u64::MAX;

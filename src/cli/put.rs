@@ -60,8 +60,8 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
         out.finish()?;
         if announcing > 0 && !context.global.quiet {
             error::say(&format!(
-                "put: announcing in the background: {announcing} waiting; `p2p-node status` shows \
-                 how far it is"
+                "put: files that the DHT is not told of yet: {announcing}; this goes on in the \
+                 background, and `p2p-node status` shows how far it is"
             ));
         }
         if failed > 0 {
@@ -156,7 +156,7 @@ fn print(
             "blocks": entry.blocks,
             "expires_unix_ms": entry.expires.map(human::unix_ms),
             "announce_error": entry.announce_error,
-            "announcements_waiting": entry.announcing,
+            "files_unannounced": entry.announcing,
         }))?;
     } else if several && !context.global.quiet {
         out.line(format!(
