@@ -37,6 +37,14 @@ pub(crate) fn duration(d: Duration) -> String {
     }
 }
 
+/// `1 file waits`, `12 files wait`.
+pub(crate) fn files_wait(n: u64) -> String {
+    match n {
+        1 => "1 file waits".into(),
+        n => format!("{n} files wait"),
+    }
+}
+
 /// A reputation, in whole points; what rounds to nothing has no sign.
 pub(crate) fn score(score: f64) -> String {
     format!("{}", score.round() as i64)

@@ -191,7 +191,8 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         match s.announcements.waiting {
             0 => "no file waits".into(),
             n => format!(
-                "{n} files wait to be announced, the oldest for {}",
+                "{} to be announced, the oldest for {}",
+                human::files_wait(n),
                 human::duration(s.announcements.lateness)
             ),
         },

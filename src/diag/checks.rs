@@ -375,7 +375,8 @@ fn announcements(f: &Figures) -> Finding {
         return Finding::ok(CHECK, "no file waits to be announced");
     }
     let said = format!(
-        "{waiting} files wait to be announced, the oldest for {}",
+        "{} to be announced, the oldest for {}",
+        human::files_wait(waiting),
         human::duration(lateness)
     );
     if lateness <= at::ANNOUNCEMENT_LATE {
@@ -399,9 +400,9 @@ fn announcements(f: &Figures) -> Finding {
         )
     } else {
         (
-            format!("{said}: it cannot keep up"),
-            "after a `put` of very many files wait, nothing is lost; otherwise see the findings on \
-             dht and cpu, and `p2p-node rm` what need not be found",
+            format!("{said}: announcing is slower than files become due"),
+            "if you have just put very many files, wait: nothing is lost; otherwise see the \
+             findings on dht and cpu, or remove with `p2p-node rm` what others need not find",
         )
     };
     Finding::new(CHECK, Verdict::Warning, said, advice)

@@ -154,7 +154,17 @@ fn announcements_are_late_above_two_hours() {
         "1873 files wait to be announced, the oldest for 2h 0m"
     );
     let slow = gives("announcements", Warning, late(7201, 0));
-    assert!(slow.finding.contains("cannot keep up"), "{slow:?}");
+    assert!(
+        slow.finding.contains("slower than files become due"),
+        "{slow:?}"
+    );
+    let one = gives("announcements", Fine, |f| {
+        f.announcements = (1, Duration::from_secs(60));
+    });
+    assert_eq!(
+        one.finding,
+        "1 file waits to be announced, the oldest for 1m 0s"
+    );
     let full = gives("announcements", Warning, late(7201, 9));
     assert!(
         full.finding
