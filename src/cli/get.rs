@@ -27,8 +27,8 @@ pub(crate) struct GetArgs {
     /// The file to write; it appears when it is whole. - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Give up after so long without progress, or after a sixth of it when nobody
-    /// announces the content [default: 60s]
+    /// Give up after so long without progress, or after a sixth of it when everybody
+    /// who was found was asked and does not have it [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }

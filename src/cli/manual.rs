@@ -77,8 +77,8 @@ pub(super) static MANUAL: &[Chapter] = &[
         entries: &[
             Entry {
                 command: "status",
-                words: "Identity, uptime, addresses, peers, DHT, gossip meshes, store, NAT, bans, \
-                    memory, and how much of each limit is used.",
+                words: "Identity, uptime, addresses, peers, DHT, gossip meshes, store, \
+                    announcements, NAT, bans, memory, and how much of each limit is used.",
                 examples: &[
                     example(
                         "p2p-node status --watch",
@@ -206,7 +206,11 @@ pub(super) static MANUAL: &[Chapter] = &[
             Entry {
                 command: "put",
                 words: "A CID is the hash of the content, so the same file has the same CID on \
-                    every host. The node serves the file for the time to live and then removes it.",
+                    every host. The node serves the file for the time to live and then removes \
+                    it.\n\n\
+                    With several files it does not wait until the DHT is told of them, which \
+                    goes on in the background; `status` shows how far it is. With --json, \
+                    `files_unannounced` says how many files the DHT is not told of yet.",
                 examples: &[
                     example("p2p-node put film.mkv", "Share a file and print its CID."),
                     example(
