@@ -12,12 +12,12 @@
 //!
 //! # Trusted peers
 //!
-//! They pass every limit, as those of `P2P_PEERING` do, but who is one is known only in step 2. So when there
-//! are any, a connection that a limit refuses in step 1 may take one of a few
-//! places of their own: [`TRUSTED_LANE`], half of them for addresses at which a
-//! trusted peer has been met or is configured. The rest goes to anybody, at
-//! [`LANE_RATE`], for trusted peers that come from somewhere new. In step 2 a
-//! stranger there is refused for the reason that sent it there.
+//! They pass every limit, as those of `P2P_PEERING` do, but who is one is known
+//! only in step 2. So when there are any, a connection that a limit refuses in
+//! step 1 may take one of a few places of their own: [`TRUSTED_LANE`], half of them
+//! for addresses at which a trusted peer has been met or is configured. The rest
+//! goes to anybody, at [`LANE_RATE`], for trusted peers that come from somewhere
+//! new. In step 2 a stranger there is refused for the reason that sent it there.
 //!
 //! `P2P_ALLOW_CIDRS` and the node's own bans of subnets do not hold for them
 //! either. In step 1 they hold for every address but those where a trusted peer

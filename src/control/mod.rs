@@ -57,7 +57,7 @@
 //! | request | answer |
 //! |---|---|
 //! | IDENTIFY | `identify`: peer id, listen and external addresses |
-//! | CONNECT | OK. With an empty `peer` (ours): whoever answers at `addrs`, named in `peers` |
+//! | CONNECT | OK. Without `addrs` the peer is sought among the known addresses and then in the DHT. With an empty `peer` (ours): whoever answers at `addrs`, named in `peers` |
 //! | DISCONNECT, LIST_PEERS | OK; `peers`, one entry a peer |
 //! | STREAM_OPEN | `streamInfo`; from then on the connection is the stream, both directions end on their own |
 //! | STREAM_HANDLER | OK. For each inbound stream the node connects to `addr` and writes a `StreamInfo` (no `Response` around it), then the stream's bytes. Stays until replaced or the daemon ends |

@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(size_of::<THandlerInEvent<Compact<Behaviour>>>(), pointer);
         assert_eq!(size_of::<THandlerOutEvent<Compact<Behaviour>>>(), pointer);
         // What is behind the pointer, of which every connection has one: with room
-        // for the handlers that other work adds.
+        // for handlers that are added later.
         let behind = size_of::<Protocols>();
         assert!(behind <= 10 << 10, "{behind} bytes");
     }

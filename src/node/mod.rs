@@ -20,6 +20,7 @@
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
 //! | `quiet` | a protocol whose open streams keep no connection |
+//! | `parting`, `ending` | the goodbye to a peer, and whether one came |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
 //! | `members` | who else is on this node's topics: found, remembered, kept |
@@ -41,9 +42,10 @@
 //! | streams of a protocol that wait for their acceptor (`streams`) | 128, one peer half of what is free | the stream is reset and counted |
 //! | turns at the ceilings (`bandwidth`) | one for each direction of an open stream | - |
 //! | gossip to one peer (`gossip`) | a bounded number of messages | the oldest kinds are dropped for that peer only |
+//! | messages to be published (`gossip`) | 1,024 and 32 MiB, one program half of each | the message is refused |
 //! | commands to the loop (`handle`) | 64 | the caller waits |
 //! | asks for streams (`streams`) | 64, and 256 unanswered for a peer | the caller waits, or is refused |
-//! | messages for a subscription (`topics`) | 256 | the subscriber loses messages and is told how many |
+//! | messages for a subscription (`topics`) | 2,048 | the subscriber loses messages and is told how many |
 //! | provider records to their receivers (`placing`) | 1,024 of up to twenty receivers | the announcement is refused, and comes again |
 //! | a program's stream (`control::pipe`) | 64 KiB each way | the other side of that stream waits |
 //! | blocks on their way to a peer (`block::exchange`) | three groups of 1 MiB | the store is read no further for that stream |

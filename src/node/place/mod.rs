@@ -16,19 +16,20 @@
 //! A graph in which each node keeps eight others has some sixteen edges a node.
 //! When three of ten nodes die at once, the chance that a node loses all eight of
 //! its own is 0.3^8, 1 in 15,000, and such a one is back within seconds. A
-//! connection costs both sides some tens of KiB and two pings a minute; eight are
-//! less than a gossip mesh has. More would buy little: what makes the first
-//! look-up fast is one living neighbour, and the rest is reserve.
+//! connection costs both sides some tens of KiB and four pings a minute each way;
+//! eight are less than a gossip mesh has. More would buy little: what makes the
+//! first look-up fast is one living neighbour, and the rest is reserve.
 //!
 //! # What ten thousand quiet nodes cost a bootstrap node
 //!
 //! - Connections: it keeps 150 of them at most with default limits
 //!   ([`super::keep`]), and these let it go when they have found others.
-//! - Handshakes: a node with its floor walks the DHT eight times a day
-//!   ([`refresh`]). All of 10,000 nodes together make 10,000 * 0.34 = 3,400
-//!   handshakes a minute, and these are spread over all nodes that serve the DHT,
-//!   each getting 0.34 a minute. If a bootstrap node were on the way of every single walk,
-//!   that were 10,000 * 8 a day, one a second, of the 64 that it takes by default.
+//! - Handshakes: a node with its floor looks up its own id eight times a day, at
+//!   twelve handshakes, and walks through all buckets once ([`refresh`]), at twenty
+//!   for each of log2 10,000 = 13.3: 12/180 + 270/1440 = 0.25 handshakes a minute.
+//!   All of 10,000 nodes together make 2,500 a minute, and these are spread over all
+//!   nodes that serve the DHT. If one bootstrap node were on the way of each walk,
+//!   that were 10,000 * 9 a day, one a second, of the 64 that it takes by default.
 //! - A node that finds nobody but a full bootstrap node comes back to it after a
 //!   minute at first and after five in the end: 10,000 / 300 s = 33 a second, half
 //!   of what it takes, in the worst of cases.
