@@ -172,7 +172,8 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text.push_str("\n|---|---|");
     text.push_str(&"---|".repeat(sizes.len()));
     for (scenario, measure, unit) in measures {
-        let _ = write!(text, "\n| {scenario} | {measure}, {unit} |");
+        let comma = if unit.is_empty() { "" } else { ", " };
+        let _ = write!(text, "\n| {scenario} | {measure}{comma}{unit} |");
         for size in &sizes {
             let found = rows.iter().find(|row| {
                 row.nodes == *size && row.scenario == scenario && row.measure == measure
