@@ -74,14 +74,6 @@ impl Crowd {
         }
         start_all(self.members[first..].iter_mut().collect()).await;
     }
-
-    /// Two different members, chosen by `draw`, which gives a number below its
-    /// argument.
-    pub(crate) fn pair(&self, mut draw: impl FnMut(usize) -> usize) -> (&Member, &Member) {
-        let first = draw(self.members.len());
-        let second = (first + 1 + draw(self.members.len() - 1)) % self.members.len();
-        (&self.members[first], &self.members[second])
-    }
 }
 
 /// Starts daemons at once and waits until each is ready and knows somebody.
