@@ -374,6 +374,7 @@ fn answer_parts() -> Vec<(&'static str, Vec<p2p_node::fuzzing::control::Part>)> 
         expires: None,
         name: Some("hello.txt".into()),
         announce_error: None,
+        announcing: 3,
         publication: Some(Publication {
             publisher: peer(),
             at: UNIX_EPOCH + Duration::from_millis(block::PUT),
