@@ -91,7 +91,6 @@ fn all_came(outcome: &content::Outcome) {
 }
 
 #[test]
-#[ignore = "not yet shown to hold with the fetch, the floor of connections and the members of topics that have just come: run it with --include-ignored"]
 fn every_get_among_forty_succeeds() {
     run(async {
         let dir = folder()?;
@@ -107,7 +106,7 @@ fn every_get_among_forty_succeeds() {
 }
 
 #[test]
-#[ignore = "not yet shown to hold with the fetch, the floor of connections and the members of topics that have just come: run it with --include-ignored"]
+#[ignore = "two of 1,950 messages were missing in one run, for a reason that is not known yet"]
 fn every_message_comes_to_every_member() {
     run(async {
         let dir = folder()?;
@@ -128,7 +127,6 @@ fn every_message_comes_to_every_member() {
 }
 
 #[test]
-#[ignore = "not yet shown to hold with the fetch, the floor of connections and the members of topics that have just come: run it with --include-ignored"]
 fn gets_go_on_when_three_of_ten_die_and_after_all_have_restarted() {
     run(async {
         let dir = folder()?;
@@ -143,7 +141,6 @@ fn gets_go_on_when_three_of_ten_die_and_after_all_have_restarted() {
 }
 
 #[test]
-#[ignore = "not yet shown to hold with the fetch, the floor of connections and the members of topics that have just come: run it with --include-ignored"]
 fn the_halves_of_a_network_find_each_other_again() {
     run(async {
         let dir = folder()?;
@@ -161,7 +158,6 @@ fn the_halves_of_a_network_find_each_other_again() {
 }
 
 #[test]
-#[ignore = "not yet shown to hold with the fetch, the floor of connections and the members of topics that have just come: run it with --include-ignored"]
 fn a_network_outlives_its_bootstrap_nodes() {
     run(async {
         let dir = folder()?;
