@@ -54,6 +54,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a waiter is told for whom nobody in the DHT was told anything.
+fn untold(cid: &Cid, reason: &str) -> ProvideError {
+    ProvideError {
+        cid: *cid,
+        alone: false,
+        reason: reason.into(),
+    }
+}
+
 /// When the task of [`Announcer::run`] does what.
 struct Times {
     sync: Instant,
@@ -105,11 +114,16 @@ impl<N: Network> Announcer<N> {
             let mut waiters = lock(&self.waiters);
             let list = waiters.entry(*cid).or_default();
             list.retain(|waiter| !waiter.is_canceled());
-            list.truncate(MAX_WAITERS - 1);
-            list.push(told);
+            match list.len() < MAX_WAITERS {
+                true => list.push(told),
+                // Those who came first wait on; this one is told at once.
+                false => drop(told.send(Err(untold(cid, "too many wait to hear of it")))),
+            }
         }
         self.announce(cid);
-        answer.await.unwrap_or(Ok(()))
+        // Whoever lets a waiter go without an answer has not told anybody.
+        let unanswered = |_| Err(untold(cid, "nothing was heard of it"));
+        answer.await.unwrap_or_else(unanswered)
     }
 
     fn answer(&self, cid: &Cid, result: &Result<(), ProvideError>) {
@@ -118,9 +132,15 @@ impl<N: Network> Announcer<N> {
         }
     }
 
+    /// Tells whoever waits for the announcement of content that is here no more.
+    fn gone(&self, cid: &Cid) {
+        self.answer(cid, &Err(untold(cid, "it is here no more")));
+    }
+
     /// The content is here no more.
     pub(super) async fn forget(&self, cid: &Cid) {
         self.schedule().forget(cid);
+        self.gone(cid);
         self.network.stop_providing(cid).await;
     }
 
@@ -274,6 +294,7 @@ impl<N: Network> Announcer<N> {
         *version = Some(current);
         self.network.keep(synced.new).await;
         for cid in synced.gone {
+            self.gone(&cid);
             self.network.stop_providing(&cid).await;
         }
     }
@@ -293,5 +314,70 @@ impl<N: Network> Announcer<N> {
             log::warn!(error:% = error; "cannot store what was announced; trying again");
             self.schedule().put_back(unsaved);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_std::task::block_on;
+
+    use super::*;
+    use crate::block::address::{Codec, address};
+    use crate::block::testing::{Net, Node};
+
+    fn announcer(node: &Node) -> Announcer<Net> {
+        Announcer::new(
+            node.net.clone(),
+            node.store.clone(),
+            node.metrics.clone(),
+            Duration::from_secs(3600),
+            SystemTime::now,
+        )
+    }
+
+    #[test]
+    fn a_waiter_hears_done_only_when_peers_were_told() {
+        block_on(async {
+            let node = Node::new();
+            let announcer = announcer(&node);
+            let cid = address(b"waited for", Codec::Raw);
+            // Polled once, each of them waits.
+            let mut waiting: Vec<_> = (0..MAX_WAITERS)
+                .map(|_| announcer.announce_now(&cid).boxed_local())
+                .collect();
+            for waiter in &mut waiting {
+                assert_eq!(waiter.now_or_never(), None);
+            }
+            let refused = announcer.announce_now(&cid).now_or_never().unwrap();
+            assert!(refused.unwrap_err().reason.contains("too many"));
+            for waiter in &mut waiting {
+                assert_eq!(waiter.now_or_never(), None, "who came first waits on");
+            }
+            announcer.answer(&cid, &Ok(()));
+            for waiter in waiting {
+                assert_eq!(waiter.await, Ok(()));
+            }
+            assert!(lock(&announcer.waiters).is_empty());
+        });
+    }
+
+    #[test]
+    fn waiters_for_what_is_gone_are_told_so_and_leave_nothing_behind() {
+        block_on(async {
+            let node = Node::new();
+            let announcer = announcer(&node);
+            let removed = address(b"removed", Codec::Raw);
+            let evicted = address(b"evicted", Codec::Raw);
+            let mut one = announcer.announce_now(&removed).boxed_local();
+            let mut two = announcer.announce_now(&evicted).boxed_local();
+            assert_eq!((&mut one).now_or_never(), None);
+            assert_eq!((&mut two).now_or_never(), None);
+            announcer.forget(&removed).await;
+            assert!(one.await.unwrap_err().reason.contains("no more"));
+            // The store never had it, which is as if it had gone before the first sync.
+            announcer.sync(&mut None).await;
+            assert!(two.await.unwrap_err().reason.contains("no more"));
+            assert!(lock(&announcer.waiters).is_empty());
+        });
     }
 }
