@@ -30,7 +30,7 @@ use super::hop::{self, Around, Delivery, Found, Verified, Work};
 use super::peers::Peers;
 use super::plan::{Arrived, Plan};
 use super::reason::{Outcome, Reason};
-use super::share::Share;
+use super::share::{Share, Verdict};
 use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setting, Summary};
 use crate::block::address;
 use crate::block::network::{Fault, Lead, Network};
@@ -393,15 +393,23 @@ impl<N: Network> Run<N> {
         let Some(share) = &self.share else {
             return Ok(());
         };
-        if let Some((reason, true)) = share.reason()
-            && self.plan.total().is_none()
-            && self.started.elapsed() >= self.options.patience / (2 * GRACE)
-        {
-            // It looked for as long as this fetch would have.
-            return Err(self.no_providers(reason));
+        let now = Instant::now();
+        let patience = self.options.patience;
+        if let Some(verdict) = share.verdict() {
+            // Who waits because waiting cannot help has got nothing so far.
+            let since = match verdict.hopeless {
+                true => self.started,
+                false => self.progress,
+            };
+            let waited = now.duration_since(since);
+            let concerns = !verdict.hopeless || self.plan.total().is_none();
+            if concerns && verdict.settles(waited, patience, patience / GRACE) {
+                self.last_problem = verdict.last;
+                return Err(self.gave_up(verdict.reason, verdict.connected, waited));
+            }
         }
         self.waits = false;
-        self.progress = Instant::now();
+        self.progress = now;
         let led = mem::replace(&mut self.leads, share.leads());
         // Who is to ask for the rest looks for all of it first.
         let all = self.leads && !led;
@@ -653,8 +661,21 @@ impl<N: Network> Run<N> {
             self.let_go(id, outcome);
         }
         if self.life >= LIFE || !self.plan.needs_providers() {
+            if self.leads
+                && self.life >= LIFE
+                && let Some(share) = &self.share
+            {
+                share.lives(now);
+            }
             self.life = 0;
             self.progress = now;
+        }
+        if !self.leads
+            && let Some(lived) = self.share.as_ref().and_then(Share::lived)
+        {
+            // One block may take longer than the patience on a slow line, and
+            // nothing of it is in the store until all of it is here.
+            self.progress = self.progress.max(lived);
         }
         if self.ticks.is_multiple_of(PROGRESS_TICKS) && self.out.is_empty() {
             let progress = Progress {
@@ -670,7 +691,7 @@ impl<N: Network> Run<N> {
             && let Some(share) = &self.share
             && share.is_waited_for()
         {
-            share.explain(self.reason(), false);
+            share.explain(self.reason());
         }
         let waited = now.duration_since(self.progress);
         let patient = waited < self.options.patience;
@@ -687,19 +708,41 @@ impl<N: Network> Run<N> {
         if patient {
             return self.hope(now);
         }
+        let reason = self.known_reason();
+        self.give_up(&reason, false);
+        let connected = self.ever_connected || !self.leads;
+        Err(self.gave_up(reason, connected, waited))
+    }
+
+    /// Tells those who follow, when this fetch leads, why it ends.
+    fn give_up(&self, reason: &Reason, hopeless: bool) {
+        if self.leads
+            && let Some(share) = &self.share
+        {
+            share.give_up(Verdict {
+                reason: reason.clone(),
+                last: self.last_problem.clone(),
+                connected: self.ever_connected,
+                hopeless,
+            });
+        }
+    }
+
+    /// The error after `waited` in which nothing came. `connected`: there was
+    /// somebody to ask.
+    fn gave_up(&mut self, reason: Reason, connected: bool, waited: Duration) -> FetchError {
         let total = self.plan.total();
         // When not even the root came from anybody, nobody was found.
-        if total.is_none() || !self.ever_connected && self.leads {
-            let reason = self.known_reason();
-            return Err(self.no_providers(reason));
+        if total.is_none() || !connected {
+            return self.no_providers(reason);
         }
-        Err(FetchError::Stalled {
+        FetchError::Stalled {
             cid: self.root,
             done: self.plan.done(),
             total,
             waited,
             last: mem::take(&mut self.last_problem),
-        })
+        }
     }
 
     /// An error when waiting cannot help.
@@ -717,9 +760,7 @@ impl<N: Network> Run<N> {
         if !reason.is_final() {
             return Ok(());
         }
-        if let Some(share) = &self.share {
-            share.explain(reason.clone(), true);
-        }
+        self.give_up(&reason, true);
         Err(self.no_providers(reason))
     }
 
@@ -734,7 +775,7 @@ impl<N: Network> Run<N> {
     fn known_reason(&self) -> Reason {
         let led = self.share.as_ref().filter(|_| !self.leads);
         let led = led.and_then(Share::reason);
-        led.map_or_else(|| self.reason(), |(reason, _)| reason)
+        led.unwrap_or_else(|| self.reason())
     }
 
     fn no_providers(&self, reason: Reason) -> FetchError {

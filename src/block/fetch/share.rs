@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use cid::Cid;
 
@@ -30,8 +31,32 @@ struct Group {
     members: VecDeque<Member>,
     /// Why the leader has not got it so far.
     reason: Option<Reason>,
-    /// That is why it gave up.
-    is_final: bool,
+    /// Why the leader gives up, for those who remain when it is gone.
+    verdict: Option<Verdict>,
+    /// When the leader showed last that the content comes.
+    lived: Option<Instant>,
+}
+
+/// Why a leader gave up.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    pub(crate) reason: Reason,
+    /// The last problem that it had with a provider.
+    pub(crate) last: String,
+    /// It was connected to somebody whom it could ask.
+    pub(crate) connected: bool,
+    /// Waiting cannot help. Otherwise its patience was at its end.
+    pub(crate) hopeless: bool,
+}
+
+impl Verdict {
+    /// Whether the leader looked for as long as a follower would have that has
+    /// waited for `waited` of its `patience`: half of it, so that many fetches of
+    /// what nobody has do not wait one after the other.
+    pub(crate) fn settles(&self, waited: Duration, patience: Duration, grace: Duration) -> bool {
+        let whole = if self.hopeless { grace } else { patience };
+        waited >= whole / 2
+    }
 }
 
 #[derive(Debug)]
@@ -41,6 +66,8 @@ struct Member {
     news: bool,
     /// It waits for blocks of the leader.
     waits: bool,
+    /// Why the leader gave up that has gone, until it is heard.
+    verdict: Option<Verdict>,
     waker: Option<Waker>,
 }
 
@@ -71,6 +98,7 @@ impl Sharing {
             id,
             news: false,
             waits: false,
+            verdict: None,
             waker: None,
         });
         Share {
@@ -98,18 +126,41 @@ impl Share {
         self.group(|group| look(&mut group.members))
     }
 
-    /// Says why the leader, which this fetch is, has not got it so far, or why it
-    /// gives up.
-    pub(crate) fn explain(&self, reason: Reason, is_final: bool) {
-        self.group(|group| {
-            group.reason = Some(reason);
-            group.is_final = is_final;
-        });
+    /// Says why the leader, which this fetch is, has not got it so far.
+    pub(crate) fn explain(&self, reason: Reason) {
+        self.group(|group| group.reason = Some(reason));
     }
 
-    /// Why the leader has not got it, and whether it gave up for that.
-    pub(crate) fn reason(&self) -> Option<(Reason, bool)> {
-        self.group(|group| Some((group.reason.clone()?, group.is_final)))?
+    /// Says why the leader, which this fetch is, gives up. The others hear it when
+    /// this is dropped.
+    pub(crate) fn give_up(&self, verdict: Verdict) {
+        if self.leads() {
+            self.group(|group| group.verdict = Some(verdict));
+        }
+    }
+
+    /// Why the leader has not got it.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.group(|group| group.reason.clone())?
+    }
+
+    /// Why the leader gave up that has gone; once.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.with(|all| {
+            let member = all.iter_mut().find(|member| member.id == self.id)?;
+            member.verdict.take()
+        })?
+    }
+
+    /// Says that what the leader, which this fetch is, asked for comes, also when
+    /// none of it can be stored yet.
+    pub(crate) fn lives(&self, now: Instant) {
+        self.group(|group| group.lived = Some(now));
+    }
+
+    /// When the leader said so last.
+    pub(crate) fn lived(&self) -> Option<Instant> {
+        self.group(|group| group.lived)?
     }
 
     /// Whether this fetch asks the network.
@@ -187,7 +238,11 @@ impl Drop for Share {
         let led = all.front().is_some_and(|first| first.id == self.id);
         all.retain(|member| member.id != self.id);
         if led {
-            all.iter_mut().for_each(Member::tell);
+            let verdict = group.verdict.take();
+            for member in all.iter_mut() {
+                member.verdict.clone_from(&verdict);
+                member.tell();
+            }
         }
         if all.is_empty() {
             shared.by_root.remove(&self.root);
@@ -236,5 +291,52 @@ mod tests {
         assert!(third.has_news(waker) && !third.is_waited_for());
         drop((second, third, other));
         assert!(sharing.lock().by_root.is_empty());
+    }
+
+    #[test]
+    fn why_the_leader_gave_up_is_heard_once_by_those_who_were_there() {
+        let sharing = Sharing::default();
+        let root = address(b"1", Codec::Raw);
+        let [first, second, third] = [0; 3].map(|_| sharing.join(root));
+        let now = Instant::now();
+        let verdict = |last: &str| Verdict {
+            reason: Reason::default(),
+            last: last.into(),
+            connected: false,
+            hopeless: false,
+        };
+        second.give_up(verdict("of one that does not lead"));
+        first.lives(now);
+        assert_eq!(third.lived(), Some(now));
+        first.give_up(verdict("gone"));
+        assert!(second.verdict().is_none(), "not while it is there");
+        drop(first);
+        let late = sharing.join(root);
+        assert_eq!(second.verdict().map(|v| v.last), Some("gone".into()));
+        assert!(second.verdict().is_none());
+        assert!(late.verdict().is_none());
+        // What the next one ends by is its own.
+        drop(second);
+        assert!(third.verdict().is_none());
+    }
+
+    #[test]
+    fn a_verdict_settles_for_who_has_waited_about_as_long() {
+        let second = Duration::from_secs(1);
+        for (hopeless, waited, settled) in [
+            (false, 29, false),
+            (false, 30, true),
+            (true, 4, false),
+            (true, 5, true),
+        ] {
+            let verdict = Verdict {
+                reason: Reason::default(),
+                last: String::new(),
+                connected: false,
+                hopeless,
+            };
+            let settles = verdict.settles(second * waited, second * 60, second * 10);
+            assert_eq!(settles, settled, "{hopeless} {waited}");
+        }
     }
 }

@@ -131,3 +131,71 @@ fn when_nobody_has_it_all_are_told_the_same_and_the_network_is_asked_once() {
         assert!(most < Some(10), "{most:?}");
     });
 }
+
+#[test]
+fn a_leader_that_loses_patience_ends_those_who_have_waited_about_as_long() {
+    block_on(async {
+        let (_, cid) = Node::with(300_000).await;
+        let sink = Node::new();
+        let second = Duration::from_secs(1);
+        let get = |patience| {
+            let options = FetchOptions {
+                patience,
+                ..sink.content.fetch_options()
+            };
+            read(sink.content.fetch(&cid, options).unwrap())
+        };
+        // The first leads. The others would wait for longer, and then one after
+        // the other, each as long again.
+        let first = get(second * 2);
+        let others = (0..5).map(|_| get(second * 3));
+        let others = futures::future::join_all(others);
+        let (first, others) = futures::join!(first, others);
+        assert!(first.is_err());
+        for got in others {
+            let error = got.unwrap_err();
+            let FetchError::NoProviders { waited, .. } = error else {
+                panic!("{error}");
+            };
+            assert!(waited < second * 3, "{waited:?}");
+        }
+    });
+}
+
+#[test]
+fn whoever_follows_waits_as_long_as_bytes_come_to_the_leader() {
+    block_on(async {
+        const SIZE: usize = 300_000;
+        let (source, cid) = Node::with(SIZE).await;
+        let sink = Node::new();
+        let store = source.store.clone();
+        // One block, over more than twice the patience of who follows.
+        sink.net.peer(move |stream| {
+            let store = store.clone();
+            async move {
+                let mut asked = Asked::on(stream);
+                let (id, cid) = asked.next().await.unwrap();
+                let data = store.get(&cid).unwrap().unwrap();
+                let mut whole = Vec::new();
+                let block = publish(&cid, &data);
+                frame::write_block(&mut whole, id, &block).await.unwrap();
+                for some in whole.chunks(20_000) {
+                    async_io::Timer::after(Duration::from_millis(200)).await;
+                    if asked.writer.write_all(some).await.is_err() {
+                        return;
+                    }
+                    let _ = asked.writer.flush().await;
+                }
+                while asked.next().await.is_some() {}
+            }
+        });
+        let options = FetchOptions {
+            patience: Duration::from_millis(1200),
+            ..sink.content.fetch_options()
+        };
+        let gets = (0..3).map(|_| read(sink.content.fetch(&cid, options.clone()).unwrap()));
+        for got in futures::future::join_all(gets).await {
+            assert!(got.unwrap().0 == content(0, SIZE));
+        }
+    });
+}
