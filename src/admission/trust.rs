@@ -603,6 +603,11 @@ impl Admission {
             .and_then(|ip| self.inner.prefixes.get().subnet(ip))
     }
 
+    /// Whether a connection to the peer stands.
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        lock(&self.inner.present).peers.contains_key(peer)
+    }
+
     fn address_of(&self, peer: &PeerId) -> Option<IpAddr> {
         let present = lock(&self.inner.present);
         present.peers.get(peer)?.iter().find_map(|(_, ip)| *ip)

@@ -26,6 +26,11 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// Opens a stream of the exchange to a provider, dialing when needed.
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>>;
 
+    /// As [`Network::open`], without a search for the peer's addresses: there was one.
+    fn open_again(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
+        self.open(peer)
+    }
+
     /// As [`Network::open`], for a peer that was connected a moment ago and that
     /// is not worth a search for its addresses.
     fn open_near(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
@@ -89,6 +94,9 @@ pub enum OpenError {
     /// It cannot be dialed, or hung up.
     #[error("{0}")]
     Unreachable(String),
+    /// This node was too busy to try everything: to be looked for again.
+    #[error("{0}")]
+    Busy(String),
     /// It does not speak the exchange of this network.
     #[error("it does not speak the block exchange of this network")]
     Unsupported {

@@ -120,6 +120,10 @@ pub(crate) struct Shared {
     /// there is no way to them.
     pub(crate) refusing: HashMap<PeerId, OpenError>,
     pub(crate) opened: HashMap<PeerId, usize>,
+    /// How often its addresses were looked for.
+    pub(crate) looked_up: HashMap<PeerId, usize>,
+    /// Counts openings that have ended.
+    pub(crate) dropped: Count,
     /// Good blocks of each peer.
     pub(crate) delivered: HashMap<PeerId, u64>,
     pub(crate) faults: Vec<(PeerId, Fault)>,
@@ -216,13 +220,26 @@ impl Network for Net {
     }
 
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
+        *self
+            .shared
+            .lock()
+            .unwrap()
+            .looked_up
+            .entry(peer)
+            .or_default() += 1;
+        self.open_again(peer)
+    }
+
+    fn open_again(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
         let mut shared = self.shared.lock().unwrap();
         *shared.opened.entry(peer).or_default() += 1;
         let handler = shared.handlers.get(&peer).cloned();
         let hangs = shared.hanging.contains(&peer);
+        let dropped = Dropped(shared.dropped.clone());
         let refuses = shared.refusing.get(&peer).cloned();
         async move {
             if hangs {
+                let _dropped = dropped;
                 std::future::pending::<()>().await;
             }
             if let Some(error) = refuses {
@@ -301,6 +318,15 @@ impl Count {
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// Counts when it is dropped.
+struct Dropped(Count);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add();
     }
 }
 

@@ -8,13 +8,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_std::task::spawn;
 use cid::Cid;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, Either, FutureExt, OptionFuture, select};
 use futures::stream::{self, BoxStream, StreamExt};
 use ipnet::IpNet;
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle};
+use super::openings::{Openings, Place};
 use super::streams::PeerStream;
 use crate::admission::reputation::BEST;
 use crate::admission::{Admission, Conduct};
@@ -52,6 +54,7 @@ pub struct ContentNetwork {
     protocol: StreamProtocol,
     admission: Admission,
     shunned: Arc<Mutex<HashMap<PeerId, Instant>>>,
+    openings: Openings,
 }
 
 impl ContentNetwork {
@@ -63,6 +66,7 @@ impl ContentNetwork {
             protocol,
             admission,
             shunned: Arc::default(),
+            openings: Openings::default(),
         }
     }
 
@@ -76,6 +80,75 @@ impl ContentNetwork {
             }
             Err(e) => Err(unreachable(e)),
         }
+    }
+
+    /// A stream to a peer that is connected and was named for what it has.
+    async fn stream_of_named(&self, peer: PeerId) -> Result<PeerStream, OpenError> {
+        let mut opened = self.stream(peer).await;
+        if let Err(OpenError::Unsupported { speaks }) = &mut opened {
+            // Rare: whoever announces content exchanges it somehow.
+            let peers = self.handle.peers().await.unwrap_or_default();
+            let told = peers.into_iter().find(|status| status.peer == peer);
+            *speaks = told.map_or_else(Vec::new, |status| status.exchanges);
+        }
+        opened
+    }
+
+    /// Connects to a peer at `addrs` and where else it is known to be. One that is
+    /// not connected waits for a place to dial.
+    async fn connect(&self, peer: PeerId, addrs: Vec<Multiaddr>) -> Result<(), Undialed> {
+        if self.admission.is_connected(&peer) {
+            return Ok(());
+        }
+        let mut dial = Dial {
+            handle: self.handle.clone(),
+            peer,
+            place: Some(self.openings.place().await),
+        };
+        let connect = self.handle.connect(peer, addrs);
+        let over = dial.place.as_mut().map(Place::over);
+        let over = OptionFuture::from(over);
+        let ended = match select(Box::pin(connect), Box::pin(over)).await {
+            Either::Left((ended, _)) => ended,
+            // The dial ends with `dial`, and after that its place is free.
+            Either::Right(_) => return Err(Undialed::Over),
+        };
+        dial.place = None;
+        ended.map_err(Undialed::Failed)
+    }
+
+    /// As [`ContentNetwork::connect`], and at the addresses that the DHT knows if
+    /// that fails.
+    async fn connect_anyhow(&self, peer: PeerId) -> Result<(), OpenError> {
+        let here = match self.connect(peer, Vec::new()).await {
+            Ok(()) => return Ok(()),
+            Err(Undialed::Failed(Error::Dial { reason, .. })) => reason,
+            // The DHT was not asked: it may be at the retry.
+            Err(Undialed::Over) => return Err(OpenError::Busy(OVER.into())),
+            Err(other) => return Err(other.into()),
+        };
+        let failed = |there: String| {
+            let target = peer.to_string();
+            let reason = format!("first with what is known here: {here}; {there}");
+            Error::Dial { target, reason }.to_string()
+        };
+        let Some(walk) = self.openings.walk() else {
+            let busy = "the DHT was not asked, as others are being looked for there";
+            return Err(OpenError::Busy(failed(busy.into())));
+        };
+        // Dropped before its end, the event loop ends the walk at its next tick.
+        let found = self.handle.look_up(peer).await;
+        drop(walk);
+        let addrs = found.map_err(|there| OpenError::Unreachable(failed(there)))?;
+        self.connect(peer, addrs).await.map_err(|e| {
+            let there = match e {
+                Undialed::Failed(Error::Dial { reason, .. }) => reason,
+                Undialed::Failed(e) => return OpenError::Unreachable(e.to_string()),
+                Undialed::Over => OVER.into(),
+            };
+            let there = format!("then at the addresses that the DHT knows: {there}");
+            OpenError::Unreachable(failed(there))
+        })
     }
 
     fn is_shunned(&self, peer: &PeerId) -> bool {
@@ -107,6 +180,44 @@ fn unreachable(error: Error) -> OpenError {
         Error::Dial { reason, .. } => reason,
         other => other.to_string(),
     })
+}
+
+/// Why a peer is not connected.
+enum Undialed {
+    Failed(Error),
+    /// Its dial took long, and others waited for its place.
+    Over,
+}
+
+impl From<Undialed> for OpenError {
+    fn from(why: Undialed) -> Self {
+        match why {
+            Undialed::Failed(e) => unreachable(e),
+            Undialed::Over => OpenError::Unreachable(OVER.into()),
+        }
+    }
+}
+
+const OVER: &str = "it did not answer for some seconds, and others were to be dialed";
+
+/// A dial and its place, which it gives back when it has ended: also when nobody
+/// waits for it any more.
+struct Dial {
+    handle: Handle,
+    peer: PeerId,
+    place: Option<Place>,
+}
+
+impl Drop for Dial {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            let (handle, peer) = (self.handle.clone(), self.peer);
+            spawn(async move {
+                handle.abandon(peer).await;
+                drop(place);
+            });
+        }
+    }
 }
 
 /// What a fault is to the peer's reputation; nothing when it is only newer than
@@ -204,25 +315,28 @@ impl Network for ContentNetwork {
         let this = self.clone();
         async move {
             // Dials with what is known, and with what the DHT says if that fails.
-            this.handle
-                .connect_anyhow(peer)
-                .await
-                .map_err(unreachable)?;
-            let mut opened = this.stream(peer).await;
-            if let Err(OpenError::Unsupported { speaks }) = &mut opened {
-                // Rare: whoever announces content exchanges it somehow.
-                let peers = this.handle.peers().await.unwrap_or_default();
-                let told = peers.into_iter().find(|status| status.peer == peer);
-                *speaks = told.map_or_else(Vec::new, |status| status.exchanges);
-            }
-            opened
+            this.connect_anyhow(peer).await?;
+            this.stream_of_named(peer).await
+        }
+        .boxed()
+    }
+
+    fn open_again(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
+        let this = self.clone();
+        async move {
+            this.connect(peer, Vec::new()).await?;
+            this.stream_of_named(peer).await
         }
         .boxed()
     }
 
     fn open_near(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
         let this = self.clone();
-        async move { this.stream(peer).await }.boxed()
+        async move {
+            this.connect(peer, Vec::new()).await?;
+            this.stream(peer).await
+        }
+        .boxed()
     }
 
     fn report(&self, peer: PeerId, fault: Fault) {
@@ -305,8 +419,63 @@ impl Network for ContentNetwork {
 
 #[cfg(test)]
 mod tests {
+    use async_std::future::timeout;
+    use async_std::net::TcpListener;
+    use async_std::task::block_on;
+    use futures::AsyncReadExt;
+    use libp2p::identity::Keypair;
+
     use super::*;
     use crate::message::provenance::Flaw;
+    use crate::node::Node;
+    use crate::observe::metrics::Metrics;
+    use crate::transport;
+
+    /// A host that accepts connections and never says anything.
+    #[test]
+    fn an_opening_that_is_dropped_leaves_no_dial_and_no_place_taken() {
+        const DEADLINE: Duration = Duration::from_secs(30);
+        block_on(async {
+            let identity = Keypair::generate_ed25519();
+            let options = transport::Options {
+                // The dial does not end by itself before the test fails.
+                handshake_timeout: DEADLINE * 4,
+                ..transport::Options::default()
+            };
+            let (stack, relay) = transport::build(&identity, &options).unwrap();
+            let options = crate::node::Options::default();
+            let admission = options.admission.clone();
+            let metrics = Metrics::new().unwrap();
+            let node = Node::start(&identity, stack, relay, options, metrics).unwrap();
+            let protocol = StreamProtocol::new("/test/exchange/1");
+            let network = ContentNetwork::new(node.handle(), protocol, admission);
+
+            let host = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = host.local_addr().unwrap().port();
+            let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+            let peer = PeerId::random();
+            node.handle().add_addrs(peer, vec![address]).await.unwrap();
+
+            let opening = network.open(peer);
+            let accepting = Box::pin(host.accept());
+            let Either::Right((Ok((mut silent, _)), opening)) = select(opening, accepting).await
+            else {
+                panic!("it was not dialed");
+            };
+            assert_eq!(network.openings.dialing(), 1);
+            drop(opening);
+            let mut all = Vec::new();
+            let end = timeout(DEADLINE, silent.read_to_end(&mut all)).await;
+            let _ = end.expect("the dial goes on");
+            // One more is dialed, whose place is the only one taken.
+            let again = network.open_near(peer);
+            let accepting = Box::pin(host.accept());
+            let Either::Right((Ok(_silent), _again)) = select(again, accepting).await else {
+                panic!("it was not dialed again");
+            };
+            assert_eq!(network.openings.dialing(), 1);
+        });
+    }
 
     #[test]
     fn a_trusted_peer_stands_above_everybody() {

@@ -206,6 +206,9 @@ pub(super) enum Command {
         addrs: Vec<Multiaddr>,
         reply: Reply<PeerId>,
     },
+    Abandon {
+        peer: PeerId,
+    },
     Settled {
         peer: PeerId,
         reply: Reply<()>,
@@ -423,33 +426,49 @@ impl Handle {
             Err(Error::Dial { reason, .. }) => reason,
             other => return other,
         };
-        let there = match self.closest_peers(peer.to_bytes()).await {
-            Err(Error::Dht { reason, .. }) => format!("then the DHT was asked in vain: {reason}"),
-            Err(Error::NoDhtPeer { .. }) => {
-                "then the DHT was asked in vain: no DHT peer is known yet".into()
-            }
-            Err(e) => format!("then the DHT was asked in vain: {e}"),
-            Ok(found) => {
-                let asked = found.len();
-                let named = found.into_iter().find(|p| p.peer == peer);
-                match named.filter(|p| !p.addrs.is_empty()) {
-                    Some(found) => match self.connect(peer, found.addrs).await {
-                        Err(Error::Dial { reason, .. }) => {
-                            format!("then at the addresses that the DHT knows: {reason}")
-                        }
-                        other => return other,
-                    },
-                    None => format!(
-                        "then the DHT was asked, and none of the {asked} peers closest to it \
-                         knows an address of it; it may be offline, or in another network"
-                    ),
+        let there = match self.look_up(peer).await {
+            Err(reason) => reason,
+            Ok(addrs) => match self.connect(peer, addrs).await {
+                Err(Error::Dial { reason, .. }) => {
+                    format!("then at the addresses that the DHT knows: {reason}")
                 }
-            }
+                other => return other,
+            },
         };
         Err(Error::Dial {
             target: peer.to_string(),
             reason: format!("first with what is known here: {here}; {there}"),
         })
+    }
+
+    /// What the peers closest to a peer in the DHT know of its addresses; why there
+    /// are none, as the second half of a sentence on a dial that failed.
+    pub(super) async fn look_up(&self, peer: PeerId) -> Result<Vec<Multiaddr>, String> {
+        let found = self.closest_peers(peer.to_bytes()).await;
+        let found = found.map_err(|e| {
+            let why = match e {
+                Error::Dht { reason, .. } => reason,
+                Error::NoDhtPeer { .. } => "no DHT peer is known yet".into(),
+                other => other.to_string(),
+            };
+            format!("then the DHT was asked in vain: {why}")
+        })?;
+        let asked = found.len();
+        let named = found.into_iter().find(|p| p.peer == peer);
+        let named = named.filter(|p| !p.addrs.is_empty());
+        named.map(|found| found.addrs).ok_or_else(|| {
+            format!(
+                "then the DHT was asked, and none of the {asked} peers closest to it \
+                 knows an address of it; it may be offline, or in another network"
+            )
+        })
+    }
+
+    /// Ends the dial of [`Handle::connect`] when nobody waits for its end any more:
+    /// the result of every call for this peer was dropped.
+    pub(super) async fn abandon(&self, peer: PeerId) {
+        // A node that has stopped dials nobody.
+        let _ = self.commands.send(Command::Abandon { peer }).await;
     }
 
     /// Closes all connections with a peer; done when they are closed, or after some

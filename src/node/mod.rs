@@ -72,6 +72,7 @@ pub mod identity;
 mod keep;
 mod members;
 mod meter;
+mod openings;
 pub mod options;
 mod parting;
 mod peers;

@@ -48,6 +48,8 @@ struct Peer {
     outcome: Option<Outcome>,
     /// It has the content and was not needed.
     spare: bool,
+    /// The network was asked for its addresses.
+    looked_up: bool,
 }
 
 /// See the module's documentation.
@@ -81,6 +83,7 @@ impl Peers {
             at: self.next,
             outcome: None,
             spare: false,
+            looked_up: false,
         };
         self.known.insert(peer, fresh);
         true
@@ -117,6 +120,20 @@ impl Peers {
         state.standing = Standing::Active;
         state.spare = false;
         Some(*peer)
+    }
+
+    /// Whether the network may be asked for the peer's addresses, which it is once:
+    /// each time is a walk through the DHT. From then on it counts as asked.
+    pub(crate) fn is_to_be_looked_up(&mut self, peer: &PeerId) -> bool {
+        (self.known.get_mut(peer))
+            .is_some_and(|state| !std::mem::replace(&mut state.looked_up, true))
+    }
+
+    /// The network was not asked for its addresses after all.
+    pub(crate) fn look_up_again(&mut self, peer: &PeerId) {
+        if let Some(state) = self.known.get_mut(peer) {
+            state.looked_up = false;
+        }
     }
 
     /// Whether there is one to ask now.

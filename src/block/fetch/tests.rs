@@ -24,7 +24,7 @@ use crate::block::dag::{Child, encode_file};
 use crate::block::exchange::frame::{self, FrameReader};
 use crate::block::exchange::pb::exchange::{Response, Status, Want};
 use crate::block::exchange::pb::message::Block;
-use crate::block::network::Fault;
+use crate::block::network::{Fault, OpenError};
 use crate::block::testing::{Count, Node, content, foreign, publish, read, unhex};
 use crate::store::Store;
 
@@ -305,13 +305,13 @@ fn a_wrong_block_is_dropped_and_its_sender_reported_and_not_asked_again() {
 /// Providers that break the protocol, each beside an honest one.
 #[test]
 fn broken_protocols_end_the_session_and_are_reported() {
-    async fn garbage(mut asked: Asked) {
+    async fn garbage(mut asked: Asked, _: Store) {
         asked.next().await;
         let _ = asked.writer.write_all(&[20, 0xff, 0xff, 0xff, 0xff]).await;
         let _ = asked.writer.write_all(&[0xff; 16]).await;
         let _ = asked.next().await;
     }
-    async fn oversize(mut asked: Asked) {
+    async fn oversize(mut asked: Asked, _: Store) {
         asked.next().await;
         let _ = asked
             .writer
@@ -319,27 +319,28 @@ fn broken_protocols_end_the_session_and_are_reported() {
             .await;
         let _ = asked.next().await;
     }
-    async fn endless_length(mut asked: Asked) {
+    async fn endless_length(mut asked: Asked, _: Store) {
         asked.next().await;
         let _ = asked.writer.write_all(&[0xff; 32]).await;
         let _ = asked.next().await;
     }
-    async fn not_asked(mut asked: Asked) {
+    async fn not_asked(mut asked: Asked, _: Store) {
         let (id, cid) = asked.next().await.unwrap();
         asked
             .answer(id + 1000, &cid, &Bytes::from_static(b"x"))
             .await;
         let _ = asked.next().await;
     }
-    async fn answers_twice(mut asked: Asked) {
-        let (id, _) = asked.next().await.unwrap();
+    async fn answers_twice(mut asked: Asked, store: Store) {
+        let (id, cid) = asked.next().await.unwrap();
+        let data = store.get(&cid).unwrap().unwrap();
         for _ in 0..2 {
             // Not a no, after which nobody would listen.
-            asked.say(id, Status::Cancelled).await;
+            asked.answer(id, &cid, &data).await;
         }
         let _ = asked.next().await;
     }
-    async fn unknown_status(mut asked: Asked) {
+    async fn unknown_status(mut asked: Asked, _: Store) {
         let (id, _) = asked.next().await.unwrap();
         let response = Response {
             id,
@@ -349,20 +350,21 @@ fn broken_protocols_end_the_session_and_are_reported() {
         let _ = frame::write_message(&mut asked.writer, &response).await;
         let _ = asked.next().await;
     }
-    type Hostile = fn(Asked) -> futures::future::BoxFuture<'static, ()>;
+    type Hostile = fn(Asked, Store) -> futures::future::BoxFuture<'static, ()>;
     let all: [(&str, Hostile); 6] = [
-        ("garbage", |a| garbage(a).boxed()),
-        ("oversize", |a| oversize(a).boxed()),
-        ("endless length", |a| endless_length(a).boxed()),
-        ("not asked", |a| not_asked(a).boxed()),
-        ("answers twice", |a| answers_twice(a).boxed()),
-        ("unknown status", |a| unknown_status(a).boxed()),
+        ("garbage", |a, s| garbage(a, s).boxed()),
+        ("oversize", |a, s| oversize(a, s).boxed()),
+        ("endless length", |a, s| endless_length(a, s).boxed()),
+        ("not asked", |a, s| not_asked(a, s).boxed()),
+        ("answers twice", |a, s| answers_twice(a, s).boxed()),
+        ("unknown status", |a, s| unknown_status(a, s).boxed()),
     ];
     block_on(async {
         let (source, cid) = Node::with(3 * MIB).await;
         for (name, hostile) in all {
             let sink = Node::new();
-            let bad = sink.net.peer(move |stream| hostile(Asked::on(stream)));
+            let store = source.store.clone();
+            let bad = (sink.net).peer(move |stream| hostile(Asked::on(stream), store.clone()));
             // The honest one is found when the other was caught.
             let content_of = source.content.clone();
             let good = sink.net.hidden_peer(move |stream| {
@@ -385,6 +387,93 @@ fn broken_protocols_end_the_session_and_are_reported() {
                 "{name}"
             );
             assert_eq!(sink.net.opened(&bad), 1, "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_cancel_that_nobody_asked_for_is_a_refusal() {
+    block_on(async {
+        let (source, cid) = Node::with(MIB).await;
+        let sink = Node::new();
+        let cancelled = Count::default();
+        let count = cancelled.clone();
+        let bad = sink.net.peer(move |stream| {
+            let count = count.clone();
+            async move {
+                let mut asked = Asked::on(stream);
+                while let Some(want) = asked.next_want().await {
+                    count.add();
+                    asked.say(want.id, Status::Cancelled).await;
+                }
+            }
+        });
+        let options = FetchOptions {
+            patience: Duration::from_millis(500),
+            ..sink.content.fetch_options()
+        };
+        let fetch = sink.content.fetch(&cid, options).unwrap();
+        let error = read(fetch).await.unwrap_err();
+        let words = "was reached and does not have it";
+        assert!(error.to_string().contains(words), "{error}");
+        // Once for each session, of which the first retry is after a second.
+        assert_eq!(cancelled.get(), sink.net.opened(&bad));
+        drop(source);
+    });
+}
+
+#[test]
+fn an_opening_ends_with_its_fetch() {
+    block_on(async {
+        let (_, cid) = Node::with(MIB).await;
+        let sink = Node::new();
+        let hanging = sink.net.unreachable_peer();
+        let dropped = {
+            let mut shared = sink.net.shared.lock().unwrap();
+            shared.searches.push(vec![hanging]);
+            shared.dropped.clone()
+        };
+        let options = FetchOptions {
+            patience: Duration::from_millis(500),
+            ..sink.content.fetch_options()
+        };
+        read(sink.content.fetch(&cid, options).unwrap())
+            .await
+            .unwrap_err();
+        // Far below the time that an opening may take by itself.
+        let ends = async_std::future::timeout(Duration::from_secs(10), dropped.reaches(1));
+        ends.await.expect("the opening goes on");
+    });
+}
+
+#[test]
+fn the_network_is_asked_for_the_addresses_of_a_peer_once() {
+    block_on(async {
+        let (_, cid) = Node::with(MIB).await;
+        for (busy, looked_up) in [(false, 1), (true, 2)] {
+            let sink = Node::new();
+            let gone = sink.net.hidden_peer(|_| async {});
+            {
+                let mut shared = sink.net.shared.lock().unwrap();
+                shared.searches.push(vec![gone]);
+                let why = "no way to it".to_string();
+                let error = match busy {
+                    true => OpenError::Busy(why),
+                    false => OpenError::Unreachable(why),
+                };
+                shared.refusing.insert(gone, error);
+            }
+            let options = FetchOptions {
+                // The first retry is after a second, the second after three.
+                patience: Duration::from_millis(2000),
+                ..sink.content.fetch_options()
+            };
+            let error = read(sink.content.fetch(&cid, options).unwrap()).await;
+            let words = error.unwrap_err().to_string();
+            assert!(words.contains("no way to it"), "{words}");
+            assert_eq!(sink.net.opened(&gone), 2);
+            let counted = sink.net.shared.lock().unwrap().looked_up[&gone];
+            assert_eq!(counted, looked_up, "{busy}");
         }
     });
 }

@@ -22,6 +22,7 @@ impl EventLoop {
         match command {
             Command::Listen { address, reply } => self.listen(address, reply),
             Command::Connect { peer, addrs, reply } => self.connect(peer, addrs, reply),
+            Command::Abandon { peer } => self.abandon(peer),
             Command::Settled { peer, reply } => match self.peers.contains(&peer) {
                 true if self.peers.is_identified(&peer) => {
                     let _ = reply.send(Ok(()));
@@ -170,7 +171,7 @@ impl EventLoop {
         let id = opts.connection_id();
         match self.swarm.dial(opts) {
             Ok(()) => {
-                self.dials.insert(id, reply);
+                self.dials.insert(id, (peer, reply));
             }
             // Somebody else's dial of this peer is under way: share its end.
             Err(DialError::DialPeerConditionFalse(_)) => {
@@ -182,6 +183,25 @@ impl EventLoop {
                 let reason = one_line(&e);
                 let _ = reply.send(Err(Error::Dial { target, reason }));
             }
+        }
+    }
+
+    /// Ends a dial that was commanded and for which nobody waits any more. One that
+    /// somebody else on this node began goes on.
+    fn abandon(&mut self, peer: PeerId) {
+        if self.swarm.is_connected(&peer) {
+            return;
+        }
+        let dials = self.dials.values().filter(|(to, _)| *to == Some(peer));
+        let mut waited: Vec<bool> = dials.map(|(_, reply)| !reply.is_canceled()).collect();
+        if waited.is_empty() {
+            return;
+        }
+        let sharing = self.dials_of_peer.get(&peer).into_iter().flatten();
+        waited.extend(sharing.map(|reply| !reply.is_canceled()));
+        if !waited.contains(&true) {
+            // It is not connected, so that this ends its dials only.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 

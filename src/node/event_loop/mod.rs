@@ -112,7 +112,8 @@ pub(super) struct EventLoop {
     pub(super) nat: NatStatus,
     /// Peers that hold a reservation at this node's relay server, which bounds them.
     pub(super) reserved: HashSet<PeerId>,
-    pub(super) dials: HashMap<ConnectionId, Reply<PeerId>>,
+    /// Dials that were commanded, with the peer where it is known.
+    pub(super) dials: HashMap<ConnectionId, (Option<PeerId>, Reply<PeerId>)>,
     pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
     pub(super) settling: Settling,
     pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,

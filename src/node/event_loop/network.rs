@@ -125,7 +125,7 @@ impl EventLoop {
                 self.bootstrap.connected(&peer_id, now, rand::random());
                 self.tended.members.connected(&peer_id, now);
                 self.place_opened(&peer_id, now);
-                if let Some(reply) = self.dials.remove(&connection_id) {
+                if let Some((_, reply)) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Ok(peer_id));
                 }
                 for reply in self.dials_of_peer.remove(&peer_id).into_iter().flatten() {
@@ -264,7 +264,7 @@ impl EventLoop {
         } else {
             log::debug!(peer:% = target, error:% = reason; "dial failed");
         }
-        if let Some(reply) = self.dials.remove(&id) {
+        if let Some((_, reply)) = self.dials.remove(&id) {
             let _ = reply.send(Err(Error::Dial {
                 target: target.clone(),
                 reason: reason.clone(),

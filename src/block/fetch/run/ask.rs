@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use async_std::task::spawn;
 use cid::Cid;
 use futures::SinkExt;
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
 use libp2p::PeerId;
 
 use super::super::front::{self, Front};
@@ -93,8 +94,12 @@ const MAX_OPEN: usize = 128;
 pub(super) struct Provider {
     pub(super) peer: PeerId,
     commands: mpsc::UnboundedSender<Command>,
+    /// Dropped with it, which ends an opening that is under way.
+    _alive: oneshot::Sender<()>,
     next_id: u64,
     pub(super) open: HashMap<u64, (Cid, Instant)>,
+    /// Those of them that were cancelled, and whose answer may say so.
+    cancelled: HashSet<u64>,
     /// The question whether it has a block, when it was asked that and not
     /// answered.
     question: Option<(u64, Instant)>,
@@ -242,6 +247,12 @@ impl<N: Network> Run<N> {
                 }
                 self.expel(from, peer, fault, &reason);
             }
+            Told::Failed(OpenError::Busy(why)) => {
+                // It was not looked for as it would have been.
+                let peer = provider.peer;
+                self.peers.look_up_again(&peer);
+                self.let_go(from, Outcome::Unreachable(why));
+            }
             Told::Failed(OpenError::Unreachable(why)) => {
                 self.let_go(from, Outcome::Unreachable(why));
             }
@@ -254,15 +265,19 @@ impl<N: Network> Run<N> {
                 let question = provider.question.take_if(|(asked, _)| *asked == id);
                 let asked = provider.open.remove(&id).map(|(_, asked)| asked);
                 let asked = asked.or(question.map(|(_, asked)| asked)).unwrap_or(now);
+                let cancelled = provider.cancelled.remove(&id);
                 match reply {
                     Reply::Block(block) => self.delivered(from, cid, block, asked, now),
                     Reply::Have => provider.holds = true,
-                    Reply::Cancelled => {
-                        // It answers, so that it lost for no fault of its own.
-                        provider.speed.forgive();
-                        self.unasked(from, &cid);
+                    // It answers, so that it lost for no fault of its own. The
+                    // block was taken back from it when this was cancelled, and it
+                    // may have been asked for it anew since.
+                    Reply::Cancelled if cancelled => provider.speed.forgive(),
+                    // Nobody cancelled it: were that believed, the block would be
+                    // asked of the same provider at once, again and again.
+                    Reply::Cancelled | Reply::DontHave | Reply::Unavailable => {
+                        self.refused(from, cid);
                     }
-                    Reply::DontHave | Reply::Unavailable => self.refused(from, cid),
                 }
             }
         }
@@ -350,6 +365,7 @@ impl<N: Network> Run<N> {
                 let open = open.filter(|(_, (wanted, _))| wanted == cid);
                 let ids: Vec<u64> = open.map(|(id, _)| *id).collect();
                 for id in ids {
+                    provider.cancelled.insert(id);
                     let _ = provider.commands.unbounded_send(Command::Cancel(id));
                 }
             }
@@ -846,13 +862,16 @@ impl<N: Network> Run<N> {
         let id = self.next_provider;
         self.next_provider += 1;
         let (commands, orders) = mpsc::unbounded();
+        let (alive, ended) = oneshot::channel();
         self.providers.insert(
             id,
             Provider {
                 peer,
                 commands,
+                _alive: alive,
                 next_id: 0,
                 open: HashMap::new(),
+                cancelled: HashSet::new(),
                 question: None,
                 speed: Speed::new(),
                 lacks: HashSet::new(),
@@ -871,14 +890,24 @@ impl<N: Network> Run<N> {
                 flowed: None,
             },
         );
+        let network = &self.setting.network;
         let opening = match named {
-            true => self.setting.network.open(peer),
-            false => self.setting.network.open_near(peer),
+            true if self.peers.is_to_be_looked_up(&peer) => network.open(peer),
+            // Another walk for its addresses finds what the first one found.
+            true => network.open_again(peer),
+            false => network.open_near(peer),
         };
         let max_block = self.options.max_block;
         let mut tell = self.tell.clone();
         spawn(async move {
-            let told = match async_std::future::timeout(OPEN_TIMEOUT, opening).await {
+            let opening = async_std::future::timeout(OPEN_TIMEOUT, opening);
+            // A session that is let go leaves no dial behind: a crowd that cannot be
+            // reached is let go and named again faster than its dials end.
+            let opened = match select(Box::pin(opening), ended).await {
+                Either::Left((opened, _)) => opened,
+                Either::Right(_) => return,
+            };
+            let told = match opened {
                 Err(_) => Told::Failed(OpenError::Unreachable(format!(
                     "no stream within {OPEN_TIMEOUT:?}"
                 ))),

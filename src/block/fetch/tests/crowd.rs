@@ -7,7 +7,6 @@
 //! measured by `cargo bench --bench exchange`.
 
 use super::*;
-use crate::block::network::OpenError;
 
 /// Far below the patience of a minute, and far above what the crowds may cost.
 const MARGIN: Duration = Duration::from_secs(45);
