@@ -186,7 +186,7 @@ impl EventLoop {
                     // The workers are gone: a bug stopped them.
                     Err(_) => break,
                 },
-                _ = FutureExt::fuse(&mut self.publishing.turn) => self.publish_next(Instant::now()),
+                _ = FutureExt::fuse(self.publishing.turn()) => self.publish_next(Instant::now()),
                 _ = tick.next().fuse() => self.housekeeping(Instant::now()),
                 _ = beats.next().fuse() => self.beat_watchdog(Instant::now()),
             }

@@ -2,6 +2,9 @@
 //! turn and the pace, and is then handed to gossipsub and to the subscribers on this
 //! host. The loop itself never waits: it has a timer for the next turn.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use async_io::Timer;
@@ -50,8 +53,10 @@ impl Outgoing {
 pub(in crate::node) struct Publishing {
     pace: Pace,
     line: Line<Outgoing>,
-    /// Fires at the next turn; never while nothing waits.
-    pub(super) turn: Timer,
+    /// Whose message is next, and when the pace lets it go.
+    next: Option<(Client, Instant)>,
+    /// Fires then; never while nothing waits.
+    timer: Timer,
 }
 
 impl Publishing {
@@ -59,16 +64,50 @@ impl Publishing {
         Publishing {
             pace,
             line: Line::default(),
-            turn: Timer::never(),
+            next: None,
+            timer: Timer::never(),
         }
     }
 
-    /// Sets the timer for the message whose turn is next.
+    /// Sets the timer for the message whose turn is next. To be called whenever that
+    /// may be another one, or the pace has changed.
     fn arm(&mut self, now: Instant) {
-        self.turn = match self.line.first() {
-            Some((first, _)) => Timer::at(now + self.pace.wait(first.bytes(), now)),
+        let first = self.line.first();
+        let first = first.map(|(client, message)| (client, message.bytes()));
+        self.next = first.map(|(client, bytes)| (client, now + self.pace.wait(bytes, now)));
+        self.timer = match self.next {
+            Some((_, at)) => Timer::at(at),
             None => Timer::never(),
         };
+    }
+
+    /// Puts a message into the line.
+    ///
+    /// # Errors
+    /// When too much waits; and the message back.
+    fn push(
+        &mut self,
+        client: Client,
+        message: Outgoing,
+        now: Instant,
+    ) -> Result<(), (Outgoing, Full)> {
+        let (cost, size) = (self.pace.cost(message.bytes()), message.data.len());
+        self.line.push(client, size, cost, message)?;
+        // Its turn may be before that of a large message, which has to wait longer.
+        self.arm(now);
+        Ok(())
+    }
+
+    /// Comes to its end when there is something to do: the next message may go, or
+    /// whoever published it has gone, and others have waited behind it.
+    pub(super) fn turn(&mut self) -> impl Future<Output = ()> {
+        poll_fn(|context| {
+            let next = self.next.and_then(|(client, _)| self.line.first_of(client));
+            if next.is_some_and(|next| next.reply.poll_canceled(context).is_ready()) {
+                return Poll::Ready(());
+            }
+            Pin::new(&mut self.timer).poll(context).map(drop)
+        })
     }
 }
 
@@ -114,14 +153,9 @@ impl EventLoop {
             self.hand_on(message, now);
             return;
         }
-        let (cost, size) = (publishing.pace.cost(bytes), message.data.len());
-        let first = publishing.line.is_empty();
-        match publishing.line.push(client, size, cost, message) {
+        match publishing.push(client, message, now) {
             Ok(()) => {
                 self.metrics.gossip_publishes_paced.inc();
-                if first {
-                    publishing.arm(now);
-                }
             }
             Err((message, full)) => {
                 let reason = self.full(full);
@@ -154,7 +188,7 @@ impl EventLoop {
     pub(super) fn publish_next(&mut self, now: Instant) {
         for _ in 0..A_TURN {
             let publishing = &mut self.publishing;
-            let Some((first, _)) = publishing.line.first() else {
+            let Some((_, first)) = publishing.line.first() else {
                 break;
             };
             // Nobody waits for the answer any more: it is taken out of the line.
@@ -271,5 +305,69 @@ impl EventLoop {
             }),
             result => result.map(|peers| Published { peers, listeners }),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::channel::oneshot::{Receiver, channel};
+
+    use super::*;
+    use crate::admission::bucket::Budget;
+
+    const FAR: Duration = Duration::from_secs(3600);
+
+    fn publishing(now: Instant) -> Publishing {
+        let messages = Budget {
+            burst: 1000,
+            fill: 1000,
+        };
+        // At 45 bytes a second a large message waits for hours.
+        let bytes = Budget {
+            burst: 4 << 20,
+            fill: 100,
+        };
+        let mut publishing = Publishing::new(Pace::new(messages, bytes, now));
+        publishing.pace.spend(1 << 20, now);
+        publishing
+    }
+
+    fn message(bytes: usize) -> (Outgoing, Receiver<Result<Published, Error>>) {
+        let (reply, answer) = channel();
+        let outgoing = Outgoing {
+            topic: IdentTopic::new("t"),
+            name: "t".into(),
+            data: vec![0; bytes],
+            own: None,
+            reply,
+        };
+        (outgoing, answer)
+    }
+
+    #[test]
+    fn a_small_message_whose_turn_is_first_does_not_wait_until_a_large_one_may_go() {
+        let now = Instant::now();
+        let mut publishing = publishing(now);
+        let ((large, _large), (small, _small)) = (message(1 << 20), message(64));
+        assert!(publishing.push(2, large, now).is_ok());
+        assert!(publishing.next.is_some_and(|(_, at)| at > now + FAR));
+        assert!(publishing.push(1, small, now).is_ok());
+        assert_eq!(publishing.next, Some((1, now)));
+    }
+
+    #[test]
+    fn who_hangs_up_keeps_nobody_waiting_for_the_turn_of_his_message() {
+        let now = Instant::now();
+        let mut publishing = publishing(now);
+        let ((large, answer), (small, _small)) = (message(1 << 20), message(64));
+        assert!(publishing.push(1, large, now).is_ok());
+        assert!(publishing.push(2, small, now).is_ok());
+        assert!(publishing.next.is_some_and(|(_, at)| at > now + FAR));
+        let hangs_up = async { drop(answer) };
+        let both = futures::future::join(publishing.turn(), hangs_up);
+        let both = async_std::future::timeout(Duration::from_secs(10), both);
+        async_std::task::block_on(both).expect("the loop is woken");
     }
 }

@@ -140,10 +140,17 @@ impl<T> Line<T> {
             .map(|(client, _)| *client)
     }
 
-    /// The message whose turn is next, and its bytes.
-    pub(in crate::node) fn first(&self) -> Option<(&T, usize)> {
-        let first = self.queues.get(&self.next()?)?.waiting.front()?;
-        Some((&first.what, first.bytes))
+    /// The message whose turn is next, and whose it is.
+    pub(in crate::node) fn first(&self) -> Option<(Client, &T)> {
+        let client = self.next()?;
+        let first = self.queues.get(&client)?.waiting.front()?;
+        Some((client, &first.what))
+    }
+
+    /// The first message of one client.
+    pub(in crate::node) fn first_of(&mut self, client: Client) -> Option<&mut T> {
+        let first = self.queues.get_mut(&client)?.waiting.front_mut()?;
+        Some(&mut first.what)
     }
 
     /// Takes the message whose turn is next out of the line; whether it `goes`, and
