@@ -413,17 +413,21 @@ fn run(test: impl Future<Output = ()>) {
     });
 }
 
+/// More than any test publishes.
+fn fast() -> Rates {
+    Rates {
+        messages: Budget {
+            burst: 100_000,
+            fill: 4_000,
+        },
+        ..Rates::default()
+    }
+}
+
 #[test]
 fn two_connections_of_one_peer_keep_the_order_of_what_it_is_sent() {
     run(async {
-        let fast = Rates {
-            messages: Budget {
-                burst: 100_000,
-                fill: 4_000,
-            },
-            ..Rates::default()
-        };
-        let (a, b) = (start(fast).await, start(fast).await);
+        let (a, b) = (start(fast()).await, start(fast()).await);
         // Without a name at its end an address is dialed again.
         let mut bare = b.address.clone();
         bare.pop();
@@ -517,6 +521,65 @@ fn a_program_that_publishes_without_end_holds_up_no_other() {
         assert!((10..300).contains(&beside), "{beside} of the flooder's");
         other.await;
         flood.await;
+    });
+}
+
+#[test]
+fn large_messages_of_this_network_arrive_however_many_small_ones_go_between() {
+    const LARGE: usize = 32 << 10;
+    // 450 messages a second, one after the other. A large one takes as long of the
+    // pace as forty small ones, so eight programs with small ones use more numbers
+    // between two large ones than receivers remember.
+    let rates = Rates {
+        messages: Budget {
+            burst: 1,
+            fill: 1000,
+        },
+        ..Rates::default()
+    };
+    run(async {
+        let (mouth, ears) = (start(rates).await, start(fast()).await);
+        mouth.handle.dial(ears.address.clone()).await.unwrap();
+        let mut there = ears.handle.subscribe(OWN.into()).await.unwrap();
+        hears(&mouth, &ears, OWN).await;
+        let small: Vec<_> = (0..8)
+            .map(|_| {
+                let client = mouth.handle.for_client();
+                async_std::task::spawn(async move {
+                    loop {
+                        client.publish(OWN.into(), b"small".to_vec()).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..100 {
+            there.next().await.unwrap();
+        }
+        let (large, end) = (mouth.handle.for_client(), mouth.handle.for_client());
+        let large = async_std::task::spawn(async move {
+            for n in 0..4_u8 {
+                // It does not get smaller by packing.
+                let noise = std::iter::repeat_with(rand::random);
+                let data: Vec<u8> = [n].into_iter().chain(noise.take(LARGE)).collect();
+                large.publish(OWN.into(), data).await.unwrap();
+            }
+            end.publish(OWN.into(), b"end".to_vec()).await.unwrap();
+        });
+        let (mut arrived, mut between) = (Vec::new(), 0);
+        loop {
+            match &there.next().await.unwrap().data[..] {
+                b"small" => between += 1,
+                b"end" => break,
+                large => arrived.push(large[0]),
+            }
+        }
+        assert_eq!(arrived, [0, 1, 2, 3]);
+        // Else the test shows nothing.
+        assert!(between > 3 * 64, "{between} small ones");
+        large.await;
+        for one in small {
+            one.cancel().await;
+        }
     });
 }
 

@@ -21,7 +21,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use libp2p::PeerId;
-use libp2p::identity::{Keypair, SigningError};
+use libp2p::identity::{KeyType, Keypair, SigningError};
 use prost::Message;
 
 use super::compression::{self, Compression};
@@ -102,34 +102,97 @@ pub fn seal(
     payload: Bytes,
     limits: Limits,
 ) -> Result<Bytes, SealError> {
-    let len = payload.len();
-    if len > limits.payload {
-        return Err(SealError::TooLong {
-            len,
-            limit: limits.payload,
-        });
+    Packed::new(payload, limits)?.seal(keypair, topic, number, limits)
+}
+
+/// A payload in the form in which it travels, to be sealed.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    clear: Bytes,
+    payload: Bytes,
+    compression: Compression,
+}
+
+impl Packed {
+    /// Packs `payload` when that makes it smaller.
+    ///
+    /// # Errors
+    /// [`SealError::TooLong`].
+    pub fn new(payload: Bytes, limits: Limits) -> Result<Self, SealError> {
+        if payload.len() > limits.payload {
+            return Err(SealError::TooLong {
+                len: payload.len(),
+                limit: limits.payload,
+            });
+        }
+        let clear = payload.clone();
+        let (payload, compression) = compression::pack(payload);
+        Ok(Packed {
+            clear,
+            payload,
+            compression,
+        })
     }
-    if number == 0 {
-        return Err(SealError::NoNumber);
+
+    /// Its bytes as it travels.
+    pub fn size(&self) -> usize {
+        self.payload.len()
     }
-    let (payload, compression) = compression::pack(payload);
-    let signature = statement(topic, number, compression, &payload).sign(keypair)?;
-    let envelope = pb::SignedMessage {
-        payload,
-        signature: signature.into(),
-        seq_no: number,
-        key: keypair.public().encode_protobuf().into(),
-        compression: compression.into(),
-    };
-    let encoded = envelope.encoded_len();
-    if encoded > limits.envelope {
-        return Err(SealError::EnvelopeTooLong {
-            len,
-            envelope: encoded,
-            limit: limits.envelope,
-        });
+
+    /// The payload as it was before.
+    pub fn into_clear(self) -> Bytes {
+        self.clear
     }
-    Ok(envelope.encode_to_vec().into())
+
+    /// The bytes of an envelope around it of the owner of `keypair`, at most. With
+    /// an Ed25519 key it has a byte or two less, for its number is shorter.
+    pub fn envelope_size(&self, keypair: &Keypair) -> usize {
+        let signature = match keypair.key_type() {
+            KeyType::Ed25519 => 64,
+            // In DER, with two numbers of 33 bytes at most.
+            KeyType::Secp256k1 | KeyType::Ecdsa => 72,
+            KeyType::RSA => MAX_SIGNATURE_BYTES,
+        };
+        self.envelope(keypair, vec![0; signature], u64::MAX)
+            .encoded_len()
+    }
+
+    fn envelope(&self, keypair: &Keypair, signature: Vec<u8>, number: u64) -> pb::SignedMessage {
+        pb::SignedMessage {
+            payload: self.payload.clone(),
+            signature: signature.into(),
+            seq_no: number,
+            key: keypair.public().encode_protobuf().into(),
+            compression: self.compression.into(),
+        }
+    }
+
+    /// Seals it; see [`seal`].
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal(
+        &self,
+        keypair: &Keypair,
+        topic: &[u8],
+        number: u64,
+        limits: Limits,
+    ) -> Result<Bytes, SealError> {
+        if number == 0 {
+            return Err(SealError::NoNumber);
+        }
+        let signature = statement(topic, number, self.compression, &self.payload).sign(keypair)?;
+        let envelope = self.envelope(keypair, signature, number);
+        let encoded = envelope.encoded_len();
+        if encoded > limits.envelope {
+            return Err(SealError::EnvelopeTooLong {
+                len: self.clear.len(),
+                envelope: encoded,
+                limit: limits.envelope,
+            });
+        }
+        Ok(envelope.encode_to_vec().into())
+    }
 }
 
 /// What the publisher's signature covers.

@@ -43,7 +43,7 @@ pub(crate) mod varint;
 pub mod window;
 pub mod windows;
 
-pub use envelope::{Envelope, Limits, Opened, SealError, seal};
+pub use envelope::{Envelope, Limits, Opened, Packed, SealError, seal};
 pub use numbers::Numbers;
 pub use opener::Opener;
 pub use refusal::Refusal;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 
-use super::envelope::{Limits, SealError, seal};
+use super::envelope::{Limits, Packed, SealError};
 use super::numbers::{NumberError, Numbers};
 
 /// Why a payload was not published.
@@ -41,24 +41,32 @@ impl Sealer {
         self.keypair.public().to_peer_id()
     }
 
-    /// The payload in an envelope for `topic`, under a number of its own.
-    ///
-    /// Packing and signing take up to milliseconds for a megabyte, and a number
-    /// may have to wait for the disk: this belongs into the task of whoever
-    /// publishes, and not into the event loop.
+    /// The payload, packed when that makes it smaller: up to milliseconds of work
+    /// for a megabyte, which belongs into the task of whoever publishes.
     ///
     /// # Errors
-    /// When the payload is too long, or numbers could not be reserved.
-    pub async fn seal(&self, topic: &[u8], payload: Bytes) -> Result<Bytes, Error> {
-        if payload.len() > self.limits.payload {
-            // Known before a number is spent.
-            return Err(SealError::TooLong {
-                len: payload.len(),
-                limit: self.limits.payload,
-            }
-            .into());
-        }
+    /// When it is too long.
+    pub fn pack(&self, payload: Bytes) -> Result<Packed, SealError> {
+        Packed::new(payload, self.limits)
+    }
+
+    /// The bytes of the envelope around it, at most.
+    pub fn envelope_size(&self, packed: &Packed) -> usize {
+        packed.envelope_size(&self.keypair)
+    }
+
+    /// The payload in an envelope for `topic`, and the number of its own that it
+    /// has. Receivers ignore a number that is far behind others: it should leave at
+    /// once, and before all that are sealed after it.
+    ///
+    /// Signing takes up to milliseconds for a megabyte, and a number may have to
+    /// wait for the disk: this is not for the event loop.
+    ///
+    /// # Errors
+    /// When it could not be signed, or numbers could not be reserved.
+    pub async fn seal(&self, topic: &[u8], packed: &Packed) -> Result<(u64, Bytes), Error> {
         let number = self.numbers.next().await?;
-        Ok(seal(&self.keypair, topic, number, payload, self.limits)?)
+        let sealed = packed.seal(&self.keypair, topic, number, self.limits)?;
+        Ok((number, sealed))
     }
 }

@@ -13,12 +13,12 @@ use futures::channel::oneshot;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::dht_intake::Replies;
-use super::gossip::envelope::{Envelopes, number_of};
+use super::gossip::envelope::Envelopes;
 use super::gossip::line::Client;
 use super::placing::Held;
 use super::status::{PeerStatus, Status};
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
-use crate::message::sealer::Sealer;
+use crate::message::{Packed, Sealer};
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -189,10 +189,27 @@ pub(super) const SUBSCRIPTION_QUEUE: usize = 2048;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// A message of this node on an envelope topic, in clear.
-pub(super) struct OwnMessage {
-    pub(super) payload: bytes::Bytes,
-    pub(super) number: u64,
+/// What is published.
+pub(super) enum Content {
+    /// What gossipsub carries.
+    Plain(Vec<u8>),
+    /// What is sealed into an envelope when its turn has come.
+    Packed {
+        /// The payload.
+        packed: Packed,
+        /// The bytes of the envelope, at most.
+        envelope: usize,
+    },
+}
+
+impl Content {
+    /// The bytes that gossipsub carries, at most.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Content::Plain(data) => data.len(),
+            Content::Packed { envelope, .. } => *envelope,
+        }
+    }
 }
 
 /// What a handle asks of the event loop.
@@ -274,10 +291,7 @@ pub(super) enum Command {
     },
     Publish {
         topic: String,
-        /// What gossipsub carries: on an envelope topic the envelope.
-        data: Vec<u8>,
-        /// What was sealed into it, for subscribers on this host.
-        own: Option<Box<OwnMessage>>,
+        content: Content,
         /// Who publishes, for its turn among others.
         client: Client,
         reply: Reply<Published>,
@@ -741,8 +755,8 @@ impl Handle {
     }
 
     /// Publishes to a topic, joined or not. On a topic of this network
-    /// (`/<P2P_NETWORK>/…`) the message is sealed here first, in the caller's
-    /// task: packing, a sequence number and a signature.
+    /// (`/<P2P_NETWORK>/…`) the message is packed here first, in the caller's task,
+    /// and gets its sequence number and a signature when its turn has come.
     ///
     /// Answers when the message has been handed on, which takes its time when more
     /// is published than peers take of this node: so whoever waits for the answer
@@ -753,26 +767,20 @@ impl Handle {
     /// [`Error::Gossip`] when nobody listens, the message is too large, or too many
     /// wait already.
     pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<Published, Error> {
-        let (data, own) = if self.envelopes.covers(&topic) {
-            let payload = bytes::Bytes::from(data);
-            let sealed = self.sealer.seal(topic.as_bytes(), payload.clone()).await;
-            let sealed = sealed.map_err(|e| Error::Gossip {
+        let content = if self.envelopes.covers(&topic) {
+            let packed = self.sealer.pack(data.into()).map_err(|e| Error::Gossip {
                 what: "publish",
                 topic: topic.clone(),
                 reason: e.to_string(),
             })?;
-            let number = number_of(&sealed).unwrap_or_default();
-            (
-                sealed.into(),
-                Some(Box::new(OwnMessage { payload, number })),
-            )
+            let envelope = self.sealer.envelope_size(&packed);
+            Content::Packed { packed, envelope }
         } else {
-            (data, None)
+            Content::Plain(data)
         };
         self.ask(|reply| Command::Publish {
             topic,
-            data,
-            own,
+            content,
             client: self.client,
             reply,
         })

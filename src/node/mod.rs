@@ -204,7 +204,6 @@ impl Node {
         let streams = behaviour.streams.control();
         let (messages, bytes) = behaviour.gossip.takes();
         let pace = gossip::pace::Pace::new(messages, bytes, Instant::now());
-        let publishing = event_loop::Publishing::new(pace);
         let counted = meters.clone();
         let transport = admission::evict::Transport::new(transport, announced)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
@@ -220,6 +219,8 @@ impl Node {
             .messages
             .clone()
             .unwrap_or_else(|| Messages::unstored(local, metrics.clone()));
+        let sealer = messages.sealer(identity.clone());
+        let publishing = event_loop::Publishing::new(pace, sealer.clone());
         let judge = messages.clone();
         let validation = gossip::validation::Validation::start(move |job| {
             let judge = judge.clone();
@@ -281,7 +282,7 @@ impl Node {
                 commands,
                 streams,
                 envelopes,
-                sealer: messages.sealer(identity.clone()),
+                sealer,
                 client: 0,
                 clients: Default::default(),
             },

@@ -265,3 +265,22 @@ fn no_bit_can_be_flipped() {
         }
     }
 }
+
+#[test]
+fn how_large_an_envelope_gets_is_known_before_it_is_sealed() {
+    for keypair in [
+        Keypair::generate_ed25519(),
+        Keypair::generate_secp256k1(),
+        Keypair::generate_ecdsa(),
+    ] {
+        for len in [0, 1, 127, 128, 1000, 20_000] {
+            let packed = Packed::new(text(len), LIMITS).unwrap();
+            let most = packed.envelope_size(&keypair);
+            let number = 1_700_000_000_000_000;
+            let sealed = packed.seal(&keypair, TOPIC, number, LIMITS).unwrap();
+            assert!((sealed.len()..sealed.len() + 8).contains(&most));
+            let longest = packed.seal(&keypair, TOPIC, u64::MAX, LIMITS).unwrap();
+            assert!(longest.len() <= most);
+        }
+    }
+}

@@ -72,11 +72,10 @@ impl EventLoop {
             Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
             Command::Publish {
                 topic,
-                data,
-                own,
+                content,
                 client,
                 reply,
-            } => self.publish(topic, data, own, client, reply),
+            } => self.publish(topic, content, client, reply),
             Command::Topics { reply } => {
                 let names = self
                     .topics

@@ -162,6 +162,7 @@ impl EventLoop {
             });
         self.housekeeping(Instant::now());
         let judged = self.validation.done().clone();
+        let sealed = self.publishing.sealing().done().clone();
         loop {
             #[cfg(feature = "fault-injection")]
             crate::system::faults::event_loop();
@@ -184,6 +185,11 @@ impl EventLoop {
                 done = judged.recv().fuse() => match done {
                     Ok(done) => self.judged(done),
                     // The workers are gone: a bug stopped them.
+                    Err(_) => break,
+                },
+                done = sealed.recv().fuse() => match done {
+                    Ok(done) => self.sealed(done, Instant::now()),
+                    // As above.
                     Err(_) => break,
                 },
                 _ = FutureExt::fuse(self.publishing.turn()) => self.publish_next(Instant::now()),

@@ -1,6 +1,7 @@
 //! Publishing in the event loop: what programs on this host publish waits for its
-//! turn and the pace, and is then handed to gossipsub and to the subscribers on this
-//! host. The loop itself never waits: it has a timer for the next turn.
+//! turn and the pace, is then sealed if its topic is one of this network, and handed
+//! to gossipsub and to the subscribers on this host. The loop itself never waits: it
+//! has a timer for the next turn, and a task beside it seals.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,10 +13,12 @@ use libp2p::gossipsub::{IdentTopic, PublishError};
 
 use super::EventLoop;
 use super::text::as_gauge;
+use crate::message::Sealer;
 use crate::node::gossip::line::{Client, Full, Line};
 use crate::node::gossip::pace::Pace;
+use crate::node::gossip::sealing::{Sealed, Sealing};
 use crate::node::gossip::{AROUND, MAX_PUBLISH_BYTES};
-use crate::node::handle::{Error, GossipMessage, OwnMessage, Published, Reply};
+use crate::node::handle::{Content, Error, GossipMessage, Published, Reply};
 use crate::observe::metrics::Direction;
 
 /// Messages handed on before the swarm gets its turn: each is signed and queued for
@@ -24,20 +27,40 @@ const A_TURN: usize = 16;
 
 /// A message of a program on this host.
 pub(super) struct Outgoing {
+    to: Due,
+    content: Content,
+}
+
+/// Where a message goes, and who waits for the answer.
+pub(in crate::node) struct Due {
     topic: IdentTopic,
     name: String,
-    /// What gossipsub carries.
-    data: Vec<u8>,
-    /// What subscribers on this host get, when that is not `data` itself (on an
-    /// envelope topic).
-    own: Option<Box<OwnMessage>>,
+    /// Its time was taken of the pace.
+    paid: bool,
     reply: Reply<Published>,
+}
+
+/// What subscribers on this host get of a message on an envelope topic.
+struct Own {
+    payload: bytes::Bytes,
+    number: u64,
+}
+
+/// What a message takes of the pace that gossipsub carries as `size` bytes.
+fn cost(size: usize) -> u64 {
+    size as u64 + AROUND
 }
 
 impl Outgoing {
     /// What it takes of the pace.
     fn bytes(&self) -> u64 {
-        self.data.len() as u64 + AROUND
+        cost(self.content.size())
+    }
+}
+
+impl Due {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_canceled()
     }
 
     fn refuse(self, reason: String) {
@@ -53,6 +76,7 @@ impl Outgoing {
 pub(in crate::node) struct Publishing {
     pace: Pace,
     line: Line<Outgoing>,
+    sealing: Sealing<Due>,
     /// Whose message is next, and when the pace lets it go.
     next: Option<(Client, Instant)>,
     /// Fires then; never while nothing waits.
@@ -60,13 +84,19 @@ pub(in crate::node) struct Publishing {
 }
 
 impl Publishing {
-    pub(in crate::node) fn new(pace: Pace) -> Self {
+    pub(in crate::node) fn new(pace: Pace, sealer: Sealer) -> Self {
         Publishing {
             pace,
             line: Line::default(),
+            sealing: Sealing::start(sealer, Due::is_wanted),
             next: None,
             timer: Timer::never(),
         }
+    }
+
+    /// What seals messages when their turn has come.
+    pub(super) fn sealing(&self) -> &Sealing<Due> {
+        &self.sealing
     }
 
     /// Sets the timer for the message whose turn is next. To be called whenever that
@@ -91,7 +121,7 @@ impl Publishing {
         message: Outgoing,
         now: Instant,
     ) -> Result<(), (Outgoing, Full)> {
-        let (cost, size) = (self.pace.cost(message.bytes()), message.data.len());
+        let (cost, size) = (self.pace.cost(message.bytes()), message.content.size());
         self.line.push(client, size, cost, message)?;
         // Its turn may be before that of a large message, which has to wait longer.
         self.arm(now);
@@ -103,7 +133,7 @@ impl Publishing {
     pub(super) fn turn(&mut self) -> impl Future<Output = ()> {
         poll_fn(|context| {
             let next = self.next.and_then(|(client, _)| self.line.first_of(client));
-            if next.is_some_and(|next| next.reply.poll_canceled(context).is_ready()) {
+            if next.is_some_and(|next| next.to.reply.poll_canceled(context).is_ready()) {
                 return Poll::Ready(());
             }
             Pin::new(&mut self.timer).poll(context).map(drop)
@@ -116,28 +146,26 @@ impl EventLoop {
     pub(super) fn publish(
         &mut self,
         name: String,
-        data: Vec<u8>,
-        own: Option<Box<OwnMessage>>,
+        content: Content,
         client: Client,
         reply: Reply<Published>,
     ) {
-        let message = Outgoing {
+        let to = Due {
             topic: IdentTopic::new(name.clone()),
             name,
-            data,
-            own,
+            paid: false,
             reply,
         };
-        if message.reply.is_canceled() {
+        if !to.is_wanted() {
             return;
         }
-        if message.data.len() > MAX_PUBLISH_BYTES {
-            let reason = format!(
-                "the message of {} bytes is over the {MAX_PUBLISH_BYTES} bytes that gossip carries",
-                message.data.len()
-            );
-            return message.refuse(reason);
+        let size = content.size();
+        if size > MAX_PUBLISH_BYTES {
+            return to.refuse(format!(
+                "the message of {size} bytes is over the {MAX_PUBLISH_BYTES} bytes that gossip carries"
+            ));
         }
+        let message = Outgoing { to, content };
         let now = Instant::now();
         // What no peer takes needs no pace: it is for programs on this host, or
         // nobody hears it, which is told at once.
@@ -145,12 +173,12 @@ impl EventLoop {
             .swarm
             .behaviour()
             .gossip
-            .recipients(&message.topic.hash());
+            .recipients(&message.to.topic.hash());
         let bytes = message.bytes();
         let publishing = &mut self.publishing;
         if peers == 0 || (publishing.line.is_empty() && publishing.pace.wait(bytes, now).is_zero())
         {
-            self.hand_on(message, now);
+            self.go(message, now);
             return;
         }
         match publishing.push(client, message, now) {
@@ -159,7 +187,7 @@ impl EventLoop {
             }
             Err((message, full)) => {
                 let reason = self.full(full);
-                message.refuse(reason);
+                message.to.refuse(reason);
             }
         }
         self.record_waiting();
@@ -192,14 +220,14 @@ impl EventLoop {
                 break;
             };
             // Nobody waits for the answer any more: it is taken out of the line.
-            let gone = first.reply.is_canceled();
+            let gone = !first.to.is_wanted();
             if !gone && !publishing.pace.wait(first.bytes(), now).is_zero() {
                 break;
             }
             if let Some(message) = publishing.line.pop(!gone)
                 && !gone
             {
-                self.hand_on(message, now);
+                self.go(message, now);
             }
         }
         self.publishing.arm(now);
@@ -218,17 +246,62 @@ impl EventLoop {
         self.metrics.gossip_publishes_waiting.set(as_gauge(waiting));
     }
 
-    /// Hands a message to gossipsub and to the subscribers on this host, and answers
-    /// to how many it went.
-    fn hand_on(&mut self, message: Outgoing, now: Instant) {
+    /// Hands on a message whose turn it is, or has it sealed before.
+    fn go(&mut self, message: Outgoing, now: Instant) {
         let bytes = message.bytes();
-        let Outgoing {
+        let Outgoing { mut to, content } = message;
+        let packed = match content {
+            Content::Plain(data) => return self.hand_on(to, data, None, now),
+            Content::Packed { packed, .. } => packed,
+        };
+        let publishing = &mut self.publishing;
+        if !publishing.sealing.has_room(&packed) {
+            return to.refuse(
+                "too many messages of programs on this host wait already for a sequence number, \
+                 since the disk does not answer; see `p2p-node diag`, and publish it again later"
+                    .into(),
+            );
+        }
+        // Those behind it are not to have its time while it is sealed.
+        let gossip = &self.swarm.behaviour().gossip;
+        if gossip.recipients(&to.topic.hash()) > 0 {
+            publishing.pace.spend(bytes, now);
+            to.paid = true;
+        }
+        // Dropped unanswered when the task has ended, and then the loop ends too.
+        let _ = publishing.sealing.push(to.name.clone(), packed, to);
+    }
+
+    /// Hands on a message that has been sealed.
+    pub(super) fn sealed(&mut self, done: Sealed<Due>, now: Instant) {
+        self.publishing.sealing.settle(&done);
+        let Sealed {
+            packed,
+            what: to,
+            result,
+        } = done;
+        match result {
+            Some(Ok((number, envelope))) => {
+                let payload = packed.into_clear();
+                let own = Own { payload, number };
+                self.hand_on(to, envelope.into(), Some(own), now);
+            }
+            Some(Err(e)) => to.refuse(e.to_string()),
+            // Nobody waits for it any more. Its time is spent, its number is not.
+            None => {}
+        }
+    }
+
+    /// Hands a message to gossipsub, which carries `data`, and to the subscribers on
+    /// this host, and answers to how many it went.
+    fn hand_on(&mut self, to: Due, data: Vec<u8>, own: Option<Own>, now: Instant) {
+        let bytes = cost(data.len());
+        let Due {
             topic,
             name,
-            data,
-            own,
+            paid,
             reply,
-        } = message;
+        } = to;
         let hash = topic.hash();
         let local = *self.swarm.local_peer_id();
         self.topic_published(&hash, &name, now);
@@ -250,7 +323,7 @@ impl EventLoop {
             reason,
         };
         let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
-        if !nobody {
+        if !nobody && !paid {
             self.publishing.pace.spend(bytes, now);
         }
         if nobody && self.peers.len() == 0 {
@@ -313,9 +386,12 @@ mod tests {
     use std::time::Duration;
 
     use futures::channel::oneshot::{Receiver, channel};
+    use libp2p::identity::Keypair;
 
     use super::*;
     use crate::admission::bucket::Budget;
+    use crate::message::Numbers;
+    use crate::node::gossip::envelope::limits;
 
     const FAR: Duration = Duration::from_secs(3600);
 
@@ -329,21 +405,23 @@ mod tests {
             burst: 4 << 20,
             fill: 100,
         };
-        let mut publishing = Publishing::new(Pace::new(messages, bytes, now));
+        let key = Keypair::generate_ed25519();
+        let sealer = Sealer::new(key, Numbers::unstored(), limits());
+        let mut publishing = Publishing::new(Pace::new(messages, bytes, now), sealer);
         publishing.pace.spend(1 << 20, now);
         publishing
     }
 
     fn message(bytes: usize) -> (Outgoing, Receiver<Result<Published, Error>>) {
         let (reply, answer) = channel();
-        let outgoing = Outgoing {
+        let to = Due {
             topic: IdentTopic::new("t"),
             name: "t".into(),
-            data: vec![0; bytes],
-            own: None,
+            paid: false,
             reply,
         };
-        (outgoing, answer)
+        let content = Content::Plain(vec![0; bytes]);
+        (Outgoing { to, content }, answer)
     }
 
     #[test]

@@ -114,12 +114,6 @@ impl Messages {
     }
 }
 
-/// The sequence number in an envelope that this node has sealed.
-pub(crate) fn number_of(sealed: &Bytes) -> Option<u64> {
-    let sealed = pb::SignedMessage::decode(sealed.clone()).ok()?;
-    Some(sealed.seq_no)
-}
-
 /// Whether `peer` is the id that follows from a public key in protobuf form: its
 /// bytes up to 42 of them, else their SHA-256 (libp2p's specification of peer
 /// ids). Needs no decoding of the key, which costs as much as a fifth of a
@@ -212,7 +206,10 @@ mod tests {
         let sealer = Messages::unstored(by.public().to_peer_id(), Metrics::new().unwrap())
             .sealer(by.clone());
         let payload = Bytes::from_static(payload);
-        async_std::task::block_on(sealer.seal(TOPIC.as_bytes(), payload)).unwrap()
+        let packed = sealer.pack(payload).unwrap();
+        async_std::task::block_on(sealer.seal(TOPIC.as_bytes(), &packed))
+            .unwrap()
+            .1
     }
 
     #[test]
@@ -331,16 +328,17 @@ mod tests {
                     (x >> 56) as u8
                 })
                 .collect();
-            let sealed = sealer.seal(TOPIC.as_bytes(), noise.clone()).await.unwrap();
+            let packed = sealer.pack(noise.clone()).unwrap();
+            assert!(sealer.envelope_size(&packed) <= MAX_PUBLISH_BYTES);
+            let (number, sealed) = sealer.seal(TOPIC.as_bytes(), &packed).await.unwrap();
             assert!(sealed.len() <= MAX_PUBLISH_BYTES);
-            assert!(number_of(&sealed).unwrap() > 0);
             let opened = messages()
                 .judge(&job(author, author, sealed))
                 .await
                 .unwrap();
-            assert_eq!(opened.payload, noise);
+            assert_eq!((opened.number, opened.payload), (number, noise));
             let more = Bytes::from(vec![0; limits().payload + 1]);
-            let refused = sealer.seal(TOPIC.as_bytes(), more).await.unwrap_err();
+            let refused = sealer.pack(more).unwrap_err();
             assert!(refused.to_string().contains(&limits().payload.to_string()));
         });
     }

@@ -16,8 +16,9 @@
 //! 5. Accepted: forwarded to the mesh and given to the subscribers on this host.
 //!
 //! What this host publishes waits for its turn ([`line`]) and for the pace at which
-//! receivers take it ([`pace`]), then goes to every subscribed peer and to the
-//! subscribers on this host; the answer says to how many.
+//! receivers take it ([`pace`]), is then sealed on a topic of this network
+//! ([`sealing`]), and goes to every subscribed peer and to the subscribers on this
+//! host; the answer says to how many.
 //!
 //! | file | noun |
 //! |---|---|
@@ -30,6 +31,7 @@
 //! | [`validation`] | workers that open envelopes |
 //! | [`pace`] | how fast this host publishes |
 //! | [`line`] | messages of this host that wait for the pace |
+//! | [`sealing`] | numbers and signatures for this host's messages, in the order of their turns |
 //! | [`sender`] | which connection of a peer carries what it is sent |
 
 mod authors;
@@ -39,6 +41,7 @@ mod intake;
 pub(super) mod line;
 pub(super) mod pace;
 pub(super) mod scoring;
+pub(super) mod sealing;
 mod seen;
 mod sender;
 pub(super) mod validation;
