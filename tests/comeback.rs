@@ -8,49 +8,16 @@
 )]
 
 mod common;
+#[path = "common/ear.rs"]
+mod ear;
 
-use std::fs::File;
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use common::{Daemon, eventually};
+use ear::Ear;
 
 const TOPIC: &str = "/p2p-node/chat";
-
-/// A program that hears the topic at a daemon; ended when dropped.
-struct Ear {
-    child: Child,
-    heard: PathBuf,
-}
-
-impl Ear {
-    fn at(daemon: &Daemon, heard: &Path) -> Ear {
-        let child = daemon
-            .command(&["subscribe", TOPIC])
-            .stdout(File::create(heard).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Ear {
-            child,
-            heard: heard.to_owned(),
-        }
-    }
-
-    fn has(&self, text: &str) -> bool {
-        let heard = std::fs::read_to_string(&self.heard).unwrap_or_default();
-        heard.lines().any(|line| line.contains(text))
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Publishes at `from` until every one of `ears` has heard it. Each try is a
 /// message of its own: what was said while nobody could hear it is lost.
@@ -58,7 +25,7 @@ fn reaches(what: &str, from: &Daemon, word: &str, ears: &[&Ear]) {
     let begun = Instant::now();
     eventually(&format!("{what} is heard"), || {
         let _ = from.cli(&["publish", TOPIC, word]);
-        ears.iter().all(|ear| ear.has(word)).then_some(())
+        ears.iter().all(|ear| ear.count(word) > 0).then_some(())
     });
     println!("{what}: heard after {:.1} s", begun.elapsed().as_secs_f64());
 }
@@ -110,7 +77,7 @@ fn a_killed_quic_peer_that_comes_back_hears_and_is_heard() {
     let mut b = start("b", port, &[&at_a]);
     let at_b = b.address("quic-v1");
     let c = start("c", 0, &[&at_a, &at_b]);
-    let ear = |daemon: &Daemon, name: &str| Ear::at(daemon, &dir.path().join(name));
+    let ear = |daemon: &Daemon, name: &str| Ear::at(daemon, TOPIC, &dir.path().join(name));
     let (at_ear_a, at_ear_c) = (ear(&a, "heard-a"), ear(&c, "heard-c"));
     let at_ear_b = ear(&b, "heard-b");
     reaches("b at first", &b, "b-first", &[&at_ear_a, &at_ear_c]);

@@ -9,16 +9,18 @@
 )]
 
 mod common;
+#[path = "common/ear.rs"]
+mod ear;
 #[path = "common/lan.rs"]
 mod lan;
 
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{Daemon, Start, eventually};
+use ear::Ear;
 use lan::{Lan, ip};
 use nix::sys::signal::Signal;
 
@@ -30,40 +32,6 @@ const IDLE: Duration = Duration::from_secs(2);
 const QUICK: (&str, &str) = ("P2P_CONNECTION_IDLE_TIMEOUT", "2s");
 
 const ON: (&str, &str) = ("P2P_TOPICS", TOPIC);
-
-/// A program that hears the topic at a daemon; ended when dropped.
-struct Ear {
-    child: Child,
-    heard: PathBuf,
-}
-
-impl Ear {
-    fn at(daemon: &Daemon, heard: &Path) -> Ear {
-        let child = daemon
-            .command(&["subscribe", TOPIC])
-            .stdout(File::create(heard).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Ear {
-            child,
-            heard: heard.to_owned(),
-        }
-    }
-
-    /// How many lines with this text have come.
-    fn count(&self, text: &str) -> usize {
-        let heard = std::fs::read_to_string(&self.heard).unwrap_or_default();
-        heard.lines().filter(|line| line.contains(text)).count()
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Publishes at `from` until `ear` has heard it. Each try is a message of its own:
 /// what was said while nobody could hear it is lost.
@@ -85,7 +53,7 @@ fn a_publisher_that_is_not_subscribed_stays_connected_while_it_publishes() {
     // few in any case.
     let alone = [QUICK, ("P2P_MIN_PEERS", "0")];
     let hears = Daemon::start(&dir.path().join("hears"), &alone);
-    let ear = Ear::at(&hears, &dir.path().join("heard"));
+    let ear = Ear::at(&hears, TOPIC, &dir.path().join("heard"));
     let at = hears.address("tcp");
     let speaks = Daemon::start(&dir.path().join("speaks"), &alone);
     // It has begun to publish before anybody was there.
@@ -138,8 +106,8 @@ fn members_find_each_other_through_an_entry_that_is_not_on_their_topic() {
     let knows = ("P2P_BOOTSTRAP_PEERS", door.as_str());
     let member = |name: &str| Daemon::start(&dir.path().join(name), &[QUICK, knows, ON]);
     let (a, b) = (member("a"), member("b"));
-    let at_a = Ear::at(&a, &dir.path().join("heard-a"));
-    let at_b = Ear::at(&b, &dir.path().join("heard-b"));
+    let at_a = Ear::at(&a, TOPIC, &dir.path().join("heard-a"));
+    let at_b = Ear::at(&b, TOPIC, &dir.path().join("heard-b"));
     reaches("a at b", &a, "from-a", &at_b);
     reaches("b at a", &b, "from-b", &at_a);
     // Nothing is lost once they have met.
@@ -162,8 +130,8 @@ fn members_find_each_other_through_an_entry_that_is_not_on_their_topic() {
 fn two(dir: &Path, start: impl Fn(&str) -> Daemon) -> ((Daemon, Ear), (Daemon, Ear)) {
     let (a, b) = (start("a"), start("b"));
     b.ok(&["connect", &a.address("tcp")]);
-    let at_a = Ear::at(&a, &dir.join("heard-a"));
-    let at_b = Ear::at(&b, &dir.join("heard-b"));
+    let at_a = Ear::at(&a, TOPIC, &dir.join("heard-a"));
+    let at_b = Ear::at(&b, TOPIC, &dir.join("heard-b"));
     reaches("a at first", &a, "a-first", &at_b);
     reaches("b at first", &b, "b-first", &at_a);
     ((a, at_a), (b, at_b))

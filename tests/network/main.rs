@@ -148,7 +148,8 @@ fn the_halves_of_a_network_find_each_other_again() {
         let mut members = Members::default();
         let all = world.live();
         members.join(&world, &all).await?;
-        members.form(&world, DEADLINE).await;
+        let lonely = members.form(&world, DEADLINE).await;
+        assert_eq!(lonely, 0, "members without neighbours in the mesh");
         let apart = Duration::from_secs(20);
         let seen = partition::and_heal(&mut world, &members, apart, PLAN).await?;
         all_came(&seen.content);
