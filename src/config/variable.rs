@@ -333,7 +333,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 8 to 65536",
-        help: "Concurrent outbound streams of one connection; an eighth is kept for the node itself",
+        help: "Concurrent outbound streams of one connection; an eighth, and at least 6, is kept for the node itself",
         reloadable: false,
         effective: true,
         set: |c, t| put_u32(&mut c.max_outbound_streams, number(t, 8, 65_536)),

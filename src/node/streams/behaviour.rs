@@ -37,9 +37,14 @@ const ASKS: usize = 64;
 /// P2P_MAX_OUTBOUND_STREAMS. More could not all be open on one connection.
 pub(super) const MAX_PENDING: usize = 256;
 
-/// One stream in this many is kept for the node's own protocols (DHT, gossip,
-/// identify, ping, relay): programs that open all they can must not starve them.
+/// One stream in this many is kept for the node's own protocols: programs that
+/// open all they can must not starve them.
 const OWN_SHARE: usize = 8;
+
+/// At least as many are kept: four that stay open (gossip, ping, the exchange of
+/// blocks and the agreement to keep the connection), and two for what is short
+/// (DHT, identify, relay).
+const OWN_STREAMS: usize = 6;
 
 type Event = ToSwarm<Infallible, Order>;
 
@@ -98,7 +103,9 @@ impl Behaviour {
             announced: 0,
             untold: Vec::new(),
             configured: max_outbound,
-            max_streams: (max_outbound - max_outbound.div_ceil(OWN_SHARE)).max(1),
+            max_streams: max_outbound
+                .saturating_sub(max_outbound.div_ceil(OWN_SHARE).max(OWN_STREAMS))
+                .max(1),
         }
     }
 

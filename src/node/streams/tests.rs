@@ -418,8 +418,8 @@ fn the_limit_of_streams_is_named_and_a_dropped_stream_makes_room() {
         a.knows(&b).await;
         let _incoming = b.control.accept(ECHO).unwrap();
         let mut open = Vec::new();
-        // One of the eight is kept for the node's own protocols.
-        for _ in 0..7 {
+        // Six of the eight are kept for the node's own protocols.
+        for _ in 0..2 {
             open.push(a.open(&b, &[ECHO]).await.unwrap());
         }
         let full = a.open(&b, &[ECHO]).await.unwrap_err().to_string();
@@ -524,7 +524,7 @@ fn establish(behaviour: &mut Behaviour, peer: PeerId, id: usize, address: &str) 
 
 #[test]
 fn a_direct_connection_is_taken_before_a_relayed_one_and_the_less_used_before_the_other() {
-    let mut behaviour = Behaviour::new(8, counter(), terms(DEADLINE));
+    let mut behaviour = Behaviour::new(13, counter(), terms(DEADLINE));
     let control = behaviour.control();
     let peer = PeerId::random();
     let relay = PeerId::random();
