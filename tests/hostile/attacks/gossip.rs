@@ -273,6 +273,16 @@ pub(crate) async fn replay(order: Order, tally: Tally) {
     join_all(peers.collect::<Vec<_>>()).await;
 }
 
+/// What a node takes of a peer, the defaults of `P2P_RATE_BURST` and
+/// `P2P_RATE_FILL`; of all together it takes ten times as much.
+const RATE_BURST: f64 = 200.0;
+const RATE_FILL: f64 = 100.0;
+const PEERS_AT_FULL_RATE: usize = 10;
+
+/// What is sent may still be under way when the attack ends, so that a flood is
+/// known to be above what passes only when it is so by a part of it.
+const SURELY_ABOVE: f64 = 1.2;
+
 fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> Result<(), String> {
     let mut bout = Bout::loopback(name);
     let mut order = bout.order("gossip flood", seconds, peers);
@@ -286,7 +296,15 @@ fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> Result<
         bout.victim.metric("p2p_blacklist_total"),
     );
     bout.report(&outcome, 32 << 20, &defence).unwrap();
-    assert!(dropped > 0.0, "nothing of the flood was dropped");
+    // Where the machine is so slow that the attackers send less than the victim
+    // takes of everybody together, there is nothing to drop.
+    let sent = outcome.tally.get("messages") as f64;
+    let taken = (RATE_BURST + RATE_FILL * seconds as f64) * peers.min(PEERS_AT_FULL_RATE) as f64;
+    if sent > SURELY_ABOVE * taken {
+        assert!(dropped > 0.0, "nothing of {sent} messages was dropped");
+    } else {
+        println!("the flood was slow: {sent} messages, where {taken} pass");
+    }
     outcome.grew_at_most(96 << 20).unwrap();
     if complaints > 0 {
         return Err(format!(
