@@ -675,6 +675,37 @@ mod tests {
         assert_eq!(left.count(), MAX_PROVIDERS_PER_KEY - MAX_OF_SUBNET);
     }
 
+    /// The store bounds it, and no cap of records does.
+    #[test]
+    fn the_content_of_this_host_is_under_no_cap_and_named_until_it_is_gone() {
+        let local = PeerId::random();
+        let mut records = Records::new(local, 2);
+        for n in 0..10_000 {
+            records.provide_content(key(n));
+        }
+        assert_eq!(records.providers(&key(9_999))[0].provider, local);
+        assert_eq!(records.providers(&key(10_000)), []);
+        assert_eq!(records.provider_records_len(), 0);
+        // What a program provides stands beside it, and is under the cap.
+        records.add_provider(provider(0, local, None)).unwrap();
+        assert_eq!(records.providers(&key(0)).len(), 1);
+        for n in 0..10_000 {
+            records.remove_provider(&key(n), &local);
+        }
+        assert_eq!(records.providers(&key(9_999)), []);
+        assert!(records.own_content.capacity() < 1_100);
+    }
+
+    #[test]
+    fn a_provider_that_asks_finds_its_own_record() {
+        let (local, peer) = (PeerId::random(), PeerId::random());
+        let mut records = Records::new(local, 2);
+        assert_eq!(records.record_of(&key(1), &peer), None);
+        records.add_provider(provider(1, peer, None)).unwrap();
+        assert_eq!(records.record_of(&key(1), &peer), Some(Vec::new()));
+        assert_eq!(records.record_of(&key(1), &local), None);
+    }
+
     #[test]
     fn a_record_takes_no_more_room_than_is_counted_for_it() {
         let mut records = Records::new(PeerId::random(), 8);

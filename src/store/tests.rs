@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod announcements;
 mod crash;
 mod disk;
 mod life;
