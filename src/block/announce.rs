@@ -390,6 +390,8 @@ impl Schedule {
         self.under_way -= 1;
         due.under_way = false;
         match outcome {
+            // Those that were tried together have found out the same.
+            Outcome::Alone if time < self.alone_until => {}
             Outcome::Alone => {
                 let wait = ALONE.saturating_mul(1 << self.alone.min(8));
                 self.alone_until = time + millis(wait.min(ALONE_AT_MOST));
