@@ -26,7 +26,7 @@ const SYNC: Duration = Duration::from_secs(60);
 /// announced once more.
 const SAVE: Duration = Duration::from_secs(10);
 
-/// How often the backlog is counted.
+/// How often the backlog is counted for the metrics.
 const COUNT: Duration = Duration::from_secs(1);
 
 /// Those who wait for the announcement of one root. A program that puts the same
@@ -44,7 +44,6 @@ pub(super) struct Announcer<N> {
     now: fn() -> SystemTime,
     schedule: Mutex<Schedule>,
     waiters: Mutex<HashMap<Cid, Vec<Waiter>>>,
-    backlog: Mutex<Backlog>,
     bell: Mutex<mpsc::Sender<()>>,
     rung: Mutex<Option<mpsc::Receiver<()>>>,
 }
@@ -90,7 +89,6 @@ impl<N: Network> Announcer<N> {
             now,
             schedule: Mutex::new(Schedule::new(interval, Instant::now(), millis(now()))),
             waiters: Mutex::default(),
-            backlog: Mutex::default(),
             bell: Mutex::new(bell),
             rung: Mutex::new(Some(rung)),
         }
@@ -149,9 +147,9 @@ impl<N: Network> Announcer<N> {
         self.schedule().untold()
     }
 
-    /// What waits, counted within the last second.
+    /// What waits.
     pub(super) fn backlog(&self) -> Backlog {
-        *lock(&self.backlog)
+        self.schedule().backlog(Instant::now())
     }
 
     fn ring(&self) {

@@ -433,7 +433,7 @@ impl<N: Network> Content<N> {
         self.inner.announcer.announce(&cid);
     }
 
-    /// What waits to be announced, counted within the last second.
+    /// What waits to be announced.
     pub fn announcements(&self) -> Backlog {
         self.inner.announcer.backlog()
     }
