@@ -99,3 +99,21 @@ fn two_thousand_files_of_one_command_have_a_record_at_every_other_node() {
         assert_eq!(records(other), FILES as u64);
     }
 }
+
+/// The first `put` of a node without peers is told so by the attempt; those that
+/// follow, by the wait that it began.
+#[test]
+fn alone_each_put_says_why_its_file_is_not_announced_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&dir.path().join("0"), &[]);
+    let files = write_files(&dir.path().join("files"), 2);
+    for file in &files {
+        let (cids, said) = put(&daemon, std::slice::from_ref(file));
+        assert_eq!(cids.len(), 1);
+        assert!(said.contains("not announced yet"), "{said:?}");
+        assert!(said.contains("no DHT peer is known"), "{said:?}");
+        assert!(!said.contains(&cids[0]), "the CID once more: {said:?}");
+        assert_eq!(said.lines().count(), 1, "{said:?}");
+    }
+    assert_eq!(waiting(&daemon), 2);
+}

@@ -432,6 +432,11 @@ impl Schedule {
         self.queue.insert(queued(&key, &due));
     }
 
+    /// Whether no DHT peer was known at the last attempt.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone > 0
+    }
+
     /// Roots of which nobody was told yet.
     pub(crate) fn untold(&self) -> usize {
         self.untold

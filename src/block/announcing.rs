@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 
 use super::announce::{Backlog, Outcome, Schedule, Unsaved};
-use super::network::{Network, ProvideError};
+use super::network::{NO_DHT_PEER, Network, ProvideError};
 use crate::message::provenance::millis;
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
@@ -142,6 +142,15 @@ impl<N: Network> Announcer<N> {
         self.network.stop_providing(cid).await;
     }
 
+    /// Why content is not announced yet, when that is because no DHT peer was known at
+    /// the last attempt.
+    pub(super) fn alone(&self, cid: &Cid) -> Option<ProvideError> {
+        self.schedule().is_alone().then(|| ProvideError {
+            alone: true,
+            ..untold(cid, NO_DHT_PEER)
+        })
+    }
+
     /// Roots of which no peer was told yet.
     pub(super) fn untold(&self) -> usize {
         self.schedule().untold()
@@ -249,7 +258,6 @@ impl<N: Network> Announcer<N> {
         let now = Instant::now();
         if now >= times.count {
             let backlog = self.schedule().backlog(now);
-            *lock(&self.backlog) = backlog;
             let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
             let metrics = &self.metrics;
             metrics

@@ -297,7 +297,11 @@ impl<N: Network> Content<N> {
                         announce_error = Some(e);
                         announcer.untold()
                     }
-                    Err(_) => announcer.untold(),
+                    // It waits among others, or for the first DHT peer.
+                    Err(_) => {
+                        announce_error = announcer.alone(&cid);
+                        announcer.untold()
+                    }
                 }
             }
         };

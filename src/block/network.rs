@@ -121,6 +121,10 @@ pub struct Held {
     pub enough: bool,
 }
 
+/// The reason of a [`ProvideError`] where no DHT peer is known.
+pub(crate) const NO_DHT_PEER: &str =
+    "no DHT peer is known; check P2P_BOOTSTRAP_PEERS and `p2p-node peers`";
+
 /// Why the DHT could not be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot announce {cid} to the DHT: {reason}")]

@@ -124,7 +124,7 @@ async fn put(
     }
     if let (Some(why), false) = (&entry.announce_error, context.global.quiet) {
         error::say(&format!(
-            "put {name}: stored, but not announced yet: {why}; the node goes on trying"
+            "put {name}: stored, but not announced yet; the node goes on trying: {why}"
         ));
     }
     Ok(entry)

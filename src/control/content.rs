@@ -161,7 +161,7 @@ impl Session {
             added: root.as_ref().map(|r| r.put_at),
             expires: root.as_ref().and_then(|r| r.expires_at),
             name: root.and_then(|r| r.name),
-            announce_error: imported.announce_error.map(|e| e.to_string()),
+            announce_error: imported.announce_error.map(|e| e.reason),
             announcing: imported.announcing as u64,
             publication: None,
         };

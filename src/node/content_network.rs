@@ -20,7 +20,9 @@ use super::openings::{Openings, Place};
 use super::streams::PeerStream;
 use crate::admission::reputation::BEST;
 use crate::admission::{Admission, Conduct};
-use crate::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
+use crate::block::network::{
+    Fault, Held, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
+};
 use crate::block::refusal::Refusal;
 
 /// The largest block that any node of this program may be set to take: the upper
@@ -387,7 +389,12 @@ impl Network for ContentNetwork {
                 Err(e) => Err(ProvideError {
                     cid,
                     alone: matches!(e, Error::NoDhtPeer { .. }),
-                    reason: e.to_string(),
+                    // The key is the CID in another form, which tells nobody anything.
+                    reason: match e {
+                        Error::NoDhtPeer { .. } => NO_DHT_PEER.into(),
+                        Error::Dht { reason, .. } => reason,
+                        other => other.to_string(),
+                    },
                 }),
             }
         }

@@ -199,6 +199,7 @@ fn alone_one_asks_for_all_and_nothing_is_lost() {
     }
     let first = due(&mut schedule, start);
     assert_eq!(first.len(), CONCURRENT);
+    assert!(!schedule.is_alone());
     for cid in &first {
         schedule.done(cid, Outcome::Alone, start, WALL);
     }
@@ -212,8 +213,10 @@ fn alone_one_asks_for_all_and_nothing_is_lost() {
         assert_eq!(schedule.wake_at(), Some(now + wait));
         now += wait;
     }
+    assert!(schedule.is_alone());
     let one = due(&mut schedule, now);
     schedule.done(&one[0], Outcome::Ok, now, WALL);
+    assert!(!schedule.is_alone());
     assert_eq!(due(&mut schedule, now).len(), CONCURRENT);
     assert_eq!(schedule.untold(), 1_999);
 }
