@@ -12,12 +12,12 @@ use cid::Cid;
 use serde_json::json;
 
 use super::context::Context;
-use super::error::{self, Doing, Error};
+use super::error::{self, Error};
 use super::interrupt::Interrupt;
 use super::new_file::NewFile;
 use super::progress::Progress;
 use super::{output, parse, put};
-use crate::control::client::Event;
+use crate::control::client::{self, Event};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
@@ -111,8 +111,9 @@ async fn fetch(
     let begun = Instant::now();
     let mut size = None;
     let mut came = 0;
-    let mut download = client.get(&args.cid, args.timeout).await.doing(doing)?;
-    while let Some(event) = download.next().await.doing(doing)? {
+    let failed = |e| failed(&args.cid, e);
+    let mut download = client.get(&args.cid, args.timeout).await.map_err(failed)?;
+    while let Some(event) = download.next().await.map_err(failed)? {
         match event {
             Event::Begin { size: bytes } => {
                 size = Some(bytes);
@@ -162,6 +163,22 @@ async fn fetch(
     Ok(came)
 }
 
+/// Why the daemon could not get it. Most of its reasons name the CID themselves, which
+/// is long enough to be read once.
+fn failed(cid: &Cid, error: client::Error) -> Error {
+    let doing = format!("get {cid}");
+    let client::Error::Refused(why) = &error else {
+        return Error::client(doing, error);
+    };
+    if let Some(why) = why.strip_prefix(&format!("cannot {doing}: ")) {
+        return Error::failed(format!("{doing}: {why}"));
+    }
+    match why.contains(&cid.to_string()) {
+        true => Error::failed(format!("get: {why}")),
+        false => Error::client(doing, error),
+    }
+}
+
 /// A thread that writes while the next bytes come.
 #[derive(Debug)]
 struct Writer {
@@ -190,5 +207,32 @@ impl Writer {
         self.thread
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the writing thread died")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_cid_once() {
+        let text = "bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe";
+        let cid: Cid = text.parse().unwrap();
+        let said = |why: String| {
+            let error = failed(&cid, client::Error::Refused(why));
+            error.line().unwrap().to_owned()
+        };
+        assert_eq!(
+            said(format!("cannot get {text}: nobody announces it")),
+            format!("get {text}: nobody announces it")
+        );
+        assert_eq!(
+            said(format!("{text} has 9 bytes, over the limit of 3")),
+            format!("get: {text} has 9 bytes, over the limit of 3")
+        );
+        assert_eq!(
+            said("the fetch was stopped".into()),
+            format!("get {text}: the fetch was stopped")
+        );
     }
 }
