@@ -9,12 +9,21 @@
 mod common;
 
 use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
+use async_std::task::block_on;
+use cid::Cid;
 use common::{Daemon, eventually};
+use nix::sys::signal::Signal;
+use p2p_node::control::Client;
+use p2p_node::control::client::Event;
 
 /// Files, each different from the others and none of them large.
 const FILES: usize = 2_000;
+const FILE_BYTES: usize = 4_096;
 
 fn write_files(dir: &Path, count: usize) -> Vec<String> {
     std::fs::create_dir_all(dir).unwrap();
@@ -22,11 +31,17 @@ fn write_files(dir: &Path, count: usize) -> Vec<String> {
         .map(|n| {
             let path = dir.join(format!("{n:04}"));
             let mut content = format!("{n:08} ").repeat(512);
-            content.truncate(4096);
+            content.truncate(FILE_BYTES);
             std::fs::write(&path, content).unwrap();
             path.to_str().unwrap().to_owned()
         })
         .collect()
+}
+
+/// A daemon that enters through the one at `entry`.
+fn enter(dir: &Path, entry: &str) -> Daemon {
+    let variables = [("P2P_DHT_MODE", "server"), ("P2P_BOOTSTRAP_PEERS", entry)];
+    Daemon::start(dir, &variables)
 }
 
 /// Daemons of which all but the first enter through it.
@@ -35,10 +50,7 @@ fn network(dir: &Path, count: usize) -> Vec<Daemon> {
     let entry = first.address("tcp");
     let mut all = vec![first];
     for n in 1..count {
-        all.push(Daemon::start(
-            &dir.join(n.to_string()),
-            &[("P2P_DHT_MODE", "server"), ("P2P_BOOTSTRAP_PEERS", &entry)],
-        ));
+        all.push(enter(&dir.join(n.to_string()), &entry));
     }
     for daemon in &all {
         eventually("everybody knows everybody", || {
@@ -69,6 +81,17 @@ fn waiting(daemon: &Daemon) -> u64 {
     status["announcements"]["waiting"].as_u64().unwrap()
 }
 
+/// Waits until nothing waits any more. As long as it goes on there is no hurry.
+fn until_announced(daemon: &Daemon) {
+    let mut before = u64::MAX;
+    while before > 0 {
+        eventually("the announcements go on", || {
+            let now = waiting(daemon);
+            (now < before).then(|| before = now)
+        });
+    }
+}
+
 /// Provider records that the daemon holds for others.
 fn records(daemon: &Daemon) -> u64 {
     let status = daemon.json(&["status"]);
@@ -87,17 +110,128 @@ fn two_thousand_files_of_one_command_have_a_record_at_every_other_node() {
         said.contains("files that the DHT is not told of yet: "),
         "it says nothing of what is under way: {said:?}"
     );
-    let mut before = u64::MAX;
-    while waiting(&all[2]) > 0 {
-        // As long as it goes on there is no hurry.
-        eventually("the announcements go on", || {
-            let now = waiting(&all[2]);
-            (now == 0 || now < before).then(|| before = now)
-        });
-    }
+    until_announced(&all[2]);
     for other in &all[..2] {
         assert_eq!(records(other), FILES as u64);
     }
+}
+
+/// Asks the daemon who provides each of `cids`; those for which it is not told `peer`.
+fn not_provided(asked: &Daemon, cids: &HashSet<String>, peer: &str) -> Vec<String> {
+    block_on(async {
+        let mut client = Client::connect(asked.socket()).await.unwrap();
+        let mut missing = Vec::new();
+        for cid in cids {
+            let key: Cid = cid.parse().unwrap();
+            let mut results = client.find_providers(&key, None, None).await.unwrap();
+            let mut found = false;
+            while let Some(provider) = results.next().await.unwrap() {
+                found |= provider.id.to_string() == peer;
+            }
+            if !found {
+                missing.push(cid.clone());
+            }
+        }
+        missing
+    })
+}
+
+/// What a kill in the middle of a `put` must not touch: what the command has printed
+/// is stored, and is announced in the end.
+#[test]
+fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = network(dir.path(), 3);
+    let mut publisher = all.pop().unwrap();
+    let id = publisher.json(&["id"]);
+    let peer = id["peer_id"].as_str().unwrap().to_owned();
+    let files = write_files(&dir.path().join("files"), FILES);
+
+    let mut command = publisher.command(&["put"]);
+    let mut command = command
+        .args(&files)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let reported = Arc::new(Mutex::new(HashSet::new()));
+    let reader = {
+        let (out, reported) = (command.stdout.take().unwrap(), reported.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines() {
+                let line = line.unwrap();
+                let cid = line.split(' ').next().unwrap().to_owned();
+                reported.lock().unwrap().insert(cid);
+            }
+        })
+    };
+    // Some are announced by then. The rest waits, since nobody takes a record while
+    // the others are stopped.
+    eventually("a record has come to another node", || {
+        (records(&all[0]) > 0).then_some(())
+    });
+    all.iter().for_each(|d| d.signal(Signal::SIGSTOP));
+    let before = reported.lock().unwrap().len();
+    eventually("more files are reported", || {
+        (reported.lock().unwrap().len() >= before + 100).then_some(())
+    });
+    publisher.signal(Signal::SIGKILL);
+    publisher.wait();
+    let ended = eventually("the command ends", || command.try_wait().unwrap());
+    assert!(!ended.success(), "the kill came after the last file");
+    reader.join().unwrap();
+    let mut said = String::new();
+    let mut err = command.stderr.take().unwrap();
+    err.read_to_string(&mut said).unwrap();
+    assert!(said.contains("the daemon"), "it does not say why: {said:?}");
+    all.iter().for_each(|d| d.signal(Signal::SIGCONT));
+    let reported = std::mem::take(&mut *reported.lock().unwrap());
+    let told = records(&all[0]);
+    assert!(told < reported.len() as u64, "{told} were announced before");
+
+    let publisher = enter(&dir.path().join("2"), &all[0].address("tcp"));
+    let here: HashSet<String> = publisher
+        .json(&["ls"])
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["cid"].as_str().unwrap().to_owned())
+        .collect();
+    let lost: Vec<_> = reported.difference(&here).collect();
+    assert!(lost.is_empty(), "reported, and not stored: {lost:?}");
+    // The one under way may have been stored before it could be reported.
+    let more = here.len() - reported.len();
+    assert!(more <= 1, "{more} are stored that nobody was told of");
+    for other in &all {
+        let mut before = records(other);
+        while before < here.len() as u64 {
+            eventually("records come to the other nodes", || {
+                let now = records(other);
+                (now > before).then(|| before = now)
+            });
+        }
+    }
+    until_announced(&publisher);
+    for other in &all {
+        assert_eq!(records(other), here.len() as u64);
+        let missing = not_provided(other, &here, &peer);
+        assert!(missing.is_empty(), "nobody provides {missing:?}");
+    }
+    // What is announced is there.
+    block_on(async {
+        let mut client = Client::connect(publisher.socket()).await.unwrap();
+        for cid in &here {
+            let key: Cid = cid.parse().unwrap();
+            let mut download = client.get(&key, None).await.unwrap();
+            let mut size = 0;
+            while let Some(event) = download.next().await.unwrap() {
+                if let Event::Data(data) = event {
+                    size += data.len();
+                }
+            }
+            assert_eq!(size, FILE_BYTES, "{cid}");
+        }
+    });
 }
 
 /// The first `put` of a node without peers is told so by the attempt; those that
