@@ -4,6 +4,7 @@ use async_std::task::block_on;
 
 use crate::crowd::{Crowd, Draw, Ear, Member};
 use crate::files::{Outcome, failures_of, pass};
+use crate::many;
 use crate::words::{everybody_hears, until_heard};
 
 const MEMBERS: usize = 60;
@@ -27,6 +28,8 @@ fn sixty_daemons_pass_files_and_messages_whatever_dies() {
         let mut crowd = Crowd::start(dir.path(), &topic, MEMBERS, &topic).await;
         let mut draw = Draw(1);
         let mut failures = works("at first", &crowd, &mut draw).await;
+        let many = many::put(&crowd, KILLED).await;
+        many::all_are_found("at first", &crowd, &many, &mut draw).await;
 
         // Any that are in a row are as good as any others: nothing that the network
         // goes by depends on the order in which they were started.
@@ -34,6 +37,7 @@ fn sixty_daemons_pass_files_and_messages_whatever_dies() {
             member.kill();
         }
         crowd.door.kill();
+        many::all_are_found("after the death of many", &crowd, &many, &mut draw).await;
         failures.extend(works("after the death of many", &crowd, &mut draw).await);
         assert!(failures.is_empty(), "{failures:#?}");
     });

@@ -4,6 +4,7 @@
 //! | file | what must work |
 //! |---|---|
 //! | `life` | 60 daemons: files and messages between random ones, also when many die at once and the bootstrap node is gone for good |
+//! | `many` | there too: files that one puts with one command are announced to enough nodes that everybody finds them, also when many die |
 //! | `bystanders` | a file is found among connected peers that do not have it |
 //! | `lines` | a publisher that is not subscribed is heard for as long as it speaks |
 //! | `absence` | subscribers that were stopped or cut off hear each other again |
@@ -29,5 +30,6 @@ mod bystanders;
 mod files;
 mod life;
 mod lines;
+mod many;
 mod strangers;
 mod words;
