@@ -250,7 +250,8 @@ impl EventLoop {
                         Ok(id) => {
                             self.tended.queries.insert(id, Query::Announce(topic));
                         }
-                        // This node announces as much content as it may.
+                        // Programs of this host provide as many keys as they may
+                        // (P2P_DHT_MAX_RECORDS).
                         Err(e) => {
                             log::debug!(topic:% = topic, error:% = e; "cannot announce a topic");
                             let members = &mut self.tended.members;

@@ -45,6 +45,24 @@
 //! [`MAX_PUBLISHED`]. Of members: those connected by the limits of connections,
 //! those remembered by [`topic::MAX_AWAY`] for each topic. Work: [`DIALS`],
 //! [`SEARCHES`], [`ANNOUNCEMENTS`] and [`A_TICK`].
+//!
+//! # Why announcements of topics have no pace of their own
+//!
+//! Those of content go through `node::placing`, which paces each receiver and asks it
+//! whether it holds the record, because a host may have 100,000 roots and would use
+//! up every receiver's budget. Topics are few. With as many as may be joined (256,
+//! `topics::MAX_TOPICS`) and all of them joined at once, [`A_TICK`] lets two
+//! announcements and two searches begin in a second. An announcement costs a receiver
+//! two requests, the walk's question and the record, and a search costs it one: six
+//! requests a second in all, of the 100 that a receiver takes by default
+//! (`P2P_RATE_FILL`). Content takes 50 of them at most. Later the 256 come round in half
+//! an hour, which is one in seven seconds.
+//!
+//! Nor is it asked whether the record is held. It goes to twenty receivers, of which
+//! one is enough for a member to be found; what some of them drop, they are told again
+//! after one, five and twenty minutes and then each half hour ([`ANNOUNCE`]); and of
+//! two members each looks for the other, so that it is enough when one of them is
+//! found.
 
 mod contact;
 mod key;
