@@ -1,9 +1,10 @@
 //! What the whole daemon does: `put` and `get` of a file between two daemons on
 //! loopback, time from exec to ready, memory of an idle node and of idle
-//! connections, and how long `/metrics` takes then, for one scraper and for 50.
+//! connections, how long `/metrics` takes then, for one scraper and for 50, and what
+//! a node with many roots costs and announces.
 //!
 //! `cargo bench --bench daemon [-- WHAT] [OPTIONS]`; WHAT is `transfer`, `start`,
-//! `idle` or several; all is the default.
+//! `idle`, `roots` or several; all is the default.
 //!
 //! | option | default | |
 //! |---|---|---|
@@ -12,6 +13,8 @@
 //! | `--starts N` | 20 | starts of each kind |
 //! | `--connections A,B` | `100,500` | idle connections to one node, growing |
 //! | `--peers KIND` | `bare` | what connects: `bare` or `full` |
+//! | `--roots N` | 100000 | roots of the node that announces |
+//! | `--receivers N` | 2 | daemons that it announces them to |
 //! | `--transports A,B` | `tcp,quic` | what the daemons talk over; `idle` has `tcp-noise` too |
 //! | `--node PATH` | the one just built | another `p2p-node`, to compare with |
 //! | `--twin PATH` | built in `benches/twin` | the program of the raw streams |
@@ -23,6 +26,7 @@
 
 mod idle;
 mod node;
+mod roots;
 mod scrape;
 mod start;
 mod transfer;
@@ -40,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) connections: Vec<usize>,
     /// Whether the peers of idle connections speak of DHT and gossip.
     pub(crate) full: bool,
+    pub(crate) roots: u64,
+    pub(crate) receivers: usize,
     pub(crate) transports: Vec<String>,
     pub(crate) node: PathBuf,
     pub(crate) twin: Option<PathBuf>,
@@ -53,6 +59,8 @@ fn main() -> Result<()> {
         starts: 20,
         connections: vec![100, 500],
         full: false,
+        roots: 100_000,
+        receivers: 2,
         transports: vec!["tcp".into(), "quic".into()],
         node: env!("CARGO_BIN_EXE_p2p-node").into(),
         twin: None,
@@ -83,13 +91,15 @@ fn main() -> Result<()> {
                     other => return Err(format!("unknown kind of peers {other}").into()),
                 };
             }
+            "--roots" => options.roots = value()?.parse()?,
+            "--receivers" => options.receivers = value()?.parse()?,
             "--transports" => {
                 options.transports = value()?.split(',').map(str::to_owned).collect();
             }
             "--node" => options.node = value()?.into(),
             "--twin" => options.twin = Some(value()?.into()),
             "--dir" => options.dir = value()?.into(),
-            "transfer" | "start" | "idle" => what.push(arg),
+            "transfer" | "start" | "idle" | "roots" => what.push(arg),
             _ => return Err(format!("unknown argument {arg}").into()),
         }
     }
@@ -109,6 +119,9 @@ fn main() -> Result<()> {
         }
         if wanted("idle") {
             idle::measure(&options)?;
+        }
+        if wanted("roots") {
+            roots::measure(&options)?;
         }
         Ok(())
     })();

@@ -64,6 +64,12 @@ fn scrape(port: u16, scrapers: usize) -> Result<Vec<Duration>> {
 /// From the connection's start to the end of the whole answer.
 fn once(port: u16) -> std::io::Result<Duration> {
     let begun = Instant::now();
+    page(port)?;
+    Ok(begun.elapsed())
+}
+
+/// The whole answer.
+pub(crate) fn page(port: u16) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
@@ -76,7 +82,7 @@ fn once(port: u16) -> std::io::Result<Duration> {
             n => answer.extend_from_slice(&chunk[..n]),
         }
     }
-    Ok(begun.elapsed())
+    String::from_utf8(answer).map_err(std::io::Error::other)
 }
 
 /// Whether a good answer has come to its end.
