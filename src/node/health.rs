@@ -9,10 +9,14 @@ use std::collections::HashMap;
 use libp2p::swarm::ConnectionId;
 
 /// Failures that are reported in a row until a connection is closed. libp2p
-/// keeps the first one to itself, so it is the third lost ping: with a ping each
-/// 15 s and 20 s to answer, some 100 s of silence. A route change or a laptop's
-/// lid costs nobody his connections, and a dead one holds its place no longer
-/// than it has to. (QUIC gives up after 30 s by itself.)
+/// keeps the first one to itself, so it is the third lost ping. With a ping 15 s
+/// after the last answer and 20 s for its own (`Options::ping_interval` and
+/// `ping_timeout`), a connection that dies is closed after 55 to 70 s: up to 15 s
+/// until the first ping that is lost, 20 s for its answer, 15 s until a stream for
+/// the second one is asked for, and 10 s each until libp2p gives up the
+/// negotiation of that stream and of the third ping's. A route change or a
+/// laptop's lid costs nobody his connections, and a dead one holds its place no
+/// longer than it has to. (QUIC gives up after 30 s by itself.)
 const FAILURES: u32 = 2;
 
 /// Failures in a row, for each connection that has any. Bounded by the
