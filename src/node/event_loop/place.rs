@@ -94,7 +94,8 @@ impl EventLoop {
             keep.hold(peer, Reason::Floor, None, now);
         }
         let held = neighbours.iter().filter(|n| n.held).map(|n| n.peer);
-        let held = held.filter(|peer| !plan.release.contains(peer));
+        let released: HashSet<&PeerId> = plan.release.iter().collect();
+        let held = held.filter(|peer| !released.contains(peer));
         self.place.held = held.chain(plan.hold.iter().copied()).collect();
         self.place.missing = plan.missing;
     }

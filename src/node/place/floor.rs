@@ -27,11 +27,14 @@
 //! A bootstrap node is everybody's first choice, and has room for few (see
 //! [`super::super::keep`]). It is kept only until others are.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use libp2p::PeerId;
+
+use super::ranking::Ranking;
+use super::worth::Kept;
 
 /// A connected peer as the floor looks at it.
 #[derive(Clone, Debug)]
@@ -79,29 +82,33 @@ fn most(floor: usize) -> usize {
 
 /// The choice.
 pub(in crate::node) fn plan(floor: usize, peers: &[Neighbour]) -> Plan {
+    choose(peers, &mut Kept::under(floor), floor)
+}
+
+/// The choice; `kept` is nobody yet, and afterwards those that are kept, without
+/// entrances.
+fn choose(peers: &[Neighbour], kept: &mut Kept, floor: usize) -> Plan {
     let mut plan = Plan::default();
-    let regular = |p: &&Neighbour| !p.entrance;
-    let mut kept: Vec<&Neighbour> = peers.iter().filter(|p| p.held).filter(regular).collect();
-    let came = peers.iter().filter(regular);
-    let came = came.filter(|p| p.accepted && !p.held).count();
+    let regular = || peers.iter().filter(|p| !p.entrance);
+    regular().filter(|p| p.held).for_each(|p| kept.add(p));
+    let came = regular().filter(|p| p.accepted && !p.held).count();
     let wanted = floor - came.min(floor / 2);
 
-    let mut others: Vec<&Neighbour> = peers
-        .iter()
-        .filter(|p| !p.held && !p.refused && p.direct)
-        .collect();
+    let others = regular().filter(|p| !p.held && !p.refused && p.direct);
+    let mut best = Ranking::new(others, |p| kept.worth(p));
+    let mut chosen = Vec::new();
     // One after another, since each choice changes what the next is worth.
-    while let Some(at) = best(&others, &kept, floor) {
-        let full = kept.len() >= wanted;
-        let tie = others[at].returned && kept.len() < most(floor);
+    while let Some(peer) = best.next(|p| kept.worth(p)) {
+        let full = kept.count() >= wanted;
+        let tie = peer.returned && kept.count() < most(floor);
         if full && !tie {
             break;
         }
-        let chosen = others.swap_remove(at);
-        plan.hold.push(chosen.peer);
-        kept.push(chosen);
+        chosen.push(peer);
+        kept.add(peer);
     }
-    plan.missing = wanted.saturating_sub(kept.len());
+    plan.hold = chosen.iter().map(|p| p.peer).collect();
+    plan.missing = wanted.saturating_sub(kept.count());
 
     // Entrances for what is still missing.
     let mut spare = plan.missing;
@@ -118,55 +125,17 @@ pub(in crate::node) fn plan(floor: usize, peers: &[Neighbour]) -> Plan {
     }
 
     // The least of those that are too many, which happens when the floor is lowered.
-    while kept.len() > most(floor) {
-        let points = |at: &usize| worth(kept[*at], &without(&kept, *at), floor);
-        let Some(least) = (0..kept.len()).min_by_key(points) else {
-            break;
-        };
-        plan.release.push(kept.swap_remove(least).peer);
+    if kept.count() > most(floor) {
+        let all = regular().filter(|p| p.held).chain(chosen);
+        let mut least = Ranking::new(all, |p| Reverse(kept.worth_within(p)));
+        while kept.count() > most(floor)
+            && let Some(peer) = least.next(|p| Reverse(kept.worth_within(p)))
+        {
+            plan.release.push(peer.peer);
+            kept.remove(peer);
+        }
     }
     plan
-}
-
-fn without<'a>(kept: &[&'a Neighbour], at: usize) -> Vec<&'a Neighbour> {
-    let others = kept.iter().enumerate().filter(|(n, _)| *n != at);
-    others.map(|(_, p)| *p).collect()
-}
-
-/// The one that is worth most, of those that are no entrance.
-fn best(others: &[&Neighbour], kept: &[&Neighbour], floor: usize) -> Option<usize> {
-    let regular = others.iter().enumerate().filter(|(_, p)| !p.entrance);
-    regular
-        .max_by_key(|(_, p)| worth(p, kept, floor))
-        .map(|(at, _)| at)
-}
-
-/// Points, then age.
-fn worth(peer: &Neighbour, kept: &[&Neighbour], floor: usize) -> (i32, Duration) {
-    let near = kept.iter().filter(|p| p.near).count();
-    let mut same = HashMap::new();
-    for subnet in kept.iter().filter_map(|p| p.subnet) {
-        *same.entry(subnet).or_insert(0) += 1;
-    }
-    let minutes = peer.age.as_secs() / 60;
-    let points = 8 * i32::from(peer.returned)
-        + match minutes {
-            0 => 0,
-            1..10 => 1,
-            10..60 => 2,
-            _ => 3,
-        }
-        + 2 * i32::from(peer.dialed)
-        + 2 * i32::from(peer.gossip)
-        + match (peer.near, near < floor.div_ceil(2)) {
-            (true, true) => 2,
-            (true, false) => -2,
-            _ => 0,
-        }
-        - 4 * peer
-            .subnet
-            .map_or(0, |s| same.get(&s).copied().unwrap_or(0));
-    (points, peer.age)
 }
 
 #[cfg(test)]
@@ -339,5 +308,108 @@ mod tests {
         }
         let plan = plan(4, &peers);
         assert_eq!((plan.hold.len(), plan.release.len()), (2, 0));
+    }
+
+    /// The choice as it is described: everybody is looked at again after each.
+    fn plainly(floor: usize, peers: &[Neighbour]) -> Plan {
+        let mut kept: Vec<&Neighbour> = peers.iter().filter(|p| p.held && !p.entrance).collect();
+        let mut others: Vec<&Neighbour> = peers.iter().collect();
+        others.retain(|p| !p.held && !p.entrance && !p.refused && p.direct);
+        let came = peers
+            .iter()
+            .filter(|p| !p.entrance && p.accepted && !p.held);
+        let wanted = floor - came.count().min(floor / 2);
+        let beside = |kept: &[&Neighbour]| {
+            let mut beside = Kept::under(floor);
+            kept.iter().for_each(|p| beside.add(p));
+            beside
+        };
+        let mut plan = Plan::default();
+        loop {
+            let beside = beside(&kept);
+            let best = (0..others.len()).max_by_key(|at| beside.worth(others[*at]));
+            let Some(best) = best else { break };
+            let tie = others[best].returned && kept.len() < most(floor);
+            if kept.len() >= wanted && !tie {
+                break;
+            }
+            plan.hold.push(others[best].peer);
+            kept.push(others.swap_remove(best));
+        }
+        plan.missing = wanted.saturating_sub(kept.len());
+        while kept.len() > most(floor) {
+            let least = (0..kept.len()).min_by_key(|at| {
+                let mut others = kept.clone();
+                let peer = others.swap_remove(*at);
+                beside(&others).worth(peer)
+            });
+            plan.release.push(kept.swap_remove(least.unwrap()).peer);
+        }
+        plan
+    }
+
+    /// Peers of all kinds, of `subnets` subnets; no two are of the same age.
+    fn crowd(count: u32, subnets: u32) -> Vec<Neighbour> {
+        let mut ages: Vec<u32> = (0..count).collect();
+        ages.sort_by_cached_key(|_| rand::random::<u32>());
+        let one_in = |n: u32| rand::random_range(0..n) == 0;
+        let mut peers = Vec::new();
+        for age in ages {
+            let subnet = rand::random_range(0..=subnets);
+            let address = std::net::Ipv4Addr::from(0xc633_0000 + subnet);
+            peers.push(Neighbour {
+                age: Duration::from_millis(u64::from(age) * 4_321),
+                subnet: (subnet < subnets).then(|| IpNet::from(std::net::IpAddr::from(address))),
+                dialed: one_in(2),
+                direct: !one_in(8),
+                near: one_in(4),
+                gossip: one_in(3),
+                returned: one_in(9),
+                refused: one_in(7),
+                held: one_in(3),
+                accepted: one_in(5),
+                ..neighbour(0)
+            });
+        }
+        peers
+    }
+
+    #[test]
+    fn the_choice_is_the_one_of_looking_at_everybody_again() {
+        for subnets in [0, 1, 3, 40] {
+            for floor in [0, 1, 2, 5, 16, 100] {
+                for _ in 0..8 {
+                    let peers = crowd(60, subnets);
+                    let (mut quick, mut plain) = (plan(floor, &peers), plainly(floor, &peers));
+                    assert_eq!(quick.hold, plain.hold, "floor {floor}, {subnets} subnets");
+                    for plan in [&mut quick, &mut plain] {
+                        plan.release.sort_unstable();
+                    }
+                    assert_eq!(quick, plain, "floor {floor}, {subnets} subnets");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_work_grows_with_the_peers_and_not_with_the_floor_as_well() {
+        for subnets in [0, 1, 3, 4_000] {
+            for (floor, held) in [(1_000, false), (500, false), (10, true), (1_000, true)] {
+                let mut peers = crowd(4_000, subnets);
+                for peer in &mut peers {
+                    (peer.held, peer.refused, peer.direct) = (held, false, true);
+                    peer.accepted = false;
+                }
+                let mut kept = Kept::under(floor);
+                let plan = choose(&peers, &mut kept, floor);
+                assert!(plan.hold.len() + plan.release.len() >= 500);
+                // Once to begin with, and once when enough are near; for each that is
+                // chosen itself, then the next of its group, which is out of date as
+                // soon as the other is kept, and the other group of its subnet.
+                let most = 8 * peers.len();
+                let asked = kept.asked.get();
+                assert!(asked <= most, "{asked}: floor {floor}, {subnets} subnets");
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! | file | noun |
 //! |---|---|
 //! | [`floor`] | which of the connected peers are kept (`P2P_MIN_PEERS`) |
+//! | `worth` | what a peer is worth beside those that are kept |
+//! | `ranking` | peers one after another, when each choice changes what others are worth |
 //! | [`search`] | whom to dial while there are too few |
 //! | [`lost`] | neighbours that fell silent, tried again for long |
 //! | [`refresh`] | when to walk the DHT |
@@ -36,8 +38,10 @@
 
 pub(super) mod floor;
 pub(super) mod lost;
+mod ranking;
 pub(super) mod refresh;
 pub(super) mod search;
+mod worth;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
