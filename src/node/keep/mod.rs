@@ -55,7 +55,7 @@ use handler::{Handler, Number, Order, Report};
 pub(super) use holds::Reason;
 use holds::{Class, Holds};
 use refusals::Refusals;
-use room::Room;
+use room::{Origin, Room, Taken};
 
 /// An ask that nobody has answered for so long counts as refused.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -97,7 +97,16 @@ struct Connection {
     relayed: bool,
     /// This node dialed it.
     dialed: bool,
+    origin: Origin,
     since: Instant,
+}
+
+/// A connection that is kept because the peer asked.
+#[derive(Clone, Copy, Debug)]
+struct Accepted {
+    connection: ConnectionId,
+    /// The room that it takes up; none for those that have no need of it.
+    room: Option<Origin>,
 }
 
 #[derive(Debug, Default)]
@@ -105,9 +114,7 @@ struct Peer {
     connections: Vec<Connection>,
     holds: Holds,
     ask: Option<Ask>,
-    /// The connection that is kept because the peer asked, and whether it takes
-    /// up room.
-    accepted: Option<(ConnectionId, bool)>,
+    accepted: Option<Accepted>,
 }
 
 impl Peer {
@@ -134,7 +141,7 @@ pub(super) struct Behaviour {
     /// Those that have no need of room.
     always: HashSet<PeerId>,
     /// Peers in `room`.
-    accepted: usize,
+    taken: Taken,
     closed: bool,
     asks: Number,
     /// Taken at the next poll; a few for each connection and turn of the loop.
@@ -157,7 +164,7 @@ impl Behaviour {
             refusals: Refusals::default(),
             room: Room::under(connections),
             always: always.into_iter().collect(),
-            accepted: 0,
+            taken: Taken::default(),
             closed: false,
             asks: 0,
             orders: VecDeque::new(),
@@ -313,12 +320,12 @@ impl Behaviour {
     /// takes up room. One that this node holds itself is always let in, and takes up
     /// room all the same: it stays when this node holds it no more, and whoever is
     /// held for a moment, as a member of a topic, could stay beside the room for ever.
-    fn judge(&self, peer: &PeerId, class: Class) -> (bool, bool) {
+    fn judge(&self, peer: &PeerId, origin: Origin, class: Class) -> (bool, bool) {
         let own = |p: &Peer| p.holds != Holds::default();
         let always = self.always.contains(peer);
         let free = always || self.peers.get(peer).is_some_and(own);
         (
-            !self.closed && (free || self.room.has(class, self.accepted)),
+            !self.closed && (free || self.room.has(class, origin, &self.taken)),
             !always,
         )
     }
@@ -327,11 +334,10 @@ impl Behaviour {
         let Some(entry) = self.peers.get_mut(peer) else {
             return;
         };
-        if let Some((connection, counted)) = entry.accepted
-            && connection == id
+        if let Some(accepted) = entry.accepted.take_if(|a| a.connection == id)
+            && let Some(origin) = accepted.room
         {
-            entry.accepted = None;
-            self.accepted -= usize::from(counted);
+            self.taken.remove(origin);
         }
     }
 
@@ -339,16 +345,25 @@ impl Behaviour {
         match report {
             Report::Asked(class) => {
                 // It asks anew, perhaps on another connection.
-                if let Some((before, _)) = self.peers.get(&peer).and_then(|p| p.accepted) {
-                    self.left(&peer, before);
+                if let Some(before) = self.peers.get(&peer).and_then(|p| p.accepted) {
+                    self.left(&peer, before.connection);
                 }
-                let (accept, counted) = self.judge(&peer, class);
+                let connections = self.peers.get(&peer).map(|p| p.connections.iter());
+                let asked_on = connections.into_iter().flatten().find(|c| c.id == id);
+                let Some(origin) = asked_on.map(|c| c.origin) else {
+                    return;
+                };
+                let (accept, counted) = self.judge(&peer, origin, class);
                 let Some(entry) = self.peers.get_mut(&peer) else {
                     return;
                 };
                 if accept {
-                    entry.accepted = Some((id, counted));
-                    self.accepted += usize::from(counted);
+                    let room = counted.then_some(origin);
+                    room.into_iter().for_each(|origin| self.taken.add(origin));
+                    entry.accepted = Some(Accepted {
+                        connection: id,
+                        room,
+                    });
                 }
                 notify(&mut self.orders, peer, id, Order::Answer(accept));
             }
@@ -423,6 +438,7 @@ impl NetworkBehaviour for Behaviour {
                     id: new.connection_id,
                     relayed: new.endpoint.is_relayed(),
                     dialed: new.endpoint.is_dialer(),
+                    origin: Origin::of(new.endpoint),
                     since: now,
                 });
                 self.settle(&new.peer_id, now);

@@ -13,9 +13,100 @@
 //!
 //! Ten thousand quiet nodes do not fill a node: 150 of them are kept, and the
 //! others keep one another.
+//!
+//! # Of whom
+//!
+//! Whoever has many addresses could take all of this room, and then the node would
+//! be part of a network that consists of him. So the peers of one network get an
+//! eighth of it: 19 of 150, and 29 of 225. A network is a /24 of IPv4 or a /48 of
+//! IPv6, the smallest that is routed on the Internet, which makes the next one cost
+//! money. All peers behind relays together count as one, since nobody knows where
+//! they are. Those of this host and of private networks are not counted: a network
+//! of a house or a company is often one /24, and whoever is in it was let in by
+//! somebody.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use libp2p::core::ConnectedPoint;
 
 use super::holds::Class;
 use crate::admission::limits::kept;
+use crate::admission::subnet::{Prefixes, ip_of};
+
+/// What makes two addresses one network.
+const NETWORK: Prefixes = Prefixes { ipv4: 24, ipv6: 48 };
+
+/// The part of the room that one network may take: one in so many.
+const NETWORKS: usize = 8;
+
+/// Where a peer is, as its connection tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Origin {
+    /// Of this network.
+    Network(IpNet),
+    /// Somewhere behind a relay.
+    Relayed,
+    /// On this host, in a private network, or over a transport without addresses.
+    Near,
+}
+
+impl Origin {
+    /// Of the other end of a connection.
+    pub(super) fn of(endpoint: &ConnectedPoint) -> Origin {
+        if endpoint.is_relayed() {
+            return Origin::Relayed;
+        }
+        match ip_of(endpoint.get_remote_address()) {
+            Some(ip) if !is_private(ip) => NETWORK.subnet(ip).map_or(Origin::Near, Origin::Network),
+            _ => Origin::Near,
+        }
+    }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// Peers that take up room.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    all: usize,
+    /// Of those that are counted by it; bounded by `all`.
+    origins: HashMap<Origin, usize>,
+}
+
+impl Taken {
+    #[cfg(test)]
+    pub(super) fn all(&self) -> usize {
+        self.all
+    }
+
+    fn of(&self, origin: Origin) -> usize {
+        self.origins.get(&origin).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, origin: Origin) {
+        self.all += 1;
+        if origin != Origin::Near {
+            *self.origins.entry(origin).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, origin: Origin) {
+        self.all -= 1;
+        if let Some(count) = self.origins.get_mut(&origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.origins.remove(&origin);
+            }
+        }
+    }
+}
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,13 +127,14 @@ impl Room {
         }
     }
 
-    /// Whether another one of `class` has room beside `accepted` of all classes.
-    pub(super) fn has(self, class: Class, accepted: usize) -> bool {
-        accepted
-            < match class {
-                Class::Presence => self.presence,
-                Class::Use => self.all,
-            }
+    /// Whether another one of `class` has room, from `origin`, beside those of all
+    /// classes that have it already.
+    pub(super) fn has(self, class: Class, origin: Origin, taken: &Taken) -> bool {
+        let room = match class {
+            Class::Presence => self.presence,
+            Class::Use => self.all,
+        };
+        taken.all < room && taken.of(origin) < room.div_ceil(NETWORKS)
     }
 }
 
@@ -60,10 +152,93 @@ mod tests {
         ] {
             let room = Room::under(cap);
             assert_eq!(room, Room { presence, all }, "{cap}");
-            assert!(room.has(Class::Presence, presence - 1));
-            assert!(!room.has(Class::Presence, presence));
-            assert!(room.has(Class::Use, all - 1));
-            assert!(!room.has(Class::Use, all));
+            let has = |class, all| {
+                let taken = Taken {
+                    all,
+                    ..Taken::default()
+                };
+                room.has(class, Origin::Near, &taken)
+            };
+            assert!(has(Class::Presence, presence - 1));
+            assert!(!has(Class::Presence, presence));
+            assert!(has(Class::Use, all - 1));
+            assert!(!has(Class::Use, all));
         }
+    }
+
+    fn at(remote: &str) -> Origin {
+        Origin::of(&ConnectedPoint::Listener {
+            local_addr: "/ip4/192.0.2.9/tcp/4001".parse().unwrap(),
+            send_back_addr: remote.parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn one_network_takes_an_eighth_of_the_room_and_private_ones_take_any() {
+        let room = Room::under(400);
+        for (class, of_one, of_all) in [(Class::Presence, 19, 150), (Class::Use, 29, 225)] {
+            let mut taken = Taken::default();
+            let mut take = |remote: &str| {
+                let has = room.has(class, at(remote), &taken);
+                if has {
+                    taken.add(at(remote));
+                }
+                has
+            };
+            let mut filled = 0;
+            for host in 0..=255 {
+                filled += usize::from(take(&format!("/ip4/198.51.100.{host}/tcp/1")));
+            }
+            assert_eq!(filled, of_one, "{class:?}");
+            for home in 0..=255 {
+                let address = format!("/ip6/2001:db8:7:{home:x}::1/udp/1/quic-v1");
+                filled += usize::from(take(&address));
+            }
+            assert_eq!(filled, 2 * of_one, "{class:?}");
+            assert!(take("/ip4/198.51.101.1/tcp/1"), "another network");
+            assert!(take("/ip6/2001:db8:8::1/tcp/1"), "another network");
+            while take("/ip4/192.168.1.7/tcp/1") {}
+            assert_eq!(taken.all(), of_all, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn all_behind_relays_are_one_network_and_what_is_near_is_none() {
+        let circuit = |relay: &str| {
+            let relay = format!("{relay}/p2p/{}/p2p-circuit", libp2p::PeerId::random());
+            Origin::of(&ConnectedPoint::Listener {
+                local_addr: relay.parse().unwrap(),
+                send_back_addr: libp2p::Multiaddr::empty(),
+            })
+        };
+        assert_eq!(circuit("/ip4/192.0.2.1/tcp/1"), Origin::Relayed);
+        assert_eq!(circuit("/ip4/127.0.0.1/tcp/1"), Origin::Relayed);
+        for near in [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/10.1.2.3/tcp/1",
+            "/ip4/169.254.0.1/tcp/1",
+            "/ip6/::1/tcp/1",
+            "/ip6/fd00::1/tcp/1",
+            "/ip6/fe80::1/tcp/1",
+            "/ip6/::ffff:10.0.0.1/tcp/1",
+            "/memory/7",
+        ] {
+            assert_eq!(at(near), Origin::Near, "{near}");
+        }
+        // A shared address of a provider (RFC 6598) may be any stranger's.
+        for far in ["/ip4/100.64.0.1/tcp/1", "/ip6/::ffff:192.0.2.1/tcp/1"] {
+            assert!(matches!(at(far), Origin::Network(_)), "{far}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_is_counted_no_more() {
+        let (mut taken, origin) = (Taken::default(), at("/ip4/192.0.2.1/tcp/1"));
+        taken.add(origin);
+        taken.add(Origin::Near);
+        assert_eq!((taken.all(), taken.of(origin)), (2, 1));
+        taken.remove(origin);
+        taken.remove(Origin::Near);
+        assert_eq!((taken.all(), taken.origins.len()), (0, 0));
     }
 }

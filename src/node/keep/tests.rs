@@ -188,7 +188,7 @@ fn a_connection_that_one_side_holds_stays_on_both_until_it_is_released() {
         a.ended(&b).await;
         b.ended(&a).await;
         assert!(!b.is_kept(&a).await);
-        assert_eq!(b.keep(|k| k.accepted).await, 0);
+        assert_eq!(b.keep(|k| k.taken.all()).await, 0);
     });
 }
 
@@ -408,13 +408,13 @@ fn accepted_peers_take_room_once_and_give_it_back() {
     };
     let (yes, no) = (true, false);
     assert_eq!(answers(&mut keep), [yes, yes, yes, yes, no, no, no, no]);
-    assert_eq!(keep.accepted, 2);
+    assert_eq!(keep.taken.all(), 2);
     keep.report(peers[3], id(3), Report::Asked(Class::Use), now);
     assert_eq!(answers(&mut keep), [yes]);
     keep.report(peers[0], id(0), Report::Left, now);
     keep.report(peers[0], id(0), Report::Left, now);
     closed(&mut keep, peers[1], 1);
-    assert_eq!(keep.accepted, 1);
+    assert_eq!(keep.taken.all(), 1);
     keep.close();
     keep.report(peers[2], id(2), Report::Asked(Class::Presence), now);
     assert_eq!(answers(&mut keep), [no]);
@@ -426,13 +426,13 @@ fn who_is_let_in_because_it_is_held_for_a_moment_takes_room_all_the_same() {
     let (now, peer) = (Instant::now(), PeerId::random());
     opened(&mut keep, peer, 1);
     keep.report(peer, id(1), Report::Asked(Class::Use), now);
-    assert_eq!(keep.accepted, 0, "there is no room");
+    assert_eq!(keep.taken.all(), 0, "there is no room");
     assert!(keep.hold(&peer, Reason::Topic, None, now));
     keep.report(peer, id(1), Report::Asked(Class::Use), now);
     keep.release(&peer, Reason::Topic);
-    assert_eq!(keep.accepted, 1);
+    assert_eq!(keep.taken.all(), 1);
     closed(&mut keep, peer, 1);
-    assert_eq!(keep.accepted, 0);
+    assert_eq!(keep.taken.all(), 0);
 }
 
 #[test]
@@ -464,4 +464,38 @@ fn of_connections_that_crossed_both_sides_keep_the_same() {
     });
     let dialed_by_the_smaller = usize::from(ids[1] < ids[0]);
     assert_eq!(kept, [id(dialed_by_the_smaller); 2]);
+}
+
+#[test]
+fn one_network_of_strangers_does_not_take_the_room_of_those_that_need_this_peer() {
+    let mut keep = Behaviour::new(PeerId::random(), PROTOCOL, 400, []);
+    let now = Instant::now();
+    let mut asked = 0;
+    let mut ask = |keep: &mut Behaviour, address: &str, class| {
+        let peer_id = PeerId::random();
+        asked += 1;
+        keep.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id,
+            connection_id: id(asked),
+            endpoint: &ConnectedPoint::Listener {
+                local_addr: Multiaddr::empty(),
+                send_back_addr: address.parse().unwrap(),
+            },
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        keep.report(peer_id, id(asked), Report::Asked(class), now);
+        orders(keep).last() == Some(&(id(asked), Order::Answer(true)))
+    };
+    for host in 0..=255 {
+        for class in [Class::Presence, Class::Use] {
+            let address = format!("/ip4/198.51.100.{host}/tcp/1");
+            ask(&mut keep, &address, class);
+        }
+    }
+    assert_eq!(keep.taken.all(), 29, "an eighth of 225, rounded up");
+    for class in [Class::Presence, Class::Use] {
+        assert!(!ask(&mut keep, "/ip4/198.51.100.7/tcp/2", class));
+        assert!(ask(&mut keep, "/ip4/203.0.113.1/tcp/1", class));
+    }
 }
