@@ -112,10 +112,15 @@ fn a_quiet_node_with_one_bootstrap_peer_stays_connected() {
         &dir.path().join("q"),
         &[IDLE, ("P2P_BOOTSTRAP_PEERS", &address)],
     );
-    for host in [&quiet, &bootstrap] {
-        eventually("both keep the connection", || {
-            (host.kept() == 1.0).then_some(())
+    for (host, why) in [(&quiet, "floor"), (&bootstrap, "asked")] {
+        eventually("both keep the connection, and say why", || {
+            let peers = host.daemon.json(&["peers"]);
+            let reasons = peers[0]["kept_for"].as_array()?;
+            let said = reasons.iter().any(|r| r == why);
+            (host.kept() == 1.0 && said).then_some(())
         });
+        let table = host.daemon.ok(&["peers"]);
+        assert!(table.contains("KEPT FOR") && table.contains(why), "{table}");
     }
     let before = (quiet.opened(), bootstrap.opened());
     // Five idle timeouts of either side.

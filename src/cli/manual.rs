@@ -104,11 +104,22 @@ pub(super) static MANUAL: &[Chapter] = &[
             Entry {
                 command: "peers",
                 words: "Each with the direction, transport and age of its connections, its last \
-                    ping, streams, reputation and agent.",
-                examples: &[example(
-                    "p2p-node peers --json | jq -r '.[] | select(.reputation < 0) | .peer_id'",
-                    "Print who has misbehaved.",
-                )],
+                    ping, streams, reputation and agent, and why a connection with it is kept \
+                    although nothing may use it: floor (it is one of P2P_MIN_PEERS), peering (it \
+                    is one of P2P_PEERING), publishing (messages of this host went to it lately), \
+                    topic (it is on a topic of this node), asked (the peer asked for it). One that \
+                    is kept for nothing ends when it has been idle for \
+                    P2P_CONNECTION_IDLE_TIMEOUT.",
+                examples: &[
+                    example(
+                        "p2p-node peers --json | jq -r '.[] | select(.reputation < 0) | .peer_id'",
+                        "Print who has misbehaved.",
+                    ),
+                    example(
+                        "p2p-node peers --json | jq -r '.[] | select(.kept_for == []) | .peer_id'",
+                        "Print the peers that leave when they are idle.",
+                    ),
+                ],
             },
         ],
     },

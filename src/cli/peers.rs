@@ -33,6 +33,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                     "streams": p.streams,
                     "trusted": p.trusted,
                     "reputation": p.reputation,
+                    "kept_for": p.kept_for,
                     "connections": connections,
                 })
             })
@@ -53,6 +54,11 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                 once(p.streams.to_string()),
                 once(human::score(p.reputation)),
                 human::duration(c.age),
+                once(if p.kept_for.is_empty() {
+                    "-".into()
+                } else {
+                    human::printable(&p.kept_for.join(","))
+                }),
                 once(if p.agent.is_empty() {
                     "-".into()
                 } else {
@@ -71,6 +77,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
             "STREAMS",
             "REPUTATION",
             "AGE",
+            "KEPT FOR",
             "AGENT",
             "ADDRESS",
         ],

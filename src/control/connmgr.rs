@@ -169,6 +169,7 @@ mod tests {
             trusted,
             exchanges: Vec::new(),
             peering: false,
+            kept_for: Vec::new(),
         }
     }
 

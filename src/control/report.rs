@@ -190,6 +190,7 @@ fn peer(from: node::PeerStatus, weight: i64, reputation: f64) -> Peer {
         streams: from.streams as u64,
         trusted: from.trusted,
         reputation,
+        kept_for: from.kept_for.into_iter().map(str::to_owned).collect(),
     }
 }
 

@@ -477,6 +477,9 @@ pub struct Peer {
     pub trusted: bool,
     /// -100 to 100; 0 for a stranger.
     pub reputation: f64,
+    /// Why the daemon keeps a connection with it, in the words of `p2pd.proto`; empty
+    /// when it ends as soon as it is idle.
+    pub kept_for: Vec<String>,
 }
 
 /// One connection of a [`Peer`].
@@ -514,6 +517,7 @@ impl Peer {
             streams: Some(self.streams),
             trusted: Some(self.trusted),
             reputation: Some(self.reputation),
+            kept_for: self.kept_for.clone(),
         }
     }
 
@@ -538,6 +542,7 @@ impl Peer {
             streams: p.streams.unwrap_or(0),
             trusted: p.trusted.unwrap_or(false),
             reputation: p.reputation.unwrap_or(0.0),
+            kept_for: p.kept_for,
         })
     }
 }

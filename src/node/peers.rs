@@ -8,6 +8,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
 use super::address_book::is_loopback;
+use super::keep;
 use super::meter::Meters;
 use super::standing::Peering;
 use super::status::{ConnectionStatus, PeerStatus, transport_of};
@@ -226,6 +227,7 @@ impl Peers {
         meters: &Meters,
         trusted: &[PeerId],
         peering: &Peering,
+        keep: &keep::Behaviour,
     ) -> Vec<PeerStatus> {
         let mut list: Vec<PeerStatus> = self
             .map
@@ -248,6 +250,7 @@ impl Peers {
                 streams: meters.streams(peer),
                 trusted: trusted.contains(peer),
                 peering: peering.contains(peer),
+                kept_for: keep.reasons(peer),
             })
             .collect();
         list.sort_by_key(|p| p.peer);

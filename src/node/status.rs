@@ -147,6 +147,11 @@ pub struct PeerStatus {
     pub exchanges: Vec<String>,
     /// Whether it is one of `P2P_PEERING`.
     pub peering: bool,
+    /// Why this node keeps a connection with it although nothing may use it: `floor`
+    /// (`P2P_MIN_PEERS`), `peering` (`P2P_PEERING`), `publishing` (messages of this
+    /// host went to it lately), `topic` (it is on a topic of this node) and `asked`
+    /// (the peer asked for it). Empty when it ends as soon as it is idle.
+    pub kept_for: Vec<&'static str>,
 }
 
 /// One connection of a peer.

@@ -58,6 +58,7 @@ impl EventLoop {
                     &self.meters,
                     &self.options.trusted_peers,
                     &self.peering,
+                    &self.swarm.behaviour().keep,
                 );
                 let _ = reply.send(Ok(list));
             }

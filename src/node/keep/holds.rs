@@ -48,6 +48,16 @@ impl Class {
 }
 
 impl Reason {
+    /// The word that `p2p-node peers` shows.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Reason::Floor => "floor",
+            Reason::Peering => "peering",
+            Reason::Publishing => "publishing",
+            Reason::Topic => "topic",
+        }
+    }
+
     fn class(self) -> Class {
         match self {
             Reason::Floor => Class::Presence,
@@ -95,10 +105,13 @@ impl Holds {
         self.0[reason as usize].is_some()
     }
 
+    pub(super) fn reasons(&self) -> impl Iterator<Item = Reason> + '_ {
+        REASONS.into_iter().filter(|r| self.has(*r))
+    }
+
     /// The strongest class among them; `None` when there is no reason left.
     pub(super) fn class(&self) -> Option<Class> {
-        let reasons = REASONS.into_iter().filter(|r| self.has(*r));
-        reasons.map(Reason::class).max()
+        self.reasons().map(Reason::class).max()
     }
 }
 

@@ -227,6 +227,16 @@ impl Behaviour {
         self.peers.get(peer).is_some_and(|p| p.accepted.is_some())
     }
 
+    /// Why this node keeps the connection with `peer`, in one word each: its own
+    /// reasons, and `asked` when the peer asked for it.
+    pub(super) fn reasons(&self, peer: &PeerId) -> Vec<&'static str> {
+        let Some(entry) = self.peers.get(peer) else {
+            return Vec::new();
+        };
+        let own = entry.holds.reasons().map(Reason::as_str);
+        own.chain(entry.accepted.map(|_| "asked")).collect()
+    }
+
     /// Whether `peer` refused lately, and should not be asked or dialed for this
     /// at `now`.
     pub(super) fn is_refused(&self, peer: &PeerId, now: Instant) -> bool {

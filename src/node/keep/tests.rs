@@ -499,3 +499,18 @@ fn one_network_of_strangers_does_not_take_the_room_of_those_that_need_this_peer(
         assert!(ask(&mut keep, "/ip4/203.0.113.1/tcp/1", class));
     }
 }
+
+#[test]
+fn it_can_be_told_why_a_connection_is_kept() {
+    let mut keep = Behaviour::new(PeerId::random(), PROTOCOL, 400, []);
+    let (now, peer) = (Instant::now(), PeerId::random());
+    opened(&mut keep, peer, 1);
+    assert_eq!(keep.reasons(&peer), [] as [&str; 0]);
+    keep.hold(&peer, Reason::Topic, None, now);
+    keep.hold(&peer, Reason::Floor, None, now);
+    keep.report(peer, id(1), Report::Asked(Class::Use), now);
+    assert_eq!(keep.reasons(&peer), ["floor", "topic", "asked"]);
+    keep.release(&peer, Reason::Topic);
+    keep.report(peer, id(1), Report::Left, now);
+    assert_eq!(keep.reasons(&peer), ["floor"]);
+}
