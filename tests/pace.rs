@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{DEADLINE, Daemon, eventually};
@@ -352,6 +353,11 @@ struct Running {
 }
 
 async fn start(rates: Rates) -> Running {
+    // The time that a message waits is for a test to set: see those that do.
+    start_with(rates, Duration::ZERO).await.0
+}
+
+async fn start_with(rates: Rates, publish_patience: Duration) -> (Running, Arc<Metrics>) {
     let identity = Keypair::generate_ed25519();
     let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
     let options = Options {
@@ -361,19 +367,22 @@ async fn start(rates: Rates) -> Running {
             ..Settings::default()
         }),
         connection_idle_timeout: Duration::from_secs(3600),
+        publish_patience,
         ..Options::default()
     };
-    let node = Node::start(&identity, stack, relay, options, Metrics::new().unwrap()).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
     let handle = node.handle();
     let peer = handle.local_peer_id();
     let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
     let address = handle.listen(listen).await.unwrap();
-    Running {
+    let running = Running {
         _node: node,
         handle,
         peer,
         address: address.with(Protocol::P2p(peer)),
-    }
+    };
+    (running, metrics)
 }
 
 /// Two nodes, of which the second subscribes to `topics`, and the first knows it.
@@ -486,6 +495,60 @@ fn the_answer_says_to_how_many_peers_and_programs_a_message_went() {
             "{refused}"
         );
         drop(ears);
+    });
+}
+
+#[test]
+fn what_is_published_with_nobody_connected_waits_for_a_peer_and_keeps_its_order() {
+    run(async {
+        let (mouth, metrics) = start_with(fast(), DEADLINE).await;
+        let ears = start(fast()).await;
+        let mut heard = ears.handle.subscribe(PLAIN.into()).await.unwrap();
+        let waits = async |n: i64| {
+            while metrics.gossip_publishes_waiting.get() != n {
+                async_io::Timer::after(Duration::from_millis(10)).await;
+            }
+        };
+        let mut publishes = Vec::new();
+        for n in 0..3 {
+            let handle = mouth.handle.clone();
+            let message = message(n).into_bytes();
+            let publish = async move { handle.publish(PLAIN.into(), message).await };
+            publishes.push(async_std::task::spawn(publish));
+            waits(n as i64 + 1).await;
+        }
+        // Who hangs up is not waited for.
+        publishes.remove(1).cancel().await;
+        waits(2).await;
+        // The topic needs no connection when a program on this host is on it.
+        let _here = mouth.handle.subscribe("here".into()).await.unwrap();
+        let here = mouth.handle.publish("here".into(), b"x".to_vec()).await;
+        let to = |peers, listeners| Published { peers, listeners };
+        assert_eq!(here.unwrap(), to(0, 1));
+
+        ears.handle.dial(mouth.address.clone()).await.unwrap();
+        for publish in publishes {
+            assert_eq!(publish.await.unwrap(), to(1, 0));
+        }
+        for n in [0, 2] {
+            let next = heard.next().await.unwrap();
+            assert_eq!(next.data, message(n).into_bytes());
+        }
+    });
+}
+
+#[test]
+fn what_is_published_with_nobody_to_be_found_is_refused_after_a_while() {
+    run(async {
+        let (alone, metrics) = start_with(fast(), Duration::from_secs(2)).await;
+        let since = Instant::now();
+        let refused = alone.handle.publish(PLAIN.into(), b"x".to_vec()).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(since.elapsed() >= Duration::from_secs(2), "it did not wait");
+        for part in ["no peer is connected", "none was found within 2 s"] {
+            assert!(refused.contains(part), "{part:?} is not in {refused}");
+        }
+        assert_eq!(metrics.gossip_publishes_waiting.get(), 0);
     });
 }
 

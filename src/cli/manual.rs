@@ -281,9 +281,11 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "Topics whose names begin with `/` and P2P_NETWORK and `/` are this \
                     network's own: what is published there travels signed and numbered. Every \
                     other topic is plain libp2p gossipsub.\n\n\
-                    The node need not be on the topic. When no connected peer is, it looks for \
-                    nodes that are, through the DHT; those that it publishes to stay connected \
-                    for five minutes after the last message.\n\n\
+                    The node need not be on the topic. When no connected peer is, or nobody is \
+                    connected at all, it looks for nodes that are, through the DHT, and the \
+                    message waits for one of them, five seconds at most; then it is refused. \
+                    Those that the node publishes to stay connected for five minutes after the \
+                    last message.\n\n\
                     Messages go no faster than peers take them from one node, by default 45 \
                     a second after 80 at once (a little less than half of P2P_RATE_FILL and \
                     of P2P_RATE_BURST). The command waits for that, and reads no further \

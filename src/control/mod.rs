@@ -65,7 +65,7 @@
 //! | DHT PUT_VALUE, PROVIDE | OK. Keys are raw bytes; content is provided under its multihash |
 //! | DHT FIND_PROVIDERS, GET_CLOSEST_PEERS, SEARCH_VALUE | `dht` BEGIN in a `Response`, then bare `DHTResponse` messages: VALUE each, then END |
 //! | PUBSUB GET_TOPICS, LIST_PEERS | `pubsub` |
-//! | PUBSUB PUBLISH | OK when the message has been handed on, as fast as peers take it; `published` (ours) says to how many peers, and programs on this host |
+//! | PUBSUB PUBLISH | OK when the message has been handed on, as fast as peers take it; when nobody hears it, an error after at most five seconds, in which one is looked for; `published` (ours) says to how many peers, and programs on this host |
 //! | PUBSUB SUBSCRIBE | OK, then bare `PSMessage` messages until the program ends its direction. `moreTopics` (ours) adds topics |
 //! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the least weight first, down to half of P2P_MAX_CONNECTIONS, or to `keep` (ours) |
 //! | STATUS, PEERS, HEALTH (ours) | `status`, `peerStatus`, `health` |

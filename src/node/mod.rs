@@ -220,7 +220,8 @@ impl Node {
             .clone()
             .unwrap_or_else(|| Messages::unstored(local, metrics.clone()));
         let sealer = messages.sealer(identity.clone());
-        let publishing = event_loop::Publishing::new(pace, sealer.clone());
+        let publishing =
+            event_loop::Publishing::new(pace, options.publish_patience, sealer.clone());
         let judge = messages.clone();
         let validation = gossip::validation::Validation::start(move |job| {
             let judge = judge.clone();

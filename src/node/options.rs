@@ -72,6 +72,8 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Time that a peer has to answer a ping.
     pub ping_timeout: Duration,
+    /// How long a message of a program on this host waits for somebody who hears it.
+    pub publish_patience: Duration,
     /// What the event loop beats while it turns.
     pub watchdog: Option<Watchdog>,
     /// What the process has left, when somebody else looks at it; otherwise the
@@ -148,6 +150,7 @@ impl Default for Options {
             // The defaults of rust-libp2p, whose nodes are most of those met here.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
+            publish_patience: super::gossip::unheard::PATIENCE,
             watchdog: None,
             resources: None,
         }

@@ -117,6 +117,13 @@ impl Topics {
         topic.subscribers.len()
     }
 
+    /// Whether somebody on this host listens to a topic.
+    pub(super) fn is_heard(&self, hash: &TopicHash) -> bool {
+        let listens = |s: &Subscriber| !s.queue.is_closed();
+        let topic = self.map.get(hash);
+        topic.is_some_and(|t| t.subscribers.iter().any(listens))
+    }
+
     /// Drops subscribers that have gone, and returns the topics that nobody
     /// wants any more.
     pub(super) fn abandoned(&mut self) -> Vec<TopicHash> {

@@ -119,7 +119,7 @@ pub struct Metrics {
     pub gossip_unsent: IntCounter,
     /// Messages of this host that waited for the pace before they were published.
     pub gossip_publishes_paced: IntCounter,
-    /// Messages of this host that wait for the pace now.
+    /// Messages of this host that wait now, for a peer that hears them or for the pace.
     pub gossip_publishes_waiting: IntGauge,
     /// Peers in the gossip meshes of all topics now, each counted once.
     pub gossip_peers: IntGauge,
@@ -389,7 +389,7 @@ impl Metrics {
             )?,
             gossip_publishes_waiting: maker.gauge(
                 "p2p_gossip_publishes_waiting",
-                "Messages of programs on this host that wait for the pace now.",
+                "Messages of programs on this host that wait now, for a peer that hears them or for the pace.",
             )?,
             gossip_peers: maker.gauge(
                 "libp2p_gossipsub_peers",

@@ -165,6 +165,7 @@ impl EventLoop {
             }
             None => {}
         }
+        self.publish_unheard(now);
     }
 
     /// A node of the DHT has said who it is: when it is the first, this node has come

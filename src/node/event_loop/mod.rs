@@ -273,6 +273,7 @@ impl EventLoop {
                 self.keep_members(now);
             }
         }
+        self.publish_unheard(now);
         self.speed.look(&self.bandwidth, now);
         let mesh = self.record_gauges(table);
         self.pulse.beat(now, self.peers.len(), table, mesh);

@@ -272,6 +272,7 @@ impl EventLoop {
         }
         let Some(peer) = peer else { return };
         self.tended.members.failed(&peer);
+        self.publish_unheard(Instant::now());
         for reply in self.dials_of_peer.remove(&peer).into_iter().flatten() {
             let _ = reply.send(Err(Error::Dial {
                 target: target.clone(),

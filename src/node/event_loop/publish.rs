@@ -1,12 +1,13 @@
-//! Publishing in the event loop: what programs on this host publish waits for its
-//! turn and the pace, is then sealed if its topic is one of this network, and handed
-//! to gossipsub and to the subscribers on this host. The loop itself never waits: it
-//! has a timer for the next turn, and a task beside it seals.
+//! Publishing in the event loop: what programs on this host publish waits for a few
+//! seconds when nobody would hear it, then for its turn and the pace, is then sealed
+//! if its topic is one of this network, and handed to gossipsub and to the subscribers
+//! on this host. The loop itself never waits: it has a timer for the next turn, and a
+//! task beside it seals.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use libp2p::gossipsub::{IdentTopic, PublishError};
@@ -17,6 +18,7 @@ use crate::message::Sealer;
 use crate::node::gossip::line::{Client, Full, Line};
 use crate::node::gossip::pace::Pace;
 use crate::node::gossip::sealing::{Sealed, Sealing};
+use crate::node::gossip::unheard::Unheard;
 use crate::node::gossip::{AROUND, MAX_PUBLISH_BYTES};
 use crate::node::handle::{Content, Error, GossipMessage, Published, Reply};
 use crate::observe::metrics::Direction;
@@ -31,12 +33,22 @@ pub(super) struct Outgoing {
     content: Content,
 }
 
+/// A message that nobody hears yet.
+struct Early {
+    client: Client,
+    message: Outgoing,
+    /// Nobody was connected when it came.
+    alone: bool,
+}
+
 /// Where a message goes, and who waits for the answer.
 pub(in crate::node) struct Due {
     topic: IdentTopic,
     name: String,
     /// Its time was taken of the pace.
     paid: bool,
+    /// It waited in vain for somebody who hears it.
+    waited: bool,
     reply: Reply<Published>,
 }
 
@@ -75,6 +87,8 @@ impl Due {
 /// What waits to be published, and when the next of it goes.
 pub(in crate::node) struct Publishing {
     pace: Pace,
+    /// Before the line: nobody would hear them yet.
+    unheard: Unheard<Early>,
     line: Line<Outgoing>,
     sealing: Sealing<Due>,
     /// Whose message is next, and when the pace lets it go.
@@ -84,9 +98,10 @@ pub(in crate::node) struct Publishing {
 }
 
 impl Publishing {
-    pub(in crate::node) fn new(pace: Pace, sealer: Sealer) -> Self {
+    pub(in crate::node) fn new(pace: Pace, patience: Duration, sealer: Sealer) -> Self {
         Publishing {
             pace,
+            unheard: Unheard::new(patience),
             line: Line::default(),
             sealing: Sealing::start(sealer, Due::is_wanted),
             next: None,
@@ -154,6 +169,7 @@ impl EventLoop {
             topic: IdentTopic::new(name.clone()),
             name,
             paid: false,
+            waited: false,
             reply,
         };
         if !to.is_wanted() {
@@ -165,15 +181,83 @@ impl EventLoop {
                 "the message of {size} bytes is over the {MAX_PUBLISH_BYTES} bytes that gossip carries"
             ));
         }
-        let message = Outgoing { to, content };
-        let now = Instant::now();
+        let (message, now) = (Outgoing { to, content }, Instant::now());
+        // Those of its topic that came before it go before it.
+        self.publish_unheard(now);
+        let peers = self.recipients(&message.to);
+        if peers > 0 || !self.is_early(&message.to, now) {
+            return self.publish_to(peers, client, message, now);
+        }
+        let alone = self.peers.len() == 0;
+        let early = Early {
+            client,
+            message,
+            alone,
+        };
+        match self.publishing.unheard.push(size, early, now) {
+            Ok(()) => self.record_waiting(),
+            Err(early) => self.publish_to(0, early.client, early.message, now),
+        }
+    }
+
+    /// To how many peers a message would go now.
+    fn recipients(&self, to: &Due) -> usize {
+        self.swarm.behaviour().gossip.recipients(&to.topic.hash())
+    }
+
+    /// Whether a message that no peer hears may be heard by one in a moment. The
+    /// search for him begins then. Programs on this host do not wait for others.
+    fn is_early(&mut self, to: &Due, now: Instant) -> bool {
+        let hash = to.topic.hash();
+        if self.topics.is_heard(&hash) || self.draining {
+            return false;
+        }
+        self.topic_published(&hash, &to.name, now);
+        if self.peers.len() == 0 {
+            self.bootstrap.wanted();
+            self.place.search.wanted(now);
+            return true;
+        }
+        self.tended.members.is_looking(&hash, now)
+    }
+
+    /// Publishes what waited for somebody who hears it and is heard now, or has
+    /// waited for long enough. To be called when a peer has told its topics, when a
+    /// search has ended, and once a second.
+    pub(super) fn publish_unheard(&mut self, now: Instant) {
+        if self.publishing.unheard.is_empty() {
+            return;
+        }
+        let (swarm, topics, members) = (&self.swarm, &self.topics, &self.tended.members);
+        let (draining, gossip) = (self.draining, &swarm.behaviour().gossip);
+        let over = self.publishing.unheard.take(now, |early| {
+            let hash = early.message.to.topic.hash();
+            // A node that was alone looks for peers first, and then for members.
+            let in_vain = draining || !early.alone && !members.is_looking(&hash, now);
+            !early.message.to.is_wanted()
+                || in_vain
+                || topics.is_heard(&hash)
+                || gossip.recipients(&hash) > 0
+        });
+        for early in over {
+            let Early {
+                client,
+                mut message,
+                ..
+            } = early;
+            if message.to.is_wanted() {
+                message.to.waited = !draining;
+                let peers = self.recipients(&message.to);
+                self.publish_to(peers, client, message, now);
+            }
+        }
+        self.record_waiting();
+    }
+
+    /// Publishes a message that goes to so many peers, now or when the pace allows it.
+    fn publish_to(&mut self, peers: usize, client: Client, message: Outgoing, now: Instant) {
         // What no peer takes needs no pace: it is for programs on this host, or
         // nobody hears it, which is told at once.
-        let peers = self
-            .swarm
-            .behaviour()
-            .gossip
-            .recipients(&message.to.topic.hash());
         let bytes = message.bytes();
         let publishing = &mut self.publishing;
         if peers == 0 || (publishing.line.is_empty() && publishing.pace.wait(bytes, now).is_zero())
@@ -242,7 +326,8 @@ impl EventLoop {
     }
 
     fn record_waiting(&self) {
-        let waiting = self.publishing.line.len();
+        let publishing = &self.publishing;
+        let waiting = publishing.line.len() + publishing.unheard.len();
         self.metrics.gossip_publishes_waiting.set(as_gauge(waiting));
     }
 
@@ -300,6 +385,7 @@ impl EventLoop {
             topic,
             name,
             paid,
+            waited,
             reply,
         } = to;
         let hash = topic.hash();
@@ -333,6 +419,11 @@ impl EventLoop {
             Ok(_) => Ok(peers),
             Err(PublishError::Duplicate) => Ok(0),
             Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(match self.peers.len() {
+                0 if waited => format!(
+                    "no peer is connected, and none was found within {} s; the node goes on \
+                     trying its bootstrap peers and those that it knows",
+                    self.publishing.unheard.patience().as_secs()
+                ),
                 0 => "no peer is connected; the node is trying its bootstrap peers".into(),
                 _ => "no connected peer subscribes to it; the node looks for others through the \
                       DHT, so try again in some seconds"
@@ -383,8 +474,6 @@ impl EventLoop {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures::channel::oneshot::{Receiver, channel};
     use libp2p::identity::Keypair;
 
@@ -407,7 +496,7 @@ mod tests {
         };
         let key = Keypair::generate_ed25519();
         let sealer = Sealer::new(key, Numbers::unstored(), limits());
-        let mut publishing = Publishing::new(Pace::new(messages, bytes, now), sealer);
+        let mut publishing = Publishing::new(Pace::new(messages, bytes, now), FAR, sealer);
         publishing.pace.spend(1 << 20, now);
         publishing
     }
@@ -418,6 +507,7 @@ mod tests {
             topic: IdentTopic::new("t"),
             name: "t".into(),
             paid: false,
+            waited: false,
             reply,
         };
         let content = Content::Plain(vec![0; bytes]);

@@ -15,10 +15,10 @@
 //!    the workers of [`validation`].
 //! 5. Accepted: forwarded to the mesh and given to the subscribers on this host.
 //!
-//! What this host publishes waits for its turn ([`line`]) and for the pace at which
-//! receivers take it ([`pace`]), is then sealed on a topic of this network
-//! ([`sealing`]), and goes to every subscribed peer and to the subscribers on this
-//! host; the answer says to how many.
+//! What this host publishes waits for a peer that hears it ([`unheard`]), for its turn
+//! ([`line`]) and for the pace at which receivers take it ([`pace`]), is then sealed on
+//! a topic of this network ([`sealing`]), and goes to every subscribed peer and to the
+//! subscribers on this host; the answer says to how many.
 //!
 //! | file | noun |
 //! |---|---|
@@ -30,6 +30,7 @@
 //! | [`seen`] | messages whose verdict stands |
 //! | [`validation`] | workers that open envelopes |
 //! | [`pace`] | how fast this host publishes |
+//! | [`unheard`] | messages of this host that nobody would hear yet |
 //! | [`line`] | messages of this host that wait for the pace |
 //! | [`sealing`] | numbers and signatures for this host's messages, in the order of their turns |
 //! | [`sender`] | which connection of a peer carries what it is sent |
@@ -44,6 +45,7 @@ pub(super) mod scoring;
 pub(super) mod sealing;
 mod seen;
 mod sender;
+pub(super) mod unheard;
 pub(super) mod validation;
 
 use std::time::Duration;

@@ -288,6 +288,15 @@ impl Members {
         }
     }
 
+    /// Whether members of a topic are being looked for: by a search, by a dial, or
+    /// because one that is connected since a moment has not told its topics yet.
+    pub(super) fn is_looking(&self, hash: &TopicHash, now: Instant) -> bool {
+        self.topics.get(hash).is_some_and(|topic| {
+            let under_way = topic.search.is_under_way() || topic.dialing(&self.contacts) > 0;
+            under_way || topic.is_awaited(now, &self.contacts)
+        })
+    }
+
     /// Whether a peer is, or may be, on some topic of this node.
     pub(super) fn knows(&self, peer: &PeerId) -> bool {
         self.contacts.contains_key(peer)

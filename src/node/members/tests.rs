@@ -405,3 +405,22 @@ fn members_that_were_met_outlast_those_that_were_only_heard_of() {
     assert_eq!(away.len(), topic::MAX_AWAY);
     assert!(met.iter().all(|peer| away.contains_key(peer)));
 }
+
+#[test]
+fn members_are_looked_for_while_a_search_or_a_dial_is_under_way_or_one_is_silent_yet() {
+    let (mut members, start) = (members(), Instant::now());
+    let (hash, peer) = (topic("t"), PeerId::random());
+    assert!(!members.is_looking(&hash, start));
+    members.published(&hash, "t", Vec::new, start);
+    assert!(!members.is_looking(&hash, start), "nothing is done yet");
+    members.due(start, true, |_| false, || 0.0);
+    assert!(members.is_looking(&hash, start), "a search is under way");
+    members.found(&hash, peer, &[address(1)], false, start);
+    members.searched(&hash, start, 0.0);
+    assert!(!members.is_looking(&hash, start));
+    members.due(start, true, |_| false, || 0.0);
+    assert!(members.is_looking(&hash, start), "it is dialed");
+    members.connected(&peer, start);
+    assert!(members.is_looking(&hash, start + S), "it may say so yet");
+    assert!(!members.is_looking(&hash, start + 5 * S), "it is not on it");
+}

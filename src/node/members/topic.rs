@@ -103,6 +103,13 @@ impl Topic {
         }
     }
 
+    /// Whether one that is connected may still say that it is on the topic.
+    pub(super) fn is_awaited(&self, now: Instant, contacts: &HashMap<PeerId, Contact>) -> bool {
+        let fresh = |t: Instant| now.saturating_duration_since(t) < SETTLES;
+        let connected = |peer: &PeerId| contacts.get(peer)?.connected;
+        self.away.keys().any(|p| connected(p).is_some_and(fresh))
+    }
+
     /// Those to dial now, at most `room`, the most promising first.
     pub(super) fn candidates(
         &self,

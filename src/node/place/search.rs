@@ -24,6 +24,10 @@ const FASTEST: Duration = Duration::from_secs(1);
 /// there is an attempt, and it has time to end.
 const SLOWEST: Duration = Duration::from_secs(20);
 
+/// Rounds that begin because somebody wants to publish are so far apart: a program
+/// that publishes without end makes the node dial no faster than a few a minute.
+const WANTED: Duration = Duration::from_secs(10);
+
 /// After so many rounds that did not help only one is dialed in each: three or four
 /// a minute, which no alert takes for a fault.
 const SLOW: u32 = 5;
@@ -37,6 +41,8 @@ pub(in crate::node) struct Search {
     failed: HashMap<PeerId, Backoff>,
     rounds: u32,
     next: Option<Instant>,
+    /// When somebody last wanted a round.
+    wanted: Option<Instant>,
 }
 
 impl Search {
@@ -78,6 +84,16 @@ impl Search {
             self.failed(*peer, now, chance());
         }
         chosen
+    }
+
+    /// Somebody on this host has something to say and nobody is there to hear it: the
+    /// next round is due, once in [`WANTED`].
+    pub(in crate::node) fn wanted(&mut self, now: Instant) {
+        let rested = |at: Instant| now.saturating_duration_since(at) >= WANTED;
+        if self.wanted.is_none_or(rested) {
+            self.wanted = Some(now);
+            self.next = None;
+        }
     }
 
     fn failed(&mut self, peer: PeerId, now: Instant, chance: f64) {
@@ -138,6 +154,29 @@ mod tests {
         assert_eq!(search.due(9, &peers, now + seconds(3), || 0.0), peers[5..8]);
         assert_eq!(search.due(9, &peers, now + seconds(7), || 0.0), peers[..3]);
         assert_eq!(search.due(1, &peers[..2], now, || 0.0), []);
+    }
+
+    #[test]
+    fn a_program_that_publishes_makes_a_round_due_and_not_one_for_each_message() {
+        let peers = [PeerId::random()];
+        let (mut search, mut now) = (Search::default(), Instant::now());
+        for _ in 0..10 {
+            let _ = search.due(1, &peers, now, || 0.0);
+            now += SLOWEST;
+        }
+        let _ = search.due(1, &peers, now, || 0.0);
+        now += seconds(1);
+        assert!(search.due(1, &peers, now, || 0.0).is_empty());
+        search.wanted(now);
+        assert_eq!(search.due(1, &peers, now, || 0.0), peers);
+        for _ in 0..9 {
+            now += seconds(1);
+            search.wanted(now);
+            assert!(search.due(1, &peers, now, || 0.0).is_empty());
+        }
+        now += seconds(1);
+        search.wanted(now);
+        assert_eq!(search.due(1, &peers, now, || 0.0), peers);
     }
 
     #[test]
