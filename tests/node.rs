@@ -446,6 +446,34 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
                 .then_some(())
         })
         .await;
+
+        // Nothing but the node's own protocols uses the relayed connection then, and
+        // it is closed; what they had on it goes on.
+        let mut heard = hidden.handle.subscribe("news".into()).await.unwrap();
+        let _mesh = caller.handle.subscribe("news".into()).await.unwrap();
+        eventually("the mesh stands", || async {
+            let topics = caller.handle.status().await.unwrap().topics;
+            topics.iter().any(|t| t.mesh_peers == 1).then_some(())
+        })
+        .await;
+        for (here, there) in [(&caller, &hidden), (&hidden, &caller)] {
+            eventually("only the direct connection is left", || async {
+                let peers = here.handle.peers().await.unwrap();
+                let peer = peers.into_iter().find(|p| p.peer == there.peer)?;
+                let mut connections = peer.connections.iter();
+                connections.all(|c| c.transport == "tcp").then_some(())
+            })
+            .await;
+        }
+        let before = caller.handle.peers().await.unwrap().len();
+        caller
+            .handle
+            .publish("news".into(), b"direct".to_vec())
+            .await
+            .unwrap();
+        let message = within("the message", heard.next()).await.unwrap();
+        assert_eq!(&message.data[..], b"direct");
+        assert_eq!(caller.handle.peers().await.unwrap().len(), before);
     });
 }
 

@@ -182,6 +182,25 @@ impl Peers {
         list.flat_map(|p| p.connections.iter().map(|(id, c)| (*id, &c.address)))
     }
 
+    /// Connections through a relay beside one that leads to the same peer directly,
+    /// when both have stood for `age`.
+    pub(super) fn superseded(&self, age: Duration, now: Instant) -> Vec<(PeerId, ConnectionId)> {
+        let stands = |c: &Connection| now.saturating_duration_since(c.since) >= age;
+        let relayed = |c: &Connection| transport_of(&c.address) == "relay";
+        let mut superseded = Vec::new();
+        for (peer, entry) in &self.map {
+            if entry.connections.len() < 2 {
+                continue;
+            }
+            let standing = entry.connections.iter().filter(|(_, c)| stands(c));
+            if standing.clone().any(|(_, c)| !relayed(c)) {
+                let over = standing.filter(|(_, c)| relayed(c));
+                superseded.extend(over.map(|(id, _)| (*peer, *id)));
+            }
+        }
+        superseded
+    }
+
     /// Of a peer's connections: the age of the oldest, whether this node dialed one,
     /// and whether one does not lead through a relay.
     pub(super) fn bearing(&self, peer: &PeerId, now: Instant) -> (Duration, bool, bool) {
@@ -343,6 +362,36 @@ mod tests {
             peers.opened(PeerId::random(), id, &endpoint, Instant::now());
             assert_eq!(peers.any_near(), near, "{remote}");
         }
+    }
+
+    #[test]
+    fn a_relayed_connection_is_superseded_by_a_direct_one_that_has_stood_for_a_while() {
+        let (mut peers, peer) = (Peers::default(), PeerId::random());
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let direct = "/ip4/192.0.2.1/tcp/1".to_owned();
+        let circuit = format!("{direct}/p2p/{}/p2p-circuit", PeerId::random());
+        let mut open = |peer, n, address: &str, now| {
+            let endpoint = ConnectedPoint::Dialer {
+                address: address.parse().unwrap(),
+                role_override: libp2p::core::Endpoint::Dialer,
+                port_use: libp2p::core::transport::PortUse::Reuse,
+            };
+            peers.opened(peer, ConnectionId::new_unchecked(n), &endpoint, now);
+        };
+        open(peer, 1, &circuit, now);
+        open(peer, 2, &direct, now + second);
+        open(peer, 3, &circuit, now + 9 * second);
+        // Those that are relayed only, or twice, have no other way.
+        open(PeerId::random(), 4, &circuit, now);
+        let twice = PeerId::random();
+        open(twice, 5, &circuit, now);
+        open(twice, 6, &circuit, now);
+        let (age, first) = (10 * second, ConnectionId::new_unchecked(1));
+        assert_eq!(peers.superseded(age, now + age), []);
+        assert_eq!(peers.superseded(age, now + second + age), [(peer, first)]);
+        assert_eq!(peers.superseded(age, now + 2 * age).len(), 2);
+        peers.closed(&peer, ConnectionId::new_unchecked(2));
+        assert_eq!(peers.superseded(age, now + 2 * age), []);
     }
 
     #[test]

@@ -274,6 +274,7 @@ impl EventLoop {
             }
         }
         self.publish_unheard(now);
+        self.close_superseded(now);
         self.speed.look(&self.bandwidth, now);
         let mesh = self.record_gauges(table);
         self.pulse.beat(now, self.peers.len(), table, mesh);

@@ -57,6 +57,9 @@ pub(in crate::node) struct Behaviour {
     /// Peers with connections, and those being dialed for an ask: bounded by the
     /// limits of connections that stand and are being made.
     peers: HashMap<PeerId, Peer>,
+    /// Inbound streams of connections that are still being made: their handlers are
+    /// there before the swarm says that they stand.
+    making: HashMap<ConnectionId, Slots>,
     /// For the swarm, which takes one at a poll. No new ask is taken before these
     /// are gone, so there are at most as many as asks wait for one connection.
     events: VecDeque<Event>,
@@ -84,6 +87,7 @@ struct Connection {
     id: ConnectionId,
     relayed: bool,
     streams: Slots,
+    inbound: Slots,
 }
 
 impl Behaviour {
@@ -99,6 +103,7 @@ impl Behaviour {
             terms,
             asks,
             peers: HashMap::new(),
+            making: HashMap::new(),
             events: VecDeque::new(),
             announced: 0,
             untold: Vec::new(),
@@ -116,9 +121,20 @@ impl Behaviour {
 
     /// For a new connection: our address if the peer dialed, else the peer's,
     /// which says whether a relay lies between.
-    fn handler(&self, peer: PeerId, address: &Multiaddr) -> Handler {
+    fn handler(&mut self, id: ConnectionId, peer: PeerId, address: &Multiaddr) -> Handler {
         let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
-        Handler::new(peer, relayed, self.terms.clone(), self.acceptors.clone())
+        let inbound = Slots::default();
+        self.making.insert(id, inbound.clone());
+        let (terms, acceptors) = (self.terms.clone(), self.acceptors.clone());
+        Handler::new(peer, relayed, terms, acceptors, inbound)
+    }
+
+    /// Whether content or a program has a stream on a connection with `peer`, or
+    /// asks for one.
+    pub(in crate::node) fn is_used(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let connections = self.peers.get(peer).map(|p| p.connections.iter());
+        let connection = connections.into_iter().flatten().find(|c| c.id == id);
+        connection.is_some_and(|c| c.streams.used() > 0 || c.inbound.used() > 0)
     }
 
     /// Gives a new ask to a connection, or has the peer dialed.
@@ -176,11 +192,13 @@ impl Behaviour {
     }
 
     fn established(&mut self, id: PeerId, connection: ConnectionId, relayed: bool) {
+        let inbound = self.making.remove(&connection).unwrap_or_default();
         let peer = self.peers.entry(id).or_default();
         peer.connections.push(Connection {
             id: connection,
             relayed,
             streams: Slots::default(),
+            inbound,
         });
         peer.dial = None;
         for ask in std::mem::take(&mut peer.waiting) {
@@ -252,23 +270,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         local: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, local))
+        Ok(self.handler(id, peer, local))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, remote))
+        Ok(self.handler(id, peer, remote))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -285,10 +303,18 @@ impl NetworkBehaviour for Behaviour {
                 ..
             }) => self.closed(peer_id, connection_id),
             FromSwarm::DialFailure(DialFailure {
-                peer_id: Some(peer_id),
+                peer_id,
                 connection_id,
                 error,
-            }) => self.dial_failed(peer_id, connection_id, error),
+            }) => {
+                self.making.remove(&connection_id);
+                if let Some(peer_id) = peer_id {
+                    self.dial_failed(peer_id, connection_id, error);
+                }
+            }
+            FromSwarm::ListenFailure(failure) => {
+                self.making.remove(&failure.connection_id);
+            }
             _ => {}
         }
     }

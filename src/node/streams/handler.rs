@@ -19,6 +19,7 @@ use libp2p::{PeerId, Stream, StreamProtocol};
 use super::Ask;
 use super::acceptors::{Acceptors, Names};
 use super::control::OpenError;
+use super::slots::Slots;
 use super::stream::{PeerStream, Terms};
 
 /// What the behaviour tells a handler.
@@ -37,6 +38,8 @@ pub(in crate::node) struct Handler {
     relayed: bool,
     terms: Terms,
     acceptors: Arc<Acceptors>,
+    /// Streams that the peer opened, and that somebody here has.
+    inbound: Slots,
     /// The accepted protocols as last seen.
     version: u64,
     names: Names,
@@ -51,6 +54,7 @@ impl Handler {
         relayed: bool,
         terms: Terms,
         acceptors: Arc<Acceptors>,
+        inbound: Slots,
     ) -> Self {
         let (version, names) = acceptors.names();
         Handler {
@@ -58,6 +62,7 @@ impl Handler {
             relayed,
             terms,
             acceptors,
+            inbound,
             version,
             names,
             asks: VecDeque::new(),
@@ -120,7 +125,9 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, protocol),
                 info: (),
             }) => {
-                let stream = PeerStream::new(stream, self.peer, self.relayed, &self.terms, None);
+                // Bounded by the connection (P2P_MAX_INBOUND_STREAMS).
+                let slot = self.inbound.take(usize::MAX);
+                let stream = PeerStream::new(stream, self.peer, self.relayed, &self.terms, slot);
                 self.acceptors.deliver(self.peer, &protocol, stream);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {

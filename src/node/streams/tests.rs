@@ -645,3 +645,36 @@ fn an_ask_ends_with_its_own_dial_or_with_the_one_that_kept_it_from_dialing() {
         assert!(matches!(error, OpenError::Dial(_)), "{error}");
     }
 }
+
+#[test]
+fn a_connection_is_used_at_both_ends_while_a_stream_is_open_on_it() {
+    task::block_on(async {
+        let (a, b) = pair().await;
+        let mut incoming = b.control.accept(ECHO).unwrap();
+        let (at_a, _) = a.open(&b, &[ECHO]).await.unwrap();
+        let (_, at_b) = within("a stream", incoming.next()).await.unwrap();
+        let established = |event: &SwarmEvent<PartsEvent>| match event {
+            SwarmEvent::ConnectionEstablished { connection_id, .. } => Some(*connection_id),
+            _ => None,
+        };
+        let id_at_a = a.event("a connection stands", established).await;
+        let id_at_b = b.event("a connection stands", established).await;
+        let used = async |here: &Host, there: PeerId, id: ConnectionId| {
+            let (told, used) = futures::channel::oneshot::channel();
+            here.tell(move |swarm| {
+                let _ = told.send(swarm.behaviour().streams.is_used(&there, id));
+            })
+            .await;
+            used.await.unwrap()
+        };
+        assert!(used(&a, b.peer, id_at_a).await);
+        assert!(used(&b, a.peer, id_at_b).await);
+        drop(at_a);
+        assert!(!used(&a, b.peer, id_at_a).await);
+        assert!(used(&b, a.peer, id_at_b).await);
+        drop(at_b);
+        assert!(!used(&b, a.peer, id_at_b).await);
+        let unknown = ConnectionId::new_unchecked(usize::MAX);
+        assert!(!used(&a, b.peer, unknown).await);
+    });
+}
