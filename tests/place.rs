@@ -86,6 +86,10 @@ impl Host {
         self.metric("libp2p_connections_kept")
     }
 
+    fn missing(&self) -> f64 {
+        self.metric("libp2p_connections_missing")
+    }
+
     /// Waits until the connection with `peer` has stood for so long.
     fn stands_for(&self, peer: &str, seconds: f64) {
         eventually("a connection stands for long", || {
@@ -126,6 +130,39 @@ fn a_quiet_node_with_one_bootstrap_peer_stays_connected() {
     // Five idle timeouts of either side.
     quiet.stands_for(&bootstrap.id(), 10.0);
     assert_eq!((quiet.opened(), bootstrap.opened()), before);
+    // That it knows nobody else is no fault of a small network.
+    assert_eq!((quiet.missing(), bootstrap.missing()), (0.0, 0.0));
+}
+
+#[test]
+fn neighbours_are_missing_where_those_that_are_known_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // Room to keep one.
+    let hub = Host::start(
+        &path("hub"),
+        &[
+            IDLE,
+            ("P2P_DHT_MODE", "server"),
+            ("P2P_MIN_PEERS", "0"),
+            ("P2P_MAX_CONNECTIONS", "2"),
+        ],
+    );
+    let address = hub.daemon.address("tcp");
+    let kept = Host::start(&path("kept"), &[IDLE]);
+    kept.daemon.ok(&["connect", &address]);
+    eventually("the hub keeps the first", || {
+        (hub.kept() == 1.0).then_some(())
+    });
+    let refused = Host::start(&path("refused"), &[IDLE]);
+    refused.daemon.ok(&["connect", &address]);
+    eventually("the second one misses a neighbour", || {
+        (refused.missing() == 1.0).then_some(())
+    });
+    assert_eq!(kept.missing(), 0.0);
+    let diagnosis = refused.daemon.cli(&["diag"]);
+    let text = String::from_utf8(diagnosis.stdout).unwrap();
+    assert!(text.contains("it looks for 1 more"), "{text}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub fn all(f: &Figures) -> Vec<Finding> {
         listening(f),
         reachability(f),
         bootstrap(f),
+        neighbours(f),
         dht(f),
         announcements(f),
         gossip(f),
@@ -323,6 +324,32 @@ fn bootstrap(f: &Figures) -> Finding {
         );
     }
     Finding::ok(CHECK, format!("all of {all} answer"))
+}
+
+/// Whether it has the connections that make it part of its network.
+fn neighbours(f: &Figures) -> Finding {
+    const CHECK: &str = "neighbours";
+    let (kept, floor) = f.kept;
+    let (missing, least) = f.missing;
+    let wanted = floor.map_or_else(String::new, |n| format!(" (P2P_MIN_PEERS is {n})"));
+    let said = format!("{kept} connections are kept although nothing may use them{wanted}");
+    if missing == 0 {
+        return Finding::ok(CHECK, said);
+    }
+    match least {
+        Some(least) if least > 0 && f.peers > 0 => Finding::new(
+            CHECK,
+            Verdict::Warning,
+            format!(
+                "{said}, {missing} too few, and for minutes: it knows more peers, but they cannot \
+                 be reached or refuse to keep a connection"
+            ),
+            "see the findings on dials and on reachable; `p2p-node peers` shows why connections \
+             are kept; where the other nodes are full, raise their P2P_MAX_CONNECTIONS or run \
+             more of them",
+        ),
+        _ => Finding::ok(CHECK, format!("{said}; it looks for {missing} more")),
+    }
 }
 
 /// "Slow DHT queries".

@@ -110,6 +110,12 @@ pub struct Figures {
     /// Dials that failed a minute, lately.
     pub dial_failures_a_minute: f64,
 
+    /// Connections kept although nothing uses them, and `P2P_MIN_PEERS`.
+    pub kept: (u64, Option<u64>),
+    /// Connections that it lacks of `P2P_MIN_PEERS` although it knows peers: now, and
+    /// the fewest at any time lately. `None` when it has not run for so long.
+    pub missing: (u64, Option<u64>),
+
     /// Bootstrap peers configured.
     pub bootstrap: Vec<Bootstrap>,
     /// Whether this node is itself an entry to the network.
@@ -228,6 +234,11 @@ impl Figures {
                 .filter(|(_, n)| *n > 0)
                 .collect(),
             dial_failures_a_minute: a_minute(lately.sum("p2p_peer_dial_failures_total"), span),
+            kept: (total("libp2p_connections_kept"), number("P2P_MIN_PEERS")),
+            missing: (
+                total("libp2p_connections_missing"),
+                least("libp2p_connections_missing", snapshot, &now),
+            ),
             bootstrap: setting("P2P_BOOTSTRAP_PEERS")
                 .unwrap_or_default()
                 .split(',')
@@ -348,6 +359,20 @@ fn most_a_minute(name: &str, snapshot: &Snapshot, now: &Samples) -> f64 {
             )
         })
         .fold(0.0, f64::max)
+}
+
+/// The least that the gauge `name` was in the snapshot's history and now; `None` when
+/// that goes back less far than [`LATELY`], but for the minute between two of it.
+fn least(name: &str, snapshot: &Snapshot, now: &Samples) -> Option<u64> {
+    let oldest = snapshot.earlier.iter().map(|e| e.age).max()?;
+    if oldest + Duration::from_secs(60) < LATELY {
+        return None;
+    }
+    let earlier = snapshot.earlier.iter().map(|e| {
+        let samples = Samples::parse(&e.metrics);
+        count(samples.sum(name))
+    });
+    earlier.chain([count(now.sum(name))]).min()
 }
 
 fn p99(name: &str, now: &Samples, lately: &Samples) -> P99 {
@@ -486,6 +511,18 @@ mod tests {
         s.uptime = Duration::from_secs(1);
         let f = Figures::of(&s);
         assert_eq!((f.dial_failures_a_minute, f.bans_a_minute), (2.0, 3.0));
+    }
+
+    #[test]
+    fn what_is_missing_counts_when_it_was_missing_for_minutes() {
+        let missing = |n: u64| format!("libp2p_connections_missing {n}\n");
+        let (one, two, none) = (missing(1), missing(2), missing(0));
+        let of = |earlier: &[(u64, &str)]| Figures::of(&snapshot(&two, earlier)).missing;
+        assert_eq!(of(&[]), (2, None));
+        assert_eq!(of(&[(60, &two), (120, &two)]), (2, None));
+        assert_eq!(of(&[(299, &two), (240, &one), (60, &two)]), (2, Some(1)));
+        assert_eq!(of(&[(240, &two), (60, &none)]), (2, Some(0)));
+        assert_eq!(of(&[(300, "")]), (2, Some(0)), "an older daemon");
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Metrics {
     pub config_last_reload_success_timestamp: IntGauge,
     /// Connected peers whose connection is kept although nothing uses it.
     pub connections_kept: IntGauge,
+    /// Of `P2P_MIN_PEERS`, those that are missing although peers are known.
+    pub connections_missing: IntGauge,
     /// Connections closed since start, by `cause` ([`CLOSE_CAUSES`]).
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
@@ -282,6 +284,10 @@ impl Metrics {
             config_last_reload_success_timestamp: maker.gauge(
                 "p2p_config_last_reload_success_timestamp_seconds",
                 "When the configuration was last applied, at start or at reload.",
+            )?,
+            connections_missing: maker.gauge(
+                "libp2p_connections_missing",
+                "Connections that this node lacks of P2P_MIN_PEERS now, as far as it knows peers that it could keep instead: 0 in a network that has no more peers.",
             )?,
             connections_kept: maker.gauge(
                 "libp2p_connections_kept",

@@ -139,6 +139,29 @@ fn dht_queries_are_slow_above_five_seconds() {
 }
 
 #[test]
+fn neighbours_are_missing_when_some_are_known_and_were_not_found_for_minutes() {
+    let few = |missing: u64, least: Option<u64>, peers: u64| {
+        move |f: &mut Figures| {
+            f.kept = (3, Some(8));
+            f.missing = (missing, least);
+            f.peers = peers;
+        }
+    };
+    let small = gives("neighbours", Fine, few(0, Some(0), 3));
+    assert_eq!(
+        small.finding,
+        "3 connections are kept although nothing may use them (P2P_MIN_PEERS is 8)"
+    );
+    let young = gives("neighbours", Fine, few(5, None, 3));
+    assert!(young.finding.contains("it looks for 5 more"), "{young:?}");
+    gives("neighbours", Fine, few(5, Some(0), 3));
+    // That nobody is connected has a finding of its own.
+    gives("neighbours", Fine, few(5, Some(5), 0));
+    let lonely = gives("neighbours", Warning, few(5, Some(1), 3));
+    assert!(lonely.finding.contains("5 too few"), "{lonely:?}");
+}
+
+#[test]
 fn announcements_are_late_above_two_hours() {
     let late = |seconds: u64, failed: u64| {
         move |f: &mut Figures| {

@@ -7,7 +7,7 @@ use libp2p::kad::KBucketKey;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
-use super::{EventLoop, one_line};
+use super::{EventLoop, as_gauge, one_line};
 use crate::node::keep::{self, Reason};
 use crate::node::place::SETTLED;
 use crate::node::place::floor::{self, Neighbour};
@@ -48,6 +48,7 @@ impl EventLoop {
             self.dial_known(peer, addresses);
         }
         let missing = self.place.missing;
+        self.record_missing(missing);
         let candidates = match missing {
             0 => Vec::new(),
             _ => self.candidates(now),
@@ -72,6 +73,27 @@ impl EventLoop {
             _ if wanting => Need::Few,
             _ => Need::None,
         }
+    }
+
+    /// Tells how many neighbours are missing that there could be. In a network with
+    /// fewer peers than the floor none are: all that it knows are kept. Kademlia
+    /// forgets who cannot be reached, so whoever stays in its table is there.
+    fn record_missing(&mut self, missing: usize) {
+        let others = match missing {
+            0 => 0,
+            _ => {
+                let (peers, bootstrap) = (&self.peers, &self.bootstrap);
+                let table = self.swarm.behaviour_mut().kad.kbuckets();
+                let away = |peer: &PeerId| !peers.contains(peer) && !bootstrap.contains(peer);
+                let known = table.map(|b| {
+                    let keys = b.iter().map(|e| *e.node.key.preimage());
+                    keys.filter(away).count()
+                });
+                self.place.refused + known.sum::<usize>()
+            }
+        };
+        let missing = as_gauge(missing.min(others));
+        self.metrics.connections_missing.set(missing);
     }
 
     fn walk(&mut self, walk: Walk) {
@@ -103,6 +125,9 @@ impl EventLoop {
         let held = held.filter(|peer| !released.contains(peer));
         self.place.held = held.chain(plan.hold.iter().copied()).collect();
         self.place.missing = plan.missing;
+        let refused = |n: &&Neighbour| n.refused && n.direct && !n.entrance;
+        let refused = neighbours.iter().filter(refused);
+        self.place.refused = refused.filter(|n| !n.held && !n.accepted).count();
     }
 
     fn neighbours(&mut self, now: Instant) -> Vec<Neighbour> {

@@ -67,6 +67,8 @@ pub(super) struct Place {
     pub(super) held: HashSet<PeerId>,
     /// How many neighbours were missing when it was last looked at.
     pub(super) missing: usize,
+    /// How many connected peers the floor could not hold then: they had refused.
+    pub(super) refused: usize,
 }
 
 impl Place {
@@ -78,6 +80,7 @@ impl Place {
             returned: HashMap::new(),
             held: HashSet::new(),
             missing: 0,
+            refused: 0,
         }
     }
 
