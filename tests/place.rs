@@ -191,8 +191,14 @@ fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restart
     hub.reload(&path("hub"), &format!("P2P_PEERING={at_friend}\n"));
     hub.stands_for(&id, 6.0);
     assert_eq!(first.opened(), 1.0);
+    let failed = || hub.metric("p2p_peer_dial_failures_total");
+    let before = failed();
     assert_eq!(first.daemon.stop(), Some(0));
-    // Another life of it, at the same place.
+    // It is away for so long that the pauses have grown; then it lives again, at the
+    // same place.
+    eventually("the hub tries again and again", || {
+        (failed() >= before + 4.0).then_some(())
+    });
     let second = friend();
     hub.stands_for(&id, 6.0);
     assert_eq!(second.kept(), 1.0);
@@ -200,6 +206,42 @@ fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restart
     // When it is no longer wanted nothing keeps it.
     hub.reload(&path("hub"), "");
     eventually("the friend is let go", || (hub.kept() == 1.0).then_some(()));
+}
+
+#[test]
+fn a_peer_of_p2p_peering_comes_in_by_itself_to_a_host_that_takes_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let none = ("P2P_MIN_PEERS", "0");
+    let friend = || Host::start(&path("friend"), &[none, IDLE]);
+    let before = friend();
+    let (id, address) = (before.id(), before.daemon.address("tcp"));
+    assert_eq!(before.daemon.stop(), Some(0));
+    // Nobody is there any more, so the hub dials in vain.
+    let hub = Host::start(
+        &path("hub"),
+        &[
+            none,
+            IDLE,
+            ("P2P_PEERING", &address),
+            ("P2P_MAX_INBOUND_CONNECTIONS", "0"),
+            ("P2P_MAX_OUTBOUND_CONNECTIONS", "0"),
+            ("P2P_MAX_CONNECTIONS_PER_PEER", "1"),
+            ("P2P_MAX_INBOUND_RATE", "1"),
+            // Less than a daemon has when it does nothing.
+            ("P2P_MAX_MEMORY", "32MiB"),
+        ],
+    );
+    let at_hub = hub.daemon.address("tcp");
+    let stranger = Host::start(&path("stranger"), &[none]);
+    let strange = stranger.daemon.cli(&["connect", &at_hub]);
+    assert!(!strange.status.success(), "the hub takes nobody");
+    // At another address than the hub knows.
+    let friend = friend();
+    assert_eq!(friend.id(), id);
+    friend.daemon.ok(&["connect", &at_hub]);
+    hub.stands_for(&id, 6.0);
+    assert_eq!((hub.opened(), hub.kept()), (1.0, 1.0));
 }
 
 #[test]

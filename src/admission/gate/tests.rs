@@ -629,6 +629,65 @@ fn the_lane_costs_a_handshake_twice_a_second_at_most() {
 }
 
 #[test]
+fn no_limit_keeps_out_a_peer_of_peering() {
+    type Case = (&'static str, fn(&mut Rules, &mut Limits, &mut Sample));
+    let cases: [Case; 8] = [
+        ("P2P_MAX_CONNECTIONS", |_, limits, _| limits.total = 4),
+        ("P2P_MAX_INBOUND_CONNECTIONS", |_, limits, _| {
+            limits.inbound = 1
+        }),
+        ("P2P_MAX_CONNECTIONS_PER_SUBNET", |rules, _, _| {
+            rules.per_subnet = 1
+        }),
+        ("P2P_MAX_INBOUND_RATE", |rules, _, _| rules.rate = 1),
+        ("P2P_MAX_INBOUND_RATE_PER_SUBNET", |rules, _, _| {
+            rules.subnet_rate = 1
+        }),
+        ("P2P_MAX_MEMORY", |_, limits, _| {
+            limits.memory = Some(100 << 20)
+        }),
+        ("LimitNOFILE", |_, _, sample| sample.open = 1024),
+        // The last ones that this node keeps for itself.
+        ("P2P_MAX_CONNECTIONS", |_, limits, _| {
+            (limits.total, limits.inbound, limits.outbound) = (0, 0, 0);
+        }),
+    ];
+    for (limit, change) in cases {
+        let (friend, home) = (PeerId::random(), "192.0.2.77");
+        let mut rules = Rules {
+            peering: [friend].into(),
+            ..rules()
+        };
+        let mut limits = Limits {
+            per_peer: 1,
+            ..Limits::default()
+        };
+        let mut sample = Sample {
+            descriptors: 1024,
+            open: 100,
+            resident: 100 << 20,
+        };
+        change(&mut rules, &mut limits, &mut sample);
+        let mut world = World::new(rules, limits);
+        world.resources.set(sample);
+        world.gate.remember(&friend, ip(home));
+        // Strangers beside it take all that there is.
+        let refusal = (0..200).find_map(|_| world.comes(home).err());
+        assert_eq!(refusal.unwrap().limit(), limit);
+        for from in [home, home, "198.51.100.5"] {
+            let came = world.comes_as(friend, from);
+            assert!(came.is_ok(), "{limit} from {from}: {came:?}");
+            let (id, to) = (world.id(), ip(from));
+            let dialed = world.gate.dials(id, Some(&friend), [to].into_iter());
+            assert!(dialed.is_ok(), "{limit} to {from}: {dialed:?}");
+            let stands = world.gate.may_stand_outbound(&friend, Some(to));
+            assert!(stands.is_ok(), "{limit} to {from}: {stands:?}");
+            world.gate.opened(id, friend, Some(to), true);
+        }
+    }
+}
+
+#[test]
 fn descriptors_and_memory_run_out_for_strangers_first() {
     let limits = Limits {
         memory: Some(1600 << 20),
