@@ -182,7 +182,8 @@ pub static VARIABLES: &[Variable] = &[
         help: "Connections that are kept although nothing uses them, so that this node stays part of its network; peers that asked to be kept count for half of it at most, and 0 keeps none",
         reloadable: true,
         effective: true,
-        // Why eight: see node/place.
+        // Why eight: with it 1 node in 15,000 is left alone when 3 of 10 die at once,
+        // with four 1 in 123, and sixteen cost twice as much. See node/place.
         set: |c, t| put_u32(&mut c.min_peers, number(t, 0, 1_000)),
         get: |c| c.min_peers.to_string(),
     },

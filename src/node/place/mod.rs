@@ -15,12 +15,23 @@
 //!
 //! # Why eight
 //!
-//! A graph in which each node keeps eight others has some sixteen edges a node.
-//! When three of ten nodes die at once, the chance that a node loses all eight of
-//! its own is 0.3^8, 1 in 15,000, and such a one is back within seconds. A
-//! connection costs both sides some tens of KiB and four pings a minute each way;
-//! eight are less than a gossip mesh has. More would buy little: what makes the
-//! first look-up fast is one living neighbour, and the rest is reserve.
+//! A floor of F gives a node F connections that are kept at least, those that others
+//! asked for included ([`floor`]), and 2 F at most on average, when none of its own
+//! are among those that others asked for. Taking F, and 64 KiB for a connection over
+//! TCP on one side (`benches/README.md`):
+//!
+//! | F | loses all when 3 of 10 nodes die, 0.3^F | of 10,000 nodes | memory, F to 2 F |
+//! |---|---|---|---|
+//! | 4 | 1 in 123 | 57 of the 7,000 that live | 0.25 to 0.5 MiB |
+//! | 8 | 1 in 15,000 | none or one | 0.5 to 1 MiB |
+//! | 16 | 1 in 230,000,000 | none | 1 to 2 MiB |
+//!
+//! So eight is the least with which such a blow leaves nobody alone in a network of
+//! the size that this one is made for; who is alone is back within seconds, so that
+//! the one in 15,000 does no harm, and dozens at once would come to the bootstrap
+//! nodes together. Sixteen doubles the memory and the pings, four a minute each way
+//! on each connection, for a chance that is small already. What makes the first
+//! look-up fast is one living neighbour; the rest is reserve.
 //!
 //! # What ten thousand quiet nodes cost a bootstrap node
 //!
