@@ -37,6 +37,8 @@ pub(in crate::node) enum Order {
     Release,
     /// What to answer the other side that asked.
     Answer(bool),
+    /// Keep it for the other side's sake no longer.
+    Dismiss,
 }
 
 /// From a handler.
@@ -242,6 +244,16 @@ impl ConnectionHandler for Handler {
                 // It left or asked anew meanwhile, which the behaviour hears of.
                 other => self.theirs = other,
             },
+            Order::Dismiss => {
+                let accepted = matches!(
+                    self.theirs,
+                    Theirs::Answering(true, _) | Theirs::Accepted(_)
+                );
+                if accepted {
+                    // Its end tells the other side.
+                    self.theirs = Theirs::None;
+                }
+            }
         }
     }
 

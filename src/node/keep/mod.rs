@@ -9,7 +9,8 @@
 //! by ending the stream.
 //!
 //! - Who is asked says yes while it has [`room`], and always to trusted peers, to
-//!   peers of `P2P_PEERING` and to those whom it keeps itself.
+//!   peers of `P2P_PEERING` and, for as long as it keeps them, to those whom it keeps
+//!   itself.
 //! - Who is refused remembers it ([`refusals`]) and asks another peer. What was
 //!   only for the floor is let go at once, so that both sides close the
 //!   connection in the same way when it is idle. An owner that needs this very
@@ -105,8 +106,18 @@ struct Connection {
 #[derive(Clone, Copy, Debug)]
 struct Accepted {
     connection: ConnectionId,
-    /// The room that it takes up; none for those that have no need of it.
-    room: Option<Origin>,
+    place: Place,
+}
+
+/// What lets a connection be kept because the peer asked.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// It takes up room.
+    Room(Origin),
+    /// The peer has no need of room: it is trusted, or one of `P2P_PEERING`.
+    Always,
+    /// There was no room for a peer of this class; this node holds it itself.
+    Held(Class),
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +137,11 @@ impl Peer {
         let connections = self.connections.iter();
         let best = connections.min_by_key(|c| (c.relayed, c.dialed != ours));
         best.map(|c| c.id)
+    }
+
+    fn origin_of(&self, id: ConnectionId) -> Option<Origin> {
+        let mut connections = self.connections.iter();
+        connections.find(|c| c.id == id).map(|c| c.origin)
     }
 }
 
@@ -264,6 +280,7 @@ impl Behaviour {
 
     /// Makes the handlers do what the holds of a peer say.
     fn settle(&mut self, peer: &PeerId, now: Instant) {
+        self.review(peer);
         let refused = self.refusals.stands(peer, now);
         let Some(entry) = self.peers.get_mut(peer) else {
             return;
@@ -326,18 +343,51 @@ impl Behaviour {
         }
     }
 
-    /// Whether to keep the connection with a peer that asks, and whether that
-    /// takes up room. One that this node holds itself is always let in, and takes up
-    /// room all the same: it stays when this node holds it no more, and whoever is
-    /// held for a moment, as a member of a topic, could stay beside the room for ever.
-    fn judge(&self, peer: &PeerId, origin: Origin, class: Class) -> (bool, bool) {
+    /// What lets the connection with a peer that asks be kept, if something does. One
+    /// that this node holds itself is let in without room.
+    fn judge(&self, peer: &PeerId, origin: Origin, class: Class) -> Option<Place> {
         let own = |p: &Peer| p.holds != Holds::default();
-        let always = self.always.contains(peer);
-        let free = always || self.peers.get(peer).is_some_and(own);
-        (
-            !self.closed && (free || self.room.has(class, origin, &self.taken)),
-            !always,
-        )
+        if self.closed {
+            return None;
+        }
+        if self.always.contains(peer) {
+            return Some(Place::Always);
+        }
+        if self.room.has(class, origin, &self.taken) {
+            return Some(Place::Room(origin));
+        }
+        let held = self.peers.get(peer).is_some_and(own);
+        held.then_some(Place::Held(class))
+    }
+
+    /// Whoever was let in because this node held him, and is held no more, needs room
+    /// like others. Otherwise somebody who makes many peers members of a topic for a
+    /// moment each, one after another, would have them all kept.
+    fn review(&mut self, peer: &PeerId) {
+        let Some(entry) = self.peers.get(peer) else {
+            return;
+        };
+        let Some(Accepted {
+            connection,
+            place: Place::Held(class),
+        }) = entry.accepted
+        else {
+            return;
+        };
+        if entry.holds != Holds::default() {
+            return;
+        }
+        let origin = entry.origin_of(connection);
+        let place = origin.and_then(|origin| self.judge(peer, origin, class));
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return;
+        };
+        entry.accepted = place.map(|place| Accepted { connection, place });
+        match place {
+            Some(Place::Room(origin)) => self.taken.add(origin),
+            Some(_) => {}
+            None => notify(&mut self.orders, *peer, connection, Order::Dismiss),
+        }
     }
 
     fn left(&mut self, peer: &PeerId, id: ConnectionId) {
@@ -345,7 +395,7 @@ impl Behaviour {
             return;
         };
         if let Some(accepted) = entry.accepted.take_if(|a| a.connection == id)
-            && let Some(origin) = accepted.room
+            && let Place::Room(origin) = accepted.place
         {
             self.taken.remove(origin);
         }
@@ -358,23 +408,19 @@ impl Behaviour {
                 if let Some(before) = self.peers.get(&peer).and_then(|p| p.accepted) {
                     self.left(&peer, before.connection);
                 }
-                let connections = self.peers.get(&peer).map(|p| p.connections.iter());
-                let asked_on = connections.into_iter().flatten().find(|c| c.id == id);
-                let Some(origin) = asked_on.map(|c| c.origin) else {
-                    return;
-                };
-                let (accept, counted) = self.judge(&peer, origin, class);
+                let origin = self.peers.get(&peer).and_then(|p| p.origin_of(id));
+                let place = origin.and_then(|origin| self.judge(&peer, origin, class));
                 let Some(entry) = self.peers.get_mut(&peer) else {
                     return;
                 };
-                if accept {
-                    let room = counted.then_some(origin);
-                    room.into_iter().for_each(|origin| self.taken.add(origin));
-                    entry.accepted = Some(Accepted {
-                        connection: id,
-                        room,
-                    });
+                entry.accepted = place.map(|place| Accepted {
+                    connection: id,
+                    place,
+                });
+                if let Some(Place::Room(origin)) = place {
+                    self.taken.add(origin);
                 }
+                let accept = place.is_some();
                 notify(&mut self.orders, peer, id, Order::Answer(accept));
             }
             Report::Left => self.left(&peer, id),

@@ -421,18 +421,43 @@ fn accepted_peers_take_room_once_and_give_it_back() {
 }
 
 #[test]
-fn who_is_let_in_because_it_is_held_for_a_moment_takes_room_all_the_same() {
-    let mut keep = Behaviour::new(PeerId::random(), PROTOCOL, 0, []);
+fn who_is_let_in_because_it_is_held_for_a_moment_needs_room_afterwards() {
     let (now, peer) = (Instant::now(), PeerId::random());
-    opened(&mut keep, peer, 1);
-    keep.report(peer, id(1), Report::Asked(Class::Use), now);
-    assert_eq!(keep.taken.all(), 0, "there is no room");
-    assert!(keep.hold(&peer, Reason::Topic, None, now));
-    keep.report(peer, id(1), Report::Asked(Class::Use), now);
-    keep.release(&peer, Reason::Topic);
-    assert_eq!(keep.taken.all(), 1);
-    closed(&mut keep, peer, 1);
-    assert_eq!(keep.taken.all(), 0);
+    for (connections, stays) in [(0, false), (400, true)] {
+        let mut keep = Behaviour::new(PeerId::random(), PROTOCOL, 0, []);
+        opened(&mut keep, peer, 1);
+        keep.report(peer, id(1), Report::Asked(Class::Use), now);
+        assert!(!keep.is_accepted(&peer), "there is no room");
+        let end = now + PATIENCE;
+        assert!(keep.hold(&peer, Reason::Topic, Some(end), now));
+        keep.report(peer, id(1), Report::Asked(Class::Use), now);
+        assert!(keep.is_accepted(&peer));
+        keep.adjust(connections, []);
+        keep.report(peer, id(1), Report::Agreed(1), now);
+        orders(&mut keep);
+        keep.tend(end);
+        assert_eq!(keep.is_accepted(&peer), stays);
+        assert_eq!(keep.taken.all(), usize::from(stays));
+        let dismissed = orders(&mut keep).contains(&(id(1), Order::Dismiss));
+        assert_eq!(dismissed, !stays);
+        closed(&mut keep, peer, 1);
+        assert_eq!(keep.taken.all(), 0);
+    }
+}
+
+#[test]
+fn who_is_dismissed_is_told() {
+    task::block_on(async {
+        let (full, a) = (host(Some(0)).await, host(Some(400)).await);
+        full.connect(&a, Some(Reason::Topic)).await;
+        full.told(Event::Agreed(a.peer)).await;
+        let (there, here) = (full.peer, a.peer);
+        let held = a.keep(move |k| k.hold(&there, Reason::Publishing, None, Instant::now()));
+        assert!(held.await);
+        a.told(Event::Agreed(full.peer)).await;
+        full.keep(move |k| k.release(&here, Reason::Topic)).await;
+        a.told(Event::Refused(full.peer)).await;
+    });
 }
 
 #[test]
