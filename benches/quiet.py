@@ -138,7 +138,7 @@ def watch(nodes, bootstrap_count, minutes):
             fields.append(f"handshakes/node/min {handshakes:.3f}")
             fields.append(f"cpu/node {share * 100:.2f}%")
         print(" ".join(fields), flush=True)
-        before = (opened, now, cpu)
+        before = (opened, cpu, now)
 
 
 def main():
