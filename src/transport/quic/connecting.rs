@@ -19,7 +19,7 @@ use super::admission::Place;
 use super::congestion::LastPacket;
 use super::endpoint::Shared;
 use super::tls::{self, PeerVerifier};
-use super::{Connection, Error};
+use super::{Connection, Error, Options};
 
 /// A QUIC connection whose handshake is under way. Dropping it gives the
 /// attempt up and tells the remote.
@@ -32,6 +32,8 @@ pub struct Connecting {
     /// Outbound only: knows who was asked for and who answered.
     verifier: Option<Arc<PeerVerifier>>,
     last: LastPacket,
+    /// Streams that the remote may hold open once the connection stands.
+    max_inbound: u32,
     /// Inbound only: held until the handshake has ended.
     _place: Option<Place>,
 }
@@ -57,8 +59,9 @@ impl Connecting {
         remote: SocketAddr,
         verifier: Arc<PeerVerifier>,
         last: LastPacket,
-        allowed: Duration,
+        options: &Options,
     ) -> Self {
+        let allowed = options.handshake_timeout;
         Self {
             state: State::Running(quinn),
             remote,
@@ -66,6 +69,7 @@ impl Connecting {
             timeout: Delay::new(allowed),
             verifier: Some(verifier),
             last,
+            max_inbound: options.max_inbound_streams,
             _place: None,
         }
     }
@@ -73,6 +77,7 @@ impl Connecting {
     pub(super) fn inbound(incoming: quinn::Incoming, shared: Arc<Shared>, place: Place) -> Self {
         let allowed = shared.options.handshake_timeout;
         Self {
+            max_inbound: shared.options.max_inbound_streams,
             remote: incoming.remote_address(),
             state: State::Arrived(Some(Box::new((incoming, shared)))),
             allowed,
@@ -122,7 +127,10 @@ impl Future for Connecting {
         };
         match Pin::new(quinn).poll(cx) {
             Poll::Ready(Ok(connection)) => Poll::Ready(match tls::remote_peer(&connection) {
-                Ok(peer) => Ok((peer, Connection::new(connection, this.last.clone()))),
+                Ok(peer) => Ok((
+                    peer,
+                    Connection::new(connection, this.last.clone(), this.max_inbound),
+                )),
                 Err(reason) => Err(Error::PeerCertificate { remote, reason }),
             }),
             Poll::Ready(Err(source)) => Poll::Ready(Err(this.failed(source))),

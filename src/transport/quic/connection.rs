@@ -3,12 +3,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
 use super::congestion::LastPacket;
+use super::credit::Credit;
 use super::{Error, Stream};
 
 type Opening =
@@ -19,16 +21,19 @@ type Opening =
 pub struct Connection {
     quinn: quinn::Connection,
     last: LastPacket,
+    credit: Credit,
     accepting: Option<Opening>,
     opening: Option<Opening>,
     closing: Option<BoxFuture<'static, quinn::ConnectionError>>,
 }
 
 impl Connection {
-    pub(super) fn new(quinn: quinn::Connection, last: LastPacket) -> Self {
+    /// A remote may hold `max_inbound` streams open.
+    pub(super) fn new(quinn: quinn::Connection, last: LastPacket, max_inbound: u32) -> Self {
         Self {
             quinn,
             last,
+            credit: Credit::new(max_inbound),
             accepting: None,
             opening: None,
             closing: None,
@@ -75,7 +80,11 @@ impl StreamMuxer for Connection {
         let result = ready!(accepting.poll_unpin(cx));
         this.accepting = None;
         let (send, recv) = result?;
-        Poll::Ready(Ok(Stream::new(send, recv)))
+        let (place, more) = this.credit.opened(Instant::now(), this.quinn.rtt());
+        if let Some(more) = more {
+            this.quinn.set_max_concurrent_bi_streams(more.into());
+        }
+        Poll::Ready(Ok(Stream::new(send, recv, Some(place))))
     }
 
     fn poll_outbound(
@@ -90,7 +99,7 @@ impl StreamMuxer for Connection {
         let result = ready!(opening.poll_unpin(cx));
         this.opening = None;
         let (send, recv) = result?;
-        Poll::Ready(Ok(Stream::new(send, recv)))
+        Poll::Ready(Ok(Stream::new(send, recv, None)))
     }
 
     fn poll(

@@ -172,7 +172,7 @@ impl Endpoint {
             remote,
             verifier,
             last,
-            shared.options.handshake_timeout,
+            &shared.options,
         ))
     }
 }

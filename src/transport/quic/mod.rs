@@ -8,6 +8,7 @@
 //! | `admission` | how many handshakes may be under way, and when a Retry is asked for |
 //! | `connecting` | [`Connecting`]: a handshake until it is done, refused or late |
 //! | `connection`, `stream` | [`Connection`], [`Stream`]: the muxer and its streams |
+//! | `credit` | how many streams the remote may hold open |
 //! | `congestion` | CUBIC, with a way out for the last packet |
 //! | `hole_punch` | opening a way through a NAT for an inbound connection |
 //! | `endpoint` | a UDP socket with quinn behind it |
@@ -33,6 +34,7 @@ mod admission;
 mod congestion;
 mod connecting;
 mod connection;
+mod credit;
 mod endpoint;
 mod error;
 mod hole_punch;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use super::Error;
 use super::congestion::{Factory, LastPacket};
+use super::{Error, credit};
 use crate::admission::rate::Rate;
 use crate::admission::subnet::LivePrefixes;
 
@@ -133,7 +133,7 @@ impl Options {
 
         let mut config = TransportConfig::default();
         config
-            .max_concurrent_bidi_streams(self.max_inbound_streams.into())
+            .max_concurrent_bidi_streams(credit::first(self.max_inbound_streams).into())
             // libp2p uses neither unidirectional streams nor datagrams.
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .datagram_receive_buffer_size(None)

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use futures::{AsyncRead, AsyncWrite};
 
+use super::credit::Place;
+
 /// A bidirectional stream.
 ///
 /// - Closing ends the sending half; what was written is still delivered, and
@@ -23,13 +25,20 @@ pub struct Stream {
     closed: bool,
     /// A write waits for room.
     writing: bool,
+    /// Of a stream that the remote opened.
+    _place: Option<Place>,
 }
 
 impl Stream {
-    pub(super) fn new(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+    pub(super) fn new(
+        send: quinn::SendStream,
+        recv: quinn::RecvStream,
+        place: Option<Place>,
+    ) -> Self {
         Self {
             send,
             recv,
+            _place: place,
             closed: false,
             writing: false,
         }

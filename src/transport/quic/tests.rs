@@ -360,6 +360,41 @@ fn the_stream_limit_holds_until_a_stream_ends() {
 }
 
 #[test]
+fn a_remote_that_uses_its_streams_gets_all_of_them_and_no_more() {
+    block_on(async {
+        const LIMIT: usize = 100;
+        let options = Options {
+            max_inbound_streams: LIMIT as u32,
+            ..Options::default()
+        };
+        let mut pair = connected(V4, options).await;
+        let outbound = async {
+            let mut streams = Vec::new();
+            for _ in 0..LIMIT {
+                let mut stream = open(&mut pair.outbound).await;
+                stream.write_all(b"x").await.unwrap();
+                streams.push(stream);
+            }
+            streams
+        };
+        let inbound = async {
+            let mut streams = Vec::new();
+            for _ in 0..LIMIT {
+                streams.push(inbound(&mut pair.inbound).await);
+            }
+            streams
+        };
+        let (mut near, mut far) = join(outbound, inbound).await;
+        // What the remote may open was told before this arrives.
+        far[0].write_all(b"y").await.unwrap();
+        far[0].close().await.unwrap();
+        assert_eq!(read_all(&mut near[0]).await.unwrap(), b"y");
+        let mut cx = std::task::Context::from_waker(futures::task::noop_waker_ref());
+        assert!(pair.outbound.poll_outbound_unpin(&mut cx).is_pending());
+    })
+}
+
+#[test]
 fn a_listener_is_removed_and_its_connections_live_on() {
     block_on(async {
         let mut pair = connected(V4, Options::default()).await;
