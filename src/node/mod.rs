@@ -19,6 +19,7 @@
 //! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
+//! | `frames` | streams that own no buffers before the first byte |
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `parting`, `ending` | the goodbye to a peer, and whether one came |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
@@ -65,6 +66,7 @@ mod dht_answer;
 mod dht_intake;
 mod ending;
 mod event_loop;
+mod frames;
 mod gossip;
 pub mod handle;
 mod health;

@@ -4,11 +4,14 @@
 //! says otherwise. gossipsub keeps a stream in each direction for as long as the
 //! connection lives and does not say so (rust-libp2p issue 5190), so no idle
 //! connection would ever close. Wrapped in this, its streams say so; what the
-//! protocol itself wants kept (the peers of a mesh) stays.
+//! protocol itself wants kept (the peers of a mesh) stays. The streams also begin
+//! without buffers, see [`Fresh`].
 
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
+use futures::FutureExt;
+use futures::future::Map;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade};
 use libp2p::core::{Endpoint, UpgradeInfo};
@@ -21,6 +24,8 @@ use libp2p::swarm::{
     NetworkBehaviour, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream};
+
+use super::frames::Fresh;
 
 /// See the module's documentation. A behaviour, its handler, or its upgrade.
 #[derive(Clone, Debug)]
@@ -40,7 +45,11 @@ impl<T> DerefMut for Quiet<T> {
     }
 }
 
-impl<B: NetworkBehaviour> NetworkBehaviour for Quiet<B> {
+impl<B: NetworkBehaviour> NetworkBehaviour for Quiet<B>
+where
+    Inbound<THandler<B>>: Fresh,
+    Outbound<THandler<B>>: Fresh,
+{
     type ConnectionHandler = Quiet<THandler<B>>;
     type ToSwarm = B::ToSwarm;
 
@@ -110,7 +119,15 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Quiet<B> {
     }
 }
 
-impl<H: ConnectionHandler> ConnectionHandler for Quiet<H> {
+/// What a handler's upgrades come to.
+type Inbound<H> = <<H as ConnectionHandler>::InboundProtocol as InboundUpgradeSend>::Output;
+type Outbound<H> = <<H as ConnectionHandler>::OutboundProtocol as OutboundUpgradeSend>::Output;
+
+impl<H: ConnectionHandler> ConnectionHandler for Quiet<H>
+where
+    Inbound<H>: Fresh,
+    Outbound<H>: Fresh,
+{
     type FromBehaviour = H::FromBehaviour;
     type ToBehaviour = H::ToBehaviour;
     type InboundProtocol = Quiet<H::InboundProtocol>;
@@ -186,24 +203,37 @@ impl<U: UpgradeInfoSend> UpgradeInfo for Quiet<U> {
     }
 }
 
-impl<U: InboundUpgradeSend> InboundUpgrade<Stream> for Quiet<U> {
+/// The end of an upgrade, and what is done to it.
+type Emptied<F, O, E> = Map<F, fn(Result<O, E>) -> Result<O, E>>;
+
+fn emptied<O: Fresh, E>(result: Result<O, E>) -> Result<O, E> {
+    result.map(Fresh::without_buffers)
+}
+
+impl<U: InboundUpgradeSend> InboundUpgrade<Stream> for Quiet<U>
+where
+    U::Output: Fresh,
+{
     type Output = U::Output;
     type Error = U::Error;
-    type Future = U::Future;
+    type Future = Emptied<U::Future, U::Output, U::Error>;
 
     fn upgrade_inbound(self, mut stream: Stream, info: U::Info) -> Self::Future {
         stream.ignore_for_keep_alive();
-        self.0.upgrade_inbound(stream, info)
+        self.0.upgrade_inbound(stream, info).map(emptied)
     }
 }
 
-impl<U: OutboundUpgradeSend> OutboundUpgrade<Stream> for Quiet<U> {
+impl<U: OutboundUpgradeSend> OutboundUpgrade<Stream> for Quiet<U>
+where
+    U::Output: Fresh,
+{
     type Output = U::Output;
     type Error = U::Error;
-    type Future = U::Future;
+    type Future = Emptied<U::Future, U::Output, U::Error>;
 
     fn upgrade_outbound(self, mut stream: Stream, info: U::Info) -> Self::Future {
         stream.ignore_for_keep_alive();
-        self.0.upgrade_outbound(stream, info)
+        self.0.upgrade_outbound(stream, info).map(emptied)
     }
 }
