@@ -29,7 +29,7 @@ const RECEIVE_BATCH: usize = 8;
 
 /// Bytes that the kernel takes in one segmented send: an IP packet's 65,535 less
 /// the longest headers. More is refused with EMSGSIZE.
-const MAX_SEGMENTED_SEND: usize = 65_535 - 48;
+pub(super) const MAX_SEGMENTED_SEND: usize = 65_535 - 48;
 
 /// Receive errors in a row after which a socket counts as broken. The kernel
 /// reports an ICMP error once each, so that a run this long is no network's doing.
