@@ -42,8 +42,21 @@ pub fn descriptors() -> io::Result<u64> {
 /// # Errors
 /// When `/proc/self/fd` cannot be read.
 pub fn open_descriptors() -> io::Result<u64> {
+    // Linux tells the number as the size of this folder since version 6.2, and 0 before.
+    // Listing the folder is a look-up for each of them: once a second, with 400
+    // connections, it was a tenth of the CPU time of an idle node.
+    match std::fs::metadata(OPEN)?.len() {
+        0 => listed_descriptors(),
+        count => Ok(count),
+    }
+}
+
+/// A folder with an entry for each descriptor.
+const OPEN: &str = "/proc/self/fd";
+
+fn listed_descriptors() -> io::Result<u64> {
     // The one that reads the folder is there too, and closed afterwards.
-    let count = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+    let count = std::fs::read_dir(OPEN)?.count() as u64;
     Ok(count.saturating_sub(1))
 }
 
@@ -64,5 +77,17 @@ mod tests {
                 now: hard
             }
         );
+    }
+
+    #[test]
+    fn the_number_of_open_descriptors_is_that_of_their_list() {
+        let files: Vec<_> = (0..500)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        let (told, listed) = (open_descriptors().unwrap(), listed_descriptors().unwrap());
+        // Other tests of this process open and close some meanwhile.
+        assert!(told.abs_diff(listed) < 250, "{told}, {listed}");
+        assert!(told >= 500 && listed >= 500, "{told}, {listed}");
+        drop(files);
     }
 }
