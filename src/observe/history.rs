@@ -20,10 +20,14 @@ const EVERY: Duration = Duration::from_secs(60);
 /// some 30 KiB.
 const KEPT: usize = 6;
 
+/// Without the room behind the text in which it was rendered: that grows in doublings,
+/// and a text just above 32 KiB would keep 64.
+type Entries = VecDeque<(Instant, Box<str>)>;
+
 /// The metrics as text, one entry a minute. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    entries: Arc<Mutex<VecDeque<(Instant, String)>>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
 impl History {
@@ -39,7 +43,7 @@ impl History {
         if entries.len() == KEPT {
             entries.pop_front();
         }
-        entries.push_back((at, text));
+        entries.push_back((at, text.into_boxed_str()));
     }
 
     /// All entries with their ages at `now`, the oldest first.
@@ -49,13 +53,13 @@ impl History {
             .iter()
             .map(|(at, text)| Earlier {
                 age: now.saturating_duration_since(*at),
-                metrics: text.clone(),
+                metrics: text.to_string(),
             })
             .collect()
     }
 }
 
-async fn write(entries: Weak<Mutex<VecDeque<(Instant, String)>>>, metrics: Arc<Metrics>) {
+async fn write(entries: Weak<Mutex<Entries>>, metrics: Arc<Metrics>) {
     let mut ticks = async_io::Timer::interval(EVERY);
     loop {
         let Some(entries) = entries.upgrade() else {
