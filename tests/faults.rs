@@ -6,10 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 mod common;
+#[path = "common/ear.rs"]
+mod ear;
 
 use std::time::{Duration, Instant};
 
 use common::{Daemon, Start, eventually};
+use ear::Ear;
 use nix::sys::signal::Signal::{SIGTERM, SIGUSR1, SIGUSR2};
 
 /// What a drain may take beside P2P_DRAIN_TIMEOUT: the bound that the daemon tells
@@ -51,6 +54,32 @@ fn a_drain_with_a_dead_disk_ends() {
     assert_eq!(ends_within(&mut daemon, SLACK), Some(0), "{}", daemon.log());
     let log = daemon.log();
     assert!(log.contains("the disk does not answer"), "{log}");
+}
+
+#[test]
+fn a_node_with_a_dead_disk_passes_messages_on() {
+    const TOPIC: &str = "/p2p-node/chat";
+    let dir = tempfile::tempdir().unwrap();
+    let on_topic = [("P2P_TOPICS", TOPIC)];
+    let start = |name: &str| Daemon::start(&dir.path().join(name), &on_topic);
+    let (speaker, between, hearer) = (start("speaker"), start("between"), start("hearer"));
+    let id = |daemon: &Daemon| daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
+    // They look for each other, and must not find another way.
+    speaker.ok(&["ban", &id(&hearer)]);
+    hearer.ok(&["ban", &id(&speaker)]);
+    let at = between.address("tcp");
+    speaker.ok(&["connect", &at]);
+    hearer.ok(&["connect", &at]);
+    let ear = Ear::at(&hearer, TOPIC, &dir.path().join("heard"));
+    let reaches = |what: &str, word: &str| {
+        eventually(what, || {
+            let _ = speaker.cli(&["publish", TOPIC, word]);
+            (ear.count(word) > 0).then_some(())
+        });
+    };
+    reaches("a message goes through the one between", "first");
+    inject(&between, SIGUSR1);
+    reaches("a message goes past a dead disk", "second");
 }
 
 #[test]

@@ -224,4 +224,5 @@ fn heard(report: &mut Report, scenario: &str, seen: &gossip::Outcome) {
         "",
     );
     report.failures(scenario, &seen.refused);
+    report.failures(scenario, &seen.lost);
 }

@@ -14,6 +14,7 @@
 //! 4. The mark is written to the journal, and then the message is delivered. In
 //!    the other order a kill in between would deliver it twice. This way it may
 //!    lose a message that was never delivered: gossip promises no delivery.
+//!    Passing it on to other nodes waits for no mark: they have windows of their own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -97,18 +98,37 @@ impl Opener {
     /// # Errors
     /// See [`Refusal`].
     pub async fn open(&self, topic: &[u8], bytes: Bytes, from: &PeerId) -> Result<Opened, Refusal> {
-        let (opened, mark) = self
-            .check(topic, bytes, from, SystemTime::now())
+        let (opened, mark) = self.admit(topic, bytes, from)?;
+        self.record(mark).await;
+        Ok(opened)
+    }
+
+    /// As [`Self::open`], without waiting for the record: what it returns is to be
+    /// delivered after [`Self::record`] only. To pass it on to other nodes needs no
+    /// record, since they have windows of their own.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn admit(
+        &self,
+        topic: &[u8],
+        bytes: Bytes,
+        from: &PeerId,
+    ) -> Result<(Opened, Mark), Refusal> {
+        self.check(topic, bytes, from, SystemTime::now())
             .inspect_err(|refusal| {
                 self.metrics
                     .messages_refused
                     .with_label_values(&[refusal.label()])
                     .inc();
-            })?;
+            })
+    }
+
+    /// Returns when `mark` is recorded.
+    pub async fn record(&self, mark: Mark) {
         if let Some(recorder) = &self.recorder {
             recorder.record(mark).await;
         }
-        Ok(opened)
     }
 
     /// Everything but the record and the counter: for benches and tests.

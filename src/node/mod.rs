@@ -226,8 +226,12 @@ impl Node {
             event_loop::Publishing::new(pace, options.publish_patience, sealer.clone());
         let judge = messages.clone();
         let validation = gossip::validation::Validation::start(move |job| {
-            let judge = judge.clone();
-            async move { judge.judge(job).await }.boxed()
+            std::future::ready(judge.judge(job)).boxed()
+        });
+        let recorder = messages.clone();
+        let recording = gossip::recording::Recording::start(move |mark| {
+            let recorder = recorder.clone();
+            async move { recorder.record(mark).await }.boxed()
         });
         let (commands, receiver) = async_std::channel::bounded(handle::COMMAND_QUEUE);
         let (stop, stopped) = oneshot::channel();
@@ -251,6 +255,7 @@ impl Node {
             tended,
             envelopes: envelopes.clone(),
             validation,
+            recording,
             publishing,
             queries: Default::default(),
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),

@@ -128,6 +128,8 @@ impl Journal {
     /// When the disk does not take them, or the journal is at its bound because
     /// the windows were not stored for long. None of them is written then.
     pub fn append(&mut self, marks: &[Mark]) -> Result<(), Error> {
+        #[cfg(feature = "fault-injection")]
+        crate::system::faults::disk();
         let mut bytes = Vec::with_capacity(MAGIC.len() + marks.len() * RECORD_BYTES);
         if self.len == 0 {
             bytes.extend_from_slice(&MAGIC);

@@ -3,7 +3,7 @@
 //!
 //! | signal | from then on |
 //! |---|---|
-//! | SIGUSR1 | no call to the store's database returns, as with a dead disk |
+//! | SIGUSR1 | no call to the store's database returns, nor a write to the journal of message numbers, as with a dead disk |
 //! | SIGUSR2 | the event loop is stuck in one turn |
 
 use std::sync::atomic::{AtomicBool, Ordering};

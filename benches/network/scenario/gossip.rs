@@ -57,6 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) expected: usize,
     /// How long each that there was took.
     pub(crate) delays: Vec<Duration>,
+    /// Deliveries that there were not, each in words.
+    pub(crate) lost: Vec<String>,
     /// Messages that their publisher could not send, and why.
     pub(crate) refused: Vec<String>,
 }
@@ -186,8 +188,15 @@ impl Members {
         for id in first..log.sent.len() {
             let audience = self.audience(&log, id, before, after);
             outcome.expected += audience.len();
-            let heard = audience.iter().filter_map(|n| log.heard[id].get(n));
-            outcome.delays.extend(heard.copied());
+            let by = log.sent[id].by;
+            for member in audience {
+                match log.heard[id].get(&member) {
+                    Some(delay) => outcome.delays.push(*delay),
+                    None => outcome
+                        .lost
+                        .push(format!("message {id} of node {by} at node {member}")),
+                }
+            }
         }
         outcome
     }

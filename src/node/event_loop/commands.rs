@@ -445,6 +445,7 @@ impl EventLoop {
         if self.draining
             && self.queries.len() == 0
             && self.validation.waiting() == 0
+            && self.recording.waiting() == 0
             && self.circuits == 0
         {
             for reply in self.drained.drain(..) {

@@ -3,16 +3,30 @@
 
 use std::time::Instant;
 
+use futures::FutureExt;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, TopicHash};
 
 use super::EventLoop;
 use crate::admission::Conduct;
 use crate::message::Opened;
+use crate::message::windows::Mark;
 use crate::node::gossip::envelope::Refused;
 use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
 use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 use crate::observe::metrics::Direction;
+
+/// A message that was accepted.
+pub(in crate::node) struct Accepted {
+    topic: TopicHash,
+    opened: Opened,
+}
+
+impl Accepted {
+    fn bytes(&self) -> usize {
+        self.opened.payload.len()
+    }
+}
 
 impl EventLoop {
     pub(super) fn gossip_event(&mut self, event: gossipsub::Event, now: Instant) {
@@ -92,22 +106,26 @@ impl EventLoop {
     }
 
     /// A verdict of the workers.
-    pub(super) fn judged(&mut self, done: Done<Result<Opened, Refused>>) {
+    pub(super) fn judged(&mut self, done: Done<Result<(Opened, Mark), Refused>>) {
         let Done { job, verdict } = done;
         self.validation.settled(&job);
         match verdict {
-            Ok(opened) => {
+            Ok((opened, mark)) => {
                 self.settle(&job, "accepted", MessageAcceptance::Accept);
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
                 gossip.spoke(&opened.publisher, Instant::now());
-                self.hand_out(&job.message.topic, |name| GossipMessage {
-                    from: Some(opened.publisher),
-                    data: opened.payload,
-                    seqno: Some(opened.number),
-                    topic: name.to_owned(),
-                    signature: None,
-                    key: None,
-                });
+                let topic = job.message.topic;
+                let accepted = Accepted { topic, opened };
+                let bytes = accepted.bytes();
+                if let Err(accepted) = self.recording.push(mark, bytes, accepted)
+                    && let Some(more) = self.refusals.allow("unrecorded gossip", Instant::now())
+                {
+                    log::warn!(
+                        topic:% = accepted.topic, suppressed = more;
+                        "programs on this host do not get all that others publish, since the disk \
+                         does not answer in time"
+                    );
+                }
             }
             Err(refused) => {
                 if let Some(conduct) = refused.conduct(&job) {
@@ -131,6 +149,21 @@ impl EventLoop {
         self.finish_drain();
     }
 
+    /// A message that is written down as seen.
+    pub(super) fn recorded(&mut self, accepted: Accepted) {
+        self.recording.taken(accepted.bytes());
+        let Accepted { topic, opened } = accepted;
+        self.hand_out(&topic, |name| GossipMessage {
+            from: Some(opened.publisher),
+            data: opened.payload,
+            seqno: Some(opened.number),
+            topic: name.to_owned(),
+            signature: None,
+            key: None,
+        });
+        self.finish_drain();
+    }
+
     fn settle(&mut self, job: &Job, result: &'static str, acceptance: MessageAcceptance) {
         self.metrics
             .gossip_validation
@@ -145,8 +178,19 @@ impl EventLoop {
                 .admission
                 .report(&job.source, Conduct::MessageDelivered);
         }
+        let accepted = matches!(acceptance, MessageAcceptance::Accept);
         let gossip = &mut self.swarm.behaviour_mut().gossip;
-        gossip.verdict(&job.id, &job.source, &job.message, acceptance);
+        let in_time = gossip.verdict(&job.id, &job.source, &job.message, acceptance);
+        if accepted
+            && !in_time
+            && let Some(more) = self.refusals.allow("late gossip", Instant::now())
+        {
+            log::warn!(
+                topic:% = job.message.topic, seconds = job.arrived.elapsed().as_secs(),
+                suppressed = more;
+                "a gossip message was verified too late to be passed on; this host is too busy"
+            );
+        }
     }
 
     fn hand_out(&mut self, topic: &TopicHash, make: impl FnOnce(&str) -> GossipMessage) {
@@ -157,10 +201,18 @@ impl EventLoop {
     /// Waits for what is under way to a verdict, so that nothing that came in is
     /// lost when the loop ends.
     pub(super) async fn settle_all(&mut self) {
-        while self.validation.waiting() > 0 {
-            match self.validation.done().recv().await {
-                Ok(done) => self.judged(done),
-                Err(_) => break,
+        let judged = self.validation.done().clone();
+        let recorded = self.recording.done().clone();
+        while self.validation.waiting() + self.recording.waiting() > 0 {
+            futures::select! {
+                done = judged.recv().fuse() => match done {
+                    Ok(done) => self.judged(done),
+                    Err(_) => break,
+                },
+                accepted = recorded.recv().fuse() => match accepted {
+                    Ok(accepted) => self.recorded(accepted),
+                    Err(_) => break,
+                },
             }
         }
     }

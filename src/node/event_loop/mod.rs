@@ -32,13 +32,16 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm};
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
+use self::gossip::Accepted;
 use crate::admission::Verdicts;
 use crate::admission::bans::Moment;
 use crate::message::Opened;
+use crate::message::windows::Mark;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
 use crate::node::compact::Compact;
 use crate::node::gossip::envelope::{Envelopes, Refused};
+use crate::node::gossip::recording::Recording;
 use crate::node::gossip::validation::Validation;
 use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
@@ -97,7 +100,8 @@ pub(super) struct EventLoop {
     pub(super) topics: Topics,
     pub(super) tended: Tended,
     pub(super) envelopes: Envelopes,
-    pub(super) validation: Validation<Result<Opened, Refused>>,
+    pub(super) validation: Validation<Result<(Opened, Mark), Refused>>,
+    pub(super) recording: Recording<Accepted>,
     pub(super) publishing: Publishing,
     pub(super) queries: Queries,
     pub(super) bootstrap: Bootstrap,
@@ -162,6 +166,7 @@ impl EventLoop {
             });
         self.housekeeping(Instant::now());
         let judged = self.validation.done().clone();
+        let recorded = self.recording.done().clone();
         let sealed = self.publishing.sealing().done().clone();
         loop {
             #[cfg(feature = "fault-injection")]
@@ -185,6 +190,11 @@ impl EventLoop {
                 done = judged.recv().fuse() => match done {
                     Ok(done) => self.judged(done),
                     // The workers are gone: a bug stopped them.
+                    Err(_) => break,
+                },
+                done = recorded.recv().fuse() => match done {
+                    Ok(accepted) => self.recorded(accepted),
+                    // As above.
                     Err(_) => break,
                 },
                 done = sealed.recv().fuse() => match done {

@@ -28,6 +28,7 @@ use crate::message::envelope::{Limits, MAX_OVERHEAD};
 use crate::message::numbers::Numbers;
 use crate::message::opener::Opener;
 use crate::message::sealer::Sealer;
+use crate::message::windows::Mark;
 use crate::message::{Opened, Refusal, pb};
 use crate::observe::metrics::Metrics;
 use crate::store::{self, Store};
@@ -98,8 +99,9 @@ impl Messages {
         self.opener.close().await;
     }
 
-    /// Opens the envelope in a message.
-    pub(crate) async fn judge(&self, job: &Job) -> Result<Opened, Refused> {
+    /// Opens the envelope in a message. What comes of it is for [`Messages::record`]
+    /// before it is for anybody on this host.
+    pub(crate) fn judge(&self, job: &Job) -> Result<(Opened, Mark), Refused> {
         let message = &job.message;
         // One copy, which the payload shares from then on.
         let bytes = Bytes::copy_from_slice(&message.data);
@@ -110,7 +112,12 @@ impl Messages {
             return Err(Refused::Rewrapped(source));
         }
         let topic = message.topic.as_str().as_bytes();
-        Ok(self.opener.open(topic, bytes, &job.source).await?)
+        Ok(self.opener.admit(topic, bytes, &job.source)?)
+    }
+
+    /// Returns when it is written down that a message was seen.
+    pub(crate) async fn record(&self, mark: Mark) {
+        self.opener.record(mark).await;
     }
 }
 
@@ -231,87 +238,69 @@ mod tests {
 
     #[test]
     fn the_publisher_of_the_envelope_and_of_the_message_must_be_one() {
-        async_std::task::block_on(async {
-            for key in [
-                Keypair::generate_ed25519(),
-                Keypair::generate_secp256k1(),
-                Keypair::generate_ecdsa(),
-            ] {
-                let author = key.public().to_peer_id();
-                let sealed = sealed(&key, b"hello");
-                let messages = messages();
-                let thief = PeerId::random();
-                let refused = messages.judge(&job(thief, thief, sealed.clone())).await;
-                let refused = refused.unwrap_err();
-                assert_eq!(refused, Refused::Rewrapped(thief));
-                assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
-                // And the theft does not keep the true one out.
-                let opened = messages.judge(&job(thief, author, sealed)).await.unwrap();
-                assert_eq!(opened.publisher, author);
-                assert_eq!(&opened.payload[..], b"hello");
-            }
-        });
+        for key in [
+            Keypair::generate_ed25519(),
+            Keypair::generate_secp256k1(),
+            Keypair::generate_ecdsa(),
+        ] {
+            let author = key.public().to_peer_id();
+            let sealed = sealed(&key, b"hello");
+            let messages = messages();
+            let thief = PeerId::random();
+            let refused = messages.judge(&job(thief, thief, sealed.clone()));
+            let refused = refused.unwrap_err();
+            assert_eq!(refused, Refused::Rewrapped(thief));
+            assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
+            // And the theft does not keep the true one out.
+            let (opened, _) = messages.judge(&job(thief, author, sealed)).unwrap();
+            assert_eq!(opened.publisher, author);
+            assert_eq!(&opened.payload[..], b"hello");
+        }
     }
 
     #[test]
     fn what_an_honest_forwarder_can_pass_on_is_ignored_and_the_rest_rejected() {
-        async_std::task::block_on(async {
-            let key = Keypair::generate_ed25519();
-            let author = key.public().to_peer_id();
-            let messages = messages();
-            let good = sealed(&key, b"hello");
-            messages
-                .judge(&job(author, author, good.clone()))
-                .await
-                .unwrap();
-            let again = messages.judge(&job(author, author, good.clone())).await;
-            let again = again.unwrap_err();
-            assert!(matches!(again.acceptance(), MessageAcceptance::Ignore));
-            let (own, passed_on) = (
-                job(author, author, good.clone()),
-                job(PeerId::random(), author, good.clone()),
-            );
-            assert_eq!(again.conduct(&own), Some(Conduct::Replay));
-            assert_eq!(again.conduct(&passed_on), None);
-            let mut forged = pb::SignedMessage::decode(sealed(&key, b"hello")).unwrap();
-            forged.payload = Bytes::from_static(b"other");
-            let forged = Bytes::from(forged.encode_to_vec());
-            let forged = messages
-                .judge(&job(author, author, forged))
-                .await
-                .unwrap_err();
-            assert!(matches!(forged.acceptance(), MessageAcceptance::Reject));
-            assert_eq!(forged.conduct(&passed_on), Some(Conduct::InvalidSignature));
-            let garbage = Bytes::from_static(b"no envelope");
-            let garbage = messages
-                .judge(&job(author, author, garbage))
-                .await
-                .unwrap_err();
-            assert!(matches!(garbage.acceptance(), MessageAcceptance::Reject));
-            assert_eq!(garbage.conduct(&passed_on), Some(Conduct::Malformed));
-        });
+        let key = Keypair::generate_ed25519();
+        let author = key.public().to_peer_id();
+        let messages = messages();
+        let good = sealed(&key, b"hello");
+        messages.judge(&job(author, author, good.clone())).unwrap();
+        let again = messages.judge(&job(author, author, good.clone()));
+        let again = again.unwrap_err();
+        assert!(matches!(again.acceptance(), MessageAcceptance::Ignore));
+        let (own, passed_on) = (
+            job(author, author, good.clone()),
+            job(PeerId::random(), author, good.clone()),
+        );
+        assert_eq!(again.conduct(&own), Some(Conduct::Replay));
+        assert_eq!(again.conduct(&passed_on), None);
+        let mut forged = pb::SignedMessage::decode(sealed(&key, b"hello")).unwrap();
+        forged.payload = Bytes::from_static(b"other");
+        let forged = Bytes::from(forged.encode_to_vec());
+        let forged = messages.judge(&job(author, author, forged)).unwrap_err();
+        assert!(matches!(forged.acceptance(), MessageAcceptance::Reject));
+        assert_eq!(forged.conduct(&passed_on), Some(Conduct::InvalidSignature));
+        let garbage = Bytes::from_static(b"no envelope");
+        let garbage = messages.judge(&job(author, author, garbage)).unwrap_err();
+        assert!(matches!(garbage.acceptance(), MessageAcceptance::Reject));
+        assert_eq!(garbage.conduct(&passed_on), Some(Conduct::Malformed));
     }
 
     #[test]
     fn a_bomb_is_rejected_from_what_it_declares() {
-        async_std::task::block_on(async {
-            let key = Keypair::generate_ed25519();
-            let author = key.public().to_peer_id();
-            // A sender without our limits.
-            let roomy = Limits::of_payload(64 << 20);
-            let payload = Bytes::from(vec![0; 8 << 20]);
-            let bomb = crate::message::seal(&key, TOPIC.as_bytes(), 7, payload, roomy).unwrap();
-            assert!(bomb.len() < MAX_PUBLISH_BYTES);
-            let refused = messages()
-                .judge(&job(author, author, bomb))
-                .await
-                .unwrap_err();
-            assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
-            assert_eq!(
-                refused.conduct(&job(author, author, Bytes::new())),
-                Some(Conduct::Bomb)
-            );
-        });
+        let key = Keypair::generate_ed25519();
+        let author = key.public().to_peer_id();
+        // A sender without our limits.
+        let roomy = Limits::of_payload(64 << 20);
+        let payload = Bytes::from(vec![0; 8 << 20]);
+        let bomb = crate::message::seal(&key, TOPIC.as_bytes(), 7, payload, roomy).unwrap();
+        assert!(bomb.len() < MAX_PUBLISH_BYTES);
+        let refused = messages().judge(&job(author, author, bomb)).unwrap_err();
+        assert!(matches!(refused.acceptance(), MessageAcceptance::Reject));
+        assert_eq!(
+            refused.conduct(&job(author, author, Bytes::new())),
+            Some(Conduct::Bomb)
+        );
     }
 
     #[test]
@@ -332,10 +321,7 @@ mod tests {
             assert!(sealer.envelope_size(&packed) <= MAX_PUBLISH_BYTES);
             let (number, sealed) = sealer.seal(TOPIC.as_bytes(), &packed).await.unwrap();
             assert!(sealed.len() <= MAX_PUBLISH_BYTES);
-            let opened = messages()
-                .judge(&job(author, author, sealed))
-                .await
-                .unwrap();
+            let (opened, _) = messages().judge(&job(author, author, sealed)).unwrap();
             assert_eq!((opened.number, opened.payload), (number, noise));
             let more = Bytes::from(vec![0; limits().payload + 1]);
             let refused = sealer.pack(more).unwrap_err();

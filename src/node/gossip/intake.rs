@@ -563,19 +563,19 @@ impl Intake {
     }
 
     /// Tells gossipsub the verdict on a message, after which further copies of it
-    /// cost nothing.
+    /// cost nothing; whether it had the message still.
     pub(crate) fn verdict(
         &mut self,
         id: &MessageId,
         source: &PeerId,
         message: &Message,
         acceptance: MessageAcceptance,
-    ) {
+    ) -> bool {
         if let (Some(from), Some(seqno)) = (&message.source, message.sequence_number) {
             self.gate.seen.insert(&Id(from, seqno));
         }
         self.inner
-            .report_message_validation_result(id, source, acceptance);
+            .report_message_validation_result(id, source, acceptance)
     }
 
     /// Counts a replay that `peer` sent of its own; whether it is to be held against it.

@@ -13,7 +13,8 @@
 //!    "accept": what came this far is a valid libp2p message, and its sequence
 //!    number may be random. On an envelope topic (`/<P2P_NETWORK>/…`) it is for
 //!    the workers of [`validation`].
-//! 5. Accepted: forwarded to the mesh and given to the subscribers on this host.
+//! 5. Accepted: forwarded to the mesh at once, and given to the subscribers on this
+//!    host when it is written down that it was seen ([`recording`]).
 //!
 //! What this host publishes waits for a peer that hears it ([`unheard`]), for its turn
 //! ([`line`]) and for the pace at which receivers take it ([`pace`]), is then sealed on
@@ -29,6 +30,7 @@
 //! | [`ceiling`] | the node's ceiling, and how those who send share it |
 //! | [`seen`] | messages whose verdict stands |
 //! | [`validation`] | workers that open envelopes |
+//! | [`recording`] | accepted messages that wait for the disk |
 //! | [`pace`] | how fast this host publishes |
 //! | [`unheard`] | messages of this host that nobody would hear yet |
 //! | [`line`] | messages of this host that wait for the pace |
@@ -41,6 +43,7 @@ pub(super) mod envelope;
 mod intake;
 pub(super) mod line;
 pub(super) mod pace;
+pub(super) mod recording;
 pub(super) mod scoring;
 pub(super) mod sealing;
 mod seen;

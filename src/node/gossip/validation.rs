@@ -23,13 +23,13 @@ use futures::future::BoxFuture;
 use libp2p::PeerId;
 use libp2p::gossipsub::{Message, MessageId};
 
-/// Messages under way to a verdict. Workers open some ten thousand a second each,
-/// so this is a tenth of a second at most: far less than the heartbeats for which
-/// gossipsub keeps a message that waits for its verdict.
-const MAX_WAITING: usize = 1024;
+/// Messages under way to a verdict. Workers open some ten thousand a second each and
+/// wait for nothing, so this is a tenth of a second at most: far less than the
+/// heartbeats for which gossipsub keeps a message that waits for its verdict.
+pub(super) const MAX_WAITING: usize = 1024;
 
 /// Bytes under way. Thirty-two of the largest messages.
-const MAX_BYTES: usize = 32 << 20;
+pub(super) const MAX_BYTES: usize = 32 << 20;
 
 /// What one propagating peer may take of both: a half, which is half a second of
 /// all that it may pass on, and sixteen of the largest messages.
