@@ -10,6 +10,7 @@
 //! | [`hop`] | the blocking half: verify, store, look up, read |
 //! | [`peers`] | who may be asked, and when again (pure) |
 //! | [`reason`] | why nobody brought the content, in words (pure) |
+//! | [`telling`] | how much a reason tells (pure) |
 //! | [`share`] | fetches of the same content at the same time |
 //! | [`run`] | the task that drives these; in `run/ask.rs` whom it asks for what |
 //!
@@ -27,6 +28,7 @@ mod provider;
 mod reason;
 mod run;
 mod share;
+mod telling;
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -156,7 +156,7 @@ impl Peers {
                 .min(MAX_RETRY);
             state.failures += 1;
             state.standing = Standing::Waiting(now + wait);
-            state.outcome = Some(outcome);
+            state.outcome = Some(outcome.after(state.outcome.take()));
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 
+use super::telling::Telling;
+
 /// Protocols of others that the words name.
 const MAX_PROTOCOLS: usize = 4;
 
@@ -23,7 +25,26 @@ pub(crate) enum Outcome {
     Useless(String),
 }
 
-/// What became of some peers, with the first of each kind and what it said.
+impl Outcome {
+    /// What is remembered of a peer when this comes after `before`: a try that found
+    /// nothing out does not replace what an earlier one found.
+    pub(crate) fn after(self, before: Option<Outcome>) -> Outcome {
+        let found_less = |then: &str| match &self {
+            Outcome::Unreachable(now) => {
+                let now = Telling::of(now);
+                now <= Telling::NoAnswer && now < Telling::of(then)
+            }
+            _ => false,
+        };
+        match before {
+            Some(Outcome::Unreachable(then)) if found_less(&then) => Outcome::Unreachable(then),
+            _ => self,
+        }
+    }
+}
+
+/// What became of some peers, with the one of them whose reason tells most, and of
+/// those that tell as much the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Group {
     count: usize,
@@ -33,7 +54,10 @@ struct Group {
 impl Group {
     fn add(&mut self, peer: &PeerId, said: &str) {
         self.count += 1;
-        self.example.get_or_insert_with(|| (*peer, said.into()));
+        let best = self.example.as_ref();
+        if best.is_none_or(|(_, best)| Telling::of(said) > Telling::of(best)) {
+            self.example = Some((*peer, said.into()));
+        }
     }
 }
 
@@ -291,6 +315,55 @@ mod tests {
         let refused = Reason::new(Duration::from_secs(1), 0, Some("too many queries".into()));
         let words = "the DHT could not be searched: too many queries, and no peer is connected; is a host that has it online, and on this network?";
         assert_eq!(refused.to_string(), words);
+    }
+
+    #[test]
+    fn of_many_that_failed_the_one_is_named_that_tells_most() {
+        let late = "no stream within 10s";
+        let refused = "refused; the host is up but nothing listens on that port";
+        let nowhere = "no address of it is known";
+        for order in [
+            [late, refused, nowhere],
+            [refused, nowhere, late],
+            [nowhere, late, refused],
+        ] {
+            let mut reason = Reason::new(Duration::from_secs(12), 5, None);
+            let peers = order.map(|why| (PeerId::random(), why));
+            for (peer, why) in &peers {
+                let outcome = Outcome::Unreachable((*why).into());
+                reason.add(peer, true, Some(&outcome));
+            }
+            let (best, _) = peers.iter().find(|(_, why)| *why == refused).unwrap();
+            let words = format!("3 cannot be reached ({best}: {refused})");
+            assert!(reason.to_string().contains(&words), "{reason}");
+        }
+        // Of two that tell as much, the first.
+        let mut reason = Reason::new(Duration::from_secs(12), 5, None);
+        let useless = [PeerId::random(), PeerId::random(), PeerId::random()];
+        for (peer, why) in useless.iter().zip(["others are faster", "one", "two"]) {
+            reason.add(peer, true, Some(&Outcome::Useless(why.into())));
+        }
+        let words = format!("3 were of no use ({}: one)", useless[1]);
+        assert!(reason.to_string().contains(&words), "{reason}");
+    }
+
+    #[test]
+    fn a_try_that_finds_nothing_out_leaves_what_was_known() {
+        let gone = |why: &str| Outcome::Unreachable(why.into());
+        let refused = gone("refused; nothing listens on that port");
+        let late = gone("no stream within 10s");
+        let denied = gone("refused by this node's own limit total: 400 connections");
+        let after = |now: &Outcome, before: &Outcome| now.clone().after(Some(before.clone()));
+        assert_eq!(after(&late, &refused), refused);
+        assert_eq!(after(&refused, &late), refused);
+        assert_eq!(
+            after(&refused, &denied),
+            refused,
+            "the limit is no more in the way"
+        );
+        assert_eq!(after(&Outcome::Lacks, &refused), Outcome::Lacks);
+        assert_eq!(after(&late, &Outcome::Lacks), late);
+        assert_eq!(late.clone().after(None), late);
     }
 
     #[test]

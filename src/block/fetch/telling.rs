@@ -1,0 +1,133 @@
+//! How much the reason for a failed try tells whoever reads it. Pure.
+//!
+//! Of many peers that failed one is named in the error, with its reason. Reasons come
+//! as lines of text from the transports, the gate, the DHT and streams, often several
+//! in one line, one for each address. What a line is worth is what the best of them is;
+//! so it is the words that are looked at, and the tests say for the errors of each of
+//! those rooms what they are worth.
+
+/// What a reason is worth; the order is that of the variants, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Telling {
+    /// The try was given up before anything came of it: this node was busy.
+    GivenUp,
+    /// Nobody knows an address of the peer.
+    Nowhere,
+    /// An address is known, and nothing came back from there.
+    NoAnswer,
+    /// Something else, which the line says.
+    Other,
+    /// A host or router said no: the daemon does not run there, or a network is down.
+    Refused,
+    /// Somebody answered who is not the peer, or the peer, and it does not want this node.
+    Unwanted,
+    /// A rule or limit of this node is in the way, which whoever reads this can change.
+    Here,
+}
+
+/// Words by which a line is known.
+const WORDS: [(&str, Telling); 20] = [
+    ("this node's own limit", Telling::Here),
+    ("the limit of this node", Telling::Here),
+    ("this node itself", Telling::Here),
+    ("no transport of this node", Telling::Here),
+    ("another peer", Telling::Unwanted),
+    (" answered", Telling::Unwanted),
+    ("closed the connection at once", Telling::Unwanted),
+    ("not a valid libp2p certificate", Telling::Unwanted),
+    ("nothing listens on that port", Telling::Refused),
+    ("network unreachable", Telling::Refused),
+    ("host unreachable", Telling::Refused),
+    ("Connection refused", Telling::Refused),
+    ("timed out", Telling::NoAnswer),
+    ("did not finish within", Telling::NoAnswer),
+    ("did not answer", Telling::NoAnswer),
+    ("no stream within", Telling::NoAnswer),
+    ("no address of it is known", Telling::Nowhere),
+    ("knows an address of it", Telling::Nowhere),
+    ("the DHT was not asked", Telling::GivenUp),
+    ("others are faster", Telling::GivenUp),
+];
+
+impl Telling {
+    /// What a reason in words is worth.
+    pub(crate) fn of(reason: &str) -> Telling {
+        let known = WORDS.iter().filter(|(words, _)| reason.contains(words));
+        known
+            .map(|(_, telling)| *telling)
+            .max()
+            .unwrap_or(Telling::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::transport::{quic, tcp};
+
+    fn tcp(kind: io::ErrorKind) -> String {
+        let error = tcp::Error::Dial {
+            address: "192.0.2.1:4001".parse().unwrap(),
+            source: kind.into(),
+        };
+        error.to_string()
+    }
+
+    #[test]
+    fn what_the_transports_say_is_told_apart() {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        for kind in [ConnectionRefused, HostUnreachable, NetworkUnreachable] {
+            assert_eq!(Telling::of(&tcp(kind)), Telling::Refused, "{}", tcp(kind));
+        }
+        assert_eq!(Telling::of(&tcp(TimedOut)), Telling::NoAnswer);
+        let remote = "192.0.2.1:4001".parse().unwrap();
+        let late = quic::Error::HandshakeTimeout {
+            remote,
+            after: std::time::Duration::from_secs(5),
+        };
+        assert_eq!(Telling::of(&late.to_string()), Telling::NoAnswer);
+        let lost = quic::Error::Handshake {
+            remote,
+            source: quinn::ConnectionError::TimedOut,
+        };
+        assert_eq!(Telling::of(&lost.to_string()), Telling::NoAnswer);
+        let other = quic::Error::WrongPeer {
+            remote,
+            expected: Box::new(libp2p::PeerId::random()),
+            found: Box::new(libp2p::PeerId::random()),
+        };
+        assert_eq!(Telling::of(&other.to_string()), Telling::Unwanted);
+        assert_eq!(Telling::of("unexpected end of file"), Telling::Other);
+    }
+
+    #[test]
+    fn of_several_reasons_in_one_line_the_best_counts() {
+        let refused = tcp(io::ErrorKind::ConnectionRefused);
+        let late = tcp(io::ErrorKind::TimedOut);
+        let line = format!("first with what is known here: {late}; then: {refused}");
+        assert_eq!(Telling::of(&line), Telling::Refused);
+    }
+
+    #[test]
+    fn what_can_be_mended_here_is_worth_more_than_what_is_wrong_there() {
+        let order = [
+            "first with what is known here: x; the DHT was not asked, as others are being looked for there",
+            "no address of it is known; give one with /p2p/PEER_ID at its end",
+            "no stream within 10s",
+            "Handshake failed: unexpected end of file",
+            "refused; the host is up but nothing listens on that port, or a firewall rejects it",
+            "/ip4/192.0.2.1/tcp/4001 answered as 12D3KooW, another peer",
+            "refused by this node's own limit denied: 192.0.2.1 is in 192.0.2.0/24",
+        ];
+        assert!(order.is_sorted_by_key(|line| Telling::of(line)));
+        let mut worth: Vec<Telling> = order.iter().map(|line| Telling::of(line)).collect();
+        worth.dedup();
+        assert_eq!(
+            worth.len(),
+            order.len(),
+            "each is worth more than the one before"
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! A `get` that fails says which of these it was: nobody announces the content, who
+//! announces it cannot be reached, has it no more, or exchanges blocks in another way;
+//! and it does not wait for what waiting cannot mend.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's panic is its report"
+)]
+
+mod common;
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, eventually, write_noise};
+use nix::sys::signal::Signal;
+
+/// How long a `get` would go on waiting for somebody. One that ends before is one that
+/// has seen that nobody will come: it takes a sixth of this for that.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Stores a file of its own at `daemon` and announces it; its CID.
+fn put(daemon: &Daemon, dir: &Path, seed: u64) -> String {
+    let file = dir.join(format!("file{seed}"));
+    write_noise(&file, 100_000, seed);
+    daemon.ok(&["put", "-q", file.to_str().unwrap()])
+}
+
+fn id(daemon: &Daemon) -> String {
+    daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned()
+}
+
+/// Waits until `door` holds so many provider records: what a host has only begun to
+/// announce is known to nobody when it ends, or forgets the content.
+fn announced(door: &Daemon, count: u64) {
+    eventually("the announcements have come to the door", || {
+        let records = door.json(&["status"])["dht"]["provider_records"].as_u64();
+        (records? >= count).then_some(())
+    });
+}
+
+/// Waits until the DHT names all of `holders` to `daemon`.
+fn finds(daemon: &Daemon, cid: &str, holders: &[&str]) {
+    eventually("the DHT names those who announce the content", || {
+        let found = daemon.cli(&["dht", "find-providers", cid]);
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        holders.iter().all(|id| found.contains(id)).then_some(())
+    });
+}
+
+/// What a `get` says that must fail, and how long it took to say it.
+fn fails(daemon: &Daemon, cid: &str, patience: Duration) -> (String, Duration) {
+    let begun = Instant::now();
+    let patience = format!("{}s", patience.as_secs());
+    let said = daemon.cli(&["get", "-q", "--timeout", &patience, cid, "-o", "-"]);
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(said.stdout.is_empty());
+    let line = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(line.trim_end().lines().count(), 1, "{line}");
+    println!("after {:.1} s: {line}", begun.elapsed().as_secs_f64());
+    (line, begun.elapsed())
+}
+
+#[test]
+fn a_get_that_nobody_can_serve_says_why_and_does_not_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str, variables: &[(&str, &str)]| {
+        let home = dir.path().join(name);
+        Daemon::start(&home, variables)
+    };
+    let door = start("door", &[("P2P_BOOTSTRAP", "true")]);
+    let at = door.address("tcp");
+    let enter = ("P2P_BOOTSTRAP_PEERS", at.as_str());
+    let forgetful = start("forgetful", &[enter]);
+    // On the same DHT, with another exchange.
+    let foreign = [
+        enter,
+        ("P2P_NETWORK", "elsewhere"),
+        ("P2P_KAD_PROTOCOL", "/p2p-node/kad/1.0.0"),
+    ];
+    let foreign = start("foreign", &foreign);
+    let seeker = start("seeker", &[enter]);
+
+    // Of a daemon that is in no network.
+    let unknown = put(&start("hermit", &[]), dir.path(), 1);
+    let removed = put(&forgetful, dir.path(), 2);
+    announced(&door, 1);
+    forgetful.ok(&["rm", &removed]);
+    let elsewhere = put(&foreign, dir.path(), 3);
+    announced(&door, 2);
+    finds(&seeker, &removed, &[&id(&forgetful)]);
+    finds(&seeker, &elsewhere, &[&id(&foreign)]);
+
+    let expected = [
+        (&unknown, vec!["nobody announces it"]),
+        (
+            &removed,
+            vec![
+                "1 peer announces it: 1 was reached and does not have it; it may have been removed there",
+            ],
+        ),
+        (
+            &elsewhere,
+            vec![
+                "1 peer announces it: 1 was reached and does not speak this network's block exchange",
+                "; it speaks /elsewhere/",
+                "; is P2P_NETWORK the same on both hosts?",
+            ],
+        ),
+    ];
+    thread::scope(|scope| {
+        for (cid, words) in &expected {
+            let seeker = &seeker;
+            scope.spawn(move || {
+                let (line, took) = fails(seeker, cid, PATIENCE);
+                for words in words {
+                    assert!(line.contains(words), "{words:?} is not in {line:?}");
+                }
+                assert!(took < PATIENCE, "it waited for nothing: {line}");
+            });
+        }
+    });
+}
+
+#[test]
+fn of_those_who_cannot_be_reached_the_one_is_named_that_tells_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str, variables: &[(&str, &str)]| {
+        let home = dir.path().join(name);
+        Daemon::start(&home, variables)
+    };
+    let door = start("door", &[("P2P_BOOTSTRAP", "true")]);
+    let at = door.address("tcp");
+    let enter = ("P2P_BOOTSTRAP_PEERS", at.as_str());
+    let holders = [0, 1].map(|n| start(&format!("holder{n}"), &[enter]));
+    let ids = holders.each_ref().map(id);
+    let cid = put(&holders[0], dir.path(), 4);
+    assert_eq!(put(&holders[1], dir.path(), 4), cid);
+    announced(&door, 2);
+    // One stands still, so that its host takes connections and nobody answers on them;
+    // the other has ended, which its host says at once.
+    let [still, mut ended] = holders;
+    still.signal(Signal::SIGSTOP);
+    ended.child.kill().unwrap();
+    ended.wait();
+    let seeker = start("seeker", &[enter]);
+    finds(&seeker, &cid, &[&ids[0], &ids[1]]);
+
+    // They may come back, so that it waits for as long as it is told to.
+    let patience = Duration::from_secs(30);
+    let (line, took) = fails(&seeker, &cid, patience);
+    assert!(took >= patience, "{line}");
+    // Whether the one that stands still has failed by now is a matter of time.
+    let words = "2 peers announce it: ";
+    assert!(line.contains(words), "{words:?} is not in {line:?}");
+    assert!(line.contains(" cannot be reached ("), "{line}");
+    let example = format!("({}: ", ids[1]);
+    assert!(line.contains(&example), "the other is named: {line}");
+    assert!(line.contains("nothing listens on that port"), "{line}");
+}
