@@ -126,6 +126,29 @@ fn a_restarted_node_finds_back_without_its_bootstrap_peer() {
 }
 
 #[test]
+fn a_node_that_is_killed_soon_after_it_met_a_peer_finds_back_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let door = Daemon::start(&dir.path().join("door"), &[("P2P_BOOTSTRAP", "true")]);
+    let at = door.address("tcp");
+    let home = dir.path().join("wanderer");
+    let entry = [
+        ("P2P_BOOTSTRAP_PEERS", at.as_str()),
+        ("RUST_LOG", "info,p2p_node::daemon=debug"),
+    ];
+    let mut wanderer = Daemon::start(&home, &entry);
+    eventually("the routing table is saved", || {
+        wanderer.log().contains("routing table saved").then_some(())
+    });
+    wanderer.child.kill().unwrap();
+    wanderer.wait();
+    let wanderer = Daemon::start(&home, &[]);
+    let door_id = door.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
+    eventually("the wanderer is back", || {
+        wanderer.ok(&["peers"]).contains(&door_id).then_some(())
+    });
+}
+
+#[test]
 fn content_that_the_store_cannot_hold_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let owner = Daemon::start(&dir.path().join("owner"), &[]);

@@ -122,8 +122,9 @@ impl Peer {
             task::spawn(async move { content.run().await }),
             task::spawn(upkeep::tend_store(self.store.clone())),
             task::spawn(self.keeper.clone().run()),
-            task::spawn(upkeep::save_peers_periodically(
+            task::spawn(upkeep::keep_peers_saved(
                 self.node.handle(),
+                self.node.pulse(),
                 self.store.clone(),
             )),
         ];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_std::task::spawn_blocking;
 use futures::StreamExt;
 
-use crate::node::Handle;
+use crate::node::{Handle, Pulse};
 use crate::observe::hour;
 use crate::observe::metrics::Metrics;
 use crate::store::{KnownPeer, Store};
@@ -15,6 +15,10 @@ use crate::system::{allocator, memory, rlimits};
 /// How often the routing table is saved. After `kill -9` the last few minutes of
 /// it are lost, which costs the next start a few dials.
 const SAVE_PEERS_EVERY: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether the routing table has grown, and the shortest time
+/// between two saves. A look reads one number.
+const LOOK_AT_PEERS: Duration = Duration::from_secs(5);
 
 /// How often what has expired leaves the store.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -60,10 +64,39 @@ pub(super) async fn tend_memory() {
     }
 }
 
-pub(super) async fn save_peers_periodically(handle: Handle, store: Store) {
-    let mut ticks = async_io::Timer::interval(SAVE_PEERS_EVERY);
-    while ticks.next().await.is_some() {
-        save_peers(&handle, &store).await;
+/// When the routing table was saved, and with how many peers.
+///
+/// A node that is killed in its first minutes, and whose bootstrap peers are gone when
+/// it comes back, has no other way in than those it has met. So the table is saved with
+/// its first peers and whenever it holds twice as many as at the last save, which for
+/// the largest that there can be are a dozen saves more.
+#[derive(Debug)]
+struct Saved {
+    at: Instant,
+    peers: usize,
+}
+
+impl Saved {
+    /// Whether it is time to save a table of so many peers.
+    fn is_over(&self, peers: usize, now: Instant) -> bool {
+        let grown = peers > 0 && peers / 2 >= self.peers;
+        grown || now.saturating_duration_since(self.at) >= SAVE_PEERS_EVERY
+    }
+}
+
+/// Saves the routing table every [`SAVE_PEERS_EVERY`], and sooner while it grows.
+pub(super) async fn keep_peers_saved(handle: Handle, pulse: Arc<Pulse>, store: Store) {
+    let mut saved = Saved {
+        at: Instant::now(),
+        peers: 0,
+    };
+    let mut looks = async_io::Timer::interval(LOOK_AT_PEERS);
+    while looks.next().await.is_some() {
+        let (peers, now) = (pulse.routing_table_size(), Instant::now());
+        if saved.is_over(peers, now) {
+            save_peers(&handle, &store).await;
+            saved = Saved { at: now, peers };
+        }
     }
 }
 
@@ -118,4 +151,56 @@ pub(super) fn limits(store: Store, metrics: Arc<Metrics>) -> hour::Limits {
         }
         all
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays the life of a table whose size at each look is given; at which looks it
+    /// is saved.
+    fn saves(sizes: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let begun = Instant::now();
+        let mut saved = Saved {
+            at: begun,
+            peers: 0,
+        };
+        let mut looks = Vec::new();
+        for (look, peers) in sizes.into_iter().enumerate() {
+            let now = begun + LOOK_AT_PEERS * look as u32;
+            if saved.is_over(peers, now) {
+                looks.push(look);
+                saved = Saved { at: now, peers };
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn the_first_peers_are_saved_at_once_and_then_each_doubling() {
+        assert_eq!(saves([0, 0, 1, 1, 2, 3, 4, 9, 10, 17]), [2, 4, 6, 7]);
+    }
+
+    #[test]
+    fn a_table_of_one_size_is_saved_every_five_minutes() {
+        let five_minutes = 60;
+        let looks = saves(std::iter::repeat_n(20, 3 * five_minutes));
+        assert_eq!(looks, [0, five_minutes, 2 * five_minutes]);
+    }
+
+    #[test]
+    fn growing_as_slowly_or_fast_as_it_may_costs_a_dozen_saves_more() {
+        let largest = 256 * 20;
+        for step in [1, 2, 7, 100, largest] {
+            let looks = saves((1..=largest).step_by(step));
+            let periodic = largest / step / 60;
+            assert!(looks.len() <= periodic + 13, "{step}: {looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_swings_is_not_saved_for_each_swing() {
+        let looks = saves((0..600).map(|look| if look % 2 == 0 { 1 } else { 1000 }));
+        assert!(looks.len() <= 2 + 600 / 60 * 2, "{looks:?}");
+    }
 }

@@ -65,7 +65,7 @@ mod windows;
 pub use batch::Batch;
 pub use error::Error;
 pub use life::Life;
-pub use peers::{KnownPeer, MAX_ADDRS, MAX_PEERS};
+pub use peers::{KnownPeer, MAX_ADDRS, MAX_EARLIER, MAX_PEERS};
 pub use reputations::Saved;
 pub use root::Root;
 pub use sweep::Swept;

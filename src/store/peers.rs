@@ -1,6 +1,7 @@
 //! The table of remembered peers: the routing table and the address book at
 //! the last save, to find the network again after a restart.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use libp2p::{Multiaddr, PeerId};
@@ -18,6 +19,11 @@ pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("pe
 /// Peers remembered at most: several full Kademlia buckets (20 each) more than
 /// a restart needs, and still one small transaction of some 200 KiB.
 pub const MAX_PEERS: usize = 1024;
+
+/// Peers of earlier saves that stay beside those of the last one. The routing table of a
+/// node that has just started, or whose network is down, holds a few, and these are then
+/// the way back: eight times what a start dials at once.
+pub const MAX_EARLIER: usize = 64;
 
 /// Addresses remembered of one peer at most. An honest peer has a few for each
 /// of its interfaces and transports; a hostile one could list thousands.
@@ -50,8 +56,10 @@ struct PeerRow {
 }
 
 impl Store {
-    /// Replaces the remembered peers: the [`MAX_PEERS`] seen last, each with
-    /// its first [`MAX_ADDRS`] addresses. Durable when it returns.
+    /// Remembers these peers, the last seen first, each with its first [`MAX_ADDRS`]
+    /// addresses; behind them, of those that were remembered before and are not among
+    /// them, the first [`MAX_EARLIER`]; in all at most [`MAX_PEERS`]. Durable when it
+    /// returns.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -61,8 +69,18 @@ impl Store {
         latest.truncate(MAX_PEERS);
         self.database().write(|tx| {
             let mut table = tx.open_table(PEERS)?;
+            let mut earlier = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                earlier.extend(decode(key.value(), value.value()));
+            }
+            earlier.sort_by_key(|(rank, _)| *rank);
+            let now: HashSet<PeerId> = latest.iter().map(|peer| peer.peer).collect();
+            let earlier = earlier.iter().map(|(_, peer)| peer);
+            let earlier = earlier.filter(|peer| !now.contains(&peer.peer));
+            let all = latest.iter().copied().chain(earlier.take(MAX_EARLIER));
             table.retain(|_, _| false)?;
-            for (rank, peer) in latest.iter().enumerate() {
+            for (rank, peer) in all.take(MAX_PEERS).enumerate() {
                 let row = PeerRow {
                     addrs: peer
                         .addrs
@@ -84,7 +102,7 @@ impl Store {
         })
     }
 
-    /// The peers of the last [`Self::save_peers`], the latest seen first.
+    /// The peers that [`Self::save_peers`] has remembered, in its order.
     /// Rows that cannot be read are left out.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use async_std::task::block_on;
 
-use crate::crowd::{Crowd, Draw, Ear, Member};
+use crate::crowd::{Crowd, Draw, Ear, Member, start_all};
 use crate::files::{Outcome, failures_of, pass};
 use crate::many;
 use crate::words::{everybody_hears, until_heard};
@@ -39,6 +39,14 @@ fn sixty_daemons_pass_files_and_messages_whatever_dies() {
         crowd.door.kill();
         many::all_are_found("after the death of many", &crowd, &many, &mut draw).await;
         failures.extend(works("after the death of many", &crowd, &mut draw).await);
+
+        // And of all, as in a power cut. Nobody is left to enter through, so that each
+        // goes by what it has written down in the minutes that it has lived.
+        for member in &mut crowd.members {
+            member.kill();
+        }
+        start_all(crowd.members.iter_mut().collect()).await;
+        failures.extend(works("after all were started again", &crowd, &mut draw).await);
         assert!(failures.is_empty(), "{failures:#?}");
     });
 }

@@ -430,6 +430,10 @@ fn peers_are_remembered_within_bounds() {
         peer.addrs.truncate(MAX_ADDRS);
     }
     assert_eq!(loaded, latest);
-    store.save_peers(&latest[..1]).unwrap();
-    assert_eq!(store.load_peers().unwrap(), latest[..1]);
+    // A small table does not push out all others: they may be the only way back.
+    let last = latest.pop().unwrap();
+    store.save_peers(std::slice::from_ref(&last)).unwrap();
+    latest.truncate(MAX_EARLIER);
+    latest.insert(0, last);
+    assert_eq!(store.load_peers().unwrap(), latest);
 }
