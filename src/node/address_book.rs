@@ -3,7 +3,9 @@
 //!
 //! Kademlia forgets the addresses of providers when their query ends, and
 //! identify keeps those of few peers; content is fetched after both. The book is
-//! bounded, forgets the least recently used, and drops an address that failed.
+//! bounded, forgets the least recently used, and drops an address that failed while
+//! other connections stood: when none does, the fault may be on this side, and a node
+//! that starts before its network is up must not forget the only way into it.
 
 use std::task::{Context, Poll};
 
@@ -26,12 +28,15 @@ const MAX_PEERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).unwr
 /// See the module's documentation.
 pub(super) struct Behaviour {
     book: PeerAddresses,
+    /// Connections that stand.
+    connections: usize,
 }
 
 impl Behaviour {
     pub(super) fn new() -> Self {
         Behaviour {
             book: PeerAddresses::new(MAX_PEERS),
+            connections: 0,
         }
     }
 
@@ -128,6 +133,14 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::ConnectionEstablished(_) => self.connections += 1,
+            FromSwarm::ConnectionClosed(_) => {
+                self.connections = self.connections.saturating_sub(1);
+            }
+            FromSwarm::DialFailure(_) if self.connections == 0 => return,
+            _ => {}
+        }
         self.book.on_swarm_event(&event);
     }
 
@@ -147,6 +160,11 @@ impl NetworkBehaviour for Behaviour {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::core::ConnectedPoint;
+    use libp2p::core::transport::TransportError;
+    use libp2p::swarm::DialError;
+    use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure};
+
     use super::*;
 
     fn addrs(list: &[&str]) -> Vec<Multiaddr> {
@@ -167,6 +185,51 @@ mod tests {
         assert_eq!(far, addrs(&["/ip4/192.0.2.1/tcp/1"]));
         let near: Vec<_> = usable(&told, true).collect();
         assert_eq!(near.len(), 5);
+    }
+
+    fn fails(book: &mut Behaviour, peer: PeerId, address: &Multiaddr) {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = (address.clone(), TransportError::Other(refused));
+        book.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+            peer_id: Some(peer),
+            error: &DialError::Transport(vec![error]),
+            connection_id: ConnectionId::new_unchecked(1),
+        }));
+    }
+
+    #[test]
+    fn an_address_that_fails_is_forgotten_unless_nobody_is_connected() {
+        let mut book = Behaviour::new();
+        let (peer, address) = (PeerId::random(), addrs(&["/ip4/192.0.2.1/tcp/1"]));
+        book.add(peer, &address, false);
+        fails(&mut book, peer, &address[0]);
+        assert_eq!(book.get(&peer).len(), 1);
+
+        let endpoint = ConnectedPoint::Listener {
+            local_addr: Multiaddr::empty(),
+            send_back_addr: Multiaddr::empty(),
+        };
+        let other = (PeerId::random(), ConnectionId::new_unchecked(2));
+        book.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: other.0,
+            connection_id: other.1,
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        fails(&mut book, peer, &address[0]);
+        assert_eq!(book.get(&peer).len(), 0);
+
+        book.add(peer, &address, false);
+        book.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: other.0,
+            connection_id: other.1,
+            endpoint: &endpoint,
+            cause: None,
+            remaining_established: 0,
+        }));
+        fails(&mut book, peer, &address[0]);
+        assert_eq!(book.get(&peer).len(), 1);
     }
 
     #[test]
