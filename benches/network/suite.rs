@@ -25,8 +25,21 @@ pub(crate) struct Options {
 /// Nodes that come one after another; the others come together.
 const IN_TURN: usize = 20;
 
-/// Between two messages.
+/// Nodes that come at the same time, at most; more come in several crowds. Each makes
+/// some fifty connections in its first seconds, at three milliseconds of the host's
+/// two processors each: a thousand at once would only wait for them.
+const AT_ONCE: usize = 300;
+
+/// Between two messages: at least so long, and longer the more nodes there are. All
+/// of them share the processors of one host, and a message costs each of them some
+/// two milliseconds of it; the delay of messages that wait for each other would say
+/// nothing of a network of hosts.
 const MESSAGE_EVERY: Duration = Duration::from_millis(100);
+const MESSAGE_EVERY_NODE: Duration = Duration::from_millis(3);
+
+/// Between two gets while nodes come and go; the same is true of them.
+const GET_EVERY: Duration = Duration::from_millis(500);
+const GET_EVERY_NODE: Duration = Duration::from_millis(1);
 
 /// How long members of a topic may take to find each other.
 const FORM: Duration = Duration::from_secs(60);
@@ -42,6 +55,8 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
         ..options.settings.clone()
     };
     let mut report = Report::new(size);
+    let nodes = u32::try_from(size)?;
+    let message_every = MESSAGE_EVERY.max(MESSAGE_EVERY_NODE * nodes);
     let wanted = |name: &str| options.scenarios.iter().any(|s| s == name);
     let plan = Plan {
         gets: options.gets,
@@ -56,10 +71,23 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
     let rest = size - world.live().len();
     let turn = IN_TURN.min(rest / 2);
     let times = join::in_turn(&mut world, turn).await?;
-    let all = join::at_once(&mut world, rest - turn).await?;
+    let at_once = (rest - turn).min(AT_ONCE);
+    let all = join::at_once(&mut world, at_once).await?;
+    while world.live().len() < size {
+        let left = size - world.live().len();
+        join::at_once(&mut world, left.min(AT_ONCE)).await?;
+    }
     if wanted("join") {
         report.times("join", "one after another", &times);
-        report.add("join", "the rest all at once", all.as_secs_f64(), "s");
+        report.add("join", "nodes that come at once", at_once as f64, "");
+        report.add(
+            "join",
+            "until all of these have their place",
+            all.as_secs_f64(),
+            "s",
+        );
+        let dials = world.traffic().1 as f64 / size as f64;
+        report.add("join", "dials of a node", dials, "");
     }
     if wanted("quiet") {
         // First what is left of the join ends: connections that nothing uses.
@@ -118,7 +146,7 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
             lonely as f64,
             "",
         );
-        let seen = gossip::talk(&mut world, &members, options.messages, MESSAGE_EVERY).await?;
+        let seen = gossip::talk(&mut world, &members, options.messages, message_every).await?;
         heard(&mut report, "gossip", &seen);
         members.leave().await;
     }
@@ -161,9 +189,9 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
         let plan = churn::Plan {
             time: options.churn,
             share: 0.1,
-            get_every: Duration::from_millis(500),
+            get_every: GET_EVERY.max(GET_EVERY_NODE * nodes),
             bytes: options.bytes,
-            message_every: Duration::from_millis(500),
+            message_every: GET_EVERY.max(message_every),
         };
         let seen = churn::go_on(&mut world, &mut members, plan).await?;
         report.add("churn", "nodes replaced", seen.replaced as f64, "");
