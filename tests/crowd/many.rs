@@ -8,7 +8,7 @@ use cid::Cid;
 use crate::crowd::{Crowd, Draw, Member, eventually};
 
 /// Files of one command. Each costs the nodes sixty requests, and they share a host.
-const FILES: usize = 200;
+const FILES: usize = 150;
 
 /// A record goes to so many nodes, and this node goes on until half of them hold it.
 const RECEIVERS: usize = 20;
