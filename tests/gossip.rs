@@ -11,6 +11,7 @@ mod common;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_std::channel::Sender;
@@ -554,10 +555,17 @@ fn a_flood_is_cut_to_its_budget_while_others_are_heard() {
         honest.hears(PLAIN, node.peer).await;
         let foreign = Foreign::connect(&node, true).await;
         let began = Instant::now();
-        for n in 0..3000_u16 {
+        for n in 0..3000_u32 {
             foreign.send(PLAIN, n.to_be_bytes()).await;
         }
+        // On a slow machine the budget fills while these are taken: it goes on, at a
+        // thousand a second.
+        let sent = AtomicU32::new(3000);
         eventually("the flood is dropped", async || {
+            for _ in 0..20 {
+                let n = sent.fetch_add(1, Ordering::Relaxed);
+                foreign.send(PLAIN, n.to_be_bytes()).await;
+            }
             (node.dropped("over_budget") > 500).then_some(())
         })
         .await;
