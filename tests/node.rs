@@ -8,6 +8,7 @@
 )]
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -27,6 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 struct Running {
     node: Node,
     handle: Handle,
+    metrics: Arc<Metrics>,
     peer: PeerId,
     /// Where it listens, with `/p2p/…`.
     address: Multiaddr,
@@ -45,7 +47,8 @@ async fn start(options: Options) -> Running {
 
 async fn start_as(identity: Keypair, listen: &str, options: Options) -> Running {
     let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
-    let node = Node::start(&identity, stack, relay, options, Metrics::new().unwrap()).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
     let handle = node.handle();
     let peer = handle.local_peer_id();
     let address = handle
@@ -56,6 +59,7 @@ async fn start_as(identity: Keypair, listen: &str, options: Options) -> Running 
     Running {
         node,
         handle,
+        metrics,
         peer,
         address,
     }
@@ -465,6 +469,15 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
             })
             .await;
         }
+        // One of the two did that: the relay would have ended it later, by its limit.
+        let closed = |node: &Running| {
+            let closed = node
+                .metrics
+                .connections_closed
+                .with_label_values(&["local"]);
+            closed.get()
+        };
+        assert!(closed(&caller) + closed(&hidden) > 0);
         let before = caller.handle.peers().await.unwrap().len();
         caller
             .handle
