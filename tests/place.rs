@@ -165,6 +165,66 @@ fn neighbours_are_missing_where_those_that_are_known_refuse() {
     assert!(text.contains("it looks for 1 more"), "{text}");
 }
 
+/// Peers in the routing table of a host.
+fn known(host: &Host) -> u64 {
+    let status = host.daemon.json(&["status"]);
+    status["dht"]["routing_table_size"].as_u64().unwrap()
+}
+
+/// A DHT server at an address that no other daemon here has, which dials nobody.
+fn elsewhere(dir: &Path) -> Host {
+    Host::start(
+        dir,
+        &[
+            ("P2P_DHT_MODE", "server"),
+            ("P2P_MIN_PEERS", "0"),
+            ("P2P_LISTEN_ADDRS", "/ip4/127.0.0.2/tcp/0"),
+        ],
+    )
+}
+
+/// Waits until a host has `connected` peers, knows no others, and misses none.
+fn misses_nobody(host: &Host, connected: usize) {
+    eventually("who is refused is forgotten, and not missing", || {
+        let peers = host.daemon.json(&["peers"]);
+        let left = peers.as_array().unwrap().len() == connected;
+        let forgotten = known(host) == connected as u64;
+        (left && forgotten && host.missing() == 0.0).then_some(())
+    });
+    let diagnosis = host.daemon.cli(&["diag"]);
+    let text = String::from_utf8(diagnosis.stdout).unwrap();
+    assert!(!text.contains("it looks for"), "{text}");
+}
+
+#[test]
+fn banned_peers_are_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let server = ("P2P_DHT_MODE", "server");
+    let friend = Host::start(&path("friend"), &[server]);
+    let by_id = Host::start(&path("by_id"), &[server]);
+    let by_address = elsewhere(&path("by_address"));
+    let host = Host::start(&path("host"), &[server]);
+    for other in [&friend, &by_id, &by_address] {
+        host.daemon.ok(&["connect", &other.daemon.address("tcp")]);
+    }
+    eventually("all are known", || (known(&host) == 3).then_some(()));
+    host.daemon.ok(&["ban", &by_id.id(), "127.0.0.2/32"]);
+    misses_nobody(&host, 1);
+}
+
+#[test]
+fn peers_in_a_network_that_is_denied_are_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let other = elsewhere(&path("other"));
+    let host = Host::start(&path("host"), &[]);
+    host.daemon.ok(&["connect", &other.daemon.address("tcp")]);
+    eventually("it is known", || (known(&host) == 1).then_some(()));
+    host.reload(&path("host"), "P2P_DENY_CIDRS=127.0.0.2/32\n");
+    misses_nobody(&host, 0);
+}
+
 #[test]
 fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restarts() {
     let dir = tempfile::tempdir().unwrap();

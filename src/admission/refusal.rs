@@ -174,6 +174,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether a ban or a rule for networks is the reason, so that the next attempt
+    /// is refused as well. Limits may have room a moment later.
+    pub fn is_of_rules(&self) -> bool {
+        matches!(
+            self,
+            Refusal::Denied { .. }
+                | Refusal::NotAllowed { .. }
+                | Refusal::BannedAddress { .. }
+                | Refusal::BannedPeer { .. }
+        )
+    }
+
     /// Every name of a limit in metrics: what [`Refusal::limit`] tells, and `other`
     /// for a refusal that is not of this node's admission.
     pub const LIMITS: [&str; 16] = [

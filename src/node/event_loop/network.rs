@@ -8,6 +8,8 @@ use libp2p::{Multiaddr, PeerId, autonat, identify, kad, ping, relay};
 use super::EventLoop;
 use super::members::broke_off;
 use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
+use crate::admission::refusal::Refusal;
+use crate::admission::subnet::ip_of;
 use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
@@ -287,12 +289,29 @@ impl EventLoop {
             error,
             DialError::Transport(_) | DialError::WrongPeerId { .. } | DialError::NoAddresses
         );
-        if gone
-            && !configured
-            && !self.peers.contains(&peer)
-            && self.swarm.connected_peers().next().is_some()
-        {
+        let gone = gone && self.swarm.connected_peers().next().is_some();
+        // Whom this node's own rules keep out is not there for it either.
+        let forbidden = self.is_forbidden(&peer, error);
+        if (gone || forbidden) && !configured && !self.peers.contains(&peer) {
             self.swarm.behaviour_mut().kad.remove_peer(&peer);
+        }
+    }
+
+    /// Whether bans or rules for networks of this node have made a dial fail. The
+    /// transport asks the rules too, and its errors do not name them.
+    fn is_forbidden(&self, peer: &PeerId, error: &DialError) -> bool {
+        match error {
+            DialError::Denied { cause } => cause
+                .downcast_ref::<Refusal>()
+                .is_some_and(Refusal::is_of_rules),
+            DialError::Transport(errors) => {
+                let rules = &self.options.gate;
+                let trusted = self.options.admission.is_trusted(peer);
+                let denied = |ip| rules.address(ip, trusted).is_err();
+                let mut tried = errors.iter().map(|(address, _)| ip_of(address));
+                !errors.is_empty() && tried.all(|ip| ip.is_some_and(denied))
+            }
+            _ => false,
         }
     }
 
@@ -474,7 +493,8 @@ impl EventLoop {
     /// what it said before. Kademlia itself only ever adds, so that a peer which
     /// tells new addresses again and again would grow its entry without end.
     pub(super) fn route(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
-        if addrs.is_empty() {
+        // What a peer says of itself may be under way when it is banned.
+        if addrs.is_empty() || self.options.admission.banned_peer(&peer).is_some() {
             return;
         }
         // Where we reached it is good too, also when it does not know (a port

@@ -77,14 +77,19 @@ impl EventLoop {
 
     /// Tells how many neighbours are missing that there could be. In a network with
     /// fewer peers than the floor none are: all that it knows are kept. Kademlia
-    /// forgets who cannot be reached, so whoever stays in its table is there.
+    /// forgets who cannot be reached, so whoever stays in its table is there. Who is
+    /// banned can be no neighbour, so that nobody is missing there.
     fn record_missing(&mut self, missing: usize) {
         let others = match missing {
             0 => 0,
             _ => {
                 let (peers, bootstrap) = (&self.peers, &self.bootstrap);
+                let admission = &self.options.admission;
                 let table = self.swarm.behaviour_mut().kad.kbuckets();
-                let away = |peer: &PeerId| !peers.contains(peer) && !bootstrap.contains(peer);
+                let away = |peer: &PeerId| {
+                    let known = peers.contains(peer) || bootstrap.contains(peer);
+                    !known && admission.banned_peer(peer).is_none()
+                };
                 let known = table.map(|b| {
                     let keys = b.iter().map(|e| *e.node.key.preimage());
                     keys.filter(away).count()
@@ -177,6 +182,7 @@ impl EventLoop {
     fn candidates(&mut self, now: Instant) -> Vec<PeerId> {
         let local = KBucketKey::from(*self.swarm.local_peer_id());
         let remembered = self.remembered.clone();
+        let admission = &self.options.admission;
         let behaviour = self.swarm.behaviour_mut();
         let table: Vec<PeerId> = behaviour
             .kad
@@ -188,7 +194,7 @@ impl EventLoop {
             .into_iter()
             .chain(remembered)
             .filter(|p| !self.peers.contains(p) && !keep.is_refused(p, now))
-            .filter(|p| !self.bootstrap.contains(p))
+            .filter(|p| !self.bootstrap.contains(p) && admission.banned_peer(p).is_none())
             .collect();
         known.sort_by_cached_key(|p| local.distance(&KBucketKey::from(*p)));
         // The same peer has the same distance.

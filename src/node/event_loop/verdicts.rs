@@ -67,8 +67,26 @@ impl EventLoop {
 
     fn judge(&mut self, verdict: &Verdict, now: Instant) {
         self.tell(verdict, now);
+        if verdict.action == Action::Ban {
+            self.swarm.behaviour_mut().kad.remove_peer(&verdict.peer);
+        }
         if verdict.action > Action::Note {
             let _ = self.swarm.disconnect_peer_id(verdict.peer);
+        }
+    }
+
+    /// Takes banned peers out of the routing table, whether they are connected or not:
+    /// every query that passes by would try to dial them.
+    fn forget_banned(&mut self) {
+        let admission = &self.options.admission;
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let mut banned: Vec<PeerId> = Vec::new();
+        for bucket in kad.kbuckets() {
+            let peers = bucket.iter().map(|e| *e.node.key.preimage());
+            banned.extend(peers.filter(|peer| admission.banned_peer(peer).is_some()));
+        }
+        for peer in banned {
+            kad.remove_peer(&peer);
         }
     }
 
@@ -96,6 +114,7 @@ impl EventLoop {
 
     /// Closes all connections that a ban or the rules for addresses forbid.
     pub(super) fn close_unwelcome(&mut self) {
+        self.forget_banned();
         let admission = self.options.admission.clone();
         let rules = self.options.gate.clone();
         let unwelcome_at = |peer: &PeerId, ip: IpAddr| {
