@@ -18,7 +18,7 @@
 //!
 //! A root whose announcement fails is tried again after a while of its own. When
 //! there is no DHT peer at all, nothing is tried until the wait for all of them is
-//! over.
+//! over, or there is one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -432,7 +432,18 @@ impl Schedule {
         self.queue.insert(queued(&key, &due));
     }
 
-    /// Whether no DHT peer was known at the last attempt.
+    /// Tries again at once although no DHT peer was known at the last attempt.
+    pub(crate) fn try_again(&mut self) {
+        self.alone_until = i64::MIN;
+    }
+
+    /// A DHT peer is known.
+    pub(crate) fn not_alone(&mut self) {
+        self.try_again();
+        self.alone = 0;
+    }
+
+    /// Whether no DHT peer was known at the last attempt, and none has come since.
     pub(crate) fn is_alone(&self) -> bool {
         self.alone > 0
     }

@@ -118,6 +118,9 @@ impl<N: Network> Announcer<N> {
                 false => drop(told.send(Err(untold(cid, "too many wait to hear of it")))),
             }
         }
+        // Somebody may be there since the last attempt; one without a DHT peer is only a
+        // look into the routing table.
+        self.schedule().try_again();
         self.announce(cid);
         // Whoever lets a waiter go without an answer has not told anybody.
         let unanswered = |_| Err(untold(cid, "nothing was heard of it"));
@@ -143,7 +146,7 @@ impl<N: Network> Announcer<N> {
     }
 
     /// Why content is not announced yet, when that is because no DHT peer was known at
-    /// the last attempt.
+    /// the last attempt and none has come since.
     pub(super) fn alone(&self, cid: &Cid) -> Option<ProvideError> {
         self.schedule().is_alone().then(|| ProvideError {
             alone: true,
@@ -171,6 +174,7 @@ impl<N: Network> Announcer<N> {
         let Some(mut rung) = lock(&self.rung).take() else {
             return;
         };
+        let mut entered = self.network.entered().fuse();
         let mut under_way = FuturesUnordered::new();
         let start = Instant::now();
         let mut times = Times {
@@ -196,6 +200,10 @@ impl<N: Network> Announcer<N> {
             futures::select! {
                 (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome),
                 _ = rung.next() => {}
+                // What waited for the first DHT peer waits no longer.
+                peer = entered.next() => if peer.is_some() {
+                    self.schedule().not_alone();
+                },
                 () = sleep => {}
             }
         }
@@ -329,6 +337,7 @@ mod tests {
 
     use super::*;
     use crate::block::address::{Codec, address};
+    use crate::block::content::{Announce, ImportOptions};
     use crate::block::testing::{Net, Node};
 
     fn announcer(node: &Node) -> Announcer<Net> {
@@ -365,6 +374,86 @@ mod tests {
             }
             assert!(lock(&announcer.waiters).is_empty());
         });
+    }
+
+    /// Far above what anything here takes; only a hang reaches it.
+    const DEADLINE: Duration = Duration::from_secs(120);
+
+    /// Polls `announcer` until `done`.
+    async fn run_until(announcer: &Announcer<Net>, done: impl Future<Output = ()>) {
+        let mut run = Box::pin(announcer.run().fuse());
+        let mut done = Box::pin(async_std::future::timeout(DEADLINE, done).fuse());
+        futures::select! {
+            () = run => panic!("it runs for ever"),
+            in_time = done => in_time.unwrap(),
+        }
+    }
+
+    async fn put(node: &Node, content: &str) -> Cid {
+        let options = ImportOptions {
+            announce: Announce::No,
+            ..ImportOptions::default()
+        };
+        let put = node.content.import(content.as_bytes(), options);
+        put.await.unwrap().cid
+    }
+
+    /// An announcer that found no DHT peer at an attempt, and would make the next one
+    /// in an hour.
+    async fn alone(node: &Node) -> Announcer<Net> {
+        node.net.shared.lock().unwrap().alone = true;
+        let announcer = announcer(node);
+        let cid = put(node, "tried").await;
+        let mut schedule = announcer.schedule();
+        schedule.announce(&cid, Instant::now());
+        assert_eq!(schedule.next(Instant::now()), Some(cid));
+        let later = Instant::now() + Duration::from_secs(3600);
+        schedule.done(&cid, Outcome::Alone, later, 0);
+        drop(schedule);
+        announcer
+    }
+
+    #[test]
+    fn the_first_dht_peer_ends_the_wait_of_all_that_is_to_be_announced() {
+        block_on(async {
+            let node = Node::new();
+            let announcer = alone(&node).await;
+            let cid = put(&node, "waiting").await;
+            announcer.schedule().announce(&cid, Instant::now());
+            assert!(announcer.alone(&cid).is_some());
+            let provided = async {
+                let shared = &node.net.shared;
+                // Told once there is somebody who listens.
+                until(|| !shared.lock().unwrap().entered.is_empty()).await;
+                {
+                    let mut shared = shared.lock().unwrap();
+                    shared.alone = false;
+                    shared.entered[0].unbounded_send(()).unwrap();
+                }
+                until(|| shared.lock().unwrap().provided.contains(&cid)).await;
+                // Before the announcement has ended it is known that somebody is there.
+                assert!(announcer.alone(&cid).is_none());
+            };
+            run_until(&announcer, provided).await;
+        });
+    }
+
+    #[test]
+    fn whoever_waits_for_an_announcement_has_it_tried_although_nobody_was_there() {
+        block_on(async {
+            let node = Node::new();
+            let announcer = alone(&node).await;
+            node.net.shared.lock().unwrap().alone = false;
+            let cid = put(&node, "put now").await;
+            let told = async { announcer.announce_now(&cid).await.unwrap() };
+            run_until(&announcer, told).await;
+        });
+    }
+
+    async fn until(mut holds: impl FnMut() -> bool) {
+        while !holds() {
+            async_std::task::yield_now().await;
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cid::Cid;
 use futures::future::{BoxFuture, FutureExt};
 use futures::io::{AsyncRead, AsyncWrite};
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt};
 use ipnet::IpNet;
 use libp2p::PeerId;
 
@@ -66,6 +66,11 @@ pub trait Network: Clone + Send + Sync + 'static {
         cid: &Cid,
         verify: bool,
     ) -> BoxFuture<'static, Result<Provided, ProvideError>>;
+
+    /// Tells each time that a peer has entered the DHT's routing table.
+    fn entered(&self) -> BoxStream<'static, ()> {
+        futures::stream::pending().boxed()
+    }
 
     /// This host has these: whoever asks it for their providers is told so.
     fn keep(&self, _cids: Vec<Cid>) -> BoxFuture<'static, ()> {

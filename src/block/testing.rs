@@ -83,6 +83,7 @@ use std::time::SystemTime;
 use async_std::os::unix::net::UnixStream;
 use bytes::Bytes;
 use cid::Cid;
+use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -129,6 +130,10 @@ pub(crate) struct Shared {
     pub(crate) faults: Vec<(PeerId, Fault)>,
     pub(crate) provided: Vec<Cid>,
     pub(crate) provide_fails: bool,
+    /// No DHT peer is known.
+    pub(crate) alone: bool,
+    /// To tell that a DHT peer has entered the routing table.
+    pub(crate) entered: Vec<mpsc::UnboundedSender<()>>,
 }
 
 impl std::fmt::Debug for Net {
@@ -267,10 +272,10 @@ impl Network for Net {
         shared.provided.push(*cid);
         let error = ProvideError {
             cid: *cid,
-            alone: false,
+            alone: shared.alone,
             reason: "nobody there".into(),
         };
-        let fails = shared.provide_fails;
+        let fails = shared.provide_fails || shared.alone;
         let held = Held {
             held: 1,
             enough: true,
@@ -284,6 +289,12 @@ impl Network for Net {
             }
         }
         .boxed()
+    }
+
+    fn entered(&self) -> BoxStream<'static, ()> {
+        let (sender, receiver) = mpsc::unbounded();
+        self.shared.lock().unwrap().entered.push(sender);
+        receiver.boxed()
     }
 
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_std::task::spawn;
 use cid::Cid;
+use futures::channel::mpsc;
 use futures::future::{BoxFuture, Either, FutureExt, OptionFuture, select};
 use futures::stream::{self, BoxStream, StreamExt};
 use ipnet::IpNet;
@@ -398,6 +399,19 @@ impl Network for ContentNetwork {
                 }),
             }
         }
+        .boxed()
+    }
+
+    fn entered(&self) -> BoxStream<'static, ()> {
+        let handle = self.handle.clone();
+        async move {
+            // In a node that has stopped nobody enters.
+            handle
+                .watch_table()
+                .await
+                .unwrap_or_else(|_| mpsc::channel(0).1)
+        }
+        .flatten_stream()
         .boxed()
     }
 

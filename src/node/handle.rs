@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_std::channel::{Receiver, Sender};
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::dht_intake::Replies;
@@ -266,6 +266,10 @@ pub(super) enum Command {
         of_content: bool,
         verify: bool,
         replies: Replies,
+    },
+    /// Tells of each peer that enters the routing table, and of those that are there.
+    WatchTable {
+        entered: mpsc::Sender<()>,
     },
     /// This host has the content of these keys: who asks it is told so.
     KeepContent {
@@ -685,6 +689,20 @@ impl Handle {
             .send(Command::KeepContent { keys })
             .await
             .map_err(|_| Error::Stopped)
+    }
+
+    /// Tells when there is a peer in the DHT's routing table, and each time that
+    /// another one enters it; several that are not taken at once count as one.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(super) async fn watch_table(&self) -> Result<mpsc::Receiver<()>, Error> {
+        let (entered, receiver) = mpsc::channel(0);
+        self.commands
+            .send(Command::WatchTable { entered })
+            .await
+            .map_err(|_| Error::Stopped)?;
+        Ok(receiver)
     }
 
     /// Announces the key no more.

@@ -266,6 +266,7 @@ impl Node {
             remembered: options.remembered_peers.iter().map(|p| p.peer).collect(),
             nat: Default::default(),
             reserved: Default::default(),
+            entered: Vec::new(),
             dials: Default::default(),
             dials_of_peer: Default::default(),
             settling: Default::default(),

@@ -222,6 +222,30 @@ fn alone_one_asks_for_all_and_nothing_is_lost() {
 }
 
 #[test]
+fn the_first_dht_peer_ends_the_wait_and_one_attempt_does_not() {
+    let start = Instant::now();
+    let all = cids(3);
+    let mut schedule = schedule(start);
+    for cid in &all {
+        schedule.announce(cid, start);
+    }
+    let first = due(&mut schedule, start);
+    for cid in &first {
+        schedule.done(cid, Outcome::Alone, start, WALL);
+    }
+    assert_eq!(due(&mut schedule, start), []);
+    schedule.try_again();
+    let one = due(&mut schedule, start);
+    assert_eq!(one.len(), 1);
+    assert!(schedule.is_alone());
+    schedule.done(&one[0], Outcome::Alone, start, WALL);
+    assert_eq!(schedule.wake_at(), Some(start + 2 * ALONE));
+    schedule.not_alone();
+    assert!(!schedule.is_alone());
+    assert_eq!(due(&mut schedule, start).len(), 3);
+}
+
+#[test]
 fn a_single_node_without_peers_looks_soon_and_then_less_often() {
     let start = Instant::now();
     let all = cids(1);

@@ -353,6 +353,13 @@ impl EventLoop {
                 self.queries
                     .insert(id, text, Waiter::Provide(provision), now);
             }
+            Command::WatchTable { mut entered } => {
+                if !alone {
+                    // It is empty yet.
+                    let _ = entered.try_send(());
+                }
+                self.entered.push(entered);
+            }
             Command::KeepContent { keys } => {
                 for key in keys {
                     kad.store_mut().provide_content(key.into());

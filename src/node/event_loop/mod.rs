@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_std::channel::Receiver;
-use futures::channel::oneshot;
+use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -116,6 +116,8 @@ pub(super) struct EventLoop {
     pub(super) nat: NatStatus,
     /// Peers that hold a reservation at this node's relay server, which bounds them.
     pub(super) reserved: HashSet<PeerId>,
+    /// Who is told of each peer that enters the routing table: the announcer.
+    pub(super) entered: Vec<mpsc::Sender<()>>,
     /// Dials that were commanded, with the peer where it is known.
     pub(super) dials: HashMap<ConnectionId, (Option<PeerId>, Reply<PeerId>)>,
     pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,

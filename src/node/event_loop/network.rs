@@ -571,6 +571,15 @@ impl EventLoop {
                     .with_label_values(&["dht"])
                     .observe(now.elapsed().as_secs_f64());
             }
+            kad::Event::RoutingUpdated {
+                is_new_peer: true, ..
+            } => {
+                // A sender that is full has told already.
+                self.entered.retain_mut(|to| {
+                    let told = to.try_send(());
+                    told.is_ok() || told.is_err_and(|e| e.is_full())
+                });
+            }
             kad::Event::ModeChanged { new_mode } => {
                 log::info!(mode:? = new_mode; "DHT mode changed");
             }
