@@ -31,8 +31,22 @@ const STUFFING_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) outbound: bool,
+    /// Through a relay. The remote address of an inbound one does not tell: it names
+    /// only the peer.
+    pub(super) relayed: bool,
     pub(super) address: Multiaddr,
     pub(super) since: Instant,
+}
+
+impl Connection {
+    /// Names the way that it takes, for people and logs.
+    pub(super) fn transport(&self) -> &'static str {
+        if self.relayed {
+            "relay"
+        } else {
+            transport_of(&self.address)
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +85,7 @@ impl Peers {
         let address = endpoint.get_remote_address().clone();
         let connection = Connection {
             outbound,
+            relayed: endpoint.is_relayed(),
             address,
             since: now,
         };
@@ -186,15 +201,14 @@ impl Peers {
     /// when both have stood for `age`.
     pub(super) fn superseded(&self, age: Duration, now: Instant) -> Vec<(PeerId, ConnectionId)> {
         let stands = |c: &Connection| now.saturating_duration_since(c.since) >= age;
-        let relayed = |c: &Connection| transport_of(&c.address) == "relay";
         let mut superseded = Vec::new();
         for (peer, entry) in &self.map {
             if entry.connections.len() < 2 {
                 continue;
             }
             let standing = entry.connections.iter().filter(|(_, c)| stands(c));
-            if standing.clone().any(|(_, c)| !relayed(c)) {
-                let over = standing.filter(|(_, c)| relayed(c));
+            if standing.clone().any(|(_, c)| !c.relayed) {
+                let over = standing.filter(|(_, c)| c.relayed);
                 superseded.extend(over.map(|(id, _)| (*peer, *id)));
             }
         }
@@ -211,11 +225,10 @@ impl Peers {
                 .flat_map(|p| p.connections.values())
         };
         let since = list().map(|c| c.since).min().unwrap_or(now);
-        let relayed = |c: &Connection| transport_of(&c.address) == "relay";
         (
             now.saturating_duration_since(since),
             list().any(|c| c.outbound),
-            list().any(|c| !relayed(c)),
+            list().any(|c| !c.relayed),
         )
     }
 
@@ -258,7 +271,7 @@ impl Peers {
                     .values()
                     .map(|c| ConnectionStatus {
                         direction: if c.outbound { "out" } else { "in" },
-                        transport: transport_of(&c.address),
+                        transport: c.transport(),
                         address: c.address.clone(),
                         age: now.saturating_duration_since(c.since),
                     })
@@ -392,6 +405,43 @@ mod tests {
         assert_eq!(peers.superseded(age, now + 2 * age).len(), 2);
         peers.closed(&peer, ConnectionId::new_unchecked(2));
         assert_eq!(peers.superseded(age, now + 2 * age), []);
+    }
+
+    /// libp2p tells of an inbound circuit only who comes, and that in the remote
+    /// address; the relay is in the local one.
+    #[test]
+    fn an_inbound_circuit_is_relayed_although_its_remote_address_names_no_relay() {
+        let now = Instant::now();
+        let age = Duration::from_secs(10);
+        let direct = "/ip4/192.0.2.1/tcp/1".to_owned();
+        let circuit = format!("{direct}/p2p/{}/p2p-circuit", PeerId::random());
+        let peer = PeerId::random();
+        let inbound = |local: &str, remote: &str| ConnectedPoint::Listener {
+            local_addr: local.parse().unwrap(),
+            send_back_addr: remote.parse().unwrap(),
+        };
+        let circuit_in = inbound(&circuit, &format!("/p2p/{peer}"));
+        let circuit_out = ConnectedPoint::Dialer {
+            address: format!("{circuit}/p2p/{peer}").parse().unwrap(),
+            role_override: libp2p::core::Endpoint::Dialer,
+            port_use: libp2p::core::transport::PortUse::Reuse,
+        };
+        let direct_in = inbound("/ip4/192.0.2.9/tcp/1", &direct);
+        let first = ConnectionId::new_unchecked(1);
+        for (beside, over, only_relayed) in [
+            (circuit_out, vec![], true),
+            (direct_in, vec![(peer, first)], false),
+        ] {
+            let mut peers = Peers::default();
+            peers.opened(peer, first, &circuit_in, now);
+            assert_eq!(peers.bearing(&peer, now), (Duration::ZERO, false, false));
+            let connection = peers.map[&peer].connections.values().next();
+            assert_eq!(connection.map(Connection::transport), Some("relay"));
+            peers.opened(peer, ConnectionId::new_unchecked(2), &beside, now);
+            assert_eq!(peers.superseded(age, now + age), over, "{beside:?}");
+            let (_, _, direct) = peers.bearing(&peer, now);
+            assert_eq!(direct, !only_relayed, "{beside:?}");
+        }
     }
 
     #[test]

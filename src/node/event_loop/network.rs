@@ -43,8 +43,9 @@ fn tell_closed(
         outbound,
         address,
         since,
+        ..
     } = connection;
-    let protocol = transport_of(address);
+    let protocol = connection.transport();
     let direction = direction(*outbound);
     let duration_ms = millis(now.saturating_duration_since(*since));
     match cause {
