@@ -424,16 +424,20 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
             },
         )
         .await;
+        let short = || Options {
+            relay_overlap: Duration::from_secs(1),
+            ..options()
+        };
         let hidden = start(Options {
             relays: vec![relay.address.clone()],
-            ..options()
+            ..short()
         })
         .await;
         eventually("a reservation", || async {
             (!hidden.handle.status().await.unwrap().nat.relays.is_empty()).then_some(())
         })
         .await;
-        let caller = start(options()).await;
+        let caller = start(short()).await;
         let circuit = relay
             .address
             .clone()

@@ -72,6 +72,9 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Time that a peer has to answer a ping.
     pub ping_timeout: Duration,
+    /// How long a direct connection and one through a relay to the same peer both
+    /// stand before the relayed one is closed.
+    pub relay_overlap: Duration,
     /// How long a message of a program on this host waits for somebody who hears it.
     pub publish_patience: Duration,
     /// What the event loop beats while it turns.
@@ -150,6 +153,11 @@ impl Default for Options {
             // The defaults of rust-libp2p, whose nodes are most of those met here.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
+            // A direct connection that is dead stands until pings end it, after 55 to
+            // 70 s (see `health.rs`); until then the relayed one may be the only one
+            // that works. This must be longer. A relay that keeps to the usual limit
+            // ends a circuit after two minutes anyway.
+            relay_overlap: Duration::from_secs(90),
             publish_patience: super::gossip::unheard::PATIENCE,
             watchdog: None,
             resources: None,
@@ -159,3 +167,19 @@ impl Default for Options {
 
 /// What this program calls itself in identify: `p2p-node/<version>`.
 pub const AGENT: &str = concat!("p2p-node/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relayed_connection_outlives_a_dead_direct_one() {
+        let options = Options::default();
+        // What `health.rs` counts: two pauses, one answer that does not come, and
+        // two negotiations of 10 s that libp2p gives up.
+        let negotiations = 2 * Duration::from_secs(10);
+        let dead = 2 * options.ping_interval + options.ping_timeout + negotiations;
+        assert_eq!(dead, Duration::from_secs(70));
+        assert!(options.relay_overlap > dead);
+    }
+}

@@ -1,7 +1,7 @@
 //! The node's place in its network: what `node/place` decides, done.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::kad::KBucketKey;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -17,11 +17,6 @@ use crate::node::standing::Need;
 /// With more peers than this the floor is looked at in every fifth second only: to
 /// look at 10,000 takes some ten milliseconds.
 const MANY: usize = 1_000;
-
-/// How long a direct connection and one through a relay stand beside each other. A
-/// hole that was punched may close again at once, and what was under way through the
-/// relay, such as a query of the DHT, has time to end: new streams take the direct one.
-const OVERLAP: Duration = Duration::from_secs(10);
 
 /// Candidates looked at in one round; three of them are dialed.
 const CANDIDATES: usize = 64;
@@ -225,9 +220,10 @@ impl EventLoop {
     /// a hole was punched, or one side was dialed in the meantime. What the node's own
     /// protocols had on it, such as gossip and the agreement to keep the peer, goes on
     /// over the direct one. Content and programs do not know of the two, so their
-    /// streams end first.
+    /// streams end first. Kademlia asks over either of the two; a request that is lost
+    /// here fails as if the peer had not answered, and its query goes on with others.
     pub(super) fn close_superseded(&mut self, now: Instant) {
-        for (peer, id) in self.peers.superseded(OVERLAP, now) {
+        for (peer, id) in self.peers.superseded(self.options.relay_overlap, now) {
             if !self.swarm.behaviour().streams.is_used(&peer, id) {
                 log::debug!(peer:% = peer; "closing a relayed connection: a direct one stands");
                 self.swarm.close_connection(id);
