@@ -19,9 +19,11 @@
 //! Whoever has many addresses could take all of this room, and then the node would
 //! be part of a network that consists of him. So the peers of one network get an
 //! eighth of it: 19 of 150, and 29 of 225. A network is a /24 of IPv4 or a /48 of
-//! IPv6, the smallest that is routed on the Internet, which makes the next one cost
-//! money. All peers behind relays together count as one, since nobody knows where
-//! they are. Those of this host and of private networks are not counted: a network
+//! IPv6, the smallest that is routed on the Internet. That makes it harder, not
+//! impossible: the next /24 costs money, but a provider's /32 of IPv6 has 65,536 /48s.
+//! All peers behind relays together count as one, since nobody knows where they are,
+//! and so do all that this node dialed by a name, since the connection does not tell
+//! what the name stood for. Those of this host and of private networks are not counted: a network
 //! of a house or a company is often one /24, and whoever is in it was let in by
 //! somebody.
 
@@ -29,11 +31,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
 
 use super::holds::Class;
 use crate::admission::limits::kept;
-use crate::admission::subnet::{Prefixes, ip_of};
+use crate::admission::subnet::{Prefixes, ip_of, names_this_host};
 
 /// What makes two addresses one network.
 const NETWORK: Prefixes = Prefixes { ipv4: 24, ipv6: 48 };
@@ -48,6 +52,8 @@ pub(super) enum Origin {
     Network(IpNet),
     /// Somewhere behind a relay.
     Relayed,
+    /// Wherever the name led by which this node dialed it.
+    Named,
     /// On this host, in a private network, or over a transport without addresses.
     Near,
 }
@@ -58,10 +64,27 @@ impl Origin {
         if endpoint.is_relayed() {
             return Origin::Relayed;
         }
-        match ip_of(endpoint.get_remote_address()) {
+        let address = endpoint.get_remote_address();
+        if is_name(address) {
+            return Origin::Named;
+        }
+        match ip_of(address) {
             Some(ip) if !is_private(ip) => NETWORK.subnet(ip).map_or(Origin::Near, Origin::Network),
             _ => Origin::Near,
         }
+    }
+}
+
+/// Whether an address begins with a name, other than one of this host.
+fn is_name(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(
+            Protocol::Dns(name)
+            | Protocol::Dns4(name)
+            | Protocol::Dns6(name)
+            | Protocol::Dnsaddr(name),
+        ) => !names_this_host(&name),
+        _ => false,
     }
 }
 
@@ -228,6 +251,32 @@ mod tests {
         // A shared address of a provider (RFC 6598) may be any stranger's.
         for far in ["/ip4/100.64.0.1/tcp/1", "/ip6/::ffff:192.0.2.1/tcp/1"] {
             assert!(matches!(at(far), Origin::Network(_)), "{far}");
+        }
+    }
+
+    #[test]
+    fn all_that_were_dialed_by_a_name_are_one_network() {
+        let dialed = |address: &str| {
+            Origin::of(&ConnectedPoint::Dialer {
+                address: address.parse().unwrap(),
+                role_override: libp2p::core::Endpoint::Dialer,
+                port_use: libp2p::core::transport::PortUse::Reuse,
+            })
+        };
+        let (room, mut taken) = (Room::under(400), Taken::default());
+        let mut filled = 0;
+        for host in 0..=255 {
+            for way in ["dns", "dns4", "dns6", "dnsaddr"] {
+                let origin = dialed(&format!("/{way}/host{host}.example/tcp/1"));
+                if room.has(Class::Presence, origin, &taken) {
+                    taken.add(origin);
+                    filled += 1;
+                }
+            }
+        }
+        assert_eq!(filled, 19);
+        for near in ["/dns4/localhost/tcp/1", "/dns/a.localhost./tcp/1"] {
+            assert_eq!(dialed(near), Origin::Near, "{near}");
         }
     }
 
