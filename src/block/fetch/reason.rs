@@ -27,12 +27,14 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// What is remembered of a peer when this comes after `before`: a try that found
-    /// nothing out does not replace what an earlier one found.
+    /// nothing out does not replace what an earlier one found. A limit of this node was
+    /// not in the way of a try that came to an end, so it is replaced by that.
     pub(crate) fn after(self, before: Option<Outcome>) -> Outcome {
         let found_less = |then: &str| match &self {
             Outcome::Unreachable(now) => {
-                let now = Telling::of(now);
-                now <= Telling::NoAnswer && now < Telling::of(then)
+                let (now, then) = (Telling::of(now), Telling::of(then));
+                let tried = now > Telling::GivenUp;
+                now <= Telling::NoAnswer && now < then && !(tried && then == Telling::Here)
             }
             _ => false,
         };
@@ -361,6 +363,9 @@ mod tests {
             refused,
             "the limit is no more in the way"
         );
+        assert_eq!(after(&late, &denied), late, "nor is it here");
+        let given_up = gone("others are faster");
+        assert_eq!(after(&given_up, &denied), denied);
         assert_eq!(after(&Outcome::Lacks, &refused), Outcome::Lacks);
         assert_eq!(after(&late, &Outcome::Lacks), late);
         assert_eq!(late.clone().after(None), late);

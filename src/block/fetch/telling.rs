@@ -26,9 +26,16 @@ pub(crate) enum Telling {
 }
 
 /// Words by which a line is known.
-const WORDS: [(&str, Telling); 20] = [
+const WORDS: [(&str, Telling); 26] = [
     ("this node's own limit", Telling::Here),
-    ("the limit of this node", Telling::Here),
+    (
+        "are being opened already, which is the limit of this node",
+        Telling::Here,
+    ),
+    (
+        "are open on the connection, which is the limit of this node",
+        Telling::Here,
+    ),
     ("this node itself", Telling::Here),
     ("no transport of this node", Telling::Here),
     ("another peer", Telling::Unwanted),
@@ -38,20 +45,38 @@ const WORDS: [(&str, Telling); 20] = [
     ("nothing listens on that port", Telling::Refused),
     ("network unreachable", Telling::Refused),
     ("host unreachable", Telling::Refused),
+    // As the kernel says it.
+    ("Network is unreachable", Telling::Refused),
+    ("Network is down", Telling::Refused),
+    ("No route to host", Telling::Refused),
+    ("Host is down", Telling::Refused),
     ("Connection refused", Telling::Refused),
     ("timed out", Telling::NoAnswer),
     ("did not finish within", Telling::NoAnswer),
     ("did not answer", Telling::NoAnswer),
     ("no stream within", Telling::NoAnswer),
+    ("no byte has moved on the stream", Telling::NoAnswer),
     ("no address of it is known", Telling::Nowhere),
     ("knows an address of it", Telling::Nowhere),
     ("the DHT was not asked", Telling::GivenUp),
     ("others are faster", Telling::GivenUp),
 ];
 
+/// What comes before words of the remote: the reason in its CONNECTION_CLOSE, as quinn
+/// shows it.
+const REMOTE: [&str; 2] = ["closed by peer: ", "aborted by peer: "];
+
+/// The part of a reason that this node has written. Nothing tells where the words of a
+/// remote end, and it may write whatever it wants there, so all after them is left out.
+fn own_words(reason: &str) -> &str {
+    let begins = REMOTE.iter().filter_map(|words| reason.find(words));
+    begins.min().map_or(reason, |at| &reason[..at])
+}
+
 impl Telling {
     /// What a reason in words is worth.
     pub(crate) fn of(reason: &str) -> Telling {
+        let reason = own_words(reason);
         let known = WORDS.iter().filter(|(words, _)| reason.contains(words));
         known
             .map(|(_, telling)| *telling)
@@ -68,11 +93,12 @@ mod tests {
     use crate::transport::{quic, tcp};
 
     fn tcp(kind: io::ErrorKind) -> String {
-        let error = tcp::Error::Dial {
-            address: "192.0.2.1:4001".parse().unwrap(),
-            source: kind.into(),
-        };
-        error.to_string()
+        tcp_of(kind.into())
+    }
+
+    fn tcp_of(source: io::Error) -> String {
+        let address = "192.0.2.1:4001".parse().unwrap();
+        tcp::Error::Dial { address, source }.to_string()
     }
 
     #[test]
@@ -100,6 +126,61 @@ mod tests {
         };
         assert_eq!(Telling::of(&other.to_string()), Telling::Unwanted);
         assert_eq!(Telling::of("unexpected end of file"), Telling::Other);
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_told_apart() {
+        let remote = "192.0.2.1:4001".parse().unwrap();
+        for (errno, worth) in [
+            (nix::libc::ECONNREFUSED, Telling::Refused),
+            (nix::libc::ENETUNREACH, Telling::Refused),
+            (nix::libc::ENETDOWN, Telling::Refused),
+            (nix::libc::EHOSTUNREACH, Telling::Refused),
+            (nix::libc::EHOSTDOWN, Telling::Refused),
+            (nix::libc::ETIMEDOUT, Telling::NoAnswer),
+        ] {
+            let error = || io::Error::from_raw_os_error(errno);
+            let source = error();
+            let quic = quic::Error::Unreachable { remote, source };
+            for said in [error().to_string(), tcp_of(error()), quic.to_string()] {
+                assert_eq!(Telling::of(&said), worth, "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_limit_of_this_node_is_one_that_can_be_changed_here() {
+        for limit in [
+            "8 streams to the peer are being opened already, which is the limit of this node; try again",
+            "8 streams to the peer are open on the connection, which is the limit of this node; close some",
+        ] {
+            assert_eq!(Telling::of(limit), Telling::Here, "{limit}");
+        }
+        let stalls = "no byte has moved on the stream for 60s, which is the limit of this node \
+                      (P2P_STREAM_IDLE_TIMEOUT)";
+        assert_eq!(Telling::of(stalls), Telling::NoAnswer);
+    }
+
+    #[test]
+    fn what_a_remote_writes_counts_for_nothing() {
+        let remote = "192.0.2.1:4001".parse().unwrap();
+        let reason = "this node's own limit is reached; another peer answered";
+        let by_program = quinn::ConnectionError::ApplicationClosed(quinn::ApplicationClose {
+            error_code: 0_u32.into(),
+            reason: reason.into(),
+        });
+        let by_quic = quinn::ConnectionError::ConnectionClosed(quinn::ConnectionClose {
+            error_code: quinn_proto::TransportErrorCode::CONNECTION_REFUSED,
+            frame_type: None,
+            reason: reason.into(),
+        });
+        for source in [by_program, by_quic] {
+            let said = quic::Error::Handshake { remote, source }.to_string();
+            assert!(said.contains(reason), "{said}");
+            assert_eq!(Telling::of(&said), Telling::Other, "{said}");
+            let late = tcp(io::ErrorKind::TimedOut);
+            assert_eq!(Telling::of(&format!("{late}; {said}")), Telling::NoAnswer);
+        }
     }
 
     #[test]
