@@ -58,7 +58,7 @@ impl EventLoop {
             }
             gossipsub::Event::Subscribed { peer_id, topic, .. } => {
                 self.peer_subscribed(peer_id, &topic, now);
-                self.publish_unheard(now);
+                self.publish_heard(&topic, now);
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
                 self.tended.members.unsubscribed(&peer_id, &topic, now);

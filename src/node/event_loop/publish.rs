@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use libp2p::gossipsub::{IdentTopic, PublishError};
+use libp2p::gossipsub::{IdentTopic, PublishError, TopicHash};
 
 use super::EventLoop;
 use super::text::as_gauge;
@@ -194,7 +194,8 @@ impl EventLoop {
             message,
             alone,
         };
-        match self.publishing.unheard.push(size, early, now) {
+        let topic = early.message.to.topic.hash();
+        match self.publishing.unheard.push(topic, size, early, now) {
             Ok(()) => self.record_waiting(),
             Err(early) => self.publish_to(0, early.client, early.message, now),
         }
@@ -221,9 +222,18 @@ impl EventLoop {
         self.tended.members.is_looking(&hash, now)
     }
 
+    /// Publishes what waited for somebody who hears it, when a peer has subscribed to
+    /// `topic`. A peer can send thousands of subscriptions a second, so those of topics
+    /// on which nothing waits must cost next to nothing.
+    pub(super) fn publish_heard(&mut self, topic: &TopicHash, now: Instant) {
+        let gossip = &self.swarm.behaviour().gossip;
+        if self.publishing.unheard.has(topic) && gossip.recipients(topic) > 0 {
+            self.publish_unheard(now);
+        }
+    }
+
     /// Publishes what waited for somebody who hears it and is heard now, or has
-    /// waited for long enough. To be called when a peer has told its topics, when a
-    /// search has ended, and once a second.
+    /// waited for long enough. To be called when a search has ended, and once a second.
     pub(super) fn publish_unheard(&mut self, now: Instant) {
         if self.publishing.unheard.is_empty() {
             return;

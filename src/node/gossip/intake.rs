@@ -37,10 +37,11 @@
 //! A message dropped here is not marked as known: another peer may still bring
 //! it, and it may be asked for later.
 //!
-//! Control messages (lists of ids, grafts and prunes) have a bucket of their
-//! own, of bytes, so that a peer over its budget of messages does not lose its
-//! place in the mesh half-way. Subscriptions pass always: they are bounded, and
-//! one that is lost is lost for as long as the connection lives.
+//! Control messages (lists of ids, grafts and prunes) and subscriptions have a
+//! bucket of their own, of bytes, so that a peer over its budget of messages does
+//! not lose its place in the mesh half-way. A subscription that is lost is lost for
+//! as long as the connection lives, so the bucket holds several times what a peer
+//! says at most that is on as many topics as it may be.
 //!
 //! Gossipsub tells a peer what is joined here on the peer's first connection, and
 //! never again. A peer that was killed and came back has forgotten it, while its
@@ -117,13 +118,18 @@ const REPLAYS_FORGIVEN: u32 = 8;
 /// survives.
 const REPORTS_A_FRAME: usize = 16;
 
-/// Bytes of control messages of one peer: a list of five thousand ids, the most
-/// that go sends, for a few topics at once; and for long, twice what a peer of
-/// v1.2 says of a thousand messages a second.
+/// Bytes of control messages and subscriptions of one peer: a list of five thousand
+/// ids, the most that go sends, for a few topics at once; and for long, twice what a
+/// peer of v1.2 says of a thousand messages a second.
 const CONTROL: Budget = Budget {
     burst: 1 << 20,
     fill: 128 << 10,
 };
+
+/// What a subscription weighs beside its bytes. The hello of a peer that is on as many
+/// topics as it may be takes less than a third of the burst, and after that a peer
+/// can change a few hundred subscriptions a second.
+const SUBSCRIPTION: u64 = 256;
 
 /// A peer over its control budget is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -152,7 +158,7 @@ pub(crate) enum Dropped {
     Ceiling,
     /// Its signature, sequence number or source is not valid.
     Invalid,
-    /// Control messages over their budget.
+    /// Control messages or subscriptions over their budget.
     Control,
 }
 
@@ -409,7 +415,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether control messages of this weight go on; and whether it is time to
+    /// Whether control messages or subscriptions of this weight go on; and whether it is time to
     /// report their peer.
     fn admit_control(
         &mut self,
@@ -447,6 +453,12 @@ fn weight(of: &impl Hash) -> u64 {
     let mut weight = Weight::default();
     of.hash(&mut weight);
     weight.finish()
+}
+
+/// What subscriptions weigh: their bytes, and what each costs beside them. Each that
+/// changes something is an event for the event loop, however short its topic is.
+fn weight_of_subscriptions(all: &[impl Hash]) -> u64 {
+    weight(&all).saturating_add(SUBSCRIPTION.saturating_mul(all.len() as u64))
 }
 
 /// What a peer has done that sent a message with this fault.
@@ -656,16 +668,24 @@ impl Intake {
             }
             drops.push(Dropped::Invalid);
         }
-        if !rpc.control_msgs.is_empty() {
-            let weight = weight(&rpc.control_msgs);
-            let (admit, report) = gate.admit_control(peer, weight, now, purse.is_trusted());
-            if !admit {
-                rpc.control_msgs.clear();
-                drops.push(Dropped::Control);
-            }
+        let trusted = purse.is_trusted();
+        let mut admit = |weight| {
+            let (admitted, report) = gate.admit_control(peer, weight, now, trusted);
             if report {
                 admission.report(peer, Conduct::OverBudget);
             }
+            if !admitted {
+                drops.push(Dropped::Control);
+            }
+            admitted
+        };
+        // First, since few honest peers come near the budget, and one whose subscriptions
+        // are lost gets no messages.
+        if !rpc.subscriptions.is_empty() && !admit(weight_of_subscriptions(&rpc.subscriptions)) {
+            rpc.subscriptions.clear();
+        }
+        if !rpc.control_msgs.is_empty() && !admit(weight(&rpc.control_msgs)) {
+            rpc.control_msgs.clear();
         }
         for cause in drops {
             self.dropped(cause, 1);
@@ -811,6 +831,7 @@ impl NetworkBehaviour for Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 
     struct Bench {
         gate: Gate,
@@ -1015,6 +1036,23 @@ mod tests {
             }
         }
         assert_eq!(passed, 200);
+    }
+
+    #[test]
+    fn subscriptions_are_charged_and_the_hello_of_a_peer_on_many_topics_passes() {
+        let mut bench = Bench::new(&Options::default());
+        let (peer, now) = (bench.connect(), bench.now);
+        let mut passes = |topics: usize, bytes: usize| {
+            // What gossipsub keeps of a subscription beside the name is smaller than this.
+            let weight = weight_of_subscriptions(&vec![("t".repeat(bytes), [0_u64; 2]); topics]);
+            bench.gate.admit_control(&peer, weight, now, false).0
+        };
+        // It is said again when one of several connections has ended.
+        for _ in 0..3 {
+            assert!(passes(MAX_TOPICS, MAX_TOPIC_BYTES));
+        }
+        let passed = (0..1000).take_while(|_| passes(MAX_TOPICS, 1)).count();
+        assert!(passed < 4, "{passed}");
     }
 
     #[test]

@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use libp2p::gossipsub::TopicHash;
+
 /// How long a message waits by default. Of a node that is alone and has a network to come back
 /// to, over lines with a third of a second for a round trip: a second until the loop
 /// dials, two to connect and to be told who is there (six round trips), one to ask
@@ -28,6 +30,7 @@ const MOST_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 struct Waiting<T> {
+    topic: TopicHash,
     until: Instant,
     size: usize,
     what: T,
@@ -65,16 +68,28 @@ impl<T> Unheard<T> {
         self.list.is_empty()
     }
 
-    /// Lets `what`, which takes up `size` bytes, wait from `now` on.
+    /// Whether a message on this topic waits.
+    pub(in crate::node) fn has(&self, topic: &TopicHash) -> bool {
+        self.list.iter().any(|waiting| waiting.topic == *topic)
+    }
+
+    /// Lets `what`, which is for `topic` and takes up `size` bytes, wait from `now` on.
     ///
     /// # Errors
     /// It back, when too much waits already.
-    pub(in crate::node) fn push(&mut self, size: usize, what: T, now: Instant) -> Result<(), T> {
+    pub(in crate::node) fn push(
+        &mut self,
+        topic: TopicHash,
+        size: usize,
+        what: T,
+        now: Instant,
+    ) -> Result<(), T> {
         if self.list.len() >= MOST || self.bytes + size > MOST_BYTES {
             return Err(what);
         }
         self.bytes += size;
         self.list.push_back(Waiting {
+            topic,
             until: now + self.patience,
             size,
             what,
@@ -105,14 +120,18 @@ impl<T> Unheard<T> {
 mod tests {
     use super::*;
 
+    fn topic(name: &str) -> TopicHash {
+        TopicHash::from_raw(name)
+    }
+
     #[test]
     fn messages_wait_until_their_time_is_over_or_somebody_is_there() {
         let (mut unheard, now) = (Unheard::new(PATIENCE), Instant::now());
         let second = Duration::from_secs(1);
         assert!(unheard.is_empty());
-        unheard.push(1, "a", now).unwrap();
-        unheard.push(1, "b", now + second).unwrap();
-        unheard.push(1, "c", now + 2 * second).unwrap();
+        unheard.push(topic("t"), 1, "a", now).unwrap();
+        unheard.push(topic("t"), 1, "b", now + second).unwrap();
+        unheard.push(topic("t"), 1, "c", now + 2 * second).unwrap();
         let almost = now + PATIENCE - Duration::from_millis(1);
         assert!(unheard.take(almost, |_| false).is_empty());
         assert_eq!(unheard.take(now, |what| *what == "b"), ["b"]);
@@ -123,16 +142,27 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_concerns_what_waits_on_its_very_topic() {
+        let (mut unheard, now) = (Unheard::new(PATIENCE), Instant::now());
+        unheard.push(topic("a"), 1, 1, now).unwrap();
+        unheard.push(topic("b"), 1, 2, now).unwrap();
+        assert!(unheard.has(&topic("a")) && unheard.has(&topic("b")));
+        assert!(!unheard.has(&topic("c")));
+        unheard.take(now, |what| *what == 1);
+        assert!(!unheard.has(&topic("a")) && unheard.has(&topic("b")));
+    }
+
+    #[test]
     fn what_waits_is_bounded_and_gives_its_room_back() {
         let (mut unheard, now) = (Unheard::new(PATIENCE), Instant::now());
         for n in 0..MOST {
-            unheard.push(1, n, now).unwrap();
+            unheard.push(topic("t"), 1, n, now).unwrap();
         }
-        assert_eq!(unheard.push(1, MOST, now), Err(MOST));
+        assert_eq!(unheard.push(topic("t"), 1, MOST, now), Err(MOST));
         assert_eq!(unheard.take(now, |_| true).len(), MOST);
-        unheard.push(MOST_BYTES, 0, now).unwrap();
-        assert_eq!(unheard.push(1, 1, now), Err(1));
+        unheard.push(topic("t"), MOST_BYTES, 0, now).unwrap();
+        assert_eq!(unheard.push(topic("t"), 1, 1, now), Err(1));
         unheard.take(now, |_| true);
-        unheard.push(MOST_BYTES, 0, now).unwrap();
+        unheard.push(topic("t"), MOST_BYTES, 0, now).unwrap();
     }
 }
