@@ -81,7 +81,7 @@ impl Totals {
     }
 }
 
-/// Gossip dropped at arrival. A copy of what is here already is how gossip works.
+/// Gossip that was dropped. A copy of what is here already is how gossip works.
 fn dropped(metrics: &Metrics) -> u64 {
     let dropped = counts(&metrics.gossip_dropped);
     dropped

@@ -382,7 +382,7 @@ impl Metrics {
             )?,
             gossip_dropped: maker.counters(
                 "p2p_gossip_dropped_total",
-                "Gossip messages dropped at arrival since start, by reason.",
+                "Gossip messages dropped since start, by reason: at arrival, or (unrecorded) passed on to peers but handed to no program on this host, since the disk does not answer.",
                 &["reason"],
             )?,
             gossip_unsent: maker.counter(

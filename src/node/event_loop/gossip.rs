@@ -10,6 +10,7 @@ use super::EventLoop;
 use crate::admission::Conduct;
 use crate::message::Opened;
 use crate::message::windows::Mark;
+use crate::node::gossip::Dropped;
 use crate::node::gossip::envelope::Refused;
 use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
@@ -117,14 +118,15 @@ impl EventLoop {
                 let topic = job.message.topic;
                 let accepted = Accepted { topic, opened };
                 let bytes = accepted.bytes();
-                if let Err(accepted) = self.recording.push(mark, bytes, accepted)
-                    && let Some(more) = self.refusals.allow("unrecorded gossip", Instant::now())
-                {
-                    log::warn!(
-                        topic:% = accepted.topic, suppressed = more;
-                        "programs on this host do not get all that others publish, since the disk \
-                         does not answer in time"
-                    );
+                if let Err(accepted) = self.recording.push(mark, bytes, accepted) {
+                    self.unrecorded(1);
+                    if let Some(more) = self.refusals.allow("unrecorded gossip", Instant::now()) {
+                        log::warn!(
+                            topic:% = accepted.topic, suppressed = more;
+                            "programs on this host do not get all that others publish, since the \
+                             disk does not answer in time"
+                        );
+                    }
                 }
             }
             Err(refused) => {
@@ -196,6 +198,12 @@ impl EventLoop {
     fn hand_out(&mut self, topic: &TopicHash, make: impl FnOnce(&str) -> GossipMessage) {
         self.metrics.gossip_messages_received.inc();
         self.topics.deliver(topic, make);
+    }
+
+    /// Counts messages that no program on this host gets, since the disk does not answer.
+    fn unrecorded(&self, messages: usize) {
+        let gossip = &self.swarm.behaviour().gossip;
+        gossip.dropped(Dropped::Unrecorded, messages);
     }
 
     /// Waits for what is under way to a verdict, so that nothing that came in is

@@ -142,7 +142,7 @@ const MAX_SCORED: usize = 4096;
 /// The event of gossipsub's handler, which has no public name.
 type FromHandler = THandlerOutEvent<Gossipsub>;
 
-/// Where a message ended before gossipsub; label values of
+/// Where a message ended before gossipsub, or after it; label values of
 /// `p2p_gossip_dropped_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dropped {
@@ -160,6 +160,9 @@ pub(crate) enum Dropped {
     Invalid,
     /// Control messages or subscriptions over their budget.
     Control,
+    /// Accepted and passed on, and handed to no program on this host, since the disk
+    /// does not answer. Not at arrival.
+    Unrecorded,
 }
 
 impl Dropped {
@@ -173,12 +176,13 @@ impl Dropped {
             Dropped::Ceiling => "ceiling",
             Dropped::Invalid => "invalid",
             Dropped::Control => "control",
+            Dropped::Unrecorded => "unrecorded",
         }
     }
 }
 
 /// Label values of `p2p_gossip_dropped_total`.
-pub(crate) const DROPPED: [&str; 7] = [
+pub(crate) const DROPPED: [&str; 8] = [
     "unknown_topic",
     "copy",
     "over_budget",
@@ -186,6 +190,7 @@ pub(crate) const DROPPED: [&str; 7] = [
     "ceiling",
     "invalid",
     "control",
+    "unrecorded",
 ];
 
 /// What is kept of a connected peer.
@@ -631,7 +636,7 @@ impl Intake {
             }));
     }
 
-    fn dropped(&self, cause: Dropped, messages: usize) {
+    pub(crate) fn dropped(&self, cause: Dropped, messages: usize) {
         self.metrics
             .gossip_dropped
             .with_label_values(&[cause.as_str()])

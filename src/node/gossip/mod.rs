@@ -58,7 +58,7 @@ use libp2p::identity::Keypair;
 
 pub use envelope::Messages;
 pub(crate) use intake::DROPPED as GOSSIP_DROPPED;
-pub(super) use intake::{AROUND, Intake};
+pub(super) use intake::{AROUND, Dropped, Intake};
 
 use super::behaviour::BuildError;
 use super::options::Options;
