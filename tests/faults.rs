@@ -57,17 +57,25 @@ fn a_drain_with_a_dead_disk_ends() {
 }
 
 #[test]
-fn a_node_with_a_dead_disk_passes_messages_on() {
+fn a_node_with_a_dead_disk_passes_messages_on_and_ends_with_a_goodbye() {
     const TOPIC: &str = "/p2p-node/chat";
     let dir = tempfile::tempdir().unwrap();
-    let on_topic = [("P2P_TOPICS", TOPIC)];
-    let start = |name: &str| Daemon::start(&dir.path().join(name), &on_topic);
-    let (speaker, between, hearer) = (start("speaker"), start("between"), start("hearer"));
+    let variables = [
+        ("P2P_TOPICS", TOPIC),
+        ("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/udp/0/quic-v1"),
+        ("P2P_LOG_FORMAT", "json"),
+        ("RUST_LOG", "debug"),
+        // Longer than this test waits: a drain that takes all of it is seen.
+        ("P2P_DRAIN_TIMEOUT", "1h"),
+    ];
+    let start = |name: &str| Daemon::start(&dir.path().join(name), &variables);
+    let (speaker, mut between, hearer) = (start("speaker"), start("between"), start("hearer"));
     let id = |daemon: &Daemon| daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
     // They look for each other, and must not find another way.
     speaker.ok(&["ban", &id(&hearer)]);
     hearer.ok(&["ban", &id(&speaker)]);
-    let at = between.address("tcp");
+    // Over QUIC, where the end of a process is not seen by others.
+    let at = between.address("quic-v1");
     speaker.ok(&["connect", &at]);
     hearer.ok(&["connect", &at]);
     let ear = Ear::at(&hearer, TOPIC, &dir.path().join("heard"));
@@ -80,6 +88,24 @@ fn a_node_with_a_dead_disk_passes_messages_on() {
     reaches("a message goes through the one between", "first");
     inject(&between, SIGUSR1);
     reaches("a message goes past a dead disk", "second");
+    // It waits still for being written down as seen there.
+    between.signal(SIGTERM);
+    assert_eq!(
+        ends_within(&mut between, SLACK),
+        Some(0),
+        "{}",
+        between.log()
+    );
+    let log = between.log();
+    assert!(!log.contains("did not end within"), "{log}");
+    eventually("its peer gets a goodbye", || {
+        let log = speaker.log();
+        let mut ends = log
+            .lines()
+            .filter(|line| line.contains("connection closed"));
+        ends.any(|line| line.contains(r#""cause":"remote""#))
+            .then_some(())
+    });
 }
 
 #[test]

@@ -275,6 +275,7 @@ impl Node {
             circuits: 0,
             drained: Vec::new(),
             draining: false,
+            drain_writes_until: None,
             refusals: Throttle::default(),
             verdicts: options.admission.verdicts(),
             misbehaviour_lines: Default::default(),

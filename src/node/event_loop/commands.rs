@@ -7,6 +7,7 @@ use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 
+use super::gossip::DRAIN_WRITTEN;
 use super::text::{key_text, one_line, transport_reason};
 use super::{EventLoop, VALUE_TTL};
 use crate::node::dht_intake::Provision;
@@ -426,6 +427,7 @@ impl EventLoop {
     pub(super) fn drain(&mut self, reply: Reply<()>) {
         if !self.draining {
             self.draining = true;
+            self.drain_writes_until = Some(Instant::now() + DRAIN_WRITTEN);
             log::info!("draining: no new connections, leaving gossip meshes");
             let ids: Vec<gossipsub::TopicHash> =
                 self.topics.iter().map(|(h, _)| h.clone()).collect();
@@ -449,10 +451,13 @@ impl EventLoop {
     }
 
     pub(super) fn finish_drain(&mut self) {
+        let writes_over = |until| Instant::now() >= until;
+        let written =
+            self.recording.waiting() == 0 || self.drain_writes_until.is_some_and(writes_over);
         if self.draining
             && self.queries.len() == 0
             && self.validation.waiting() == 0
-            && self.recording.waiting() == 0
+            && written
             && self.circuits == 0
         {
             for reply in self.drained.drain(..) {

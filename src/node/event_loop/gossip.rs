@@ -1,7 +1,7 @@
 //! Gossip in the event loop: messages to their verdict, and verdicts to
 //! gossipsub and the subscribers on this host.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, TopicHash};
@@ -16,6 +16,14 @@ use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
 use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 use crate::observe::metrics::Direction;
+
+/// How long the event loop waits for the disk at its end, for the sake of programs on
+/// this host: a write takes milliseconds unless something hangs. The daemon gives the
+/// loop three seconds for its end, goodbyes included.
+const WRITTEN: Duration = Duration::from_secs(1);
+
+/// How long a drain waits for it. A busy host gets more time here, where there is some.
+pub(super) const DRAIN_WRITTEN: Duration = Duration::from_secs(5);
 
 /// A message that was accepted.
 pub(in crate::node) struct Accepted {
@@ -206,13 +214,37 @@ impl EventLoop {
         gossip.dropped(Dropped::Unrecorded, messages);
     }
 
-    /// Waits for what is under way to a verdict, so that nothing that came in is
-    /// lost when the loop ends.
+    /// Waits for the verdicts that are under way, so that what was taken in goes on to
+    /// the mesh. They need no disk.
+    pub(super) async fn judge_all(&mut self) {
+        let judged = self.validation.done().clone();
+        while self.validation.waiting() > 0 {
+            match judged.recv().await {
+                Ok(done) => self.judged(done),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Waits for the verdicts that are under way, and for the disk as long as it may
+    /// take, so that what was taken in comes to the programs on this host before the
+    /// loop ends.
     pub(super) async fn settle_all(&mut self) {
         let judged = self.validation.done().clone();
         let recorded = self.recording.done().clone();
+        let mut deadline = FutureExt::fuse(async_io::Timer::after(WRITTEN));
         while self.validation.waiting() + self.recording.waiting() > 0 {
             futures::select! {
+                _ = deadline => {
+                    let lost = self.recording.waiting();
+                    self.unrecorded(lost);
+                    log::warn!(
+                        messages = lost;
+                        "programs on this host do not get the last messages that others \
+                         published, since the disk does not answer"
+                    );
+                    break;
+                },
                 done = judged.recv().fuse() => match done {
                     Ok(done) => self.judged(done),
                     Err(_) => break,

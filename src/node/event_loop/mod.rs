@@ -129,6 +129,8 @@ pub(super) struct EventLoop {
     pub(super) circuits: usize,
     pub(super) drained: Vec<Reply<()>>,
     pub(super) draining: bool,
+    /// Until when the drain waits for the disk.
+    pub(super) drain_writes_until: Option<Instant>,
     pub(super) refusals: Throttle,
     pub(super) verdicts: Verdicts,
     pub(super) misbehaviour_lines: verdicts::Lines,
@@ -210,8 +212,9 @@ impl EventLoop {
             }
         }
         // What is accepted goes on to the mesh while there are connections; what
-        // still came while they closed is for the programs on this host.
-        self.settle_all().await;
+        // still came while they closed is for the programs on this host. With a disk
+        // that does not answer, peers get their goodbye all the same.
+        self.judge_all().await;
         self.say_goodbye().await;
         self.settle_all().await;
     }
