@@ -412,7 +412,8 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
         let mut external = relay.address.clone();
         external.pop();
         let relay_id = Keypair::generate_ed25519();
-        drop(relay);
+        // It gives its port back when it has ended.
+        relay.node.stop().await;
         // A relay tells its clients the addresses that it was configured with.
         let relay = start_as(
             relay_id,

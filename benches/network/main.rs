@@ -61,6 +61,9 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 /// Longer than anything takes that happens at all.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 
+/// The patience of a get: that of the daemon.
+pub(crate) const PATIENCE: Option<Duration> = None;
+
 /// The scenarios in their order.
 pub(crate) const SCENARIOS: [&str; 10] = [
     "join",

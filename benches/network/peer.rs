@@ -204,7 +204,9 @@ impl Door {
 
     /// Fetches content to its end and says how many bytes it had, as `get` does.
     pub(crate) async fn get(&self, cid: &Cid) -> Result<usize> {
-        let mut fetch = self.0.fetch(cid, self.0.fetch_options())?;
+        let mut options = self.0.fetch_options();
+        options.patience = crate::PATIENCE.unwrap_or(options.patience);
+        let mut fetch = self.0.fetch(cid, options)?;
         let mut bytes = 0;
         while let Some(event) = fetch.next().await {
             match event? {

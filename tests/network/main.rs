@@ -45,6 +45,10 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 /// Far above what anything takes; only what never happens reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
+/// The patience of a get. The daemon's own minute may pass on a host that runs more
+/// than this.
+pub(crate) const PATIENCE: Option<Duration> = Some(Duration::from_secs(900));
+
 /// The scenarios in their order, for the harness.
 pub(crate) const SCENARIOS: [&str; 2] = ["quiet", "content"];
 
