@@ -84,7 +84,7 @@ const PANELS: [Panel; 9] = [
         lines: &[("quiet", "CPU a node and second", "all threads")],
     },
     Panel {
-        title: "traffic of an idle node, bytes a second",
+        title: "traffic of an idle node, B a second",
         scale: Scale::Linear,
         lines: &[("quiet", "bytes a node and second", "sent")],
     },
