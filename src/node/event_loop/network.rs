@@ -493,8 +493,9 @@ impl EventLoop {
     /// Puts what a peer says of its addresses into the routing table, in place of
     /// what it said before. Kademlia itself only ever adds, so that a peer which
     /// tells new addresses again and again would grow its entry without end.
-    pub(super) fn route(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) {
+    pub(super) fn route(&mut self, peer: PeerId, mut addrs: Vec<Multiaddr>) {
         // What a peer says of itself may be under way when it is banned.
+        addrs.retain(|address| !self.is_unwelcome_at(&peer, address));
         if addrs.is_empty() || self.options.admission.banned_peer(&peer).is_some() {
             return;
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 
 use super::EventLoop;
 use crate::admission::presence::direct_ip;
@@ -75,18 +75,34 @@ impl EventLoop {
         }
     }
 
-    /// Takes banned peers out of the routing table, whether they are connected or not:
-    /// every query that passes by would try to dial them.
-    fn forget_banned(&mut self) {
+    /// Whether a ban or the rules for networks keep out a peer at this address.
+    pub(super) fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr) -> bool {
         let admission = &self.options.admission;
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        let mut banned: Vec<PeerId> = Vec::new();
-        for bucket in kad.kbuckets() {
-            let peers = bucket.iter().map(|e| *e.node.key.preimage());
-            banned.extend(peers.filter(|peer| admission.banned_peer(peer).is_some()));
+        direct_ip(address).is_some_and(|ip| {
+            let trusted = admission.is_trusted(peer);
+            admission.banned_at(peer, ip).is_some()
+                || self.options.gate.address(ip, trusted).is_err()
+        })
+    }
+
+    /// Takes peers out of the routing table that are banned, or whose addresses all
+    /// are, whether they are connected or not: every query that passes by would try to
+    /// dial them.
+    fn forget_unwelcome(&mut self) {
+        let mut known: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
+        for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
+            let entries = bucket.iter().map(|e| (e.node.key, e.node.value));
+            known.extend(entries.map(|(key, value)| {
+                let addresses = value.iter().cloned().collect();
+                (*key.preimage(), addresses)
+            }));
         }
-        for peer in banned {
-            kad.remove_peer(&peer);
+        for (peer, addresses) in known {
+            let banned = self.options.admission.banned_peer(&peer).is_some();
+            let nowhere = addresses.iter().all(|a| self.is_unwelcome_at(&peer, a));
+            if banned || nowhere {
+                self.swarm.behaviour_mut().kad.remove_peer(&peer);
+            }
         }
     }
 
@@ -114,7 +130,7 @@ impl EventLoop {
 
     /// Closes all connections that a ban or the rules for addresses forbid.
     pub(super) fn close_unwelcome(&mut self) {
-        self.forget_banned();
+        self.forget_unwelcome();
         let admission = self.options.admission.clone();
         let rules = self.options.gate.clone();
         let unwelcome_at = |peer: &PeerId, ip: IpAddr| {
