@@ -69,13 +69,14 @@ pub(super) struct Peers {
 }
 
 impl Peers {
+    /// Notes a connection, which it answers.
     pub(super) fn opened(
         &mut self,
         peer: PeerId,
         id: ConnectionId,
         endpoint: &ConnectedPoint,
         now: Instant,
-    ) {
+    ) -> &Connection {
         let outbound = endpoint.is_dialer();
         if outbound {
             self.outbound += 1;
@@ -89,11 +90,8 @@ impl Peers {
             address,
             since: now,
         };
-        self.map
-            .entry(peer)
-            .or_default()
-            .connections
-            .insert(id, connection);
+        let connections = &mut self.map.entry(peer).or_default().connections;
+        connections.entry(id).insert_entry(connection).into_mut()
     }
 
     /// Takes a closed connection out; tells it, and whether it was the peer's last.

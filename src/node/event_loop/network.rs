@@ -9,7 +9,6 @@ use super::EventLoop;
 use super::members::broke_off;
 use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
 use crate::admission::refusal::Refusal;
-use crate::admission::subnet::ip_of;
 use crate::admission::{Conduct, limit_of};
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
@@ -18,7 +17,7 @@ use crate::node::handle::Error;
 use crate::node::peers::Connection;
 use crate::node::queries::Next;
 use crate::node::records::Owner;
-use crate::node::status::{Reachability, transport_of};
+use crate::node::status::Reachability;
 use crate::observe::logs::millis;
 use crate::observe::metrics::Direction;
 
@@ -116,12 +115,12 @@ impl EventLoop {
                 endpoint,
                 ..
             } => {
-                self.peers.opened(peer_id, connection_id, &endpoint, now);
+                let opened = self.peers.opened(peer_id, connection_id, &endpoint, now);
                 self.metrics.connections_opened.inc();
                 self.metrics.connections_active.inc();
-                let address = endpoint.get_remote_address();
+                let (address, protocol) = (endpoint.get_remote_address(), opened.transport());
                 log::debug!(
-                    peer:% = peer_id, address:% = address, protocol = transport_of(address),
+                    peer:% = peer_id, address:% = address, protocol = protocol,
                     direction = direction(endpoint.is_dialer());
                     "connection opened"
                 );
@@ -306,11 +305,8 @@ impl EventLoop {
                 .downcast_ref::<Refusal>()
                 .is_some_and(Refusal::is_of_rules),
             DialError::Transport(errors) => {
-                let rules = &self.options.gate;
-                let trusted = self.options.admission.is_trusted(peer);
-                let denied = |ip| rules.address(ip, trusted).is_err();
-                let mut tried = errors.iter().map(|(address, _)| ip_of(address));
-                !errors.is_empty() && tried.all(|ip| ip.is_some_and(denied))
+                let mut tried = errors.iter().map(|(address, _)| address);
+                !errors.is_empty() && tried.all(|address| self.is_unwelcome_at(peer, address))
             }
             _ => false,
         }

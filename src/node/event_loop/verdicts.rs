@@ -9,6 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::EventLoop;
 use crate::admission::presence::direct_ip;
 use crate::admission::{Action, Order, Verdict};
+use crate::node::options::Options;
 use crate::observe::misbehaviour::{self, Misbehaviour};
 
 /// Lines a minute for one address: enough for fail2ban to count to the three of
@@ -77,32 +78,28 @@ impl EventLoop {
 
     /// Whether a ban or the rules for networks keep out a peer at this address.
     pub(super) fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr) -> bool {
-        let admission = &self.options.admission;
-        direct_ip(address).is_some_and(|ip| {
-            let trusted = admission.is_trusted(peer);
-            admission.banned_at(peer, ip).is_some()
-                || self.options.gate.address(ip, trusted).is_err()
-        })
+        is_unwelcome_at(&self.options, peer, address)
     }
 
     /// Takes peers out of the routing table that are banned, or whose addresses all
     /// are, whether they are connected or not: every query that passes by would try to
     /// dial them.
     fn forget_unwelcome(&mut self) {
-        let mut known: Vec<(PeerId, Vec<Multiaddr>)> = Vec::new();
-        for bucket in self.swarm.behaviour_mut().kad.kbuckets() {
-            let entries = bucket.iter().map(|e| (e.node.key, e.node.value));
-            known.extend(entries.map(|(key, value)| {
-                let addresses = value.iter().cloned().collect();
-                (*key.preimage(), addresses)
-            }));
+        let options = &self.options;
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let mut unwelcome: Vec<PeerId> = Vec::new();
+        for bucket in kad.kbuckets() {
+            let peers = bucket.iter().filter_map(|entry| {
+                let peer = *entry.node.key.preimage();
+                let banned = options.admission.banned_peer(&peer).is_some();
+                let mut addresses = entry.node.value.iter();
+                let mut nowhere = || addresses.all(|a| is_unwelcome_at(options, &peer, a));
+                (banned || nowhere()).then_some(peer)
+            });
+            unwelcome.extend(peers);
         }
-        for (peer, addresses) in known {
-            let banned = self.options.admission.banned_peer(&peer).is_some();
-            let nowhere = addresses.iter().all(|a| self.is_unwelcome_at(&peer, a));
-            if banned || nowhere {
-                self.swarm.behaviour_mut().kad.remove_peer(&peer);
-            }
+        for peer in unwelcome {
+            kad.remove_peer(&peer);
         }
     }
 
@@ -131,24 +128,14 @@ impl EventLoop {
     /// Closes all connections that a ban or the rules for addresses forbid.
     pub(super) fn close_unwelcome(&mut self) {
         self.forget_unwelcome();
-        let admission = self.options.admission.clone();
-        let rules = self.options.gate.clone();
-        let unwelcome_at = |peer: &PeerId, ip: IpAddr| {
-            admission.banned_at(peer, ip).is_some()
-                || rules.address(ip, admission.is_trusted(peer)).is_err()
-        };
         let unwelcome: Vec<(PeerId, bool)> = self
             .peers
             .ids()
             .filter_map(|peer| {
-                let by_id = admission.banned_peer(peer).is_some();
-                let by_address = || {
-                    self.peers
-                        .addresses(peer)
-                        .filter_map(direct_ip)
-                        .any(|ip| unwelcome_at(peer, ip))
-                };
-                (by_id || by_address()).then_some((*peer, by_id))
+                let by_id = self.options.admission.banned_peer(peer).is_some();
+                let mut addresses = self.peers.addresses(peer);
+                let by_address = by_id || addresses.any(|a| self.is_unwelcome_at(peer, a));
+                by_address.then_some((*peer, by_id))
             })
             .collect();
         for (peer, by_id) in unwelcome {
@@ -160,7 +147,7 @@ impl EventLoop {
             let ids: Vec<_> = self
                 .peers
                 .connections(&peer)
-                .filter(|(_, address)| direct_ip(address).is_some_and(|ip| unwelcome_at(&peer, ip)))
+                .filter(|(_, address)| self.is_unwelcome_at(&peer, address))
                 .map(|(id, _)| id)
                 .collect();
             for id in ids {
@@ -168,6 +155,15 @@ impl EventLoop {
             }
         }
     }
+}
+
+/// See [`EventLoop::is_unwelcome_at`].
+fn is_unwelcome_at(options: &Options, peer: &PeerId, address: &Multiaddr) -> bool {
+    let admission = &options.admission;
+    direct_ip(address).is_some_and(|ip| {
+        let trusted = admission.is_trusted(peer);
+        admission.banned_at(peer, ip).is_some() || options.gate.address(ip, trusted).is_err()
+    })
 }
 
 #[cfg(test)]
