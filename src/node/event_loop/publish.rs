@@ -249,6 +249,8 @@ impl EventLoop {
                 || topics.is_heard(&hash)
                 || gossip.recipients(&hash) > 0
         });
+        // Before they are answered; what goes on to wait for the pace is counted there.
+        self.record_waiting();
         for early in over {
             let Early {
                 client,
@@ -261,7 +263,6 @@ impl EventLoop {
                 self.publish_to(peers, client, message, now);
             }
         }
-        self.record_waiting();
     }
 
     /// Publishes a message that goes to so many peers, now or when the pace allows it.
