@@ -63,32 +63,51 @@ fn fails(daemon: &Daemon, cid: &str, patience: Duration) -> (String, Duration) {
     (line, begun.elapsed())
 }
 
+/// Daemons whose folders are beside each other.
+struct Hosts(tempfile::TempDir);
+
+impl Hosts {
+    fn new() -> Hosts {
+        Hosts(tempfile::tempdir().unwrap())
+    }
+
+    fn start(&self, name: &str, variables: &[(&str, &str)]) -> Daemon {
+        Daemon::start(&self.0.path().join(name), variables)
+    }
+
+    /// The one that others enter through, and its address.
+    fn door(&self) -> (Daemon, String) {
+        let door = self.start("door", &[("P2P_BOOTSTRAP", "true")]);
+        let at = door.address("tcp");
+        (door, at)
+    }
+
+    fn files(&self) -> &Path {
+        self.0.path()
+    }
+}
+
 #[test]
 fn a_get_that_nobody_can_serve_says_why_and_does_not_wait() {
-    let dir = tempfile::tempdir().unwrap();
-    let start = |name: &str, variables: &[(&str, &str)]| {
-        let home = dir.path().join(name);
-        Daemon::start(&home, variables)
-    };
-    let door = start("door", &[("P2P_BOOTSTRAP", "true")]);
-    let at = door.address("tcp");
+    let hosts = Hosts::new();
+    let (door, at) = hosts.door();
     let enter = ("P2P_BOOTSTRAP_PEERS", at.as_str());
-    let forgetful = start("forgetful", &[enter]);
+    let forgetful = hosts.start("forgetful", &[enter]);
     // On the same DHT, with another exchange.
     let foreign = [
         enter,
         ("P2P_NETWORK", "elsewhere"),
         ("P2P_KAD_PROTOCOL", "/p2p-node/kad/1.0.0"),
     ];
-    let foreign = start("foreign", &foreign);
-    let seeker = start("seeker", &[enter]);
+    let foreign = hosts.start("foreign", &foreign);
+    let seeker = hosts.start("seeker", &[enter]);
 
     // Of a daemon that is in no network.
-    let unknown = put(&start("hermit", &[]), dir.path(), 1);
-    let removed = put(&forgetful, dir.path(), 2);
+    let unknown = put(&hosts.start("hermit", &[]), hosts.files(), 1);
+    let removed = put(&forgetful, hosts.files(), 2);
     announced(&door, 1);
     forgetful.ok(&["rm", &removed]);
-    let elsewhere = put(&foreign, dir.path(), 3);
+    let elsewhere = put(&foreign, hosts.files(), 3);
     announced(&door, 2);
     finds(&seeker, &removed, &[&id(&forgetful)]);
     finds(&seeker, &elsewhere, &[&id(&foreign)]);
@@ -126,18 +145,13 @@ fn a_get_that_nobody_can_serve_says_why_and_does_not_wait() {
 
 #[test]
 fn of_those_who_cannot_be_reached_the_one_is_named_that_tells_most() {
-    let dir = tempfile::tempdir().unwrap();
-    let start = |name: &str, variables: &[(&str, &str)]| {
-        let home = dir.path().join(name);
-        Daemon::start(&home, variables)
-    };
-    let door = start("door", &[("P2P_BOOTSTRAP", "true")]);
-    let at = door.address("tcp");
+    let hosts = Hosts::new();
+    let (door, at) = hosts.door();
     let enter = ("P2P_BOOTSTRAP_PEERS", at.as_str());
-    let holders = [0, 1].map(|n| start(&format!("holder{n}"), &[enter]));
+    let holders = [0, 1].map(|n| hosts.start(&format!("holder{n}"), &[enter]));
     let ids = holders.each_ref().map(id);
-    let cid = put(&holders[0], dir.path(), 4);
-    assert_eq!(put(&holders[1], dir.path(), 4), cid);
+    let cid = put(&holders[0], hosts.files(), 4);
+    assert_eq!(put(&holders[1], hosts.files(), 4), cid);
     announced(&door, 2);
     // One stands still, so that its host takes connections and nobody answers on them;
     // the other has ended, which its host says at once.
@@ -145,7 +159,7 @@ fn of_those_who_cannot_be_reached_the_one_is_named_that_tells_most() {
     still.signal(Signal::SIGSTOP);
     ended.child.kill().unwrap();
     ended.wait();
-    let seeker = start("seeker", &[enter]);
+    let seeker = hosts.start("seeker", &[enter]);
     finds(&seeker, &cid, &[&ids[0], &ids[1]]);
 
     // They may come back, so that it waits for as long as it is told to.
@@ -158,5 +172,10 @@ fn of_those_who_cannot_be_reached_the_one_is_named_that_tells_most() {
     assert!(line.contains(" cannot be reached ("), "{line}");
     let example = format!("({}: ", ids[1]);
     assert!(line.contains(&example), "the other is named: {line}");
+    assert_eq!(
+        line.matches(&ids[1]).count(),
+        1,
+        "it is named again: {line}"
+    );
     assert!(line.contains("nothing listens on that port"), "{line}");
 }

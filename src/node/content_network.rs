@@ -16,7 +16,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use ipnet::IpNet;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use super::handle::{Error, Handle};
+use super::handle::{Error, Handle, at_found_addresses, here_and_there};
 use super::openings::{Openings, Place};
 use super::streams::PeerStream;
 use crate::admission::reputation::BEST;
@@ -130,27 +130,22 @@ impl ContentNetwork {
             Err(Undialed::Over) => return Err(OpenError::Busy(OVER.into())),
             Err(other) => return Err(other.into()),
         };
-        let failed = |there: String| {
-            let target = peer.to_string();
-            let reason = format!("first with what is known here: {here}; {there}");
-            Error::Dial { target, reason }.to_string()
-        };
+        let failed = |there: &str| here_and_there(&here, there);
         let Some(walk) = self.openings.walk() else {
             let busy = "the DHT was not asked, as others are being looked for there";
-            return Err(OpenError::Busy(failed(busy.into())));
+            return Err(OpenError::Busy(failed(busy)));
         };
         // Dropped before its end, the event loop ends the walk at its next tick.
         let found = self.handle.look_up(peer).await;
         drop(walk);
-        let addrs = found.map_err(|there| OpenError::Unreachable(failed(there)))?;
+        let addrs = found.map_err(|there| OpenError::Unreachable(failed(&there)))?;
         self.connect(peer, addrs).await.map_err(|e| {
             let there = match e {
                 Undialed::Failed(Error::Dial { reason, .. }) => reason,
-                Undialed::Failed(e) => return OpenError::Unreachable(e.to_string()),
+                Undialed::Failed(e) => return unreachable(e),
                 Undialed::Over => OVER.into(),
             };
-            let there = format!("then at the addresses that the DHT knows: {there}");
-            OpenError::Unreachable(failed(there))
+            OpenError::Unreachable(failed(&at_found_addresses(&there)))
         })
     }
 

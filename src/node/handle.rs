@@ -5,6 +5,9 @@
 //! faster than the loop waits, and a caller that goes away cancels what it
 //! asked for. When the node has stopped, every call answers [`Error::Stopped`].
 
+mod command;
+mod error;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,89 +21,13 @@ use super::gossip::line::Client;
 use super::placing::Held;
 use super::status::{PeerStatus, Status};
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
-use crate::message::{Packed, Sealer};
+use crate::message::Sealer;
 
-/// Why the node could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The event loop has ended.
-    #[error("the node has stopped")]
-    Stopped,
-    /// The node is draining and takes no new work.
-    #[error("the node is draining and takes no new work")]
-    Draining,
-    /// A dial failed; the text names each address tried and why it failed.
-    #[error("cannot connect to {target}: {reason}")]
-    Dial {
-        /// Peer id or address that was dialed.
-        target: String,
-        /// What went wrong, one line.
-        reason: String,
-    },
-    /// The peer is not connected.
-    #[error("{0} is not connected")]
-    NotConnected(PeerId),
-    /// A stream could not be opened.
-    #[error("cannot open a stream to {peer}: {reason}")]
-    OpenStream {
-        /// The peer.
-        peer: PeerId,
-        /// What went wrong, one line.
-        reason: String,
-    },
-    /// None of the protocols asked for is spoken by the peer.
-    #[error(
-        "{peer} speaks none of {protocols}, or it reset the stream because this connection carries as many as the peer's own limit allows"
-    )]
-    UnsupportedProtocol {
-        /// The peer.
-        peer: PeerId,
-        /// The protocols asked for, comma-separated.
-        protocols: String,
-    },
-    /// Somebody on this host already handles the protocol.
-    #[error("protocol {0} already has a handler on this node")]
-    ProtocolTaken(StreamProtocol),
-    /// Too many protocols have handlers on this host.
-    #[error("{0} protocols already have handlers on this node, which is the limit")]
-    TooManyProtocols(usize),
-    /// A DHT query did not reach its goal.
-    #[error("DHT {kind} of {key}: {reason}")]
-    Dht {
-        /// What was asked, such as `get`.
-        kind: &'static str,
-        /// The key, as text.
-        key: String,
-        /// What went wrong and what to do.
-        reason: String,
-    },
-    /// There is nobody in the DHT to ask or to tell.
-    #[error("DHT {kind} of {key}: no DHT peer is known yet")]
-    NoDhtPeer {
-        /// What was asked, such as `provide`.
-        kind: &'static str,
-        /// The key, as text.
-        key: String,
-    },
-    /// A gossip operation was refused.
-    #[error("{what} on topic {topic:?}: {reason}")]
-    Gossip {
-        /// `publish` or `subscribe`.
-        what: &'static str,
-        /// The topic.
-        topic: String,
-        /// What went wrong and what to do.
-        reason: String,
-    },
-    /// This node could not listen.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// The address.
-        address: Multiaddr,
-        /// What went wrong.
-        reason: String,
-    },
-}
+pub(super) use command::{
+    COMMAND_QUEUE, Command, Content, QUERY_RESULTS, Reply, SUBSCRIPTION_QUEUE,
+};
+pub use error::Error;
+pub(super) use error::{at_found_addresses, here_and_there};
 
 /// A gossip message as a subscriber gets it.
 #[derive(Clone, Debug)]
@@ -169,155 +96,6 @@ pub struct PeerAddrs {
 /// Addresses kept for one peer. A peer has a handful of interfaces times a
 /// handful of transports; a peer that claims thousands is attacking.
 pub const MAX_ADDRS_PER_PEER: usize = 16;
-
-/// Commands under way between handles and the loop. Small, so that a flood from
-/// the control socket waits at its source instead of in memory.
-pub(super) const COMMAND_QUEUE: usize = 64;
-
-/// Results of one DHT query waiting for their reader. More than the twenty
-/// providers of one answer, so that an answer fits; a reader that is slower
-/// loses the surplus, never the loop its turn.
-pub(super) const QUERY_RESULTS: usize = 256;
-
-/// Gossip messages waiting for one subscriber: what this node lets in at once of all
-/// peers together under the default budget (ten times P2P_RATE_BURST), so that
-/// publishers that begin at the same time are all heard. What the messages of a
-/// stalled subscriber take is bounded by the node's ceiling of bytes and by the half
-/// minute after which the control socket gives it up: some 30 MiB, which all
-/// subscribers share. A slower subscriber loses messages and is told how many.
-pub(super) const SUBSCRIPTION_QUEUE: usize = 2048;
-
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
-
-/// What is published.
-pub(super) enum Content {
-    /// What gossipsub carries.
-    Plain(Vec<u8>),
-    /// What is sealed into an envelope when its turn has come.
-    Packed {
-        /// The payload.
-        packed: Packed,
-        /// The bytes of the envelope, at most.
-        envelope: usize,
-    },
-}
-
-impl Content {
-    /// The bytes that gossipsub carries, at most.
-    pub(super) fn size(&self) -> usize {
-        match self {
-            Content::Plain(data) => data.len(),
-            Content::Packed { envelope, .. } => *envelope,
-        }
-    }
-}
-
-/// What a handle asks of the event loop.
-pub(super) enum Command {
-    Listen {
-        address: Multiaddr,
-        reply: Reply<Multiaddr>,
-    },
-    Connect {
-        peer: Option<PeerId>,
-        addrs: Vec<Multiaddr>,
-        reply: Reply<PeerId>,
-    },
-    Abandon {
-        peer: PeerId,
-    },
-    Settled {
-        peer: PeerId,
-        reply: Reply<()>,
-    },
-    Disconnect {
-        peer: PeerId,
-        reply: Reply<()>,
-    },
-    AddAddrs {
-        peer: PeerId,
-        addrs: Vec<Multiaddr>,
-    },
-    KnownAddrs {
-        peer: PeerId,
-        reply: Reply<Vec<Multiaddr>>,
-    },
-    Peers {
-        reply: Reply<Vec<PeerStatus>>,
-    },
-    Status {
-        reply: Reply<Box<Status>>,
-    },
-    Bootstrap {
-        reply: Reply<()>,
-    },
-    ClosestPeers {
-        key: Vec<u8>,
-        reply: Reply<Vec<PeerAddrs>>,
-    },
-    FindProviders {
-        key: Vec<u8>,
-        results: Sender<PeerId>,
-        reply: Reply<()>,
-    },
-    Provide {
-        key: Vec<u8>,
-        /// Content of this host's store, which bounds it.
-        of_content: bool,
-        verify: bool,
-        replies: Replies,
-    },
-    /// Tells of each peer that enters the routing table, and of those that are there.
-    WatchTable {
-        entered: mpsc::Sender<()>,
-    },
-    /// This host has the content of these keys: who asks it is told so.
-    KeepContent {
-        keys: Vec<Vec<u8>>,
-    },
-    StopProviding {
-        key: Vec<u8>,
-    },
-    GetValue {
-        key: Vec<u8>,
-        results: Sender<Vec<u8>>,
-        first_only: bool,
-        end: Reply<()>,
-    },
-    PutValue {
-        key: Vec<u8>,
-        value: Vec<u8>,
-        reply: Reply<()>,
-    },
-    Subscribe {
-        topic: String,
-        reply: Reply<Subscription>,
-    },
-    Publish {
-        topic: String,
-        content: Content,
-        /// Who publishes, for its turn among others.
-        client: Client,
-        reply: Reply<Published>,
-    },
-    Topics {
-        reply: Reply<Vec<String>>,
-    },
-    TopicPeers {
-        topic: Option<String>,
-        reply: Reply<Vec<PeerId>>,
-    },
-    RoutingTable {
-        reply: Reply<Vec<PeerAddrs>>,
-    },
-    Adjust {
-        changes: Box<super::Changes>,
-        reply: Reply<()>,
-    },
-    Drain {
-        reply: Reply<()>,
-    },
-}
 
 /// A provider record that its receivers were told of.
 #[derive(Debug)]
@@ -447,15 +225,13 @@ impl Handle {
         let there = match self.look_up(peer).await {
             Err(reason) => reason,
             Ok(addrs) => match self.connect(peer, addrs).await {
-                Err(Error::Dial { reason, .. }) => {
-                    format!("then at the addresses that the DHT knows: {reason}")
-                }
+                Err(Error::Dial { reason, .. }) => at_found_addresses(&reason),
                 other => return other,
             },
         };
         Err(Error::Dial {
             target: peer.to_string(),
-            reason: format!("first with what is known here: {here}; {there}"),
+            reason: here_and_there(&here, &there),
         })
     }
 
