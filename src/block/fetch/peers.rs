@@ -122,9 +122,9 @@ impl Peers {
         Some(*peer)
     }
 
-    /// Whether the network may be asked for the peer's addresses, which it is once:
-    /// each time is a walk through the DHT. From then on it counts as asked.
-    pub(crate) fn is_to_be_looked_up(&mut self, peer: &PeerId) -> bool {
+    /// Whether the network is to be asked for the peer's addresses: true once, since
+    /// each time is a walk through the DHT.
+    pub(crate) fn look_up_once(&mut self, peer: &PeerId) -> bool {
         (self.known.get_mut(peer))
             .is_some_and(|state| !std::mem::replace(&mut state.looked_up, true))
     }

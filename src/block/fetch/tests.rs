@@ -450,7 +450,7 @@ fn an_opening_ends_with_its_fetch() {
 fn the_network_is_asked_for_the_addresses_of_a_peer_once() {
     block_on(async {
         let (_, cid) = Node::with(MIB).await;
-        for (busy, looked_up) in [(false, 1), (true, 2)] {
+        for busy in [false, true] {
             let sink = Node::new();
             let gone = sink.net.hidden_peer(|_| async {});
             {
@@ -464,16 +464,17 @@ fn the_network_is_asked_for_the_addresses_of_a_peer_once() {
                 shared.refusing.insert(gone, error);
             }
             let options = FetchOptions {
-                // The first retry is after a second, the second after three.
-                patience: Duration::from_millis(2000),
+                // The first retry is after a second.
+                patience: Duration::from_secs(5),
                 ..sink.content.fetch_options()
             };
             let error = read(sink.content.fetch(&cid, options).unwrap()).await;
             let words = error.unwrap_err().to_string();
             assert!(words.contains("no way to it"), "{words}");
-            assert_eq!(sink.net.opened(&gone), 2);
+            let opened = sink.net.opened(&gone);
+            assert!(opened > 1, "it was tried once");
             let counted = sink.net.shared.lock().unwrap().looked_up[&gone];
-            assert_eq!(counted, looked_up, "{busy}");
+            assert_eq!(counted, if busy { opened } else { 1 }, "{busy}");
         }
     });
 }

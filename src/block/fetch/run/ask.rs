@@ -892,7 +892,7 @@ impl<N: Network> Run<N> {
         );
         let network = &self.setting.network;
         let opening = match named {
-            true if self.peers.is_to_be_looked_up(&peer) => network.open(peer),
+            true if self.peers.look_up_once(&peer) => network.open(peer),
             // Another walk for its addresses finds what the first one found.
             true => network.open_again(peer),
             false => network.open_near(peer),
