@@ -26,6 +26,8 @@
 //! | [`envelope`] | which topics are this network's own, and what a refusal there means |
 //! | [`scoring`] | the parameters of peer scoring, each with its reason |
 //! | [`intake`] | what is let in to gossipsub |
+//! | [`quotas`] | what one peer and all together may bring |
+//! | [`dropped`] | where gossip ends that does not go on |
 //! | [`authors`] | what authors say through others |
 //! | [`ceiling`] | the node's ceiling, and how those who send share it |
 //! | [`seen`] | messages whose verdict stands |
@@ -39,10 +41,12 @@
 
 mod authors;
 mod ceiling;
+mod dropped;
 pub(super) mod envelope;
 mod intake;
 pub(super) mod line;
 pub(super) mod pace;
+mod quotas;
 pub(super) mod recording;
 pub(super) mod scoring;
 pub(super) mod sealing;
@@ -56,9 +60,11 @@ use std::time::Duration;
 use libp2p::gossipsub::{self, MaxCountSubscriptionFilter, TopicSubscriptionFilter};
 use libp2p::identity::Keypair;
 
+pub(crate) use dropped::DROPPED as GOSSIP_DROPPED;
+pub(super) use dropped::Dropped;
 pub use envelope::Messages;
-pub(crate) use intake::DROPPED as GOSSIP_DROPPED;
-pub(super) use intake::{AROUND, Dropped, Intake};
+pub(super) use intake::Intake;
+pub(super) use quotas::AROUND;
 
 use super::behaviour::BuildError;
 use super::options::Options;

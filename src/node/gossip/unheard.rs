@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use libp2p::gossipsub::TopicHash;
 
-/// How long a message waits by default. Of a node that is alone and has a network to come back
-/// to, over lines with a third of a second for a round trip: a second until the loop
-/// dials, two to connect and to be told who is there (six round trips), one to ask
-/// the DHT, and one to connect with a member. Who is not found by then is found by
-/// later searches, for which no program wants to stand still.
+/// How long a message waits by default. A node that is alone, and has a network to
+/// come back to over lines with a round trip of a third of a second, needs a second
+/// until the loop dials, two to connect and to be told who is there (six round trips),
+/// one to ask the DHT, and one to connect with a member. A member that is not found by
+/// then is found by later searches, for which no program should have to wait.
 pub(in crate::node) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Messages that wait. A connection to the control socket has one at a time, so this
