@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_io::Async;
 use async_std::channel::{Receiver, Sender, unbounded};
 use futures::channel::oneshot;
-use futures::future::BoxFuture;
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use futures::future::{BoxFuture, Shared};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::upgrade::OutboundConnectionUpgrade;
 use libp2p::identity::Keypair;
@@ -258,6 +258,8 @@ type OpenReply = oneshot::Sender<io::Result<SubstreamBox>>;
 pub(crate) struct Peer {
     asks: Sender<OpenReply>,
     gone: Arc<AtomicBool>,
+    /// Cancelled when it is.
+    end: Shared<oneshot::Receiver<()>>,
 }
 
 impl Peer {
@@ -274,13 +276,14 @@ impl Peer {
             .await?;
         let (asks, receiver) = unbounded();
         let gone = Arc::new(AtomicBool::new(false));
-        async_std::task::spawn(drive(
-            StreamMuxerBox::new(muxer),
-            receiver,
-            manners,
-            gone.clone(),
-        ));
-        Ok(Peer { asks, gone })
+        let (ended, end) = oneshot::channel();
+        let drive = drive(StreamMuxerBox::new(muxer), receiver, manners, gone.clone());
+        async_std::task::spawn(async move {
+            drive.await;
+            drop(ended);
+        });
+        let end = end.shared();
+        Ok(Peer { asks, gone, end })
     }
 
     /// Connects as `key` and behaves, as far as the victim's own streams go.
@@ -295,6 +298,11 @@ impl Peer {
     /// Whether the connection has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Done when it has ended.
+    pub(crate) async fn ends(&self) {
+        let _ = self.end.clone().await;
     }
 
     /// A new stream with nothing said on it.

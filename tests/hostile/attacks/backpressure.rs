@@ -56,9 +56,7 @@ pub(crate) async fn unread_blocks(order: Order, tally: Tally) {
                         streams.push(stream);
                     }
                 }
-                while !peer.is_gone() {
-                    sleep(Duration::from_millis(100)).await;
-                }
+                peer.ends().await;
                 tally.add("times cut off", 1);
             }
         })
@@ -98,9 +96,7 @@ pub(crate) async fn unread_program(order: Order, tally: Tally) {
                         });
                     }
                 }
-                while !peer.is_gone() {
-                    sleep(Duration::from_millis(100)).await;
-                }
+                peer.ends().await;
                 tally.add("times cut off", 1);
             }
         })

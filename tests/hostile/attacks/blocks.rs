@@ -194,9 +194,7 @@ pub(crate) async fn cheat(order: Order, tally: Tally) {
                     continue;
                 };
                 let _ = announce(&peer, &key, &files).await;
-                while !peer.is_gone() {
-                    sleep(Duration::from_millis(50)).await;
-                }
+                peer.ends().await;
                 tally.add("times cut off", 1);
             }
         })

@@ -279,15 +279,24 @@ const RATE_BURST: f64 = 200.0;
 const RATE_FILL: f64 = 100.0;
 const PEERS_AT_FULL_RATE: usize = 10;
 
+/// What so many peers may say in `seconds`.
+fn allowed(peers: usize, seconds: f64) -> f64 {
+    (RATE_BURST + RATE_FILL * seconds) * peers.min(PEERS_AT_FULL_RATE) as f64
+}
+
 /// What is sent may still be under way when the attack ends, so that a flood is
 /// known to be above what passes only when it is so by a part of it.
 const SURELY_ABOVE: f64 = 1.2;
 
 fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> Result<(), String> {
+    const ACCEPTED: &str = r#"p2p_gossip_validation_total{result="accepted"}"#;
     let mut bout = Bout::loopback(name);
     let mut order = bout.order("gossip flood", seconds, peers);
     order.more = vec![rate.to_string()];
+    let (before, begun) = (bout.victim.metric(ACCEPTED), Instant::now());
     let outcome = bout.fight(&[order], |_| {});
+    let accepted = bout.victim.metric(ACCEPTED) - before;
+    let took = begun.elapsed().as_secs_f64();
     let dropped = bout.victim.metric("p2p_gossip_dropped_total");
     let complaints = complaints(&bout.honest.subscriber) + complaints(&bout.honest.publisher);
     let defence = format!(
@@ -296,10 +305,17 @@ fn flooded(name: &'static str, seconds: u64, peers: usize, rate: u64) -> Result<
         bout.victim.metric("p2p_blacklist_total"),
     );
     bout.report(&outcome, 32 << 20, &defence).unwrap();
-    // Where the machine is so slow that the attackers send less than the victim
-    // takes of everybody together, there is nothing to drop.
+    // Whoever is of the best reputation has twice the budget; the honest publisher is
+    // one more.
+    let most = allowed(2 * (peers + 1), took);
+    assert!(
+        accepted <= most,
+        "{accepted} were taken, where {most} may pass"
+    );
+    // Where the machine is so slow that the attackers send less than that, there is
+    // nothing to drop.
     let sent = outcome.tally.get("messages") as f64;
-    let taken = (RATE_BURST + RATE_FILL * seconds as f64) * peers.min(PEERS_AT_FULL_RATE) as f64;
+    let taken = allowed(peers, seconds as f64);
     if sent > SURELY_ABOVE * taken {
         assert!(dropped > 0.0, "nothing of {sent} messages was dropped");
     } else {
