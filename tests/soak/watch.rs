@@ -17,11 +17,11 @@ const EVERY: Duration = Duration::from_secs(5);
 /// the status page (2 KiB a minute for an hour). In runs of ten minutes, while pools
 /// and caches still fill, 50 to 105 were measured, and 55 to 67 in one of 25 minutes at
 /// the pace of 3. In the latter `heaptrack` saw 143 KiB a minute more in use from the
-/// 10th to the 24th minute, all of it within bounds: some 40 for gossipsub's tables of
-/// messages, 30 for provider records, 30 for addresses, scores and keys of peers, 30 for
-/// buffers of blocks, and 20 for the texts of metrics that are kept for a diagnosis.
-/// A leak that matters is far above:
-/// what one connection takes, lost at each coming and going, would be 1,000.
+/// 10th to the 24th minute: some 30 for provider records, 30 for addresses, scores and
+/// keys of peers, and 20 for the texts of metrics that are kept for a diagnosis, all of
+/// which have a bound here; and 40 for gossipsub's tables of messages and 30 for buffers
+/// of blocks, whose bounds were not looked up. A leak that matters is far above: what
+/// one connection takes, lost at each coming and going, would be 1,000.
 const MOST_KIB_A_MINUTE: f64 = 128.0;
 
 /// Descriptors may grow by so many a minute in the later half of a run, at any pace.

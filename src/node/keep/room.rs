@@ -23,9 +23,9 @@
 //! impossible: the next /24 costs money, but a provider's /32 of IPv6 has 65,536 /48s.
 //! All peers behind relays together count as one, since nobody knows where they are,
 //! and so do all that this node dialed by a name, since the connection does not tell
-//! what the name stood for. Those of this host and of private networks are not counted: a network
-//! of a house or a company is often one /24, and whoever is in it was let in by
-//! somebody.
+//! what the name stood for. Those of this host and of private networks are not
+//! counted: the network of a house or a company is often one /24, and whoever is in it
+//! was let in by somebody.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

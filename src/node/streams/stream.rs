@@ -22,10 +22,10 @@ pub(in crate::node) struct Terms {
 }
 
 /// A stream to a peer. It waits for its turn when the node has a ceiling
-/// (P2P_MAX_UPLOAD_RATE, P2P_MAX_DOWNLOAD_RATE), fails when it has moved nothing
-/// for P2P_STREAM_IDLE_TIMEOUT, counts among the streams of its connection (those
-/// that this node opened are bounded by P2P_MAX_OUTBOUND_STREAMS), and keeps the connection alive
-/// until it is dropped, which resets what was not closed.
+/// (P2P_MAX_UPLOAD_RATE, P2P_MAX_DOWNLOAD_RATE), and fails when it has moved nothing
+/// for P2P_STREAM_IDLE_TIMEOUT. It counts among the streams of its connection (those
+/// that this node opened are bounded by P2P_MAX_OUTBOUND_STREAMS), and keeps the
+/// connection alive until it is dropped, which resets what was not closed.
 #[derive(Debug)]
 pub struct PeerStream {
     inner: libp2p::Stream,
