@@ -98,14 +98,12 @@ impl EventLoop {
 
     fn walk(&mut self, walk: Walk) {
         log::debug!(walk:? = walk; "refreshing the routing table");
-        let local = *self.swarm.local_peer_id();
         let kad = &mut self.swarm.behaviour_mut().kad;
         match walk {
             Walk::Near => {
-                kad.get_closest_peers(local);
+                kad.walk_near();
             }
-            // Nobody is known: there is nothing to refresh.
-            Walk::All => drop(kad.bootstrap()),
+            Walk::All => kad.walk_all(),
         }
     }
 

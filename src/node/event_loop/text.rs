@@ -1,5 +1,6 @@
 //! Texts for people: why a dial failed, what a key is.
 
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionDenied, DialError};
 use libp2p::{Multiaddr, PeerId};
 
@@ -10,7 +11,7 @@ use crate::admission::refusal::Refusal;
 pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
     let bare = |m: &Multiaddr| {
         m.iter()
-            .filter(|p| !matches!(p, libp2p::multiaddr::Protocol::P2p(_)))
+            .filter(|p| !matches!(p, Protocol::P2p(_)))
             .collect::<Multiaddr>()
     };
     a == b || bare(a) == bare(b)
@@ -54,6 +55,8 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
             let mut parts = Vec::new();
             for (address, error) in errors.iter().take(4) {
                 let reason = transport_reason(error);
+                // Whoever reads this knows whom the dial was for.
+                let address = without_peer(address);
                 // The reason often names the address itself; once is enough.
                 if reason.contains(&address.to_string()) {
                     parts.push(reason);
@@ -67,6 +70,15 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
             parts.join("; ")
         }
         other => other.to_string().replace('\n', " "),
+    }
+}
+
+/// The address without the id of the peer at its end, where more is left of it.
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut rest = address.clone();
+    match rest.pop() {
+        Some(Protocol::P2p(_)) if !rest.is_empty() => rest,
+        _ => address.clone(),
     }
 }
 

@@ -83,6 +83,7 @@ pub enum Error {
         reason: String,
     },
 }
+
 /// Why a peer was reached neither with what is known of it here nor through the DHT.
 pub(in crate::node) fn here_and_there(here: &str, there: &str) -> String {
     format!("first with what is known here: {here}; {there}")

@@ -9,6 +9,7 @@
 //! | [`search`] | whom to dial while there are too few |
 //! | [`lost`] | neighbours that fell silent, tried again for long |
 //! | [`refresh`] | when to walk the DHT |
+//! | [`walk`] | where to |
 //!
 //! The loop looks at it once a second, does what they say, and agrees with the
 //! peers through [`super::keep`].
@@ -42,11 +43,11 @@
 //! - Connections: it keeps 150 of them at most with default limits
 //!   ([`super::keep`]), and these let it go when they have found others.
 //! - Handshakes: a node with its floor looks up its own id eight times a day, at
-//!   twelve handshakes, and walks through all buckets once ([`refresh`]), at twenty
-//!   for each of log2 10,000 = 13.3: 12/180 + 270/1440 = 0.25 handshakes a minute.
-//!   All of 10,000 nodes together make 2,500 a minute, and these are spread over all
-//!   nodes that serve the DHT. If one bootstrap node were on the way of each walk,
-//!   that were 10,000 * 9 a day, one a second, of the 64 that it takes by default.
+//!   twelve handshakes, and visits the far buckets once ([`refresh`], [`walk`]), at
+//!   some six for each of log2 (10,000 / 20) = 9: 12/180 + 54/1440 = 0.10 handshakes a
+//!   minute. All of 10,000 nodes together make 1,000 a minute, and these are spread
+//!   over all nodes that serve the DHT. If one bootstrap node were on the way of each
+//!   walk, that were 10,000 * 9 a day, one a second, of the 64 that it takes by default.
 //! - A node that finds nobody but a full bootstrap node comes back to it after a
 //!   minute at first and after five in the end: 10,000 / 300 s = 33 a second, half
 //!   of what it takes, in the worst of cases.
@@ -56,6 +57,7 @@ pub(super) mod lost;
 mod ranking;
 pub(super) mod refresh;
 pub(super) mod search;
+pub(super) mod walk;
 mod worth;
 
 use std::collections::{HashMap, HashSet};

@@ -2,18 +2,18 @@
 //!
 //! A walk costs handshakes, for this node and for those that it meets: a look-up
 //! of the own id asks the twenty closest peers, of which some eight are connected,
-//! so about twelve; a walk through all buckets asks about twenty for each of
-//! log2 n of them, which in a network of 100 nodes is nearly everybody, 90. Kademlia's
-//! own every five minutes would be 18 a node and minute there, and the like of it
-//! at every node that is met.
+//! so about twelve; a visit of the far buckets asks about six for each of
+//! log2 (n / 20) of them ([`super::walk`]). The walk of libp2p-kad asks twenty for each
+//! of log2 n, which in a network of 100 nodes is nearly everybody, 90; one every five
+//! minutes, as is its default, would be 18 a node and minute there.
 //!
 //! But a table does not age by itself. Every query corrects what it passes;
 //! whoever enters the network looks up its own id, and so calls on those who should
 //! know it; and a node's kept neighbours live by definition, so that its first
 //! step always works. So a node with steady neighbours looks up its own id every
-//! three hours and walks through everything once a day:
-//! 12/180 + 90/1440 = 0.13 handshakes a minute in a network of 100, and
-//! 12/180 + 400/1440 = 0.34 in one of a million (log2 n = 20).
+//! three hours and visits the far buckets once a day:
+//! 12/180 + 18/1440 = 0.08 handshakes a minute in a network of 100, and
+//! 12/180 + 72/1440 = 0.12 in one of a million (twelve far buckets at most).
 //!
 //! A node whose neighbours went, or that finds nobody to dial, walks soon, and ever
 //! later if that does not help.
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// Between two look-ups of the own id.
 const NEAR_EVERY: Duration = Duration::from_secs(3 * 3600);
 
-/// Between two walks through all buckets.
+/// Between two visits of the far buckets.
 const ALL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The first pause after a walk for want of peers.
@@ -39,7 +39,7 @@ const LATE: Duration = Duration::from_secs(1800);
 pub(in crate::node) enum Walk {
     /// To the own id.
     Near,
-    /// Through all buckets.
+    /// To the own id, and then through the far buckets.
     All,
 }
 
@@ -59,7 +59,7 @@ fn spread(full: Duration, chance: f64) -> Duration {
 }
 
 impl Refresh {
-    /// A node that starts at `now`. Kademlia itself walks as the first peers come.
+    /// A node that starts at `now`. The DHT is walked as the first peers come.
     pub(in crate::node) fn new(now: Instant, mut chance: impl FnMut() -> f64) -> Self {
         Refresh {
             near: now + spread(NEAR_EVERY, chance()),

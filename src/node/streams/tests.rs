@@ -324,6 +324,7 @@ fn a_dial_that_fails_says_why_on_one_line() {
         };
         assert!(reason.contains(&address.to_string()), "{reason}");
         assert!(!reason.contains('\n'), "{reason}");
+        assert!(!reason.contains(&gone.to_string()), "{reason}");
         let error = within("an answer", a.control.open(PeerId::random(), &[ECHO])).await;
         let reason = error.unwrap_err().to_string();
         assert!(reason.contains("no address of it is known"), "{reason}");
