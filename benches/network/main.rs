@@ -33,10 +33,10 @@
 //! | `lookup` | random keys are looked up in the DHT |
 //! | `content` | files are put and got between random nodes |
 //! | `gossip` | messages from random nodes to all |
-//! | `kill` | 30% of the nodes end at once, and content is exchanged |
-//! | `restart` | all stop and start at once, and content is exchanged |
 //! | `partition` | half of the nodes are cut off for a while |
 //! | `churn` | 10% of the nodes are replaced each minute, with content and gossip |
+//! | `kill` | 30% of the nodes end at once, and content is exchanged |
+//! | `restart` | all stop and start at once, and content is exchanged |
 //! | `orphan` | the bootstrap nodes end for good, and content is exchanged |
 
 mod chance;

@@ -7,6 +7,7 @@ use crate::report::{Report, Row};
 use crate::scenario::content::{self, Plan};
 use crate::scenario::gossip::{self, Members};
 use crate::scenario::{churn, join, kill, lookup, orphan, partition, quiet, restart};
+use crate::usage;
 use crate::world::{Settings, World};
 
 /// What to measure.
@@ -26,20 +27,34 @@ pub(crate) struct Options {
 const IN_TURN: usize = 20;
 
 /// Nodes that come at the same time, at most; more come in several crowds. Each makes
-/// some fifty connections in its first seconds, at three milliseconds of the host's
-/// two processors each: a thousand at once would only wait for them.
+/// 40 to 130 connections in its first minute, at three milliseconds of the host's two
+/// processors each: a thousand at once would only wait for them.
 const AT_ONCE: usize = 300;
 
 /// Between two messages: at least so long, and longer the more nodes there are. All
-/// of them share the processors of one host, and a message costs each of them some
-/// two milliseconds of it; the delay of messages that wait for each other would say
+/// of them share the processors of one host, and a message costs each of them two
+/// to four milliseconds of it; the delay of messages that wait for each other would say
 /// nothing of a network of hosts.
 const MESSAGE_EVERY: Duration = Duration::from_millis(100);
-const MESSAGE_EVERY_NODE: Duration = Duration::from_millis(3);
+const MESSAGE_EVERY_NODE: Duration = Duration::from_millis(5);
 
-/// Between two gets while nodes come and go; the same is true of them.
-const GET_EVERY: Duration = Duration::from_millis(500);
-const GET_EVERY_NODE: Duration = Duration::from_millis(1);
+/// The same while nodes come and go, of gets and of messages. Each node that comes
+/// costs the host's processors half a second, and each get a fifth of one.
+const CHURN_EVERY: Duration = Duration::from_millis(500);
+const GET_EVERY_NODE: Duration = Duration::from_millis(5);
+const CHURN_MESSAGE_EVERY_NODE: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether nodes still dial each other, and how long they may.
+const LOOK: Duration = Duration::from_secs(3);
+const RESTLESS: Duration = Duration::from_secs(900);
+
+/// When connections that nothing uses are closed (`P2P_CONNECTION_IDLE_TIMEOUT`), and
+/// some time for it.
+const IDLE: Duration = Duration::from_secs(40);
+
+/// When members of a topic have announced themselves once more: after a minute, with
+/// some time for it. The next time is four minutes later.
+const AGAIN: Duration = Duration::from_secs(75);
 
 /// How long members of a topic may take to find each other.
 const FORM: Duration = Duration::from_secs(60);
@@ -86,6 +101,10 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
             all.as_secs_f64(),
             "s",
         );
+    }
+    let rest = calm(&world).await?;
+    if wanted("join") {
+        report.add("join", "and until it rests", rest.as_secs_f64(), "s");
         let dials = world.traffic().1 as f64 / size as f64;
         report.add("join", "dials of a node", dials, "");
     }
@@ -128,28 +147,54 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
             .collect();
         report.times("content", "beyond the transfer itself", &beyond);
     }
-    if wanted("gossip") {
-        let mut members = Members::default();
+    let mut members = Members::default();
+    if ["gossip", "partition", "churn"].into_iter().any(wanted) {
         let all = world.live();
         members.join(&world, &all).await?;
         let begun = Instant::now();
         let lonely = members.form(&world, FORM).await;
-        report.add(
-            "gossip",
-            "until the mesh stands",
-            begun.elapsed().as_secs_f64(),
-            "s",
-        );
-        report.add(
-            "gossip",
-            "members without enough neighbours",
-            lonely as f64,
-            "",
-        );
-        let seen = gossip::talk(&mut world, &members, options.messages, message_every).await?;
-        heard(&mut report, "gossip", &seen);
-        members.leave().await;
+        let formed = begun.elapsed();
+        async_io::Timer::after(AGAIN).await;
+        let rest = AGAIN + calm(&world).await?;
+        if wanted("gossip") {
+            let (formed, rest) = (formed.as_secs_f64(), rest.as_secs_f64());
+            report.add("gossip", "until the mesh stands", formed, "s");
+            let what = "members without enough neighbours";
+            report.add("gossip", what, lonely as f64, "");
+            report.add("gossip", "and until the network rests", rest, "s");
+        }
     }
+    if wanted("gossip") {
+        let peers = world.peers().map(|(_, p)| p.metrics.connected_peers.get());
+        let peers = peers.sum::<i64>() as f64 / size as f64;
+        report.add("gossip", "peers of a member", peers, "");
+        let used = usage::cpu()?;
+        let seen = gossip::talk(&mut world, &members, options.messages, message_every).await?;
+        let used = usage::cpu()?.saturating_sub(used).as_secs_f64() * 1_000.0;
+        heard(&mut report, "gossip", &seen);
+        let each = used / (size * options.messages) as f64;
+        report.add("gossip", "CPU of a member for a message", each, "ms");
+    }
+    if wanted("partition") {
+        let seen = partition::and_heal(&mut world, &members, options.part, plan).await?;
+        let took = seen.gossip.as_secs_f64();
+        report.add("partition", "until messages come to all", took, "s");
+        got(&mut report, "partition", "get across", &seen.content);
+    }
+    if wanted("churn") {
+        let plan = churn::Plan {
+            time: options.churn,
+            share: 0.1,
+            get_every: CHURN_EVERY.max(GET_EVERY_NODE * nodes),
+            bytes: options.bytes,
+            message_every: CHURN_EVERY.max(CHURN_MESSAGE_EVERY_NODE * nodes),
+        };
+        let seen = churn::go_on(&mut world, &mut members, plan).await?;
+        report.add("churn", "nodes replaced", seen.replaced as f64, "");
+        got(&mut report, "churn", "get", &seen.content);
+        heard(&mut report, "churn", &seen.gossip);
+    }
+    members.leave().await;
     if wanted("kill") {
         let before = world.live();
         let seen = kill::and_exchange(&mut world, 0.3, plan).await?;
@@ -170,41 +215,36 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
         let seen = content::exchange(&mut world, plan, &nodes, &nodes).await?;
         got(&mut report, "restart", "get", &seen);
     }
-    if wanted("partition") {
-        let mut members = Members::default();
-        let all = world.live();
-        members.join(&world, &all).await?;
-        members.form(&world, FORM).await;
-        let seen = partition::and_heal(&mut world, &members, options.part, plan).await?;
-        let took = seen.gossip.as_secs_f64();
-        report.add("partition", "until messages come to all", took, "s");
-        got(&mut report, "partition", "get across", &seen.content);
-        members.leave().await;
-    }
-    if wanted("churn") {
-        let mut members = Members::default();
-        let all = world.live();
-        members.join(&world, &all).await?;
-        members.form(&world, FORM).await;
-        let plan = churn::Plan {
-            time: options.churn,
-            share: 0.1,
-            get_every: GET_EVERY.max(GET_EVERY_NODE * nodes),
-            bytes: options.bytes,
-            message_every: GET_EVERY.max(message_every),
-        };
-        let seen = churn::go_on(&mut world, &mut members, plan).await?;
-        report.add("churn", "nodes replaced", seen.replaced as f64, "");
-        got(&mut report, "churn", "get", &seen.content);
-        heard(&mut report, "churn", &seen.gossip);
-        members.leave().await;
-    }
     if wanted("orphan") && world.ordinary().len() > 1 {
         let seen = orphan::and_exchange(&mut world, plan).await?;
         got(&mut report, "orphan", "get", &seen);
     }
     world.end().await;
     Ok(report.rows)
+}
+
+/// Waits until the network has come to rest: walks through the DHT and searches for
+/// neighbours are over, but for one dial of a node a minute, and what they connected
+/// has been closed. Says how long it took until the last of these dials. On hosts of
+/// their own nodes are done with that in seconds; here they wait for each other's
+/// processors, and what is measured meanwhile says nothing of a network.
+async fn calm(world: &World) -> Result<Duration> {
+    let begun = Instant::now();
+    let mut dialed = begun;
+    let mut before = world.traffic().1;
+    while dialed.elapsed() < IDLE {
+        async_io::Timer::after(LOOK).await;
+        let dials = world.traffic().1;
+        let few = world.live().len() as f64 * LOOK.as_secs_f64() / 60.0;
+        if (dials - before) as f64 > few.max(1.0) {
+            dialed = Instant::now();
+        }
+        before = dials;
+        if begun.elapsed() > RESTLESS {
+            return Err("never happened: the network comes to rest".into());
+        }
+    }
+    Ok(dialed.duration_since(begun))
 }
 
 /// The median time of a get between two nodes that know only each other: what the

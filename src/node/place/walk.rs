@@ -1,0 +1,106 @@
+//! Where a walk through the DHT leads.
+//!
+//! A node that enters looks up its own id, and so meets the twenty peers closest to
+//! it: that is everybody in the buckets up to the one in which the twentieth lies.
+//! The buckets beyond hold half of the network, a quarter, an eighth and so on. For
+//! each of them it looks up an id that lies in it, and asks [`FAR`] peers there.
+//!
+//! libp2p-kad asks twenty peers of each of these buckets as well. Among 300 nodes
+//! that is some 150 handshakes for each that enters, nearly as many as there are
+//! nodes, and 300 nodes that start at once spend two minutes of two processors on
+//! them. A bucket needs one live peer for queries to pass through it; the others
+//! are there so that it outlives them. Queries bring more as they pass, and whoever
+//! asks this node comes into its table too.
+//!
+//! Pure: chance comes as an argument.
+
+use std::ops::Range;
+
+use libp2p::PeerId;
+use libp2p::kad::{K_VALUE, KBucketKey};
+
+/// Peers that answer before a look-up in a far bucket ends: one that is enough, and
+/// three that may leave before the next walk.
+pub(in crate::node) const FAR: usize = 4;
+
+/// Buckets number from 0, the closest, to this.
+const FARTHEST: u32 = 255;
+
+/// Far buckets that are visited, the farthest first. An id in the bucket of depth
+/// `d` takes some 2^d hashes to find; at 12 it is a millisecond. The bucket beyond is
+/// a part of 8,192 of the network, which the look-up of the own id passes through.
+/// It bounds what peers can cause who sit next to this node on purpose, too.
+const DEEPEST: u32 = 12;
+
+/// Ids that are tried for one bucket: with four times the mean a bucket is missed
+/// once in fifty walks.
+const TRIES: usize = 4 << DEEPEST;
+
+/// The buckets to visit after the look-up of the own id, the farthest last.
+/// `buckets` are those with anybody in them, the closest first, each with its number
+/// and how many it holds.
+pub(in crate::node) fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> Range<u32> {
+    let mut met = 0;
+    for (bucket, peers) in buckets {
+        met += peers;
+        if met >= K_VALUE.get() {
+            let first = bucket + 1;
+            return first.max(FARTHEST + 1 - DEEPEST)..FARTHEST + 1;
+        }
+    }
+    // All that there are have been met.
+    0..0
+}
+
+/// An id that lies in `bucket` as seen from `local`; `None` after [`TRIES`].
+pub(in crate::node) fn id_in(
+    bucket: u32,
+    local: &KBucketKey<PeerId>,
+    random: impl FnMut() -> PeerId,
+) -> Option<PeerId> {
+    let mut ids = std::iter::repeat_with(random).take(TRIES);
+    ids.find(|id| local.distance(&KBucketKey::from(*id)).ilog2() == Some(bucket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_met_all_visits_nothing_else() {
+        assert_eq!(far([]), 0..0);
+        assert_eq!(far([(250, 3), (253, 5), (255, 11)]), 0..0);
+    }
+
+    #[test]
+    fn buckets_beyond_the_twentieth_peer_are_visited() {
+        // The twentieth is in 252: who is farther was not asked for.
+        let buckets = [(249, 4), (251, 6), (252, 11), (255, 3)];
+        assert_eq!(far(buckets), 253..256);
+        assert_eq!(far([(254, 1), (255, 20)]), 256..256);
+        assert!(far([(254, 1), (255, 20)]).is_empty());
+    }
+
+    #[test]
+    fn neighbours_of_any_closeness_cause_a_bounded_number_of_look_ups() {
+        let many = far([(3, 20), (255, 20)]);
+        assert_eq!(many.len(), DEEPEST as usize);
+        assert_eq!(many.end, 256);
+    }
+
+    #[test]
+    fn an_id_is_found_in_every_bucket_that_is_visited() {
+        let local = KBucketKey::from(PeerId::random());
+        let first = FARTHEST + 1 - DEEPEST;
+        for bucket in first..=FARTHEST {
+            // One miss is chance, at the deepest: sixteen of them are not.
+            let id = (0..16).find_map(|_| id_in(bucket, &local, PeerId::random));
+            let id = id.unwrap();
+            let distance = local.distance(&KBucketKey::from(id));
+            assert_eq!(distance.ilog2(), Some(bucket));
+        }
+        // What random never gives is given up.
+        let same = *local.preimage();
+        assert_eq!(id_in(FARTHEST, &local, || same), None);
+    }
+}
