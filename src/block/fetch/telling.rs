@@ -26,7 +26,7 @@ pub(crate) enum Telling {
 }
 
 /// Words by which a line is known.
-const WORDS: [(&str, Telling); 26] = [
+const WORDS: [(&str, Telling); 27] = [
     ("this node's own limit", Telling::Here),
     (
         "are being opened already, which is the limit of this node",
@@ -52,6 +52,8 @@ const WORDS: [(&str, Telling); 26] = [
     ("Host is down", Telling::Refused),
     ("Connection refused", Telling::Refused),
     ("timed out", Telling::NoAnswer),
+    // As libp2p-core says it of a connection that was not ready in time.
+    ("Timeout has been reached", Telling::NoAnswer),
     ("did not finish within", Telling::NoAnswer),
     ("did not answer", Telling::NoAnswer),
     ("no stream within", Telling::NoAnswer),
@@ -126,6 +128,9 @@ mod tests {
         };
         assert_eq!(Telling::of(&other.to_string()), Telling::Unwanted);
         assert_eq!(Telling::of("unexpected end of file"), Telling::Other);
+        use libp2p::core::transport::timeout::TransportTimeoutError;
+        let unready = TransportTimeoutError::<io::Error>::Timeout.to_string();
+        assert_eq!(Telling::of(&unready), Telling::NoAnswer, "{unready}");
     }
 
     #[test]
