@@ -71,10 +71,10 @@ pub(crate) const SCENARIOS: [&str; 10] = [
     "lookup",
     "content",
     "gossip",
-    "kill",
-    "restart",
     "partition",
     "churn",
+    "kill",
+    "restart",
     "orphan",
 ];
 
