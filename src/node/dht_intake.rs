@@ -13,13 +13,12 @@
 //! a question for providers names the asker too, when this node holds a record of
 //! it. go-libp2p answers so; Kademlia here leaves the asker out.
 //!
-//! Walks through the DHT are led from here, as [`super::place::walk`] says where to.
-//! libp2p-kad begins one by itself when it meets its first peers, and nothing turns
-//! that off; it is cut short after the look-up of the own id.
+//! Walks through the DHT are cut short here: see [`walks`].
+
+mod walks;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::num::NonZeroUsize;
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -38,10 +37,10 @@ use libp2p::{Multiaddr, PeerId, kad};
 
 use super::dht_answer;
 use super::handle::{Error, Reply};
-use super::place::walk;
 use super::placing::{Event, Held, Placing};
 use super::records::Records;
 use crate::admission::Admission;
+use walks::Walks;
 
 type Kad = kad::Behaviour<Records>;
 
@@ -76,19 +75,6 @@ pub(super) struct DhtIntake {
     walks: Walks,
 }
 
-/// The walks under way.
-#[derive(Default)]
-struct Walks {
-    /// Those that somebody asked for with `dht bootstrap`, through all buckets.
-    whole: HashSet<kad::QueryId>,
-    /// The look-up of the own id that far buckets are visited after.
-    near: Option<kad::QueryId>,
-    /// Far buckets that are still to be visited, the last first.
-    far: Range<u32>,
-    /// The look-up in one of them.
-    step: Option<kad::QueryId>,
-}
-
 /// A provider record to place, and who waits for that.
 pub(super) struct Provision {
     /// What is provided.
@@ -121,68 +107,8 @@ impl DhtIntake {
             connected: HashSet::new(),
             external: ExternalAddresses::default(),
             timer: Delay::new(std::time::Duration::ZERO),
-            walks: Walks::default(),
+            walks: Walks::new(local),
         }
-    }
-
-    /// Looks up the own id, so that the closest peers come into the table.
-    pub(super) fn walk_near(&mut self) -> kad::QueryId {
-        self.inner.get_closest_peers(self.local)
-    }
-
-    /// Looks up the own id, and then visits the far buckets.
-    pub(super) fn walk_all(&mut self) {
-        let id = self.walk_near();
-        self.walks.near = Some(id);
-    }
-
-    /// Walks through all buckets and asks twenty peers of each, as libp2p-kad does: for
-    /// who asks for just that. It hides the method of the behaviour inside, which would
-    /// be cut short.
-    pub(super) fn bootstrap(&mut self) -> Result<kad::QueryId, kad::NoKnownPeers> {
-        let id = self.inner.bootstrap()?;
-        self.walks.whole.insert(id);
-        Ok(id)
-    }
-
-    /// Goes on with a walk, a query of which has made a step.
-    fn walk_on(&mut self, id: kad::QueryId, result: &kad::QueryResult, step: &kad::ProgressStep) {
-        let near = match result {
-            kad::QueryResult::Bootstrap(_) if self.walks.whole.contains(&id) => {
-                if step.last {
-                    self.walks.whole.remove(&id);
-                }
-                false
-            }
-            kad::QueryResult::Bootstrap(_) => {
-                // The rest of the buckets, one with each step.
-                if let Some(mut rest) = self.inner.query_mut(&id) {
-                    rest.finish();
-                }
-                step.count.get() == 1
-            }
-            _ => step.last && self.walks.near.take_if(|near| *near == id).is_some(),
-        };
-        if near {
-            let buckets = self.inner.kbuckets();
-            let met = buckets.map(|b| (b.range().0.ilog2().unwrap_or(0), b.num_entries()));
-            self.walks.far = walk::far(met);
-        }
-        let ended = step.last && self.walks.step.take_if(|at| *at == id).is_some();
-        if (near || ended) && self.walks.step.is_none() {
-            self.walks.step = self.visit_next();
-        }
-    }
-
-    fn visit_next(&mut self) -> Option<kad::QueryId> {
-        let local = kad::KBucketKey::from(self.local);
-        let enough = NonZeroUsize::new(walk::FAR)?;
-        while let Some(bucket) = self.walks.far.next_back() {
-            if let Some(id) = walk::id_in(bucket, &local, PeerId::random) {
-                return Some(self.inner.get_n_closest_peers(id, enough));
-            }
-        }
-        None
     }
 
     /// Sends a provider record to `peers`, which the walk `id` has found.
@@ -502,7 +428,7 @@ impl NetworkBehaviour for DhtIntake {
             ..
         })) = &next
         {
-            self.walk_on(*id, result, step);
+            self.walks.step(&mut self.inner, *id, result, step);
         }
         next
     }

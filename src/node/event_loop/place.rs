@@ -98,12 +98,14 @@ impl EventLoop {
 
     fn walk(&mut self, walk: Walk) {
         log::debug!(walk:? = walk; "refreshing the routing table");
+        let local = *self.swarm.local_peer_id();
         let kad = &mut self.swarm.behaviour_mut().kad;
         match walk {
             Walk::Near => {
-                kad.walk_near();
+                kad.get_closest_peers(local);
             }
-            Walk::All => kad.walk_all(),
+            // Nobody is known: there is nothing to refresh.
+            Walk::All => drop(kad.bootstrap()),
         }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! Pure: chance comes as an argument.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use libp2p::PeerId;
@@ -21,7 +22,7 @@ use libp2p::kad::{K_VALUE, KBucketKey};
 
 /// Peers that answer before a look-up in a far bucket ends: one that is enough, and
 /// three that may leave before the next walk.
-pub(in crate::node) const FAR: usize = 4;
+pub(in crate::node) const FAR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Buckets number from 0, the closest, to this.
 const FARTHEST: u32 = 255;
