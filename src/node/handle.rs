@@ -309,14 +309,6 @@ impl Handle {
         self.ask(|reply| Command::Status { reply }).await
     }
 
-    /// Walks the DHT once to refresh the routing table.
-    ///
-    /// # Errors
-    /// [`Error::Dht`] when no peer is known.
-    pub async fn bootstrap(&self) -> Result<(), Error> {
-        self.ask(|reply| Command::Bootstrap { reply }).await
-    }
-
     /// Opens a stream to a peer, dialing it when needed, with the first of
     /// `protocols` that it speaks: a direct connection rather than a relayed one.
     /// Dropping the future cancels.

@@ -21,7 +21,8 @@ pub(super) const MAX_QUERIES: usize = 256;
 
 /// Who waits for a query, and for what.
 pub(super) enum Waiter {
-    Bootstrap(Option<Reply<()>>),
+    /// Nobody any more: it was answered.
+    Answered,
     ClosestPeers(Reply<Vec<PeerAddrs>>),
     Providers {
         results: Sender<PeerId>,
@@ -85,12 +86,11 @@ impl Queries {
         self.map
             .iter()
             .filter(|(_, q)| match &q.waiter {
-                Waiter::Bootstrap(reply) => reply.as_ref().is_some_and(Reply::is_canceled),
                 Waiter::ClosestPeers(reply) => reply.is_canceled(),
                 Waiter::Providers { results, .. } => results.is_closed(),
                 // A provider record that was asked for is worth telling, also
                 // when the program that asked does not wait.
-                Waiter::Provide(_) | Waiter::PutValue(_) => false,
+                Waiter::Provide(_) | Waiter::PutValue(_) | Waiter::Answered => false,
                 Waiter::Value { results, end, .. } => results.is_closed() || end.is_canceled(),
             })
             .map(|(id, _)| *id)
@@ -117,7 +117,7 @@ impl Queries {
                 Err(result) => query.progress(result, last),
             },
             Some(query) => query.progress(result, last),
-            // Republishing and periodic bootstraps are the DHT's own queries.
+            // Walks and republishing are the node's own queries.
             None => Next::Continue,
         };
         if last {
@@ -205,7 +205,7 @@ impl Query {
         let QueryResult::GetClosestPeers(found) = result else {
             return Err(result);
         };
-        match std::mem::replace(&mut self.waiter, Waiter::Bootstrap(None)) {
+        match std::mem::replace(&mut self.waiter, Waiter::Answered) {
             Waiter::Provide(provision) => {
                 let peers = match found {
                     Ok(GetClosestPeersOk { peers, .. }) => peers,
@@ -258,7 +258,7 @@ impl Query {
                 }
             }
             (waiter, result) if last => {
-                let old = std::mem::replace(waiter, Waiter::Bootstrap(None));
+                let old = std::mem::replace(waiter, Waiter::Answered);
                 *waiter = answer(old, result, &self.key);
                 Next::Continue
             }
@@ -268,18 +268,12 @@ impl Query {
 
     /// The query has ended: whoever still waits for the end hears of it.
     fn end(self) {
-        match self.waiter {
-            Waiter::Value { found, end, .. } => {
-                let _ = end.send(if found.is_empty() {
-                    Err(error("get", &self.key, "no peer asked has a value for it"))
-                } else {
-                    Ok(())
-                });
-            }
-            Waiter::Bootstrap(Some(reply)) => {
-                let _ = reply.send(Ok(()));
-            }
-            _ => {}
+        if let Waiter::Value { found, end, .. } = self.waiter {
+            let _ = end.send(if found.is_empty() {
+                Err(error("get", &self.key, "no peer asked has a value for it"))
+            } else {
+                Ok(())
+            });
         }
     }
 }
@@ -301,7 +295,7 @@ fn answer(waiter: Waiter, result: QueryResult, key: &str) -> Waiter {
             } else {
                 Ok(addrs(peers))
             });
-            Waiter::Bootstrap(None)
+            Waiter::Answered
         }
         (Waiter::PutValue(reply), QueryResult::PutRecord(result)) => {
             let _ = reply.send(result.map(|_| ()).map_err(|e| {
@@ -311,15 +305,7 @@ fn answer(waiter: Waiter, result: QueryResult, key: &str) -> Waiter {
                     format!("{e}; check `p2p-node peers` for DHT servers"),
                 )
             }));
-            Waiter::Bootstrap(None)
-        }
-        (Waiter::Bootstrap(Some(reply)), QueryResult::Bootstrap(result)) => {
-            let _ = reply.send(
-                result
-                    .map(|_| ())
-                    .map_err(|e| error("bootstrap", key, e.to_string())),
-            );
-            Waiter::Bootstrap(None)
+            Waiter::Answered
         }
         (waiter, _) => waiter,
     }

@@ -261,25 +261,6 @@ impl EventLoop {
         };
         let refused = full || self.draining;
         match command {
-            Command::Bootstrap { reply } if refused => {
-                let _ = reply.send(Err(refusal("bootstrap", "routing table")));
-            }
-            Command::Bootstrap { reply } => match kad.bootstrap() {
-                Ok(id) => self.queries.insert(
-                    id,
-                    "routing table".into(),
-                    Waiter::Bootstrap(Some(reply)),
-                    now,
-                ),
-                Err(_) => {
-                    let reason = "no DHT peer is known; set P2P_BOOTSTRAP_PEERS or connect to one";
-                    let _ = reply.send(Err(Error::Dht {
-                        kind: "bootstrap",
-                        key: "routing table".into(),
-                        reason: reason.into(),
-                    }));
-                }
-            },
             Command::ClosestPeers { key, reply } => {
                 let text = key_text(&key);
                 if refused {

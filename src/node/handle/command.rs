@@ -88,9 +88,6 @@ pub(in crate::node) enum Command {
     Status {
         reply: Reply<Box<Status>>,
     },
-    Bootstrap {
-        reply: Reply<()>,
-    },
     ClosestPeers {
         key: Vec<u8>,
         reply: Reply<Vec<PeerAddrs>>,
