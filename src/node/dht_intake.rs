@@ -15,6 +15,8 @@
 //!
 //! Walks through the DHT are cut short here: see [`walks`].
 
+#[cfg(test)]
+mod tests;
 mod walks;
 
 use std::collections::{HashMap, HashSet, VecDeque};

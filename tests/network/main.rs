@@ -110,31 +110,6 @@ fn every_get_among_forty_succeeds() {
 }
 
 #[test]
-fn who_enters_a_network_of_eighty_does_not_call_on_all_of_it() {
-    run(async {
-        let dir = folder()?;
-        let mut world = network(80, &dir).await?;
-        let new = world.add();
-        world.start(&[new]).await?;
-        let peer = world.peer(new)?;
-        // It has looked up its own id, and then visited the farther half.
-        for kind in ["bootstrap", "closest_peers"] {
-            let queries = peer.metrics.dht_queries.with_label_values(&[kind, "ok"]);
-            world
-                .wait("its walk comes to an end", || queries.get() > 0)
-                .await?;
-        }
-        // A walk that asks twenty of each part meets some seventy.
-        let dials = world.site(new).host.dials();
-        assert!(dials < 60, "{dials} dials");
-        let found = lookup::search(&mut world, 20).await?;
-        assert!(found.recall > 0.9, "{} of the nearest found", found.recall);
-        world.end().await;
-        Ok(())
-    });
-}
-
-#[test]
 fn every_message_comes_to_every_member() {
     run(async {
         let dir = folder()?;
