@@ -1,12 +1,13 @@
 //! Gossip: more than a peer may say, forged, repeated, and swollen.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_std::channel::{Sender, bounded};
 use async_std::task::{sleep, spawn};
-use futures::AsyncWriteExt;
 use futures::future::{BoxFuture, join_all};
+use futures::{AsyncWriteExt, StreamExt};
 use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
 use prost::Message;
@@ -216,7 +217,7 @@ fn bomb(key: &Keypair, n: u64) -> gossip::Publish {
 /// Listens in on the topic and keeps what it hears.
 struct Ears {
     polite: Polite,
-    heard: Arc<Mutex<Vec<gossip::Publish>>>,
+    heard: Sender<gossip::Publish>,
 }
 
 impl Manners for Ears {
@@ -231,8 +232,10 @@ impl Manners for Ears {
         let heard = self.heard.clone();
         Box::pin(async move {
             while let Ok(bytes) = read_frame(&mut stream).await {
-                if let Ok(rpc) = gossip::Rpc::decode(&bytes[..]) {
-                    heard.lock().unwrap().extend(rpc.publish);
+                let rpc = gossip::Rpc::decode(&bytes[..]).unwrap_or_default();
+                for message in rpc.publish {
+                    // Nobody listens any more once enough was heard.
+                    let _ = heard.try_send(message);
                 }
             }
         })
@@ -242,21 +245,21 @@ impl Manners for Ears {
 /// How many heard messages are kept to be replayed.
 const KEPT: usize = 60;
 
+/// How long they are listened for at most: it is to have heard some by then, not all.
+const LISTENS: Duration = Duration::from_secs(10);
+
 /// One peer listens for a while; then `count` peers say again what it heard, as
 /// it was and in wrappers of their own, under new names each time.
 pub(crate) async fn replay(order: Order, tally: Tally) {
     let key = Keypair::generate_ed25519();
-    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (heard, messages) = bounded(KEPT);
     let ears = Arc::new(Ears {
         polite: Polite::new(&key),
-        heard: heard.clone(),
+        heard,
     });
     let (_peer, _stream) = join(&order, &key, ears).await.unwrap();
-    let from = Instant::now();
-    while heard.lock().unwrap().len() < KEPT && from.elapsed() < Duration::from_secs(10) {
-        sleep(Duration::from_millis(50)).await;
-    }
-    let kept: Vec<gossip::Publish> = heard.lock().unwrap().drain(..).take(KEPT).collect();
+    let enough = async_io::Timer::after(LISTENS);
+    let kept: Vec<gossip::Publish> = messages.take(KEPT).take_until(enough).collect().await;
     let distinct: HashSet<_> = kept.iter().map(|m| m.data.clone()).collect();
     tally.add("heard", distinct.len() as u64);
     assert!(!kept.is_empty(), "nothing was heard");
