@@ -413,25 +413,28 @@ impl NetworkBehaviour for DhtIntake {
         if let Some(next) = self.place_next(cx) {
             return Poll::Ready(next);
         }
-        let mut next = self.inner.poll(cx);
-        if let Poll::Ready(ToSwarm::NotifyHandler {
-            peer_id,
-            handler: NotifyHandler::One(id),
-            event,
-        }) = &mut next
-        {
-            self.name_asker(peer_id, *id, event);
-            fit(event);
+        loop {
+            let mut next = self.inner.poll(cx);
+            if let Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler: NotifyHandler::One(id),
+                event,
+            }) = &mut next
+            {
+                self.name_asker(peer_id, *id, event);
+                fit(event);
+            }
+            if let Poll::Ready(ToSwarm::GenerateEvent(kad::Event::OutboundQueryProgressed {
+                id,
+                result,
+                stats,
+                step,
+            })) = &mut next
+                && !self.walks.step(&mut self.inner, *id, result, stats, step)
+            {
+                continue;
+            }
+            return next;
         }
-        if let Poll::Ready(ToSwarm::GenerateEvent(kad::Event::OutboundQueryProgressed {
-            id,
-            result,
-            step,
-            ..
-        })) = &next
-        {
-            self.walks.step(&mut self.inner, *id, result, step);
-        }
-        next
     }
 }

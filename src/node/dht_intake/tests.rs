@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::kad::KBucketKey;
+use libp2p::swarm::{DialError, DialFailure};
 
 use super::*;
 use crate::admission::Admission;
@@ -22,15 +23,10 @@ fn intake(counts: &[(u32, usize)]) -> DhtIntake {
     let local = PeerId::random();
     let kad = Kad::new(local, Records::new(local, 16));
     let mut intake = DhtIntake::new(local, kad, Admission::default());
-    let address: Multiaddr = "/memory/1".parse().unwrap();
     for (bucket, count) in counts {
         for n in 0..*count {
             let peer = walk::id_in(*bucket, &local.into(), PeerId::random).unwrap();
-            let endpoint = ConnectedPoint::Dialer {
-                address: address.clone(),
-                role_override: Endpoint::Dialer,
-                port_use: PortUse::Reuse,
-            };
+            let endpoint = dialed();
             intake.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
                 peer_id: peer,
                 connection_id: ConnectionId::new_unchecked(n),
@@ -38,31 +34,97 @@ fn intake(counts: &[(u32, usize)]) -> DhtIntake {
                 failed_addresses: &[],
                 other_established: 0,
             }));
-            intake.inner.add_address(&peer, address.clone());
+            intake
+                .inner
+                .add_address(&peer, endpoint.get_remote_address().clone());
         }
     }
     intake
 }
 
-/// Answers every question for closer peers with none, until nothing is asked any more;
-/// tells the buckets of those who were asked, in order.
-fn answer_all(intake: &mut DhtIntake) -> Vec<u32> {
+/// What was seen of a node until it asked nothing any more.
+#[derive(Default)]
+struct Seen {
+    /// The buckets of those who were asked, in order.
+    asked: Vec<u32>,
+    /// Requests of each look-up of the own id with which a walk began.
+    begun: Vec<u32>,
+    /// Look-ups that ended otherwise.
+    ended: usize,
+}
+
+/// The connection of `peer` ends.
+fn close(intake: &mut DhtIntake, peer: PeerId) {
+    intake.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+        peer_id: peer,
+        connection_id: ConnectionId::new_unchecked(0),
+        endpoint: &dialed(),
+        cause: None,
+        remaining_established: 0,
+    }));
+}
+
+fn dialed() -> ConnectedPoint {
+    ConnectedPoint::Dialer {
+        address: "/memory/1".parse().unwrap(),
+        role_override: Endpoint::Dialer,
+        port_use: PortUse::Reuse,
+    }
+}
+
+/// Answers every question for closer peers with none, and ends the connections of peers
+/// in the buckets that are `dead`, which cannot be dialed again. Begins another walk after `again` questions.
+fn answer_all(intake: &mut DhtIntake, dead: &[u32], again: Option<usize>) -> Seen {
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    let mut asked = Vec::new();
+    let mut seen = Seen::default();
     while let Poll::Ready(event) = intake.poll(&mut cx) {
-        if let ToSwarm::NotifyHandler { peer_id, event, .. } = event
-            && let ToHandler::FindNodeReq { query_id, .. } = event
-        {
-            asked.push(bucket(intake.local, peer_id));
-            let answer = FromHandler::FindNodeRes {
-                closer_peers: Vec::new(),
-                query_id,
-            };
-            let id = ConnectionId::new_unchecked(0);
-            intake.on_connection_handler_event(peer_id, id, answer);
+        match event {
+            ToSwarm::NotifyHandler {
+                peer_id,
+                event: ToHandler::FindNodeReq { query_id, .. },
+                ..
+            } => {
+                let bucket = bucket(intake.local, peer_id);
+                seen.asked.push(bucket);
+                if dead.contains(&bucket) {
+                    close(intake, peer_id);
+                } else {
+                    let answer = FromHandler::FindNodeRes {
+                        closer_peers: Vec::new(),
+                        query_id,
+                    };
+                    let id = ConnectionId::new_unchecked(0);
+                    intake.on_connection_handler_event(peer_id, id, answer);
+                }
+                if again == Some(seen.asked.len()) {
+                    intake.bootstrap().unwrap();
+                }
+            }
+            ToSwarm::Dial { opts } => {
+                let peer_id = opts.get_peer_id().unwrap();
+                seen.asked.push(bucket(intake.local, peer_id));
+                intake.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                    peer_id: Some(peer_id),
+                    error: &DialError::Aborted,
+                    connection_id: opts.connection_id(),
+                }));
+            }
+            ToSwarm::GenerateEvent(kad::Event::OutboundQueryProgressed {
+                result,
+                stats,
+                step,
+                ..
+            }) => {
+                assert!(step.last, "{result:?}");
+                match result {
+                    kad::QueryResult::Bootstrap(_) => seen.begun.push(stats.num_requests()),
+                    _ => seen.ended += 1,
+                }
+            }
+            _ => {}
         }
     }
-    asked
+    seen
 }
 
 #[test]
@@ -72,8 +134,15 @@ fn a_walk_asks_the_closest_and_a_few_of_each_far_bucket_the_farthest_first() {
     let mut intake = intake(&[near.as_slice(), far.as_slice()].concat());
     // As the event loop begins one, and as Kademlia does by itself.
     intake.bootstrap().unwrap();
-    let asked = answer_all(&mut intake);
+    let Seen {
+        asked,
+        begun,
+        ended,
+    } = answer_all(&mut intake, &[], None);
 
+    // Whoever counts queries hears of one for each part, with what it has asked.
+    assert_eq!((begun.len(), ended), (1, 3));
+    assert!(begun[0] as usize >= kad::K_VALUE.get(), "{begun:?}");
     let first = asked.iter().position(|bucket| *bucket > 252).unwrap();
     assert!(first >= kad::K_VALUE.get(), "{asked:?}");
     assert!(asked[first..].is_sorted_by(|a, b| a >= b), "{asked:?}");
@@ -93,5 +162,45 @@ fn a_walk_asks_the_closest_and_a_few_of_each_far_bucket_the_farthest_first() {
 fn who_knows_fewer_than_a_look_up_finds_visits_nobody_else() {
     let mut intake = intake(&[(253, 3), (254, 6), (255, 10)]);
     intake.bootstrap().unwrap();
-    assert_eq!(answer_all(&mut intake).len(), 19);
+    let seen = answer_all(&mut intake, &[], None);
+    assert_eq!((seen.asked.len(), seen.begun.len(), seen.ended), (19, 1, 0));
+}
+
+const NEAR_AND_FAR: [(u32, usize); 4] = [(252, 14), (253, 14), (254, BUCKET), (255, BUCKET)];
+
+#[test]
+fn a_bucket_in_which_nobody_answers_does_not_end_the_walk() {
+    let mut intake = intake(&NEAR_AND_FAR);
+    intake.bootstrap().unwrap();
+    let seen = answer_all(&mut intake, &[255], None);
+    assert!(seen.asked.contains(&254), "{:?}", seen.asked);
+    assert_eq!((seen.begun.len(), seen.ended), (1, 2));
+}
+
+#[test]
+fn who_meets_no_neighbour_that_lives_looks_for_them_again_after_the_visits() {
+    let mut intake = intake(&NEAR_AND_FAR);
+    intake.bootstrap().unwrap();
+    let seen = answer_all(&mut intake, &[252, 253], None);
+    // Two visits, and the own id again, once.
+    assert_eq!((seen.begun.len(), seen.ended), (1, 3));
+    let last_visit = seen.asked.iter().rposition(|bucket| *bucket == 254);
+    let near_again = seen.asked[last_visit.unwrap()..]
+        .iter()
+        .filter(|bucket| **bucket <= 253);
+    assert!(near_again.count() >= walk::FAR.get(), "{:?}", seen.asked);
+}
+
+#[test]
+fn a_walk_that_begins_during_another_takes_its_place() {
+    let mut intake = intake(&NEAR_AND_FAR);
+    intake.bootstrap().unwrap();
+    // The first has asked its neighbours, and is in the first far bucket.
+    let during = kad::K_VALUE.get() + 10;
+    let seen = answer_all(&mut intake, &[], Some(during));
+    assert_eq!(seen.begun.len(), 2);
+    // The visit under way goes on, and each bucket is visited for the second walk.
+    assert!((2..=4).contains(&seen.ended), "{}", seen.ended);
+    let last = *seen.asked.last().unwrap();
+    assert_eq!(last, 254, "{:?}", seen.asked);
 }

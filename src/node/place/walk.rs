@@ -1,9 +1,10 @@
 //! Where a walk through the DHT leads.
 //!
 //! A node that enters looks up its own id, and so meets the twenty peers closest to
-//! it: that is everybody in the buckets up to the one in which the twentieth lies.
-//! The buckets beyond hold half of the network, a quarter, an eighth and so on. For
-//! each of them it looks up an id that lies in it, and asks [`FAR`] peers there.
+//! it: that is everybody in the buckets before the one in which the twentieth lies, and
+//! some of that one. The buckets beyond hold half of the network, a quarter, an eighth
+//! and so on. For each of them, and for that of the twentieth when it was hardly
+//! touched, it looks up an id that lies in it, until [`FAR`] peers have answered.
 //!
 //! libp2p-kad asks twenty peers of each of these buckets as well. Among 300 nodes
 //! that is some 150 handshakes for each that enters, nearly as many as there are
@@ -44,9 +45,11 @@ const TRIES: usize = 4 << DEEPEST;
 pub(in crate::node) fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> Range<u32> {
     let mut met = 0;
     for (bucket, peers) in buckets {
+        let closer = met;
         met += peers;
         if met >= K_VALUE.get() {
-            let first = bucket + 1;
+            let touched = K_VALUE.get() - closer;
+            let first = bucket + u32::from(touched >= FAR.get());
             return first.max(FARTHEST + 1 - DEEPEST)..FARTHEST + 1;
         }
     }
@@ -81,6 +84,12 @@ mod tests {
         assert_eq!(far(buckets), 253..256);
         assert_eq!(far([(254, 1), (255, 20)]), 256..256);
         assert!(far([(254, 1), (255, 20)]).is_empty());
+    }
+
+    #[test]
+    fn a_bucket_of_which_hardly_anybody_was_asked_is_visited_too() {
+        assert_eq!(far([(252, 16), (253, 20), (255, 3)]), 254..256);
+        assert_eq!(far([(252, 17), (253, 20), (255, 3)]), 253..256);
     }
 
     #[test]
