@@ -67,6 +67,12 @@ impl Samples {
         Samples(kept.cloned().collect())
     }
 
+    /// Only the series whose `label` does not have `value`.
+    pub fn without(&self, label: &str, value: &str) -> Samples {
+        let kept = self.0.iter().filter(|s| s.label(label) != Some(value));
+        Samples(kept.cloned().collect())
+    }
+
     /// Observations above `bound`, which is the bound of a bucket of the histogram
     /// `name`; all of them when it is none.
     pub fn above(&self, bound: f64, name: &str) -> f64 {
@@ -214,6 +220,8 @@ nonsense{a="b
         assert_eq!((p99, count), (1.0, 100.0));
         assert_eq!(samples.quantile(0.99, "plain"), None);
         assert_eq!(samples.only("kind", &["b"]).sum("d_bucket"), Some(0.0));
+        assert_eq!(samples.without("kind", "a").sum("d_bucket"), Some(0.0));
+        assert_eq!(samples.without("kind", "a").sum("plain"), Some(12.0));
         assert_eq!(samples.above(0.1, "d"), 50.0);
         assert_eq!(samples.above(1.0, "d"), 1.0);
     }

@@ -108,6 +108,7 @@ impl Queries {
     ) -> Next {
         let kind = match self.map.get(&id).map(|q| &q.waiter) {
             Some(Waiter::Provide(_)) => "provide",
+            None if matches!(result, QueryResult::GetClosestPeers(_)) => REFRESH,
             _ => kind_of(&result),
         };
         let outcome = outcome_of(&result);
@@ -146,6 +147,10 @@ impl Queries {
         next
     }
 }
+
+/// What look-ups are called that this node makes for its own table. They meet peers that
+/// are gone for good more often than others, and nobody waits for them.
+const REFRESH: &str = "refresh";
 
 fn kind_of(result: &QueryResult) -> &'static str {
     match result {

@@ -672,9 +672,12 @@ pub const BLOCK_REFUSALS: [&str; 9] = [
     "future",
 ];
 
-/// Label values of `kind` on the DHT query metrics.
-pub const DHT_QUERY_KINDS: [&str; 7] = [
+/// Label values of `kind` on the DHT query metrics. `bootstrap` is the look-up of the
+/// own id with which a walk begins, `refresh` is any other look-up that the node makes
+/// for its own routing table.
+pub const DHT_QUERY_KINDS: [&str; 8] = [
     "bootstrap",
+    "refresh",
     "closest_peers",
     "get_providers",
     "provide",
