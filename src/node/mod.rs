@@ -26,7 +26,7 @@
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
 //! | `members` | who else is on this node's topics: found, remembered, kept |
 //! | `placing` | provider records on their way, within the budgets of their receivers |
-//! | `queries`, `topics`, `peers`, `settling`, `standing`, `health` | what the loop keeps of each |
+//! | `queries`, `topics`, `peers`, `settling`, `standing`, `health`, `dial_reasons` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
@@ -64,6 +64,7 @@ mod compact;
 mod content_network;
 mod dht_answer;
 mod dht_intake;
+mod dial_reasons;
 mod ending;
 mod event_loop;
 mod frames;
@@ -277,6 +278,7 @@ impl Node {
             draining: false,
             drain_writes_until: None,
             refusals: Throttle::default(),
+            dial_reasons: dial_reasons::DialReasons::default(),
             verdicts: options.admission.verdicts(),
             misbehaviour_lines: Default::default(),
             health: Default::default(),

@@ -181,7 +181,10 @@ impl EventLoop {
                 }
             }
             Err(e) => {
-                let reason = one_line(&e);
+                let reason = match peer {
+                    Some(peer) => self.dial_reasons.failed(&peer, &e, Instant::now()),
+                    None => one_line(&e),
+                };
                 let _ = reply.send(Err(Error::Dial { target, reason }));
             }
         }

@@ -40,6 +40,7 @@ use crate::message::windows::Mark;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
 use crate::node::compact::Compact;
+use crate::node::dial_reasons::DialReasons;
 use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::recording::Recording;
 use crate::node::gossip::validation::Validation;
@@ -132,6 +133,7 @@ pub(super) struct EventLoop {
     /// Until when the drain waits for the disk.
     pub(super) drain_writes_until: Option<Instant>,
     pub(super) refusals: Throttle,
+    pub(super) dial_reasons: DialReasons,
     pub(super) verdicts: Verdicts,
     pub(super) misbehaviour_lines: verdicts::Lines,
     pub(super) health: Health,

@@ -124,6 +124,7 @@ impl EventLoop {
                     direction = direction(endpoint.is_dialer());
                     "connection opened"
                 );
+                self.dial_reasons.forget(&peer_id);
                 self.bootstrap.connected(&peer_id, now, rand::random());
                 self.tended.members.connected(&peer_id, now);
                 self.place_opened(&peer_id, now);
@@ -241,7 +242,10 @@ impl EventLoop {
         error: &DialError,
     ) {
         self.metrics.dial_failures.inc();
-        let reason = one_line(error);
+        let reason = match &peer {
+            Some(peer) => self.dial_reasons.failed(peer, error, Instant::now()),
+            None => one_line(error),
+        };
         if let DialError::Denied { cause } = error {
             let limit = limit_of(cause);
             self.metrics

@@ -1,0 +1,117 @@
+//! Why peers could not be dialed lately.
+//!
+//! A dial that fails takes its addresses out of this node's memory, whoever began it.
+//! Who dials the same peer a moment later would only hear that no address of it is
+//! known, which hides what is worth knowing: that its port was closed, or that somebody
+//! else answered there.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use libp2p::swarm::DialError;
+
+use super::event_loop::one_line;
+
+/// Peers that are remembered, the oldest forgotten first: more than a fetch asks at the
+/// same time, at a few hundred bytes each.
+const MAX: usize = 256;
+
+/// How long: longer than a user waits for a get.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct DialReasons {
+    /// The oldest first; each peer once.
+    list: VecDeque<(PeerId, Instant, String)>,
+}
+
+impl DialReasons {
+    /// Takes in that a dial of `peer` has failed. Says why in one line, with the last
+    /// reason when it failed for want of an address.
+    pub(super) fn failed(&mut self, peer: &PeerId, error: &DialError, now: Instant) -> String {
+        let reason = one_line(error);
+        match error {
+            DialError::NoAddresses => self.with_last(peer, reason, now),
+            DialError::Transport(_) | DialError::WrongPeerId { .. } => {
+                self.forget(peer);
+                if self.list.len() >= MAX {
+                    self.list.pop_front();
+                }
+                self.list.push_back((*peer, now, reason.clone()));
+                reason
+            }
+            _ => reason,
+        }
+    }
+
+    /// Forgets `peer`: it is connected.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.list.retain(|(known, ..)| known != peer);
+    }
+
+    fn with_last(&self, peer: &PeerId, reason: String, now: Instant) -> String {
+        let known = self.list.iter().find(|(known, ..)| known == peer);
+        let known = known.filter(|(_, at, _)| now.saturating_duration_since(*at) < KEPT);
+        match known {
+            Some((.., last)) => format!("{last}; no other address of it is known"),
+            None => reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use libp2p::TransportError;
+
+    use super::*;
+
+    fn refused() -> DialError {
+        let address = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+        let error = io::Error::other("nothing listens on that port");
+        DialError::Transport(vec![(address, TransportError::Other(error))])
+    }
+
+    #[test]
+    fn the_last_reason_is_told_while_no_address_is_known() {
+        let (mut reasons, peer, now) = (DialReasons::default(), PeerId::random(), Instant::now());
+        let nowhere = one_line(&DialError::NoAddresses);
+        assert_eq!(reasons.failed(&peer, &DialError::NoAddresses, now), nowhere);
+        let refused = reasons.failed(&peer, &refused(), now);
+        assert_eq!(refused, one_line(&self::refused()));
+        let told = reasons.failed(&peer, &DialError::NoAddresses, now);
+        assert_eq!(told, format!("{refused}; no other address of it is known"));
+        // A dial that was not made says nothing of the peer.
+        reasons.failed(&peer, &DialError::Aborted, now);
+        assert_eq!(reasons.failed(&peer, &DialError::NoAddresses, now), told);
+        let stranger = PeerId::random();
+        assert_eq!(
+            reasons.failed(&stranger, &DialError::NoAddresses, now),
+            nowhere
+        );
+        assert_eq!(
+            reasons.failed(&peer, &DialError::NoAddresses, now + KEPT),
+            nowhere
+        );
+        reasons.forget(&peer);
+        assert_eq!(reasons.failed(&peer, &DialError::NoAddresses, now), nowhere);
+    }
+
+    #[test]
+    fn no_more_than_the_last_are_kept_each_once() {
+        let (mut reasons, now) = (DialReasons::default(), Instant::now());
+        let first = PeerId::random();
+        for _ in 0..2 * MAX {
+            reasons.failed(&first, &refused(), now);
+        }
+        assert_eq!(reasons.list.len(), 1);
+        for _ in 0..MAX {
+            reasons.failed(&PeerId::random(), &refused(), now);
+        }
+        assert_eq!(reasons.list.len(), MAX);
+        assert!(reasons.list.iter().all(|(peer, ..)| *peer != first));
+    }
+}
