@@ -12,6 +12,7 @@
 //! | `--scenario A,B` | all | what is done to them; see the table below |
 //! | `--gets N` | 200 | gets, and lookups, of each scenario |
 //! | `--messages N` | 200 | gossip messages of each scenario |
+//! | `--members N` | all | how many nodes are on the topic of the messages |
 //! | `--bytes N` | 300000 | size of a file |
 //! | `--at-once N` | 1 | gets at the same time |
 //! | `--quiet SECONDS` | 120 | how long nobody does anything, once before it is measured and once while it is |
@@ -32,7 +33,7 @@
 //! | `quiet` | nothing, then one get and one message |
 //! | `lookup` | random keys are looked up in the DHT |
 //! | `content` | files are put and got between random nodes |
-//! | `gossip` | messages from random nodes to all |
+//! | `gossip` | messages from random members of a topic to all |
 //! | `partition` | half of the nodes are cut off for a while |
 //! | `churn` | 10% of the nodes are replaced each minute, with content and gossip |
 //! | `kill` | 30% of the nodes end at once, and content is exchanged |
@@ -84,6 +85,7 @@ fn main() -> Result<()> {
         scenarios: SCENARIOS.map(str::to_owned).to_vec(),
         gets: 200,
         messages: 200,
+        members: None,
         bytes: 300_000,
         at_once: 1,
         quiet: Duration::from_secs(120),
@@ -119,6 +121,7 @@ fn main() -> Result<()> {
             },
             "--gets" => options.gets = value()?.parse()?,
             "--messages" => options.messages = value()?.parse()?,
+            "--members" => options.members = Some(value()?.parse()?),
             "--bytes" => options.bytes = value()?.parse()?,
             "--at-once" => options.at_once = value()?.parse()?,
             "--quiet" => options.quiet = seconds(value()?)?,

@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     pub(crate) gossip: gossip::Outcome,
 }
 
-/// Churn by `plan`; every new node joins the topic of `members`.
+/// Churn by `plan`; who comes in place of a member joins the topic too.
 pub(crate) async fn go_on(world: &mut World, members: &mut Members, plan: Plan) -> Result<Outcome> {
     let nodes = world.ordinary().len() as f64;
     let replace_every = Duration::from_secs_f64(60.0 / (nodes * plan.share));
@@ -52,11 +52,14 @@ pub(crate) async fn go_on(world: &mut World, members: &mut Members, plan: Plan) 
                 let ordinary = world.ordinary();
                 let old = world.chance.one(&ordinary);
                 ended_at.push((old, Instant::now()));
+                let member = members.living(world).contains(&old);
                 members.gone(&[old]);
                 world.drop_dead(old);
                 let new = world.add();
                 world.start(&[new]).await?;
-                members.join(world, &[new]).await?;
+                if member {
+                    members.join(world, &[new]).await?;
+                }
                 replaced += 1;
             }
             _ = get.next().fuse() => {
@@ -72,8 +75,7 @@ pub(crate) async fn go_on(world: &mut World, members: &mut Members, plan: Plan) 
                 passes.push((putter, getter, passing));
             }
             _ = message.next().fuse() => {
-                let ordinary = world.ordinary();
-                let from = world.chance.one(&ordinary);
+                let from = world.chance.one(&members.living(world));
                 if let Err(e) = members.publish(world, from).await {
                     refused.push(e.to_string());
                 }

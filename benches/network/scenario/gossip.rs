@@ -106,6 +106,12 @@ impl Members {
         Ok(())
     }
 
+    /// The members that run.
+    pub(crate) fn living(&self, world: &World) -> Vec<usize> {
+        let live = world.live().into_iter();
+        live.filter(|n| self.members.contains_key(n)).collect()
+    }
+
     /// These have ended: nothing is expected of them from now on.
     pub(crate) fn gone(&mut self, which: &[usize]) {
         for n in which {
@@ -219,12 +225,7 @@ pub(crate) async fn talk(
     let mut clock = async_io::Timer::interval(every);
     for _ in 0..count {
         clock.next().await;
-        let live: Vec<usize> = world
-            .live()
-            .into_iter()
-            .filter(|n| members.members.contains_key(n))
-            .collect();
-        let from = world.chance.one(&live);
+        let from = world.chance.one(&members.living(world));
         if let Err(e) = members.publish(world, from).await {
             refused.push(e.to_string());
         }

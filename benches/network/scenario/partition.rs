@@ -32,10 +32,19 @@ pub(crate) async fn and_heal(
     async_io::Timer::after(time).await;
     world.heal();
     let healed = Instant::now();
+    let members_of = |side: &[usize]| {
+        let mut living = members.living(world);
+        living.retain(|n| side.contains(n));
+        living
+    };
+    let sides = [members_of(&here), members_of(&there)];
+    if sides.iter().any(Vec::is_empty) {
+        return Err("one half of the network has no member of the topic; give more members".into());
+    }
     let mut probes: Vec<[Option<usize>; 2]> = Vec::new();
     let gossip = loop {
         let mut pair = [None; 2];
-        for (probe, side) in pair.iter_mut().zip([&here, &there]) {
+        for (probe, side) in pair.iter_mut().zip(&sides) {
             let from = world.chance.one(side);
             // A side that hears nobody yet says so; it asks again in a moment.
             *probe = members.publish(world, from).await.ok();
