@@ -66,8 +66,6 @@ struct Shared {
 struct Account {
     peer: PeerId,
     shared: Arc<Shared>,
-    /// Trusted peers are not paced.
-    trusted: bool,
     /// Streams open now.
     open: AtomicUsize,
     /// Of the streams that it opens.
@@ -108,7 +106,6 @@ impl Meters {
         let account = Arc::new(Account {
             peer,
             shared: self.0.clone(),
-            trusted: self.0.admission.is_trusted(&peer),
             open: AtomicUsize::new(0),
             pace: Mutex::new(Pace::new(
                 STREAMS_PER_SECOND,
@@ -149,7 +146,8 @@ impl Account {
 
     /// Counts a stream that the peer opened: how long the next has to wait.
     fn opened(&self, now: Instant) -> Option<Duration> {
-        if self.trusted {
+        // Asked each time: a reload changes who is trusted.
+        if self.shared.admission.is_trusted(&self.peer) {
             return None;
         }
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -527,6 +525,11 @@ mod tests {
         );
         assert!(meters.0.metrics.streams_paced.get() > 0);
         assert_eq!(taken_at_once(&meters, friend), 8 * STREAMS_AT_ONCE);
+        // Who is trusted by a reload is so on the connections that it has.
+        let connection = meters.wrap(stranger, false, StreamMuxerBox::new(Idle));
+        meters.0.admission.trust(&[stranger]);
+        assert_eq!(taken_at_once(&meters, stranger), 8 * STREAMS_AT_ONCE);
+        drop(connection);
     }
 
     /// A muxer whose streams give as many zeroes as one asks for.
