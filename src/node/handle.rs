@@ -24,7 +24,7 @@ use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStrea
 use crate::message::Sealer;
 
 pub(super) use command::{
-    COMMAND_QUEUE, Command, Content, QUERY_RESULTS, Reply, SUBSCRIPTION_QUEUE,
+    COMMAND_QUEUE, Command, Content, DhtCommand, QUERY_RESULTS, Reply, SUBSCRIPTION_QUEUE,
 };
 pub use error::Error;
 pub(super) use error::{at_found_addresses, here_and_there};
@@ -385,7 +385,8 @@ impl Handle {
     /// # Errors
     /// [`Error::Dht`] when nobody answered in time.
     pub async fn closest_peers(&self, key: Vec<u8>) -> Result<Vec<PeerAddrs>, Error> {
-        self.ask(|reply| Command::ClosestPeers { key, reply }).await
+        self.ask(|reply| Command::Dht(DhtCommand::ClosestPeers { key, reply }))
+            .await
     }
 
     /// Providers of a key as they are found; ends when the query does. Dropping
@@ -395,10 +396,12 @@ impl Handle {
     /// [`Error::Dht`] when the node drains or runs too many queries already.
     pub async fn find_providers(&self, key: Vec<u8>) -> Result<Receiver<PeerId>, Error> {
         let (results, receiver) = async_std::channel::bounded(QUERY_RESULTS);
-        self.ask(|reply| Command::FindProviders {
-            key,
-            results,
-            reply,
+        self.ask(|reply| {
+            Command::Dht(DhtCommand::FindProviders {
+                key,
+                results,
+                reply,
+            })
         })
         .await?;
         Ok(receiver)
@@ -427,11 +430,13 @@ impl Handle {
         let text = super::event_loop::key_text(&key);
         let (held, held_answer) = oneshot::channel();
         let told = self
-            .ask(|told| Command::Provide {
-                key,
-                of_content,
-                verify,
-                replies: Replies { told, held },
+            .ask(|told| {
+                Command::Dht(DhtCommand::Provide {
+                    key,
+                    of_content,
+                    verify,
+                    replies: Replies { told, held },
+                })
             })
             .await?;
         if told == 0 {
@@ -454,7 +459,7 @@ impl Handle {
     /// [`Error::Stopped`].
     pub async fn keep_content(&self, keys: Vec<Vec<u8>>) -> Result<(), Error> {
         self.commands
-            .send(Command::KeepContent { keys })
+            .send(Command::Dht(DhtCommand::KeepContent { keys }))
             .await
             .map_err(|_| Error::Stopped)
     }
@@ -467,7 +472,7 @@ impl Handle {
     pub(super) async fn watch_table(&self) -> Result<mpsc::Receiver<()>, Error> {
         let (entered, receiver) = mpsc::channel(0);
         self.commands
-            .send(Command::WatchTable { entered })
+            .send(Command::Dht(DhtCommand::WatchTable { entered }))
             .await
             .map_err(|_| Error::Stopped)?;
         Ok(receiver)
@@ -479,7 +484,7 @@ impl Handle {
     /// [`Error::Stopped`].
     pub async fn stop_providing(&self, key: Vec<u8>) -> Result<(), Error> {
         self.commands
-            .send(Command::StopProviding { key })
+            .send(Command::Dht(DhtCommand::StopProviding { key }))
             .await
             .map_err(|_| Error::Stopped)
     }
@@ -490,11 +495,13 @@ impl Handle {
     /// [`Error::Dht`] when there is none.
     pub async fn get_value(&self, key: Vec<u8>) -> Result<Vec<u8>, Error> {
         let (results, receiver) = async_std::channel::bounded(1);
-        self.ask(|end| Command::GetValue {
-            key,
-            results,
-            first_only: true,
-            end,
+        self.ask(|end| {
+            Command::Dht(DhtCommand::GetValue {
+                key,
+                results,
+                first_only: true,
+                end,
+            })
         })
         .await?;
         receiver.recv().await.map_err(|_| Error::Stopped)
@@ -512,12 +519,12 @@ impl Handle {
         let (results, receiver) = async_std::channel::bounded(QUERY_RESULTS);
         let (end, ended) = oneshot::channel();
         self.commands
-            .send(Command::GetValue {
+            .send(Command::Dht(DhtCommand::GetValue {
                 key,
                 results,
                 first_only: false,
                 end,
-            })
+            }))
             .await
             .map_err(|_| Error::Stopped)?;
         Ok((receiver, ended))
@@ -528,7 +535,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Dht`] when too few peers took it.
     pub async fn put_value(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
-        self.ask(|reply| Command::PutValue { key, value, reply })
+        self.ask(|reply| Command::Dht(DhtCommand::PutValue { key, value, reply }))
             .await
     }
 

@@ -11,7 +11,7 @@ use super::gossip::DRAIN_WRITTEN;
 use super::text::{key_text, one_line, transport_reason};
 use super::{EventLoop, VALUE_TTL};
 use crate::node::dht_intake::Provision;
-use crate::node::handle::{Command, Error, PeerAddrs, Reply};
+use crate::node::handle::{Command, DhtCommand, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
 use crate::node::settling::{self, Outcome};
@@ -106,7 +106,7 @@ impl EventLoop {
                 let done = self.adjust(*changes, Instant::now());
                 let _ = reply.send(done);
             }
-            query => self.query(query),
+            Command::Dht(command) => self.dht_command(command),
         }
     }
 
@@ -245,7 +245,7 @@ impl EventLoop {
         table
     }
 
-    pub(super) fn query(&mut self, command: Command) {
+    fn dht_command(&mut self, command: DhtCommand) {
         let now = Instant::now();
         let full = self.queries.is_full();
         let alone = self.routing_table_size() == 0;
@@ -264,7 +264,7 @@ impl EventLoop {
         };
         let refused = full || self.draining;
         match command {
-            Command::ClosestPeers { key, reply } => {
+            DhtCommand::ClosestPeers { key, reply } => {
                 let text = key_text(&key);
                 if refused {
                     let _ = reply.send(Err(refusal("closest-peers", &text)));
@@ -274,7 +274,7 @@ impl EventLoop {
                 self.queries
                     .insert(id, text, Waiter::ClosestPeers(reply), now);
             }
-            Command::FindProviders {
+            DhtCommand::FindProviders {
                 key,
                 results,
                 reply,
@@ -290,7 +290,7 @@ impl EventLoop {
                     .insert(id, text, Waiter::Providers { results, told }, now);
                 let _ = reply.send(Ok(()));
             }
-            Command::Provide {
+            DhtCommand::Provide {
                 key,
                 of_content,
                 verify,
@@ -338,20 +338,20 @@ impl EventLoop {
                 self.queries
                     .insert(id, text, Waiter::Provide(provision), now);
             }
-            Command::WatchTable { mut entered } => {
+            DhtCommand::WatchTable { mut entered } => {
                 if !alone {
                     // It is empty yet.
                     let _ = entered.try_send(());
                 }
                 self.entered.push(entered);
             }
-            Command::KeepContent { keys } => {
+            DhtCommand::KeepContent { keys } => {
                 for key in keys {
                     kad.store_mut().provide_content(key.into());
                 }
             }
-            Command::StopProviding { key } => kad.stop_providing(&key.into()),
-            Command::GetValue {
+            DhtCommand::StopProviding { key } => kad.stop_providing(&key.into()),
+            DhtCommand::GetValue {
                 key,
                 results,
                 first_only,
@@ -371,7 +371,7 @@ impl EventLoop {
                 };
                 self.queries.insert(id, text, waiter, now);
             }
-            Command::PutValue { key, value, reply } => {
+            DhtCommand::PutValue { key, value, reply } => {
                 let text = key_text(&key);
                 if refused {
                     let _ = reply.send(Err(refusal("put", &text)));
@@ -404,7 +404,6 @@ impl EventLoop {
                     }
                 }
             }
-            _ => {}
         }
     }
 

@@ -88,6 +88,40 @@ pub(in crate::node) enum Command {
     Status {
         reply: Reply<Box<Status>>,
     },
+    Subscribe {
+        topic: String,
+        reply: Reply<Subscription>,
+    },
+    Publish {
+        topic: String,
+        content: Content,
+        /// Who publishes, for its turn among others.
+        client: Client,
+        reply: Reply<Published>,
+    },
+    Topics {
+        reply: Reply<Vec<String>>,
+    },
+    TopicPeers {
+        topic: Option<String>,
+        reply: Reply<Vec<PeerId>>,
+    },
+    RoutingTable {
+        reply: Reply<Vec<PeerAddrs>>,
+    },
+    Adjust {
+        changes: Box<crate::node::Changes>,
+        reply: Reply<()>,
+    },
+    Drain {
+        reply: Reply<()>,
+    },
+    /// Something of the DHT.
+    Dht(DhtCommand),
+}
+
+/// What a handle asks of the DHT.
+pub(in crate::node) enum DhtCommand {
     ClosestPeers {
         key: Vec<u8>,
         reply: Reply<Vec<PeerAddrs>>,
@@ -124,34 +158,6 @@ pub(in crate::node) enum Command {
     PutValue {
         key: Vec<u8>,
         value: Vec<u8>,
-        reply: Reply<()>,
-    },
-    Subscribe {
-        topic: String,
-        reply: Reply<Subscription>,
-    },
-    Publish {
-        topic: String,
-        content: Content,
-        /// Who publishes, for its turn among others.
-        client: Client,
-        reply: Reply<Published>,
-    },
-    Topics {
-        reply: Reply<Vec<String>>,
-    },
-    TopicPeers {
-        topic: Option<String>,
-        reply: Reply<Vec<PeerId>>,
-    },
-    RoutingTable {
-        reply: Reply<Vec<PeerAddrs>>,
-    },
-    Adjust {
-        changes: Box<crate::node::Changes>,
-        reply: Reply<()>,
-    },
-    Drain {
         reply: Reply<()>,
     },
 }
