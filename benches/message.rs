@@ -18,15 +18,16 @@ use libp2p::{PeerId, identity::Keypair};
 use nix::time::ClockId;
 use p2p_node::{
     message::{
-        Envelope, Limits, Opener, compression,
+        Envelope, Limits, compression,
         compression::Compression,
         publisher::Publisher,
         seal,
         statement::{Purpose, Statement},
         windows::{Mark, Windows, id_of},
     },
-    observe::metrics::Metrics,
+    node::gossip::signed::Opener,
     store::{self, Store},
+    web::metrics::Metrics,
 };
 use sha2::{Digest, Sha256};
 
@@ -242,7 +243,7 @@ fn opening() -> Result<()> {
                     }),
                     Box::new(|| {
                         // Every round meets these numbers for the first time.
-                        let opener = Opener::unstored(from, LIMITS, metrics.clone());
+                        let opener = Opener::unstored(from, LIMITS, metrics.node.clone());
                         for envelope in &envelopes {
                             let opened = opener.check(TOPIC, envelope.clone(), &from, now)?;
                             black_box(opened);
@@ -416,10 +417,10 @@ fn record() -> Result<()> {
         max_bytes: 1 << 30,
         max_block_bytes: 2 << 20,
     };
-    let store = Store::open(&base, options, metrics.clone())?;
+    let store = Store::open(&base, options, metrics.store.clone())?;
     let keypair = Keypair::generate_ed25519();
     let from = PeerId::random();
-    let stored = Opener::stored(from, LIMITS, store, metrics.clone())?;
+    let stored = Opener::stored(from, LIMITS, store, metrics.node.clone())?;
     let process = ClockId::CLOCK_PROCESS_CPUTIME_ID;
     let mut next = 0_u64;
     println!("\n| 1 KiB, {AT_ONCE} at once | messages/s | CPU µs a message |");
@@ -432,7 +433,7 @@ fn record() -> Result<()> {
         for (which, (_, wall, cpu)) in rows.iter_mut().enumerate() {
             let opener = match which {
                 0 => stored.clone(),
-                _ => Opener::unstored(from, LIMITS, metrics.clone()),
+                _ => Opener::unstored(from, LIMITS, metrics.node.clone()),
             };
             let envelopes = (0..COUNT)
                 .map(|_| {

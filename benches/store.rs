@@ -15,9 +15,10 @@ use std::{
 use cid::Cid;
 use multihash::Multihash;
 use p2p_node::{
-    observe::metrics::Metrics,
+    store::Metrics,
     store::{Options, Root, Store},
     system::memory,
+    telemetry::Metrics as _,
 };
 use sha2::{Digest, Sha256};
 

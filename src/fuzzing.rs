@@ -88,11 +88,12 @@ pub mod control {
     use libp2p::{Multiaddr, PeerId};
     use prost::Message;
 
+    use crate::api::{Entry, Health, Peer, PeerInfo, Status};
+    use crate::api::{Message as Gossip, StreamInfo};
     use crate::control::codec::Channel;
     use crate::control::content::Upload;
     use crate::control::pb;
-    use crate::control::types::{self, Entry, Health, InvalidField, Peer, PeerInfo, Status};
-    use crate::control::types::{Message as Gossip, StreamInfo};
+    use crate::control::wire::{self, InvalidField};
 
     /// What the typed fields of a request become.
     #[derive(Debug, Default, PartialEq)]
@@ -111,7 +112,7 @@ pub mod control {
         let text = |e: InvalidField| e.to_string();
         let mut fields = Fields::default();
         let mut peer = |bytes: Option<&[u8]>| {
-            let peer = bytes.map(|b| types::peer_id("peer", b).map_err(text));
+            let peer = bytes.map(|b| wire::peer_id("peer", b).map_err(text));
             fields.peers.extend(peer);
         };
         peer(request.connect.as_ref().map(|r| &r.peer[..]));
@@ -125,18 +126,18 @@ pub mod control {
                 .and_then(|r| r.peer.as_deref()),
         );
         if let Some(connect) = &request.connect {
-            let addrs = types::multiaddrs("addrs", &connect.addrs);
+            let addrs = wire::multiaddrs("addrs", &connect.addrs);
             fields.addrs.push(addrs.map_err(text));
         }
         if let Some(handler) = &request.stream_handler {
-            let addr = types::multiaddr("addr", &handler.addr);
+            let addr = wire::multiaddr("addr", &handler.addr);
             fields.addrs.push(addr.map(|a| vec![a]).map_err(text));
         }
         for bytes in [
             request.dht.as_ref().and_then(|r| r.cid.as_deref()),
             request.block.as_ref().and_then(|r| r.cid.as_deref()),
         ] {
-            let cid = bytes.map(|b| types::cid("cid", b).map_err(text));
+            let cid = bytes.map(|b| wire::cid("cid", b).map_err(text));
             fields.cids.extend(cid);
         }
         Some((fields, request.encode_to_vec()))
@@ -217,7 +218,7 @@ pub mod text {
 
     /// Text of a remote as commands print it.
     pub fn printable(text: &str) -> String {
-        crate::cli::human::printable(text)
+        crate::text::foreign::printable(text)
     }
 
     /// A CID on the command line.
@@ -233,7 +234,7 @@ pub mod text {
 
 /// The status pages.
 pub mod http {
-    use crate::observe::http::request::{self, Method, Page};
+    use crate::web::http::request::{self, Method, Page};
 
     /// The method, where it is one that differs, and the page, where there is one.
     pub type Head = (Option<&'static str>, Option<&'static str>);

@@ -4,21 +4,40 @@
 //! thing; a newcomer who wants to change something should be able to find its
 //! room from this list alone.
 //!
+//! # Floors
+//!
+//! A room uses only rooms that stand below it, or beside it in one direction;
+//! `tests/floors.rs` reads this drawing and the source, and fails on anything else.
+//!
+//! ```text
+//! cli daemon  what people type; the life of the process
+//! diag web  what is wrong, in words; what browsers and scrapers see
+//! control  what programs on this host see
+//! node  the swarm
+//! block  content
+//! store transport  bytes on disk; bytes to other hosts
+//! admission message  what is decided of peers; what travels between nodes
+//! api config system telemetry text  the ground
+//! ```
+//!
 //! | room | holds |
 //! |---|---|
-//! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
+//! | [`cli`] | one file a command, over [`control`]'s client |
 //! | [`daemon`] | life of the process: open, listen, ready, run, drain, close |
-//! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
+//! | [`diag`] | figures of a node become findings in words, with what to do |
+//! | [`web`] | `/metrics`, `/health/…` and the status page |
+//! | [`control`] | the control socket: protocol, server, client |
 //! | [`node`] | owner of the swarm: behaviour, event loop, and the handle that everyone else uses |
-//! | [`admission`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
-//! | [`message`] | what travels between nodes: signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
 //! | [`store`] | what survives a restart: blocks, roots, peers, bans, reputations, sequence numbers |
-//! | [`control`] | the control socket: protocol, server, client |
-//! | [`diag`] | figures of a node become findings in words, with what to do |
-//! | [`cli`] | one file a command, over [`control`]'s client |
-//! | [`observe`] | metrics, logs, HTTP |
+//! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
+//! | [`admission`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
+//! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
+//! | [`api`] | the one set of types in which a node tells of itself |
+//! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
 //! | [`system`] | signals, resource limits, what the kernel and systemd tell us |
+//! | [`telemetry`] | metrics and logs as mechanism; what is counted is each room's own |
+//! | [`text`] | how sizes, times and the text of strangers are written |
 //!
 //! # How a thing moves
 //!
@@ -34,8 +53,8 @@
 //!   reject or ignore: to the peer's score and, where it is to blame, its
 //!   reputation ([`admission`]). On another application's topic it is accepted as
 //!   it came.
-//! - Seen: every room records into [`observe::metrics`]; nobody reads metrics
-//!   back.
+//! - Seen: every room counts what is its own; [`web::metrics`] registers it all. No
+//!   decision depends on a metric.
 //!
 //! # Rules that hold everywhere
 //!
@@ -46,6 +65,7 @@
 //! why it failed and what to do.
 
 pub mod admission;
+pub mod api;
 pub mod block;
 pub mod cli;
 pub mod config;
@@ -57,7 +77,9 @@ pub mod diag;
 pub mod fuzzing;
 pub mod message;
 pub mod node;
-pub mod observe;
 pub mod store;
 pub mod system;
+pub mod telemetry;
+pub mod text;
 pub mod transport;
+pub mod web;

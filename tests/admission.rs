@@ -18,8 +18,9 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 use p2p_node::admission::Admission;
 use p2p_node::admission::limits::{Limits, MAX_PENDING_INBOUND, kept};
 use p2p_node::config::DhtMode;
+use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
 /// Far above what any step takes; only a hang reaches it.
@@ -81,9 +82,9 @@ async fn connected(handle: &Handle, peer: PeerId) -> bool {
     handle.peers().await.unwrap().iter().any(|p| p.peer == peer)
 }
 
-async fn connections(handle: &Handle) -> (u32, u32) {
+async fn connections(handle: &Handle) -> (u64, u64) {
     let status = handle.status().await.unwrap();
-    (status.connections_in, status.connections_out)
+    (status.connections_inbound, status.connections_outbound)
 }
 
 /// A peer that is no p2p-node: identify and ping, and it never lets go.
@@ -130,7 +131,7 @@ fn a_flood_fills_what_strangers_may_have_and_the_node_works_on() {
             total: 40,
             ..Limits::default()
         };
-        let for_strangers = limits.total - kept(limits.total);
+        let for_strangers = u64::from(limits.total - kept(limits.total));
         let node = start(Options {
             limits,
             connection_idle_timeout: Duration::from_secs(3600),

@@ -30,8 +30,9 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use p2p_node::admission::Admission;
 use p2p_node::config::DhtMode;
 use p2p_node::control::Client;
+use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
 const MIB: u64 = 1 << 20;

@@ -29,8 +29,8 @@ use p2p_node::control::{Client, client};
 use p2p_node::message::{Limits, seal};
 use p2p_node::node::streams::PeerStream;
 use p2p_node::node::{Handle, Node, Options, Subscription};
-use p2p_node::observe::metrics::Metrics;
 use p2p_node::transport;
+use p2p_node::web::metrics::Metrics;
 
 /// Far above what any step takes; only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -54,13 +54,14 @@ async fn start() -> Running {
 
 async fn start_as(identity: &Keypair) -> Running {
     let (stack, relay) = transport::build(identity, &transport::Options::default()).unwrap();
+    let metrics = Metrics::new().unwrap();
     let options = Options {
         dht_mode: DhtMode::Server,
         ..Options::default()
     };
     let admission = options.admission.clone();
-    let metrics = Metrics::new().unwrap();
-    let node = Node::start(identity, stack, relay, options, metrics.clone()).unwrap();
+    admission.observe(metrics.admission.clone());
+    let node = Node::start(identity, stack, relay, options, metrics.node.clone()).unwrap();
     let handle = node.handle();
     let peer = handle.local_peer_id();
     let address = handle
@@ -81,6 +82,7 @@ async fn start_as(identity: &Keypair) -> Running {
 impl Running {
     fn verdicts(&self, result: &str) -> u64 {
         self.metrics
+            .node
             .gossip_validation
             .with_label_values(&[result])
             .get()
@@ -88,6 +90,7 @@ impl Running {
 
     fn dropped(&self, reason: &str) -> u64 {
         self.metrics
+            .node
             .gossip_dropped
             .with_label_values(&[reason])
             .get()
@@ -95,6 +98,7 @@ impl Running {
 
     fn refused(&self, reason: &str) -> u64 {
         self.metrics
+            .node
             .messages_refused
             .with_label_values(&[reason])
             .get()
@@ -364,7 +368,7 @@ fn requests_to_the_dht_over_the_budget_are_not_served() {
         }
         let _ = stream.flush().await;
         let over = eventually("the surplus is counted", async || {
-            let over = &node.metrics.over_budget;
+            let over = &node.metrics.admission.over_budget;
             (over.get() > 200).then_some(over.get())
         })
         .await;
@@ -672,7 +676,7 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
         // It leaves the mesh and asks back in, again and again, within the
         // minute in which that is not done.
         stream.write_all(&control(&prune)).await.unwrap();
-        let reports = node.metrics.misbehaviour.clone();
+        let reports = node.metrics.admission.misbehaviour.clone();
         let reported = reports.with_label_values(&["low-gossip-score"]);
         let end = Instant::now() + DEADLINE;
         while reported.get() == 0 {
@@ -735,7 +739,11 @@ fn what_came_in_is_judged_and_told_before_a_node_ends() {
         while let Ok(Some(_)) = async_std::future::timeout(DEADLINE, here.next()).await {
             told += 1;
         }
-        let came = taken.messages.with_label_values(&["in", "gossip"]).get();
+        let came = taken
+            .traffic
+            .messages
+            .with_label_values(&["in", "gossip"])
+            .get();
         assert!(came > 0);
         assert_eq!(came, told + here.dropped());
     });

@@ -18,8 +18,9 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use p2p_node::admission::limits::Limits;
 use p2p_node::admission::{Admission, Conduct, gate};
 use p2p_node::config::DhtMode;
+use p2p_node::node::Metrics;
 use p2p_node::node::{Error, Handle, Node, Options};
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
 /// Far above what any step takes; only a hang reaches it.
@@ -152,7 +153,7 @@ fn a_provider_is_found_and_reached_by_one_who_knows_only_the_bootstrap_peer() {
         let (provider, seeker) = (start(entry()).await, start(entry()).await);
         for node in [&provider, &seeker] {
             eventually("entry through the bootstrap peer", || async {
-                (node.handle.status().await.unwrap().dht.routing_table_size > 0).then_some(())
+                (node.handle.status().await.unwrap().dht.table_size > 0).then_some(())
             })
             .await;
         }

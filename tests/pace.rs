@@ -31,8 +31,9 @@ use p2p_node::admission::bucket::{Budget, Rates};
 use p2p_node::admission::{Admission, Settings};
 use p2p_node::config::DhtMode;
 use p2p_node::control::Client;
+use p2p_node::node::Metrics;
 use p2p_node::node::{Changes, Handle, Node, Options, Published};
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
 /// A topic of this network.

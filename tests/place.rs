@@ -20,8 +20,9 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use p2p_node::config::DhtMode;
+use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport::{self, Security};
 
 /// A daemon whose env file can change, with its metrics on a port of its own.

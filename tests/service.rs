@@ -294,7 +294,7 @@ fn the_manager_hears_how_it_is_from_start_to_stop() {
     common::write_noise(&file, 300_000, 7);
     let put = manager.cli(&["put", file.to_str().unwrap()]);
     assert!(put.status.success(), "{put:?}");
-    manager.hear_until("STATUS=0 peers, 1 block (292.9 KiB), mesh 0");
+    manager.hear_until("STATUS=0 peers, 1 block (293.0 KiB), mesh 0");
 
     // EXTEND_TIMEOUT_USEC has 32 bits here, 71 minutes: no drain may be longer.
     std::fs::write(manager.env_file(), "P2P_DRAIN_TIMEOUT=72m\n").unwrap();

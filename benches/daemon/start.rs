@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use cid::Cid;
 use multihash::Multihash;
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::store::Metrics;
 use p2p_node::store::{Options as StoreOptions, Root, Store};
+use p2p_node::telemetry::Metrics as _;
 use sha2::{Digest, Sha256};
 
 use crate::node::Daemon;

@@ -20,8 +20,8 @@ use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions}
 use p2p_node::block::exchange::MAX_REQUEST_FRAME;
 use p2p_node::block::exchange::frame::FrameReader;
 use p2p_node::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
-use p2p_node::observe::metrics::Metrics;
 use p2p_node::store::{Options, Store};
+use p2p_node::web::metrics::Metrics;
 use prost::Message;
 
 type Error = Box<dyn std::error::Error>;
@@ -178,10 +178,16 @@ fn content(network: Crowd, dir: &std::path::Path) -> Result<Content<Crowd>, Erro
         max_block_bytes: 2 << 20,
     };
     let metrics = Metrics::new()?;
-    let store = Store::open(dir, limits, metrics.clone())?;
+    let store = Store::open(dir, limits, metrics.store.clone())?;
     let identity = Keypair::generate_ed25519();
     let options = ContentOptions::default();
-    Ok(Content::new(store, network, identity, metrics, options))
+    Ok(Content::new(
+        store,
+        network,
+        identity,
+        metrics.block.clone(),
+        options,
+    ))
 }
 
 /// Seconds of one fetch.

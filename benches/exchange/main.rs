@@ -31,8 +31,8 @@ use p2p_node::block::fetch::Event;
 use p2p_node::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
 use p2p_node::message::compression;
 use p2p_node::message::provenance::Signer;
-use p2p_node::observe::metrics::Metrics;
 use p2p_node::store::{Options, Store};
+use p2p_node::web::metrics::Metrics;
 use sha2::{Digest, Sha256};
 
 /// Pipes to one provider.
@@ -205,12 +205,12 @@ async fn transfer(data: &[u8], serve: Limits) -> Result<(f64, f64), Box<dyn std:
         max_block_bytes: 2 << 20,
     };
     let metrics = Metrics::new()?;
-    let store = Store::open(source_dir.path(), limits, metrics.clone())?;
+    let store = Store::open(source_dir.path(), limits, metrics.store.clone())?;
     let source = Content::new(
         store,
         Pipes(None),
         Keypair::generate_ed25519(),
-        metrics.clone(),
+        metrics.block.clone(),
         ContentOptions {
             serve,
             ..ContentOptions::default()
@@ -224,13 +224,13 @@ async fn transfer(data: &[u8], serve: Limits) -> Result<(f64, f64), Box<dyn std:
     let imported = source.import(data, options).await?;
     let import = start.elapsed().as_secs_f64();
 
-    let store = Store::open(sink_dir.path(), limits, metrics.clone())?;
+    let store = Store::open(sink_dir.path(), limits, metrics.store.clone())?;
     let pipes = Pipes(Some((PeerId::random(), Arc::new(source))));
     let sink = Content::new(
         store,
         pipes,
         Keypair::generate_ed25519(),
-        metrics,
+        metrics.block.clone(),
         ContentOptions::default(),
     );
     let start = Instant::now();

@@ -18,8 +18,8 @@ use p2p_node::block::fetch::Event;
 use p2p_node::config::Config;
 use p2p_node::daemon;
 use p2p_node::node::{ContentNetwork, Handle};
-use p2p_node::observe::metrics::Metrics;
 use p2p_node::transport::{self, Stack};
+use p2p_node::web::metrics::Metrics;
 
 use crate::host::Host;
 use crate::plain::Plain;
@@ -86,7 +86,7 @@ impl Site {
             &config,
             self.identity.clone(),
             store,
-            metrics.clone(),
+            &metrics,
             |_| Ok(self.stack(wire, noise, &metrics)?),
             // Nothing is refused for what a thousand others use.
             |options| options.resources = Some(Resources::new()),
@@ -110,7 +110,7 @@ impl Site {
     ) -> Result<p2p_node::store::Store> {
         let end = Instant::now() + DEADLINE;
         loop {
-            match daemon::peer::Peer::open_store(config, metrics.clone()).await {
+            match daemon::peer::Peer::open_store(config, metrics.store.clone()).await {
                 Err(daemon::Error::Store(p2p_node::store::Error::Locked { .. }))
                     if Instant::now() < end =>
                 {
@@ -127,7 +127,10 @@ impl Site {
         noise: bool,
         metrics: &Metrics,
     ) -> std::result::Result<(Stack, relay::client::Behaviour), transport::BuildError> {
-        let surplus = metrics.streams_refused.with_label_values(&["surplus"]);
+        let surplus = metrics
+            .traffic
+            .streams_refused
+            .with_label_values(&["surplus"]);
         let options = transport::Options {
             surplus_streams: Some(surplus),
             ..transport::Options::default()

@@ -176,7 +176,7 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
     if wanted("gossip") {
         let living = members.living(&world);
         let peers = world.peers().filter(|(n, _)| living.contains(n));
-        let peers = peers.map(|(_, p)| p.metrics.connected_peers.get());
+        let peers = peers.map(|(_, p)| p.metrics.node.connected_peers.get());
         let peers = peers.sum::<i64>() as f64 / living.len() as f64;
         report.add("gossip", "peers of a member", peers, "");
         let used = usage::cpu()?;

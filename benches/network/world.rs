@@ -187,7 +187,7 @@ impl World {
         let mut ordinary = self.ordinary();
         ordinary.retain(|n| {
             self.peer(*n)
-                .is_ok_and(|peer| peer.metrics.dht_routing_table_peers.get() >= enough)
+                .is_ok_and(|peer| peer.metrics.node.dht_routing_table_peers.get() >= enough)
         });
         ordinary
     }
@@ -202,7 +202,7 @@ impl World {
     pub(crate) fn unsettled(&self) -> usize {
         let enough = self.place();
         self.peers()
-            .filter(|(_, peer)| peer.metrics.dht_routing_table_peers.get() < enough)
+            .filter(|(_, peer)| peer.metrics.node.dht_routing_table_peers.get() < enough)
             .count()
     }
 

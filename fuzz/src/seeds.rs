@@ -328,7 +328,7 @@ fn controls(out: &mut Vec<Seed>) {
 }
 
 fn answer_parts() -> Vec<(&'static str, Vec<p2p_node::fuzzing::control::Part>)> {
-    use p2p_node::control::types::{
+    use p2p_node::api::{
         Entry, Health, LimitStatus, PeerInfo, Publication, Status, StreamInfo, TopicStatus,
     };
     use p2p_node::fuzzing::control::Part;

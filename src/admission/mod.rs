@@ -17,7 +17,6 @@
 //! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
 //! | [`presence`] | who is connected from where |
 //! | `whereabouts` | where trusted peers are for certain |
-//! | [`keep`] | carries it all to the store and back |
 //! | [`trust`] | [`Admission`], the handle to reputations, budgets and bans |
 //!
 //! The gates are libp2p behaviours that the swarm asks before it takes a
@@ -33,8 +32,8 @@ pub mod bucket;
 pub mod conduct;
 pub mod evict;
 pub mod gate;
-pub mod keep;
 pub mod limits;
+mod metrics;
 #[cfg(test)]
 mod model;
 pub mod networks;
@@ -49,6 +48,7 @@ mod whereabouts;
 
 pub use bans::{Ban, Target};
 pub use conduct::Conduct;
+pub use metrics::Metrics;
 pub use reputation::Action;
 pub use trust::{Admission, Order, OverBudget, Settings, Verdict, Verdicts};
 

@@ -105,7 +105,8 @@ async fn watch(inner: Weak<Inner>) {
                     Ok(sample) => resources.store(sample, opened),
                     // The limits then rest on the last look.
                     Err(e) => {
-                        if let Some(more) = crate::observe::throttle::allow("resources unreadable")
+                        if let Some(more) =
+                            crate::telemetry::throttle::allow("resources unreadable")
                         {
                             log::warn!(error:% = e, suppressed = more;
                                 "cannot read how many descriptors and how much memory are in use");

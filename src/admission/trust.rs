@@ -27,8 +27,8 @@ use super::conduct::Conduct;
 use super::reputation::{Action, Reputations, Standing};
 use super::subnet::{LivePrefixes, Prefixes};
 use super::whereabouts::Whereabouts;
-use crate::observe::metrics::Metrics;
-use crate::observe::throttle;
+use crate::admission::Metrics;
+use crate::telemetry::throttle;
 
 /// Verdicts that wait for the event loop. It drains them each turn; in a flood
 /// notes are dropped, and what must not be lost is looked for in the state

@@ -14,9 +14,9 @@ use futures_timer::Delay;
 
 use super::announce::{Backlog, Outcome, Schedule, Unsaved};
 use super::network::{NO_DHT_PEER, Network, ProvideError};
-use crate::message::provenance::millis;
-use crate::observe::metrics::Metrics;
+use crate::block::Metrics;
 use crate::store::{self, Store};
+use crate::text::unix_time::unix_millis;
 
 /// How often the schedule is compared with the store, for roots that expired or
 /// were evicted there. It is read only when a root has come or gone.
@@ -87,7 +87,7 @@ impl<N: Network> Announcer<N> {
             store,
             metrics,
             now,
-            schedule: Mutex::new(Schedule::new(interval, Instant::now(), millis(now()))),
+            schedule: Mutex::new(Schedule::new(interval, Instant::now(), unix_millis(now()))),
             waiters: Mutex::default(),
             bell: Mutex::new(bell),
             rung: Mutex::new(Some(rung)),
@@ -249,7 +249,7 @@ impl<N: Network> Announcer<N> {
             .announcements
             .with_label_values(&[result])
             .inc();
-        let wall = millis((self.now)());
+        let wall = unix_millis((self.now)());
         self.schedule().done(cid, outcome, Instant::now(), wall);
     }
 
@@ -301,7 +301,7 @@ impl<N: Network> Announcer<N> {
                 return;
             }
         };
-        let wall = millis(now);
+        let wall = unix_millis(now);
         let synced = self
             .schedule()
             .sync(&roots, &announced, Instant::now(), wall);

@@ -19,18 +19,15 @@ use super::fetch::{Budget, Fetch, FetchOptions, Setting, Sharing};
 use super::import::{self, ImportError};
 use super::network::{Fault, Network, ProvideError};
 use super::stat::{self, Walk};
-use crate::message::provenance::{self, Provenance, SignError, Signer, is_clock_set, ttl_seconds};
-use crate::observe::metrics::Metrics;
+use crate::block::Metrics;
+use crate::message::provenance::{Provenance, SignError, Signer, is_clock_set, ttl_seconds};
 use crate::store::{self, Life, Removed, Root, Store};
+use crate::text::unix_time::{millis, unix_millis};
 
 /// How long an import waits until peers are told of it. A healthy DHT takes a second or
 /// two; past dead peers it takes tens of seconds, goes on in the background, and the content is
 /// safe already.
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(3);
-
-fn whole_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// How content is treated, unless a call says otherwise.
 #[derive(Debug, Clone)]
@@ -236,7 +233,7 @@ impl<N: Network> Content<N> {
                 now,
             },
             signer,
-            ttl: AtomicU64::new(whole_millis(options.ttl)),
+            ttl: AtomicU64::new(millis(options.ttl)),
             options,
             server,
         };
@@ -247,7 +244,7 @@ impl<N: Network> Content<N> {
 
     /// Time to live of what is put from now on, unless a call says otherwise.
     pub fn set_ttl(&self, ttl: Duration) {
-        self.inner.ttl.store(whole_millis(ttl), Ordering::Relaxed);
+        self.inner.ttl.store(millis(ttl), Ordering::Relaxed);
     }
 
     fn ttl(&self) -> Duration {
@@ -483,7 +480,7 @@ fn sign_all(
              and its time to live begins then"
         );
     }
-    let (timestamp, ttl) = (provenance::millis(put_at), ttl_seconds(ttl));
+    let (timestamp, ttl) = (unix_millis(put_at), ttl_seconds(ttl));
     move |cid| {
         is_dated
             .then(|| signer.sign(&cid.hash().to_bytes(), timestamp, ttl))
@@ -521,7 +518,7 @@ impl StoredBlocks {
         let ttl = ttl.map_or(u32::MAX, ttl_seconds);
         let signed = self
             .signer
-            .sign(&cid.hash().to_bytes(), provenance::millis(put_at), ttl);
+            .sign(&cid.hash().to_bytes(), unix_millis(put_at), ttl);
         signed.map(Some).map_err(|e| e.to_string())
     }
 }

@@ -52,11 +52,13 @@ pub mod exchange;
 pub mod fetch;
 pub mod import;
 pub mod layout;
+pub(crate) mod metrics;
 pub mod network;
 pub mod refusal;
 mod stat;
 
 pub use content::Content;
+pub use metrics::Metrics;
 pub use network::Network;
 
 #[cfg(test)]

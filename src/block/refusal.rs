@@ -177,9 +177,9 @@ pub(crate) fn accept(
 mod tests {
     use super::*;
     use crate::block::address::{Codec, address};
+    use crate::block::metrics::BLOCK_REFUSALS;
     use crate::message::compression::Compression;
     use crate::message::provenance::{MAX_SKEW, Signer};
-    use crate::observe::metrics::BLOCK_REFUSALS;
     use libp2p::identity::Keypair;
     use std::time::{Duration, UNIX_EPOCH};
 

@@ -94,9 +94,11 @@ use super::content::{Announce, Content, ContentOptions, ImportOptions};
 use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
 use super::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
-use crate::message::provenance::{Provenance, Signer, millis};
-use crate::observe::metrics::Metrics;
-use crate::store::{Options, Store};
+use crate::block::Metrics;
+use crate::message::provenance::{Provenance, Signer};
+use crate::store::{self, Options, Store};
+use crate::telemetry::Metrics as _;
+use crate::text::unix_time::unix_millis;
 
 type Handler = Arc<dyn Fn(UnixStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -363,7 +365,7 @@ impl Node {
             max_bytes: 1 << 50,
             max_block_bytes: 2 << 20,
         };
-        let store = Store::open(dir.path(), limits, metrics.clone()).unwrap();
+        let store = Store::open(dir.path(), limits, store::Metrics::new().unwrap()).unwrap();
         let net = Net::default();
         let options = ContentOptions::default();
         let identity = Keypair::generate_ed25519();
@@ -426,7 +428,7 @@ pub(crate) fn publish(cid: &Cid, data: &Bytes) -> Block {
 pub(crate) fn publish_at(cid: &Cid, data: &Bytes, at: SystemTime, ttl: u32) -> Block {
     static PUBLISHER: LazyLock<Signer> = LazyLock::new(|| Signer::new(Keypair::generate_ed25519()));
     let hash = cid.hash().to_bytes();
-    let said = PUBLISHER.sign(&hash, millis(at), ttl).unwrap();
+    let said = PUBLISHER.sign(&hash, unix_millis(at), ttl).unwrap();
     Block {
         hash: hash.into(),
         data: data.clone(),

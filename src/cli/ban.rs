@@ -4,10 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use super::context::{Context, prompt};
 use super::error::{self, Error};
-use super::{bans, human, parse};
+use super::{bans, parse};
 use crate::admission::Target;
 use crate::admission::bans::MAX_REASON;
 use crate::control::client::BanOptions;
+use crate::text::duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BanArgs {
@@ -97,5 +98,5 @@ pub(crate) fn run(context: &Context, args: &BanArgs) -> Result<(), Error> {
 }
 
 fn length(until: SystemTime, since: SystemTime) -> String {
-    human::duration(until.duration_since(since).unwrap_or_default())
+    duration::show(until.duration_since(since).unwrap_or_default())
 }

@@ -8,7 +8,8 @@ use super::context::Context;
 use super::error::Error;
 use super::human;
 use crate::admission::Target;
-use crate::control::types::Ban;
+use crate::control::wire::Ban;
+use crate::text::{duration, foreign, unix_time};
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let bans = context.ask("bans", async |client| client.bans().await)?;
@@ -29,13 +30,13 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
                 [
                     ban.target.to_string(),
                     ban.author.name().to_owned(),
-                    human::duration(age),
+                    duration::show(age),
                     ban.until
-                        .map_or_else(|| "never".into(), |t| human::until(t, now)),
+                        .map_or_else(|| "never".into(), |t| duration::until(t, now)),
                     b.reputation.map_or_else(|| "-".into(), human::score),
                     match ban.reason.as_str() {
                         "" => "-".into(),
-                        reason => human::printable(reason),
+                        reason => foreign::printable(reason),
                     },
                 ]
             })
@@ -60,8 +61,8 @@ pub(crate) fn to_json(b: &Ban) -> Value {
         "network": network,
         "by": ban.author.name(),
         "reason": ban.reason,
-        "since_unix_ms": human::unix_ms(ban.since),
-        "until_unix_ms": ban.until.map(human::unix_ms),
+        "since_unix_ms": unix_time::unix_millis(ban.since),
+        "until_unix_ms": ban.until.map(unix_time::unix_millis),
         "reputation": b.reputation,
     })
 }

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::error::{Doing, Error};
 use super::{human, parse};
 use crate::control::Client;
+use crate::text::foreign;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DhtCommand {
@@ -132,7 +133,7 @@ async fn find_peer(
         out.value(&json!({ "peer_id": peer.to_string(), "addresses": addrs }))?;
     } else {
         for addr in &found.addrs {
-            out.line(human::address(addr))?;
+            out.line(foreign::address(addr))?;
         }
     }
     out.finish()
@@ -188,7 +189,7 @@ async fn get(
         human::bytes_to_json(&mut object, "value", &value);
         out.value(&object.into())?;
     } else if out.is_terminal() {
-        out.line(human::printable(&String::from_utf8_lossy(&value)))?;
+        out.line(foreign::printable(&String::from_utf8_lossy(&value)))?;
     } else {
         out.bytes(&value)?;
     }

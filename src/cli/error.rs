@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::control::client;
+use crate::text::foreign;
 
 /// Exit code: it was tried and failed.
 pub const FAILED: u8 = 1;
@@ -137,7 +138,7 @@ impl<T> Doing<T> for Result<T, client::Error> {
 pub(crate) fn say(line: &str) {
     // Messages may quote files and remotes: they stay one line, whatever those
     // hold.
-    let line = super::human::printable(line);
+    let line = foreign::printable(line);
     let _ = writeln!(std::io::stderr(), "p2p-node: {line}");
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
-use super::human;
+use crate::text::duration;
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let health = context.ask("health", async |client| client.health().await)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
             "ready: {} peers, {} in the routing table, up {}",
             health.connected_peers,
             health.routing_table_size,
-            human::duration(health.uptime)
+            duration::show(health.uptime)
         ))?;
     }
     out.finish()?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
-use super::human;
+use crate::text::foreign;
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let me = context.ask("id", async |client| client.identify().await)?;
@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
     } else {
         out.line(me.id)?;
         for addr in addrs {
-            out.line(human::printable(&addr))?;
+            out.line(foreign::printable(&addr))?;
         }
     }
     out.finish()

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::Error;
-use super::human;
-use crate::control::types::Entry;
+use crate::api::Entry;
+use crate::text::{duration, foreign, size, unix_time};
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let mut entries = context.ask("ls", async |client| client.list_blocks().await)?;
@@ -26,12 +26,12 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
             .map(|e| {
                 [
                     e.cid.to_string(),
-                    human::size(e.size),
+                    size::show(e.size),
                     format!("{}/{}", e.blocks_here, e.blocks),
                     if e.pinned { "yes" } else { "no" }.into(),
                     e.expires
-                        .map_or_else(|| "never".into(), |t| human::until(t, now)),
-                    human::printable(e.name.as_deref().unwrap_or("-")),
+                        .map_or_else(|| "never".into(), |t| duration::until(t, now)),
+                    foreign::printable(e.name.as_deref().unwrap_or("-")),
                 ]
             })
             .collect();
@@ -52,7 +52,7 @@ pub(crate) fn to_json(e: &Entry) -> Value {
         "blocks": e.blocks,
         "blocks_here": e.blocks_here,
         "pinned": e.pinned,
-        "added_unix_ms": e.added.map(human::unix_ms),
-        "expires_unix_ms": e.expires.map(human::unix_ms),
+        "added_unix_ms": e.added.map(unix_time::unix_millis),
+        "expires_unix_ms": e.expires.map(unix_time::unix_millis),
     })
 }

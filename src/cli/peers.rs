@@ -5,6 +5,7 @@ use serde_json::json;
 use super::context::Context;
 use super::error::Error;
 use super::human;
+use crate::text::{duration, foreign};
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let mut peers = context.ask("peers", async |client| client.peers().await)?;
@@ -49,22 +50,22 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
             rows.push([
                 once(p.id.to_string()),
                 direction(c.inbound).to_owned(),
-                human::printable(&c.transport),
-                once(p.ping.map_or_else(|| "-".into(), human::duration)),
+                foreign::printable(&c.transport),
+                once(p.ping.map_or_else(|| "-".into(), duration::show)),
                 once(p.streams.to_string()),
                 once(human::score(p.reputation)),
-                human::duration(c.age),
+                duration::show(c.age),
                 once(if p.kept_for.is_empty() {
                     "-".into()
                 } else {
-                    human::printable(&p.kept_for.join(","))
+                    foreign::printable(&p.kept_for.join(","))
                 }),
                 once(if p.agent.is_empty() {
                     "-".into()
                 } else {
-                    human::printable(&p.agent)
+                    foreign::printable(&p.agent)
                 }),
-                human::address(&c.addr),
+                foreign::address(&c.addr),
             ]);
         }
     }

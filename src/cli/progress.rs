@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::context::Context;
+use crate::text::foreign;
 
 /// A bar, or nothing when nobody would see it.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Progress {
         let bar = ProgressBar::no_length();
         bar.set_style(spinner());
         // A long name would leave no room for the bar.
-        let name = super::human::printable(name);
+        let name = foreign::printable(name);
         let short: String = match name.chars().count() {
             0..=24 => name,
             n => format!("…{}", name.chars().skip(n - 23).collect::<String>()),

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::context::Context;
 use super::error::{self, Doing, Error};
 use super::interrupt::Interrupt;
+use crate::api::Published;
 use crate::control::client::{self, Client};
-use crate::control::types::Published;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {

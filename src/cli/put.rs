@@ -10,10 +10,11 @@ use super::context::Context;
 use super::error::{self, Doing, Error};
 use super::feed::feed;
 use super::output::Output;
+use super::parse;
 use super::progress::Progress;
-use super::{human, parse};
+use crate::api::Entry;
 use crate::control::client::{Client, PutOptions};
-use crate::control::types::Entry;
+use crate::text::{duration, foreign, size, unix_time};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PutArgs {
@@ -135,9 +136,9 @@ pub(crate) fn rate(bytes: u64, time: Duration) -> String {
     let a_second = bytes as f64 / time.as_secs_f64().max(1e-6);
     format!(
         "{} in {} ({}/s)",
-        human::size(bytes),
-        human::duration(time),
-        human::size(a_second as u64)
+        size::show(bytes),
+        duration::show(time),
+        size::show(a_second as u64)
     )
 }
 
@@ -154,7 +155,7 @@ fn print(
             "cid": entry.cid.to_string(),
             "size": entry.size,
             "blocks": entry.blocks,
-            "expires_unix_ms": entry.expires.map(human::unix_ms),
+            "expires_unix_ms": entry.expires.map(unix_time::unix_millis),
             "announce_error": entry.announce_error,
             "files_unannounced": entry.announcing,
         }))?;
@@ -162,7 +163,7 @@ fn print(
         out.line(format!(
             "{}  {}",
             entry.cid,
-            human::printable(&path.to_string_lossy())
+            foreign::printable(&path.to_string_lossy())
         ))?;
     } else {
         out.line(entry.cid)?;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::{Doing, Error};
-use super::human;
-use crate::control::types::{Change, ReloadError};
+use crate::api::{Change, ReloadError};
+use crate::text::foreign;
 
 /// A reload takes milliseconds; this is for a daemon whose disk hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,11 +69,11 @@ fn to_json(change: &Change) -> Value {
 fn in_words(change: &Change) -> String {
     let shown = |value: &str| match value {
         "" => "none".into(),
-        value => human::printable(value),
+        value => foreign::printable(value),
     };
     format!(
         "{}: {}, was {}",
-        human::printable(&change.variable),
+        foreign::printable(&change.variable),
         shown(&change.after),
         shown(&change.before)
     )

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::context::{Context, prompt};
 use super::error::{self, Error};
-use super::{human, parse};
+use super::parse;
+use crate::text::size;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
@@ -26,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &RmArgs) -> Result<(), Error> {
                     removed.push(json!({ "cid": cid.to_string(), "freed": freed }));
                 }
                 Ok(_) if context.global.quiet => {}
-                Ok(freed) => out.line(format!("removed {cid} ({})", human::size(freed)))?,
+                Ok(freed) => out.line(format!("removed {cid} ({})", size::show(freed)))?,
                 Err(e) if args.cids.len() == 1 || e.is_fatal() => return Err(e),
                 Err(e) => {
                     error::report(&e);

@@ -5,9 +5,9 @@ use super::context::Context;
 use super::error::Error;
 use crate::config::{LogFormat, Variable};
 use crate::daemon;
-use crate::observe::logs;
 use crate::system::environment;
 use crate::system::manager::Manager;
+use crate::telemetry::logs;
 
 pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
     // Both change the environment: before there is a second thread.

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
-use super::{human, ls, parse};
+use super::{ls, parse};
+use crate::text::{duration, foreign, size, unix_time};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatArgs {
@@ -24,20 +25,20 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
         let mut value = ls::to_json(&e);
         let said = e.publication.as_ref();
         value["publisher"] = json!(said.map(|p| p.publisher.to_string()));
-        value["published_unix_ms"] = json!(said.map(|p| human::unix_ms(p.at)));
-        value["published_until_unix_ms"] = json!(said.map(|p| human::unix_ms(p.until)));
+        value["published_unix_ms"] = json!(said.map(|p| unix_time::unix_millis(p.at)));
+        value["published_until_unix_ms"] = json!(said.map(|p| unix_time::unix_millis(p.until)));
         out.value(&value)?;
         return out.finish();
     }
     let now = SystemTime::now();
-    let ago = |t: SystemTime| human::duration(now.duration_since(t).unwrap_or_default());
+    let ago = |t: SystemTime| duration::show(now.duration_since(t).unwrap_or_default());
     out.line(format!("cid      {}", e.cid))?;
     if let Some(name) = &e.name {
-        out.line(format!("name     {}", human::printable(name)))?;
+        out.line(format!("name     {}", foreign::printable(name)))?;
     }
     out.line(format!(
         "size     {} ({} bytes)",
-        human::size(e.size),
+        size::show(e.size),
         e.size
     ))?;
     out.line(format!(
@@ -50,7 +51,7 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
     }
     let expires = e
         .expires
-        .map_or_else(|| "never".into(), |t| human::until(t, now));
+        .map_or_else(|| "never".into(), |t| duration::until(t, now));
     out.line(format!("expires  {expires}"))?;
     if let Some(said) = &e.publication {
         out.line(format!(
@@ -58,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
             ago(said.at),
             said.publisher,
             match said.until.duration_since(now) {
-                Ok(ahead) => format!("{} from now", human::duration(ahead)),
+                Ok(ahead) => format!("{} from now", duration::show(ahead)),
                 Err(_) => "now; its time is over".into(),
             }
         ))?;

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::context::{Context, prompt};
 use super::error::Error;
-use super::human;
 use super::output::{Output, Tone};
-use crate::control::types::Status;
+use crate::api::Status;
+use crate::text::{count::counted, duration, foreign, size};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
@@ -104,7 +104,7 @@ pub(super) fn to_json(s: &Status) -> Value {
             "lateness_seconds": s.announcements.lateness.as_secs_f64(),
         },
         "nat": {
-            "state": s.nat.state,
+            "state": s.nat.state.as_str(),
             "relays": s.nat.relays,
             "hole_punched": s.nat.hole_punched,
         },
@@ -118,7 +118,7 @@ pub(super) fn to_json(s: &Status) -> Value {
 fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
     let state = match s.state.as_str() {
         "running" => out.tone(Tone::Good, "running"),
-        other => out.tone(Tone::Bad, human::printable(other)),
+        other => out.tone(Tone::Bad, foreign::printable(other)),
     };
     let mut field = |name: &str, value: String| {
         let name = out.tone(Tone::Heading, format_args!("{name:<10}"));
@@ -132,8 +132,8 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         "state",
         format!(
             "{state}, up {}, {}",
-            human::duration(s.uptime),
-            human::printable(&s.agent)
+            duration::show(s.uptime),
+            foreign::printable(&s.agent)
         ),
     )?;
     field("network", s.network.clone())?;
@@ -155,7 +155,7 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         format!(
             "{} of {}: {} in the routing table, {} values, {} provider records, {} queries",
             s.dht.mode,
-            human::printable(&s.dht.protocol),
+            foreign::printable(&s.dht.protocol),
             s.dht.table_size,
             s.dht.values,
             s.dht.provider_records,
@@ -170,7 +170,7 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
             if i == 0 { "gossip" } else { "" },
             format!(
                 "{}: {} mesh peers, {} subscribed",
-                human::printable(&t.topic),
+                foreign::printable(&t.topic),
                 t.mesh_peers,
                 t.peers
             ),
@@ -182,8 +182,8 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
             "{} files, {} blocks, {} of {}",
             s.store.roots,
             s.store.blocks,
-            human::size(s.store.bytes),
-            human::size(s.store.max_bytes)
+            size::show(s.store.bytes),
+            size::show(s.store.max_bytes)
         ),
     )?;
     field(
@@ -192,8 +192,8 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
             0 => "no file waits".into(),
             n => format!(
                 "{} to be announced, the oldest for {}",
-                human::files_wait(n),
-                human::duration(s.announcements.lateness)
+                counted(n, "file waits", "files wait"),
+                duration::show(s.announcements.lateness)
             ),
         },
     )?;
@@ -201,7 +201,7 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         "nat",
         format!(
             "{}; {} relays, {} connections hole-punched",
-            s.nat.state,
+            s.nat.state.as_str(),
             s.nat.relays.len(),
             s.nat.hole_punched
         ),
@@ -210,20 +210,20 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         "trust",
         format!("{} bans, {} peers remembered", s.bans, s.reputations),
     )?;
-    field("memory", human::size(s.resident_bytes))?;
+    field("memory", size::show(s.resident_bytes))?;
     for (i, l) in s.limits.iter().enumerate() {
         let show = |n: u64| match l.unit.as_str() {
-            "bytes" => human::size(n),
-            "bytes_per_second" => format!("{}/s", human::size(n)),
+            "bytes" => size::show(n),
+            "bytes_per_second" => format!("{}/s", size::show(n)),
             _ => n.to_string(),
         };
         let whose = match l.variable.as_str() {
             "" => String::new(),
-            variable => format!(" ({})", human::printable(variable)),
+            variable => format!(" ({})", foreign::printable(variable)),
         };
         let value = format!(
             "{} {} of {}{whose}",
-            human::printable(&l.name),
+            foreign::printable(&l.name),
             show(l.used),
             show(l.allowed)
         );
@@ -241,7 +241,7 @@ fn addresses(
         field(name, "-".into())?;
     }
     for (i, addr) in addrs.iter().enumerate() {
-        field(if i == 0 { name } else { "" }, human::address(addr))?;
+        field(if i == 0 { name } else { "" }, foreign::address(addr))?;
     }
     Ok(())
 }

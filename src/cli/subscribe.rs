@@ -6,7 +6,8 @@ use super::context::Context;
 use super::error::{Doing, Error};
 use super::human;
 use super::output::Output;
-use crate::control::types::Message;
+use crate::api::Message;
+use crate::text::foreign;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubscribeArgs {
@@ -40,7 +41,7 @@ fn print(out: &mut Output, message: &Message) -> Result<(), Error> {
         return out.value(&object.into());
     }
     if out.is_terminal() {
-        return out.line(human::printable(&String::from_utf8_lossy(&message.data)));
+        return out.line(foreign::printable(&String::from_utf8_lossy(&message.data)));
     }
     out.bytes(&message.data)?;
     out.bytes(b"\n")

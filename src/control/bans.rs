@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::pb;
 use super::session::{Failure, Session, ok};
-use super::types;
+use super::wire;
 use crate::admission::Target;
 use crate::admission::bans::MAX_REASON;
 
@@ -37,7 +37,7 @@ impl Session {
         log::info!(target:% = target, reason:% = ban.reason; "banned by an operator");
         self.save(&format!("{target} is banned")).await?;
         Ok(pb::Response {
-            bans: vec![types::Ban::new(ban, None).to_pb()],
+            bans: vec![wire::Ban::new(ban, None).to_pb()],
             ..ok()
         })
     }
@@ -62,7 +62,7 @@ impl Session {
         log::info!(target:% = target; "ban lifted by an operator");
         self.save(&format!("the ban of {target} is lifted")).await?;
         Ok(pb::Response {
-            bans: vec![types::Ban::new(ban, None).to_pb()],
+            bans: vec![wire::Ban::new(ban, None).to_pb()],
             ..ok()
         })
     }
@@ -78,7 +78,7 @@ impl Session {
                     Target::Peer(peer) => Some(admission.reputation(&peer)),
                     Target::Net(_) => None,
                 };
-                types::Ban::new(ban, reputation).to_pb()
+                wire::Ban::new(ban, reputation).to_pb()
             })
             .collect();
         pb::Response { bans, ..ok() }
@@ -104,7 +104,7 @@ impl Session {
 
 fn target(ask: &pb::BanRequest) -> Result<Target, Failure> {
     match (&ask.peer, &ask.network) {
-        (Some(peer), None) => Ok(Target::Peer(types::peer_id("peer", peer)?)),
+        (Some(peer), None) => Ok(Target::Peer(wire::peer_id("peer", peer)?)),
         (None, Some(network)) => match network.parse::<Target>() {
             Ok(target @ Target::Net(_)) => Ok(target),
             _ => Err(Failure(format!(

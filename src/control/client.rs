@@ -22,12 +22,13 @@ use libp2p::{Multiaddr, PeerId};
 use super::codec::{self, Channel, MAX_FRAME, MAX_RESPONSE};
 use super::pb;
 use super::pb::request::Type as Kind;
-use super::types::{
-    self, Ban, Entry, Health, InvalidField, Message, Peer, PeerInfo, Progress, Published, Reload,
-    ReloadError, Status, StreamInfo,
-};
+use super::wire::{self, Ban, InvalidField};
 use crate::admission::Target;
-use crate::diag::Snapshot;
+use crate::api::Snapshot;
+use crate::api::{
+    Entry, Health, Message, Peer, PeerInfo, Progress, Published, Reload, ReloadError, Status,
+    StreamInfo,
+};
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +116,7 @@ pub struct BanOptions {
 fn ban_request(target: &Target) -> pb::BanRequest {
     let mut request = pb::BanRequest::default();
     match target {
-        Target::Peer(peer) => request.peer = Some(types::id_bytes(peer)),
+        Target::Peer(peer) => request.peer = Some(wire::id_bytes(peer)),
         Target::Net(net) => request.network = Some(net.to_string()),
     }
     request
@@ -149,8 +150,8 @@ impl Client {
         let answer = self.ask(request(Kind::Identify)).await?;
         let id = answer.identify.ok_or(Error::Unexpected("identify"))?;
         Ok(PeerInfo {
-            id: types::peer_id("id", &id.id)?,
-            addrs: types::multiaddrs("addrs", &id.addrs)?,
+            id: wire::peer_id("id", &id.id)?,
+            addrs: wire::multiaddrs("addrs", &id.addrs)?,
         })
     }
 
@@ -165,15 +166,15 @@ impl Client {
         let answer = self
             .ask(pb::Request {
                 connect: Some(pb::ConnectRequest {
-                    peer: peer.as_ref().map(types::id_bytes).unwrap_or_default(),
-                    addrs: types::addr_bytes(addrs),
+                    peer: peer.as_ref().map(wire::id_bytes).unwrap_or_default(),
+                    addrs: wire::addr_bytes(addrs),
                     timeout: timeout.map(seconds),
                 }),
                 ..request(Kind::Connect)
             })
             .await?;
         match answer.peers.first() {
-            Some(p) => Ok(Some(types::peer_id("peer", &p.id)?)),
+            Some(p) => Ok(Some(wire::peer_id("peer", &p.id)?)),
             None => Ok(peer),
         }
     }
@@ -181,7 +182,7 @@ impl Client {
     /// Closes all connections to `peer`.
     pub async fn disconnect(&mut self, peer: PeerId) -> Result<(), Error> {
         let disconnect = Some(pb::DisconnectRequest {
-            peer: types::id_bytes(&peer),
+            peer: wire::id_bytes(&peer),
         });
         self.ask(pb::Request {
             disconnect,
@@ -290,7 +291,7 @@ impl Client {
         let answer = self
             .ask(pb::Request {
                 stream_open: Some(pb::StreamOpenRequest {
-                    peer: types::id_bytes(&peer),
+                    peer: wire::id_bytes(&peer),
                     proto: protos.iter().map(|p| (*p).to_owned()).collect(),
                     timeout: timeout.map(seconds),
                 }),
@@ -329,7 +330,7 @@ impl Client {
     ) -> Result<PeerInfo, Error> {
         let answer = self
             .dht(pb::DhtRequest {
-                peer: Some(types::id_bytes(&peer)),
+                peer: Some(wire::id_bytes(&peer)),
                 ..dht(pb::dht_request::Type::FindPeer, timeout)
             })
             .await?;
@@ -375,7 +376,7 @@ impl Client {
         };
         let mut peers = Vec::new();
         while let Some(value) = results.next_response().await? {
-            peers.push(types::peer_id("value", &value.value.unwrap_or_default())?);
+            peers.push(wire::peer_id("value", &value.value.unwrap_or_default())?);
         }
         Ok(peers)
     }
@@ -388,7 +389,7 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let answer = self
             .dht(pb::DhtRequest {
-                peer: Some(types::id_bytes(&peer)),
+                peer: Some(wire::id_bytes(&peer)),
                 ..dht(pb::dht_request::Type::GetPublicKey, timeout)
             })
             .await?;
@@ -444,7 +445,7 @@ impl Client {
     pub async fn tag_peer(&mut self, peer: PeerId, tag: &str, weight: i64) -> Result<(), Error> {
         self.connmgr(pb::ConnManagerRequest {
             r#type: pb::conn_manager_request::Type::TagPeer as i32,
-            peer: Some(types::id_bytes(&peer)),
+            peer: Some(wire::id_bytes(&peer)),
             tag: Some(tag.to_owned()),
             weight: Some(weight),
             keep: None,
@@ -456,7 +457,7 @@ impl Client {
     pub async fn untag_peer(&mut self, peer: PeerId, tag: &str) -> Result<(), Error> {
         self.connmgr(pb::ConnManagerRequest {
             r#type: pb::conn_manager_request::Type::UntagPeer as i32,
-            peer: Some(types::id_bytes(&peer)),
+            peer: Some(wire::id_bytes(&peer)),
             tag: Some(tag.to_owned()),
             ..Default::default()
         })
@@ -490,7 +491,7 @@ impl Client {
         let list = answer.pubsub.unwrap_or_default().peer_i_ds;
         Ok(list
             .iter()
-            .map(|b| types::peer_id("peerIDs", b))
+            .map(|b| wire::peer_id("peerIDs", b))
             .collect::<Result<_, _>>()?)
     }
 

@@ -11,7 +11,7 @@ use libp2p::PeerId;
 use super::pb;
 use super::pb::conn_manager_request::Type;
 use super::session::{Failure, Session, ok};
-use super::types;
+use super::wire;
 use crate::node::PeerStatus;
 
 /// Tagged peers. Ten times the connections that a node has by default: tags
@@ -105,7 +105,7 @@ impl Session {
     ) -> Result<pb::Response, Failure> {
         let shared = &self.shared;
         let who = || -> Result<(PeerId, String), Failure> {
-            let peer = types::peer_id("peer", ask.peer.as_deref().unwrap_or_default())?;
+            let peer = wire::peer_id("peer", ask.peer.as_deref().unwrap_or_default())?;
             match ask.tag.as_deref() {
                 None | Some("") => Err("malformed request: tag is missing".into()),
                 Some(tag) if tag.len() > MAX_TAG => Err(Failure(format!(

@@ -20,7 +20,8 @@ use super::pb::block_request::Type;
 use super::pb::block_response::Type as Part;
 use super::server::Slot;
 use super::session::{End, Failure, Session, ok};
-use super::types::{self, AnnouncementStatus, Entry, Publication, StoreStatus};
+use super::wire;
+use crate::api::{AnnouncementStatus, Entry, Publication, StoreStatus};
 use crate::block::content::{Announce, ImportOptions};
 use crate::block::fetch;
 use crate::block::import::ImportError;
@@ -52,7 +53,7 @@ const ENTRIES: usize = 128;
 
 impl Session {
     pub(super) async fn block(&mut self, ask: pb::BlockRequest) -> Result<(), End> {
-        let cid = || types::cid("cid", ask.cid.as_deref().unwrap_or_default());
+        let cid = || wire::cid("cid", ask.cid.as_deref().unwrap_or_default());
         let kind = Type::try_from(ask.r#type);
         let result = match kind {
             Ok(Type::Put) => return self.put(ask).await,

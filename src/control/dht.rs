@@ -11,7 +11,8 @@ use super::pb::dht_request::Type;
 use super::pb::dht_response::Type as Part;
 use super::server::Shared;
 use super::session::{End, Failure, Session, ok, within};
-use super::types::{self, PeerInfo};
+use super::wire;
+use crate::api::PeerInfo;
 
 /// Providers given when the request does not say how many, as go-libp2p's
 /// daemon has it.
@@ -72,7 +73,7 @@ impl Session {
 
     async fn find_providers(&mut self, ask: pb::DhtRequest) -> Result<(), End> {
         let handle = self.shared.node.handle.clone();
-        let cid = match types::cid("cid", ask.cid.as_deref().unwrap_or_default()) {
+        let cid = match wire::cid("cid", ask.cid.as_deref().unwrap_or_default()) {
             Ok(cid) => cid,
             Err(e) => return self.reply(Err(e.into())).await,
         };
@@ -121,7 +122,7 @@ impl Session {
             Err(e) => return self.reply(Err(e)).await,
         };
         self.stream(None, || {
-            let next = peers.next().map(|p| value(types::id_bytes(&p.peer)));
+            let next = peers.next().map(|p| value(wire::id_bytes(&p.peer)));
             std::future::ready(next)
         })
         .await
@@ -153,7 +154,7 @@ async fn single(
     ask: pb::DhtRequest,
 ) -> Result<pb::Response, Failure> {
     let handle = &shared.node.handle;
-    let peer = || types::peer_id("peer", ask.peer.as_deref().unwrap_or_default());
+    let peer = || wire::peer_id("peer", ask.peer.as_deref().unwrap_or_default());
     let key = || match &ask.key {
         Some(key) => Ok(key.to_vec()),
         None => Err(Failure::from("malformed request: key is missing")),
@@ -205,7 +206,7 @@ async fn single(
             Ok(ok())
         }
         Ok(Type::Provide) => {
-            let cid = types::cid("cid", ask.cid.as_deref().unwrap_or_default())?;
+            let cid = wire::cid("cid", ask.cid.as_deref().unwrap_or_default())?;
             let provide = async { Ok(handle.provide(cid.hash().to_bytes()).await?) };
             within("announcing the content", ask.timeout, provide).await?;
             Ok(ok())

@@ -10,13 +10,17 @@ use async_std::task::spawn_blocking;
 use super::pb;
 use super::report::LIVE_WITHIN;
 use super::session::{Failure, Session, ok};
-use super::types::{InvalidField, Status, from_unix_ms, millis, unix_ms};
+use super::wire::InvalidField;
+use crate::api::Setting;
+use crate::api::Snapshot;
+use crate::api::Status;
 use crate::config;
-use crate::diag::Snapshot;
-use crate::diag::snapshot::{Earlier, Setting};
 use crate::node::Pulse;
-use crate::observe::history::History;
 use crate::system::{rlimits, usage};
+use crate::telemetry::Registry;
+use crate::telemetry::history::Earlier;
+use crate::telemetry::history::History;
+use crate::text::unix_time::{from_unix_millis, millis, unix_millis};
 
 /// The configuration in force, which a reload may change.
 pub type Settings = Arc<dyn Fn() -> Vec<config::Setting> + Send + Sync>;
@@ -26,7 +30,9 @@ pub type Settings = Arc<dyn Fn() -> Vec<config::Setting> + Send + Sync>;
 pub struct Source {
     /// When the event loop last turned.
     pub pulse: Arc<Pulse>,
-    /// The metrics of the last minutes.
+    /// All metrics.
+    pub registry: Registry,
+    /// The same in the last minutes.
     pub history: History,
     /// The configuration in force.
     pub settings: Settings,
@@ -60,11 +66,11 @@ impl Session {
             Ok(()) => None,
             Err(reason) => Some(reason),
         };
-        let metrics = self.metrics();
+        let registry = from.registry.clone();
         let data_dir = from.data_dir.clone();
         let (text, open, cpu, disk) = spawn_blocking(move || {
             (
-                metrics.render(),
+                registry.render(),
                 rlimits::open_descriptors(),
                 usage::cpu_time(),
                 usage::disk(&data_dir),
@@ -134,7 +140,7 @@ fn to_pb(s: Snapshot) -> pb::DiagResponse {
         uptime_ms: Some(millis(s.uptime)),
         pid: Some(s.pid),
         cpu_ms: Some(millis(s.cpu)),
-        clock_unix_ms: s.clock.map(unix_ms),
+        clock_unix_ms: s.clock.map(unix_millis),
         clock_step_ms: Some(s.clock_step_ms),
         descriptors_open: Some(s.descriptors.0),
         descriptors_allowed: Some(s.descriptors.1),
@@ -170,7 +176,7 @@ pub(super) fn from_pb(p: pb::DiagResponse) -> Result<Snapshot, InvalidField> {
         uptime: Duration::from_millis(p.uptime_ms.unwrap_or(0)),
         pid: p.pid.unwrap_or(0),
         cpu: Duration::from_millis(p.cpu_ms.unwrap_or(0)),
-        clock: p.clock_unix_ms.and_then(from_unix_ms),
+        clock: p.clock_unix_ms.map(from_unix_millis),
         clock_step_ms: p.clock_step_ms.unwrap_or(0),
         descriptors: (
             p.descriptors_open.unwrap_or(0),
@@ -226,7 +232,7 @@ mod tests {
             uptime: Duration::from_secs(61),
             pid: 7,
             cpu: Duration::from_millis(1500),
-            clock: from_unix_ms(1_700_000_000_000),
+            clock: Some(from_unix_millis(1_700_000_000_000)),
             clock_step_ms: -5,
             descriptors: (10, 1024),
             memory_limit: Some(1 << 30),

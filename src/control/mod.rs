@@ -120,6 +120,7 @@ mod connmgr;
 pub(crate) mod content;
 mod dht;
 pub mod diag;
+mod metrics;
 mod pipe;
 mod pubsub;
 mod reload;
@@ -128,7 +129,7 @@ pub mod server;
 mod session;
 mod socket;
 mod streams;
-pub mod types;
+pub mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -137,20 +138,23 @@ use std::sync::atomic::AtomicUsize;
 use futures::future::BoxFuture;
 
 pub use client::Client;
+pub use metrics::Metrics;
 pub use server::Server;
-pub(crate) use session::REQUEST_KINDS;
 
-use crate::admission::keep::Keeper;
 use crate::block::content::Content;
 use crate::node::{ContentNetwork, Handle};
+use crate::store::Keeper;
 use crate::store::Store;
 
 /// Says whether the node is ready to serve, and if not, why, for a person.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Reads the configuration again.
-pub type Reload =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<types::Reload, types::ReloadError>> + Send + Sync>;
+pub type Reload = Arc<
+    dyn Fn() -> BoxFuture<'static, Result<crate::api::Reload, crate::api::ReloadError>>
+        + Send
+        + Sync,
+>;
 
 /// What the control socket steers.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use super::pb;
 use super::pb::ps_request::Type;
 use super::session::{End, Failure, Session, ok};
 use super::socket::client_ends;
-use super::types;
+use super::wire;
 use crate::node::Subscription;
 use crate::node::handle::GossipMessage;
 
@@ -48,7 +48,7 @@ impl Session {
                 },
                 Ok(Type::ListPeers) => {
                     let peers = handle.topic_peers(Some(topic?)).await?;
-                    let peer_i_ds = peers.iter().map(types::id_bytes).collect();
+                    let peer_i_ds = peers.iter().map(wire::id_bytes).collect();
                     pb::PsResponse {
                         topics: Vec::new(),
                         peer_i_ds,
@@ -153,7 +153,7 @@ impl Losses {
 
 fn wire(message: &Arc<GossipMessage>) -> pb::PsMessage {
     pb::PsMessage {
-        from: message.from.as_ref().map(types::id_bytes),
+        from: message.from.as_ref().map(wire::id_bytes),
         data: Some(message.data.clone()),
         // Eight bytes, big-endian, as the gossipsub specification has it.
         seqno: message

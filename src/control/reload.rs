@@ -2,7 +2,7 @@
 
 use super::pb;
 use super::session::{Failure, Session, ok};
-use super::types::ReloadError;
+use crate::api::ReloadError;
 
 impl Session {
     /// The answer comes when the new configuration is in force, or refused.

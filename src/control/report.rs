@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::pb;
 use super::session::{Failure, Session, ok};
-use super::types::{self, Connection, DhtStatus, Health, LimitStatus, NatStatus, Peer, PeerInfo};
-use super::types::{Status, TopicStatus};
+use super::wire;
+use crate::api::{
+    BYTES, Connection, DRAINING, Health, LimitStatus, Peer, PeerInfo, RUNNING, STARTING, Status,
+};
 use crate::node;
 
 /// How long the event loop may take to say how it is before it does not count
@@ -24,8 +26,8 @@ impl Session {
         }
         Ok(pb::Response {
             identify: Some(pb::IdentifyResponse {
-                id: types::id_bytes(&handle.local_peer_id()),
-                addrs: types::addr_bytes(&addrs),
+                id: wire::id_bytes(&handle.local_peer_id()),
+                addrs: wire::addr_bytes(&addrs),
             }),
             ..ok()
         })
@@ -69,75 +71,27 @@ impl Session {
     /// Everything that `p2p-node status` shows; asks the event loop.
     pub(super) async fn status_now(&self) -> Result<Status, Failure> {
         let node = &self.shared.node;
-        let from = node.handle.status().await?;
+        let mut status = node.handle.status().await?;
         let peers = node.handle.peers().await?;
         let (bans, reputations) = node.keeper.admission().remembered();
-        let state = match (node.readiness)() {
-            _ if from.draining => "draining",
-            Ok(()) => "running",
-            Err(_) => "starting",
-        };
+        if status.state == RUNNING && (node.readiness)().is_err() {
+            status.state = STARTING.to_owned();
+        }
         let usage = node.store.usage();
-        let store = LimitStatus {
+        status.limits.push(LimitStatus {
             name: "store".into(),
-            unit: node::status::BYTES.into(),
+            unit: BYTES.into(),
             used: usage.disk_bytes,
             allowed: usage.max_bytes,
             variable: "P2P_STORE_MAX_BYTES".into(),
-        };
-        Ok(Status {
-            peer_id: Some(node.handle.local_peer_id()),
-            agent: from.agent,
-            network: from.network,
-            uptime: from.uptime,
-            state: state.to_owned(),
-            listen_addrs: from.listen_addrs,
-            external_addrs: from.external_addrs,
-            peers: from.connected_peers as u64,
-            connections_inbound: u64::from(from.connections_in),
-            connections_outbound: u64::from(from.connections_out),
-            connections_pending: u64::from(from.connections_pending),
-            streams: peers.iter().map(|p| p.streams as u64).sum(),
-            dht: DhtStatus {
-                mode: from.dht.mode.to_owned(),
-                protocol: from.dht.protocol,
-                table_size: from.dht.routing_table_size as u64,
-                values: from.dht.values as u64,
-                provider_records: from.dht.provider_records as u64,
-                queries: from.dht.queries as u64,
-            },
-            topics: from
-                .topics
-                .into_iter()
-                .map(|t| TopicStatus {
-                    topic: t.topic,
-                    mesh_peers: t.mesh_peers as u64,
-                    peers: t.peers as u64,
-                })
-                .collect(),
-            store: self.store_status(),
-            announcements: self.announcement_status(),
-            nat: NatStatus {
-                state: from.nat.reachability.as_str().to_owned(),
-                relays: from.nat.relays,
-                hole_punched: from.nat.hole_punched,
-            },
-            limits: from
-                .limits
-                .into_iter()
-                .map(|l| LimitStatus {
-                    name: l.name.to_owned(),
-                    unit: l.unit.to_owned(),
-                    variable: l.variable.to_owned(),
-                    used: l.used,
-                    allowed: l.allowed,
-                })
-                .chain([store])
-                .collect(),
-            resident_bytes: resident_bytes(),
-            bans: bans as u64,
-            reputations: reputations as u64,
-        })
+        });
+        status.streams = peers.iter().map(|p| p.streams as u64).sum();
+        status.store = self.store_status();
+        status.announcements = self.announcement_status();
+        status.resident_bytes = resident_bytes();
+        status.bans = bans as u64;
+        status.reputations = reputations as u64;
+        Ok(*status)
     }
 
     pub(super) async fn health(&self) -> Result<pb::Response, Failure> {
@@ -146,11 +100,11 @@ impl Session {
         match async_std::future::timeout(LIVE_WITHIN, node.handle.status()).await {
             Ok(Ok(status)) => {
                 health.live = true;
-                health.connected_peers = status.connected_peers as u64;
-                health.routing_table_size = status.dht.routing_table_size as u64;
+                health.connected_peers = status.peers;
+                health.routing_table_size = status.dht.table_size;
                 health.uptime = status.uptime;
                 health.reason = match (node.readiness)() {
-                    _ if status.draining => Some("draining".into()),
+                    _ if status.state == DRAINING => Some(DRAINING.into()),
                     Ok(()) => None,
                     Err(reason) => Some(reason),
                 };

@@ -18,7 +18,7 @@ use super::session::{self, Session};
 pub use super::socket::BindError;
 use super::socket::ControlListener;
 use super::streams::Handlers;
-use crate::observe::metrics::Metrics;
+use crate::control::Metrics;
 use crate::system::sockets::Sockets;
 
 /// Clients at once. Each holds a descriptor and, in the worst case, a request

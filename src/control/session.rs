@@ -18,9 +18,10 @@ use super::pb;
 use super::pb::request::Type as Kind;
 use super::server::Shared;
 use super::socket::client_gone;
-use super::types::{self, InvalidField};
+use super::wire::{self, InvalidField};
+use crate::control::Metrics;
 use crate::node;
-use crate::observe::metrics::{Direction, Metrics};
+use crate::telemetry::Direction;
 
 /// How long one answer may wait for a client that does not read. Its socket
 /// holds some hundred KiB by then; a person who has paused a pipe is given up,
@@ -113,7 +114,7 @@ impl Session {
                 }
             };
             let begin = Instant::now();
-            metrics.message(Direction::In, "control");
+            metrics.traffic.message(Direction::In, "control");
             let kind = Kind::try_from(request.r#type);
             metrics
                 .control_requests
@@ -134,6 +135,7 @@ impl Session {
                 break end;
             }
             metrics
+                .traffic
                 .message_processing
                 .with_label_values(&["control"])
                 .observe(begin.elapsed().as_secs_f64());
@@ -234,7 +236,10 @@ impl Session {
 
     /// Writes one message within the patience for a client that does not read.
     pub(super) async fn answer<M: prost::Message>(&mut self, message: &M) -> Result<(), End> {
-        self.shared.metrics.message(Direction::Out, "control");
+        self.shared
+            .metrics
+            .traffic
+            .message(Direction::Out, "control");
         match async_std::future::timeout(WRITE_PATIENCE, self.channel.write(message)).await {
             Ok(result) => Ok(result?),
             Err(_) => Err(End::Stalled),
@@ -252,18 +257,18 @@ impl Session {
     }
 
     async fn disconnect(&self, ask: &pb::DisconnectRequest) -> Result<pb::Response, Failure> {
-        let peer = types::peer_id("peer", &ask.peer)?;
+        let peer = wire::peer_id("peer", &ask.peer)?;
         self.shared.node.handle.disconnect(peer).await?;
         Ok(ok())
     }
 }
 
 async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Response, Failure> {
-    let addrs = types::multiaddrs("addrs", &ask.addrs)?;
+    let addrs = wire::multiaddrs("addrs", &ask.addrs)?;
     let handle = &shared.node.handle;
     within("connecting", ask.timeout, async {
         if !ask.peer.is_empty() {
-            let peer = types::peer_id("peer", &ask.peer)?;
+            let peer = wire::peer_id("peer", &ask.peer)?;
             if peer == handle.local_peer_id() {
                 return Err(Failure(format!("{peer} is this node itself")));
             }
@@ -282,7 +287,7 @@ async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Res
             };
             match connected.await {
                 Ok(peer) => {
-                    let peer = types::PeerInfo {
+                    let peer = crate::api::PeerInfo {
                         id: peer,
                         addrs: vec![addr.clone()],
                     };
@@ -350,25 +355,11 @@ pub(super) fn error(why: String) -> pb::Response {
 }
 
 /// Every value that [`label`] gives.
-pub(crate) const REQUEST_KINDS: [&str; 17] = [
-    "identify",
-    "connect",
-    "stream_open",
-    "stream_handler",
-    "dht",
-    "list_peers",
-    "connmanager",
-    "disconnect",
-    "pubsub",
-    "status",
-    "peers",
-    "block",
-    "health",
-    "ban",
-    "unban",
-    "bans",
-    "unknown",
-];
+pub(super) fn labels() -> impl Iterator<Item = &'static str> {
+    // The kinds of the protocol are numbered below this.
+    let known = (0..=i32::from(u8::MAX)).filter_map(|n| Kind::try_from(n).ok());
+    known.map(Some).chain([None]).map(label)
+}
 
 /// The request's name in the metrics: a fixed set, whatever a client sends.
 fn label(kind: Option<Kind>) -> &'static str {

@@ -27,9 +27,10 @@ use super::pipe;
 use super::server::Shared;
 use super::session::{End, Failure, Session, ok, within};
 use super::socket::Local;
-use super::types::{self, StreamInfo};
+use super::wire;
+use crate::api::StreamInfo;
 use crate::node::streams::{Full, IncomingStreams, PeerStream, Shares};
-use crate::observe::throttle;
+use crate::telemetry::throttle;
 
 /// Protocols that programs on this host handle. Each is a name in every
 /// identify message, which has to stay small.
@@ -184,7 +185,7 @@ async fn open(
     shared: Arc<Shared>,
     ask: pb::StreamOpenRequest,
 ) -> Result<(PeerStream, StreamInfo), Failure> {
-    let peer = types::peer_id("peer", &ask.peer)?;
+    let peer = wire::peer_id("peer", &ask.peer)?;
     let protocols = protocols(ask.proto)?;
     let handle = &shared.node.handle;
     if peer == handle.local_peer_id() {
@@ -245,7 +246,7 @@ impl Session {
         &self,
         ask: pb::StreamHandlerRequest,
     ) -> Result<pb::Response, Failure> {
-        let to = Target::parse(&types::multiaddr("addr", &ask.addr)?)?;
+        let to = Target::parse(&wire::multiaddr("addr", &ask.addr)?)?;
         let protocols = protocols(ask.proto)?;
         let handlers = &self.shared.handlers;
         let mut routes = handlers.lock();
@@ -309,6 +310,7 @@ async fn take(
             Err(full) => {
                 shared
                     .metrics
+                    .traffic
                     .streams_refused
                     .with_label_values(&["handlers_full"])
                     .inc();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::node::identity;
-use crate::observe::http;
+use crate::web::http;
 use crate::{control, node, store, transport};
 
 /// A data folder of another user. Root may write there, and its files would be

@@ -33,10 +33,10 @@ use futures::future::{Either, select};
 
 use crate::config::{Config, Inputs};
 use crate::control;
-use crate::observe::http::Readiness;
 use crate::system::manager::Manager;
 use crate::system::notify::Notifier;
 use crate::system::signals::{Signal, Signals};
+use crate::web::http::Readiness;
 
 pub use error::{Error, NotOurs};
 

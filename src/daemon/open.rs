@@ -24,13 +24,13 @@ use crate::admission::{Admission, gate};
 use crate::config::{Config, Inputs};
 use crate::control;
 use crate::node::{Handle, identity};
-use crate::observe::history::History;
-use crate::observe::hour::Hour;
-use crate::observe::http::{Http, NodeProbe, Readiness};
-use crate::observe::metrics::Metrics;
 use crate::system::allocator;
 use crate::system::manager::Manager;
+use crate::telemetry::history::History;
 use crate::transport;
+use crate::web::hour::Hour;
+use crate::web::http::{Http, NodeProbe, Readiness};
+use crate::web::metrics::Metrics;
 
 /// How long the start waits for the first address of a listener. The kernel
 /// answers in milliseconds what addresses the interfaces have.
@@ -63,9 +63,12 @@ impl Daemon {
         let identity =
             spawn_blocking(move || identity::obtain(&dir, identity::credential().as_deref()))
                 .await?;
-        let store = Peer::open_store(config, metrics.clone()).await?;
+        let store = Peer::open_store(config, metrics.store.clone()).await?;
         let rules = gate::LiveRules::new(options::gate_rules(config));
-        let surplus_streams = metrics.streams_refused.with_label_values(&["surplus"]);
+        let surplus_streams = metrics
+            .traffic
+            .streams_refused
+            .with_label_values(&["surplus"]);
         let stack = |admission: &Admission| {
             let transports = transport::Options {
                 surplus_streams: Some(surplus_streams),
@@ -78,7 +81,7 @@ impl Daemon {
             config,
             identity.clone(),
             store.clone(),
-            metrics.clone(),
+            &metrics,
             stack,
             |options| options.watchdog = watchdog,
         )
@@ -108,10 +111,10 @@ impl Daemon {
 
         listen(&handle, &config.listen_addrs).await?;
         spawn_blocking(move || sockets.close_rest()).await;
-        let limits = upkeep::limits(store.clone(), metrics.clone());
+        let limits = upkeep::limits(store.clone());
         task::spawn(hour.run(handle.clone(), metrics.clone(), limits));
 
-        let history = History::watch(metrics.clone());
+        let history = History::watch(metrics.registry.clone());
         let low_water = Arc::new(AtomicUsize::new(config.max_connections as usize / 2));
         let reloader = Reloader::new(
             inputs,
@@ -143,13 +146,19 @@ impl Daemon {
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water,
                 keeper: peer.keeper.clone(),
-                diag: options::diagnosis(config, pulse.clone(), history, {
-                    let reloader = reloader.clone();
-                    Arc::new(move || reloader.settings())
-                }),
+                diag: options::diagnosis(
+                    config,
+                    pulse.clone(),
+                    metrics.registry.clone(),
+                    history,
+                    {
+                        let reloader = reloader.clone();
+                        Arc::new(move || reloader.settings())
+                    },
+                ),
                 reload,
             },
-            metrics,
+            metrics.control.clone(),
         );
         peer.serve();
         task::spawn(upkeep::tend_memory());

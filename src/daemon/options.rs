@@ -13,10 +13,11 @@ use crate::admission::{self, Admission, gate};
 use crate::config::{Config, MemoryLimit, PeerAddress};
 use crate::control;
 use crate::node;
-use crate::observe::history::History;
 use crate::store::KnownPeer;
 use crate::system::memory;
 use crate::system::sockets::{Place, Sockets};
+use crate::telemetry::Registry;
+use crate::telemetry::history::History;
 use crate::transport;
 
 fn max_memory(config: &Config) -> Option<u64> {
@@ -76,11 +77,13 @@ pub(super) fn transport(
 pub(super) fn diagnosis(
     config: &Config,
     pulse: Arc<node::Pulse>,
+    registry: Registry,
     history: History,
     settings: control::diag::Settings,
 ) -> control::diag::Source {
     control::diag::Source {
         pulse,
+        registry,
         history,
         settings,
         memory_limit: max_memory(config),

@@ -14,15 +14,15 @@ use libp2p::relay;
 
 use super::{Error, options, upkeep};
 use crate::admission::Admission;
-use crate::admission::keep::Keeper;
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
 use crate::config::Config;
 use crate::node::streams::IncomingStreams;
 use crate::node::{self, ContentNetwork, Node};
-use crate::observe::metrics::Metrics;
+use crate::store::Keeper;
 use crate::store::{self, Store};
 use crate::transport::Stack;
+use crate::web::metrics::Metrics;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Peer {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open_store(config: &Config, metrics: Arc<Metrics>) -> Result<Store, Error> {
+    pub async fn open_store(config: &Config, metrics: Arc<store::Metrics>) -> Result<Store, Error> {
         let dir = config.data_dir.clone();
         let options = store::Options {
             max_bytes: config.store_max_bytes,
@@ -62,7 +62,7 @@ impl Peer {
         config: &Config,
         identity: Keypair,
         store: Store,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
         stack: impl FnOnce(&Admission) -> Result<(Stack, relay::client::Behaviour), Error>,
         amend: impl FnOnce(&mut node::Options),
     ) -> Result<Peer, Error> {
@@ -80,16 +80,23 @@ impl Peer {
         let (stack, relay_client) = stack(keeper.admission())?;
         let messages = {
             let (own, store) = (identity.public().to_peer_id(), store.clone());
-            let metrics = metrics.clone();
+            let metrics = metrics.node.clone();
             spawn_blocking(move || node::Messages::stored(own, store, metrics)).await?
         };
         let admission = keeper.admission().clone();
+        admission.observe(metrics.admission.clone());
         let mut options = node::Options {
             messages: Some(messages),
             ..options::node(config, remembered, admission.clone())
         };
         amend(&mut options);
-        let node = Node::start(&identity, stack, relay_client, options, metrics.clone())?;
+        let node = Node::start(
+            &identity,
+            stack,
+            relay_client,
+            options,
+            metrics.node.clone(),
+        )?;
         let handle = node.handle();
         let protocol = exchange::protocol(&config.network)?;
         let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
@@ -97,7 +104,7 @@ impl Peer {
             store.clone(),
             network,
             identity,
-            metrics,
+            metrics.block.clone(),
             ContentOptions {
                 max_block: config.max_block_bytes,
                 ttl: config.block_ttl,

@@ -14,14 +14,15 @@ use async_std::task::spawn_blocking;
 
 use super::{options, resources, status};
 use crate::admission::gate::LiveRules;
+use crate::api::{Change, Reload, ReloadError};
 use crate::block::content::Content;
 use crate::config::{Config, Inputs, Loaded, Setting, Variable, network_key};
-use crate::control::types::{Change, Reload, ReloadError};
 use crate::node::{Changes, ContentNetwork, Handle, Pulse};
-use crate::observe::logs;
-use crate::observe::metrics::Metrics;
 use crate::store::Store;
 use crate::system::notify::Notifier;
+use crate::telemetry::logs;
+use crate::text::unix_time::millis;
+use crate::web::metrics::Metrics;
 
 /// Asks for a reload, from a signal. Several asks while one waits are one.
 #[derive(Clone, Debug)]
@@ -244,8 +245,4 @@ fn record(metrics: &Metrics, good: bool) {
         let seconds = now.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
         metrics.config_last_reload_success_timestamp.set(seconds);
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

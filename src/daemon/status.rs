@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use crate::node::Pulse;
-use crate::observe::http::Readiness;
 use crate::store::Store;
 use crate::system::notify::Notifier;
+use crate::text::{count::counted, size};
+use crate::web::http::Readiness;
 
 /// How often the line is made again. It is sent only when it has changed.
 const EVERY: Duration = Duration::from_secs(3);
@@ -25,34 +26,12 @@ pub(super) fn line(pulse: &Pulse, store: &Store) -> String {
 }
 
 fn words(peers: u64, blocks: u64, bytes: u64, mesh: u64) -> String {
-    let many = |n: u64, one: &str| match n {
-        1 => format!("1 {one}"),
-        n => format!("{n} {one}s"),
-    };
     format!(
         "{}, {} ({}), mesh {mesh}",
-        many(peers, "peer"),
-        many(blocks, "block"),
-        size(bytes)
+        counted(peers, "peer", "peers"),
+        counted(blocks, "block", "blocks"),
+        size::show(bytes)
     )
-}
-
-/// Bytes with one digit behind the point, in the largest unit that fits.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut tenths = u128::from(bytes) * 10;
-    let mut unit = "B";
-    for next in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1024;
-        unit = next;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 /// Tells the manager each new line, from `last` on.
@@ -91,20 +70,5 @@ mod tests {
             "12 peers, 3041 blocks (1.2 GiB), mesh 6"
         );
         assert_eq!(words(1, 1, 0, 0), "1 peer, 1 block (0 B), mesh 0");
-    }
-
-    #[test]
-    fn sizes_read_well_at_the_edges() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (1024 * 1024, "1.0 MiB"),
-            (10 << 30, "10.0 GiB"),
-            (u64::MAX, "16383.9 PiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -7,10 +7,9 @@ use async_std::task::spawn_blocking;
 use futures::StreamExt;
 
 use crate::node::{Handle, Pulse};
-use crate::observe::hour;
-use crate::observe::metrics::Metrics;
 use crate::store::{KnownPeer, Store};
-use crate::system::{allocator, memory, rlimits};
+use crate::system::{allocator, memory};
+use crate::web::hour;
 
 /// How often the routing table is saved. After `kill -9` the last few minutes of
 /// it are lost, which costs the next start a few dials.
@@ -125,31 +124,16 @@ pub(super) async fn save_peers(handle: &Handle, store: &Store) {
     }
 }
 
-/// What the status page shows of limits beside those of the event loop.
-pub(super) fn limits(store: Store, metrics: Arc<Metrics>) -> hour::Limits {
+/// The limit that the status page shows beside those of the event loop.
+pub(super) fn limits(store: Store) -> hour::Limits {
     Arc::new(move || {
         let stored = store.usage();
-        let bytes = |limit, used, allowed| hour::Use {
-            limit,
-            used,
-            allowed,
+        vec![hour::Use {
+            limit: "P2P_STORE_MAX_BYTES",
+            used: stored.disk_bytes,
+            allowed: stored.max_bytes,
             bytes: true,
-        };
-        let mut all = vec![bytes("P2P_STORE_MAX_BYTES", stored.bytes, stored.max_bytes)];
-        // As it is now: a reload may have changed it. Without a limit it is 0.
-        let max_memory = u64::try_from(metrics.memory_limit.get()).unwrap_or(0);
-        if let (1.., Ok(resident)) = (max_memory, memory::resident()) {
-            all.push(bytes("P2P_MAX_MEMORY", resident, max_memory));
-        }
-        if let (Ok(used), Ok(allowed)) = (rlimits::open_descriptors(), rlimits::descriptors()) {
-            all.push(hour::Use {
-                limit: "LimitNOFILE",
-                used,
-                allowed,
-                bytes: false,
-            });
-        }
-        all
+        }]
     })
 }
 

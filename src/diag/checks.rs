@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::figures::{Figures, P99, Quantile, Reach};
 use super::finding::{Finding, Verdict};
 use super::thresholds as at;
-use crate::cli::human;
+use crate::api::Reachability;
+use crate::text::{count::counted, duration, foreign, size};
 
 /// Every check, in the order that people read them in.
 pub fn all(f: &Figures) -> Vec<Finding> {
@@ -47,7 +48,7 @@ fn version(f: &Figures) -> Finding {
         Verdict::Note,
         format!(
             "the daemon is {}, this program is {}",
-            human::printable(&f.agent),
+            foreign::printable(&f.agent),
             f.own_agent
         ),
         "restart the daemon if it was upgraded: systemctl restart p2p-node",
@@ -59,7 +60,7 @@ fn ready(f: &Figures) -> Finding {
     match f.not_ready.as_deref() {
         None => Finding::ok(
             CHECK,
-            format!("up {}, {} peers", human::duration(f.uptime), f.peers),
+            format!("up {}, {} peers", duration::show(f.uptime), f.peers),
         ),
         Some(reason @ ("starting" | "draining")) => Finding::new(
             CHECK,
@@ -70,7 +71,7 @@ fn ready(f: &Figures) -> Finding {
         Some(reason) => Finding::new(
             CHECK,
             Verdict::Problem,
-            format!("not ready: {}", human::printable(reason)),
+            format!("not ready: {}", foreign::printable(reason)),
             "read its log: journalctl -u p2p-node -p warning",
         ),
     }
@@ -78,7 +79,7 @@ fn ready(f: &Figures) -> Finding {
 
 fn event_loop(f: &Figures) -> Finding {
     const CHECK: &str = "event-loop";
-    let lag = human::duration(f.loop_lag);
+    let lag = duration::show(f.loop_lag);
     if !f.answers || f.loop_lag >= crate::node::pulse::STUCK_AFTER {
         return Finding::new(
             CHECK,
@@ -127,7 +128,7 @@ fn clock(f: &Figures) -> Finding {
                 "{} blocks of others were dated more than five minutes ahead of this host's clock \
                  in the last {}",
                 f.refused_for_time,
-                human::duration(f.span)
+                duration::show(f.span)
             ),
             advice,
         );
@@ -152,7 +153,7 @@ fn clock(f: &Figures) -> Finding {
             Verdict::Note,
             format!(
                 "the clock was set {way} by {} since the start, or the machine slept",
-                human::duration(step)
+                duration::show(step)
             ),
             "check that it is right now: timedatectl",
         );
@@ -179,7 +180,7 @@ fn listening(f: &Figures) -> Finding {
             "set P2P_LISTEN_ADDRS to addresses that this host has, and restart",
         );
     }
-    let list: Vec<_> = f.listening.iter().map(human::address).collect();
+    let list: Vec<_> = f.listening.iter().map(foreign::address).collect();
     let list = list.join(", ");
     if f.only_loopback() {
         return Finding::new(
@@ -205,9 +206,9 @@ fn reachability(f: &Figures) -> Finding {
         true => "no attempt at NAT traversal yet".to_owned(),
         false => attempts.join(", "),
     };
-    let external: Vec<_> = f.external.iter().map(human::address).collect();
-    match f.nat.as_str() {
-        "private" if f.relays == 0 => Finding::new(
+    let external: Vec<_> = f.external.iter().map(foreign::address).collect();
+    match f.nat {
+        Reachability::Private if f.relays == 0 => Finding::new(
             CHECK,
             Verdict::Warning,
             format!("behind a NAT or firewall, and no relay holds a place ({attempts})"),
@@ -219,22 +220,24 @@ fn reachability(f: &Figures) -> Finding {
                  others then connect through a relay and punch a hole (DCUtR)"
             },
         ),
-        "private" => Finding::ok(
+        Reachability::Private => Finding::ok(
             CHECK,
             format!(
                 "behind a NAT, reachable through {} relays ({attempts})",
                 f.relays
             ),
         ),
-        "public" => Finding::ok(CHECK, format!("from outside, at {}", external.join(", "))),
-        _ if !external.is_empty() => Finding::ok(
+        Reachability::Public => {
+            Finding::ok(CHECK, format!("from outside, at {}", external.join(", ")))
+        }
+        Reachability::Unknown if !external.is_empty() => Finding::ok(
             CHECK,
             format!(
                 "said to be at {}; no peer has tested it",
                 external.join(", ")
             ),
         ),
-        _ => Finding::new(
+        Reachability::Unknown => Finding::new(
             CHECK,
             Verdict::Note,
             format!("not known whether strangers can connect ({attempts})"),
@@ -272,12 +275,12 @@ fn bootstrap(f: &Figures) -> Finding {
                     let last = why
                         .rsplit_once(&address)
                         .map_or(why.as_str(), |(_, last)| last);
-                    human::printable(last)
+                    foreign::printable(last)
                 }
                 Reach::Banned => "banned by this node".into(),
                 _ => return None,
             };
-            Some(format!("{}: {why}", human::address(&b.address)))
+            Some(format!("{}: {why}", foreign::address(&b.address)))
         })
         .collect();
     let unknown = f
@@ -403,8 +406,8 @@ fn announcements(f: &Figures) -> Finding {
     }
     let said = format!(
         "{} to be announced, the oldest for {}",
-        human::files_wait(waiting),
-        human::duration(lateness)
+        counted(waiting, "file waits", "files wait"),
+        duration::show(lateness)
     );
     if lateness <= at::ANNOUNCEMENT_LATE {
         return Finding::ok(CHECK, said);
@@ -420,7 +423,7 @@ fn announcements(f: &Figures) -> Finding {
             format!(
                 "{said}; {} announcements failed in the last {}",
                 f.announcements_failed,
-                human::duration(f.span)
+                duration::show(f.span)
             ),
             "the peers closest to the files do not take their records: raise P2P_DHT_MAX_RECORDS \
              there, or name this node in their P2P_TRUSTED_PEERS",
@@ -449,7 +452,7 @@ fn gossip(f: &Figures) -> Finding {
             format!(
                 "{} messages were lost in the last {} because they came faster than they are checked",
                 f.gossip_dropped,
-                human::duration(f.span)
+                duration::show(f.span)
             ),
             "lower P2P_RATE_FILL and P2P_RATE_BURST, so that no one peer sends so much, or give the \
              node more processor time",
@@ -558,7 +561,7 @@ fn connections(f: &Figures) -> Finding {
         "{} of {} that {} allows",
         l.used,
         l.allowed,
-        human::printable(&l.variable)
+        foreign::printable(&l.variable)
     );
     if share > at::LIMIT_SHARE {
         return Finding::new(
@@ -567,7 +570,7 @@ fn connections(f: &Figures) -> Finding {
             format!("{said}: soon full"),
             format!(
                 "raise {}; name peers that must always come in as P2P_TRUSTED_PEERS",
-                human::printable(&l.variable)
+                foreign::printable(&l.variable)
             ),
         );
     }
@@ -581,7 +584,7 @@ fn refusals(f: &Figures) -> Finding {
             CHECK,
             format!(
                 "no connection refused in the last {}",
-                human::duration(f.span)
+                duration::show(f.span)
             ),
         );
     }
@@ -589,11 +592,11 @@ fn refusals(f: &Figures) -> Finding {
     list.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     let said: Vec<_> = list
         .iter()
-        .map(|(limit, n)| format!("{n} by {}", human::printable(limit)))
+        .map(|(limit, n)| format!("{n} by {}", foreign::printable(limit)))
         .collect();
     let finding = format!(
         "connections refused in the last {}: {}",
-        human::duration(f.span),
+        duration::show(f.span),
         said.join(", ")
     );
     let scarce = ["LimitNOFILE", "P2P_MAX_MEMORY"]
@@ -611,7 +614,7 @@ fn refusals(f: &Figures) -> Finding {
         .iter()
         .map(|(limit, _)| limit.as_str())
         .filter(|l| l.starts_with("P2P_MAX_"))
-        .map(human::printable)
+        .map(foreign::printable)
         .collect();
     let advice = match caps.is_empty() {
         true => {
@@ -633,7 +636,7 @@ fn dials(f: &Figures) -> Finding {
         return Finding::new(
             CHECK,
             Verdict::Warning,
-            format!("{said} in the last {}", human::duration(f.span)),
+            format!("{said} in the last {}", duration::show(f.span)),
             "see that this host's way out is open (firewall, DNS, routes, IPv6), and that \
              P2P_BOOTSTRAP_PEERS and P2P_RELAYS are right",
         );
@@ -665,7 +668,7 @@ fn bans(f: &Figures) -> Finding {
         let list: Vec<_> = f
             .banned_but_wanted
             .iter()
-            .map(|w| human::printable(w))
+            .map(|w| foreign::printable(w))
             .collect();
         return Finding::new(
             CHECK,
@@ -705,13 +708,13 @@ fn memory(f: &Figures) -> Finding {
     let Some(limit) = f.memory_limit.filter(|n| *n > 0) else {
         return Finding::ok(
             CHECK,
-            format!("{} resident; no limit is known", human::size(f.resident)),
+            format!("{} resident; no limit is known", size::show(f.resident)),
         );
     };
     let said = format!(
         "{} resident of {} that P2P_MAX_MEMORY allows",
-        human::size(f.resident),
-        human::size(limit)
+        size::show(f.resident),
+        size::show(limit)
     );
     if f.resident as f64 > at::MEMORY_SHARE * limit as f64 {
         return Finding::new(
@@ -749,7 +752,7 @@ fn cpu(f: &Figures) -> Finding {
             match frequent {
                 Some(h) => format!(
                     "raise P2P_GOSSIP_HEARTBEAT from {} to 1s or more",
-                    human::duration(h)
+                    duration::show(h)
                 ),
                 None => "if no large transfer is under way, lower P2P_RATE_FILL or \
                          P2P_MAX_INBOUND_RATE; `perf top` shows what it does"
@@ -761,7 +764,7 @@ fn cpu(f: &Figures) -> Finding {
         return Finding::new(
             CHECK,
             Verdict::Note,
-            format!("{said}; the gossip heartbeat is {}", human::duration(h)),
+            format!("{said}; the gossip heartbeat is {}", duration::show(h)),
             "P2P_GOSSIP_HEARTBEAT below 1s costs processor time for little",
         );
     }
@@ -790,8 +793,8 @@ fn store(f: &Figures) -> Finding {
     let (used, cap) = f.store;
     let said = format!(
         "{} of {} taken by blocks",
-        human::size(used),
-        human::size(cap)
+        size::show(used),
+        size::show(cap)
     );
     if f.store_refused > 0 {
         return Finding::new(
@@ -801,7 +804,7 @@ fn store(f: &Figures) -> Finding {
                 "{said}; {} blocks were refused in the last {}: all is pinned or in use, or the disk \
                  is full",
                 f.store_refused,
-                human::duration(f.span)
+                duration::show(f.span)
             ),
             "raise P2P_STORE_MAX_BYTES, free the disk, or remove files: p2p-node ls, p2p-node rm CID",
         );
@@ -823,7 +826,7 @@ fn disk(f: &Figures) -> Finding {
     let Some((free, total)) = f.disk.filter(|d| d.1 > 0) else {
         return Finding::ok(CHECK, "not known how much is free");
     };
-    let said = format!("{} of {} free", human::size(free), human::size(total));
+    let said = format!("{} of {} free", size::show(free), size::show(total));
     if free < at::DISK_LEAST {
         return Finding::new(
             CHECK,
@@ -846,10 +849,10 @@ fn disk(f: &Figures) -> Finding {
         return Finding::new(
             CHECK,
             Verdict::Warning,
-            format!("{said}, but the store may grow by {}", human::size(growth)),
+            format!("{said}, but the store may grow by {}", size::show(growth)),
             format!(
                 "lower P2P_STORE_MAX_BYTES to {} or less, or make room",
-                human::size(f.store.0.saturating_add(free))
+                size::show(f.store.0.saturating_add(free))
             ),
         );
     }
@@ -895,10 +898,10 @@ fn judged(p99: &P99, span: Duration) -> Option<(Quantile, String)> {
 fn told(p99: &P99, span: Duration) -> Option<String> {
     let words = |q: &Quantile| {
         let seconds = Duration::try_from_secs_f64(q.seconds).unwrap_or_default();
-        format!("99% of {} within {}", q.count, human::duration(seconds))
+        format!("99% of {} within {}", q.count, duration::show(seconds))
     };
     Some(match (&p99.lately, &p99.since_start) {
-        (Some(q), _) => format!("{} in the last {}", words(q), human::duration(span)),
+        (Some(q), _) => format!("{} in the last {}", words(q), duration::show(span)),
         (None, Some(q)) => format!("none lately; {} since the start", words(q)),
         (None, None) => return None,
     })

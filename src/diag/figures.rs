@@ -7,9 +7,8 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
 use super::samples::Samples;
-use super::snapshot::Snapshot;
 use super::thresholds::{self as at, LATELY};
-use crate::control::types::{LimitStatus, TopicStatus};
+use crate::api::{LimitStatus, Reachability, Snapshot, TopicStatus};
 
 /// A quantile, and the number of observations that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,8 +89,8 @@ pub struct Figures {
     pub listening: Vec<Multiaddr>,
     /// Where others can reach it.
     pub external: Vec<Multiaddr>,
-    /// `unknown`, `public` or `private`.
-    pub nat: String,
+    /// Whether strangers can dial it.
+    pub nat: Reachability,
     /// Relays at which it holds a reservation.
     pub relays: usize,
     /// Whether relays are configured.
@@ -422,7 +421,8 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::snapshot::{Earlier, Setting};
+    use crate::api::Setting;
+    use crate::telemetry::history::Earlier;
 
     fn snapshot(now: &str, earlier: &[(u64, &str)]) -> Snapshot {
         Snapshot {
@@ -452,7 +452,7 @@ mod tests {
     /// A metric that was given another name reads as one that nothing happened to.
     #[test]
     fn every_metric_that_is_read_is_one_that_nodes_tell() {
-        let metrics = crate::observe::metrics::Metrics::new().unwrap();
+        let metrics = crate::web::metrics::Metrics::new().unwrap();
         let told = metrics.render().unwrap();
         for text in [
             include_str!("figures.rs")
@@ -481,8 +481,8 @@ mod tests {
 
     #[test]
     fn attempts_at_nat_traversal_are_counted() {
-        let metrics = crate::observe::metrics::Metrics::new().unwrap();
-        let attempts = &metrics.nat_traversal_attempts;
+        let metrics = crate::web::metrics::Metrics::new().unwrap();
+        let attempts = &metrics.node.nat_traversal_attempts;
         attempts.with_label_values(&["autonat", "failed"]).inc_by(3);
         attempts.with_label_values(&["relay", "ok"]).inc();
         let f = Figures::of(&snapshot(&metrics.render().unwrap(), &[]));

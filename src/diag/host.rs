@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Verdict};
-use crate::cli::human;
+use crate::text::{foreign, size};
 
 /// What was found at a path where the control socket may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
                     Verdict::Problem,
                     format!(
                         "takes connections at {path} and does not answer: {}",
-                        human::printable(why)
+                        foreign::printable(why)
                     ),
                     "read its log (journalctl -u p2p-node), then restart it; one of another version \
                      than this program has to be restarted too",
@@ -171,7 +171,7 @@ pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding 
         Err(why) => Finding::new(
             CHECK,
             Verdict::Problem,
-            format!("{source}: {}", human::printable(why)),
+            format!("{source}: {}", foreign::printable(why)),
             "correct it; the daemon does not start with it (exit code 78)",
         ),
         Ok([]) => Finding::ok(CHECK, format!("{source}: good")),
@@ -250,7 +250,7 @@ pub fn folder(f: &Folder) -> Finding {
             format!(
                 "{path} belongs to user id {owner}, and {} to {other}: a start by another user has \
                  left it",
-                human::printable(&file.display().to_string())
+                foreign::printable(&file.display().to_string())
             ),
             format!("chown -R {owner}:{owner} {path}, and restart the service"),
         );
@@ -293,7 +293,7 @@ pub fn ports(ports: &[Port]) -> Finding {
                 kind(p),
                 p.address,
                 p.variable,
-                human::printable(obstacle)
+                foreign::printable(obstacle)
             ))
         })
         .collect();
@@ -323,8 +323,8 @@ pub fn disk(path: &Path, free: u64, total: u64) -> Finding {
     const CHECK: &str = "disk";
     let said = format!(
         "{} of {} free for {}",
-        human::size(free),
-        human::size(total),
+        size::show(free),
+        size::show(total),
         path.display()
     );
     if free < super::thresholds::DISK_LEAST {

@@ -6,7 +6,7 @@
 //! | [`thresholds`] | from when on a figure is a finding; the alert rules use the same |
 //! | [`samples`] | the Prometheus text format, read back |
 //! | [`quantile`] | a quantile of a histogram, computed as Prometheus does |
-//! | [`snapshot`] | what the daemon tells over the control socket |
+//! | [`crate::api::snapshot`] | what the daemon tells over the control socket |
 //! | [`figures`] | the numbers that the checks look at, drawn from snapshots |
 //! | [`checks`] | the checks of a running node |
 //! | [`host`] | the checks that need no daemon: socket, folder, unit, port, file |
@@ -22,9 +22,7 @@ pub mod host;
 pub mod quantile;
 pub mod redact;
 pub mod samples;
-pub mod snapshot;
 pub mod thresholds;
 
 pub use figures::Figures;
 pub use finding::{Finding, Verdict};
-pub use snapshot::Snapshot;

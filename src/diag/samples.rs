@@ -238,12 +238,14 @@ nonsense{a="b
 
     #[test]
     fn what_this_node_renders_is_understood() {
-        let metrics = crate::observe::metrics::Metrics::new().unwrap();
+        let metrics = crate::web::metrics::Metrics::new().unwrap();
         metrics
+            .node
             .dht_query_duration
             .with_label_values(&["provide"])
             .observe(3.0);
         metrics
+            .node
             .connections_refused
             .with_label_values(&["P2P_MAX_CONNECTIONS"])
             .inc();

@@ -237,7 +237,7 @@ impl Envelope {
     }
 
     /// Checks the signature of an envelope whose fields and publisher are known.
-    pub(super) fn verify(
+    pub(crate) fn verify(
         topic: &[u8],
         raw: pb::SignedMessage,
         publisher: &Publisher,
@@ -290,7 +290,7 @@ impl Envelope {
 }
 
 /// The fields of an envelope. Payload, key and signature share its buffer.
-pub(super) fn decode(bytes: &Bytes, limits: Limits) -> Result<pb::SignedMessage, Refusal> {
+pub(crate) fn decode(bytes: &Bytes, limits: Limits) -> Result<pb::SignedMessage, Refusal> {
     if bytes.len() > limits.envelope {
         return Err(Refusal::Oversized {
             len: bytes.len(),

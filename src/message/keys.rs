@@ -16,13 +16,13 @@ const SLOTS: usize = 512;
 
 /// A publisher and its id in the replay windows.
 #[derive(Debug)]
-pub(super) struct Known {
-    pub(super) publisher: Publisher,
-    pub(super) id: Id,
+pub(crate) struct Known {
+    pub(crate) publisher: Publisher,
+    pub(crate) id: Id,
 }
 
 impl Known {
-    pub(super) fn new(publisher: Publisher) -> Self {
+    pub(crate) fn new(publisher: Publisher) -> Self {
         let id = id_of(&publisher.peer());
         Known { publisher, id }
     }
@@ -37,7 +37,7 @@ struct Slot {
 /// See the module's documentation. Each key has one slot that it may be in,
 /// under a hash that nobody outside knows.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     slots: Vec<Option<Slot>>,
     hash: RandomState,
 }
@@ -57,14 +57,14 @@ impl Keys {
     }
 
     /// The publisher with this key, when it is kept.
-    pub(super) fn find(&self, key: &[u8]) -> Option<Arc<Known>> {
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Arc<Known>> {
         let slot = self.slots[self.slot(key)].as_ref()?;
         (*slot.key == *key).then(|| slot.known.clone())
     }
 
     /// Keeps a publisher, instead of another. Only one whose signature was right:
     /// anybody can name a key.
-    pub(super) fn keep(&mut self, key: &[u8], known: Arc<Known>) {
+    pub(crate) fn keep(&mut self, key: &[u8], known: Arc<Known>) {
         let at = self.slot(key);
         self.slots[at] = Some(Slot {
             key: key.into(),

@@ -17,26 +17,15 @@
 //! | `keys` | publishers used lately, ready for the next signature check |
 //! | [`sequence`] | this node's own numbers: which may be used |
 //!
-//! These are pure: time is an argument, and nothing waits. On them stand the
-//! services that wait for the store:
-//!
-//! | file | noun |
-//! |---|---|
-//! | [`sealer`] | from a payload to an envelope, for whoever publishes |
-//! | [`numbers`] | the numbers for it, reserved on disk ahead of use |
-//! | [`opener`] | from an envelope to a message that was never seen, for gossip |
-//! | [`recorder`] | what was accepted, written down before it is delivered |
+//! All is pure: time is an argument, and nothing waits. On it stand the services that
+//! wait for the store, in [`crate::node::gossip::signed`].
 
 pub mod compression;
 pub mod envelope;
-mod keys;
-pub mod numbers;
-pub mod opener;
+pub(crate) mod keys;
 pub mod provenance;
 pub mod publisher;
-pub mod recorder;
 pub mod refusal;
-pub mod sealer;
 pub mod sequence;
 pub mod statement;
 pub(crate) mod varint;
@@ -44,10 +33,7 @@ pub mod window;
 pub mod windows;
 
 pub use envelope::{Envelope, Limits, Opened, Packed, SealError, seal};
-pub use numbers::Numbers;
-pub use opener::Opener;
 pub use refusal::Refusal;
-pub use sealer::Sealer;
 
 /// The messages, generated from `proto/message.proto`.
 pub(crate) mod pb {

@@ -19,6 +19,10 @@ use libp2p::identity::Keypair;
 
 use super::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, Publisher};
 use super::statement::{Purpose, Statement};
+use crate::text::{
+    duration,
+    unix_time::{from_unix_millis, millis, unix_millis},
+};
 
 /// The only version of these rules.
 pub const VERSION: u32 = 1;
@@ -73,7 +77,7 @@ pub enum Flaw {
     /// Its time is over.
     #[error(
         "it expired {} ago by this host's clock; put it again at its source, or check the clocks of both hosts",
-        span(*ago)
+        duration::show(*ago)
     )]
     Expired {
         /// For how long.
@@ -82,7 +86,7 @@ pub enum Flaw {
     /// It is dated later than now and [`MAX_SKEW`].
     #[error(
         "it is dated {} ahead of this host's clock ({} are allowed); check the clocks of both hosts",
-        span(*ahead), span(MAX_SKEW)
+        duration::show(*ahead), duration::show(MAX_SKEW)
     )]
     Future {
         /// How far ahead.
@@ -117,12 +121,12 @@ impl Provenance {
 
     /// When it was put.
     pub fn published_at(&self) -> SystemTime {
-        from_millis(self.timestamp)
+        from_unix_millis(self.timestamp)
     }
 
     /// When its time is over.
     pub fn expires_at(&self) -> SystemTime {
-        from_millis(self.expires_ms())
+        from_unix_millis(self.expires_ms())
     }
 
     /// Who signed it, when the key can be read. Says nothing of the signature.
@@ -159,9 +163,9 @@ impl Provenance {
     /// # Errors
     /// [`Flaw::Expired`] and [`Flaw::Future`].
     pub fn check_time(&self, now: SystemTime) -> Result<(), Flaw> {
-        let now = millis(now);
+        let now = unix_millis(now);
         let ahead = self.timestamp.saturating_sub(now);
-        if ahead > millis_of(MAX_SKEW) {
+        if ahead > millis(MAX_SKEW) {
             return Err(Flaw::Future {
                 ahead: Duration::from_millis(ahead),
             });
@@ -232,31 +236,6 @@ fn statement(hash: &[u8], timestamp: u64, ttl: u32, version: u32) -> Statement {
 pub fn ttl_seconds(ttl: Duration) -> u32 {
     let begun = u64::from(ttl.subsec_nanos() > 0);
     u32::try_from(ttl.as_secs().saturating_add(begun)).unwrap_or(u32::MAX)
-}
-
-/// Milliseconds since 1970; earlier is 0.
-pub fn millis(time: SystemTime) -> u64 {
-    millis_of(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn millis_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn from_millis(millis: u64) -> SystemTime {
-    UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .unwrap_or(UNIX_EPOCH)
-}
-
-/// A duration in its largest unit, for an error.
-pub(crate) fn span(duration: Duration) -> String {
-    match duration.as_secs() {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s @ 7200..172_800 => format!("{} h", s / 3600),
-        s => format!("{} days", s / 86_400),
-    }
 }
 
 #[cfg(test)]
@@ -350,7 +329,7 @@ mod tests {
     #[test]
     fn time_is_checked_to_the_millisecond_at_both_ends() {
         let (_, provenance) = signed();
-        let skew = millis_of(MAX_SKEW);
+        let skew = millis(MAX_SKEW);
         assert_eq!(provenance.check_time(at(PUT - skew)), Ok(()));
         assert_eq!(
             provenance.check_time(at(PUT - skew - 1)),

@@ -110,7 +110,7 @@ impl Refusal {
     }
 
     /// What a window said of `number` of `publisher`.
-    pub(super) fn of_window(refused: window::Refused, publisher: PeerId, number: u64) -> Self {
+    pub(crate) fn of_window(refused: window::Refused, publisher: PeerId, number: u64) -> Self {
         match refused {
             window::Refused::Replay => Refusal::Replay { publisher, number },
             window::Refused::TooOld { oldest } => Refusal::TooOld {

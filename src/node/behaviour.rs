@@ -18,7 +18,7 @@ use super::probe;
 use super::records::Records;
 use super::streams;
 use crate::admission::{behaviour as gate, presence};
-use crate::observe::metrics::Metrics;
+use crate::node::Metrics;
 
 /// A Kademlia query that has not ended by then gives what it has.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -109,7 +109,10 @@ impl Behaviour {
             )?,
             streams: streams::Behaviour::new(
                 options.max_outbound_streams,
-                metrics.streams_refused.with_label_values(&["queue_full"]),
+                metrics
+                    .traffic
+                    .streams_refused
+                    .with_label_values(&["queue_full"]),
                 terms,
             ),
             relay_client,

@@ -443,8 +443,9 @@ mod tests {
 
     use super::*;
     use crate::message::provenance::Flaw;
+    use crate::node::Metrics;
     use crate::node::Node;
-    use crate::observe::metrics::Metrics;
+    use crate::telemetry::Metrics as _;
     use crate::transport;
 
     /// A host that accepts connections and never says anything.

@@ -19,9 +19,10 @@ use super::dht_intake::Replies;
 use super::gossip::envelope::Envelopes;
 use super::gossip::line::Client;
 use super::placing::Held;
-use super::status::{PeerStatus, Status};
+use super::status::PeerStatus;
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
-use crate::message::Sealer;
+use crate::api::Status;
+use crate::node::gossip::signed::Sealer;
 
 pub(super) use command::{
     COMMAND_QUEUE, Command, Content, DhtCommand, QUERY_RESULTS, Reply, SUBSCRIPTION_QUEUE,

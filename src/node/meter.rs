@@ -34,8 +34,9 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, Substr
 use super::bandwidth::{Bandwidth, Class, Turn, current_class};
 use super::parting::Parting;
 use crate::admission::{Admission, Conduct};
-use crate::observe::metrics::{Direction, Metrics};
-use crate::observe::throttle;
+use crate::node::Metrics;
+use crate::telemetry::Direction;
+use crate::telemetry::throttle;
 use crate::transport::pace::Pace;
 use crate::transport::yamux;
 
@@ -425,6 +426,7 @@ impl AsyncWrite for Metered {
 mod tests {
     use super::super::bandwidth::as_bulk;
     use super::*;
+    use crate::telemetry::Metrics as _;
 
     /// A muxer that opens streams, and gets as many as one asks for.
     struct Idle;

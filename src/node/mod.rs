@@ -7,7 +7,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`handle`] | what the rest of the program can ask of the node |
-//! | [`status`] | what the node says of itself |
+//! | [`status`] | what the node says of its peers |
 //! | [`identity`] | the key that makes the peer id |
 //! | [`options`] | what the node is told when it starts |
 //! | [`pulse`] | proof that the loop turns |
@@ -68,13 +68,15 @@ mod dial_reasons;
 mod ending;
 mod event_loop;
 mod frames;
-mod gossip;
+pub mod gossip;
 pub mod handle;
 mod health;
 pub mod identity;
 mod keep;
 mod members;
 mod meter;
+mod metrics;
+pub mod misbehaviour;
 mod openings;
 pub mod options;
 mod parting;
@@ -105,17 +107,16 @@ use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 
 pub use behaviour::BuildError;
 pub use content_network::{ContentNetwork, dht_key};
-pub(crate) use gossip::GOSSIP_DROPPED;
 pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Published, Subscription};
+pub use metrics::Metrics;
 pub use options::{Changes, Options};
 pub use placing::Held;
 pub use pulse::Pulse;
-pub use status::{PeerStatus, Status};
+pub use status::PeerStatus;
 
 use crate::admission::{self, resources::Resources};
-use crate::observe::metrics::Metrics;
-use crate::observe::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// The gate of a node with these options.
 fn gate(options: &Options) -> admission::gate::Gate {
@@ -183,7 +184,6 @@ impl Node {
         metrics: Arc<Metrics>,
     ) -> Result<Node, BuildError> {
         let local = identity.public().to_peer_id();
-        options.admission.observe(metrics.clone());
         options.admission.trust(&options.trusted_peers);
         let bandwidth =
             bandwidth::Bandwidth::new(options.max_upload_rate, options.max_download_rate, &metrics);
@@ -218,10 +218,10 @@ impl Node {
         .with_max_negotiating_inbound_streams(options.max_inbound_streams);
         let swarm = Swarm::new(transport, compact::Compact(behaviour), local, config);
         let envelopes = gossip::envelope::Envelopes::of(&options.network);
-        let messages = options
-            .messages
-            .clone()
-            .unwrap_or_else(|| Messages::unstored(local, metrics.clone()));
+        let messages = match &options.messages {
+            Some(messages) => messages.clone(),
+            None => Messages::unstored(local, metrics.clone()),
+        };
         let sealer = messages.sealer(identity.clone());
         let publishing =
             event_loop::Publishing::new(pace, options.publish_patience, sealer.clone());

@@ -12,6 +12,7 @@ use super::keep;
 use super::meter::Meters;
 use super::standing::Peering;
 use super::status::{ConnectionStatus, PeerStatus, transport_of};
+use crate::text::foreign;
 
 /// Longest agent string kept. Real ones are some tens of bytes.
 const MAX_AGENT: usize = 128;
@@ -116,7 +117,7 @@ impl Peers {
 
     pub(super) fn identified(&mut self, peer: &PeerId, agent: &str) {
         if let Some(entry) = self.map.get_mut(peer) {
-            entry.agent = Some(printable(agent));
+            entry.agent = Some(foreign::printable_start(agent, MAX_AGENT));
         }
     }
 
@@ -124,7 +125,9 @@ impl Peers {
     /// what it speaks when it does not speak this network's.
     pub(super) fn speaks<'a>(&mut self, peer: &PeerId, protocols: impl Iterator<Item = &'a str>) {
         if let Some(entry) = self.map.get_mut(peer) {
-            let exchanges = protocols.filter(|name| is_exchange(name)).map(printable);
+            let exchanges = protocols
+                .filter(|name| is_exchange(name))
+                .map(|name| foreign::printable_start(name, MAX_AGENT));
             entry.exchanges = exchanges.take(MAX_EXCHANGES).collect();
         }
     }
@@ -294,23 +297,17 @@ fn is_exchange(protocol: &str) -> bool {
     protocol.starts_with("/ipfs/bitswap") || protocol.ends_with("/block/1.0.0")
 }
 
-/// A remote's text, made fit for a terminal and a log: bounded, without control
-/// characters (which could move a cursor or forge a line).
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .take(MAX_AGENT)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_agent_cannot_carry_control_characters_or_grow() {
-        let text = printable(&format!("kubo/0.4\x1b[2J\n{}", "x".repeat(10_000)));
-        assert!(text.starts_with("kubo/0.4\u{fffd}[2J\u{fffd}xxx"));
+        let text = foreign::printable_start(
+            &format!("kubo/0.4\x1b[2J\n{}", "x".repeat(10_000)),
+            MAX_AGENT,
+        );
+        assert!(text.starts_with("kubo/0.4\\u{1b}[2J\\nxxx"), "{text}");
         assert_eq!(text.chars().count(), MAX_AGENT);
     }
 
@@ -333,7 +330,7 @@ mod tests {
         assert_eq!(peers.map[&peer].exchanges, told[1..]);
         let many = std::iter::repeat_n("/ipfs/bitswap\n", 100);
         peers.speaks(&peer, many);
-        assert_eq!(peers.map[&peer].exchanges, ["/ipfs/bitswap\u{fffd}"; 4]);
+        assert_eq!(peers.map[&peer].exchanges, ["/ipfs/bitswap\\n"; 4]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use prost::Message;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::database::Fail;
-use super::root::{from_millis, to_millis};
 use crate::admission::bans::{Author, Ban, Change, MAX_AUTOMATIC, MAX_OPERATOR, Target};
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 pub(super) const BANS: TableDefinition<&str, &[u8]> = TableDefinition::new("bans");
 
@@ -35,8 +35,8 @@ pub(super) fn write(tx: &WriteTransaction, changes: &[Change]) -> Result<(), Fai
                 let row = BanRow {
                     reason: ban.reason.clone(),
                     automatic: ban.author == Author::Automatic,
-                    since: to_millis(ban.since),
-                    until: ban.until.map(to_millis),
+                    since: unix_millis(ban.since),
+                    until: ban.until.map(unix_millis),
                     times: ban.times,
                 };
                 let key = ban.target.to_string();
@@ -82,8 +82,8 @@ pub(super) fn decode(key: &str, value: &[u8]) -> Option<Ban> {
             true => Author::Automatic,
             false => Author::Operator,
         },
-        since: from_millis(row.since),
-        until: row.until.map(from_millis),
+        since: from_unix_millis(row.since),
+        until: row.until.map(from_unix_millis),
         times: row.times,
     })
 }

@@ -15,7 +15,8 @@ use std::{
 
 use redb::{Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-use super::{Error, index, root::to_millis};
+use super::{Error, index};
+use crate::text::unix_time::unix_millis;
 
 /// Bytes of database pages kept in memory. The index of 100,000 blocks is
 /// some 30 MB; its hot part (inner pages) fits, and an idle node stays under
@@ -224,7 +225,7 @@ fn create(dir: &Path, path: &Path) -> Result<redb::Database, Error> {
     let new = dir.join(format!(
         "{NEW_PREFIX}{}-{}",
         std::process::id(),
-        to_millis(SystemTime::now())
+        unix_millis(SystemTime::now())
     ));
     let run = || -> Result<redb::Database, Fail> {
         let db = builder().create(&new).map_err(|e| Fail::Db(e.into()))?;
@@ -294,7 +295,7 @@ fn open_existing(path: &Path, dir: &Path) -> Result<Opened, Error> {
 
 /// Moves the database and the blocks to names that nothing else has.
 fn set_aside(dir: &Path, path: &Path, reason: &str) -> Result<(), Error> {
-    let stamp = to_millis(SystemTime::now());
+    let stamp = unix_millis(SystemTime::now());
     let aside = path.with_extension(format!("redb.damaged-{stamp}"));
     let blocks = dir.join(BLOCKS);
     let blocks_aside = dir.join(format!("{BLOCKS}.damaged-{stamp}"));

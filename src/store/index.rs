@@ -32,10 +32,11 @@ use redb::{
 use super::{
     database::Fail,
     life::Life,
-    root::{RootRow, from_millis, to_millis},
+    root::RootRow,
     segment::{Location, footprint},
 };
 use crate::message::provenance::Provenance;
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// Format of the tables. A change that old programs would misread raises it.
 pub(super) const FORMAT: u64 = 1;
@@ -181,11 +182,11 @@ pub(super) fn life(tx: &ReadTransaction, key: &[u8], now: u64) -> Result<Life, F
     }
     Ok(match longest {
         Some(row) if !row.is_expired(now) => Life::Held {
-            put_at: from_millis(row.put_at),
-            expires_at: row.expires_at.map(from_millis),
+            put_at: from_unix_millis(row.put_at),
+            expires_at: row.expires_at.map(from_unix_millis),
         },
-        Some(row) => Life::Over(expired.max(row.expires_at).map(from_millis)),
-        None => Life::Over(expired.map(from_millis)),
+        Some(row) => Life::Over(expired.max(row.expires_at).map(from_unix_millis)),
+        None => Life::Over(expired.map(from_unix_millis)),
     })
 }
 
@@ -200,7 +201,7 @@ pub(super) fn roots(tx: &ReadTransaction) -> Result<Vec<RootRow>, Fail> {
 
 /// The CIDs of the roots whose time is not over at `now`, in the order they came.
 pub(super) fn live_roots(tx: &ReadTransaction, now: SystemTime) -> Result<Vec<Cid>, Fail> {
-    let now = to_millis(now);
+    let now = unix_millis(now);
     let table = tx.open_table(ROOTS)?;
     let mut cids = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or(0));
     for row in table.iter()? {

@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use cid::Cid;
 
-use super::{Error, Store, index, root::to_millis};
+use super::{Error, Store, index};
 use crate::message::provenance::Provenance;
+use crate::text::unix_time::unix_millis;
 
 /// The life of a block in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Store {
     /// When the database cannot be read.
     pub fn life(&self, cid: &Cid, now: SystemTime) -> Result<Life, Error> {
         let key = cid.hash().to_bytes();
-        let now = to_millis(now);
+        let now = unix_millis(now);
         self.database().read(|tx| index::life(tx, &key, now))
     }
 

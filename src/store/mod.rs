@@ -51,7 +51,9 @@ mod error;
 pub mod fuzzing;
 mod index;
 pub mod journal;
+mod keeper;
 mod life;
+mod metrics;
 mod peers;
 mod reputations;
 mod root;
@@ -64,7 +66,9 @@ mod windows;
 
 pub use batch::Batch;
 pub use error::Error;
+pub use keeper::Keeper;
 pub use life::Life;
+pub use metrics::Metrics;
 pub use peers::{KnownPeer, MAX_ADDRS, MAX_EARLIER, MAX_PEERS};
 pub use reputations::Saved;
 pub use root::Root;
@@ -86,10 +90,9 @@ use bytes::Bytes;
 use cid::Cid;
 use sha2::{Digest, Sha256};
 
-use crate::observe::metrics::Metrics;
+use crate::text::unix_time::unix_millis;
 use database::{BLOCKS, Database, Fail};
 use index::{Counters, Index};
-use root::to_millis;
 use segment::{Location, ReadError, Segments};
 
 /// Reads remembered between two sweeps to order eviction by. More are not
@@ -477,7 +480,7 @@ impl Store {
     }
 
     fn now(&self) -> u64 {
-        to_millis((self.inner.clock)())
+        unix_millis((self.inner.clock)())
     }
 
     fn database(&self) -> &Database {

@@ -8,10 +8,8 @@ use libp2p::{Multiaddr, PeerId};
 use prost::Message;
 use redb::{ReadableTable, TableDefinition};
 
-use super::{
-    Error, Store,
-    root::{from_millis, to_millis},
-};
+use super::{Error, Store};
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// Key: peer id. Value: [`PeerRow`].
 pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("peers");
@@ -89,7 +87,7 @@ impl Store {
                         .filter(|addr| addr.len() <= MAX_ADDR_BYTES)
                         .take(MAX_ADDRS)
                         .collect(),
-                    last_seen: to_millis(peer.last_seen),
+                    last_seen: unix_millis(peer.last_seen),
                     rank: rank as u32,
                 };
                 let key = peer.peer.to_bytes();
@@ -130,7 +128,7 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<(u32, KnownPeer)> {
     let peer = KnownPeer {
         peer,
         addrs: addrs.filter_map(|a| Multiaddr::try_from(a).ok()).collect(),
-        last_seen: from_millis(row.last_seen),
+        last_seen: from_unix_millis(row.last_seen),
     };
     Some((row.rank, peer))
 }

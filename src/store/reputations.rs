@@ -10,11 +10,11 @@ use prost::Message;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::database::Fail;
-use super::root::{from_millis, to_millis};
 use super::{Error, Store, bans};
 use crate::admission::bans::Ban;
 use crate::admission::reputation::{CAPACITY, Standing};
 use crate::admission::trust::Unsaved;
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 pub(super) const REPUTATIONS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("reputations");
 
@@ -65,7 +65,7 @@ fn write(tx: &WriteTransaction, unsaved: &Unsaved, now: SystemTime) -> Result<()
                 let row = ReputationRow {
                     score: standing.score,
                     strikes: standing.strikes,
-                    at: to_millis(now),
+                    at: unix_millis(now),
                 };
                 table.insert(&key[..], &row.encode_to_vec()[..])?;
             }
@@ -100,5 +100,5 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Saved> {
         score: row.score,
         strikes: row.strikes,
     };
-    Some((peer, standing, from_millis(row.at)))
+    Some((peer, standing, from_unix_millis(row.at)))
 }

@@ -1,10 +1,11 @@
 //! Roots: the content that somebody named, as opposed to its blocks.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use cid::Cid;
 
 use crate::message::provenance::is_clock_set;
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// Content in the store: the CID that names it and what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,20 +55,6 @@ pub(super) struct RootRow {
     pub(super) used_at: u64,
 }
 
-/// Milliseconds since 1970; earlier is 0, far later is the maximum.
-pub(super) fn to_millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
-/// The inverse of [`to_millis`].
-pub(super) fn from_millis(millis: u64) -> SystemTime {
-    UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .unwrap_or(UNIX_EPOCH)
-}
-
 impl RootRow {
     pub(super) fn new(root: &Root, used_at: u64) -> Self {
         RootRow {
@@ -75,8 +62,8 @@ impl RootRow {
             size: root.size,
             blocks: root.blocks,
             pinned: root.pinned,
-            put_at: to_millis(root.put_at),
-            expires_at: root.expires_at.map(to_millis),
+            put_at: unix_millis(root.put_at),
+            expires_at: root.expires_at.map(unix_millis),
             name: root.name.clone(),
             used_at,
         }
@@ -102,7 +89,7 @@ impl RootRow {
 
     /// Whether it was put by a clock that was not set.
     pub(super) fn is_undated(&self) -> bool {
-        !is_clock_set(from_millis(self.put_at))
+        !is_clock_set(from_unix_millis(self.put_at))
     }
 
     /// Moves its times so that it is put at `now`: by a clock that began at 1970
@@ -120,8 +107,8 @@ impl RootRow {
             size: self.size,
             blocks: self.blocks,
             pinned: self.pinned,
-            put_at: from_millis(self.put_at),
-            expires_at: self.expires_at.map(from_millis),
+            put_at: from_unix_millis(self.put_at),
+            expires_at: self.expires_at.map(from_unix_millis),
             name: self.name.clone(),
         })
     }

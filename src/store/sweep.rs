@@ -11,9 +11,9 @@ use super::{
     database::{Fail, NEW_PREFIX},
     index::{self, Gone, Index},
     lock,
-    root::{from_millis, to_millis},
 };
 use crate::message::provenance::is_clock_set;
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// Cached blocks looked at in one go while evicting.
 const CHUNK: usize = 256;
@@ -166,7 +166,7 @@ impl Store {
     pub fn sweep(&self, now: SystemTime, monotonic: Instant) -> Result<Swept, Error> {
         self.end_dead_batches()?;
         let goal = self.usage().max_bytes;
-        let swept = self.make_room(goal, to_millis(now), monotonic)?;
+        let swept = self.make_room(goal, unix_millis(now), monotonic)?;
         self.reclaim()?;
         Ok(swept)
     }
@@ -189,8 +189,8 @@ impl Store {
         now: u64,
         monotonic: Instant,
     ) -> Result<Swept, Error> {
-        let may_expire = lock(&self.inner.clocks).may_expire(from_millis(now), monotonic);
-        let is_set = is_clock_set(from_millis(now));
+        let may_expire = lock(&self.inner.clocks).may_expire(from_unix_millis(now), monotonic);
+        let is_set = is_clock_set(from_unix_millis(now));
         let touches = self.take_touches();
         let roots = self.inner.database.read(index::roots)?;
         let undated = is_set && roots.iter().any(|r| r.is_undated());

@@ -10,6 +10,7 @@ use multihash::Multihash;
 use tempfile::TempDir;
 
 use super::*;
+use crate::telemetry::Metrics as _;
 
 mod announcements;
 mod crash;

@@ -22,7 +22,7 @@ use prometheus::IntCounter;
 
 use super::coalesce::Coalesce;
 use super::pace::Pace;
-use crate::observe::throttle;
+use crate::telemetry::throttle;
 
 /// Payload bytes of the largest frame sent. Four times the crate's default:
 /// fewer frames and wake-ups for bulk data. go-libp2p sends the same size, so

@@ -349,8 +349,8 @@ fn the_script_sees_that_nobody_gets_in() {
     if !have_curl() {
         return;
     }
-    let metrics = p2p_node::observe::metrics::Metrics::new().unwrap();
-    let attempts = &metrics.nat_traversal_attempts;
+    let metrics = p2p_node::web::metrics::Metrics::new().unwrap();
+    let attempts = &metrics.node.nat_traversal_attempts;
     attempts.with_label_values(&["autonat", "failed"]).inc_by(3);
     let body = metrics.render().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

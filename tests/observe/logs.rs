@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use p2p_node::config::LogFormat;
-use p2p_node::observe::logs;
+use p2p_node::telemetry::logs;
 
 /// What a remote may send: line breaks, colours, quotes, forged records.
 const EVIL: &str =

@@ -136,7 +136,7 @@ impl Members {
             let lonely = world
                 .peers()
                 .filter(|(n, _)| self.members.contains_key(n))
-                .filter(|(_, peer)| peer.metrics.gossip_peers.get() < MESH.min(most))
+                .filter(|(_, peer)| peer.metrics.node.gossip_peers.get() < MESH.min(most))
                 .count();
             if lonely == 0 || begun.elapsed() > patience {
                 return lonely;

@@ -33,7 +33,7 @@ pub(crate) async fn watch(world: &World, time: Duration) -> Result<Outcome> {
     while begun.elapsed() < time {
         async_io::Timer::after(Duration::from_secs(1).min(time)).await;
         for (n, peer) in world.peers() {
-            let peers = peer.metrics.connected_peers.get();
+            let peers = peer.metrics.node.connected_peers.get();
             fewest = fewest.min(peers);
             if n < world.settings.bootstraps {
                 most_of_bootstrap = most_of_bootstrap.max(peers);
@@ -45,7 +45,7 @@ pub(crate) async fn watch(world: &World, time: Duration) -> Result<Outcome> {
     let (all_bytes, all_dials) = world.traffic();
     let peers: i64 = world
         .peers()
-        .map(|(_, peer)| peer.metrics.connected_peers.get())
+        .map(|(_, peer)| peer.metrics.node.connected_peers.get())
         .sum();
     Ok(Outcome {
         handshakes: (all_dials - dials) as f64 / nodes / (seconds / 60.0),

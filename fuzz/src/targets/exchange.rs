@@ -15,13 +15,14 @@ use cid::Cid;
 use futures::executor::block_on;
 use futures::io::AsyncRead;
 use libp2p::PeerId;
+use p2p_node::block::Metrics;
 use p2p_node::block::address::{self, Codec};
 use p2p_node::block::exchange::frame::{FrameError, FrameReader};
 use p2p_node::block::exchange::serve::{Source, Stored};
 use p2p_node::block::exchange::{FRAME_OVERHEAD, Limits, MAX_REQUEST_FRAME, Server};
 use p2p_node::fuzzing;
 use p2p_node::message::provenance::Signer;
-use p2p_node::observe::metrics::Metrics;
+use p2p_node::telemetry::Metrics as _;
 use prost::Message;
 
 use super::message::keypair;
@@ -240,7 +241,10 @@ pub fn serve(data: &[u8]) {
     match served {
         Ok(served) => {
             assert_eq!(answers.len(), wants, "a want without an answer");
-            assert_eq!(served.blocks + served.refused + served.confirmed, wants as u64);
+            assert_eq!(
+                served.blocks + served.refused + served.confirmed,
+                wants as u64
+            );
         }
         Err(error) => super::one_line(&error),
     }

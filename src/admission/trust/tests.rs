@@ -5,6 +5,7 @@ use futures::{FutureExt, StreamExt};
 use super::*;
 use crate::admission::bans::{Author, SUBNET_AFTER};
 use crate::admission::bucket::Budget;
+use crate::telemetry::Metrics as _;
 
 fn orders(verdicts: &mut Verdicts) -> Vec<Order> {
     std::iter::from_fn(|| verdicts.next().now_or_never().flatten()).collect()

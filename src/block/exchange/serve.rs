@@ -28,11 +28,12 @@ use super::frame::{self, FrameError, FrameReader};
 use super::pb::exchange::{Response, Status};
 use super::pb::message::Block;
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
+use crate::block::Metrics;
 use crate::block::address;
 use crate::message::compression;
 use crate::message::provenance::Provenance;
-use crate::observe::metrics::{Direction, Metrics};
-use crate::observe::throttle;
+use crate::telemetry::Direction;
+use crate::telemetry::throttle;
 
 /// Blocks are read in groups of about this size: a hop to a blocking thread
 /// costs tens of microseconds, reading 1 MiB hundreds.
@@ -296,7 +297,7 @@ impl<S: Source> Server<S> {
     }
 
     fn refused(&self, reason: &'static str) {
-        let refused = &self.metrics.streams_refused;
+        let refused = &self.metrics.traffic.streams_refused;
         refused.with_label_values(&[reason]).inc();
     }
 
@@ -372,6 +373,7 @@ impl<S: Source> Server<S> {
         let mut served = Served::default();
         let processing = self
             .metrics
+            .traffic
             .message_processing
             .with_label_values(&["block"]);
         let bytes = self
@@ -388,8 +390,8 @@ impl<S: Source> Server<S> {
                 let sent = timeout(self.limits.idle, answer.write(writer)).await;
                 sent.map_err(|_| ServeError::Stalled(self.limits.idle))?
                     .map_err(FrameError::Io)?;
-                self.metrics.message(Direction::In, "block");
-                self.metrics.message(Direction::Out, "block");
+                self.metrics.traffic.message(Direction::In, "block");
+                self.metrics.traffic.message(Direction::Out, "block");
                 processing.observe(answer.arrived.elapsed().as_secs_f64());
                 match &answer.result {
                     Ok(block) => {

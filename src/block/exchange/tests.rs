@@ -20,9 +20,10 @@ use super::pb::exchange::{Request, Response, Status, Want};
 use super::serve::{Limits, ServeError, Served, Server, Source, Stored};
 use super::session::{self, Answer, Command, Reply};
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
+use crate::block::Metrics;
 use crate::block::address::{Codec, address};
 use crate::block::testing::{Count, content, provenance, publish};
-use crate::observe::metrics::Metrics;
+use crate::telemetry::Metrics as _;
 
 /// Has one block of 1 MiB, which does not pack, under every raw CID, and counts
 /// what is read.

@@ -46,7 +46,7 @@ use super::address::AddressError;
 use super::dag::DagError;
 use super::network::Network;
 use super::refusal::Refusal;
-use crate::observe::metrics::Metrics;
+use crate::block::Metrics;
 use crate::store::{self, Store};
 pub(crate) use held::Budget;
 use held::{Held, Meter};

@@ -35,8 +35,9 @@ use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setti
 use crate::block::address;
 use crate::block::network::{Fault, Lead, Network};
 use crate::block::refusal::Refusal;
-use crate::message::provenance::{is_clock_set, span};
+use crate::message::provenance::is_clock_set;
 use crate::store::{self, Batch, Root};
+use crate::text::duration;
 
 /// Blocks that wait for verification. Sessions are held back beyond it.
 const MAX_DELIVERIES: usize = 8;
@@ -556,7 +557,10 @@ impl<N: Network> Run<N> {
         if let Some((cid, ago)) = done.over
             && self.here.is_empty()
         {
-            self.here = format!("; the time of {cid} here is over since {}", span(ago));
+            self.here = format!(
+                "; the time of {cid} here is over since {}",
+                duration::show(ago)
+            );
         }
         for (cid, found, len) in done.local {
             self.progress = Instant::now();

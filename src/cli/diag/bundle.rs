@@ -13,8 +13,9 @@ use super::{Report, figures_to_json, tool};
 use crate::cli::context::Context;
 use crate::cli::error::{self, Error};
 use crate::cli::new_file::NewFile;
-use crate::cli::{human, status};
+use crate::cli::status;
 use crate::diag::redact::Redactor;
+use crate::text::{duration, foreign, size};
 
 /// Lines of the log at most.
 const LOG_LINES: &str = "500";
@@ -51,7 +52,7 @@ pub(super) fn write(context: &Context, path: &Path, text: &str) -> Result<(), Er
         error::say(&format!(
             "wrote {} ({}); read it before you send it",
             path.display(),
-            human::size(text.len() as u64)
+            size::show(text.len() as u64)
         ));
     }
     Ok(())
@@ -98,7 +99,7 @@ pub(super) fn render(report: &Report, with_peers: bool) -> String {
     if let Some(s) = &report.snapshot {
         section("metrics", &s.metrics);
         if let Some(e) = s.earlier.first() {
-            let title = format!("metrics {} before", human::duration(e.age));
+            let title = format!("metrics {} before", duration::show(e.age));
             let values: Vec<_> = e.metrics.lines().filter(|l| !l.starts_with('#')).collect();
             section(&title, &values.join("\n"));
         }
@@ -119,8 +120,8 @@ fn settings(report: &Report) -> String {
         format!(
             "{}={}  ({})",
             s.name,
-            human::printable(value),
-            human::printable(&s.source)
+            foreign::printable(value),
+            foreign::printable(&s.source)
         )
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -131,7 +132,7 @@ fn versions(report: &Report) -> String {
     format!(
         "program p2p-node/{}\ndaemon {}\nrun as user id {}",
         env!("CARGO_PKG_VERSION"),
-        human::printable(daemon),
+        foreign::printable(daemon),
         nix::unistd::geteuid()
     )
 }

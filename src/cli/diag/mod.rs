@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::Error;
 use super::output::{Output, Tone};
+use crate::api::Snapshot;
 use crate::diag::figures::P99;
 use crate::diag::finding::worst;
-use crate::diag::{Figures, Finding, Snapshot, Verdict, checks};
+use crate::diag::{Figures, Finding, Verdict, checks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiagArgs {

@@ -10,10 +10,11 @@ use libp2p::multiaddr::Protocol;
 use socket2::{Domain, Socket, Type};
 
 use super::{DiagArgs, tool};
+use crate::api::Snapshot;
 use crate::cli::context::Context;
 use crate::config::{Config, Environment, Error as Refused, Flags, Inputs, network_key};
+use crate::diag::Finding;
 use crate::diag::host::{self, Folder, Port, Unit};
-use crate::diag::{Finding, Snapshot};
 use crate::system::usage;
 use crate::transport::tcp::owner;
 

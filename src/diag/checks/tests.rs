@@ -1,7 +1,7 @@
 //! Every threshold, on both sides.
 
 use super::*;
-use crate::control::types::{LimitStatus, TopicStatus};
+use crate::api::{LimitStatus, Reachability, TopicStatus};
 use crate::diag::figures::{Attempts, Bootstrap};
 
 const MIB: u64 = 1 << 20;
@@ -16,7 +16,7 @@ fn healthy() -> Figures {
         answers: true,
         listening: vec!["/ip4/192.0.2.7/tcp/4001".parse().unwrap()],
         external: vec!["/ip4/192.0.2.7/tcp/4001".parse().unwrap()],
-        nat: "public".into(),
+        nat: Reachability::Public,
         peers: 20,
         limits: vec![limit(20, 400)],
         connections_configured: Some(400),
@@ -351,7 +351,7 @@ fn bans_are_told_and_many_in_a_minute_are_an_attack() {
 #[test]
 fn a_private_node_needs_a_relay() {
     let lost = gives("reachable", Warning, |f| {
-        f.nat = "private".into();
+        f.nat = Reachability::Private;
         f.traversal = [("autonat".to_owned(), Attempts { ok: 0, failed: 3 })].into();
     });
     assert!(
@@ -363,12 +363,12 @@ fn a_private_node_needs_a_relay() {
         "{lost:?}"
     );
     gives("reachable", Fine, |f| {
-        f.nat = "private".into();
+        f.nat = Reachability::Private;
         f.relays = 1;
     });
-    gives("reachable", Fine, |f| f.nat = "unknown".into());
+    gives("reachable", Fine, |f| f.nat = Reachability::Unknown);
     gives("reachable", Note, |f| {
-        f.nat = "unknown".into();
+        f.nat = Reachability::Unknown;
         f.external = vec![];
     });
 }

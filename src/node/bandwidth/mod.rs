@@ -30,7 +30,8 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
-use crate::observe::metrics::{Direction, Metrics};
+use crate::node::Metrics;
+use crate::telemetry::Direction;
 
 pub(super) use queue::Class;
 pub(super) use shaper::{Shaper, Turn};

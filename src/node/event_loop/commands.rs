@@ -10,13 +10,13 @@ use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 use super::gossip::DRAIN_WRITTEN;
 use super::text::{key_text, one_line, transport_reason};
 use super::{EventLoop, VALUE_TTL};
+use crate::api::{DRAINING, DhtStatus, RUNNING, Status, TopicStatus};
 use crate::node::dht_intake::Provision;
 use crate::node::handle::{Command, DhtCommand, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
 use crate::node::settling::{self, Outcome};
 use crate::node::standing::peer_of;
-use crate::node::status::{DhtStatus, Status, TopicStatus};
 
 impl EventLoop {
     pub(super) fn command(&mut self, command: Command) {
@@ -449,19 +449,20 @@ impl EventLoop {
         }
     }
 
+    /// What the event loop knows of it; other rooms fill in the rest.
     pub(super) fn status(&mut self) -> Status {
         let table = self.routing_table_size();
         let kad = &mut self.swarm.behaviour_mut().kad;
         let dht = DhtStatus {
             protocol: self.options.kad_protocol.clone(),
             mode: match kad.mode() {
-                kad::Mode::Server => "server",
-                kad::Mode::Client => "client",
+                kad::Mode::Server => "server".to_owned(),
+                kad::Mode::Client => "client".to_owned(),
             },
-            routing_table_size: table,
-            values: kad.store_mut().values_len(),
-            provider_records: kad.store_mut().provider_records_len(),
-            queries: self.queries.len(),
+            table_size: table as u64,
+            values: kad.store_mut().values_len() as u64,
+            provider_records: kad.store_mut().provider_records_len() as u64,
+            queries: self.queries.len() as u64,
         };
         let gossip = &self.swarm.behaviour().gossip;
         let mut topics: Vec<TopicStatus> = self
@@ -469,11 +470,11 @@ impl EventLoop {
             .iter()
             .map(|(hash, name)| TopicStatus {
                 topic: name.to_owned(),
-                mesh_peers: gossip.mesh_peers(hash).count(),
+                mesh_peers: gossip.mesh_peers(hash).count() as u64,
                 peers: gossip
                     .all_peers()
                     .filter(|(_, t)| t.contains(&hash))
-                    .count(),
+                    .count() as u64,
             })
             .collect();
         topics.sort_by(|a, b| a.topic.cmp(&b.topic));
@@ -488,21 +489,22 @@ impl EventLoop {
             .map(|p| p.to_string())
             .collect();
         Status {
-            peer_id: self.swarm.local_peer_id().to_string(),
+            peer_id: Some(*self.swarm.local_peer_id()),
             agent: AGENT.into(),
             network: self.options.network.clone(),
             uptime: self.pulse.uptime(),
+            state: if self.draining { DRAINING } else { RUNNING }.into(),
             listen_addrs: self.swarm.listeners().cloned().collect(),
             external_addrs: self.swarm.external_addresses().cloned().collect(),
-            connections_in: self.peers.inbound(),
-            connections_out: self.peers.outbound(),
-            connections_pending: counters.num_pending(),
-            connected_peers: self.peers.len(),
+            peers: self.peers.len() as u64,
+            connections_inbound: self.peers.inbound().into(),
+            connections_outbound: self.peers.outbound().into(),
+            connections_pending: counters.num_pending().into(),
             dht,
             topics,
             nat,
             limits: self.limits(),
-            draining: self.draining,
+            ..Status::default()
         }
     }
 }

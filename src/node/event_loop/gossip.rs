@@ -15,7 +15,7 @@ use crate::node::gossip::envelope::Refused;
 use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
 use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
-use crate::observe::metrics::Direction;
+use crate::telemetry::Direction;
 
 /// How long the event loop waits for the disk at its end, for the sake of programs on
 /// this host: a write takes milliseconds unless something hangs. The daemon gives the
@@ -45,7 +45,7 @@ impl EventLoop {
                 message_id: id,
                 message,
             } => {
-                self.metrics.message(Direction::In, "gossip");
+                self.metrics.traffic.message(Direction::In, "gossip");
                 let job = Job {
                     id,
                     source,
@@ -180,6 +180,7 @@ impl EventLoop {
             .with_label_values(&[result])
             .inc();
         self.metrics
+            .traffic
             .message_processing
             .with_label_values(&["gossip"])
             .observe(job.arrived.elapsed().as_secs_f64());

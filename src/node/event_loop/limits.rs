@@ -6,9 +6,9 @@ use libp2p::relay;
 
 use super::EventLoop;
 use super::as_gauge;
+use crate::api::{BYTES, BYTES_A_SECOND, LimitStatus};
 use crate::node::bandwidth::Bandwidth;
-use crate::node::status::{BYTES, BYTES_A_SECOND, LimitStatus};
-use crate::observe::metrics::Direction;
+use crate::telemetry::Direction;
 
 /// Bytes a second that streams moved lately, by direction (in, out).
 #[derive(Debug, Default)]
@@ -35,10 +35,10 @@ impl Speed {
 
 impl EventLoop {
     pub(super) fn limits(&mut self) -> Vec<LimitStatus> {
-        let plain = |name, variable, used: u64, allowed: u64| LimitStatus {
-            name,
-            variable,
-            unit: "",
+        let plain = |name: &str, variable: &str, used: u64, allowed: u64| LimitStatus {
+            name: name.to_owned(),
+            variable: variable.to_owned(),
+            unit: String::new(),
             used,
             allowed,
         };
@@ -68,7 +68,7 @@ impl EventLoop {
         if let Some(sample) = self.swarm.behaviour().gate.gate().resources() {
             if let Some(allowed) = caps.memory {
                 list.push(LimitStatus {
-                    unit: BYTES,
+                    unit: BYTES.to_owned(),
                     ..plain("memory", "P2P_MAX_MEMORY", sample.resident, allowed)
                 });
             }
@@ -95,17 +95,16 @@ impl EventLoop {
         ));
         if self.options.relay_server {
             let relay = relay::Config::default();
-            let gauge = |g: &prometheus::IntGauge| u64::try_from(g.get()).unwrap_or(0);
             list.push(plain(
                 "relay reservations",
                 "",
-                gauge(&self.metrics.relay_reservations_active),
+                self.reserved.len() as u64,
                 relay.max_reservations as u64,
             ));
             list.push(plain(
                 "relayed circuits",
                 "",
-                gauge(&self.metrics.relay_connections_active),
+                self.circuits as u64,
                 relay.max_circuits as u64,
             ));
         }
@@ -125,7 +124,7 @@ impl EventLoop {
         ] {
             if let Some(allowed) = ceiling {
                 list.push(LimitStatus {
-                    unit: BYTES_A_SECOND,
+                    unit: BYTES_A_SECOND.to_owned(),
                     ..plain(name, variable, self.speed.now[index], allowed)
                 });
             }

@@ -35,8 +35,10 @@ use libp2p::{Multiaddr, PeerId, gossipsub};
 use self::gossip::Accepted;
 use crate::admission::Verdicts;
 use crate::admission::bans::Moment;
+use crate::api::{NatStatus, Reachability};
 use crate::message::Opened;
 use crate::message::windows::Mark;
+use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
 use crate::node::compact::Compact;
@@ -54,11 +56,9 @@ use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::settling::Settling;
 use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
-use crate::node::status::{NatStatus, Reachability};
 use crate::node::streams::Idle;
 use crate::node::topics::Topics;
-use crate::observe::metrics::Metrics;
-use crate::observe::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// Commands taken before the swarm gets its turn.
 const COMMANDS_A_TURN: usize = 16;
@@ -358,7 +358,7 @@ impl EventLoop {
         let keep = &self.swarm.behaviour().keep;
         let kept = self.peers.ids().filter(|peer| keep.is_kept(peer)).count();
         metrics.connections_kept.set(as_gauge(kept));
-        let public = self.nat.reachability == Reachability::Public;
+        let public = self.nat.state == Reachability::Public;
         let ways = &metrics.nat_traversal;
         ways.with_label_values(&["direct"]).set(public.into());
         let reserved = self.relays.list.iter().filter(|r| r.reserved).count();

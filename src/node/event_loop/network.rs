@@ -10,6 +10,7 @@ use super::members::broke_off;
 use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
 use crate::admission::refusal::Refusal;
 use crate::admission::{Conduct, limit_of};
+use crate::api::Reachability;
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::ending::by_remote;
@@ -17,9 +18,8 @@ use crate::node::handle::Error;
 use crate::node::peers::Connection;
 use crate::node::queries::Next;
 use crate::node::records::Owner;
-use crate::node::status::Reachability;
-use crate::observe::logs::millis;
-use crate::observe::metrics::Direction;
+use crate::telemetry::Direction;
+use crate::text::unix_time::millis;
 
 /// Which way a connection was made, as status and logs say it.
 fn direction(dialed: bool) -> &'static str {
@@ -223,9 +223,9 @@ impl EventLoop {
             }
             SwarmEvent::ExternalAddrExpired { address } => {
                 if self.swarm.external_addresses().next().is_none()
-                    && self.nat.reachability == Reachability::Public
+                    && self.nat.state == Reachability::Public
                 {
-                    self.nat.reachability = Reachability::Private;
+                    self.nat.state = Reachability::Private;
                 }
                 if let Some(suppressed) = self.refusals.allow("external address lost", now) {
                     log::info!(address:% = address, suppressed; "others can no longer dial this address");
@@ -326,7 +326,7 @@ impl EventLoop {
             }) => match result {
                 Ok(rtt) => {
                     self.health.answered(connection);
-                    self.metrics.message(Direction::Out, "ping");
+                    self.metrics.traffic.message(Direction::Out, "ping");
                     self.metrics.ping_rtt.observe(rtt.as_secs_f64());
                     self.peers.pinged(&peer, rtt);
                 }
@@ -375,12 +375,12 @@ impl EventLoop {
                 self.nat_result("autonat", result.is_ok());
                 match result {
                     Ok(()) => {
-                        self.nat.reachability = Reachability::Public;
+                        self.nat.state = Reachability::Public;
                         log::debug!(address:% = tested_addr, peer:% = server; "address is dialable");
                     }
                     Err(e) => {
-                        if self.nat.reachability == Reachability::Unknown {
-                            self.nat.reachability = Reachability::Private;
+                        if self.nat.state == Reachability::Unknown {
+                            self.nat.state = Reachability::Private;
                         }
                         log::debug!(address:% = tested_addr, peer:% = server, error:% = e; "address is not dialable");
                     }
@@ -448,7 +448,7 @@ impl EventLoop {
                 info,
                 connection_id,
             } => {
-                self.metrics.message(Direction::In, "identify");
+                self.metrics.traffic.message(Direction::In, "identify");
                 self.settling.identified(&peer_id);
                 // A push changes what is known of a peer each time that it comes. How
                 // many addresses it lists is no offence: a host of containers has
@@ -482,7 +482,7 @@ impl EventLoop {
                 }
             }
             identify::Event::Sent { .. } | identify::Event::Pushed { .. } => {
-                self.metrics.message(Direction::Out, "identify");
+                self.metrics.traffic.message(Direction::Out, "identify");
             }
             identify::Event::Error { peer_id, error, .. } => {
                 log::debug!(peer:% = peer_id, error:% = error; "identify failed");
@@ -531,6 +531,7 @@ impl EventLoop {
                 if step.last {
                     let sent = u64::from(stats.num_requests());
                     self.metrics
+                        .traffic
                         .messages
                         .with_label_values(&["out", "dht"])
                         .inc_by(sent);
@@ -566,9 +567,10 @@ impl EventLoop {
                 self.finish_drain();
             }
             kad::Event::InboundRequest { request } => {
-                self.metrics.message(Direction::In, "dht");
+                self.metrics.traffic.message(Direction::In, "dht");
                 self.store_record(request);
                 self.metrics
+                    .traffic
                     .message_processing
                     .with_label_values(&["dht"])
                     .observe(now.elapsed().as_secs_f64());

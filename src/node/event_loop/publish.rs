@@ -14,14 +14,14 @@ use libp2p::gossipsub::{IdentTopic, PublishError, TopicHash};
 
 use super::EventLoop;
 use super::text::as_gauge;
-use crate::message::Sealer;
 use crate::node::gossip::line::{Client, Full, Line};
 use crate::node::gossip::pace::Pace;
 use crate::node::gossip::sealing::{Sealed, Sealing};
+use crate::node::gossip::signed::Sealer;
 use crate::node::gossip::unheard::Unheard;
 use crate::node::gossip::{AROUND, MAX_PUBLISH_BYTES};
 use crate::node::handle::{Content, Error, GossipMessage, Published, Reply};
-use crate::observe::metrics::Direction;
+use crate::telemetry::Direction;
 
 /// Messages handed on before the swarm gets its turn: each is signed and queued for
 /// every subscribed peer.
@@ -447,7 +447,7 @@ impl EventLoop {
             Err(e) => Err(refused(e.to_string())),
         };
         if result.is_ok() {
-            self.metrics.message(Direction::Out, "gossip");
+            self.metrics.traffic.message(Direction::Out, "gossip");
         }
         // Programs on this host hear each other through the topic too; what was
         // refused is told to nobody.
@@ -490,8 +490,8 @@ mod tests {
 
     use super::*;
     use crate::admission::bucket::Budget;
-    use crate::message::Numbers;
     use crate::node::gossip::envelope::limits;
+    use crate::node::gossip::signed::Numbers;
 
     const FAR: Duration = Duration::from_secs(3600);
 

@@ -9,8 +9,8 @@ use libp2p::{Multiaddr, PeerId};
 use super::EventLoop;
 use crate::admission::presence::direct_ip;
 use crate::admission::{Action, Order, Verdict};
+use crate::node::misbehaviour::{self, Misbehaviour};
 use crate::node::options::Options;
-use crate::observe::misbehaviour::{self, Misbehaviour};
 
 /// Lines a minute for one address: enough for fail2ban to count to the three of
 /// its jail, and few enough that nobody fills a disk with them.

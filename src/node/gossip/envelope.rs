@@ -25,12 +25,12 @@ use super::MAX_PUBLISH_BYTES;
 use super::validation::Job;
 use crate::admission::Conduct;
 use crate::message::envelope::{Limits, MAX_OVERHEAD};
-use crate::message::numbers::Numbers;
-use crate::message::opener::Opener;
-use crate::message::sealer::Sealer;
 use crate::message::windows::Mark;
 use crate::message::{Opened, Refusal, pb};
-use crate::observe::metrics::Metrics;
+use crate::node::Metrics;
+use crate::node::gossip::signed::numbers::Numbers;
+use crate::node::gossip::signed::opener::Opener;
+use crate::node::gossip::signed::sealer::Sealer;
 use crate::store::{self, Store};
 
 /// Bounds of an envelope and its payload. A payload is as long as one that does
@@ -187,6 +187,7 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics as _;
     use libp2p::gossipsub::{IdentTopic, MessageId};
 
     const TOPIC: &str = "/p2p-node/chat";

@@ -78,9 +78,9 @@ use super::sender::{Sender, Senders};
 use super::{Gossipsub, gossipsub, scoring};
 use crate::admission::bucket::{Budget, Rates, scale};
 use crate::admission::{Admission, Conduct};
+use crate::node::Metrics;
 use crate::node::behaviour::BuildError;
 use crate::node::options::Options;
-use crate::observe::metrics::Metrics;
 
 /// Most offences that one frame is reported for: more than any reputation
 /// survives.

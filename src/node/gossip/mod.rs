@@ -52,6 +52,7 @@ pub(super) mod scoring;
 pub(super) mod sealing;
 mod seen;
 mod sender;
+pub mod signed;
 pub(super) mod unheard;
 pub(super) mod validation;
 

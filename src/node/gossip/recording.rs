@@ -1,5 +1,5 @@
 //! Accepted messages on their way to the programs of this host: each waits until it is
-//! written down that it was seen ([`crate::message::opener`]).
+//! written down that it was seen ([`crate::node::gossip::signed::opener`]).
 //!
 //! The verdict on a message does not wait for that. Gossipsub keeps a message for
 //! [`HISTORY`](super::HISTORY) heartbeats and passes it on when the verdict is there; one

@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use super::line::{MAX_BYTES, MAX_WAITING};
 use crate::message::Packed;
-use crate::message::sealer::{Error, Sealer};
+use crate::node::gossip::signed::sealer::{Error, Sealer};
 
 /// A message to be sealed: what for, and what goes with it.
 #[derive(Debug)]
@@ -137,8 +137,8 @@ mod tests {
     use libp2p::identity::Keypair;
 
     use super::*;
-    use crate::message::Numbers;
     use crate::node::gossip::envelope::limits;
+    use crate::node::gossip::signed::Numbers;
 
     fn sealing() -> (Sealer, Sealing<usize>) {
         let key = Keypair::generate_ed25519();

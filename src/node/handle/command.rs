@@ -5,10 +5,11 @@ use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId};
 
 use super::{Error, PeerAddrs, Published, Subscription};
+use crate::api::Status;
 use crate::message::Packed;
 use crate::node::dht_intake::Replies;
 use crate::node::gossip::line::Client;
-use crate::node::status::{PeerStatus, Status};
+use crate::node::status::PeerStatus;
 
 /// Commands under way between handles and the loop. Small, so that a flood from
 /// the control socket waits at its source instead of in memory.

@@ -17,7 +17,7 @@ use prometheus::IntCounter;
 
 use super::slots::{Full, Share, Shares};
 use super::stream::PeerStream;
-use crate::observe::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// Inbound streams of one protocol waiting for their acceptor. One peer alone may
 /// have half of them (see [`Shares`]), which is half of a connection's default

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::text::unix_time::millis;
 use async_io::Timer;
 use futures::task::AtomicWaker;
 use prometheus::IntCounter;
@@ -140,10 +141,6 @@ impl Registry {
             }
         }
     }
-}
-
-fn millis(timeout: Duration) -> u64 {
-    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl State {

@@ -10,7 +10,7 @@ use libp2p::PeerId;
 use super::idle::{Half, Idle, Over, Watch};
 use super::slots::Slot;
 use crate::node::bandwidth::{Bandwidth, Class, Turn, as_bulk};
-use crate::observe::metrics::Direction;
+use crate::telemetry::Direction;
 
 /// What every stream is under.
 #[derive(Clone, Debug)]

@@ -25,9 +25,10 @@ use super::acceptors::{MAX_PROTOCOLS, QUEUE};
 use super::behaviour::MAX_PENDING;
 use super::handler::Order;
 use super::{AcceptError, Behaviour, Control, Idle, OpenError, Terms};
+use crate::node::Metrics;
 use crate::node::address_book;
 use crate::node::bandwidth::Bandwidth;
-use crate::observe::metrics::Metrics;
+use crate::telemetry::Metrics as _;
 use crate::transport::yamux;
 
 /// Far above what any step takes; only a hang reaches it.

@@ -7,8 +7,9 @@ use libp2p::PeerId;
 use crate::admission::bans::{Author, Ban, Change, Moment};
 use crate::admission::trust::{SAVE_AT_ONCE, Unsaved};
 use crate::admission::{Admission, Conduct, Target, reputation::Standing};
-use crate::observe::metrics::Metrics;
+use crate::store::Metrics;
 use crate::store::{Options, Store, bans::BANS, reputations::REPUTATIONS};
+use crate::telemetry::Metrics as _;
 
 fn open(dir: &std::path::Path) -> Store {
     let options = Options {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use libp2p::PeerId;
+use p2p_node::api::Status;
 use p2p_node::control::Client;
 use p2p_node::control::client::{Error, Event, PutOptions};
-use p2p_node::control::types::Status;
 
 use super::{eventually, own_address};
 use crate::common::{Daemon, Start};

@@ -12,7 +12,8 @@ use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
 use p2p_node::control::Client;
 use p2p_node::control::client::{Event, PutOptions};
-use p2p_node::message::provenance::{self, Signer};
+use p2p_node::message::provenance::Signer;
+use p2p_node::text::unix_time::unix_millis;
 use prost::Message;
 
 use crate::bout::Bout;
@@ -47,7 +48,7 @@ fn answer(cheat: &Cheat, way: usize, want: &exchange::Want) -> Vec<u8> {
         .find(|(h, _)| *h == hash)
         .map(|(_, d)| d.to_vec())
         .unwrap_or_default();
-    let now = provenance::millis(SystemTime::now());
+    let now = unix_millis(SystemTime::now());
     let signed = |timestamp, ttl| cheat.signer.sign(&hash, timestamp, ttl).unwrap();
     let provenance = signed(now, 3600);
     let good = exchange::Block {

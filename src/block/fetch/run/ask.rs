@@ -36,8 +36,8 @@ use crate::block::exchange::pb::message::Block;
 use crate::block::exchange::session::{self, Answer, Command, Reply, SessionError};
 use crate::block::network::{Fault, Network, OpenError};
 use crate::block::refusal::Refusal;
-use crate::observe::metrics::Direction;
-use crate::observe::throttle;
+use crate::telemetry::Direction;
+use crate::telemetry::throttle;
 
 /// Holders that are given work. More than a few add duplicate work and no speed;
 /// fewer leave it to luck whether a fast one is among them.
@@ -261,7 +261,7 @@ impl<N: Network> Run<N> {
             }
             Told::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason)),
             Told::Answer(Answer::Reply(id, cid, reply)) => {
-                self.setting.metrics.message(Direction::In, "block");
+                self.setting.metrics.traffic.message(Direction::In, "block");
                 let question = provider.question.take_if(|(asked, _)| *asked == id);
                 let asked = provider.open.remove(&id).map(|(_, asked)| asked);
                 let asked = asked.or(question.map(|(_, asked)| asked)).unwrap_or(now);
@@ -643,7 +643,10 @@ impl<N: Network> Run<N> {
                     failed.push(id);
                     break;
                 }
-                self.setting.metrics.message(Direction::Out, "block");
+                self.setting
+                    .metrics
+                    .traffic
+                    .message(Direction::Out, "block");
                 self.plan.asked(&cid);
                 self.asks
                     .entry(cid)
@@ -670,7 +673,10 @@ impl<N: Network> Run<N> {
             let Some(provider) = self.providers.get_mut(&id) else {
                 continue;
             };
-            self.setting.metrics.message(Direction::Out, "block");
+            self.setting
+                .metrics
+                .traffic
+                .message(Direction::Out, "block");
             let sent = match missing {
                 true => provider.ask(cid, now),
                 false => provider.question(cid, now),
@@ -736,7 +742,10 @@ impl<N: Network> Run<N> {
                 continue;
             };
             if provider.ask(cid, now) {
-                self.setting.metrics.message(Direction::Out, "block");
+                self.setting
+                    .metrics
+                    .traffic
+                    .message(Direction::Out, "block");
                 self.plan.asked(&cid);
                 self.asks
                     .entry(cid)
@@ -774,7 +783,10 @@ impl<N: Network> Run<N> {
         {
             provider.tried = true;
             self.explored = now;
-            self.setting.metrics.message(Direction::Out, "block");
+            self.setting
+                .metrics
+                .traffic
+                .message(Direction::Out, "block");
             self.plan.asked(&cid);
             self.asks
                 .entry(cid)
@@ -839,7 +851,10 @@ impl<N: Network> Run<N> {
                 && let Some(provider) = self.providers.get_mut(&id)
                 && provider.ask(cid, now)
             {
-                self.setting.metrics.message(Direction::Out, "block");
+                self.setting
+                    .metrics
+                    .traffic
+                    .message(Direction::Out, "block");
                 self.asks
                     .entry(cid)
                     .or_insert_with(|| Asked::new(now))

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::block::content::{Announce, ImportOptions};
+use crate::block::metrics::BLOCK_REFUSALS;
 use crate::block::testing::publish_at;
 use crate::message::provenance::MAX_SKEW;
-use crate::observe::metrics::BLOCK_REFUSALS;
 use crate::store::Life;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -185,7 +185,7 @@ fn what_only_expired_copies_are_left_of_ends_soon_and_names_the_clocks() {
         );
         let line = error.to_string();
         assert!(
-            line.contains("expired 60 min ago") && line.contains("clocks"),
+            line.contains("expired 1h 0m ago") && line.contains("clocks"),
             "{line}"
         );
         // Asked once, however often the search named it.
@@ -326,7 +326,7 @@ fn blocks_of_a_store_without_publishers_are_signed_by_who_serves_them() {
         let data = Bytes::from(content(0, MIB));
         let cid = address::address(&data, Codec::Raw);
         let now = UNIX_EPOCH
-            + Duration::from_millis(crate::message::provenance::millis(SystemTime::now()));
+            + Duration::from_millis(crate::text::unix_time::unix_millis(SystemTime::now()));
         let root = crate::store::Root {
             cid,
             size: MIB as u64,

@@ -1,0 +1,26 @@
+//! Gossip, as programs on this host send and hear it.
+
+use bytes::Bytes;
+use libp2p::PeerId;
+
+/// Whom a published message went to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Connected peers that it was queued for.
+    pub peers: u64,
+    /// Programs on the daemon's host that subscribe to the topic.
+    pub listeners: u64,
+}
+
+/// One gossip message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who published it; `None` when it is not signed.
+    pub from: Option<PeerId>,
+    /// Its payload.
+    pub data: Bytes,
+    /// The publisher's sequence number, as its bytes.
+    pub seqno: Bytes,
+    /// On which topic it came.
+    pub topic: String,
+}

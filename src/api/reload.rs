@@ -1,0 +1,32 @@
+//! What a reload of the configuration did.
+
+/// What a reload of the configuration did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// In force now.
+    pub changed: Vec<Change>,
+    /// Differ from what is in force, and take effect with the next start.
+    pub restart: Vec<Change>,
+}
+
+/// A variable that has another value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub variable: String,
+    /// The value in force before.
+    pub before: String,
+    /// The value that the configuration says now.
+    pub after: String,
+}
+
+/// Why a reload changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// The configuration is bad.
+    #[error("{0}")]
+    Refused(String),
+    /// The node could not take it.
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,75 @@
+//! What is counted of blocks and of announcements.
+
+use prometheus::{Error, IntCounterVec, IntGauge};
+
+use crate::telemetry::Direction;
+use crate::telemetry::{self, Registry, Traffic, touch};
+
+/// The metrics of this room. Recording never blocks.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Roots that wait to be announced to the DHT, those under way included.
+    pub announcements_waiting: IntGauge,
+    /// Seconds for which the most overdue of them has waited.
+    pub announcements_lateness: IntGauge,
+    /// Announcements that have ended, by `result` (`ok`, `unverified`, `failed`).
+    pub announcements: IntCounterVec,
+    /// Bytes of block payload moved by the exchange, by `direction`.
+    pub block_bytes: IntCounterVec,
+    /// Blocks from peers that were refused, by `reason` ([`BLOCK_REFUSALS`]).
+    pub blocks_refused: IntCounterVec,
+    /// What other rooms count on too.
+    pub traffic: Traffic,
+}
+
+impl telemetry::Metrics for Metrics {
+    fn register(registry: &Registry) -> Result<Self, Error> {
+        let metrics = Metrics {
+            announcements_waiting: registry.gauge(
+                "p2p_announcements_waiting",
+                "Files of this host that wait to be announced to the DHT now, those under way included.",
+            )?,
+            announcements_lateness: registry.gauge(
+                "p2p_announcements_lateness_seconds",
+                "For how long the most overdue announcement has waited; 0 when none waits.",
+            )?,
+            announcements: registry.counters(
+                "p2p_announcements_total",
+                "Announcements to the DHT that have ended since start, by result: ok, unverified (peers were told that cannot say whether they hold the record, or were not asked), failed (nobody could be told, or too few took the record; it is tried again).",
+                &["result"],
+            )?,
+            block_bytes: registry.counters(
+                "p2p_block_bytes_total",
+                "Bytes of block payload moved between peers since start, by direction.",
+                &["direction"],
+            )?,
+            blocks_refused: registry.counters(
+                "p2p_blocks_refused_total",
+                "Blocks from peers refused since start, by reason.",
+                &["reason"],
+            )?,
+            traffic: registry.traffic(),
+        };
+        touch(&metrics.blocks_refused, BLOCK_REFUSALS);
+        touch(&metrics.announcements, ["ok", "unverified", "failed"]);
+        for direction in Direction::ALL.map(Direction::as_str) {
+            let _ = metrics.block_bytes.with_label_values(&[direction]);
+            metrics.traffic.touch(direction, "block");
+        }
+        metrics.traffic.touch_processing(&["block"]);
+        Ok(metrics)
+    }
+}
+
+/// Label values of `reason` on refused blocks; `block::refusal` says what they mean.
+pub(crate) const BLOCK_REFUSALS: [&str; 9] = [
+    "malformed",
+    "version",
+    "oversized",
+    "bomb",
+    "wrong_hash",
+    "unsigned",
+    "wrong_signature",
+    "expired",
+    "future",
+];

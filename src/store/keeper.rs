@@ -1,0 +1,125 @@
+//! Carries what [`Admission`] remembers to the store and back.
+//!
+//! Bans are written at once: an operator's before the command is answered, the
+//! node's own within milliseconds, each with the reputation of its peer. Other ones are written every [`SAVE_EVERY`]
+//! when some have changed by a whole point, at most
+//! [`SAVE_AT_ONCE`](crate::admission::trust::SAVE_AT_ONCE) in one transaction, and all of
+//! them when the daemon ends. So `kill -9` loses at most ten seconds of
+//! reputations, or more in a flood of a hundred offenders a second, and no ban
+//! that a command has acknowledged.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_std::task::spawn_blocking;
+use futures::StreamExt;
+
+use super::{Error, Store};
+use crate::admission::Admission;
+use crate::admission::bans::Moment;
+use crate::admission::trust::Unsaved;
+use crate::telemetry::throttle;
+
+/// How often changed reputations are saved. One flush of a small transaction.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Saves what an [`Admission`] remembers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    admission: Admission,
+    store: Store,
+    /// One save at a time: a later state must not be overtaken by an earlier.
+    turn: Arc<async_std::sync::Mutex<()>>,
+}
+
+impl Keeper {
+    /// Keeps `admission` in `store`.
+    pub fn new(admission: Admission, store: Store) -> Self {
+        Keeper {
+            admission,
+            store,
+            turn: Arc::default(),
+        }
+    }
+
+    /// What is kept.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Takes in what an earlier run saved. Call it before the node listens.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn load(&self) -> Result<(), Error> {
+        let store = self.store.clone();
+        let (bans, reputations) = spawn_blocking(move || store.load_trust()).await?;
+        let (banned, known) = (bans.len(), reputations.len());
+        self.admission.restore(bans, reputations, Moment::now());
+        if banned + known > 0 {
+            log::info!(bans = banned, reputations = known; "bans and reputations of the last run are in force");
+        }
+        Ok(())
+    }
+
+    /// Saves changed bans, and the reputations of their peers. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the database cannot be written; it is tried again later.
+    pub async fn save_bans(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        self.write(self.admission.take_unsaved_bans()).await
+    }
+
+    /// Saves everything that has changed.
+    ///
+    /// # Errors
+    /// As [`Self::save_bans`].
+    pub async fn save(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        loop {
+            let unsaved = self.admission.take_unsaved();
+            let last = !self.admission.is_dirty();
+            self.write(unsaved).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Saves bans when they change and reputations now and then, for ever.
+    pub async fn run(self) {
+        let mut ticks = async_io::Timer::interval(SAVE_EVERY).fuse();
+        loop {
+            let saved = {
+                let changed = std::pin::pin!(self.admission.bans_changed());
+                match futures::future::select(changed, ticks.next()).await {
+                    futures::future::Either::Left(_) => self.save_bans().await,
+                    futures::future::Either::Right(_) => {
+                        let _turn = self.turn.lock().await;
+                        self.write(self.admission.take_unsaved()).await
+                    }
+                }
+            };
+            if let Err(e) = saved
+                && let Some(suppressed) = throttle::allow("bans not saved")
+            {
+                log::warn!(error:% = e, suppressed; "cannot save bans and reputations; trying again");
+            }
+        }
+    }
+
+    async fn write(&self, unsaved: Unsaved) -> Result<(), Error> {
+        if unsaved.is_empty() {
+            return Ok(());
+        }
+        let (store, admission) = (self.store.clone(), self.admission.clone());
+        // Put back within the blocking task: whoever waits may have gone.
+        spawn_blocking(move || {
+            store
+                .save_trust(&unsaved, SystemTime::now())
+                .inspect_err(|_| admission.put_back(unsaved))
+        })
+        .await
+    }
+}

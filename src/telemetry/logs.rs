@@ -1,0 +1,397 @@
+//! Logs on stderr, in the form that their reader wants.
+//!
+//! | format | for | a line |
+//! |---|---|---|
+//! | `journal` | journald, which adds time and unit | `<6>p2p_node::node: connected peer=12D3…` |
+//! | `text` | a person | `2026-01-31T12:00:00.000Z INFO  p2p_node::node: connected peer=12D3…` |
+//! | `json` | Loki, ELK | `{"ts":"…","level":"info","target":"…","msg":"connected","peer":"12D3…"}` |
+//!
+//! The journal's priorities are those of syslog: 3 error, 4 warning, 6 info, 7 debug
+//! and trace, and 2 (critical) for a panic, so that `journalctl -p err -u p2p-node`
+//! shows what somebody must act on.
+//!
+//! # Levels
+//!
+//! | level | who provokes it | meaning |
+//! |---|---|---|
+//! | error | this host | somebody must act |
+//! | warn | this host, or a remote, throttled | somebody should look |
+//! | info | this host, or a remote, throttled | life of the node: a few lines an hour |
+//! | debug | anybody | each connection, query and refusal |
+//!
+//! # Fields
+//!
+//! | field | holds |
+//! |---|---|
+//! | `peer` | peer id of the remote; of this node in the line `ready` |
+//! | `address` | multiaddr, or IP address, that it is about |
+//! | `protocol` | transport of a connection (`tcp`, `quic`, `ws`, `relay`), else protocol of a stream or query |
+//! | `direction` | `in` or `out` |
+//! | `duration_ms` | how long it took, or lasted, in whole milliseconds |
+//! | `error` | why it failed, with its causes, on one line |
+//! | `limit` | the variable, or the number, that refused |
+//! | `suppressed` | lines of this cause kept back since the last one |
+//! | `topic`, `cid`, `path`, `subnet` | what it is about |
+//! | `reason` | an operator's words, or those of a ban |
+//!
+//! A record is always one line: control characters are escaped, because names
+//! that a remote chose get into messages, and a line break in one would forge
+//! a record. Once a minute for each cause: [`super::throttle::Throttle`].
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write as _},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use env_logger::{Builder, Logger, Target, WriteStyle};
+use log::{
+    Level, LevelFilter, Record,
+    kv::{self, Key, Value, VisitSource},
+};
+use nix::sys::stat::fstat;
+
+use crate::config::LogFormat;
+use crate::text::foreign::push_printable;
+
+/// Modules of others that say at `info` what only their authors need. They are
+/// heard when `RUST_LOG` asks for more than a plain level up to `info`.
+const NOISY: [&str; 11] = [
+    // Every span of every connection, through tracing's bridge to log.
+    "tracing",
+    "quinn",
+    "quinn_proto",
+    "quinn_udp",
+    "netlink_proto",
+    "hickory_resolver",
+    "hickory_net",
+    "libp2p_core",
+    "libp2p_swarm",
+    // Warns that it knows no peer at every start of a bootstrap node.
+    "libp2p_kad",
+    // Warns of every request that a remote leaves unfinished, as often as it likes.
+    "libp2p_autonat",
+];
+
+/// The longest message or value in a line, in bytes. A remote's words are cut
+/// before a journal would refuse the line (48 KiB) or a disk fills.
+const MAX_TEXT: usize = 4096;
+
+/// What stderr is, so that a format can be chosen without touching the real one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stderr {
+    terminal: bool,
+    journal: bool,
+    no_color: bool,
+}
+
+impl Stderr {
+    fn look() -> Self {
+        let journal = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| {
+            fstat(io::stderr()).is_ok_and(|stat| is_stream(&stream, stat.st_dev, stat.st_ino))
+        });
+        Stderr {
+            terminal: io::stderr().is_terminal(),
+            journal,
+            no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        }
+    }
+}
+
+/// Whether `JOURNAL_STREAM` (`device:inode`) is this file (systemd.exec(5)).
+fn is_stream(stream: &str, dev: u64, ino: u64) -> bool {
+    stream
+        .split_once(':')
+        .is_some_and(|(d, i)| d.parse() == Ok(dev) && i.parse() == Ok(ino))
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Journal,
+    Text { colors: bool },
+    Json,
+}
+
+impl Form {
+    fn choose(format: LogFormat, stderr: Stderr) -> Self {
+        match format {
+            LogFormat::Journal => Form::Journal,
+            LogFormat::Json => Form::Json,
+            LogFormat::Auto if stderr.journal => Form::Journal,
+            LogFormat::Auto if !stderr.terminal => Form::Json,
+            LogFormat::Auto | LogFormat::Text => Form::Text {
+                colors: stderr.terminal && !stderr.no_color,
+            },
+        }
+    }
+}
+
+/// Whether journald reads this process's stderr.
+pub fn to_journal() -> bool {
+    Stderr::look().journal
+}
+
+/// Sends the logs of the whole process to stderr. `filter` is `RUST_LOG` in
+/// env_logger's syntax; empty means `info`.
+///
+/// # Errors
+/// When another logger was installed before.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> {
+    let form = Form::choose(format, Stderr::look());
+    let logger = logger(form, filter);
+    let level = logger.filter();
+    let swap = INSTALLED.get_or_init(|| Swap {
+        form,
+        logger: RwLock::new(Arc::new(logger)),
+    });
+    log::set_logger(swap)?;
+    log::set_max_level(level);
+    panic::tell_in(form);
+    Ok(())
+}
+
+/// Another filter from now on, in the form that [`init`] chose; nothing happens
+/// before that.
+pub fn set_filter(filter: &str) {
+    let Some(swap) = INSTALLED.get() else { return };
+    let logger = logger(swap.form, filter);
+    let level = logger.filter();
+    let held = swap.logger.write();
+    *held.unwrap_or_else(PoisonError::into_inner) = Arc::new(logger);
+    log::set_max_level(level);
+}
+
+/// The process's logger, whose filter can change.
+struct Swap {
+    form: Form,
+    logger: RwLock<Arc<Logger>>,
+}
+
+static INSTALLED: OnceLock<Swap> = OnceLock::new();
+
+impl Swap {
+    /// Whoever writes a line holds no lock meanwhile: standard error can be slow.
+    fn current(&self) -> Arc<Logger> {
+        let logger = self.logger.read();
+        logger.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl log::Log for Swap {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.current().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.current().log(record);
+    }
+
+    fn flush(&self) {
+        self.current().flush();
+    }
+}
+
+fn logger(form: Form, filter: &str) -> Logger {
+    let mut builder = Builder::new();
+    builder
+        .target(Target::Stderr)
+        .write_style(WriteStyle::Never);
+    for (module, level) in filters(filter) {
+        builder.filter(module, level);
+    }
+    if !filter.is_empty() {
+        builder.parse_filters(filter);
+    }
+    builder
+        .format(move |out, record| out.write_all(line(form, record, SystemTime::now()).as_bytes()));
+    builder.build()
+}
+
+/// The directives that come before those of `RUST_LOG`.
+fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
+    let level = if filter.is_empty() {
+        Ok(LevelFilter::Info)
+    } else {
+        filter.trim().parse()
+    };
+    match level {
+        Ok(level) if level <= LevelFilter::Info => {
+            let quiet = level.min(LevelFilter::Warn);
+            std::iter::once((None, level))
+                .chain(NOISY.iter().map(|module| match *module {
+                    "libp2p_kad" | "libp2p_autonat" => {
+                        (Some(*module), quiet.min(LevelFilter::Error))
+                    }
+                    module => (Some(module), quiet),
+                }))
+                .collect()
+        }
+        // Whoever names modules or asks for debug gets exactly that.
+        _ => Vec::new(),
+    }
+}
+
+/// One record as one line, with its line break.
+fn line(form: Form, record: &Record<'_>, now: SystemTime) -> String {
+    let mut line = match form {
+        Form::Json => json_line(record, now),
+        Form::Journal => {
+            // A panic is worse than any error, and the log crate has no word for it.
+            let priority = match record.target() {
+                panic::TARGET => panic::PRIORITY,
+                _ => priority(record.level()),
+            };
+            let mut line = format!("<{priority}>{}: ", record.target());
+            text_body(&mut line, record);
+            line
+        }
+        Form::Text { colors } => {
+            let (on, off) = if colors {
+                (color(record.level()), "\x1b[0m")
+            } else {
+                ("", "")
+            };
+            let level = record.level().as_str();
+            let mut line = format!(
+                "{} {on}{level:<5}{off} {}: ",
+                timestamp(now),
+                record.target()
+            );
+            text_body(&mut line, record);
+            line
+        }
+    };
+    line.push('\n');
+    line
+}
+
+/// Syslog priority, as sd-daemon(3) has it in front of a line.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+fn color(level: Level) -> &'static str {
+    match level {
+        Level::Error => "\x1b[31m",
+        Level::Warn => "\x1b[33m",
+        Level::Info => "\x1b[32m",
+        Level::Debug => "\x1b[34m",
+        Level::Trace => "\x1b[2m",
+    }
+}
+
+fn text_body(line: &mut String, record: &Record<'_>) {
+    push_printable(line, cut(&record.args().to_string()));
+    let mut values = TextValues(line);
+    // Values are only rendered; there is nothing that could fail.
+    let _ = record.key_values().visit(&mut values);
+}
+
+/// At most [`MAX_TEXT`] bytes of `text`, whole characters.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Renders `key=value`, quoted when it could be mistaken.
+struct TextValues<'a>(&'a mut String);
+
+impl<'kvs> VisitSource<'kvs> for TextValues<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let value = value.to_string();
+        let value = cut(&value);
+        self.0.push(' ');
+        push_printable(self.0, key.as_str());
+        self.0.push('=');
+        let plain = !value.is_empty()
+            && !value
+                .contains(|c: char| c.is_whitespace() || c.is_control() || "\"\\=".contains(c));
+        if plain {
+            push_printable(self.0, value);
+        } else {
+            self.0.push('"');
+            push_printable(self.0, &value.replace('\\', "\\\\").replace('"', "\\\""));
+            self.0.push('"');
+        }
+        Ok(())
+    }
+}
+
+fn json_line(record: &Record<'_>, now: SystemTime) -> String {
+    let mut values = JsonValues(serde_json::Map::new());
+    let _ = record.key_values().visit(&mut values);
+    // By hand, because a map would sort the fields that people look for first.
+    let mut line = format!(
+        "{{\"ts\":\"{}\",\"level\":\"{}\",\"target\":{},\"msg\":{}",
+        timestamp(now),
+        record.level().as_str().to_ascii_lowercase(),
+        serde_json::Value::from(record.target()),
+        serde_json::Value::from(cut(&record.args().to_string())),
+    );
+    for (key, value) in values.0 {
+        let _ = write!(line, ",{}:{value}", serde_json::Value::from(key));
+    }
+    line.push('}');
+    line
+}
+
+struct JsonValues(serde_json::Map<String, serde_json::Value>);
+
+impl<'kvs> VisitSource<'kvs> for JsonValues {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let mut key = key.to_string();
+        if matches!(key.as_str(), "ts" | "level" | "target" | "msg") {
+            key.push('_');
+        }
+        let value = if let Some(n) = value.to_u64() {
+            n.into()
+        } else if let Some(n) = value.to_i64() {
+            n.into()
+        } else if let Some(n) = value.to_f64() {
+            n.into()
+        } else if let Some(b) = value.to_bool() {
+            b.into()
+        } else {
+            cut(&value.to_string()).into()
+        };
+        self.0.insert(key, value);
+        Ok(())
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn timestamp(now: SystemTime) -> String {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let millis = since.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01. Counted in eras of
+/// 400 years that begin on a 1st of March, so that the leap day comes last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + u64::from(month <= 2), month, day)
+}
+
+mod panic;
+#[cfg(test)]
+mod tests;

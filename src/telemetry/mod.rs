@@ -1,0 +1,24 @@
+//! Metrics and logs as mechanism: how they are made and written. What is counted and
+//! said is each room's own.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`registry`] | where metrics are made, and kept for whoever scrapes them |
+//! | [`traffic`] | what several rooms count on |
+//! | [`direction`] | which way something went |
+//! | `process` | the standard metrics of the process |
+//! | [`history`] | the metrics of the last minutes |
+//! | [`logs`] | lines for the journal, a terminal or a collector |
+//! | [`throttle`] | how often a line that a remote provokes is written |
+
+pub mod direction;
+pub mod history;
+pub mod logs;
+mod process;
+pub mod registry;
+pub mod throttle;
+pub mod traffic;
+
+pub use direction::Direction;
+pub use registry::{Metrics, Registry, touch};
+pub use traffic::Traffic;

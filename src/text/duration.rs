@@ -1,0 +1,51 @@
+//! A length of time for people.
+
+use std::time::{Duration, SystemTime};
+
+/// The two largest units that matter: `3d 4h`, `2m 5s`, `850ms`.
+pub fn show(d: Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0 => match d.as_micros() {
+            us if us >= 10_000 => format!("{}ms", us / 1000),
+            us if us >= 1_000 => format!("{}.{}ms", us / 1000, us % 1000 / 100),
+            us => format!("{us}µs"),
+        },
+        1..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// How far `point` lies ahead of `now`: `in 5m 0s`, or `passed`.
+pub fn until(point: SystemTime, now: SystemTime) -> String {
+    match point.duration_since(now) {
+        Ok(ahead) => format!("in {}", show(ahead)),
+        Err(_) => "passed".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let ms = Duration::from_millis;
+        assert_eq!(show(Duration::from_micros(250)), "250µs");
+        assert_eq!(show(Duration::from_micros(1_260)), "1.2ms");
+        assert_eq!(show(ms(999)), "999ms");
+        assert_eq!(show(ms(59_999)), "59s");
+        assert_eq!(show(ms(125_000)), "2m 5s");
+        assert_eq!(show(ms(7_260_000)), "2h 1m");
+        assert_eq!(show(Duration::from_secs(273_600)), "3d 4h");
+    }
+
+    #[test]
+    fn a_point_in_the_past_has_passed() {
+        let now = SystemTime::now();
+        assert_eq!(until(now + Duration::from_secs(300), now), "in 5m 0s");
+        assert_eq!(until(now - Duration::from_secs(1), now), "passed");
+    }
+}

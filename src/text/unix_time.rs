@@ -1,0 +1,35 @@
+//! Points and lengths of time as whole milliseconds, as wires, logs and tables on disk
+//! carry them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Whole milliseconds of a length of time; a longer one than fits is the maximum.
+pub fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970; an earlier point is 0.
+pub fn unix_millis(t: SystemTime) -> u64 {
+    t.duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+/// The inverse of [`unix_millis`]. A point that the system's clock cannot express is
+/// 1970.
+pub fn from_unix_millis(ms: u64) -> SystemTime {
+    UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_come_back_and_strange_ones_are_bounded() {
+        let point = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        assert_eq!(from_unix_millis(unix_millis(point)), point);
+        assert_eq!(unix_millis(UNIX_EPOCH - Duration::from_secs(1)), 0);
+        assert_eq!(millis(Duration::MAX), u64::MAX);
+    }
+}

@@ -1,0 +1,265 @@
+//! The last hour of the node, for the status page: a ring of samples, and the
+//! newest thing that the event loop said of itself.
+//!
+//! It is kept here and not asked for when a page is made, so that a page never
+//! waits for the event loop, also when that is stuck, and so that a hundred
+//! visitors cost the loop what one does.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_std::future::timeout;
+use async_std::task::spawn_blocking;
+use futures::StreamExt;
+use prometheus::IntCounterVec;
+use prometheus::core::Collector;
+
+use crate::api::Status;
+use crate::node::Handle;
+use crate::web::metrics::Metrics;
+
+/// A sample is taken this often.
+pub const EVERY: Duration = Duration::from_secs(5);
+
+/// Samples kept: an hour, in some 100 KiB.
+pub const KEPT: usize = 720;
+
+/// How long the event loop may take to say how it is. A loop that needs longer
+/// is in trouble, and the page shows what it said last.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is refused or fails, each a row of the page. The order is that of [`Totals::refused`].
+pub const REFUSALS: [&str; 7] = [
+    "Connections",
+    "Streams",
+    "Gossip messages",
+    "DHT records",
+    "Blocks",
+    "Dials of this node that failed",
+    "Bans made",
+];
+
+/// Counters at one moment, since the start of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connected peers at that moment.
+    pub peers: u64,
+    /// Bytes of streams received.
+    pub bytes_in: u64,
+    /// Bytes of streams sent.
+    pub bytes_out: u64,
+    /// Refused or failed, in the order of [`REFUSALS`].
+    pub refused: [u64; REFUSALS.len()],
+}
+
+impl Totals {
+    /// What the metrics say now.
+    pub fn read(metrics: &Metrics) -> Self {
+        let moved = |direction: &str| {
+            ["own", "bulk"]
+                .iter()
+                .map(|class| {
+                    let bytes = &metrics.node.bandwidth_bytes;
+                    bytes.with_label_values(&[direction, class]).get()
+                })
+                .sum()
+        };
+        Totals {
+            peers: metrics.node.connected_peers.get().try_into().unwrap_or(0),
+            bytes_in: moved("in"),
+            bytes_out: moved("out"),
+            refused: [
+                sum(&metrics.node.connections_refused),
+                sum(&metrics.traffic.streams_refused),
+                sum(&metrics.node.messages_refused)
+                    + dropped(metrics)
+                    + metrics.admission.over_budget.get(),
+                metrics.node.dht_records_refused.get(),
+                sum(&metrics.block.blocks_refused) + sum(&metrics.store.store_refused),
+                metrics.node.dial_failures.get(),
+                metrics.admission.blacklist.get(),
+            ],
+        }
+    }
+}
+
+/// Gossip that was dropped. A copy of what is here already is how gossip works.
+fn dropped(metrics: &Metrics) -> u64 {
+    let dropped = counts(&metrics.node.gossip_dropped);
+    dropped
+        .filter(|(why, _)| why != "copy")
+        .map(|(_, n)| n)
+        .sum()
+}
+
+/// The sum over all labels.
+fn sum(counters: &IntCounterVec) -> u64 {
+    counts(counters).map(|(_, count)| count).sum()
+}
+
+/// The counters of a vector with one label, by its values.
+pub(super) fn counts(counters: &IntCounterVec) -> impl Iterator<Item = (String, u64)> {
+    let families = counters.collect().into_iter();
+    families.flat_map(|family| {
+        let metrics = family.get_metric().iter();
+        metrics
+            .map(|metric| {
+                let label = metric.get_label().first();
+                let label = label.map_or_else(String::new, |l| l.value().to_owned());
+                // Counters of whole things, far below what a float holds exactly.
+                (label, metric.get_counter().get_value() as u64)
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+/// What is used of what is allowed, beside what the event loop tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The variable or the unit's setting that sets it.
+    pub limit: &'static str,
+    /// In use now.
+    pub used: u64,
+    /// Allowed.
+    pub allowed: u64,
+    /// Whether the two are bytes.
+    pub bytes: bool,
+}
+
+/// Whoever can tell of limits that the event loop does not know. May block for as
+/// long as reading a few files of `/proc` takes.
+pub type Limits = Arc<dyn Fn() -> Vec<Use> + Send + Sync>;
+
+/// One sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When it was taken.
+    pub at: Instant,
+    /// What was counted then.
+    pub totals: Totals,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    samples: VecDeque<Sample>,
+    status: Option<Arc<Status>>,
+    limits: Vec<Use>,
+}
+
+/// The last hour. Cheap to clone behind an [`Arc`].
+#[derive(Debug, Default)]
+pub struct Hour {
+    kept: Mutex<Kept>,
+}
+
+/// What the page shows of it.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The samples of the last hour, oldest first.
+    pub samples: Vec<Sample>,
+    /// What the event loop said last.
+    pub status: Option<Arc<Status>>,
+    /// Limits beside those in the status.
+    pub limits: Vec<Use>,
+}
+
+impl Hour {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // It is whole between any two statements.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes samples until the node is no more.
+    pub async fn run(self: Arc<Self>, node: Handle, metrics: Arc<Metrics>, limits: Limits) {
+        let first = futures::stream::once(std::future::ready(Instant::now()));
+        let mut ticks = first.chain(async_io::Timer::interval(EVERY));
+        while let Some(now) = ticks.next().await {
+            let status = match timeout(PATIENCE, node.status()).await {
+                Ok(Ok(status)) => Some(*status),
+                // It stops; the page says so until the process ends.
+                Ok(Err(_)) => return,
+                Err(_) => None,
+            };
+            let limits = limits.clone();
+            let limits = spawn_blocking(move || limits()).await;
+            self.record(now, Totals::read(&metrics), status, limits);
+        }
+    }
+
+    /// Takes a sample in. A loop that did not answer leaves what it said before.
+    pub fn record(&self, at: Instant, totals: Totals, status: Option<Status>, limits: Vec<Use>) {
+        let mut kept = self.lock();
+        if kept.samples.len() >= KEPT {
+            kept.samples.pop_front();
+        }
+        kept.samples.push_back(Sample { at, totals });
+        if let Some(status) = status {
+            kept.status = Some(Arc::new(status));
+        }
+        kept.limits = limits;
+    }
+
+    /// What is known.
+    pub fn view(&self) -> View {
+        let kept = self.lock();
+        View {
+            samples: kept.samples.iter().copied().collect(),
+            status: kept.status.clone(),
+            limits: kept.limits.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_an_hour_and_no_more() {
+        let hour = Hour::new();
+        let start = Instant::now();
+        for n in 0..2 * KEPT as u64 {
+            let totals = Totals {
+                peers: n,
+                ..Totals::default()
+            };
+            hour.record(start + EVERY * n as u32, totals, None, Vec::new());
+        }
+        let view = hour.view();
+        assert_eq!(view.samples.len(), KEPT);
+        assert_eq!(EVERY * KEPT as u32, Duration::from_secs(3600));
+        let first = view.samples.first().unwrap();
+        assert_eq!(first.totals.peers, KEPT as u64);
+    }
+
+    #[test]
+    fn totals_follow_the_metrics_over_all_labels() {
+        let metrics = Metrics::new().unwrap();
+        assert_eq!(Totals::read(&metrics), Totals::default());
+        metrics.node.connected_peers.set(3);
+        for limit in ["bans", "other"] {
+            metrics
+                .node
+                .connections_refused
+                .with_label_values(&[limit])
+                .inc();
+        }
+        for (class, bytes) in [("own", 5), ("bulk", 7)] {
+            let moved = &metrics.node.bandwidth_bytes;
+            moved.with_label_values(&["in", class]).inc_by(bytes);
+        }
+        metrics.node.dial_failures.inc_by(4);
+        let totals = Totals::read(&metrics);
+        assert_eq!(
+            (totals.peers, totals.bytes_in, totals.bytes_out),
+            (3, 12, 0)
+        );
+        assert_eq!(totals.refused, [2, 0, 0, 0, 0, 4, 0]);
+    }
+}

@@ -1,0 +1,11 @@
+//! What browsers and scrapers see of the node, over HTTP.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`metrics`] | the metrics of all rooms, registered together |
+//! | [`hour`] | the last hour, for the status page |
+//! | [`http`] | `/metrics`, `/health/…` and the page for people |
+
+pub mod hour;
+pub mod http;
+pub mod metrics;
