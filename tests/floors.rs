@@ -8,171 +8,287 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use walk::files;
+/// Files beside the rooms: what names the rooms, what starts them, and a door for
+/// fuzzers. No room may name them.
+const ROOF: [&str; 3] = ["lib", "main", "fuzzing"];
 
-/// The floors as `src/lib.rs` draws them: the first line in a code block that begins
-/// with `main` begins it, and each line is a floor, the highest first.
+/// Rooms, and those that each names.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// The floors are the lines of the first code block marked `text` in `src/lib.rs`, the
+/// highest first; what stands after two spaces is for people.
 fn floors(lib: &str) -> Vec<Vec<String>> {
     let drawn = lib
         .lines()
         .map(|line| line.trim_start_matches("//!").trim());
-    let mut floors = Vec::new();
-    for line in drawn.skip_while(|line| *line != "```text").skip(1) {
-        if line == "```" {
-            break;
+    let block = drawn.skip_while(|line| *line != "```text").skip(1);
+    block
+        .take_while(|line| *line != "```")
+        .map(|line| line.split("  ").next().unwrap_or_default())
+        .map(|rooms| rooms.split(' ').map(str::to_owned).collect())
+        .collect()
+}
+
+/// The source without comments and without what is in strings.
+fn code(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut chars = source.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '/' if chars.peek() == Some(&'/') => {
+                chars.by_ref().find(|c| *c == '\n');
+                out.push('\n');
+            }
+            '/' if chars.peek() == Some(&'*') => {
+                let mut before = ' ';
+                chars.by_ref().find(|c| {
+                    let ends = before == '*' && *c == '/';
+                    before = *c;
+                    ends
+                });
+            }
+            // A raw string ends at a quote with as many hashes behind it.
+            'r' if !ends_in_word(&out) && matches!(chars.peek(), Some('#' | '"')) => {
+                let mut hashes = 0;
+                while chars.next_if_eq(&'#').is_some() {
+                    hashes += 1;
+                }
+                if chars.next_if_eq(&'"').is_none() {
+                    // A raw name, such as `r#type`.
+                    continue;
+                }
+                while let Some(c) = chars.next() {
+                    if c == '"' && (0..hashes).all(|_| chars.next_if_eq(&'#').is_some()) {
+                        break;
+                    }
+                }
+            }
+            '"' => {
+                while let Some(c) = chars.next() {
+                    match c {
+                        '\\' => drop(chars.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            // A character, not a lifetime.
+            '\'' => {
+                let mut ahead = chars.clone();
+                match (ahead.next(), ahead.next()) {
+                    (Some('\\'), _) => {
+                        chars.next();
+                        chars.next();
+                        chars.by_ref().find(|c| *c == '\'');
+                    }
+                    (Some(_), Some('\'')) => {
+                        chars.next();
+                        chars.next();
+                    }
+                    _ => out.push('\''),
+                }
+            }
+            c => out.push(c),
         }
-        let rooms = line.split("  ").next().unwrap_or_default();
-        floors.push(rooms.split(' ').map(str::to_owned).collect());
     }
-    floors
+    out
 }
 
-/// The room that a file belongs to: its first folder, or the file itself.
-fn room(src: &Path, file: &Path) -> String {
-    let inner = file.strip_prefix(src).unwrap();
-    let first = inner.components().next().unwrap().as_os_str();
-    first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+fn ends_in_word(text: &str) -> bool {
+    let last = text.chars().next_back();
+    last.is_some_and(|c| c.is_alphanumeric() || c == '_')
 }
 
-/// The rooms that a source names by `crate::`, without what is in comments.
-fn named(source: &str) -> BTreeSet<String> {
-    let mut rooms = BTreeSet::new();
-    let code: String = source
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join(" ");
-    for (at, path) in code.match_indices("crate::") {
-        let before = code[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
-            continue;
+/// Words, `::` and single marks, in order.
+fn tokens(code: &str) -> Vec<String> {
+    let (mut tokens, mut chars) = (Vec::new(), code.chars().peekable());
+    while let Some(c) = chars.next() {
+        if c.is_alphanumeric() || c == '_' {
+            let mut word = String::from(c);
+            while let Some(c) = chars.next_if(|c| c.is_alphanumeric() || *c == '_') {
+                word.push(c);
+            }
+            tokens.push(word);
+        } else if c == ':' && chars.next_if_eq(&':').is_some() {
+            tokens.push("::".into());
+        } else if !c.is_whitespace() {
+            tokens.push(c.into());
         }
-        let rest = &code[at + path.len()..];
-        let list = match rest.strip_prefix('{') {
-            Some(inside) => first_words(inside),
-            None => vec![word(rest)],
-        };
-        rooms.extend(list);
+    }
+    tokens
+}
+
+/// The first words of a path or of a group of them, which begins at `at`.
+fn heads(tokens: &[String], at: usize, rooms: &mut BTreeSet<String>) {
+    match tokens.get(at).map(String::as_str) {
+        Some("{") => {
+            let (mut depth, mut first) = (1, true);
+            let mut i = at + 1;
+            while depth > 0 && i < tokens.len() {
+                match tokens[i].as_str() {
+                    "{" if first => heads(tokens, i, rooms),
+                    _ if first => drop(rooms.insert(tokens[i].clone())),
+                    _ => {}
+                }
+                first = false;
+                match tokens[i].as_str() {
+                    "{" => depth += 1,
+                    "}" => depth -= 1,
+                    "," if depth == 1 => first = tokens.get(i + 1).is_some_and(|t| t != "}"),
+                    _ => {}
+                }
+                i += 1;
+            }
+        }
+        Some(word) => drop(rooms.insert(word.to_owned())),
+        None => {}
+    }
+}
+
+/// The rooms that a source names, by `crate::` or by as many `super::` as lead out of
+/// its room. `depth` is how many names its own module's path has.
+fn named(source: &str, depth: usize) -> BTreeSet<String> {
+    let tokens = tokens(&code(source));
+    let mut rooms = BTreeSet::new();
+    // For each open brace: whether it is that of a module.
+    let mut open: Vec<bool> = Vec::new();
+    let mut i = 0;
+    while i < tokens.len() {
+        match tokens[i].as_str() {
+            "{" => open.push(i >= 2 && tokens[i - 2] == "mod"),
+            "}" => drop(open.pop()),
+            "crate" if tokens.get(i + 1).is_some_and(|t| t == "::") => {
+                heads(&tokens, i + 2, &mut rooms);
+            }
+            "super" => {
+                let mut up = 0;
+                while tokens.get(i).is_some_and(|t| t == "super")
+                    && tokens.get(i + 1).is_some_and(|t| t == "::")
+                {
+                    up += 1;
+                    i += 2;
+                }
+                let here = depth + open.iter().filter(|module| **module).count();
+                if up > 0 && up >= here {
+                    heads(&tokens, i, &mut rooms);
+                }
+                // What stands here now is looked at in its turn.
+                if up > 0 {
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        i += 1;
     }
     rooms
 }
 
-fn word(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
-}
-
-/// The first word of each entry of a list in braces, of which the first is open.
-fn first_words(inside: &str) -> Vec<String> {
-    let (mut depth, mut entry, mut words) = (0, String::new(), Vec::new());
-    for c in inside.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                words.push(word(entry.trim_start()));
-                entry.clear();
-                continue;
-            }
-            _ => {}
-        }
-        entry.push(c);
-    }
-    words.push(word(entry.trim_start()));
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-mod walk {
-    use super::*;
-
-    /// All files of Rust under `dir`.
-    pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                found.extend(files(&path));
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                found.push(path);
-            }
-        }
-        found.sort();
-        found
-    }
-}
-
-#[test]
-fn a_room_uses_only_rooms_below_it() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
-    let floors = floors(&lib);
-    assert!(floors.len() > 3, "no floors are drawn: {floors:?}");
+/// What is wrong with `uses` in the light of `floors`, a line each.
+fn faults(floors: &[Vec<String>], uses: &Uses) -> Vec<String> {
+    let mut wrong = Vec::new();
     let mut height = BTreeMap::new();
     for (down, rooms) in floors.iter().enumerate() {
         for room in rooms {
-            assert_eq!(
-                height.insert(room.clone(), down),
-                None,
-                "{room} is drawn twice"
-            );
+            if height.insert(room, down).is_some() {
+                wrong.push(format!("{room} is drawn twice"));
+            }
+            if !uses.contains_key(room) {
+                wrong.push(format!("{room} is drawn and not there"));
+            }
         }
     }
-    let mut wrong = Vec::new();
-    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in files(&src) {
-        let here = room(&src, &file);
-        // The roof: what names the rooms, and a door for fuzzers.
-        if ["lib", "main", "fuzzing"].contains(&here.as_str()) {
-            continue;
-        }
-        let Some(floor) = height.get(&here) else {
+    for (here, rooms) in uses {
+        let Some(floor) = height.get(here) else {
             wrong.push(format!("{here} is on no floor"));
             continue;
         };
-        for there in named(&fs::read_to_string(&file).unwrap()) {
-            if there == here || there == "fuzzing" {
-                continue;
-            }
-            let name = file.strip_prefix(&src).unwrap().display();
-            match height.get(&there) {
-                None => wrong.push(format!("{name} names crate::{there}, which is on no floor")),
-                Some(other) if other < floor => {
-                    wrong.push(format!("{name} looks up to {there}"));
-                }
-                Some(_) => {
-                    used.entry(here.clone()).or_default().insert(there);
-                }
-            }
-        }
-    }
-    // Rooms of one floor may use each other, in one direction.
-    for (here, rooms) in &used {
         for there in rooms {
-            if reaches(&used, there, here) {
-                wrong.push(format!("{here} and {there} use each other"));
+            match height.get(there) {
+                None => wrong.push(format!("{here} uses {there}, which is on no floor")),
+                Some(other) if other < floor => {
+                    wrong.push(format!("{here} looks up to {there}"));
+                }
+                Some(_) if reaches(uses, there, here) => {
+                    wrong.push(format!("{here} and {there} use each other"));
+                }
+                Some(_) => {}
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    wrong
 }
 
 /// Whether one comes from `from` to `to` by what rooms use.
-fn reaches(used: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
+fn reaches(uses: &Uses, from: &str, to: &str) -> bool {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(room) = next.pop() {
         if room == to {
             return true;
         }
         if seen.insert(room)
-            && let Some(rooms) = used.get(room)
+            && let Some(rooms) = uses.get(room)
         {
             next.extend(rooms.iter().map(String::as_str));
         }
     }
     false
+}
+
+/// All files of Rust under `dir`.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The names of a file's module: `src/node/gossip/mod.rs` is `node`, `gossip`.
+fn module(src: &Path, file: &Path) -> Vec<String> {
+    let inner = file.strip_prefix(src).unwrap().with_extension("");
+    let mut names: Vec<String> = inner
+        .components()
+        .map(|part| part.as_os_str().to_str().unwrap().to_owned())
+        .collect();
+    names.pop_if(|name| name == "mod");
+    names
+}
+
+#[test]
+fn a_room_uses_only_rooms_below_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let floors = floors(&fs::read_to_string(src.join("lib.rs")).unwrap());
+    assert!(floors.len() > 3, "no floors are drawn: {floors:?}");
+    let mut uses = Uses::new();
+    let mut where_from: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
+    for file in files(&src) {
+        let module = module(&src, &file);
+        let here = module[0].clone();
+        if ROOF.contains(&here.as_str()) {
+            continue;
+        }
+        let used = uses.entry(here.clone()).or_default();
+        for there in named(&fs::read_to_string(&file).unwrap(), module.len()) {
+            if there != here {
+                where_from.insert((here.clone(), there.clone()), file.clone());
+                used.insert(there);
+            }
+        }
+    }
+    let wrong = faults(&floors, &uses);
+    assert!(wrong.is_empty(), "{wrong:#?}\namong {where_from:#?}");
+    // Each room has its line in the table as well.
+    let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
+    for room in uses.keys() {
+        assert!(lib.contains(&format!("//! | [`{room}`] |")), "{room}");
+    }
 }
 
 /// Paths in backticks that begin with `src/`.
@@ -204,15 +320,63 @@ fn the_page_on_architecture_names_files_that_exist_and_each_room_once() {
 
 #[test]
 fn paths_are_read_as_the_compiler_reads_them() {
+    let of = |source: &str, depth| named(source, depth).into_iter().collect::<Vec<_>>();
     let source = "use crate::{node::{self, handle::Error}, store, text::{size}};\n\
-                  // crate::cli\n\
+                  // crate::cli\n/* crate::diag */\n\
                   fn f() { crate::web::metrics::Metrics::new(); mycrate::control(); }";
-    let rooms: Vec<_> = named(source).into_iter().collect();
-    assert_eq!(rooms, ["node", "store", "text", "web"]);
+    assert_eq!(of(source, 1), ["node", "store", "text", "web"]);
+    assert_eq!(
+        of("use crate::{{cli::X, diag}, store};", 1),
+        ["cli", "diag", "store"]
+    );
+    assert_eq!(of("let u = \"http://x\"; crate :: cli::run();", 1), ["cli"]);
+    assert_eq!(
+        of("let s = \"crate::cli\"; let c = '\"'; crate::web;", 1),
+        ["web"]
+    );
+    assert_eq!(of("let s = r#\"crate::cli \" \"#; crate::web;", 1), ["web"]);
+    // Out of `store::x` it takes two, out of a module in it three.
+    assert_eq!(of("use super::super::cli::Cli;", 2), ["cli"]);
+    assert_eq!(of("use super::journal::Journal;", 2), [""; 0]);
+    assert_eq!(of("mod t { use super::super::journal; }", 2), [""; 0]);
+    assert_eq!(of("mod t { use super::super::super::cli; }", 2), ["cli"]);
 }
 
 #[test]
 fn floors_are_read_from_the_drawing() {
     let lib = "//! # Floors\n//!\n//! ```text\n//! cli daemon  what people see\n//! node  the swarm\n//! ```\n";
     assert_eq!(floors(lib), [vec!["cli", "daemon"], vec!["node"]]);
+}
+
+#[test]
+fn what_does_not_keep_to_the_floors_is_named() {
+    let drawn = [&["cli", "web"][..], &["node"], &["store", "text"]];
+    let floors = drawn.map(|rooms| rooms.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let told = |arrows: &[(&str, &str)]| {
+        let mut uses: Uses = floors
+            .iter()
+            .flatten()
+            .map(|r| (r.clone(), BTreeSet::new()))
+            .collect();
+        for (from, to) in arrows {
+            uses.entry((*from).into()).or_default().insert((*to).into());
+        }
+        faults(&floors, &uses)
+    };
+    assert_eq!(
+        told(&[("cli", "web"), ("cli", "store"), ("node", "text")]),
+        [""; 0]
+    );
+    assert_eq!(told(&[("store", "node")]), ["store looks up to node"]);
+    assert_eq!(
+        told(&[("cli", "web"), ("web", "cli")]),
+        ["cli and web use each other", "web and cli use each other"]
+    );
+    assert_eq!(
+        told(&[("cli", "observe")]),
+        ["cli uses observe, which is on no floor"]
+    );
+    assert_eq!(told(&[("observe", "text")]), ["observe is on no floor"]);
+    let none = Uses::new();
+    assert!(faults(&floors, &none).contains(&"cli is drawn and not there".to_owned()));
 }
