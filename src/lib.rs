@@ -33,7 +33,7 @@
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
 //! | [`admission`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
-//! | [`api`] | the one set of types in which a node tells of itself |
+//! | [`api`] | the types in which programs on this host see the node |
 //! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
 //! | [`system`] | signals, resource limits, what the kernel and systemd tell us |
 //! | [`telemetry`] | metrics and logs as mechanism; what is counted is each room's own |

@@ -29,10 +29,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use p2p_node::admission::bucket::{Budget, Rates};
 use p2p_node::admission::{Admission, Settings};
+use p2p_node::api::Published;
 use p2p_node::config::DhtMode;
 use p2p_node::control::Client;
 use p2p_node::node::Metrics;
-use p2p_node::node::{Changes, Handle, Node, Options, Published};
+use p2p_node::node::{Changes, Handle, Node, Options};
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 

@@ -17,6 +17,7 @@
 //! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
 //! | [`presence`] | who is connected from where |
 //! | `whereabouts` | where trusted peers are for certain |
+//! | `metrics` | what is counted of offences, budgets and bans |
 //! | [`trust`] | [`Admission`], the handle to reputations, budgets and bans |
 //!
 //! The gates are libp2p behaviours that the swarm asks before it takes a

@@ -6,7 +6,8 @@ use libp2p::PeerId;
 /// Whom a published message went to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// Connected peers that it was queued for.
+    /// Connected peers that it was queued for: all that subscribe to the topic, but
+    /// for those whose gossip score is very low.
     pub peers: u64,
     /// Programs on the daemon's host that subscribe to the topic.
     pub listeners: u64,

@@ -22,7 +22,8 @@ use super::stat::{self, Walk};
 use crate::block::Metrics;
 use crate::message::provenance::{Provenance, SignError, Signer, is_clock_set, ttl_seconds};
 use crate::store::{self, Life, Removed, Root, Store};
-use crate::text::unix_time::{millis, unix_millis};
+use crate::text::duration::millis;
+use crate::text::unix_time::unix_millis;
 
 /// How long an import waits until peers are told of it. A healthy DHT takes a second or
 /// two; past dead peers it takes tens of seconds, goes on in the background, and the content is

@@ -16,7 +16,7 @@ pub struct Metrics {
     pub announcements: IntCounterVec,
     /// Bytes of block payload moved by the exchange, by `direction`.
     pub block_bytes: IntCounterVec,
-    /// Blocks from peers that were refused, by `reason` ([`BLOCK_REFUSALS`]).
+    /// Blocks from peers that were refused, by `reason` (`BLOCK_REFUSALS`).
     pub blocks_refused: IntCounterVec,
     /// What other rooms count on too.
     pub traffic: Traffic,

@@ -15,6 +15,7 @@
 //! | [`network`] | what the exchange needs of a network |
 //! | [`exchange`] | the wire: serving a stream, asking over one |
 //! | [`refusal`] | why a block that a peer sent is refused |
+//! | `metrics` | what is counted of blocks and announcements |
 //!
 //! [`address`], [`dag`], [`layout`], [`refusal`] and `announce` are pure.
 //!

@@ -135,10 +135,10 @@ async fn put(
 pub(crate) fn rate(bytes: u64, time: Duration) -> String {
     let a_second = bytes as f64 / time.as_secs_f64().max(1e-6);
     format!(
-        "{} in {} ({}/s)",
+        "{} in {} ({})",
         size::show(bytes),
         duration::show(time),
-        size::show(a_second as u64)
+        size::show_rate(a_second as u64)
     )
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::context::{Context, prompt};
 use super::error::Error;
 use super::output::{Output, Tone};
-use crate::api::Status;
+use crate::api::{BYTES, BYTES_A_SECOND, RUNNING, Status};
 use crate::text::{count::counted, duration, foreign, size};
 
 #[derive(Debug, clap::Args)]
@@ -117,7 +117,7 @@ pub(super) fn to_json(s: &Status) -> Value {
 
 fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
     let state = match s.state.as_str() {
-        "running" => out.tone(Tone::Good, "running"),
+        RUNNING => out.tone(Tone::Good, RUNNING),
         other => out.tone(Tone::Bad, foreign::printable(other)),
     };
     let mut field = |name: &str, value: String| {
@@ -213,8 +213,8 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
     field("memory", size::show(s.resident_bytes))?;
     for (i, l) in s.limits.iter().enumerate() {
         let show = |n: u64| match l.unit.as_str() {
-            "bytes" => size::show(n),
-            "bytes_per_second" => format!("{}/s", size::show(n)),
+            BYTES => size::show(n),
+            BYTES_A_SECOND => size::show_rate(n),
             _ => n.to_string(),
         };
         let whose = match l.variable.as_str() {

@@ -8,19 +8,23 @@ use std::time::{Duration, Instant, SystemTime};
 use async_std::task::spawn_blocking;
 
 use super::pb;
-use super::report::LIVE_WITHIN;
 use super::session::{Failure, Session, ok};
 use super::wire::InvalidField;
 use crate::api::Setting;
-use crate::api::Snapshot;
 use crate::api::Status;
+use crate::api::{DRAINING, Snapshot};
 use crate::config;
 use crate::node::Pulse;
 use crate::system::{rlimits, usage};
 use crate::telemetry::Registry;
 use crate::telemetry::history::Earlier;
 use crate::telemetry::history::History;
-use crate::text::unix_time::{from_unix_millis, millis, unix_millis};
+use crate::text::duration::millis;
+use crate::text::unix_time::{from_unix_millis, unix_millis};
+
+/// How long the event loop may take to say how it is: above its longest turn. A diagnosis
+/// without its answer is better than one that comes late.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The configuration in force, which a reload may change.
 pub type Settings = Arc<dyn Fn() -> Vec<config::Setting> + Send + Sync>;
@@ -57,11 +61,11 @@ impl Session {
     pub(super) async fn diag(&self) -> Result<pb::Response, Failure> {
         let node = &self.shared.node;
         let from = &node.diag;
-        let status = async_std::future::timeout(LIVE_WITHIN, self.status_now()).await;
+        let status = async_std::future::timeout(PATIENCE, self.status_now()).await;
         let status = status.ok().and_then(Result::ok);
-        let draining = status.as_ref().is_some_and(|s| s.state == "draining");
+        let draining = status.as_ref().is_some_and(|s| s.state == DRAINING);
         let not_ready = match (node.readiness)() {
-            _ if draining => Some("draining".to_owned()),
+            _ if draining => Some(DRAINING.to_owned()),
             Ok(()) if status.is_none() => Some("the event loop does not answer".to_owned()),
             Ok(()) => None,
             Err(reason) => Some(reason),

@@ -165,8 +165,7 @@ pub struct Backend {
     pub content: Content<ContentNetwork>,
     /// Where it lies.
     pub store: Store,
-    /// The same answer that `/health/ready` gives, but for draining, which the
-    /// node itself knows.
+    /// The same answer that `/health/ready` gives while the event loop turns.
     pub readiness: Readiness,
     /// Connections that a TRIM without a number leaves.
     pub low_water: Arc<AtomicUsize>,

@@ -59,8 +59,8 @@ impl Session {
                     let published = handle.publish(topic?, data).await?;
                     return Ok(pb::Response {
                         published: Some(pb::PublishResponse {
-                            peers: Some(published.peers as u64),
-                            listeners: Some(published.listeners as u64),
+                            peers: Some(published.peers),
+                            listeners: Some(published.listeners),
                         }),
                         ..ok()
                     });

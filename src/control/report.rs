@@ -1,18 +1,12 @@
 //! What the node says of itself: IDENTIFY, LIST_PEERS, PEERS, STATUS, HEALTH.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use super::pb;
 use super::session::{Failure, Session, ok};
 use super::wire;
-use crate::api::{
-    BYTES, Connection, DRAINING, Health, LimitStatus, Peer, PeerInfo, RUNNING, STARTING, Status,
-};
+use crate::api::{Connection, Peer, PeerInfo, RUNNING, STARTING, Status};
 use crate::node;
-
-/// How long the event loop may take to say how it is before it does not count
-/// as live: above its longest turn, below the patience of a container's probe.
-pub(super) const LIVE_WITHIN: Duration = Duration::from_secs(5);
 
 impl Session {
     pub(super) async fn identify(&self) -> Result<pb::Response, Failure> {
@@ -77,14 +71,7 @@ impl Session {
         if status.state == RUNNING && (node.readiness)().is_err() {
             status.state = STARTING.to_owned();
         }
-        let usage = node.store.usage();
-        status.limits.push(LimitStatus {
-            name: "store".into(),
-            unit: BYTES.into(),
-            used: usage.disk_bytes,
-            allowed: usage.max_bytes,
-            variable: "P2P_STORE_MAX_BYTES".into(),
-        });
+        status.limits.push(node.store.limit());
         status.streams = peers.iter().map(|p| p.streams as u64).sum();
         status.store = self.store_status();
         status.announcements = self.announcement_status();
@@ -94,34 +81,17 @@ impl Session {
         Ok(*status)
     }
 
-    pub(super) async fn health(&self) -> Result<pb::Response, Failure> {
+    /// The same answer that `/health/ready` gives: it does not wait for the event loop.
+    pub(super) fn health(&self) -> pb::Response {
         let node = &self.shared.node;
-        let mut health = Health::default();
-        match async_std::future::timeout(LIVE_WITHIN, node.handle.status()).await {
-            Ok(Ok(status)) => {
-                health.live = true;
-                health.connected_peers = status.peers;
-                health.routing_table_size = status.dht.table_size;
-                health.uptime = status.uptime;
-                health.reason = match (node.readiness)() {
-                    _ if status.state == DRAINING => Some(DRAINING.into()),
-                    Ok(()) => None,
-                    Err(reason) => Some(reason),
-                };
-                health.ready = health.reason.is_none();
-            }
-            Ok(Err(e)) => health.reason = Some(e.to_string()),
-            Err(_) => {
-                health.reason = Some(format!(
-                    "the event loop has not answered for {} s",
-                    LIVE_WITHIN.as_secs()
-                ));
-            }
-        }
-        Ok(pb::Response {
+        let health = node
+            .diag
+            .pulse
+            .health((node.readiness)().err(), Instant::now());
+        pb::Response {
             health: Some(health.to_pb()),
             ..ok()
-        })
+        }
     }
 }
 

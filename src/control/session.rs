@@ -173,7 +173,7 @@ impl Session {
             Ok(Kind::ListPeers) => self.list_peers().await,
             Ok(Kind::Status) => self.status().await,
             Ok(Kind::Peers) => self.peers().await,
-            Ok(Kind::Health) => self.health().await,
+            Ok(Kind::Health) => Ok(self.health()),
             Ok(Kind::Connect) => match request.connect {
                 Some(ask) => {
                     let shared = Arc::clone(&self.shared);

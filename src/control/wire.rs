@@ -15,7 +15,8 @@ use crate::api::{
     NatStatus, Peer, PeerInfo, Publication, Reachability, Reload, ReloadError, Status, StoreStatus,
     StreamInfo, TopicStatus,
 };
-use crate::text::unix_time::{from_unix_millis, millis, unix_millis};
+use crate::text::duration::millis;
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// A field that the other side sent makes no sense; the text names the field.
 #[derive(Debug, thiserror::Error)]

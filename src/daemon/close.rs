@@ -43,7 +43,7 @@ impl Daemon {
     pub(super) async fn close(self, signals: &mut Signals, bell: &Bell) {
         self.reloader.stop();
         let drain_timeout = self.reloader.drain_timeout();
-        self.readiness.set_not_ready("draining");
+        self.readiness.set_not_ready(crate::api::DRAINING);
         self.notifier.stopping(drain_timeout + REST);
         let handle = self.peer.node.handle();
         let begin = Instant::now();

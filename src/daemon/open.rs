@@ -111,8 +111,7 @@ impl Daemon {
 
         listen(&handle, &config.listen_addrs).await?;
         spawn_blocking(move || sockets.close_rest()).await;
-        let limits = upkeep::limits(store.clone());
-        task::spawn(hour.run(handle.clone(), metrics.clone(), limits));
+        task::spawn(hour.run(handle.clone(), store.clone(), metrics.clone()));
 
         let history = History::watch(metrics.registry.clone());
         let low_water = Arc::new(AtomicUsize::new(config.max_connections as usize / 2));

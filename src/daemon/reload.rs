@@ -21,7 +21,7 @@ use crate::node::{Changes, ContentNetwork, Handle, Pulse};
 use crate::store::Store;
 use crate::system::notify::Notifier;
 use crate::telemetry::logs;
-use crate::text::unix_time::millis;
+use crate::text::duration::millis;
 use crate::web::metrics::Metrics;
 
 /// Asks for a reload, from a signal. Several asks while one waits are one.

@@ -9,7 +9,6 @@ use futures::StreamExt;
 use crate::node::{Handle, Pulse};
 use crate::store::{KnownPeer, Store};
 use crate::system::{allocator, memory};
-use crate::web::hour;
 
 /// How often the routing table is saved. After `kill -9` the last few minutes of
 /// it are lost, which costs the next start a few dials.
@@ -122,19 +121,6 @@ pub(super) async fn save_peers(handle: &Handle, store: &Store) {
         Ok(count) => log::debug!(peers = count; "routing table saved"),
         Err(e) => log::warn!(error:% = e; "cannot save the routing table"),
     }
-}
-
-/// The limit that the status page shows beside those of the event loop.
-pub(super) fn limits(store: Store) -> hour::Limits {
-    Arc::new(move || {
-        let stored = store.usage();
-        vec![hour::Use {
-            limit: "P2P_STORE_MAX_BYTES",
-            used: stored.disk_bytes,
-            allowed: stored.max_bytes,
-            bytes: true,
-        }]
-    })
 }
 
 #[cfg(test)]

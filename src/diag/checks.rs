@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::figures::{Figures, P99, Quantile, Reach};
 use super::finding::{Finding, Verdict};
 use super::thresholds as at;
-use crate::api::Reachability;
+use crate::api::{DRAINING, Reachability, STARTING};
 use crate::text::{count::counted, duration, foreign, size};
 
 /// Every check, in the order that people read them in.
@@ -62,7 +62,7 @@ fn ready(f: &Figures) -> Finding {
             CHECK,
             format!("up {}, {} peers", duration::show(f.uptime), f.peers),
         ),
-        Some(reason @ ("starting" | "draining")) => Finding::new(
+        Some(reason @ (STARTING | DRAINING)) => Finding::new(
             CHECK,
             Verdict::Warning,
             format!("not ready: {reason}"),

@@ -19,10 +19,8 @@ use libp2p::identity::Keypair;
 
 use super::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, Publisher};
 use super::statement::{Purpose, Statement};
-use crate::text::{
-    duration,
-    unix_time::{from_unix_millis, millis, unix_millis},
-};
+use crate::text::duration::{self, millis};
+use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// The only version of these rules.
 pub const VERSION: u32 = 1;

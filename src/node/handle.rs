@@ -21,7 +21,7 @@ use super::gossip::line::Client;
 use super::placing::Held;
 use super::status::PeerStatus;
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
-use crate::api::Status;
+use crate::api::{Published, Status};
 use crate::node::gossip::signed::Sealer;
 
 pub(super) use command::{
@@ -73,16 +73,6 @@ impl Subscription {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
-}
-
-/// Whom a published message went to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Published {
-    /// Connected peers that it was queued for: all that subscribe to the topic, but
-    /// for those whose gossip score is very low.
-    pub peers: usize,
-    /// Programs on this host that subscribe to the topic.
-    pub listeners: usize,
 }
 
 /// A peer and where it can be dialed.

@@ -43,7 +43,7 @@ pub struct Metrics {
     pub connections_kept: IntGauge,
     /// Of `P2P_MIN_PEERS`, those that are missing although peers are known.
     pub connections_missing: IntGauge,
-    /// Connections closed since start, by `cause` ([`CLOSE_CAUSES`]).
+    /// Connections closed since start, by `cause` (`CLOSE_CAUSES`).
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
     pub connections_refused: IntCounterVec,
@@ -59,7 +59,7 @@ pub struct Metrics {
     pub bandwidth_waits: IntCounterVec,
     /// Seconds a DHT query took, by `kind`.
     pub dht_query_duration: HistogramVec,
-    /// DHT queries finished, by `kind` ([`DHT_QUERY_KINDS`]) and `result` ([`DHT_QUERY_RESULTS`]).
+    /// DHT queries finished, by `kind` (`DHT_QUERY_KINDS`) and `result` (`DHT_QUERY_RESULTS`).
     pub dht_queries: IntCounterVec,
     /// Peers in the DHT routing table now.
     pub dht_routing_table_peers: IntGauge,

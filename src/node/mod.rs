@@ -28,6 +28,8 @@
 //! | `placing` | provider records on their way, within the budgets of their receivers |
 //! | `queries`, `topics`, `peers`, `settling`, `standing`, `health`, `dial_reasons` | what the loop keeps of each |
 //! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
+//! | [`misbehaviour`] | the lines about misbehaving peers, which fail2ban reads |
+//! | `metrics` | what is counted of all this |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
 //! # Queues
@@ -108,7 +110,7 @@ use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 pub use behaviour::BuildError;
 pub use content_network::{ContentNetwork, dht_key};
 pub use gossip::Messages;
-pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Published, Subscription};
+pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
 pub use metrics::Metrics;
 pub use options::{Changes, Options};
 pub use placing::Held;

@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::api::Health;
+
 /// Written by the event loop, read by whoever asks how it is.
 #[derive(Debug)]
 pub struct Pulse {
@@ -66,6 +68,26 @@ impl Pulse {
     /// Whether the loop made progress lately.
     pub fn is_alive(&self, now: Instant) -> bool {
         self.age(now) < STUCK_AFTER
+    }
+
+    /// How the node is at `now`; `not_ready` is why it does not serve, as far as others
+    /// than the event loop know. Waits for nothing, also while the loop is stuck.
+    pub fn health(&self, not_ready: Option<String>, now: Instant) -> Health {
+        let live = self.is_alive(now);
+        let reason = if live {
+            not_ready
+        } else {
+            let age = self.age(now).as_secs();
+            Some(format!("the event loop has not turned for {age} s"))
+        };
+        Health {
+            live,
+            ready: reason.is_none(),
+            reason,
+            connected_peers: self.connected_peers() as u64,
+            routing_table_size: self.routing_table_size() as u64,
+            uptime: self.uptime(),
+        }
     }
 
     /// Peers connected at the last beat.

@@ -13,7 +13,7 @@ use libp2p::kad::{
 use super::dht_intake::Provision;
 use super::handle::{Error, PeerAddrs, Reply};
 use crate::node::Metrics;
-use crate::text::unix_time::millis;
+use crate::text::duration::millis;
 
 /// Queries of this host's programs at once. Each holds some tens of peers with
 /// their addresses; more than this is a program in a loop, and is told so.

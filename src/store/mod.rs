@@ -36,10 +36,12 @@
 //! - `sequence`: this node's own message numbers. `windows` and [`journal`]: the
 //!   numbers of other publishers' messages.
 //! - `announcements`: when the DHT was told of which root.
-//! - `bans`, `reputations`: what [`crate::admission`] remembers.
+//! - `bans`, `reputations`: what [`crate::admission`] remembers. [`Keeper`] carries it
+//!   here and back.
 //! - `peers`: remembered peers. A further kind of state is a further file
 //!   like this one: its table, its bounds, its methods on [`Store`], and its
 //!   table named in `index::create`.
+//! - `metrics`: what is counted of all this.
 
 mod announcements;
 mod bans;
@@ -90,6 +92,7 @@ use bytes::Bytes;
 use cid::Cid;
 use sha2::{Digest, Sha256};
 
+use crate::api::{BYTES, LimitStatus};
 use crate::text::unix_time::unix_millis;
 use database::{BLOCKS, Database, Fail};
 use index::{Counters, Index};
@@ -397,6 +400,18 @@ impl Store {
             blocks: gone.blocks,
             bytes: gone.bytes,
         })
+    }
+
+    /// How much of P2P_STORE_MAX_BYTES is used, as status shows it.
+    pub fn limit(&self) -> LimitStatus {
+        let usage = self.usage();
+        LimitStatus {
+            name: "store".into(),
+            unit: BYTES.into(),
+            used: usage.disk_bytes,
+            allowed: usage.max_bytes,
+            variable: "P2P_STORE_MAX_BYTES".into(),
+        }
     }
 
     /// How full the store is. Reads memory only.

@@ -78,7 +78,8 @@ impl Registry {
     }
 
     /// The names of all labels that were given so far.
-    pub fn label_names(&self) -> std::collections::BTreeSet<String> {
+    #[cfg(test)]
+    pub(crate) fn label_names(&self) -> std::collections::BTreeSet<String> {
         let families = self.all.gather();
         let metrics = families.iter().flat_map(|family| family.get_metric());
         let labels = metrics.flat_map(|metric| metric.get_label());

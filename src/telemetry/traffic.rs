@@ -9,7 +9,7 @@ use super::registry::touch;
 /// See the module's documentation. Clones are handles to the same.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// Inbound streams reset because there was no place for them, by `reason` ([`STREAM_REFUSALS`]).
+    /// Inbound streams reset because there was no place for them, by `reason` (`STREAM_REFUSALS`).
     pub streams_refused: IntCounterVec,
     /// Messages by `direction` (`in`, `out`) and `protocol` (`gossip`, `dht`, `block`, `identify`, `ping`, `control`).
     pub messages: IntCounterVec,
@@ -81,7 +81,7 @@ impl Traffic {
 /// places of the block exchange are taken, for the peer or at all.
 /// `exchange_displaced`: its place there went to a peer of better standing.
 /// `handlers_full`: too many are being carried to programs on this host.
-pub const STREAM_REFUSALS: [&str; 5] = [
+const STREAM_REFUSALS: [&str; 5] = [
     "queue_full",
     "surplus",
     "exchange_busy",

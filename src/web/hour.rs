@@ -15,8 +15,9 @@ use futures::StreamExt;
 use prometheus::IntCounterVec;
 use prometheus::core::Collector;
 
-use crate::api::Status;
+use crate::api::{LimitStatus, Status};
 use crate::node::Handle;
+use crate::store::Store;
 use crate::web::metrics::Metrics;
 
 /// A sample is taken this often.
@@ -114,23 +115,6 @@ pub(super) fn counts(counters: &IntCounterVec) -> impl Iterator<Item = (String, 
     })
 }
 
-/// What is used of what is allowed, beside what the event loop tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Use {
-    /// The variable or the unit's setting that sets it.
-    pub limit: &'static str,
-    /// In use now.
-    pub used: u64,
-    /// Allowed.
-    pub allowed: u64,
-    /// Whether the two are bytes.
-    pub bytes: bool,
-}
-
-/// Whoever can tell of limits that the event loop does not know. May block for as
-/// long as reading a few files of `/proc` takes.
-pub type Limits = Arc<dyn Fn() -> Vec<Use> + Send + Sync>;
-
 /// One sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -144,7 +128,7 @@ pub struct Sample {
 struct Kept {
     samples: VecDeque<Sample>,
     status: Option<Arc<Status>>,
-    limits: Vec<Use>,
+    store: Option<LimitStatus>,
 }
 
 /// The last hour. Cheap to clone behind an [`Arc`].
@@ -160,8 +144,8 @@ pub struct View {
     pub samples: Vec<Sample>,
     /// What the event loop said last.
     pub status: Option<Arc<Status>>,
-    /// Limits beside those in the status.
-    pub limits: Vec<Use>,
+    /// How full the store is, which the event loop does not know.
+    pub store: Option<LimitStatus>,
 }
 
 impl Hour {
@@ -176,7 +160,7 @@ impl Hour {
     }
 
     /// Takes samples until the node is no more.
-    pub async fn run(self: Arc<Self>, node: Handle, metrics: Arc<Metrics>, limits: Limits) {
+    pub async fn run(self: Arc<Self>, node: Handle, store: Store, metrics: Arc<Metrics>) {
         let first = futures::stream::once(std::future::ready(Instant::now()));
         let mut ticks = first.chain(async_io::Timer::interval(EVERY));
         while let Some(now) = ticks.next().await {
@@ -186,14 +170,20 @@ impl Hour {
                 Ok(Err(_)) => return,
                 Err(_) => None,
             };
-            let limits = limits.clone();
-            let limits = spawn_blocking(move || limits()).await;
-            self.record(now, Totals::read(&metrics), status, limits);
+            let store = store.clone();
+            let store = spawn_blocking(move || store.limit()).await;
+            self.record(now, Totals::read(&metrics), status, Some(store));
         }
     }
 
     /// Takes a sample in. A loop that did not answer leaves what it said before.
-    pub fn record(&self, at: Instant, totals: Totals, status: Option<Status>, limits: Vec<Use>) {
+    pub fn record(
+        &self,
+        at: Instant,
+        totals: Totals,
+        status: Option<Status>,
+        store: Option<LimitStatus>,
+    ) {
         let mut kept = self.lock();
         if kept.samples.len() >= KEPT {
             kept.samples.pop_front();
@@ -202,7 +192,7 @@ impl Hour {
         if let Some(status) = status {
             kept.status = Some(Arc::new(status));
         }
-        kept.limits = limits;
+        kept.store = store;
     }
 
     /// What is known.
@@ -211,7 +201,7 @@ impl Hour {
         View {
             samples: kept.samples.iter().copied().collect(),
             status: kept.status.clone(),
-            limits: kept.limits.clone(),
+            store: kept.store.clone(),
         }
     }
 }
@@ -229,7 +219,7 @@ mod tests {
                 peers: n,
                 ..Totals::default()
             };
-            hour.record(start + EVERY * n as u32, totals, None, Vec::new());
+            hour.record(start + EVERY * n as u32, totals, None, None);
         }
         let view = hour.view();
         assert_eq!(view.samples.len(), KEPT);

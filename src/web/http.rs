@@ -13,7 +13,7 @@ mod health;
 mod page;
 pub(crate) mod request;
 
-pub use health::{Health, NodeProbe, Probe, Readiness};
+pub use health::{NodeProbe, Probe, Readiness};
 
 use std::{
     collections::VecDeque,

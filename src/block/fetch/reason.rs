@@ -6,6 +6,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 
 use super::telling::Telling;
+use crate::text::count::counted;
 
 /// Protocols of others that the words name.
 const MAX_PROTOCOLS: usize = 4;
@@ -155,7 +156,7 @@ impl fmt::Display for Reason {
                 (None, _) => write!(
                     f,
                     "nobody announces it ({} of the DHT in {seconds} s)",
-                    count(self.searches, "search", "searches")
+                    counted(self.searches as u64, "search", "searches")
                 )?,
             }
             match self.connected {
@@ -163,12 +164,12 @@ impl fmt::Display for Reason {
                 n if n == self.connected_lacking => write!(
                     f,
                     ", and {} not have it",
-                    count(n, "connected peer does", "connected peers do")
+                    counted(n as u64, "connected peer does", "connected peers do")
                 )?,
                 n => write!(
                     f,
                     ", and of {} {} said no and the others did not answer",
-                    count(n, "connected peer", "connected peers"),
+                    counted(n as u64, "connected peer", "connected peers"),
                     self.connected_lacking
                 )?,
             }
@@ -177,11 +178,11 @@ impl fmt::Display for Reason {
         write!(
             f,
             "{} it",
-            count(self.named, "peer announces", "peers announce")
+            counted(self.named as u64, "peer announces", "peers announce")
         )?;
         let mut parts = Vec::new();
         let of = |group: &Group, one: &str, many: &str| {
-            let words = count(group.count, one, many);
+            let words = counted(group.count as u64, one, many);
             match &group.example {
                 Some((peer, why)) if !why.is_empty() => format!("{words} ({peer}: {why})"),
                 _ => words,
@@ -224,8 +225,8 @@ impl fmt::Display for Reason {
             parts.push(of(&self.useless, "was of no use", "were of no use"));
         }
         if self.untried > 0 {
-            parts.push(count(
-                self.untried,
+            parts.push(counted(
+                self.untried as u64,
                 "has not answered yet",
                 "have not answered yet",
             ));
@@ -241,10 +242,6 @@ impl fmt::Display for Reason {
         }
         Ok(())
     }
-}
-
-fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ fn announcements_are_late_above_two_hours() {
     let fine = gives("announcements", Fine, late(7200, 9));
     assert_eq!(
         fine.finding,
-        "1873 files wait to be announced, the oldest for 2h 0m"
+        "1873 files wait to be announced, the oldest for 2h"
     );
     let slow = gives("announcements", Warning, late(7201, 0));
     assert!(
@@ -186,7 +186,7 @@ fn announcements_are_late_above_two_hours() {
     });
     assert_eq!(
         one.finding,
-        "1 file waits to be announced, the oldest for 1m 0s"
+        "1 file waits to be announced, the oldest for 1m"
     );
     let full = gives("announcements", Warning, late(7201, 9));
     assert!(

@@ -19,7 +19,7 @@ use crate::node::peers::Connection;
 use crate::node::queries::Next;
 use crate::node::records::Owner;
 use crate::telemetry::Direction;
-use crate::text::unix_time::millis;
+use crate::text::duration::millis;
 
 /// Which way a connection was made, as status and logs say it.
 fn direction(dialed: bool) -> &'static str {

@@ -14,13 +14,14 @@ use libp2p::gossipsub::{IdentTopic, PublishError, TopicHash};
 
 use super::EventLoop;
 use super::text::as_gauge;
+use crate::api::Published;
 use crate::node::gossip::line::{Client, Full, Line};
 use crate::node::gossip::pace::Pace;
 use crate::node::gossip::sealing::{Sealed, Sealing};
 use crate::node::gossip::signed::Sealer;
 use crate::node::gossip::unheard::Unheard;
 use crate::node::gossip::{AROUND, MAX_PUBLISH_BYTES};
-use crate::node::handle::{Content, Error, GossipMessage, Published, Reply};
+use crate::node::handle::{Content, Error, GossipMessage, Reply};
 use crate::telemetry::Direction;
 
 /// Messages handed on before the swarm gets its turn: each is signed and queued for
@@ -473,12 +474,16 @@ impl EventLoop {
                 },
             })
         };
+        let listeners = listeners as u64;
         let _ = reply.send(match result {
             Err(_) if nobody && listeners > 0 => Ok(Published {
                 peers: 0,
                 listeners,
             }),
-            result => result.map(|peers| Published { peers, listeners }),
+            result => result.map(|peers| Published {
+                peers: peers as u64,
+                listeners,
+            }),
         });
     }
 }

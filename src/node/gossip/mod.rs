@@ -24,6 +24,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`envelope`] | which topics are this network's own, and what a refusal there means |
+//! | [`signed`] | what makes, opens and remembers signed messages |
 //! | [`scoring`] | the parameters of peer scoring, each with its reason |
 //! | [`intake`] | what is let in to gossipsub |
 //! | [`quotas`] | what one peer and all together may bring |

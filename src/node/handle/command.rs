@@ -4,8 +4,8 @@ use async_std::channel::Sender;
 use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId};
 
-use super::{Error, PeerAddrs, Published, Subscription};
-use crate::api::Status;
+use super::{Error, PeerAddrs, Subscription};
+use crate::api::{Published, Status};
 use crate::message::Packed;
 use crate::node::dht_intake::Replies;
 use crate::node::gossip::line::Client;

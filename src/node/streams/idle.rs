@@ -20,10 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::text::unix_time::millis;
 use async_io::Timer;
 use futures::task::AtomicWaker;
 use prometheus::IntCounter;
+
+use crate::text::duration::millis;
 
 /// Watches streams. Clones watch the same.
 #[derive(Clone, Debug)]

@@ -5,24 +5,8 @@ use std::{
     time::Instant,
 };
 
+use crate::api::{Health, STARTING};
 use crate::node::Pulse;
-
-/// The state of the node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// The event loop makes progress.
-    pub live: bool,
-    /// The node serves: it is neither starting nor draining nor stuck.
-    pub ready: bool,
-    /// Why it is not ready.
-    pub reason: Option<String>,
-    /// Peers with at least one connection.
-    pub connected_peers: usize,
-    /// Peers in the DHT routing table.
-    pub routing_table_size: usize,
-    /// Seconds since the node started.
-    pub uptime_seconds: u64,
-}
 
 /// Whoever can tell how the node is, at once and without waiting.
 pub trait Probe: Send + Sync {
@@ -40,7 +24,7 @@ pub struct Readiness {
 impl Default for Readiness {
     fn default() -> Self {
         Readiness {
-            reason: Mutex::new(Some("starting".into())),
+            reason: Mutex::new(Some(STARTING.into())),
         }
     }
 }
@@ -56,7 +40,7 @@ impl Readiness {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// From now on it does not, for `reason`, such as `draining`.
+    /// From now on it does not, for `reason`, such as [`DRAINING`](crate::api::DRAINING).
     pub fn set_not_ready(&self, reason: impl Into<String>) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.into());
     }
@@ -81,20 +65,6 @@ pub struct NodeProbe {
 
 impl Probe for NodeProbe {
     fn health(&self, now: Instant) -> Health {
-        let live = self.pulse.is_alive(now);
-        let reason = if live {
-            self.readiness.reason()
-        } else {
-            let age = self.pulse.age(now).as_secs();
-            Some(format!("the event loop has not turned for {age} s"))
-        };
-        Health {
-            live,
-            ready: reason.is_none(),
-            reason,
-            connected_peers: self.pulse.connected_peers(),
-            routing_table_size: self.pulse.routing_table_size(),
-            uptime_seconds: self.pulse.uptime().as_secs(),
-        }
+        self.pulse.health(self.readiness.reason(), now)
     }
 }

@@ -5,10 +5,11 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{
-    Context, Health,
+    Context,
     answer::{Answer, HTML, JSON, PROMETHEUS},
     request::Page,
 };
+use crate::api::Health;
 
 mod chart;
 mod status;
@@ -57,7 +58,7 @@ fn ready(health: &Health) -> Answer {
         "status": if health.ready { "ok" } else { "not ready" },
         "connected_peers": health.connected_peers,
         "routing_table_size": health.routing_table_size,
-        "uptime_seconds": health.uptime_seconds,
+        "uptime_seconds": health.uptime.as_secs(),
     });
     if health.ready {
         return Answer::ok(JSON, body.to_string());

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::*;
+use crate::api::Health;
 use crate::system::sockets::Sockets;
 
 /// A deadline that only a hang reaches.
@@ -30,7 +31,7 @@ impl Probe for Fake {
             reason: (!ready).then(|| "draining".to_string()),
             connected_peers: 5,
             routing_table_size: 7,
-            uptime_seconds: 11,
+            uptime: Duration::from_secs(11),
         }
     }
 }

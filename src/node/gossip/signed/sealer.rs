@@ -1,7 +1,6 @@
 //! Seals what programs on this node publish.
 
 use bytes::Bytes;
-use libp2p::PeerId;
 use libp2p::identity::Keypair;
 
 use super::numbers::{NumberError, Numbers};
@@ -34,11 +33,6 @@ impl Sealer {
             numbers,
             limits,
         }
-    }
-
-    /// Whose envelopes these are.
-    pub fn publisher(&self) -> PeerId {
-        self.keypair.public().to_peer_id()
     }
 
     /// The payload, packed when that makes it smaller: up to milliseconds of work

@@ -15,13 +15,14 @@
 //! network, and works in a text browser.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::chart::{self, Line};
-use crate::api::{BYTES, BYTES_A_SECOND, LimitStatus, Reachability, Status};
+use crate::api::{
+    BYTES, BYTES_A_SECOND, DRAINING, Health, LimitStatus, Reachability, STARTING, Status,
+};
 use crate::text::{duration, size};
 use crate::web::hour::{REFUSALS, Sample, View, counts};
-use crate::web::http::Health;
 use crate::web::metrics::Metrics;
 
 /// The one style sheet.
@@ -73,8 +74,8 @@ fn state(health: &Health) -> (&'static str, &'static str) {
     match (health.live, health.ready, health.reason.as_deref()) {
         (false, ..) => ("bad", "Stuck"),
         (true, true, _) => ("good", "Ready"),
-        (true, false, Some("draining")) => ("warn", "Draining"),
-        (true, false, Some("starting")) => ("warn", "Starting"),
+        (true, false, Some(DRAINING)) => ("warn", "Draining"),
+        (true, false, Some(STARTING)) => ("warn", "Starting"),
         (true, false, _) => ("bad", "Not ready"),
     }
 }
@@ -88,7 +89,7 @@ fn head(out: &mut String, from: &Sources<'_>, word: &str) {
     if !from.still {
         let _ = writeln!(out, "<meta http-equiv=\"refresh\" content=\"{REFRESH}\">");
     }
-    let peers = count(from.health.connected_peers as u64, "peer", "peers");
+    let peers = count(from.health.connected_peers, "peer", "peers");
     let _ = write!(
         out,
         "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
@@ -111,7 +112,7 @@ fn top(out: &mut String, from: &Sources<'_>, tone: &str, word: &str) {
          <p class=\"lead\">{}</p></header>",
         lead(from),
         version = env!("CARGO_PKG_VERSION"),
-        up = duration::show(Duration::from_secs(from.health.uptime_seconds)),
+        up = duration::show(from.health.uptime),
     );
 }
 
@@ -128,10 +129,10 @@ fn lead(from: &Sources<'_>) -> String {
     }
     if !health.ready {
         return match health.reason.as_deref() {
-            Some("draining") => {
+            Some(DRAINING) => {
                 "It is stopping: it takes no new work and ends what it has begun.".into()
             }
-            Some("starting") => "It is opening its store and its listeners.".into(),
+            Some(STARTING) => "It is opening its store and its listeners.".into(),
             Some(why) => format!("{}.", sentence(why)),
             None => "It does not say why.".into(),
         };
@@ -139,7 +140,7 @@ fn lead(from: &Sources<'_>) -> String {
     let peers = match health.connected_peers {
         0 => "It serves, but no peer is connected: look at P2P_BOOTSTRAP_PEERS and at the log."
             .into(),
-        n => format!("Connected to {}.", count(n as u64, "peer", "peers")),
+        n => format!("Connected to {}.", count(n, "peer", "peers")),
     };
     let reach = match from.view.status.as_deref().map(|s| (s.nat.state, s)) {
         Some((Reachability::Public, _)) => " Others can dial it directly.",
@@ -167,11 +168,7 @@ fn tiles(out: &mut String, from: &Sources<'_>) {
     });
     let topics = gauge(&metrics.node.topics);
     let tiles = [
-        (
-            "Peers",
-            number(from.health.connected_peers as u64),
-            connections,
-        ),
+        ("Peers", number(from.health.connected_peers), connections),
         (
             "Receiving",
             rate(down),
@@ -184,7 +181,7 @@ fn tiles(out: &mut String, from: &Sources<'_>) {
         ),
         (
             "Routing table",
-            number(from.health.routing_table_size as u64),
+            number(from.health.routing_table_size),
             status.map_or_else(String::new, |s| format!("as {}", s.dht.mode)),
         ),
         (
@@ -295,23 +292,8 @@ fn plot(svg: &str, top: &str, ago: &str) -> String {
 
 fn limits(out: &mut String, from: &Sources<'_>) {
     out.push_str("<section class=\"card\"><h2>Limits in use</h2>");
-    let own = from
-        .view
-        .status
-        .iter()
-        .flat_map(|s| s.limits.iter().cloned());
-    let mut all: Vec<LimitStatus> = own.collect();
-    for more in &from.view.limits {
-        if !all.iter().any(|known| known.variable == more.limit) {
-            all.push(LimitStatus {
-                name: words(more.limit).into(),
-                variable: more.limit.into(),
-                unit: if more.bytes { BYTES } else { "" }.into(),
-                used: more.used,
-                allowed: more.allowed,
-            });
-        }
-    }
+    let own = from.view.status.iter().flat_map(|s| s.limits.iter());
+    let mut all: Vec<&LimitStatus> = own.chain(&from.view.store).collect();
     all.retain(|l| l.allowed > 0);
     if all.is_empty() {
         out.push_str("<p class=\"soft\">Not known yet.</p></section>");
@@ -343,14 +325,6 @@ fn limits(out: &mut String, from: &Sources<'_>) {
         );
     }
     out.push_str("</ul></section>");
-}
-
-/// A limit in words; the variable stands beside it.
-fn words(limit: &str) -> &'static str {
-    match limit {
-        "P2P_STORE_MAX_BYTES" => "block store",
-        _ => "",
-    }
 }
 
 fn refused(out: &mut String, from: &Sources<'_>) {

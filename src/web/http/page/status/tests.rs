@@ -18,7 +18,7 @@ fn health(reason: Option<&str>) -> Health {
         reason: reason.map(Into::into),
         connected_peers: 3,
         routing_table_size: 4,
-        uptime_seconds: 90_061,
+        uptime: Duration::from_secs(90_061),
     }
 }
 
@@ -81,7 +81,7 @@ fn full() -> View {
             bytes_in: n * 5 * 1024,
             ..Totals::default()
         };
-        hour.record(now + EVERY * n as u32, totals, Some(status()), Vec::new());
+        hour.record(now + EVERY * n as u32, totals, Some(status()), None);
     }
     hour.view()
 }
