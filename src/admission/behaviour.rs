@@ -43,7 +43,7 @@ impl Behaviour {
         }
     }
 
-    /// Lets nobody in any more; what stands, stands.
+    /// Refuses every new connection from now on. Those that are established stay.
     pub fn close(&mut self) {
         self.gate.close();
     }

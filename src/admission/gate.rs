@@ -356,7 +356,7 @@ impl Gate {
         }
     }
 
-    /// Lets nobody in any more; what stands, stands.
+    /// Refuses every new connection from now on. Those that are established stay.
     pub fn close(&mut self) {
         self.closed = true;
     }

@@ -34,17 +34,19 @@
 //!
 //! # What is larger than a share
 //!
-//! With many senders a share of bytes may never hold a large message. Who has
-//! saved all that it may save passes if nobody's savings are needed for it, and
-//! owes the rest.
+//! With many senders a share of bytes may be too small for a large message, however
+//! long its sender waits. So a sender that has saved as much as it may is let through
+//! when the ceiling has the rest to spare without what others have saved, and pays the
+//! rest back from its later share.
 //!
 //! # What is not asked
 //!
-//! Trusted peers and what this host publishes pass always and are charged: others
-//! have less, in proportion.
+//! Messages of trusted peers and of this host are always let through, and are charged
+//! to the ceiling, so that less of it is left for the others, in proportion.
 //!
-//! One hop is all that is divided. Of what an honest neighbour brings in a flood
-//! that it stands in itself, this node cannot tell the good from the bad.
+//! The ceiling is divided among direct neighbours only. When an honest neighbour is
+//! flooded itself and passes the flood on, this node cannot tell which of its messages
+//! are good.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
