@@ -112,6 +112,21 @@
 //! | messages waiting for one slow subscriber | 2,048, then it loses messages |
 //! | messages waiting to be published | 1,024 and 32 MiB, then they are refused |
 //! | a client that does not read | cut off after 30 s (downloads: 10 min) and counted in `p2p_control_clients_dropped_total` |
+//!
+//! # Files
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`client`] | the client's end: one typed method a request |
+//! | [`server`] | the daemon's end: clients, within bounds |
+//! | `session` | one client, and which file answers each of its requests |
+//! | `socket` | the sockets themselves: mode, lock, inherited ones |
+//! | [`codec`] | the framing, shared by both ends |
+//! | [`wire`] | the types of [`crate::api`] as the protocol carries them |
+//! | `report` | IDENTIFY, LIST_PEERS, PEERS, STATUS, HEALTH |
+//! | `streams`, `pipe` | STREAM_OPEN and STREAM_HANDLER, and the bytes of their streams |
+//! | `dht`, `pubsub`, `content`, `connmgr`, `bans`, `reload`, [`diag`] | the requests of these names; `content` is BLOCK, `connmgr` is CONNMANAGER |
+//! | `metrics` | what is counted of the programs on this host |
 
 mod bans;
 pub mod client;

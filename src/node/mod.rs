@@ -23,6 +23,8 @@
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `parting`, `ending` | the goodbye to a peer, and whether one came |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
+//! | `dht_answer` | answers of the DHT, cut to what a packet holds |
+//! | `openings` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks |
 //! | `members` | who else is on this node's topics: found, remembered, kept |
 //! | `placing` | provider records on their way, within the budgets of their receivers |
