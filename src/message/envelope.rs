@@ -6,7 +6,7 @@
 //! 2. decoding, and that it is written the one way that envelopes are written;
 //! 3. the key, within its bounds, and the peer id that follows from it;
 //! 4. the signature ([`Envelope::open`] ends here);
-//! 5. the publisher's replay window ([`Opener`](super::opener::Opener));
+//! 5. the publisher's replay window (`node::gossip::signed::Opener`);
 //! 6. the declared size, then unpacking ([`Envelope::unpack`]).
 //!
 //! Only what a publisher signed reaches the windows, so nobody can fill another

@@ -17,7 +17,7 @@
 //!    host when it is written down that it was seen ([`recording`]).
 //!
 //! What this host publishes waits for a peer that hears it ([`unheard`]), for its turn
-//! ([`line`]) and for the pace at which receivers take it ([`pace`]), is then sealed on
+//! ([`mod@line`]) and for the pace at which receivers take it ([`pace`]), is then sealed on
 //! a topic of this network ([`sealing`]), and goes to every subscribed peer and to the
 //! subscribers on this host; the answer says to how many.
 //!
@@ -36,7 +36,7 @@
 //! | [`recording`] | accepted messages that wait for the disk |
 //! | [`pace`] | how fast this host publishes |
 //! | [`unheard`] | messages of this host that nobody would hear yet |
-//! | [`line`] | messages of this host that wait for the pace |
+//! | [`mod@line`] | messages of this host that wait for the pace |
 //! | [`sealing`] | numbers and signatures for this host's messages, in the order of their turns |
 //! | [`sender`] | which connection of a peer carries what it is sent |
 

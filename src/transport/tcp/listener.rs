@@ -60,7 +60,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Takes a socket that listens already, from [`super::Transport::listen_on`]
+    /// Takes a socket that listens already, from [`libp2p::Transport::listen_on`]
     /// or from the service manager.
     pub(crate) fn new(id: ListenerId, socket: TcpListener, ports: Ports) -> Result<Self, Error> {
         let bound = socket.local_addr().map_err(Error::Adopt)?;
