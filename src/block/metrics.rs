@@ -2,6 +2,7 @@
 
 use prometheus::{Error, IntCounterVec, IntGauge};
 
+use super::refusal;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 
@@ -16,7 +17,7 @@ pub struct Metrics {
     pub announcements: IntCounterVec,
     /// Bytes of block payload moved by the exchange, by `direction`.
     pub block_bytes: IntCounterVec,
-    /// Blocks from peers that were refused, by `reason` (`BLOCK_REFUSALS`).
+    /// Blocks from peers that were refused, by `reason` ([`refusal::REASONS`]).
     pub blocks_refused: IntCounterVec,
     /// What other rooms count on too.
     pub traffic: Traffic,
@@ -50,7 +51,7 @@ impl telemetry::Metrics for Metrics {
             )?,
             traffic: registry.traffic(),
         };
-        touch(&metrics.blocks_refused, BLOCK_REFUSALS);
+        touch(&metrics.blocks_refused, refusal::REASONS);
         touch(&metrics.announcements, ["ok", "unverified", "failed"]);
         for direction in Direction::ALL.map(Direction::as_str) {
             let _ = metrics.block_bytes.with_label_values(&[direction]);
@@ -60,16 +61,3 @@ impl telemetry::Metrics for Metrics {
         Ok(metrics)
     }
 }
-
-/// Label values of `reason` on refused blocks; `block::refusal` says what they mean.
-pub(crate) const BLOCK_REFUSALS: [&str; 9] = [
-    "malformed",
-    "version",
-    "oversized",
-    "bomb",
-    "wrong_hash",
-    "unsigned",
-    "wrong_signature",
-    "expired",
-    "future",
-];

@@ -53,7 +53,7 @@ pub mod exchange;
 pub mod fetch;
 pub mod import;
 pub mod layout;
-pub(crate) mod metrics;
+mod metrics;
 pub mod network;
 pub mod refusal;
 mod stat;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cid::Cid;
 use p2p_node::block::address::{self, Codec};
 use p2p_node::block::dag::{self, MAX_LINKS};
-use p2p_node::block::refusal::Refusal;
+use p2p_node::block::refusal::{REASONS, Refusal};
 use p2p_node::fuzzing;
 use p2p_node::message::provenance::{self, MAX_SKEW, Provenance, Signer};
 use prost::Message;
@@ -31,18 +31,6 @@ pub const WANTED: &[u8] = b"a block of content";
 pub const PUT: u64 = 1_800_000_000_000;
 
 const MAX: usize = 32 << 10;
-
-const REASONS: [&str; 9] = [
-    "malformed",
-    "version",
-    "oversized",
-    "bomb",
-    "wrong_hash",
-    "unsigned",
-    "wrong_signature",
-    "expired",
-    "future",
-];
 
 fn at(ms: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(ms)

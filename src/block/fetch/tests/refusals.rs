@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::block::content::{Announce, ImportOptions};
-use crate::block::metrics::BLOCK_REFUSALS;
+use crate::block::refusal::REASONS;
 use crate::block::testing::publish_at;
 use crate::message::provenance::MAX_SKEW;
 use crate::store::Life;
@@ -55,7 +55,7 @@ fn found(sink: &Node, peers: &[PeerId]) {
 }
 
 fn counts(node: &Node) -> Vec<(&'static str, u64)> {
-    let all = BLOCK_REFUSALS.into_iter().map(|r| (r, refused(node, r)));
+    let all = REASONS.into_iter().map(|r| (r, refused(node, r)));
     all.filter(|(_, count)| *count > 0).collect()
 }
 
