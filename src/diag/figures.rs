@@ -9,6 +9,7 @@ use libp2p::multiaddr::Protocol;
 use super::samples::Samples;
 use super::thresholds::{self as at, LATELY};
 use crate::api::{LimitStatus, Reachability, Snapshot, TopicStatus};
+use crate::node::REFRESH;
 
 /// A quantile, and the number of observations that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -181,10 +182,6 @@ pub struct Figures {
 }
 
 const DHT: &str = "libp2p_dht_query_duration_seconds";
-
-/// The kind of DHT query that nobody waits for, and that rightly asks peers that have
-/// gone. The alert rules leave it out as well.
-const REFRESH: &str = "refresh";
 
 /// What the node does by itself with a message that has arrived. A request on the
 /// control socket may rightly take minutes, and the time of a block holds its way
@@ -378,7 +375,8 @@ fn least(name: &str, snapshot: &Snapshot, now: &Samples) -> Option<u64> {
     earlier.chain([count(now.sum(name))]).min()
 }
 
-/// Without the queries that nobody waits for.
+/// Without the queries that nobody waits for, and that rightly ask peers that have gone.
+/// The alert rules leave them out as well.
 fn asked(samples: &Samples) -> Samples {
     samples.without("kind", REFRESH)
 }

@@ -5,6 +5,7 @@ use prometheus::{
 };
 
 use super::gossip::GOSSIP_DROPPED;
+use super::queries::REFRESH;
 use crate::admission::refusal::Refusal;
 use crate::message::refusal;
 use crate::telemetry::Direction;
@@ -395,7 +396,7 @@ const GOSSIP_VERDICTS: [&str; 5] = ["accepted", "rejected", "ignored", "queue_fu
 /// for its own routing table.
 const DHT_QUERY_KINDS: [&str; 8] = [
     "bootstrap",
-    "refresh",
+    REFRESH,
     "closest_peers",
     "get_providers",
     "provide",

@@ -117,6 +117,7 @@ pub use metrics::Metrics;
 pub use options::{Changes, Options};
 pub use placing::Held;
 pub use pulse::Pulse;
+pub(crate) use queries::REFRESH;
 pub use status::PeerStatus;
 
 use crate::admission::{self, resources::Resources};

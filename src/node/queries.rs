@@ -150,7 +150,7 @@ impl Queries {
 
 /// What look-ups are called that this node makes for its own table. They meet peers that
 /// are gone for good more often than others, and nobody waits for them.
-const REFRESH: &str = "refresh";
+pub(crate) const REFRESH: &str = "refresh";
 
 fn kind_of(result: &QueryResult) -> &'static str {
     match result {
