@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
 /// Files beside the rooms: what names the rooms, what starts them, and a door for
 /// fuzzers. No room may name them.
 const ROOF: [&str; 3] = ["lib", "main", "fuzzing"];
@@ -29,93 +31,32 @@ fn floors(lib: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The source without comments and without what is in strings.
-fn code(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut chars = source.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '/' if chars.peek() == Some(&'/') => {
-                chars.by_ref().find(|c| *c == '\n');
-                out.push('\n');
-            }
-            '/' if chars.peek() == Some(&'*') => {
-                let mut before = ' ';
-                chars.by_ref().find(|c| {
-                    let ends = before == '*' && *c == '/';
-                    before = *c;
-                    ends
-                });
-            }
-            // A raw string ends at a quote with as many hashes behind it.
-            'r' if !ends_in_word(&out) && matches!(chars.peek(), Some('#' | '"')) => {
-                let mut hashes = 0;
-                while chars.next_if_eq(&'#').is_some() {
-                    hashes += 1;
+/// Words, `::`, braces and other marks, in order; without comments and what is quoted.
+fn tokens(source: &str) -> Vec<String> {
+    fn take(stream: TokenStream, out: &mut Vec<String>) {
+        let mut trees = stream.into_iter().peekable();
+        while let Some(tree) = trees.next() {
+            match tree {
+                TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                    out.push("{".into());
+                    take(group.stream(), out);
+                    out.push("}".into());
                 }
-                if chars.next_if_eq(&'"').is_none() {
-                    // A raw name, such as `r#type`.
-                    continue;
+                TokenTree::Group(group) => take(group.stream(), out),
+                TokenTree::Ident(word) => out.push(word.to_string()),
+                TokenTree::Punct(mark) if mark.as_char() == ':' => {
+                    let colon = |next: &TokenTree| matches!(next, TokenTree::Punct(p) if p.as_char() == ':');
+                    let double = mark.spacing() == Spacing::Joint && trees.next_if(colon).is_some();
+                    out.push(if double { "::" } else { ":" }.into());
                 }
-                while let Some(c) = chars.next() {
-                    if c == '"' && (0..hashes).all(|_| chars.next_if_eq(&'#').is_some()) {
-                        break;
-                    }
-                }
+                TokenTree::Punct(mark) => out.push(mark.as_char().into()),
+                TokenTree::Literal(_) => {}
             }
-            '"' => {
-                while let Some(c) = chars.next() {
-                    match c {
-                        '\\' => drop(chars.next()),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            // A character, not a lifetime.
-            '\'' => {
-                let mut ahead = chars.clone();
-                match (ahead.next(), ahead.next()) {
-                    (Some('\\'), _) => {
-                        chars.next();
-                        chars.next();
-                        chars.by_ref().find(|c| *c == '\'');
-                    }
-                    (Some(_), Some('\'')) => {
-                        chars.next();
-                        chars.next();
-                    }
-                    _ => out.push('\''),
-                }
-            }
-            c => out.push(c),
         }
     }
+    let mut out = Vec::new();
+    take(source.parse().unwrap(), &mut out);
     out
-}
-
-fn ends_in_word(text: &str) -> bool {
-    let last = text.chars().next_back();
-    last.is_some_and(|c| c.is_alphanumeric() || c == '_')
-}
-
-/// Words, `::` and single marks, in order.
-fn tokens(code: &str) -> Vec<String> {
-    let (mut tokens, mut chars) = (Vec::new(), code.chars().peekable());
-    while let Some(c) = chars.next() {
-        if c.is_alphanumeric() || c == '_' {
-            let mut word = String::from(c);
-            while let Some(c) = chars.next_if(|c| c.is_alphanumeric() || *c == '_') {
-                word.push(c);
-            }
-            tokens.push(word);
-        } else if c == ':' && chars.next_if_eq(&':').is_some() {
-            tokens.push("::".into());
-        } else if !c.is_whitespace() {
-            tokens.push(c.into());
-        }
-    }
-    tokens
 }
 
 /// The first words of a path or of a group of them, which begins at `at`.
@@ -148,7 +89,7 @@ fn heads(tokens: &[String], at: usize, rooms: &mut BTreeSet<String>) {
 /// The rooms that a source names, by `crate::` or by as many `super::` as lead out of
 /// its room. `depth` is how many names its own module's path has.
 fn named(source: &str, depth: usize) -> BTreeSet<String> {
-    let tokens = tokens(&code(source));
+    let tokens = tokens(source);
     let mut rooms = BTreeSet::new();
     // For each open brace: whether it is that of a module.
     let mut open: Vec<bool> = Vec::new();
