@@ -95,6 +95,23 @@ async fn connected(handle: &Handle, peer: PeerId) -> bool {
 }
 
 #[test]
+fn why_a_peer_was_not_reached_is_told_again_when_no_address_of_it_is_left() {
+    run(async {
+        let (node, gone) = (start(options()).await, PeerId::random());
+        let why = |result: Result<(), p2p_node::node::Error>| result.unwrap_err().to_string();
+        let unknown = why(node.handle.connect(gone, Vec::new()).await);
+        assert!(unknown.contains("no address of it is known"), "{unknown}");
+        // Nothing listens at port 1 of this host.
+        let at = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let closed = why(node.handle.connect(gone, vec![at]).await);
+        assert!(closed.contains("nothing listens on that port"), "{closed}");
+        let again = why(node.handle.connect(gone, Vec::new()).await);
+        assert!(again.contains("nothing listens on that port"), "{again}");
+        assert!(again.contains("no other address of it is known"), "{again}");
+    });
+}
+
+#[test]
 fn peers_know_each_other_after_connecting_and_part_again() {
     run(async {
         let (a, b) = (start(options()).await, start(options()).await);
