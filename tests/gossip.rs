@@ -740,6 +740,7 @@ fn what_came_in_is_judged_and_told_before_a_node_ends() {
             told += 1;
         }
         let came = taken
+            .node
             .traffic
             .messages
             .with_label_values(&["in", "gossip"])

@@ -128,6 +128,7 @@ impl Site {
         metrics: &Metrics,
     ) -> std::result::Result<(Stack, relay::client::Behaviour), transport::BuildError> {
         let surplus = metrics
+            .node
             .traffic
             .streams_refused
             .with_label_values(&["surplus"]);

@@ -14,7 +14,6 @@ use crate::api::Setting;
 use crate::api::Status;
 use crate::api::{DRAINING, Snapshot};
 use crate::config;
-use crate::node::Pulse;
 use crate::system::{rlimits, usage};
 use crate::telemetry::Registry;
 use crate::telemetry::history::Earlier;
@@ -32,8 +31,6 @@ pub type Settings = Arc<dyn Fn() -> Vec<config::Setting> + Send + Sync>;
 /// What a diagnosis needs beside the rest of the backend.
 #[derive(Clone)]
 pub struct Source {
-    /// When the event loop last turned.
-    pub pulse: Arc<Pulse>,
     /// All metrics.
     pub registry: Registry,
     /// The same in the last minutes.
@@ -86,10 +83,10 @@ impl Session {
         let snapshot = Snapshot {
             status,
             not_ready,
-            loop_lag: from.pulse.age(instant),
+            loop_lag: node.pulse.age(instant),
             metrics: text,
             earlier: from.history.all(instant),
-            uptime: from.pulse.uptime(),
+            uptime: node.pulse.uptime(),
             pid: std::process::id(),
             cpu: cpu.unwrap_or_default(),
             clock: Some(now),

@@ -157,7 +157,7 @@ pub use metrics::Metrics;
 pub use server::Server;
 
 use crate::block::content::Content;
-use crate::node::{ContentNetwork, Handle};
+use crate::node::{ContentNetwork, Handle, Pulse};
 use crate::store::Keeper;
 use crate::store::Store;
 
@@ -180,6 +180,8 @@ pub struct Backend {
     pub content: Content<ContentNetwork>,
     /// Where it lies.
     pub store: Store,
+    /// When its event loop last turned, and what it said of itself then.
+    pub pulse: Arc<Pulse>,
     /// The same answer that `/health/ready` gives while the event loop turns.
     pub readiness: Readiness,
     /// Connections that a TRIM without a number leaves.

@@ -84,10 +84,7 @@ impl Session {
     /// The same answer that `/health/ready` gives: it does not wait for the event loop.
     pub(super) fn health(&self) -> pb::Response {
         let node = &self.shared.node;
-        let health = node
-            .diag
-            .pulse
-            .health((node.readiness)().err(), Instant::now());
+        let health = node.pulse.health((node.readiness)().err(), Instant::now());
         pb::Response {
             health: Some(health.to_pb()),
             ..ok()

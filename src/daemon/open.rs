@@ -66,6 +66,7 @@ impl Daemon {
         let store = Peer::open_store(config, metrics.store.clone()).await?;
         let rules = gate::LiveRules::new(options::gate_rules(config));
         let surplus_streams = metrics
+            .node
             .traffic
             .streams_refused
             .with_label_values(&["surplus"]);
@@ -142,19 +143,14 @@ impl Daemon {
                 handle: handle.clone(),
                 content: peer.content.clone(),
                 store: store.clone(),
+                pulse: pulse.clone(),
                 readiness: Arc::new(move || ready.reason().map_or(Ok(()), Err)),
                 low_water,
                 keeper: peer.keeper.clone(),
-                diag: options::diagnosis(
-                    config,
-                    pulse.clone(),
-                    metrics.registry.clone(),
-                    history,
-                    {
-                        let reloader = reloader.clone();
-                        Arc::new(move || reloader.settings())
-                    },
-                ),
+                diag: options::diagnosis(config, metrics.registry.clone(), history, {
+                    let reloader = reloader.clone();
+                    Arc::new(move || reloader.settings())
+                }),
                 reload,
             },
             metrics.control.clone(),

@@ -1,7 +1,6 @@
 //! The configuration as each room wants it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use libp2p::Multiaddr;
@@ -76,13 +75,11 @@ pub(super) fn transport(
 /// What `p2p-node diag` asks for, beside the node itself.
 pub(super) fn diagnosis(
     config: &Config,
-    pulse: Arc<node::Pulse>,
     registry: Registry,
     history: History,
     settings: control::diag::Settings,
 ) -> control::diag::Source {
     control::diag::Source {
-        pulse,
         registry,
         history,
         settings,

@@ -72,7 +72,7 @@ impl Totals {
             bytes_out: moved("out"),
             refused: [
                 sum(&metrics.node.connections_refused),
-                sum(&metrics.traffic.streams_refused),
+                sum(&metrics.node.traffic.streams_refused),
                 sum(&metrics.node.messages_refused)
                     + dropped(metrics)
                     + metrics.admission.over_budget.get(),

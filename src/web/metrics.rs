@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prometheus::{Error, IntGauge};
 
-use crate::telemetry::{Metrics as _, Registry, Traffic};
+use crate::telemetry::{Metrics as _, Registry};
 use crate::{admission, block, control, node, store};
 
 /// See the module's documentation.
@@ -15,7 +15,8 @@ use crate::{admission, block, control, node, store};
 pub struct Metrics {
     /// All of them, for whoever scrapes.
     pub registry: Registry,
-    /// Of connections, streams, the DHT, gossip, relaying and NAT traversal.
+    /// Of connections, streams, the DHT, gossip, relaying and NAT traversal; with what
+    /// several rooms count on.
     pub node: Arc<node::Metrics>,
     /// Of offences, budgets and bans.
     pub admission: Arc<admission::Metrics>,
@@ -25,8 +26,6 @@ pub struct Metrics {
     pub store: Arc<store::Metrics>,
     /// Of programs on this host.
     pub control: Arc<control::Metrics>,
-    /// What several rooms count on.
-    pub traffic: Traffic,
     /// 1 while the event loop makes progress, 0 when it is stuck; set when asked for.
     pub live: IntGauge,
     /// 1 while the node is ready, 0 while it starts, drains or is stuck; set when asked for.
@@ -51,7 +50,6 @@ impl Metrics {
             block: Arc::new(block::Metrics::register(&registry)?),
             store: Arc::new(store::Metrics::register(&registry)?),
             control: Arc::new(control::Metrics::register(&registry)?),
-            traffic: registry.traffic(),
             live: registry.gauge(
                 "p2p_live",
                 "1 while the event loop makes progress, 0 when it is stuck, as /health/live says.",

@@ -36,7 +36,7 @@ fn requests(world: &World) -> u64 {
     world
         .peers()
         .map(|(_, peer)| {
-            let sent = &peer.metrics.traffic.messages;
+            let sent = &peer.metrics.node.traffic.messages;
             sent.with_label_values(&["out", "dht"]).get()
         })
         .sum()
