@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
-use p2p_node::admission::Admission;
-use p2p_node::admission::gate::{Gate, Rules};
-use p2p_node::admission::limits::{Limits, MAX_PENDING_INBOUND};
-use p2p_node::admission::resources::{Resources, Sample};
+use p2p_node::peers::Policy;
+use p2p_node::peers::gate::{Gate, Rules};
+use p2p_node::peers::limits::{Limits, MAX_PENDING_INBOUND};
+use p2p_node::peers::resources::{Resources, Sample};
 
 /// Rounds; the median is told, with the least and the most.
 const ROUNDS: usize = 9;
@@ -142,7 +142,7 @@ fn gate(rules: Rules) -> Gate {
         open: 100,
         resident: 100 << 20,
     });
-    let bans = Arc::new(Admission::default());
+    let bans = Arc::new(Policy::default());
     Gate::new(rules, limits, resources, bans, Instant::now())
 }
 

@@ -16,7 +16,7 @@
 //! node  the swarm
 //! block  content
 //! store transport  bytes on disk; bytes to other hosts
-//! admission message  what is decided of peers; what travels between nodes
+//! peers message  what is decided of peers; what travels between nodes
 //! api config system telemetry text  the ground
 //! ```
 //!
@@ -31,7 +31,7 @@
 //! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
 //! | [`store`] | what survives a restart: blocks, roots, peers, bans, reputations, sequence numbers |
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
-//! | [`admission`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
+//! | [`peers`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
 //! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
@@ -41,7 +41,7 @@
 //!
 //! # How a thing moves
 //!
-//! - In: socket → [`transport`] → swarm in [`node`], past [`admission`] →
+//! - In: socket → [`transport`] → swarm in [`node`], past [`peers`] →
 //!   ([`node`] for gossip and DHT, [`block::exchange`] for requests of content) →
 //!   [`store`] or subscribers.
 //! - Out: [`cli`] → [`control`] → [`node::Handle`] or [`block`] → swarm →
@@ -51,7 +51,7 @@
 //!   on a topic of this network, `/<P2P_NETWORK>/…`, a worker that opens its
 //!   envelope ([`message`]) → accept: to the mesh and to subscribers on this host;
 //!   reject or ignore: to the peer's score and, where it is to blame, its
-//!   reputation ([`admission`]). On another application's topic it is accepted as
+//!   reputation ([`peers`]). On another application's topic it is accepted as
 //!   it came.
 //! - Seen: every room counts what is its own; [`web::metrics`] registers it all. No
 //!   decision depends on a metric.
@@ -64,7 +64,6 @@
 //! room and reach a person as one line that says what was being done, to what,
 //! why it failed and what to do.
 
-pub mod admission;
 pub mod api;
 pub mod block;
 pub mod cli;
@@ -77,6 +76,7 @@ pub mod diag;
 pub mod fuzzing;
 pub mod message;
 pub mod node;
+pub mod peers;
 pub mod store;
 pub mod system;
 pub mod telemetry;

@@ -15,11 +15,11 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
-use p2p_node::admission::Admission;
-use p2p_node::admission::limits::{Limits, MAX_PENDING_INBOUND, kept};
 use p2p_node::config::DhtMode;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
+use p2p_node::peers::Policy;
+use p2p_node::peers::limits::{Limits, MAX_PENDING_INBOUND, kept};
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
@@ -382,9 +382,9 @@ impl NetworkBehaviour for Mute {
 #[test]
 fn a_peer_that_answers_no_ping_is_let_go() {
     run(async {
-        let admission = Admission::default();
+        let policy = Policy::default();
         let node = start(Options {
-            admission: admission.clone(),
+            policy: policy.clone(),
             // Not by idling.
             connection_idle_timeout: Duration::from_secs(3600),
             ping_interval: Duration::from_millis(50),
@@ -406,10 +406,10 @@ fn a_peer_that_answers_no_ping_is_let_go() {
         .await;
         assert!(connected(&node.handle, healthy.peer).await);
         assert!(
-            admission.reputation(&silent_id) < 0.0,
+            policy.score_of(&silent_id) < 0.0,
             "a lost ping is remembered"
         );
-        assert!(admission.reputation(&healthy.peer) >= 0.0);
+        assert!(policy.score_of(&healthy.peer) >= 0.0);
         silent.cancel().await;
     });
 }

@@ -16,9 +16,9 @@ use std::path::Path;
 use std::process::Command;
 
 use libp2p::PeerId;
-use p2p_node::admission::{Action, Conduct};
 use p2p_node::config::LogFormat;
 use p2p_node::node::misbehaviour::{Misbehaviour, tell};
+use p2p_node::peers::{Action, Conduct};
 use p2p_node::telemetry::logs;
 
 const OFFENDERS: [&str; 3] = ["192.0.2.7", "2001:db8::7", "::ffff:198.51.100.7"];

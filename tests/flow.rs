@@ -27,11 +27,11 @@ use libp2p::core::transport::{DialOpts, PortUse, Transport};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_node::admission::Admission;
 use p2p_node::config::DhtMode;
 use p2p_node::control::Client;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
+use p2p_node::peers::Policy;
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
@@ -232,7 +232,7 @@ struct Running {
 }
 
 async fn start(listen: &str, inbound: usize, outbound: usize, idle: Duration) -> Running {
-    start_with(listen, inbound, outbound, idle, Admission::default()).await
+    start_with(listen, inbound, outbound, idle, Policy::default()).await
 }
 
 async fn start_with(
@@ -240,7 +240,7 @@ async fn start_with(
     inbound: usize,
     outbound: usize,
     idle: Duration,
-    admission: Admission,
+    policy: Policy,
 ) -> Running {
     let identity = Keypair::generate_ed25519();
     let transport = transport::Options {
@@ -253,7 +253,7 @@ async fn start_with(
         max_inbound_streams: inbound,
         max_outbound_streams: outbound,
         stream_idle_timeout: idle,
-        admission,
+        policy,
         ..Options::default()
     };
     let (stack, relay) = transport::build(&identity, &transport).unwrap();
@@ -386,9 +386,9 @@ fn streams_of_a_connection_are_limited_both_ways_and_the_refusal_says_by_whom() 
 #[test]
 fn a_flood_of_streams_ends_the_connection_and_costs_reputation() {
     run(async {
-        let admission = Admission::default();
+        let policy = Policy::default();
         let idle = Duration::from_secs(3600);
-        let victim = start_with(TRANSPORTS[0].1, 128, 256, idle, admission.clone()).await;
+        let victim = start_with(TRANSPORTS[0].1, 128, 256, idle, policy.clone()).await;
         let identity = Keypair::generate_ed25519();
         let attacker = identity.public().to_peer_id();
         let options = transport::Options {
@@ -428,7 +428,7 @@ fn a_flood_of_streams_ends_the_connection_and_costs_reputation() {
             Poll::Pending
         })
         .await;
-        while admission.reputation(&attacker) >= 0.0 {
+        while policy.score_of(&attacker) >= 0.0 {
             async_io::Timer::after(Duration::from_millis(10)).await;
         }
     });

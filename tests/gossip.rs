@@ -23,12 +23,12 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
-use p2p_node::admission::Admission;
 use p2p_node::config::DhtMode;
 use p2p_node::control::{Client, client};
 use p2p_node::message::{Limits, seal};
 use p2p_node::node::streams::PeerStream;
 use p2p_node::node::{Handle, Node, Options, Subscription};
+use p2p_node::peers::Policy;
 use p2p_node::transport;
 use p2p_node::web::metrics::Metrics;
 
@@ -43,7 +43,7 @@ struct Running {
     handle: Handle,
     peer: PeerId,
     address: Multiaddr,
-    admission: Admission,
+    policy: Policy,
     metrics: Arc<Metrics>,
     node: Node,
 }
@@ -59,8 +59,8 @@ async fn start_as(identity: &Keypair) -> Running {
         dht_mode: DhtMode::Server,
         ..Options::default()
     };
-    let admission = options.admission.clone();
-    admission.observe(metrics.admission.clone());
+    let policy = options.policy.clone();
+    policy.observe(metrics.policy.clone());
     let node = Node::start(identity, stack, relay, options, metrics.node.clone()).unwrap();
     let handle = node.handle();
     let peer = handle.local_peer_id();
@@ -73,7 +73,7 @@ async fn start_as(identity: &Keypair) -> Running {
         handle,
         peer,
         address,
-        admission,
+        policy,
         metrics,
         node,
     }
@@ -109,7 +109,7 @@ impl Running {
         eventually("it is cut off", async || {
             let connected = self.handle.peers().await.unwrap();
             let gone = connected.iter().all(|p| p.peer != *peer);
-            (gone && self.admission.reputation(peer) < -45.0).then_some(())
+            (gone && self.policy.score_of(peer) < -45.0).then_some(())
         })
         .await;
     }
@@ -266,7 +266,7 @@ fn a_message_on_a_topic_of_this_network_arrives_opened_and_in_order() {
         }
         assert_eq!(next(&mut there).await.1, large);
         assert_eq!(b.verdicts("accepted"), 51);
-        assert!(b.admission.reputation(&a.peer) > 0.0, "merit is noticed");
+        assert!(b.policy.score_of(&a.peer) > 0.0, "merit is noticed");
         // What is too long is refused here, with the limit.
         let refused = a.handle.publish(OWN.into(), vec![0; 1 << 20]).await;
         assert!(refused.unwrap_err().to_string().contains("at most"));
@@ -287,7 +287,7 @@ fn a_plain_topic_passes_as_it_is_and_costs_nobody_anything() {
             assert_eq!((came.0, came.1), (foreign.peer, vec![n; 3]));
         }
         assert_eq!(node.verdicts("accepted"), 100);
-        assert!(node.admission.reputation(&foreign.peer) >= 0.0);
+        assert!(node.policy.score_of(&foreign.peer) >= 0.0);
     });
 }
 
@@ -368,7 +368,7 @@ fn requests_to_the_dht_over_the_budget_are_not_served() {
         }
         let _ = stream.flush().await;
         let over = eventually("the surplus is counted", async || {
-            let over = &node.metrics.admission.over_budget;
+            let over = &node.metrics.policy.over_budget;
             (over.get() > 200).then_some(over.get())
         })
         .await;
@@ -411,7 +411,7 @@ fn a_peer_with_hundreds_of_addresses_is_held_to_a_few_and_it_costs_nothing() {
         })
         .await;
         assert!(known.len() <= 16, "{}", known.len());
-        assert!(node.admission.reputation(&other.peer) >= 0.0);
+        assert!(node.policy.score_of(&other.peer) >= 0.0);
     });
 }
 
@@ -451,7 +451,7 @@ fn random_sequence_numbers_are_no_offence_on_a_plain_topic() {
             assert_eq!((came.0, &came.1[..]), (peer, &b"any"[..]));
             assert!(wanted.remove(&came.2), "each comes once");
         }
-        assert!(node.admission.reputation(&peer) >= 0.0);
+        assert!(node.policy.score_of(&peer) >= 0.0);
         assert!(!node.handle.peers().await.unwrap().is_empty());
     });
 }
@@ -469,7 +469,7 @@ fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_its_sender_cut
             (node.refused("malformed") == 1).then_some(())
         })
         .await;
-        let first = node.admission.reputation(&foreign.peer);
+        let first = node.policy.score_of(&foreign.peer);
         assert!(first < 0.0, "{first}");
         // Right but for the topic, which the signature covers.
         for n in 1..20 {
@@ -504,12 +504,12 @@ fn a_replay_is_ignored_and_only_a_habit_of_it_costs_reputation() {
         assert_eq!(next(&mut here).await.1, b"next", "and nothing in between");
         assert_eq!(node.refused("replay"), 3);
         assert_eq!(node.verdicts("ignored"), 3);
-        assert!(node.admission.reputation(&foreign.peer) >= 0.0);
+        assert!(node.policy.score_of(&foreign.peer) >= 0.0);
         for _ in 0..16 {
             foreign.send(OWN, message.clone()).await;
         }
         eventually("it costs", async || {
-            (node.admission.reputation(&foreign.peer) < 0.0).then_some(())
+            (node.policy.score_of(&foreign.peer) < 0.0).then_some(())
         })
         .await;
     });
@@ -528,7 +528,7 @@ fn an_overheard_envelope_cannot_be_sent_as_ones_own_nor_keep_the_true_one_out() 
             (node.verdicts("rejected") == 1).then_some(())
         })
         .await;
-        assert!(node.admission.reputation(&thief.peer) < 0.0);
+        assert!(node.policy.score_of(&thief.peer) < 0.0);
         author.send(OWN, sealed).await;
         let came = next(&mut here).await;
         assert_eq!((came.0, came.1), (author.peer, b"mine".to_vec()));
@@ -646,7 +646,7 @@ fn a_busy_network_loses_no_message_and_no_neighbour_its_good_name() {
         for (node, neighbour) in [(&first, forwarder), (&second, first.peer)] {
             assert_eq!(node.dropped("over_budget"), 0);
             assert_eq!(node.dropped("ceiling"), 0);
-            assert!(node.admission.reputation(&neighbour) >= 0.0);
+            assert!(node.policy.score_of(&neighbour) >= 0.0);
         }
     });
 }
@@ -676,7 +676,7 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
         // It leaves the mesh and asks back in, again and again, within the
         // minute in which that is not done.
         stream.write_all(&control(&prune)).await.unwrap();
-        let reports = node.metrics.admission.misbehaviour.clone();
+        let reports = node.metrics.policy.misbehaviour.clone();
         let reported = reports.with_label_values(&["low-gossip-score"]);
         let end = Instant::now() + DEADLINE;
         while reported.get() == 0 {
@@ -688,7 +688,7 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
             let _ = stream.flush().await;
             async_io::Timer::after(Duration::from_millis(20)).await;
         }
-        assert!(node.admission.reputation(&other.peer) < 0.0);
+        assert!(node.policy.score_of(&other.peer) < 0.0);
     });
 }
 

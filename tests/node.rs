@@ -15,11 +15,11 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_node::admission::limits::Limits;
-use p2p_node::admission::{Admission, Conduct, gate};
 use p2p_node::config::DhtMode;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Error, Handle, Node, Options};
+use p2p_node::peers::limits::Limits;
+use p2p_node::peers::{Conduct, Policy, gate};
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
@@ -743,10 +743,10 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
             ..options()
         };
         let (b, friend) = (start(patient()).await, start(patient()).await);
-        let admission = Admission::default();
+        let policy = Policy::default();
         let a = start(Options {
             trusted_peers: vec![friend.peer],
-            admission: admission.clone(),
+            policy: policy.clone(),
             ..patient()
         })
         .await;
@@ -757,7 +757,7 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
                 connected(judge, peer.peer).await.then_some(())
             })
             .await;
-            admission.report(&peer.peer, Conduct::Bomb);
+            policy.report(&peer.peer, Conduct::Bomb);
         }
         let gone = || async { (!connected(judge, b.peer).await).then_some(()) };
         eventually("b is cut off", gone).await;
@@ -771,9 +771,9 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
             connected(judge, b.peer).await.then_some(())
         })
         .await;
-        admission.report(&b.peer, Conduct::Bomb);
+        policy.report(&b.peer, Conduct::Bomb);
         eventually("b is cut off again", gone).await;
-        assert!(admission.banned_peer(&b.peer).is_some());
+        assert!(policy.banned_peer(&b.peer).is_some());
         let refused = a.handle.dial(b.address.clone()).await.unwrap_err();
         assert!(refused.to_string().contains("bans"), "{refused}");
         // The refusal comes after the handshake, and then the connection ends.
@@ -784,12 +784,12 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
         .await;
         assert!(!connected(judge, b.peer).await);
 
-        admission.report(&friend.peer, Conduct::Bomb);
+        policy.report(&friend.peer, Conduct::Bomb);
         assert!(connected(judge, friend.peer).await);
-        assert!(admission.banned_peer(&friend.peer).is_none());
+        assert!(policy.banned_peer(&friend.peer).is_none());
         // An operator's word holds for friends too.
-        let target = p2p_node::admission::Target::Peer(friend.peer);
-        admission.ban(target, None, "").unwrap();
+        let target = p2p_node::peers::Target::Peer(friend.peer);
+        policy.ban(target, None, "").unwrap();
         eventually("the friend is gone", || async {
             (!connected(judge, friend.peer).await).then_some(())
         })

@@ -27,13 +27,13 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use p2p_node::admission::bucket::{Budget, Rates};
-use p2p_node::admission::{Admission, Settings};
 use p2p_node::api::Published;
 use p2p_node::config::DhtMode;
 use p2p_node::control::Client;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Changes, Handle, Node, Options};
+use p2p_node::peers::bucket::{Budget, Rates};
+use p2p_node::peers::{Policy, Settings};
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
@@ -364,7 +364,7 @@ async fn start_with(rates: Rates, publish_patience: Duration) -> (Running, Arc<M
     let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
     let options = Options {
         dht_mode: DhtMode::Server,
-        admission: Admission::new(Settings {
+        policy: Policy::new(Settings {
             rates,
             ..Settings::default()
         }),

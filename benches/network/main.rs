@@ -2,7 +2,7 @@
 //! job succeeds in it, how long it takes, and what a node costs.
 //!
 //! `cargo bench --bench network [-- OPTIONS]`. Each node is the daemon's own: event
-//! loop, admission, fetch, gossip and store. Only what is below the multiplexer is
+//! loop, policy for peers, fetch, gossip and store. Only what is below the multiplexer is
 //! the harness's: bytes travel in memory (`wire.rs`), and peers are believed who they
 //! are (`plain.rs`) unless `--noise` is given.
 //!

@@ -12,12 +12,12 @@ use libp2p::core::Transport as _;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, noise, relay};
-use p2p_node::admission::resources::Resources;
 use p2p_node::block::content::{Announce, Content, ImportOptions};
 use p2p_node::block::fetch::Event;
 use p2p_node::config::Config;
 use p2p_node::daemon;
 use p2p_node::node::{ContentNetwork, Handle};
+use p2p_node::peers::resources::Resources;
 use p2p_node::transport::{self, Stack};
 use p2p_node::web::metrics::Metrics;
 

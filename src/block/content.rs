@@ -409,7 +409,7 @@ impl<N: Network> Content<N> {
             let network = &self.inner.setting.network;
             let guest = Guest {
                 peer,
-                standing: network.standing(&peer),
+                score: network.score(&peer),
                 subnet: network.subnet(&peer),
             };
             self.inner.server.serve_as(guest, stream).await

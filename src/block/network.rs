@@ -50,7 +50,7 @@ pub trait Network: Clone + Send + Sync + 'static {
     }
 
     /// The reputation of a peer, -100 to 100; 0 for a stranger.
-    fn standing(&self, _peer: &PeerId) -> f64 {
+    fn score(&self, _peer: &PeerId) -> f64 {
         0.0
     }
 

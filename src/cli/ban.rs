@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::context::{Context, prompt};
 use super::error::{self, Error};
 use super::{bans, parse};
-use crate::admission::Target;
-use crate::admission::bans::MAX_REASON;
 use crate::control::client::BanOptions;
+use crate::peers::Target;
+use crate::peers::bans::MAX_REASON;
 use crate::text::duration;
 
 #[derive(Debug, clap::Args)]

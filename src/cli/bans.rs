@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::Error;
 use super::human;
-use crate::admission::Target;
 use crate::control::wire::Ban;
+use crate::peers::Target;
 use crate::text::{duration, foreign, unix_time};
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {

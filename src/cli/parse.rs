@@ -7,7 +7,7 @@ use cid::{Cid, Version};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-use crate::admission::Target;
+use crate::peers::Target;
 
 /// A CID, of version 0 or 1.
 pub(crate) fn cid(text: &str) -> Result<Cid, String> {

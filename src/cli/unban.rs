@@ -3,7 +3,7 @@
 use super::context::{Context, prompt};
 use super::error::{self, Error};
 use super::{bans, parse};
-use crate::admission::Target;
+use crate::peers::Target;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnbanArgs {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::pb;
 use super::session::{Failure, Session, ok};
 use super::wire;
-use crate::admission::Target;
-use crate::admission::bans::MAX_REASON;
+use crate::peers::Target;
+use crate::peers::bans::MAX_REASON;
 
 impl Session {
     /// Bans; the answer comes when the ban is in force and on the disk.
@@ -31,7 +31,7 @@ impl Session {
             )));
         }
         let ban = keeper
-            .admission()
+            .policy()
             .ban(target, length, reason)
             .map_err(|e| Failure(e.to_string()))?;
         log::info!(target:% = target, reason:% = ban.reason; "banned by an operator");
@@ -45,10 +45,10 @@ impl Session {
     /// Lifts a ban.
     pub(super) async fn unban(&self, ask: &pb::BanRequest) -> Result<pb::Response, Failure> {
         let target = target(ask)?;
-        let admission = self.shared.node.keeper.admission();
-        let Some(ban) = admission.unban(&target) else {
+        let policy = self.shared.node.keeper.policy();
+        let Some(ban) = policy.unban(&target) else {
             let wider = match target {
-                Target::Net(net) => admission.banned_ip(net.addr()),
+                Target::Net(net) => policy.banned_ip(net.addr()),
                 Target::Peer(_) => None,
             };
             return Err(Failure(match wider {
@@ -69,13 +69,13 @@ impl Session {
 
     /// The bans in force.
     pub(super) fn bans(&self) -> pb::Response {
-        let admission = self.shared.node.keeper.admission();
-        let bans = admission
+        let policy = self.shared.node.keeper.policy();
+        let bans = policy
             .bans()
             .into_iter()
             .map(|ban| {
                 let reputation = match ban.target {
-                    Target::Peer(peer) => Some(admission.reputation(&peer)),
+                    Target::Peer(peer) => Some(policy.score_of(&peer)),
                     Target::Net(_) => None,
                 };
                 wire::Ban::new(ban, reputation).to_pb()

@@ -23,12 +23,12 @@ use super::codec::{self, Channel, MAX_FRAME, MAX_RESPONSE};
 use super::pb;
 use super::pb::request::Type as Kind;
 use super::wire::{self, Ban, InvalidField};
-use crate::admission::Target;
 use crate::api::Snapshot;
 use crate::api::{
     Entry, Health, Message, Peer, PeerInfo, Progress, Published, Reload, ReloadError, Status,
     StreamInfo,
 };
+use crate::peers::Target;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]

@@ -45,7 +45,7 @@ impl Session {
             .into_iter()
             .map(|p| {
                 let weight = self.shared.tags.weight(&p.peer);
-                let reputation = self.shared.node.keeper.admission().reputation(&p.peer);
+                let reputation = self.shared.node.keeper.policy().score_of(&p.peer);
                 peer(p, weight, reputation).to_pb()
             })
             .collect();
@@ -67,7 +67,7 @@ impl Session {
         let node = &self.shared.node;
         let mut status = node.handle.status().await?;
         let peers = node.handle.peers().await?;
-        let (bans, reputations) = node.keeper.admission().remembered();
+        let (bans, reputations) = node.keeper.policy().remembered();
         if status.state == RUNNING && (node.readiness)().is_err() {
             status.state = STARTING.to_owned();
         }

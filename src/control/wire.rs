@@ -8,13 +8,13 @@ use cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 
 use super::pb;
-use crate::admission::bans::Author;
-use crate::admission::{self, Target};
 use crate::api::{
     AnnouncementStatus, Change, Connection, DhtStatus, Entry, Health, LimitStatus, Message,
     NatStatus, Peer, PeerInfo, Publication, Reachability, Reload, ReloadError, Status, StoreStatus,
     StreamInfo, TopicStatus,
 };
+use crate::peers::bans::Author;
+use crate::peers::{self, Target};
 use crate::text::duration::millis;
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 
@@ -332,13 +332,13 @@ impl Peer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ban {
     /// The ban.
-    pub ban: admission::Ban,
+    pub ban: peers::Ban,
     /// The score of a banned peer, when the whole list was asked for.
     pub reputation: Option<f64>,
 }
 
 impl Ban {
-    pub(crate) fn new(ban: admission::Ban, reputation: Option<f64>) -> Self {
+    pub(crate) fn new(ban: peers::Ban, reputation: Option<f64>) -> Self {
         Ban { ban, reputation }
     }
 
@@ -365,9 +365,9 @@ impl Ban {
             (None, network) => network
                 .unwrap_or_default()
                 .parse()
-                .map_err(|e: admission::bans::NotATarget| InvalidField::new("network", e))?,
+                .map_err(|e: peers::bans::NotATarget| InvalidField::new("network", e))?,
         };
-        let ban = admission::Ban {
+        let ban = peers::Ban {
             target,
             reason: p.reason.unwrap_or_default(),
             author: match p.automatic.unwrap_or(false) {

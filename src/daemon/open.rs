@@ -20,10 +20,10 @@ use super::error::NotOurs;
 use super::peer::Peer;
 use super::reload::{Reloader, Rooms};
 use super::{Daemon, Error, options, resources, status, upkeep};
-use crate::admission::{Admission, gate};
 use crate::config::{Config, Inputs};
 use crate::control;
 use crate::node::{Handle, identity};
+use crate::peers::{Policy, gate};
 use crate::system::allocator;
 use crate::system::manager::Manager;
 use crate::telemetry::history::History;
@@ -70,10 +70,10 @@ impl Daemon {
             .traffic
             .streams_refused
             .with_label_values(&["surplus"]);
-        let stack = |admission: &Admission| {
+        let stack = |policy: &Policy| {
             let transports = transport::Options {
                 surplus_streams: Some(surplus_streams),
-                ..options::transport(config, admission.clone(), rules.clone(), sockets.clone())?
+                ..options::transport(config, policy.clone(), rules.clone(), sockets.clone())?
             };
             Ok(transport::build(&identity, &transports)?)
         };

@@ -6,12 +6,12 @@ use std::time::{Instant, SystemTime};
 use libp2p::Multiaddr;
 
 use super::{Error, resources};
-use crate::admission::bucket::{Budget, Rates};
-use crate::admission::limits::Limits;
-use crate::admission::{self, Admission, gate};
 use crate::config::{Config, MemoryLimit, PeerAddress};
 use crate::control;
 use crate::node;
+use crate::peers::bucket::{Budget, Rates};
+use crate::peers::limits::Limits;
+use crate::peers::{self, Policy, gate};
 use crate::store::KnownPeer;
 use crate::system::memory;
 use crate::system::sockets::{Place, Sockets};
@@ -34,7 +34,7 @@ fn max_memory(config: &Config) -> Option<u64> {
 
 pub(super) fn transport(
     config: &Config,
-    admission: Admission,
+    policy: Policy,
     rules: gate::LiveRules,
     sockets: Sockets,
 ) -> Result<transport::Options, Error> {
@@ -47,19 +47,19 @@ pub(super) fn transport(
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
         quic: transport::quic::Options {
-            subnets: admission.prefixes(),
+            subnets: policy.prefixes(),
             ..transport::quic::Options::default()
         },
         permit: {
             transport::dns::Permit::new(move |ip, name| {
-                let trusted = admission.is_trusted_at(ip);
+                let trusted = policy.is_trusted_at(ip);
                 rules
                     .get()
                     .dial(ip, name, trusted)
                     .map_err(|refusal| refusal.to_string())?;
                 let ban = match trusted {
-                    true => admission.banned_ip_by_operator(ip),
-                    false => admission.banned_ip(ip),
+                    true => policy.banned_ip_by_operator(ip),
+                    false => policy.banned_ip(ip),
                 };
                 match ban {
                     Some(_) => Err(format!("{ip} is banned by this node; see `p2p-node bans`")),
@@ -115,8 +115,8 @@ pub(super) fn places(config: &Config) -> Vec<Place> {
     places
 }
 
-pub(super) fn trust(config: &Config) -> admission::Settings {
-    admission::Settings {
+pub(super) fn trust(config: &Config) -> peers::Settings {
+    peers::Settings {
         rates: Rates {
             messages: Budget {
                 burst: config.rate_burst.into(),
@@ -132,11 +132,7 @@ pub(super) fn trust(config: &Config) -> admission::Settings {
     }
 }
 
-pub(super) fn node(
-    config: &Config,
-    remembered: Vec<KnownPeer>,
-    admission: Admission,
-) -> node::Options {
+pub(super) fn node(config: &Config, remembered: Vec<KnownPeer>, policy: Policy) -> node::Options {
     node::Options {
         network: config.network.clone(),
         kad_protocol: config.kad_protocol.clone(),
@@ -168,7 +164,7 @@ pub(super) fn node(
         max_upload_rate: config.max_upload_rate,
         max_download_rate: config.max_download_rate,
         trusted_peers: config.trusted_peers.clone(),
-        admission,
+        policy,
         ..node::Options::default()
     }
 }

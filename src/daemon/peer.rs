@@ -13,12 +13,12 @@ use libp2p::identity::Keypair;
 use libp2p::relay;
 
 use super::{Error, options, upkeep};
-use crate::admission::Admission;
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
 use crate::config::Config;
 use crate::node::streams::IncomingStreams;
 use crate::node::{self, ContentNetwork, Node};
+use crate::peers::Policy;
 use crate::store::Keeper;
 use crate::store::{self, Store};
 use crate::transport::Stack;
@@ -63,7 +63,7 @@ impl Peer {
         identity: Keypair,
         store: Store,
         metrics: &Metrics,
-        stack: impl FnOnce(&Admission) -> Result<(Stack, relay::client::Behaviour), Error>,
+        stack: impl FnOnce(&Policy) -> Result<(Stack, relay::client::Behaviour), Error>,
         amend: impl FnOnce(&mut node::Options),
     ) -> Result<Peer, Error> {
         let remembered =
@@ -75,19 +75,19 @@ impl Peer {
             })
             };
         // Before it listens, or a banned peer would find the door open for a moment.
-        let keeper = Keeper::new(Admission::new(options::trust(config)), store.clone());
+        let keeper = Keeper::new(Policy::new(options::trust(config)), store.clone());
         keeper.load().await?;
-        let (stack, relay_client) = stack(keeper.admission())?;
+        let (stack, relay_client) = stack(keeper.policy())?;
         let messages = {
             let (own, store) = (identity.public().to_peer_id(), store.clone());
             let metrics = metrics.node.clone();
             spawn_blocking(move || node::Messages::stored(own, store, metrics)).await?
         };
-        let admission = keeper.admission().clone();
-        admission.observe(metrics.admission.clone());
+        let policy = keeper.policy().clone();
+        policy.observe(metrics.policy.clone());
         let mut options = node::Options {
             messages: Some(messages),
-            ..options::node(config, remembered, admission.clone())
+            ..options::node(config, remembered, policy.clone())
         };
         amend(&mut options);
         let node = Node::start(
@@ -99,7 +99,7 @@ impl Peer {
         )?;
         let handle = node.handle();
         let protocol = exchange::protocol(&config.network)?;
-        let network = ContentNetwork::new(handle.clone(), protocol.clone(), admission);
+        let network = ContentNetwork::new(handle.clone(), protocol.clone(), policy);
         let content = Content::new(
             store.clone(),
             network,

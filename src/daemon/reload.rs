@@ -13,11 +13,11 @@ use async_std::channel::{Receiver, Sender};
 use async_std::task::spawn_blocking;
 
 use super::{options, resources, status};
-use crate::admission::gate::LiveRules;
 use crate::api::{Change, Reload, ReloadError};
 use crate::block::content::Content;
 use crate::config::{Config, Inputs, Loaded, Setting, Variable, network_key};
 use crate::node::{Changes, ContentNetwork, Handle, Pulse};
+use crate::peers::gate::LiveRules;
 use crate::store::Store;
 use crate::system::notify::Notifier;
 use crate::telemetry::logs;

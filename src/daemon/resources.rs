@@ -1,7 +1,7 @@
 //! What the machine gives the node, checked at the start and at every reload.
 
-use crate::admission::limits;
 use crate::config::Config;
+use crate::peers::limits;
 use crate::system::rlimits;
 
 /// Raises what can be raised, and says what limits the node.

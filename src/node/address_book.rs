@@ -19,7 +19,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::handle::MAX_ADDRS_PER_PEER;
-use crate::admission::subnet::names_this_host;
+use crate::peers::subnet::names_this_host;
 
 /// Peers in the book. A DHT query meets some tens of peers, so this holds the
 /// last dozens of queries; at some 100 bytes an address it stays under 2 MiB.

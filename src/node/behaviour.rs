@@ -17,8 +17,8 @@ use super::options::{AGENT, DhtMode, Options};
 use super::probe;
 use super::records::Records;
 use super::streams;
-use crate::admission::{behaviour as gate, presence};
 use crate::node::Metrics;
+use crate::peers::{behaviour as gate, presence};
 
 /// A Kademlia query that has not ended by then gives what it has.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ impl Behaviour {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
             gate,
-            presence: presence::Behaviour::new(options.admission.clone()),
+            presence: presence::Behaviour::new(options.policy.clone()),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(
                 // Without a signed peer record: libp2p 0.57 signs it under a domain
@@ -100,13 +100,8 @@ impl Behaviour {
                 options.limits.total,
                 options.welcome(),
             ),
-            kad: DhtIntake::new(local, kad(local, options)?, options.admission.clone()),
-            gossip: Intake::new(
-                identity,
-                options,
-                options.admission.clone(),
-                metrics.clone(),
-            )?,
+            kad: DhtIntake::new(local, kad(local, options)?, options.policy.clone()),
+            gossip: Intake::new(identity, options, options.policy.clone(), metrics.clone())?,
             streams: streams::Behaviour::new(
                 options.max_outbound_streams,
                 metrics

@@ -19,12 +19,12 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use super::handle::{Error, Handle, at_found_addresses, here_and_there};
 use super::openings::{Openings, Place};
 use super::streams::PeerStream;
-use crate::admission::reputation::BEST;
-use crate::admission::{Admission, Conduct};
 use crate::block::network::{
     Fault, Held, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
 };
 use crate::block::refusal::Refusal;
+use crate::peers::reputation::BEST;
+use crate::peers::{Conduct, Policy};
 
 /// The largest block that any node of this program may be set to take: the upper
 /// end of `P2P_MAX_BLOCK_BYTES`.
@@ -55,19 +55,19 @@ const MAX_SHUNNED: usize = 1024;
 pub struct ContentNetwork {
     handle: Handle,
     protocol: StreamProtocol,
-    admission: Admission,
+    policy: Policy,
     shunned: Arc<Mutex<HashMap<PeerId, Instant>>>,
     openings: Openings,
 }
 
 impl ContentNetwork {
     /// The exchange over `handle`, with the protocol id made from the network's name.
-    /// What peers do is told to `admission`.
-    pub fn new(handle: Handle, protocol: StreamProtocol, admission: Admission) -> Self {
+    /// What peers do is told to `policy`.
+    pub fn new(handle: Handle, protocol: StreamProtocol, policy: Policy) -> Self {
         ContentNetwork {
             handle,
             protocol,
-            admission,
+            policy,
             shunned: Arc::default(),
             openings: Openings::default(),
         }
@@ -100,7 +100,7 @@ impl ContentNetwork {
     /// Connects to a peer at `addrs` and where else it is known to be. One that is
     /// not connected waits for a place to dial.
     async fn connect(&self, peer: PeerId, addrs: Vec<Multiaddr>) -> Result<(), Undialed> {
-        if self.admission.is_connected(&peer) {
+        if self.policy.is_connected(&peer) {
             return Ok(());
         }
         let mut dial = Dial {
@@ -243,11 +243,11 @@ fn conduct(fault: &Fault) -> Option<Conduct> {
 }
 
 /// Those that may be asked, the better reputation first.
-fn best_first(admission: &Admission, peers: Vec<PeerId>) -> Vec<PeerId> {
+fn best_first(policy: &Policy, peers: Vec<PeerId>) -> Vec<PeerId> {
     let mut scored: Vec<(f64, PeerId)> = peers
         .into_iter()
-        .filter(|peer| admission.banned_peer(peer).is_none())
-        .map(|peer| (admission.reputation(&peer), peer))
+        .filter(|peer| policy.banned_peer(peer).is_none())
+        .map(|peer| (policy.score_of(&peer), peer))
         .collect();
     // Strangers among themselves stay in the order that they came in.
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -256,10 +256,10 @@ fn best_first(admission: &Admission, peers: Vec<PeerId>) -> Vec<PeerId> {
 
 /// What a peer's place in the queue of the exchange goes by: one that is trusted
 /// is not turned away as long as others can be.
-fn standing(admission: &Admission, peer: &PeerId) -> f64 {
-    match admission.is_trusted(peer) {
+fn score(policy: &Policy, peer: &PeerId) -> f64 {
+    match policy.is_trusted(peer) {
         true => f64::from(BEST),
-        false => admission.reputation(peer),
+        false => policy.score_of(peer),
     }
 }
 
@@ -278,7 +278,7 @@ impl Network for ContentNetwork {
             let local = this.handle.local_peer_id();
             let connected = this.handle.peers().await.unwrap_or_default();
             let mut connected = best_first(
-                &this.admission,
+                &this.policy,
                 connected.into_iter().map(|p| p.peer).collect(),
             );
             connected.truncate(CONNECTED);
@@ -288,7 +288,7 @@ impl Network for ContentNetwork {
                     let this = this.clone();
                     found
                         .ready_chunks(SORTED_TOGETHER)
-                        .flat_map(move |some| stream::iter(best_first(&this.admission, some)))
+                        .flat_map(move |some| stream::iter(best_first(&this.policy, some)))
                         .map(Lead::Named)
                         .boxed()
                 }
@@ -339,7 +339,7 @@ impl Network for ContentNetwork {
 
     fn report(&self, peer: PeerId, fault: Fault) {
         if let Some(conduct) = conduct(&fault) {
-            self.admission.report(&peer, conduct);
+            self.policy.report(&peer, conduct);
         }
         if matches!(&fault, Fault::Block { why, .. } if !why.is_fault()) {
             return;
@@ -351,19 +351,19 @@ impl Network for ContentNetwork {
     }
 
     fn pace(&self, peer: &PeerId, requests: u32) -> Option<Duration> {
-        self.admission.charge(peer, requests)
+        self.policy.charge(peer, requests)
     }
 
     fn delivered(&self, peer: &PeerId) {
-        self.admission.report(peer, Conduct::BlockDelivered);
+        self.policy.report(peer, Conduct::BlockDelivered);
     }
 
-    fn standing(&self, peer: &PeerId) -> f64 {
-        standing(&self.admission, peer)
+    fn score(&self, peer: &PeerId) -> f64 {
+        score(&self.policy, peer)
     }
 
     fn subnet(&self, peer: &PeerId) -> Option<IpNet> {
-        self.admission.subnet_of(peer)
+        self.policy.subnet_of(peer)
     }
 
     fn provide(
@@ -461,11 +461,11 @@ mod tests {
             };
             let (stack, relay) = transport::build(&identity, &options).unwrap();
             let options = crate::node::Options::default();
-            let admission = options.admission.clone();
+            let policy = options.policy.clone();
             let metrics = Metrics::new().unwrap();
             let node = Node::start(&identity, stack, relay, options, metrics).unwrap();
             let protocol = StreamProtocol::new("/test/exchange/1");
-            let network = ContentNetwork::new(node.handle(), protocol, admission);
+            let network = ContentNetwork::new(node.handle(), protocol, policy);
 
             let host = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = host.local_addr().unwrap().port();
@@ -496,27 +496,27 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_stands_above_everybody() {
-        let admission = Admission::default();
+        let policy = Policy::default();
         let (friend, stranger) = (PeerId::random(), PeerId::random());
-        admission.trust(&[friend]);
+        policy.trust(&[friend]);
         for peer in [&friend, &stranger] {
-            admission.report(peer, Conduct::WrongBlock);
+            policy.report(peer, Conduct::WrongBlock);
         }
-        assert_eq!(standing(&admission, &friend), f64::from(BEST));
-        assert!(standing(&admission, &stranger) < 0.0);
+        assert_eq!(score(&policy, &friend), f64::from(BEST));
+        assert!(score(&policy, &stranger) < 0.0);
     }
 
     #[test]
     fn the_better_reputation_is_asked_first_and_the_banned_never() {
-        let admission = Admission::default();
+        let policy = Policy::default();
         let peers: Vec<PeerId> = (0..5).map(|_| PeerId::random()).collect();
-        admission.report(&peers[0], Conduct::WrongBlock);
+        policy.report(&peers[0], Conduct::WrongBlock);
         for _ in 0..20 {
-            admission.report(&peers[3], Conduct::BlockDelivered);
+            policy.report(&peers[3], Conduct::BlockDelivered);
         }
-        let target = crate::admission::Target::Peer(peers[4]);
-        admission.ban(target, None, "").unwrap();
-        let order = best_first(&admission, peers.clone());
+        let target = crate::peers::Target::Peer(peers[4]);
+        policy.ban(target, None, "").unwrap();
+        let order = best_first(&policy, peers.clone());
         assert_eq!(order, [peers[3], peers[1], peers[2], peers[0]]);
     }
 

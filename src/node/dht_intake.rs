@@ -41,7 +41,7 @@ use super::dht_answer;
 use super::handle::{Error, Reply};
 use super::placing::{Event, Held, Placing};
 use super::records::Records;
-use crate::admission::Admission;
+use crate::peers::Policy;
 use walks::Walks;
 
 type Kad = kad::Behaviour<Records>;
@@ -57,7 +57,7 @@ const MAX_ASKERS: usize = 256;
 /// See the module's documentation.
 pub(super) struct DhtIntake {
     inner: Kad,
-    admission: Admission,
+    policy: Policy,
     /// Resets on their way to handlers: one for each request over budget, taken
     /// out in the same turn.
     resets: VecDeque<(PeerId, ConnectionId, ToHandler)>,
@@ -96,10 +96,10 @@ pub(super) struct Replies {
 }
 
 impl DhtIntake {
-    pub(super) fn new(local: PeerId, inner: Kad, admission: Admission) -> Self {
+    pub(super) fn new(local: PeerId, inner: Kad, policy: Policy) -> Self {
         DhtIntake {
             inner,
-            admission,
+            policy,
             resets: VecDeque::new(),
             askers: VecDeque::new(),
             local,
@@ -386,7 +386,7 @@ impl NetworkBehaviour for DhtIntake {
         event: THandlerOutEvent<Self>,
     ) {
         if let Some(reset) = request(&event)
-            && self.admission.allow(&peer, 1).is_err()
+            && self.policy.allow(&peer, 1).is_err()
         {
             if let Some(reset) = reset {
                 self.resets.push_back((peer, id, reset));

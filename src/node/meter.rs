@@ -33,8 +33,8 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, Substr
 
 use super::bandwidth::{Bandwidth, Class, Turn, current_class};
 use super::parting::Parting;
-use crate::admission::{Admission, Conduct};
 use crate::node::Metrics;
+use crate::peers::{Conduct, Policy};
 use crate::telemetry::Direction;
 use crate::telemetry::throttle;
 use crate::transport::pace::Pace;
@@ -59,7 +59,7 @@ struct Shared {
     peers: Mutex<HashMap<PeerId, Weak<Account>>>,
     bandwidth: Bandwidth,
     metrics: Arc<Metrics>,
-    admission: Admission,
+    policy: Policy,
 }
 
 /// All connections of one peer.
@@ -74,12 +74,12 @@ struct Account {
 }
 
 impl Meters {
-    pub(super) fn new(bandwidth: Bandwidth, metrics: Arc<Metrics>, admission: Admission) -> Self {
+    pub(super) fn new(bandwidth: Bandwidth, metrics: Arc<Metrics>, policy: Policy) -> Self {
         Meters(Arc::new(Shared {
             peers: Mutex::default(),
             bandwidth,
             metrics,
-            admission,
+            policy,
         }))
     }
 
@@ -140,15 +140,15 @@ impl Account {
     /// The multiplexer ended the connection.
     fn failed(&self, error: &io::Error) {
         if is_flood(error) {
-            let admission = &self.shared.admission;
-            admission.report(&self.peer, Conduct::StreamFlood);
+            let policy = &self.shared.policy;
+            policy.report(&self.peer, Conduct::StreamFlood);
         }
     }
 
     /// Counts a stream that the peer opened: how long the next has to wait.
     fn opened(&self, now: Instant) -> Option<Duration> {
         // Asked each time: a reload changes who is trusted.
-        if self.shared.admission.is_trusted(&self.peer) {
+        if self.shared.policy.is_trusted(&self.peer) {
             return None;
         }
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -327,7 +327,7 @@ impl Metered {
                 shared.bandwidth.count(direction, class, bytes);
             }
             if direction == Direction::In && class == Class::Own {
-                let wait = shared.admission.charge_bytes(&self.account.peer, bytes);
+                let wait = shared.policy.charge_bytes(&self.account.peer, bytes);
                 if let Some(wait) = wait {
                     shared.metrics.peer_bytes_waits.inc();
                     self.debt = Some(Box::new(Timer::after(wait)));
@@ -460,9 +460,9 @@ mod tests {
 
     fn meters(trusted: Vec<PeerId>) -> Meters {
         let metrics = Metrics::new().unwrap();
-        let admission = Admission::default();
-        admission.trust(&trusted);
-        Meters::new(Bandwidth::new(None, None, &metrics), metrics, admission)
+        let policy = Policy::default();
+        policy.trust(&trusted);
+        Meters::new(Bandwidth::new(None, None, &metrics), metrics, policy)
     }
 
     #[test]
@@ -529,7 +529,7 @@ mod tests {
         assert_eq!(taken_at_once(&meters, friend), 8 * STREAMS_AT_ONCE);
         // Who is trusted by a reload is so on the connections that it has.
         let connection = meters.wrap(stranger, false, StreamMuxerBox::new(Idle));
-        meters.0.admission.trust(&[stranger]);
+        meters.0.policy.trust(&[stranger]);
         assert_eq!(taken_at_once(&meters, stranger), 8 * STREAMS_AT_ONCE);
         drop(connection);
     }
@@ -633,7 +633,7 @@ mod tests {
             waits += u32::from(account.opened(now).is_some());
         }
         assert!(waits > 500_000, "{waits}");
-        assert_eq!(meters.0.admission.reputation(&account.peer), 0.0);
+        assert_eq!(meters.0.policy.score_of(&account.peer), 0.0);
         // A rest, and it is as if nothing had been.
         let later = start + Duration::from_secs(610);
         assert_eq!(account.opened(later), None);
@@ -645,8 +645,8 @@ mod tests {
         let account = meters.account(PeerId::random());
         // As it comes from the transports: an error of io around that of yamux.
         account.failed(&io::Error::other("broken"));
-        assert_eq!(meters.0.admission.reputation(&account.peer), 0.0);
+        assert_eq!(meters.0.policy.score_of(&account.peer), 0.0);
         account.failed(&io::Error::other(io::Error::other(yamux::Error::Flood)));
-        assert!(meters.0.admission.reputation(&account.peer) < 0.0);
+        assert!(meters.0.policy.score_of(&account.peer) < 0.0);
     }
 }

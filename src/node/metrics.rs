@@ -6,8 +6,8 @@ use prometheus::{
 
 use super::gossip::GOSSIP_DROPPED;
 use super::queries::REFRESH;
-use crate::admission::refusal::Refusal;
 use crate::message::refusal;
+use crate::peers::refusal::Refusal;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use libp2p::PeerId;
 
-use crate::admission::{Action, Conduct};
+use crate::peers::{Action, Conduct};
 
 /// The target of the lines that fail2ban counts, and of no others. Every form of the log puts the
 /// target before the message, so that nothing a remote says can pass for one.

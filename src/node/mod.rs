@@ -65,6 +65,7 @@ mod bandwidth;
 mod behaviour;
 mod candidates;
 mod compact;
+mod connected;
 mod content_network;
 mod dht_answer;
 mod dht_intake;
@@ -84,7 +85,6 @@ pub mod misbehaviour;
 mod openings;
 pub mod options;
 mod parting;
-mod peers;
 mod place;
 mod placing;
 mod probe;
@@ -120,11 +120,11 @@ pub use pulse::Pulse;
 pub(crate) use queries::REFRESH;
 pub use status::PeerStatus;
 
-use crate::admission::{self, resources::Resources};
+use crate::peers::{self, resources::Resources};
 use crate::telemetry::throttle::Throttle;
 
 /// The gate of a node with these options.
-fn gate(options: &Options) -> admission::gate::Gate {
+fn gate(options: &Options) -> peers::gate::Gate {
     use standing::peer_of;
     let mut rules = options.gate.clone();
     rules.trusted.extend(&options.trusted_peers);
@@ -135,11 +135,11 @@ fn gate(options: &Options) -> admission::gate::Gate {
         resources
     });
     let limits = options.limits.clone();
-    let mut gate = admission::gate::Gate::new(
+    let mut gate = peers::gate::Gate::new(
         rules,
         limits,
         resources,
-        Arc::new(options.admission.clone()),
+        Arc::new(options.policy.clone()),
         Instant::now(),
     );
     // Where trusted peers are, as far as it is known before the first of them comes.
@@ -149,14 +149,14 @@ fn gate(options: &Options) -> admission::gate::Gate {
     };
     let configured = named().filter_map(|a| Some((peer_of(a)?, a)));
     for address in named() {
-        if let Some(ip) = admission::presence::direct_ip(address) {
-            options.admission.configured(peer_of(address).as_ref(), ip);
+        if let Some(ip) = peers::presence::direct_ip(address) {
+            options.policy.configured(peer_of(address).as_ref(), ip);
         }
     }
     let remembered = options.remembered_peers.iter();
     let remembered = remembered.flat_map(|p| p.addrs.iter().map(|a| (p.peer, a)));
     for (peer, address) in configured.chain(remembered) {
-        if let Some(ip) = admission::subnet::ip_of(address) {
+        if let Some(ip) = peers::subnet::ip_of(address) {
             gate.remember(&peer, ip);
         }
     }
@@ -189,20 +189,16 @@ impl Node {
         metrics: Arc<Metrics>,
     ) -> Result<Node, BuildError> {
         let local = identity.public().to_peer_id();
-        options.admission.trust(&options.trusted_peers);
+        options.policy.trust(&options.trusted_peers);
         let bandwidth =
             bandwidth::Bandwidth::new(options.max_upload_rate, options.max_download_rate, &metrics);
-        let meters = meter::Meters::new(
-            bandwidth.clone(),
-            metrics.clone(),
-            options.admission.clone(),
-        );
+        let meters = meter::Meters::new(bandwidth.clone(), metrics.clone(), options.policy.clone());
         let idle = streams::Idle::new(
             options.stream_idle_timeout,
             metrics.streams_idle_closed.clone(),
         );
-        let announced = admission::behaviour::Announced::default();
-        let gate = admission::behaviour::Behaviour::new(gate(&options), announced.clone());
+        let announced = peers::behaviour::Announced::default();
+        let gate = peers::behaviour::Behaviour::new(gate(&options), announced.clone());
         let terms = streams::Terms {
             bandwidth: bandwidth.clone(),
             idle: idle.clone(),
@@ -213,7 +209,7 @@ impl Node {
         let (messages, bytes) = behaviour.gossip.takes();
         let pace = gossip::pace::Pace::new(messages, bytes, Instant::now());
         let counted = meters.clone();
-        let transport = admission::evict::Transport::new(transport, announced)
+        let transport = peers::evict::Transport::new(transport, announced)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
             .boxed();
         let config = swarm::Config::with_executor(|task| {
@@ -284,7 +280,7 @@ impl Node {
             drain_writes_until: None,
             refusals: Throttle::default(),
             dial_reasons: dial_reasons::DialReasons::default(),
-            verdicts: options.admission.verdicts(),
+            sanctions: options.policy.sanctions(),
             misbehaviour_lines: Default::default(),
             health: Default::default(),
             ticks: 0,

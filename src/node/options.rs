@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::admission::limits::Limits;
-use crate::admission::resources::Resources;
-use crate::admission::{Admission, gate};
 pub use crate::config::DhtMode;
+use crate::peers::limits::Limits;
+use crate::peers::resources::Resources;
+use crate::peers::{Policy, gate};
 use crate::system::watchdog::Watchdog;
 
 /// Settings of the node. `Default` is what the contract's table says.
@@ -64,7 +64,7 @@ pub struct Options {
     /// Peers that bypass limits.
     pub trusted_peers: Vec<PeerId>,
     /// What is known of peers: reputations, budgets, bans.
-    pub admission: Admission,
+    pub policy: Policy,
     /// What is remembered of sequence numbers on the network's own topics; without
     /// it, only until the node stops.
     pub messages: Option<super::gossip::Messages>,
@@ -109,8 +109,8 @@ pub struct Changes {
     pub max_upload_rate: Option<u64>,
     /// See [`Options`].
     pub max_download_rate: Option<u64>,
-    /// Budgets, trusted peers and subnets, for [`Options::admission`].
-    pub trust: crate::admission::Settings,
+    /// Budgets, trusted peers and subnets, for [`Options::policy`].
+    pub trust: crate::peers::Settings,
 }
 
 impl Options {
@@ -148,7 +148,7 @@ impl Default for Options {
             max_upload_rate: None,
             max_download_rate: None,
             trusted_peers: Vec::new(),
-            admission: Admission::default(),
+            policy: Policy::default(),
             messages: None,
             // The defaults of rust-libp2p, whose nodes are most of those met here.
             ping_interval: Duration::from_secs(15),

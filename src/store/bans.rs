@@ -7,7 +7,7 @@ use prost::Message;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::database::Fail;
-use crate::admission::bans::{Author, Ban, Change, MAX_AUTOMATIC, MAX_OPERATOR, Target};
+use crate::peers::bans::{Author, Ban, Change, MAX_AUTOMATIC, MAX_OPERATOR, Target};
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 pub(super) const BANS: TableDefinition<&str, &[u8]> = TableDefinition::new("bans");

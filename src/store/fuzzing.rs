@@ -5,9 +5,9 @@ use prost::Message;
 use super::journal::{self, Found};
 use super::root::RootRow;
 use super::{KnownPeer, Root, Saved, bans, index, peers, reputations, windows};
-use crate::admission::Ban;
 use crate::message::provenance::Provenance;
 use crate::message::windows::{Mark, Row};
+use crate::peers::Ban;
 
 /// A remembered peer.
 pub fn peer(key: &[u8], row: &[u8]) -> Option<KnownPeer> {

@@ -1,9 +1,9 @@
-//! Carries what [`Admission`] remembers to the store and back.
+//! Carries what [`Policy`] remembers to the store and back.
 //!
 //! Bans are written at once: an operator's before the command is answered, the
 //! node's own within milliseconds, each with the reputation of its peer. Other ones are written every [`SAVE_EVERY`]
 //! when some have changed by a whole point, at most
-//! [`SAVE_AT_ONCE`](crate::admission::trust::SAVE_AT_ONCE) in one transaction, and all of
+//! [`SAVE_AT_ONCE`](crate::peers::policy::SAVE_AT_ONCE) in one transaction, and all of
 //! them when the daemon ends. So `kill -9` loses at most ten seconds of
 //! reputations, or more in a flood of a hundred offenders a second, and no ban
 //! that a command has acknowledged.
@@ -15,36 +15,36 @@ use async_std::task::spawn_blocking;
 use futures::StreamExt;
 
 use super::{Error, Store};
-use crate::admission::Admission;
-use crate::admission::bans::Moment;
-use crate::admission::trust::Unsaved;
+use crate::peers::Policy;
+use crate::peers::bans::Moment;
+use crate::peers::policy::Unsaved;
 use crate::telemetry::throttle;
 
 /// How often changed reputations are saved. One flush of a small transaction.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Saves what an [`Admission`] remembers. Cheap to clone.
+/// Saves what an [`Policy`] remembers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Keeper {
-    admission: Admission,
+    policy: Policy,
     store: Store,
     /// One save at a time: a later state must not be overtaken by an earlier.
     turn: Arc<async_std::sync::Mutex<()>>,
 }
 
 impl Keeper {
-    /// Keeps `admission` in `store`.
-    pub fn new(admission: Admission, store: Store) -> Self {
+    /// Keeps `policy` in `store`.
+    pub fn new(policy: Policy, store: Store) -> Self {
         Keeper {
-            admission,
+            policy,
             store,
             turn: Arc::default(),
         }
     }
 
     /// What is kept.
-    pub fn admission(&self) -> &Admission {
-        &self.admission
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Takes in what an earlier run saved. Call it before the node listens.
@@ -55,7 +55,7 @@ impl Keeper {
         let store = self.store.clone();
         let (bans, reputations) = spawn_blocking(move || store.load_trust()).await?;
         let (banned, known) = (bans.len(), reputations.len());
-        self.admission.restore(bans, reputations, Moment::now());
+        self.policy.restore(bans, reputations, Moment::now());
         if banned + known > 0 {
             log::info!(bans = banned, reputations = known; "bans and reputations of the last run are in force");
         }
@@ -68,7 +68,7 @@ impl Keeper {
     /// When the database cannot be written; it is tried again later.
     pub async fn save_bans(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        self.write(self.admission.take_unsaved_bans()).await
+        self.write(self.policy.take_unsaved_bans()).await
     }
 
     /// Saves everything that has changed.
@@ -78,8 +78,8 @@ impl Keeper {
     pub async fn save(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         loop {
-            let unsaved = self.admission.take_unsaved();
-            let last = !self.admission.is_dirty();
+            let unsaved = self.policy.take_unsaved();
+            let last = !self.policy.is_dirty();
             self.write(unsaved).await?;
             if last {
                 return Ok(());
@@ -92,12 +92,12 @@ impl Keeper {
         let mut ticks = async_io::Timer::interval(SAVE_EVERY).fuse();
         loop {
             let saved = {
-                let changed = std::pin::pin!(self.admission.bans_changed());
+                let changed = std::pin::pin!(self.policy.bans_changed());
                 match futures::future::select(changed, ticks.next()).await {
                     futures::future::Either::Left(_) => self.save_bans().await,
                     futures::future::Either::Right(_) => {
                         let _turn = self.turn.lock().await;
-                        self.write(self.admission.take_unsaved()).await
+                        self.write(self.policy.take_unsaved()).await
                     }
                 }
             };
@@ -113,12 +113,12 @@ impl Keeper {
         if unsaved.is_empty() {
             return Ok(());
         }
-        let (store, admission) = (self.store.clone(), self.admission.clone());
+        let (store, policy) = (self.store.clone(), self.policy.clone());
         // Put back within the blocking task: whoever waits may have gone.
         spawn_blocking(move || {
             store
                 .save_trust(&unsaved, SystemTime::now())
-                .inspect_err(|_| admission.put_back(unsaved))
+                .inspect_err(|_| policy.put_back(unsaved))
         })
         .await
     }

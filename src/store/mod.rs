@@ -36,7 +36,7 @@
 //! - `sequence`: this node's own message numbers. `windows` and [`journal`]: the
 //!   numbers of other publishers' messages.
 //! - `announcements`: when the DHT was told of which root.
-//! - `bans`, `reputations`: what [`crate::admission`] remembers. [`Keeper`] carries it
+//! - `bans`, `reputations`: what [`crate::peers`] remembers. [`Keeper`] carries it
 //!   here and back.
 //! - `peers`: remembered peers. A further kind of state is a further file
 //!   like this one: its table, its bounds, its methods on [`Store`], and its

@@ -1,4 +1,4 @@
-//! The table of reputations, and saving what [`crate::admission`] remembers.
+//! The table of reputations, and saving what [`crate::peers`] remembers.
 //!
 //! Key: peer id. Value: [`ReputationRow`]. As for the bans, a store that was
 //! made before this table existed has none.
@@ -11,9 +11,9 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTra
 
 use super::database::Fail;
 use super::{Error, Store, bans};
-use crate::admission::bans::Ban;
-use crate::admission::reputation::{CAPACITY, Standing};
-use crate::admission::trust::Unsaved;
+use crate::peers::bans::Ban;
+use crate::peers::policy::Unsaved;
+use crate::peers::reputation::{CAPACITY, Reputation};
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 pub(super) const REPUTATIONS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("reputations");
@@ -30,7 +30,7 @@ struct ReputationRow {
 }
 
 /// A reputation as it was saved, with the time of day at which it was.
-pub type Saved = (PeerId, Standing, SystemTime);
+pub type Saved = (PeerId, Reputation, SystemTime);
 
 impl Store {
     /// Saves what has changed of bans and reputations. Durable when it returns.
@@ -58,13 +58,13 @@ impl Store {
 
 fn write(tx: &WriteTransaction, unsaved: &Unsaved, now: SystemTime) -> Result<(), Fail> {
     let mut table = tx.open_table(REPUTATIONS)?;
-    for (peer, standing) in &unsaved.reputations {
+    for (peer, reputation) in &unsaved.reputations {
         let key = peer.to_bytes();
-        match standing {
-            Some(standing) => {
+        match reputation {
+            Some(reputation) => {
                 let row = ReputationRow {
-                    score: standing.score,
-                    strikes: standing.strikes,
+                    score: reputation.score,
+                    strikes: reputation.strikes,
                     at: unix_millis(now),
                 };
                 table.insert(&key[..], &row.encode_to_vec()[..])?;
@@ -96,9 +96,9 @@ fn read(tx: &ReadTransaction) -> Result<Vec<Saved>, Fail> {
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Saved> {
     let peer = PeerId::from_bytes(key).ok()?;
     let row = ReputationRow::decode(value).ok()?;
-    let standing = Standing {
+    let reputation = Reputation {
         score: row.score,
         strikes: row.strikes,
     };
-    Some((peer, standing, from_unix_millis(row.at)))
+    Some((peer, reputation, from_unix_millis(row.at)))
 }

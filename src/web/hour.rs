@@ -75,11 +75,11 @@ impl Totals {
                 sum(&metrics.node.traffic.streams_refused),
                 sum(&metrics.node.messages_refused)
                     + dropped(metrics)
-                    + metrics.admission.over_budget.get(),
+                    + metrics.policy.over_budget.get(),
                 metrics.node.dht_records_refused.get(),
                 sum(&metrics.block.blocks_refused) + sum(&metrics.store.store_refused),
                 metrics.node.dial_failures.get(),
-                metrics.admission.blacklist.get(),
+                metrics.policy.blacklist.get(),
             ],
         }
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libp2p::PeerId;
-use p2p_node::admission::Target;
 use p2p_node::control::Client;
 use p2p_node::control::client::BanOptions;
+use p2p_node::peers::Target;
 
 use crate::Soak;
 use crate::crowd::Draw;

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use p2p_node::admission::Conduct;
-use p2p_node::admission::bans::{BanList, Moment};
-use p2p_node::admission::reputation::{BEST, Reputations, WORST};
+use p2p_node::peers::Conduct;
+use p2p_node::peers::bans::{BanList, Moment};
+use p2p_node::peers::reputation::{BEST, Reputations, WORST};
 use p2p_node::fuzzing::store;
 use p2p_node::message::windows::{Mark, Windows};
 

@@ -153,7 +153,7 @@ pub struct Guest {
     /// The peer.
     pub peer: PeerId,
     /// Its reputation, -100 to 100.
-    pub standing: f64,
+    pub score: f64,
     /// The subnet it counts for, if it is known. Peer ids are free and addresses
     /// are not, so the peers of one subnet share places and memory as one.
     pub subnet: Option<IpNet>,
@@ -164,7 +164,7 @@ impl Guest {
     pub fn new(peer: PeerId) -> Self {
         Guest {
             peer,
-            standing: 0.0,
+            score: 0.0,
             subnet: None,
         }
     }
@@ -670,7 +670,7 @@ impl Places {
         }
         if self.taken.len() >= limits.streams {
             let spare = self
-                .worst(guest.standing)
+                .worst(guest.score)
                 .or_else(|| self.of_the_greediest(guest.party()))
                 .or_else(|| self.unfed(limits.spare, now));
             let Some(spare) = spare else {
@@ -720,15 +720,15 @@ impl Places {
         })
     }
 
-    /// The place of a peer of clearly lower standing than the one that comes;
+    /// The place of a peer of clearly lower score than the one that comes;
     /// of several, the one that has gone longest without a block.
-    fn worst(&self, standing: f64) -> Option<u64> {
+    fn worst(&self, score: f64) -> Option<u64> {
         let place = self.taken.iter().min_by(|(_, a), (_, b)| {
-            let order = a.guest.standing.total_cmp(&b.guest.standing);
+            let order = a.guest.score.total_cmp(&b.guest.score);
             order.then(a.fed.cmp(&b.fed))
         });
         place
-            .filter(|(_, place)| place.guest.standing + CLEARLY <= standing)
+            .filter(|(_, place)| place.guest.score + CLEARLY <= score)
             .map(|(id, _)| *id)
     }
 
@@ -829,9 +829,9 @@ mod tests {
         }
     }
 
-    fn of(standing: f64) -> Guest {
+    fn of(score: f64) -> Guest {
         Guest {
-            standing,
+            score,
             ..Guest::new(PeerId::random())
         }
     }

@@ -29,7 +29,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
-enum Standing {
+enum Turn {
     /// To be asked from that time on.
     Waiting(Instant),
     Active,
@@ -38,7 +38,7 @@ enum Standing {
 
 #[derive(Debug, Clone)]
 struct Peer {
-    standing: Standing,
+    turn: Turn,
     failures: u32,
     /// Named by the DHT or by the caller.
     named: bool,
@@ -66,7 +66,7 @@ impl Peers {
         if let Some(state) = self.known.get_mut(&peer) {
             let news = named && !state.named;
             state.named |= named;
-            if news && let Standing::Waiting(at) = &mut state.standing {
+            if news && let Turn::Waiting(at) = &mut state.turn {
                 // What it said as a guess is no reason to wait.
                 *at = now.min(*at);
             }
@@ -77,7 +77,7 @@ impl Peers {
         }
         self.next += 1;
         let fresh = Peer {
-            standing: Standing::Waiting(now),
+            turn: Turn::Waiting(now),
             failures: 0,
             named,
             at: self.next,
@@ -93,7 +93,7 @@ impl Peers {
     fn make_room(&mut self, named: bool) -> bool {
         let spare = self.known.iter().filter(|(_, state)| {
             let worse = state.failures > 0 || named && !state.named;
-            matches!(state.standing, Standing::Waiting(_)) && worse && (named || !state.named)
+            matches!(state.turn, Turn::Waiting(_)) && worse && (named || !state.named)
         });
         let spare = spare.max_by_key(|(_, state)| (!state.named, state.failures, state.at));
         let Some(peer) = spare.map(|(peer, _)| *peer) else {
@@ -109,15 +109,15 @@ impl Peers {
         let ready = self
             .known
             .iter_mut()
-            .filter_map(|(peer, state)| match state.standing {
-                Standing::Waiting(at) if at <= now && state.named == named => {
+            .filter_map(|(peer, state)| match state.turn {
+                Turn::Waiting(at) if at <= now && state.named == named => {
                     Some(((state.failures, state.at), peer, state))
                 }
                 _ => None,
             });
         // Those without failures first, in the order in which they were found.
         let (_, peer, state) = ready.min_by_key(|(order, ..)| *order)?;
-        state.standing = Standing::Active;
+        state.turn = Turn::Active;
         state.spare = false;
         Some(*peer)
     }
@@ -139,7 +139,7 @@ impl Peers {
     /// Whether there is one to ask now.
     pub(crate) fn has_next(&self, named: bool, now: Instant) -> bool {
         self.known.values().any(|state| {
-            let due = matches!(state.standing, Standing::Waiting(at) if at <= now);
+            let due = matches!(state.turn, Turn::Waiting(at) if at <= now);
             due && state.named == named
         })
     }
@@ -147,7 +147,7 @@ impl Peers {
     /// The peer could not be reached, vanished, or was of no use.
     pub(crate) fn failed(&mut self, peer: &PeerId, outcome: Outcome, now: Instant) {
         if let Some(state) = self.known.get_mut(peer)
-            && !matches!(state.standing, Standing::Banned)
+            && !matches!(state.turn, Turn::Banned)
         {
             let guess = !state.named && matches!(outcome, Outcome::Lacks);
             let first = if guess { ASK_AGAIN } else { RETRY };
@@ -155,7 +155,7 @@ impl Peers {
                 .saturating_mul(1 << state.failures.min(5))
                 .min(MAX_RETRY);
             state.failures += 1;
-            state.standing = Standing::Waiting(now + wait);
+            state.turn = Turn::Waiting(now + wait);
             state.outcome = Some(outcome.after(state.outcome.take()));
         }
     }
@@ -163,9 +163,9 @@ impl Peers {
     /// The peer has the content and is not needed now.
     pub(crate) fn put_back(&mut self, peer: &PeerId, now: Instant) {
         if let Some(state) = self.known.get_mut(peer)
-            && !matches!(state.standing, Standing::Banned)
+            && !matches!(state.turn, Turn::Banned)
         {
-            state.standing = Standing::Waiting(now + MAX_RETRY);
+            state.turn = Turn::Waiting(now + MAX_RETRY);
             state.spare = true;
         }
     }
@@ -173,7 +173,7 @@ impl Peers {
     /// Those that were not needed are.
     pub(crate) fn recall(&mut self, now: Instant) {
         for state in self.known.values_mut().filter(|state| state.spare) {
-            if let Standing::Waiting(at) = &mut state.standing {
+            if let Turn::Waiting(at) = &mut state.turn {
                 *at = now.min(*at);
             }
         }
@@ -193,8 +193,8 @@ impl Peers {
             return true;
         };
         state.outcome = Some(Outcome::Useless(why.into()));
-        let before = std::mem::replace(&mut state.standing, Standing::Banned);
-        !matches!(before, Standing::Banned)
+        let before = std::mem::replace(&mut state.turn, Turn::Banned);
+        !matches!(before, Turn::Banned)
     }
 
     /// Whether the DHT or the caller named the peer.

@@ -10,12 +10,12 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{DiagArgs, Presence, tool};
-use crate::admission::Target;
 use crate::api::Snapshot;
 use crate::cli::context::{Context, prompt};
 use crate::control::{Client, client};
 use crate::diag::figures::{Figures, Reach};
 use crate::diag::host::Socket;
+use crate::peers::Target;
 
 /// Time between the two snapshots that processor time is measured between.
 const BETWEEN: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use libp2p::kad::KBucketKey;
 use libp2p::swarm::{DialError, DialFailure};
 
 use super::*;
-use crate::admission::Admission;
 use crate::node::place::walk;
+use crate::peers::Policy;
 
 /// Peers of one distance that a table holds.
 const BUCKET: usize = 20;
@@ -22,7 +22,7 @@ fn bucket(local: PeerId, peer: PeerId) -> u32 {
 fn intake(counts: &[(u32, usize)]) -> DhtIntake {
     let local = PeerId::random();
     let kad = Kad::new(local, Records::new(local, 16));
-    let mut intake = DhtIntake::new(local, kad, Admission::default());
+    let mut intake = DhtIntake::new(local, kad, Policy::default());
     for (bucket, count) in counts {
         for n in 0..*count {
             let peer = walk::id_in(*bucket, &local.into(), PeerId::random).unwrap();

@@ -6,11 +6,11 @@ use std::time::Instant;
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
 use super::EventLoop;
-use crate::admission::{presence, subnet};
 use crate::node::handle::Error;
 use crate::node::keep::Reason;
 use crate::node::options::Changes;
 use crate::node::standing::peer_of;
+use crate::peers::{presence, subnet};
 
 impl EventLoop {
     /// Applies a configuration in one turn: nobody sees half of it.
@@ -49,7 +49,7 @@ impl EventLoop {
         let configured: Vec<_> = named()
             .filter_map(|a| Some((peer_of(a), presence::direct_ip(a)?)))
             .collect();
-        self.options.admission.adjust(&trust, &configured);
+        self.options.policy.adjust(&trust, &configured);
         self.swarm
             .behaviour_mut()
             .gossip

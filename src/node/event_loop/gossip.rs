@@ -7,7 +7,6 @@ use futures::FutureExt;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, TopicHash};
 
 use super::EventLoop;
-use crate::admission::Conduct;
 use crate::message::Opened;
 use crate::message::windows::Mark;
 use crate::node::gossip::Dropped;
@@ -15,6 +14,7 @@ use crate::node::gossip::envelope::Refused;
 use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
 use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
+use crate::peers::Conduct;
 use crate::telemetry::Direction;
 
 /// How long the event loop waits for the disk at its end, for the sake of programs on
@@ -141,7 +141,7 @@ impl EventLoop {
                 if let Some(conduct) = refused.conduct(&job) {
                     let gossip = &mut self.swarm.behaviour_mut().gossip;
                     if conduct != Conduct::Replay || gossip.persistent_replay(&job.source) {
-                        self.options.admission.report(&job.source, conduct);
+                        self.options.policy.report(&job.source, conduct);
                     }
                 }
                 let acceptance = refused.acceptance();
@@ -186,7 +186,7 @@ impl EventLoop {
             .observe(job.arrived.elapsed().as_secs_f64());
         if let MessageAcceptance::Accept = acceptance {
             self.options
-                .admission
+                .policy
                 .report(&job.source, Conduct::MessageDelivered);
         }
         let accepted = matches!(acceptance, MessageAcceptance::Accept);

@@ -12,8 +12,8 @@ mod members;
 mod network;
 mod place;
 mod publish;
+mod sanctions;
 mod text;
-mod verdicts;
 
 pub(super) use members::Tended;
 pub(in crate::node) use publish::Publishing;
@@ -33,8 +33,6 @@ use libp2p::swarm::{ConnectionId, DialError, Swarm};
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
 use self::gossip::Accepted;
-use crate::admission::Verdicts;
-use crate::admission::bans::Moment;
 use crate::api::{NatStatus, Reachability};
 use crate::message::Opened;
 use crate::message::windows::Mark;
@@ -42,6 +40,7 @@ use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
 use crate::node::compact::Compact;
+use crate::node::connected::Peers;
 use crate::node::dial_reasons::DialReasons;
 use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::recording::Recording;
@@ -50,7 +49,6 @@ use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
-use crate::node::peers::Peers;
 use crate::node::place::Place;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
@@ -58,6 +56,8 @@ use crate::node::settling::Settling;
 use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
 use crate::node::streams::Idle;
 use crate::node::topics::Topics;
+use crate::peers::Sanctions;
+use crate::peers::bans::Moment;
 use crate::telemetry::throttle::Throttle;
 
 /// Commands taken before the swarm gets its turn.
@@ -134,8 +134,8 @@ pub(super) struct EventLoop {
     pub(super) drain_writes_until: Option<Instant>,
     pub(super) refusals: Throttle,
     pub(super) dial_reasons: DialReasons,
-    pub(super) verdicts: Verdicts,
-    pub(super) misbehaviour_lines: verdicts::Lines,
+    pub(super) sanctions: Sanctions,
+    pub(super) misbehaviour_lines: sanctions::Lines,
     pub(super) health: Health,
     pub(super) ticks: u64,
 }
@@ -189,7 +189,7 @@ impl EventLoop {
                     Ok(command) => self.command(command),
                     Err(_) => break,
                 },
-                order = self.verdicts.next().fuse() => if let Some(order) = order {
+                order = self.sanctions.next().fuse() => if let Some(order) = order {
                     self.order(order);
                 },
                 event = self.swarm.select_next_some() => self.event(event),
@@ -269,7 +269,7 @@ impl EventLoop {
             }
         }
         if self.ticks.is_multiple_of(TEND_TICKS) {
-            self.options.admission.tend(Moment::now());
+            self.options.policy.tend(Moment::now());
         }
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.swarm

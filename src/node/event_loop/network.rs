@@ -8,16 +8,16 @@ use libp2p::{Multiaddr, PeerId, autonat, identify, kad, ping, relay};
 use super::EventLoop;
 use super::members::broke_off;
 use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
-use crate::admission::refusal::Refusal;
-use crate::admission::{Conduct, limit_of};
 use crate::api::Reachability;
 use crate::node::address_book::{is_loopback, usable};
 use crate::node::behaviour::BehaviourEvent;
+use crate::node::connected::Connection;
 use crate::node::ending::by_remote;
 use crate::node::handle::Error;
-use crate::node::peers::Connection;
 use crate::node::queries::Next;
 use crate::node::records::Owner;
+use crate::peers::refusal::Refusal;
+use crate::peers::{Conduct, limit_of};
 use crate::telemetry::Direction;
 use crate::text::duration::millis;
 
@@ -335,7 +335,7 @@ impl EventLoop {
                     log::debug!(peer:% = peer, error:% = e; "ping failed");
                     if self.health.failed(connection) {
                         log::debug!(peer:% = peer; "closing a connection that answers no ping");
-                        self.options.admission.report(&peer, Conduct::PingLost);
+                        self.options.policy.report(&peer, Conduct::PingLost);
                         self.swarm.close_connection(connection);
                     }
                 }
@@ -453,7 +453,7 @@ impl EventLoop {
                 // A push changes what is known of a peer each time that it comes. How
                 // many addresses it lists is no offence: a host of containers has
                 // hundreds, the message holds no more, and a few are kept.
-                if self.options.admission.allow(&peer_id, 1).is_err() {
+                if self.options.policy.allow(&peer_id, 1).is_err() {
                     return;
                 }
                 self.peers.identified(&peer_id, &info.agent_version);
@@ -496,7 +496,7 @@ impl EventLoop {
     pub(super) fn route(&mut self, peer: PeerId, mut addrs: Vec<Multiaddr>) {
         // What a peer says of itself may be under way when it is banned.
         addrs.retain(|address| !self.is_unwelcome_at(&peer, address));
-        if addrs.is_empty() || self.options.admission.banned_peer(&peer).is_some() {
+        if addrs.is_empty() || self.options.policy.banned_peer(&peer).is_some() {
             return;
         }
         // Where we reached it is good too, also when it does not know (a port
@@ -606,11 +606,11 @@ impl EventLoop {
         };
         let behaviour = self.swarm.behaviour_mut();
         let store = behaviour.kad.store_mut();
-        let admission = &self.options.admission;
-        let owner = if admission.is_trusted(&sender) {
+        let policy = &self.options.policy;
+        let owner = if policy.is_trusted(&sender) {
             Owner::default()
         } else {
-            store.owner(&sender, admission.subnet_of(&sender))
+            store.owner(&sender, policy.subnet_of(&sender))
         };
         let stored = match request {
             kad::InboundRequest::AddProvider {
@@ -633,9 +633,7 @@ impl EventLoop {
         let Err(e) = stored else { return };
         self.metrics.dht_records_refused.inc();
         if e.is_of_sender() && self.peers.stuffs(&sender, now) {
-            self.options
-                .admission
-                .report(&sender, Conduct::RecordStuffing);
+            self.options.policy.report(&sender, Conduct::RecordStuffing);
         }
         if let Some(more) = self.refusals.allow("P2P_DHT_MAX_RECORDS", now) {
             log::warn!(

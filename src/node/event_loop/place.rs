@@ -79,11 +79,11 @@ impl EventLoop {
             0 => 0,
             _ => {
                 let (peers, bootstrap) = (&self.peers, &self.bootstrap);
-                let admission = &self.options.admission;
+                let policy = &self.options.policy;
                 let table = self.swarm.behaviour_mut().kad.kbuckets();
                 let away = |peer: &PeerId| {
                     let known = peers.contains(peer) || bootstrap.contains(peer);
-                    !known && admission.banned_peer(peer).is_none()
+                    !known && policy.banned_peer(peer).is_none()
                 };
                 let known = table.map(|b| {
                     let keys = b.iter().map(|e| *e.node.key.preimage());
@@ -150,7 +150,7 @@ impl EventLoop {
                 let neighbour = Neighbour {
                     peer: *peer,
                     age,
-                    subnet: self.options.admission.subnet_of(peer),
+                    subnet: self.options.policy.subnet_of(peer),
                     dialed,
                     direct,
                     near: false,
@@ -177,7 +177,7 @@ impl EventLoop {
     fn candidates(&mut self, now: Instant) -> Vec<PeerId> {
         let local = KBucketKey::from(*self.swarm.local_peer_id());
         let remembered = self.remembered.clone();
-        let admission = &self.options.admission;
+        let policy = &self.options.policy;
         let behaviour = self.swarm.behaviour_mut();
         let table: Vec<PeerId> = behaviour
             .kad
@@ -189,7 +189,7 @@ impl EventLoop {
             .into_iter()
             .chain(remembered)
             .filter(|p| !self.peers.contains(p) && !keep.is_refused(p, now))
-            .filter(|p| !self.bootstrap.contains(p) && admission.banned_peer(p).is_none())
+            .filter(|p| !self.bootstrap.contains(p) && policy.banned_peer(p).is_none())
             .collect();
         known.sort_by_cached_key(|p| local.distance(&KBucketKey::from(*p)));
         // The same peer has the same distance.

@@ -494,9 +494,9 @@ mod tests {
     use libp2p::identity::Keypair;
 
     use super::*;
-    use crate::admission::bucket::Budget;
     use crate::node::gossip::envelope::limits;
     use crate::node::gossip::signed::Numbers;
+    use crate::peers::bucket::Budget;
 
     const FAR: Duration = Duration::from_secs(3600);
 

@@ -4,8 +4,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionDenied, DialError};
 use libp2p::{Multiaddr, PeerId};
 
-use crate::admission::limit_of;
-use crate::admission::refusal::Refusal;
+use crate::peers::limit_of;
+use crate::peers::refusal::Refusal;
 
 /// Whether two addresses are the same but for a `/p2p/…` at their end.
 pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use libp2p::PeerId;
 
-use crate::admission::bucket::{Bucket, Budget};
+use crate::peers::bucket::{Bucket, Budget};
 
 /// Authors in one generation; there are two, of some 100 bytes an author. More
 /// than publish at once in any mesh that stays under the node's ceiling. Who falls

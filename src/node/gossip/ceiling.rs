@@ -27,7 +27,7 @@
 //! # Weights
 //!
 //! A weight is what reputation makes of a budget
-//! ([`crate::admission::bucket::scale`]): an eighth to two. The end of the surplus
+//! ([`crate::peers::bucket::scale`]): an eighth to two. The end of the surplus
 //! is kept for the better ones: strangers leave a quarter of the burst, peers of
 //! bad standing a half, to those whose blocks have earned them respect, and to
 //! newcomers, who get their first credit from it.
@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use crate::admission::bucket::Budget;
+use crate::peers::bucket::Budget;
 
 /// Units of a level in one token: a nanosecond at one token a second.
 const UNIT: i128 = 1_000_000_000;

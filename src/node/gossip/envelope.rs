@@ -23,7 +23,6 @@ use sha2::{Digest, Sha256};
 
 use super::MAX_PUBLISH_BYTES;
 use super::validation::Job;
-use crate::admission::Conduct;
 use crate::message::envelope::{Limits, MAX_OVERHEAD};
 use crate::message::windows::Mark;
 use crate::message::{Opened, Refusal, pb};
@@ -31,6 +30,7 @@ use crate::node::Metrics;
 use crate::node::gossip::signed::numbers::Numbers;
 use crate::node::gossip::signed::opener::Opener;
 use crate::node::gossip::signed::sealer::Sealer;
+use crate::peers::Conduct;
 use crate::store::{self, Store};
 
 /// Bounds of an envelope and its payload. A payload is as long as one that does

@@ -76,11 +76,11 @@ use super::quotas::{Purse, Quotas, weight, weight_of_subscriptions};
 use super::seen::Id;
 use super::sender::{Sender, Senders};
 use super::{Gossipsub, gossipsub, scoring};
-use crate::admission::bucket::{Budget, Rates, scale};
-use crate::admission::{Admission, Conduct};
 use crate::node::Metrics;
 use crate::node::behaviour::BuildError;
 use crate::node::options::Options;
+use crate::peers::bucket::{Budget, Rates, scale};
+use crate::peers::{Conduct, Policy};
 
 /// Most offences that one frame is reported for: more than any reputation
 /// survives.
@@ -97,7 +97,7 @@ type FromHandler = THandlerOutEvent<Gossipsub>;
 /// See the module's documentation.
 pub(in crate::node) struct Intake {
     inner: Gossipsub,
-    admission: Admission,
+    policy: Policy,
     metrics: Arc<Metrics>,
     quotas: Quotas,
     /// Topics that are scored.
@@ -126,10 +126,10 @@ impl Intake {
     pub(crate) fn new(
         identity: &Keypair,
         options: &Options,
-        admission: Admission,
+        policy: Policy,
         metrics: Arc<Metrics>,
     ) -> Result<Self, BuildError> {
-        let rates = admission.rates();
+        let rates = policy.rates();
         let (low, high, _) = super::mesh_bounds(options.gossip_d);
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         metrics.gossip_mesh_low.set(gauge(low));
@@ -139,7 +139,7 @@ impl Intake {
             quotas: Quotas::new(options, rates, Instant::now()),
             scored: 0,
             senders: Senders::default(),
-            admission,
+            policy,
             metrics,
         })
     }
@@ -245,15 +245,15 @@ impl Intake {
         self.senders.tend();
         let peers: Vec<PeerId> = self.quotas.peers().copied().collect();
         for peer in &peers {
-            let trusted = self.admission.is_trusted(peer);
-            let reputation = self.admission.reputation(peer);
+            let trusted = self.policy.is_trusted(peer);
+            let reputation = self.policy.score_of(peer);
             self.quotas.weigh(peer, scale(reputation as f32, trusted));
             let application = scoring::application_score(reputation, trusted);
             self.inner.set_application_score(peer, application);
             if let Some(score) = self.inner.peer_score(peer)
                 && scoring::is_graylisted(score, application)
             {
-                self.admission.report(peer, Conduct::LowGossipScore);
+                self.policy.report(peer, Conduct::LowGossipScore);
             }
         }
     }
@@ -288,8 +288,8 @@ impl Intake {
         else {
             return;
         };
-        let (quotas, admission) = (&mut self.quotas, &self.admission);
-        let purse = Purse { admission, peer };
+        let (quotas, policy) = (&mut self.quotas, &self.policy);
+        let purse = Purse { policy, peer };
         let mut drops = Vec::new();
         rpc.messages
             .retain(|message| match quotas.admit(peer, message, now, &purse) {
@@ -305,7 +305,7 @@ impl Intake {
         for (n, (message, error)) in invalid_messages.iter().enumerate() {
             purse.message();
             if n < REPORTS_A_FRAME && quotas.joined.contains(&message.topic) {
-                admission.report(peer, conduct_of(error));
+                policy.report(peer, conduct_of(error));
             }
             drops.push(Dropped::Invalid);
         }
@@ -313,7 +313,7 @@ impl Intake {
         let mut admit = |weight| {
             let (admitted, report) = quotas.admit_control(peer, weight, now, trusted);
             if report {
-                admission.report(peer, Conduct::OverBudget);
+                policy.report(peer, Conduct::OverBudget);
             }
             if !admitted {
                 drops.push(Dropped::Control);
@@ -427,8 +427,8 @@ impl NetworkBehaviour for Intake {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::ConnectionEstablished(e) => {
-                let reputation = self.admission.reputation(&e.peer_id);
-                let trusted = self.admission.is_trusted(&e.peer_id);
+                let reputation = self.policy.score_of(&e.peer_id);
+                let trusted = self.policy.is_trusted(&e.peer_id);
                 let weight = scale(reputation as f32, trusted);
                 self.quotas.enter(e.peer_id, weight, Instant::now());
             }

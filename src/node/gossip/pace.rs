@@ -1,7 +1,7 @@
 //! How fast this host publishes: never faster than what its peers take of it.
 //!
 //! Each peer takes of this node what one bucket holds (`P2P_RATE_BURST`,
-//! `P2P_RATE_FILL`, see [`crate::admission::bucket`]) and drops the rest without a
+//! `P2P_RATE_FILL`, see [`crate::peers::bucket`]) and drops the rest without a
 //! word; those who hear it through others count it against a bucket of the same
 //! size (see [`super::authors`]). So a publisher that is told "sent" and is faster
 //! than that loses messages that nobody tells it of. What programs on this host
@@ -54,7 +54,7 @@
 use std::time::{Duration, Instant};
 
 use super::QUEUE;
-use crate::admission::bucket::Budget;
+use crate::peers::bucket::Budget;
 
 /// What may be published at once, as a part of a receiver's burst.
 const BURST: (u64, u64) = (2, 5);
@@ -181,7 +181,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::bucket::{Bucket, Rates};
+    use crate::peers::bucket::{Bucket, Rates};
 
     const BYTES: Budget = Budget {
         burst: 6 << 20,

@@ -13,9 +13,9 @@ use super::authors::Authors;
 use super::ceiling::Ceiling;
 use super::dropped::Dropped;
 use super::seen::{Id, Seen};
-use crate::admission::bucket::{Bucket, Budget, Rates};
-use crate::admission::{Admission, Conduct};
 use crate::node::options::Options;
+use crate::peers::bucket::{Bucket, Budget, Rates};
+use crate::peers::{Conduct, Policy};
 
 /// New messages of all peers together: as many as ten peers may send. Gossipsub
 /// keeps some 600 bytes of each for two minutes, which makes 70 MiB with the
@@ -102,25 +102,25 @@ impl Peer {
 
 /// One peer's budgets.
 pub(super) struct Purse<'a> {
-    pub(super) admission: &'a Admission,
+    pub(super) policy: &'a Policy,
     pub(super) peer: &'a PeerId,
 }
 
 impl Purse<'_> {
     pub(super) fn message(&self) -> bool {
-        self.admission.allow(self.peer, 1).is_ok()
+        self.policy.allow(self.peer, 1).is_ok()
     }
 
     /// Above what it may bring of others, and grossly so.
     fn excess(&self, gross: bool) {
-        let _ = self.admission.charge_bytes(self.peer, SLOWER);
+        let _ = self.policy.charge_bytes(self.peer, SLOWER);
         if gross {
-            self.admission.report(self.peer, Conduct::OverBudget);
+            self.policy.report(self.peer, Conduct::OverBudget);
         }
     }
 
     pub(super) fn is_trusted(&self) -> bool {
-        self.admission.is_trusted(self.peer)
+        self.policy.is_trusted(self.peer)
     }
 }
 
@@ -354,19 +354,19 @@ mod tests {
 
     struct Bench {
         quotas: Quotas,
-        admission: Admission,
+        policy: Policy,
         now: Instant,
     }
 
     impl Bench {
         fn new(options: &Options) -> Self {
             let now = Instant::now();
-            let admission = options.admission.clone();
-            let mut quotas = Quotas::new(options, admission.rates(), now);
+            let policy = options.policy.clone();
+            let mut quotas = Quotas::new(options, policy.rates(), now);
             quotas.joined.insert(topic("joined"));
             Bench {
                 quotas,
-                admission,
+                policy,
                 now,
             }
         }
@@ -378,15 +378,15 @@ mod tests {
         }
 
         fn admit(&mut self, peer: &PeerId, message: &RawMessage) -> Result<(), Dropped> {
-            let admission = &self.admission;
-            let purse = Purse { admission, peer };
+            let policy = &self.policy;
+            let purse = Purse { policy, peer };
             self.quotas.admit(peer, message, self.now, &purse)
         }
 
         /// Tokens left, up to what the clock has added meanwhile.
         fn tokens(&self, peer: &PeerId) -> u32 {
             (0..1000)
-                .take_while(|_| self.admission.allow(peer, 1).is_ok())
+                .take_while(|_| self.policy.allow(peer, 1).is_ok())
                 .count() as u32
         }
     }
@@ -469,7 +469,7 @@ mod tests {
         // The burst, but for the quarter that strangers leave and what they save.
         assert!((1300..=2000).contains(&passed), "{passed}");
         let friend = bench.connect();
-        bench.admission.trust(&[friend]);
+        bench.policy.trust(&[friend]);
         for n in 0..100 {
             let new = message("joined", friend, n, 10);
             assert_eq!(bench.admit(&friend, &new), Ok(()));
@@ -487,7 +487,7 @@ mod tests {
         }
         assert!((2 << 20..=6 << 20).contains(&bytes), "{bytes}");
         // As much as a neighbour reads of what is passed on.
-        assert!(bytes <= bench.admission.rates().bytes.burst);
+        assert!(bytes <= bench.policy.rates().bytes.burst);
     }
 
     #[test]
@@ -506,7 +506,7 @@ mod tests {
             // And a copy of each, at a time.
             assert_eq!(bench.admit(&forwarder, &new), Err(Dropped::Copy));
         }
-        assert_eq!(bench.admission.reputation(&forwarder), 0.0);
+        assert_eq!(bench.policy.score_of(&forwarder), 0.0);
         assert_eq!(bench.tokens(&forwarder), 200, "its own bucket is untouched");
     }
 
@@ -515,7 +515,7 @@ mod tests {
         let options = Options::default();
         let brought = |a_second: u64, seconds: u64| {
             let mut bench = Bench::new(&Options {
-                admission: Admission::default(),
+                policy: Policy::default(),
                 ..options.clone()
             });
             let peer = bench.connect();
@@ -525,7 +525,7 @@ mod tests {
                 let new = message("joined", PeerId::random(), n, 10);
                 dropped += usize::from(bench.admit(&peer, &new).is_err());
             }
-            (dropped, bench.admission.reputation(&peer))
+            (dropped, bench.policy.score_of(&peer))
         };
         // All that a node at its ceiling passes on, and half as much again.
         assert_eq!(brought(1000, 20), (0, 0.0));

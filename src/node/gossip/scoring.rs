@@ -3,7 +3,7 @@
 //! A score is this node's private opinion of a peer as a neighbour in gossip. It
 //! decides who is kept in a mesh and whose messages are ignored; it never closes
 //! a connection by itself. That is for the reputation in
-//! [`crate::admission`], which takes part in the score (P5), and to which a score
+//! [`crate::peers`], which takes part in the score (P5), and to which a score
 //! that sinks below [`GRAYLIST`] is reported.
 //!
 //! The numbers are made for networks from two nodes to some thousands, with
@@ -27,7 +27,7 @@ use libp2p::gossipsub::{
     PeerScoreParams, PeerScoreThresholds, TopicScoreParams, score_parameter_decay_with_base,
 };
 
-use crate::admission::Conduct;
+use crate::peers::Conduct;
 
 /// Below this no lists of messages are exchanged. Five invalid messages, or a
 /// reputation that has suffered: it may still be told what we publish.

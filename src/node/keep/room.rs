@@ -6,7 +6,7 @@
 //! must leave room for newcomers: a bootstrap node would otherwise fill up with
 //! quiet peers and be of no use to those who come to enter the network. Of
 //! `P2P_MAX_CONNECTIONS` strangers get three quarters (see
-//! [`crate::admission::limits`]); half of that is for peers that only want to be
+//! [`crate::peers::limits`]); half of that is for peers that only want to be
 //! part of the network, and half of the rest is added for those that need this
 //! very peer, such as members of a topic: 150 and 225 of 400. The last 75 always
 //! change hands.
@@ -36,8 +36,8 @@ use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 
 use super::holds::Class;
-use crate::admission::limits::kept;
-use crate::admission::subnet::{Prefixes, ip_of, names_this_host};
+use crate::peers::limits::kept;
+use crate::peers::subnet::{Prefixes, ip_of, names_this_host};
 
 /// What makes two addresses one network.
 const NETWORK: Prefixes = Prefixes { ipv4: 24, ipv6: 48 };

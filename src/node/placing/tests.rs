@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::admission::bucket::{Bucket, Rates};
+use crate::peers::bucket::{Bucket, Rates};
 
 fn key(n: u32) -> RecordKey {
     RecordKey::from(n.to_be_bytes().to_vec())

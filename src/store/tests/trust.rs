@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use libp2p::PeerId;
 
-use crate::admission::bans::{Author, Ban, Change, Moment};
-use crate::admission::trust::{SAVE_AT_ONCE, Unsaved};
-use crate::admission::{Admission, Conduct, Target, reputation::Standing};
+use crate::peers::bans::{Author, Ban, Change, Moment};
+use crate::peers::policy::{SAVE_AT_ONCE, Unsaved};
+use crate::peers::{Conduct, Policy, Target, reputation::Reputation};
 use crate::store::Metrics;
 use crate::store::{Options, Store, bans::BANS, reputations::REPUTATIONS};
 use crate::telemetry::Metrics as _;
@@ -43,7 +43,7 @@ fn bans_and_reputations_come_back_as_they_were_saved() {
         times: 3,
         ..forever.clone()
     };
-    let standing = Standing {
+    let reputation = Reputation {
         score: -40.5,
         strikes: 2.25,
     };
@@ -53,7 +53,7 @@ fn bans_and_reputations_come_back_as_they_were_saved() {
             Change::Keep(timed.clone()),
             Change::Remove("192.0.2.1".parse().unwrap()),
         ],
-        reputations: vec![(peer, Some(standing)), (PeerId::random(), None)],
+        reputations: vec![(peer, Some(reputation)), (PeerId::random(), None)],
     };
     store.save_trust(&unsaved, second(1500)).unwrap();
     drop(store);
@@ -61,7 +61,7 @@ fn bans_and_reputations_come_back_as_they_were_saved() {
     let (bans, reputations) = store.load_trust().unwrap();
     assert_eq!(bans.len(), 2);
     assert!(bans.contains(&forever) && bans.contains(&timed), "{bans:?}");
-    assert_eq!(reputations, [(peer, standing, second(1500))]);
+    assert_eq!(reputations, [(peer, reputation, second(1500))]);
     let gone = Unsaved {
         bans: vec![Change::Remove(timed.target)],
         reputations: vec![(peer, None)],
@@ -87,11 +87,9 @@ fn a_store_without_these_tables_opens_and_gets_them() {
     drop(store);
     let store = open(dir.path());
     assert_eq!(store.load_trust().unwrap(), (vec![], vec![]));
-    let admission = Admission::default();
-    admission.report(&PeerId::random(), Conduct::Bomb);
-    store
-        .save_trust(&admission.take_unsaved(), second(1))
-        .unwrap();
+    let policy = Policy::default();
+    policy.report(&PeerId::random(), Conduct::Bomb);
+    store.save_trust(&policy.take_unsaved(), second(1)).unwrap();
     assert_eq!(store.load_trust().unwrap().1.len(), 1);
 }
 
@@ -99,7 +97,7 @@ fn a_store_without_these_tables_opens_and_gets_them() {
 fn what_was_saved_is_in_force_in_the_next_run() {
     let dir = tempfile::tempdir().unwrap();
     let (bad, worse) = (PeerId::random(), PeerId::random());
-    let before = Admission::default();
+    let before = Policy::default();
     before.report(&bad, Conduct::InvalidSignature);
     before.report(&worse, Conduct::Bomb);
     before.report(&worse, Conduct::Bomb);
@@ -111,12 +109,12 @@ fn what_was_saved_is_in_force_in_the_next_run() {
         .save_trust(&before.take_unsaved(), SystemTime::now())
         .unwrap();
     drop(store);
-    let after = Admission::default();
+    let after = Policy::default();
     let (bans, reputations) = open(dir.path()).load_trust().unwrap();
     after.restore(bans, reputations, Moment::now());
     assert!(after.banned_peer(&worse).is_some());
     assert!(after.banned_ip("192.0.2.9".parse().unwrap()).is_some());
-    let score = after.reputation(&bad);
+    let score = after.score_of(&bad);
     assert!((-20.0..-19.0).contains(&score), "{score}");
     assert!(!after.is_dirty());
 }
@@ -131,30 +129,30 @@ fn a_ban_is_saved_with_the_reputation_of_its_peer() {
             .unwrap();
     };
     let reopened = || {
-        let after = Admission::default();
+        let after = Policy::default();
         let (bans, reputations) = open(dir.path()).load_trust().unwrap();
         after.restore(bans, reputations, Moment::now());
-        let strikes = after.standing(&peer, std::time::Instant::now()).strikes;
+        let strikes = after.reputation(&peer, std::time::Instant::now()).strikes;
         (after.banned_peer(&peer).is_some(), strikes.round())
     };
-    let admission = Admission::default();
+    let policy = Policy::default();
     let others = || {
         // More than one save of reputations takes.
         for _ in 0..2 * SAVE_AT_ONCE {
-            admission.report(&PeerId::random(), Conduct::Malformed);
+            policy.report(&PeerId::random(), Conduct::Malformed);
         }
     };
     others();
-    admission.report(&peer, Conduct::Bomb);
-    admission.report(&peer, Conduct::Bomb);
-    save(admission.take_unsaved_bans());
+    policy.report(&peer, Conduct::Bomb);
+    policy.report(&peer, Conduct::Bomb);
+    save(policy.take_unsaved_bans());
     assert_eq!(reopened(), (true, 1.0));
-    admission.unban(&Target::Peer(peer)).unwrap();
-    save(admission.take_unsaved_bans());
+    policy.unban(&Target::Peer(peer)).unwrap();
+    save(policy.take_unsaved_bans());
     assert_eq!(reopened(), (false, 0.0));
     // And so by the save of everything, whoever else waits.
-    admission.report(&peer, Conduct::Bomb);
-    admission.report(&peer, Conduct::Bomb);
-    save(admission.take_unsaved());
+    policy.report(&peer, Conduct::Bomb);
+    policy.report(&peer, Conduct::Bomb);
+    save(policy.take_unsaved());
     assert_eq!(reopened(), (true, 1.0));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use libp2p::Multiaddr;
 
-use crate::admission::subnet::ip_of;
+use crate::peers::subnet::ip_of;
 
 type Ask = dyn Fn(IpAddr, Option<&str>) -> Result<(), String> + Send + Sync;
 

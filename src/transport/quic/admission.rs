@@ -20,8 +20,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Options;
-use crate::admission::rate::Table;
-use crate::admission::subnet::LivePrefixes;
+use crate::peers::rate::Table;
+use crate::peers::subnet::LivePrefixes;
 
 /// Places for handshakes, shared by all listeners of a transport.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use super::congestion::{Factory, LastPacket};
 use super::socket::MAX_SEGMENTED_SEND;
 use super::{Error, credit};
-use crate::admission::rate::Rate;
-use crate::admission::subnet::LivePrefixes;
+use crate::peers::rate::Rate;
+use crate::peers::subnet::LivePrefixes;
 
 /// Tuning of the QUIC transport. [`Options::default`] suits a node on the
 /// public internet; the reasons stand at the fields.

@@ -1,11 +1,11 @@
 //! The room's handle: what the rest of the program asks and tells of peers.
 //!
-//! [`Admission`] is a cheap clone, usable from any thread. Each of its parts has
+//! [`Policy`] is a cheap clone, usable from any thread. Each of its parts has
 //! a lock of its own, held for a look-up and never across an await or anything
 //! that blocks; where one is taken within another, the order is always accounts,
 //! reputations, presence. It does
 //! nothing to the network and to the disk by itself: the event loop drains
-//! [`Verdicts`] and disconnects, the daemon drains [`Admission::take_unsaved`]
+//! [`Sanctions`] and disconnects, the daemon drains [`Policy::take_unsaved`]
 //! and writes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -24,13 +24,13 @@ use libp2p::swarm::ConnectionId;
 use super::bans::{Author, Ban, BanError, BanList, Change, Moment, Target};
 use super::bucket::{Accounts, Granted, Rates, scale};
 use super::conduct::Conduct;
-use super::reputation::{Action, Reputations, Standing};
+use super::reputation::{Action, Reputation, Reputations};
 use super::subnet::{LivePrefixes, Prefixes};
 use super::whereabouts::Whereabouts;
-use crate::admission::Metrics;
+use crate::peers::Metrics;
 use crate::telemetry::throttle;
 
-/// Verdicts that wait for the event loop. It drains them each turn; in a flood
+/// Sanctions that wait for the event loop. It drains them each turn; in a flood
 /// notes are dropped, and what must not be lost is looked for in the state
 /// itself (see [`Order::Recheck`]).
 const MAX_WAITING: usize = 256;
@@ -66,7 +66,7 @@ pub enum OverBudget {
 
 /// What was concluded from an offence.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Verdict {
+pub struct Sanction {
     /// Who.
     pub peer: PeerId,
     /// What it did.
@@ -83,15 +83,15 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Order {
     /// Log it, and do as it says.
-    Judge(Verdict),
-    /// The bans have changed, or verdicts were lost in a flood: close every
+    Sanction(Sanction),
+    /// The bans have changed, or sanctions were lost in a flood: close every
     /// connection that a ban forbids.
     Recheck,
 }
 
 #[derive(Debug, Default)]
 struct Outbox {
-    waiting: VecDeque<Verdict>,
+    waiting: VecDeque<Sanction>,
     recheck: bool,
 }
 
@@ -121,13 +121,13 @@ struct Inner {
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub struct Admission {
+pub struct Policy {
     inner: Arc<Inner>,
 }
 
-impl Default for Admission {
+impl Default for Policy {
     fn default() -> Self {
-        Admission::new(Settings::default())
+        Policy::new(Settings::default())
     }
 }
 
@@ -137,7 +137,7 @@ pub struct Unsaved {
     /// Bans, in order.
     pub bans: Vec<Change>,
     /// Reputations; `None` for a row that is to go.
-    pub reputations: Vec<(PeerId, Option<Standing>)>,
+    pub reputations: Vec<(PeerId, Option<Reputation>)>,
 }
 
 impl Unsaved {
@@ -152,10 +152,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Admission {
+impl Policy {
     /// A handle to an empty memory.
     pub fn new(settings: Settings) -> Self {
-        Admission {
+        Policy {
             inner: Arc::new(Inner {
                 trusted: RwLock::new(settings.trusted.into_iter().collect()),
                 prefixes: LivePrefixes::new(settings.prefixes),
@@ -264,7 +264,7 @@ impl Admission {
     // ---- Conduct.
 
     /// Remembers what a peer did. What follows from it comes out of
-    /// [`Self::verdicts`]; a ban is in force when this returns.
+    /// [`Self::sanctions`]; a ban is in force when this returns.
     pub fn report(&self, peer: &PeerId, conduct: Conduct) {
         self.report_at(peer, conduct, Moment::now());
     }
@@ -272,7 +272,7 @@ impl Admission {
     /// As [`Self::report`], at `now`.
     pub fn report_at(&self, peer: &PeerId, conduct: Conduct, now: Moment) {
         let ip = self.address_of(peer);
-        let (standing, action) = {
+        let (reputation, action) = {
             let mut reputations = lock(&self.inner.reputations);
             reputations.apply(peer, conduct, now.mono, |p| {
                 lock(&self.inner.present).peers.contains_key(p)
@@ -288,35 +288,35 @@ impl Admission {
                 .inc();
         }
         let trusted = self.is_trusted(peer);
-        let by = scale(standing.score, trusted);
+        let by = scale(reputation.score, trusted);
         lock(&self.inner.accounts).rescale(peer, by, now.mono);
         let action = match action {
             // An operator's word stands; what a trusted peer does is only told.
             _ if trusted => Action::Note,
             Action::Ban if self.is_banned(peer, now.mono) => Action::Note,
             Action::Ban => {
-                self.ban_automatically(peer, conduct, standing.score, ip, now);
+                self.ban_automatically(peer, conduct, reputation.score, ip, now);
                 Action::Ban
             }
             other => other,
         };
-        self.send(Verdict {
+        self.send(Sanction {
             peer: *peer,
             conduct,
             action,
-            score: standing.score,
+            score: reputation.score,
             ip,
         });
     }
 
     /// The score of a peer, -100 to 100; 0 for a stranger.
-    pub fn reputation(&self, peer: &PeerId) -> f64 {
-        f64::from(self.standing(peer, Instant::now()).score)
+    pub fn score_of(&self, peer: &PeerId) -> f64 {
+        f64::from(self.reputation(peer, Instant::now()).score)
     }
 
     /// What is remembered of a peer at `now`.
-    pub fn standing(&self, peer: &PeerId, now: Instant) -> Standing {
-        lock(&self.inner.reputations).standing(peer, now)
+    pub fn reputation(&self, peer: &PeerId, now: Instant) -> Reputation {
+        lock(&self.inner.reputations).of(peer, now)
     }
 
     // ---- Budgets.
@@ -356,7 +356,7 @@ impl Admission {
     }
 
     fn scale_of(&self, peer: &PeerId, now: Instant) -> f32 {
-        scale(self.standing(peer, now).score, self.is_trusted(peer))
+        scale(self.reputation(peer, now).score, self.is_trusted(peer))
     }
 
     fn granted(
@@ -471,7 +471,7 @@ impl Admission {
         let (length, times) = {
             let mut reputations = lock(&self.inner.reputations);
             let length = reputations.sentence(peer, now.mono);
-            let strikes = reputations.standing(peer, now.mono).strikes;
+            let strikes = reputations.of(peer, now.mono).strikes;
             (length, strikes.round() as u32)
         };
         let reason = format!("{conduct}, reputation {score:.0}");
@@ -613,28 +613,28 @@ impl Admission {
         present.peers.get(peer)?.iter().find_map(|(_, ip)| *ip)
     }
 
-    // ---- Verdicts.
+    // ---- Sanctions.
 
     /// What the event loop is to do, as a stream for its one reader.
-    pub fn verdicts(&self) -> Verdicts {
-        Verdicts {
+    pub fn sanctions(&self) -> Sanctions {
+        Sanctions {
             inner: self.inner.clone(),
         }
     }
 
-    fn send(&self, verdict: Verdict) {
+    fn send(&self, sanction: Sanction) {
         {
             let mut outbox = lock(&self.inner.outbox);
             if outbox.waiting.len() < MAX_WAITING {
-                outbox.waiting.push_back(verdict);
-            } else if verdict.action > Action::Note {
+                outbox.waiting.push_back(sanction);
+            } else if sanction.action > Action::Note {
                 // In place of the oldest note; when all wait to be acted upon,
                 // bans are found by looking, and a disconnect comes again with
                 // the next offence.
                 match outbox.waiting.iter().position(|v| v.action == Action::Note) {
                     Some(at) => {
                         outbox.waiting.remove(at);
-                        outbox.waiting.push_back(verdict);
+                        outbox.waiting.push_back(sanction);
                     }
                     None => outbox.recheck = true,
                 }
@@ -663,7 +663,7 @@ impl Admission {
     pub fn restore(
         &self,
         bans: Vec<Ban>,
-        reputations: Vec<(PeerId, Standing, SystemTime)>,
+        reputations: Vec<(PeerId, Reputation, SystemTime)>,
         now: Moment,
     ) {
         {
@@ -673,10 +673,10 @@ impl Admission {
             }
         }
         let mut map = lock(&self.inner.reputations);
-        for (peer, standing, at) in reputations {
+        for (peer, reputation, at) in reputations {
             // A clock that stands before the save forgives nothing.
             let elapsed = now.wall.duration_since(at).unwrap_or_default();
-            map.restore(peer, standing, elapsed, now.mono);
+            map.restore(peer, reputation, elapsed, now.mono);
         }
         drop(map);
         self.gauge(Instant::now());
@@ -741,23 +741,23 @@ impl Admission {
     }
 }
 
-/// Orders for the event loop; see [`Admission::verdicts`]. It never ends.
+/// Orders for the event loop; see [`Policy::sanctions`]. It never ends.
 #[derive(Debug)]
-pub struct Verdicts {
+pub struct Sanctions {
     inner: Arc<Inner>,
 }
 
-impl Verdicts {
+impl Sanctions {
     fn next_now(&self) -> Option<Order> {
         let mut outbox = lock(&self.inner.outbox);
         if std::mem::take(&mut outbox.recheck) {
             return Some(Order::Recheck);
         }
-        outbox.waiting.pop_front().map(Order::Judge)
+        outbox.waiting.pop_front().map(Order::Sanction)
     }
 }
 
-impl Stream for Verdicts {
+impl Stream for Sanctions {
     type Item = Order;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Order>> {

@@ -200,7 +200,7 @@ pub trait Blacklist: std::fmt::Debug + Send + Sync {
     fn is_trusted_at(&self, ip: IpAddr) -> bool;
 }
 
-impl Blacklist for super::Admission {
+impl Blacklist for super::Policy {
     fn address(&self, ip: IpAddr, trusted: bool) -> Option<String> {
         let ban = match trusted {
             true => self.banned_ip_by_operator(ip),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::bans::{BanList, Moment, Target};
 use super::bucket::{Bucket, Budget};
 use super::conduct::Conduct;
-use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputations, Standing, WORST};
+use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputation, Reputations, WORST};
 
 proptest! {
     /// The definition of a token bucket, without a level: a request passes if
@@ -91,8 +91,8 @@ proptest! {
                 w => before + w * (1.0 - before / ceiling),
             };
             model.insert(peer, (after, now));
-            let (standing, action) = real.apply(&peer, conduct, now, |_| false);
-            let score = f64::from(standing.score);
+            let (reputation, action) = real.apply(&peer, conduct, now, |_| false);
+            let score = f64::from(reputation.score);
             prop_assert!((score - after).abs() < 0.01, "{score} and not {after}");
             prop_assert!((f64::from(WORST)..=f64::from(BEST)).contains(&score));
             let near = |bound: f32| (after - f64::from(bound)).abs() < 0.01;
@@ -126,9 +126,9 @@ proptest! {
         let (peer, now) = (PeerId::random(), Instant::now());
         let conduct = Conduct::ALL[what];
         let mut real = Reputations::default();
-        let saved = Standing { score, strikes: 3.0 };
+        let saved = Reputation { score, strikes: 3.0 };
         real.restore(peer, saved, Duration::ZERO, now);
-        let (standing, action) = real.apply(&peer, conduct, now, |_| false);
+        let (reputation, action) = real.apply(&peer, conduct, now, |_| false);
         let (weight, ceiling) = (f64::from(conduct.weight()), f64::from(conduct.ceiling()));
         let before = f64::from(score);
         let after = if weight < 0.0 {
@@ -138,8 +138,8 @@ proptest! {
         } else {
             before
         };
-        prop_assert!((f64::from(standing.score) - after).abs() < 1e-4, "{standing:?}, not {after}");
-        let expected = match standing.score {
+        prop_assert!((f64::from(reputation.score) - after).abs() < 1e-4, "{reputation:?}, not {after}");
+        let expected = match reputation.score {
             _ if weight > 0.0 => Action::Note,
             s if s <= BAN => Action::Ban,
             s if s <= DISCONNECT => Action::Disconnect,

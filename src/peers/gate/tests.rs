@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::bans::SUBNET_AFTER;
 use super::super::resources::Sample;
-use super::super::{Admission, Conduct, Settings, Target};
+use super::super::{Conduct, Policy, Settings, Target};
 use super::*;
 
 /// A gate with its clock and its luck: never lucky unless told.
@@ -786,7 +786,7 @@ fn known_addresses_of_trusted_peers_are_bounded() {
 #[test]
 fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known() {
     let (friend, stranger) = (PeerId::random(), PeerId::random());
-    let admission = Admission::new(Settings {
+    let policy = Policy::new(Settings {
         trusted: vec![friend],
         ..Settings::default()
     });
@@ -795,10 +795,10 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
         trusted: [friend].into(),
         ..rules()
     };
-    let bans = Arc::new(admission.clone());
+    let bans = Arc::new(policy.clone());
     let mut world = World::with_bans(rules.clone(), Limits::default(), bans);
     let (known, new) = ("192.0.2.1", "192.0.2.2");
-    admission.configured(Some(&friend), ip(known));
+    policy.configured(Some(&friend), ip(known));
     // Outside of the allowed networks.
     refused(world.arrives(new), "P2P_ALLOW_CIDRS");
     world.comes_as(friend, known).unwrap();
@@ -816,12 +816,12 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
     // Banned by the node itself, before the peer was known to be there.
     for n in 0..SUBNET_AFTER {
         let bad = PeerId::random();
-        admission.connected(bad, ConnectionId::new_unchecked(n), Some(ip("10.0.0.1")));
-        admission.report(&bad, Conduct::Bomb);
-        admission.report(&bad, Conduct::Bomb);
+        policy.connected(bad, ConnectionId::new_unchecked(n), Some(ip("10.0.0.1")));
+        policy.report(&bad, Conduct::Bomb);
+        policy.report(&bad, Conduct::Bomb);
     }
     refused(world.arrives("10.0.0.1"), "bans");
-    admission.connected(
+    policy.connected(
         friend,
         ConnectionId::new_unchecked(99),
         Some(ip("10.0.0.1")),
@@ -831,7 +831,7 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
     // An operator's ban holds for both.
     for banned in [known, "10.0.0.1"] {
         let target = Target::Net(ip(banned).into());
-        admission.ban(target, None, "").unwrap();
+        policy.ban(target, None, "").unwrap();
         refused(world.arrives(banned), "bans");
     }
 }

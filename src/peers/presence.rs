@@ -1,4 +1,4 @@
-//! Tells [`Admission`] who is connected from where: whose reputation must not be
+//! Tells [`Policy`] who is connected from where: whose reputation must not be
 //! forgotten, which address a verdict is about, and which subnets are banned with
 //! their peers or spared for a trusted one.
 
@@ -14,7 +14,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::Admission;
+use super::Policy;
 
 /// The IP address of a direct connection's remote. A circuit through a relay has
 /// none: what it begins with is the relay's.
@@ -31,13 +31,13 @@ pub fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
 /// Listens to the swarm; refuses nobody.
 #[derive(Debug)]
 pub struct Behaviour {
-    admission: Admission,
+    policy: Policy,
 }
 
 impl Behaviour {
-    /// Tells `admission`.
-    pub fn new(admission: Admission) -> Self {
-        Behaviour { admission }
+    /// Tells `policy`.
+    pub fn new(policy: Policy) -> Self {
+        Behaviour { policy }
     }
 }
 
@@ -70,7 +70,7 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(new) => {
                 let ip = direct_ip(new.endpoint.get_remote_address());
-                self.admission.connected(new.peer_id, new.connection_id, ip);
+                self.policy.connected(new.peer_id, new.connection_id, ip);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed {
                 peer_id,
@@ -78,7 +78,7 @@ impl NetworkBehaviour for Behaviour {
                 remaining_established,
                 ..
             }) => {
-                self.admission
+                self.policy
                     .disconnected(&peer_id, connection_id, remaining_established);
             }
             _ => {}

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 
 use super::EventLoop;
-use crate::admission::presence::direct_ip;
-use crate::admission::{Action, Order, Verdict};
 use crate::node::misbehaviour::{self, Misbehaviour};
 use crate::node::options::Options;
+use crate::peers::presence::direct_ip;
+use crate::peers::{Action, Order, Sanction};
 
 /// Lines a minute for one address: enough for fail2ban to count to the three of
 /// its jail, and few enough that nobody fills a disk with them.
@@ -61,18 +61,18 @@ impl Lines {
 impl EventLoop {
     pub(super) fn order(&mut self, order: Order) {
         match order {
-            Order::Judge(verdict) => self.judge(&verdict, Instant::now()),
+            Order::Sanction(sanction) => self.judge(&sanction, Instant::now()),
             Order::Recheck => self.close_unwelcome(),
         }
     }
 
-    fn judge(&mut self, verdict: &Verdict, now: Instant) {
-        self.tell(verdict, now);
-        if verdict.action == Action::Ban {
-            self.swarm.behaviour_mut().kad.remove_peer(&verdict.peer);
+    fn judge(&mut self, sanction: &Sanction, now: Instant) {
+        self.tell(sanction, now);
+        if sanction.action == Action::Ban {
+            self.swarm.behaviour_mut().kad.remove_peer(&sanction.peer);
         }
-        if verdict.action > Action::Note {
-            let _ = self.swarm.disconnect_peer_id(verdict.peer);
+        if sanction.action > Action::Note {
+            let _ = self.swarm.disconnect_peer_id(sanction.peer);
         }
     }
 
@@ -91,7 +91,7 @@ impl EventLoop {
         for bucket in kad.kbuckets() {
             let peers = bucket.iter().filter_map(|entry| {
                 let peer = *entry.node.key.preimage();
-                let banned = options.admission.banned_peer(&peer).is_some();
+                let banned = options.policy.banned_peer(&peer).is_some();
                 let mut addresses = entry.node.value.iter();
                 let mut nowhere = || addresses.all(|a| is_unwelcome_at(options, &peer, a));
                 (banned || nowhere()).then_some(peer)
@@ -103,17 +103,17 @@ impl EventLoop {
         }
     }
 
-    fn tell(&mut self, verdict: &Verdict, now: Instant) {
-        let Some(suppressed) = self.misbehaviour_lines.allow(verdict.ip, now) else {
+    fn tell(&mut self, sanction: &Sanction, now: Instant) {
+        let Some(suppressed) = self.misbehaviour_lines.allow(sanction.ip, now) else {
             return;
         };
-        let Verdict {
+        let Sanction {
             peer,
             conduct,
             action,
             score,
             ip,
-        } = verdict;
+        } = sanction;
         let reputation = score.round();
         misbehaviour::tell(&Misbehaviour {
             peer,
@@ -132,7 +132,7 @@ impl EventLoop {
             .peers
             .ids()
             .filter_map(|peer| {
-                let by_id = self.options.admission.banned_peer(peer).is_some();
+                let by_id = self.options.policy.banned_peer(peer).is_some();
                 let mut addresses = self.peers.addresses(peer);
                 let by_address = by_id || addresses.any(|a| self.is_unwelcome_at(peer, a));
                 by_address.then_some((*peer, by_id))
@@ -159,10 +159,10 @@ impl EventLoop {
 
 /// See [`EventLoop::is_unwelcome_at`].
 fn is_unwelcome_at(options: &Options, peer: &PeerId, address: &Multiaddr) -> bool {
-    let admission = &options.admission;
+    let policy = &options.policy;
     direct_ip(address).is_some_and(|ip| {
-        let trusted = admission.is_trusted(peer);
-        admission.banned_at(peer, ip).is_some() || options.gate.address(ip, trusted).is_err()
+        let trusted = policy.is_trusted(peer);
+        policy.banned_at(peer, ip).is_some() || options.gate.address(ip, trusted).is_err()
     })
 }
 

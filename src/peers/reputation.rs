@@ -19,10 +19,10 @@
 //! # What is remembered
 //!
 //! At most [`CAPACITY`] peers; some 400 bytes of resident memory each, as
-//! `benches/admission.rs` measures it, so 6 MiB when it is full. Ids are free, so
+//! `benches/peers.rs` measures it, so 6 MiB when it is full. Ids are free, so
 //! somebody can fill it:
 //!
-//! - Those of good and of bad standing have half of the room each, lent to the
+//! - Those of good and of bad reputation have half of the room each, lent to the
 //!   other while unused. Whoever mints ids and misbehaves with them pushes out
 //!   other bad ones, never the good; whoever mints ids and behaves, the reverse.
 //! - Within a half the entry nearest to zero goes first, and of equal ones the
@@ -92,7 +92,7 @@ pub enum Action {
 
 /// What is remembered of one peer, at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
+pub struct Reputation {
     /// -100 to 100.
     pub score: f32,
     /// Bans so far, the older ones counting less.
@@ -101,8 +101,8 @@ pub struct Standing {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    standing: Standing,
-    /// When `standing` was so.
+    reputation: Reputation,
+    /// When `reputation` was so.
     at: Instant,
     /// The score that is on the disk, NaN for none.
     saved: f32,
@@ -111,11 +111,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn now(&self, now: Instant) -> Standing {
+    fn now(&self, now: Instant) -> Reputation {
         let elapsed = now.saturating_duration_since(self.at);
-        Standing {
-            score: self.standing.score * left(elapsed, HALF_LIFE),
-            strikes: self.standing.strikes * left(elapsed, STRIKE_HALF_LIFE),
+        Reputation {
+            score: self.reputation.score * left(elapsed, HALF_LIFE),
+            strikes: self.reputation.strikes * left(elapsed, STRIKE_HALF_LIFE),
         }
     }
 }
@@ -130,13 +130,13 @@ fn left(elapsed: Duration, half_life: Duration) -> f32 {
 }
 
 /// How much an entry is worth keeping.
-fn rank(standing: Standing) -> f32 {
+fn rank(reputation: Reputation) -> f32 {
     // One ban is worth as much as a quarter of the scale.
-    standing.score.abs() + 25.0 * standing.strikes
+    reputation.score.abs() + 25.0 * reputation.strikes
 }
 
-fn is_good(standing: Standing) -> bool {
-    standing.score > 0.0 && standing.strikes < 0.5
+fn is_good(reputation: Reputation) -> bool {
+    reputation.score > 0.0 && reputation.strikes < 0.5
 }
 
 /// Every peer that is remembered. Time is an argument.
@@ -156,9 +156,9 @@ impl Reputations {
         conduct: Conduct,
         now: Instant,
         keep: impl Fn(&PeerId) -> bool,
-    ) -> (Standing, Action) {
+    ) -> (Reputation, Action) {
         let weight = conduct.weight();
-        let before = self.standing(peer, now);
+        let before = self.of(peer, now);
         let score = if weight < 0.0 {
             (before.score + weight).max(WORST)
         } else if before.score < 0.0 {
@@ -171,25 +171,25 @@ impl Reputations {
                 .min(ceiling)
                 .max(before.score)
         };
-        let standing = Standing { score, ..before };
-        self.set(peer, standing, now, keep);
+        let reputation = Reputation { score, ..before };
+        self.set(peer, reputation, now, keep);
         let action = match score {
             _ if weight >= 0.0 => Action::Note,
             score if score <= BAN => Action::Ban,
             score if score <= DISCONNECT => Action::Disconnect,
             _ => Action::Note,
         };
-        (standing, action)
+        (reputation, action)
     }
 
     /// Counts one more ban of `peer`, and says how long it is.
     pub fn sentence(&mut self, peer: &PeerId, now: Instant) -> Duration {
-        let before = self.standing(peer, now);
-        let standing = Standing {
+        let before = self.of(peer, now);
+        let reputation = Reputation {
             strikes: before.strikes + 1.0,
             ..before
         };
-        self.set(peer, standing, now, |_| true);
+        self.set(peer, reputation, now, |_| true);
         ban_length(before.strikes)
     }
 
@@ -203,9 +203,9 @@ impl Reputations {
     }
 
     /// What is remembered of `peer`; zeros for a stranger.
-    pub fn standing(&self, peer: &PeerId, now: Instant) -> Standing {
+    pub fn of(&self, peer: &PeerId, now: Instant) -> Reputation {
         self.map.get(peer).map_or(
-            Standing {
+            Reputation {
                 score: 0.0,
                 strikes: 0.0,
             },
@@ -224,23 +224,23 @@ impl Reputations {
     }
 
     /// Takes in what an earlier run saved, `elapsed` ago.
-    pub fn restore(&mut self, peer: PeerId, saved: Standing, elapsed: Duration, now: Instant) {
+    pub fn restore(&mut self, peer: PeerId, saved: Reputation, elapsed: Duration, now: Instant) {
         if self.map.len() >= CAPACITY || !saved.score.is_finite() || !saved.strikes.is_finite() {
             return;
         }
-        let standing = Standing {
+        let reputation = Reputation {
             score: saved.score.clamp(WORST, BEST) * left(elapsed, HALF_LIFE),
             strikes: saved.strikes.clamp(0.0, 64.0) * left(elapsed, STRIKE_HALF_LIFE),
         };
-        if rank(standing) < NOTHING {
+        if rank(reputation) < NOTHING {
             // Its row goes with the next save.
             self.dirty.push(peer);
             return;
         }
         let entry = Entry {
-            standing,
+            reputation,
             at: now,
-            saved: standing.score,
+            saved: reputation.score,
             dirty: false,
         };
         self.map.insert(peer, entry);
@@ -264,7 +264,11 @@ impl Reputations {
 
     /// Up to `limit` peers whose saved row is out of date, with what to write, or
     /// `None` for a row that is to go. They count as saved from here on.
-    pub fn take_unsaved(&mut self, limit: usize, now: Instant) -> Vec<(PeerId, Option<Standing>)> {
+    pub fn take_unsaved(
+        &mut self,
+        limit: usize,
+        now: Instant,
+    ) -> Vec<(PeerId, Option<Reputation>)> {
         let few = self.dirty.len().min(limit);
         let taken: Vec<PeerId> = self.dirty.drain(..few).collect();
         if self.dirty.is_empty() {
@@ -278,7 +282,7 @@ impl Reputations {
         &mut self,
         peers: &HashSet<PeerId>,
         now: Instant,
-    ) -> Vec<(PeerId, Option<Standing>)> {
+    ) -> Vec<(PeerId, Option<Reputation>)> {
         if peers.is_empty() {
             return Vec::new();
         }
@@ -286,17 +290,17 @@ impl Reputations {
         self.settle(taken, now)
     }
 
-    fn settle(&mut self, taken: Vec<PeerId>, now: Instant) -> Vec<(PeerId, Option<Standing>)> {
+    fn settle(&mut self, taken: Vec<PeerId>, now: Instant) -> Vec<(PeerId, Option<Reputation>)> {
         taken
             .into_iter()
             .map(|peer| {
-                let standing = self.map.get_mut(&peer).map(|entry| {
-                    let standing = entry.now(now);
-                    entry.saved = standing.score;
+                let reputation = self.map.get_mut(&peer).map(|entry| {
+                    let reputation = entry.now(now);
+                    entry.saved = reputation.score;
                     entry.dirty = false;
-                    standing
+                    reputation
                 });
-                (peer, standing)
+                (peer, reputation)
             })
             .collect()
     }
@@ -322,33 +326,33 @@ impl Reputations {
     fn set(
         &mut self,
         peer: &PeerId,
-        standing: Standing,
+        reputation: Reputation,
         now: Instant,
         keep: impl Fn(&PeerId) -> bool,
     ) {
         if !self.map.contains_key(peer) {
-            if rank(standing) == 0.0 {
+            if rank(reputation) == 0.0 {
                 return;
             }
             if self.map.len() >= CAPACITY {
-                self.make_room(is_good(standing), now, keep);
+                self.make_room(is_good(reputation), now, keep);
             }
         }
         let entry = self.map.entry(*peer).or_insert(Entry {
-            standing,
+            reputation,
             at: now,
             saved: f32::NAN,
             dirty: false,
         });
-        let struck = entry.standing.strikes < standing.strikes;
-        entry.standing = standing;
+        let struck = entry.reputation.strikes < reputation.strikes;
+        entry.reputation = reputation;
         entry.at = now;
         let saved = if entry.saved.is_nan() {
             0.0
         } else {
             entry.saved
         };
-        if !entry.dirty && (struck || (standing.score - saved).abs() >= WORTH_SAVING) {
+        if !entry.dirty && (struck || (reputation.score - saved).abs() >= WORTH_SAVING) {
             entry.dirty = true;
             self.dirty.push(*peer);
             self.bound_dirty();
@@ -424,7 +428,7 @@ mod tests {
         use Action::{Ban, Disconnect, Note};
         assert_eq!(done, [Note, Note, Disconnect, Ban]);
         let later = t + HALF_LIFE;
-        assert!((r.standing(&peer, later).score + 40.0).abs() < 0.01);
+        assert!((r.of(&peer, later).score + 40.0).abs() < 0.01);
         r.sweep(t + HALF_LIFE * 20);
         assert!(r.is_empty());
     }
@@ -449,23 +453,23 @@ mod tests {
         for _ in 0..100_000 {
             offend(&mut r, &peer, Conduct::MessageDelivered, t);
         }
-        let score = r.standing(&peer, t).score;
+        let score = r.of(&peer, t).score;
         assert!((19.0..=20.0).contains(&score), "{score}");
         for _ in 0..100_000 {
             offend(&mut r, &peer, Conduct::BlockDelivered, t);
         }
-        let score = r.standing(&peer, t).score;
+        let score = r.of(&peer, t).score;
         assert!((95.0..=100.0).contains(&score), "{score}");
         // Messages do not take away what blocks gave.
         offend(&mut r, &peer, Conduct::MessageDelivered, t);
-        assert_eq!(r.standing(&peer, t).score, score);
+        assert_eq!(r.of(&peer, t).score, score);
 
         let bad = PeerId::random();
         offend(&mut r, &bad, Conduct::Malformed, t);
         for _ in 0..1000 {
             offend(&mut r, &bad, Conduct::BlockDelivered, t);
         }
-        assert_eq!(r.standing(&bad, t).score, -10.0);
+        assert_eq!(r.of(&bad, t).score, -10.0);
     }
 
     #[test]
@@ -486,17 +490,17 @@ mod tests {
         }
         assert!(r.len() <= CAPACITY, "{}", r.len());
         let now = t + Duration::from_secs(60);
-        assert!(r.standing(&bad, now).score < -58.0);
-        assert!(r.standing(&good, now).score > 15.0);
-        assert!(r.standing(&here, now).score < 0.0);
+        assert!(r.of(&bad, now).score < -58.0);
+        assert!(r.of(&good, now).score > 15.0);
+        assert!(r.of(&here, now).score < 0.0);
         // And the other way round: a crowd that behaves.
         for _ in 0..3 * CAPACITY {
             r.apply(&PeerId::random(), Conduct::MessageDelivered, now, keep);
         }
         assert!(r.len() <= CAPACITY, "{}", r.len());
-        assert!(r.standing(&bad, now).score < -58.0);
-        assert!(r.standing(&good, now).score > 15.0);
-        assert!(r.standing(&here, now).score < 0.0);
+        assert!(r.of(&bad, now).score < -58.0);
+        assert!(r.of(&good, now).score > 15.0);
+        assert!(r.of(&here, now).score < 0.0);
     }
 
     #[test]
@@ -510,12 +514,12 @@ mod tests {
         let (id, saved) = unsaved[0];
         let mut again = Reputations::default();
         again.restore(id, saved.unwrap(), HALF_LIFE, t);
-        assert_eq!(again.standing(&peer, t).score, -25.0);
+        assert_eq!(again.of(&peer, t).score, -25.0);
         let mut same = Reputations::default();
         same.restore(id, saved.unwrap(), Duration::ZERO, t);
-        assert_eq!(same.standing(&peer, t).score, -50.0);
+        assert_eq!(same.of(&peer, t).score, -50.0);
         // What is on a disk may be anything.
-        let odd = Standing {
+        let odd = Reputation {
             score: f32::NAN,
             strikes: f32::INFINITY,
         };

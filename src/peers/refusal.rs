@@ -187,7 +187,7 @@ impl Refusal {
     }
 
     /// Every name of a limit in metrics: what [`Refusal::limit`] tells, and `other`
-    /// for a refusal that is not of this node's admission.
+    /// for a refusal that is not of this node's limits.
     pub const LIMITS: [&str; 16] = [
         "P2P_ALLOW_CIDRS",
         "P2P_DENY_CIDRS",

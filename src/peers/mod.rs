@@ -18,7 +18,7 @@
 //! | [`presence`] | who is connected from where |
 //! | `whereabouts` | where trusted peers are for certain |
 //! | `metrics` | what is counted of offences, budgets and bans |
-//! | [`trust`] | [`Admission`], the handle to reputations, budgets and bans |
+//! | [`policy`] | [`Policy`], the handle to reputations, budgets and bans |
 //!
 //! The gates are libp2p behaviours that the swarm asks before it takes a
 //! connection. A refusal names the variable whose limit it was; trusted peers
@@ -38,20 +38,20 @@ mod metrics;
 #[cfg(test)]
 mod model;
 pub mod networks;
+pub mod policy;
 pub mod presence;
 pub mod rate;
 pub mod refusal;
 pub mod reputation;
 pub mod resources;
 pub mod subnet;
-pub mod trust;
 mod whereabouts;
 
 pub use bans::{Ban, Target};
 pub use conduct::Conduct;
 pub use metrics::Metrics;
+pub use policy::{Order, OverBudget, Policy, Sanction, Sanctions, Settings};
 pub use reputation::Action;
-pub use trust::{Admission, Order, OverBudget, Settings, Verdict, Verdicts};
 
 use libp2p::swarm::ConnectionDenied;
 

@@ -12,7 +12,7 @@ pub struct Metrics {
     pub blacklist: IntCounter,
     /// Bans held now.
     pub bans_active: IntGauge,
-    /// Offences of peers, by `conduct` (the names of [`crate::admission::Conduct`]).
+    /// Offences of peers, by `conduct` (the names of [`crate::peers::Conduct`]).
     pub misbehaviour: IntCounterVec,
     /// Requests for budget that were refused and what they were for dropped. Bytes
     /// over budget are not: see `peer_bytes_waits`.

@@ -1,7 +1,7 @@
 //! Trust and limits: token decisions, reports, look-ups of bans, and the memory
 //! that each remembered peer takes.
 //!
-//! `cargo bench --bench admission`
+//! `cargo bench --bench peers`
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use p2p_node::admission::bans::Moment;
-use p2p_node::admission::{Admission, Conduct, Target, reputation};
+use p2p_node::peers::bans::Moment;
+use p2p_node::peers::{Conduct, Policy, Target, reputation};
 
 /// Rounds of each measurement; the median is told, with the least and the most.
 const ROUNDS: usize = 7;
@@ -31,11 +31,11 @@ fn main() {
         black_box(Instant::now());
     });
 
-    let admission = Admission::default();
+    let policy = Policy::default();
     time("token decision, 400 peers", 2_000_000, |n| {
-        let _ = black_box(admission.allow(&peers[n % PEERS], 1));
+        let _ = black_box(policy.allow(&peers[n % PEERS], 1));
     });
-    let within = Admission::default();
+    let within = Policy::default();
     time(
         "token decision within budget (new peer each)",
         8_000,
@@ -43,18 +43,18 @@ fn main() {
             let _ = black_box(within.allow(&PeerId::random(), 1));
         },
     );
-    let reports = Admission::default();
+    let reports = Policy::default();
     time("report of a merit, 400 peers", 1_000_000, |n| {
         reports.report(&peers[n % PEERS], Conduct::MessageDelivered);
     });
-    let offences = Admission::default();
+    let offences = Policy::default();
     offences.trust(&peers);
     time("report of an offence, 400 peers", 1_000_000, |n| {
         offences.report(&peers[n % PEERS], Conduct::PingLost);
     });
 
     for many in [10, 10_000] {
-        let bans = Admission::default();
+        let bans = Policy::default();
         for n in 0..many {
             // Addresses and ranges of eight lengths, as block lists have them.
             let ip = Ipv4Addr::from(0x0a00_0000 + n * 1_021);
@@ -101,37 +101,37 @@ fn time(what: &str, count: usize, mut f: impl FnMut(usize)) {
 /// Fills the memory of reputations, then of accounts, and looks at what the
 /// process holds.
 fn memory() {
-    let admission = Admission::default();
+    let policy = Policy::default();
     let ids: Vec<PeerId> = (0..reputation::CAPACITY)
         .map(|_| PeerId::random())
         .collect();
     let before = resident();
     for peer in &ids {
-        admission.report(peer, Conduct::Malformed);
+        policy.report(peer, Conduct::Malformed);
     }
     // What is saved waits in a list of its own until it is.
-    while !admission.take_unsaved().is_empty() {}
+    while !policy.take_unsaved().is_empty() {}
     let with_reputations = resident();
-    let (known, _) = admission.held();
+    let (known, _) = policy.held();
     println!(
         "resident memory per remembered peer            {:>7} bytes ({known} peers)",
         (with_reputations.saturating_sub(before)) / known as u64
     );
     for peer in &ids[..8_000] {
-        let _ = admission.allow(peer, 100);
+        let _ = policy.allow(peer, 100);
     }
     let with_accounts = resident();
-    let (_, accounts) = admission.held();
+    let (_, accounts) = policy.held();
     println!(
         "resident memory per account of budgets         {:>7} bytes ({accounts} accounts)",
         with_accounts.saturating_sub(with_reputations) / accounts as u64
     );
     let later = Moment::now();
-    admission.tend(Moment {
+    policy.tend(Moment {
         mono: later.mono + Duration::from_secs(86_400),
         wall: later.wall + Duration::from_secs(86_400),
     });
-    let (known, accounts) = admission.held();
+    let (known, accounts) = policy.held();
     println!("a day later: {known} peers, {accounts} accounts");
 }
 

@@ -58,7 +58,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Accounts kept. Only connected peers have one, and those that left with their
 /// bucket not yet full again, which takes seconds: far more than there can be of
 /// both with the default limits. Some 400 bytes of resident memory each
-/// (`benches/admission.rs`).
+/// (`benches/peers.rs`).
 pub const CAPACITY: usize = 8_192;
 
 /// The smallest part of its budget that a peer keeps. An eighth of the default
