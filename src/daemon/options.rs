@@ -50,8 +50,8 @@ pub(super) fn transport(
             subnets: policy.prefixes(),
             ..transport::quic::Options::default()
         },
-        permit: {
-            transport::dns::Permit::new(move |ip, name| {
+        dial_filter: {
+            transport::dns::DialFilter::new(move |ip, name| {
                 let trusted = policy.is_trusted_at(ip);
                 rules
                     .get()

@@ -4,6 +4,7 @@ use prometheus::{
     Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
+use super::bandwidth::Class;
 use super::gossip::GOSSIP_DROPPED;
 use super::queries::REFRESH;
 use crate::message::refusal;
@@ -354,7 +355,7 @@ impl telemetry::Metrics for Metrics {
             }
         }
         for direction in Direction::ALL.map(Direction::as_str) {
-            for class in ["own", "bulk"] {
+            for class in Class::ALL.map(Class::as_str) {
                 let _ = metrics
                     .bandwidth_bytes
                     .with_label_values(&[direction, class]);

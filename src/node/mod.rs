@@ -61,7 +61,7 @@
 
 mod address_book;
 mod backoff;
-mod bandwidth;
+pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
 mod compact;

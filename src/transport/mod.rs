@@ -77,7 +77,7 @@ pub struct Options {
     /// How names in addresses are resolved.
     pub dns: dns::Options,
     /// Asked before each dial of an IP address, resolved or given.
-    pub permit: dns::Permit,
+    pub dial_filter: dns::DialFilter,
     /// Tuning of QUIC. Its stream limit and handshake timeout are taken from
     /// the fields above.
     pub quic: quic::Options,
@@ -95,7 +95,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             security: Security::default(),
             dns: dns::Options::default(),
-            permit: dns::Permit::default(),
+            dial_filter: dns::DialFilter::default(),
             quic: quic::Options::default(),
             sockets: Sockets::default(),
         }
@@ -141,7 +141,7 @@ pub fn build(
     // any transport. Only WebSocket needs to see the name too, for its Host
     // header and the certificate of `/wss`, and resolves below itself.
     let named = dns::Transport::with_resolver(tcp.sibling(), resolver.clone())
-        .with_permit(options.permit.clone());
+        .with_dial_filter(options.dial_filter.clone());
     let named_websocket = upgrade.apply_private(websocket::Config::new(named));
     let websocket = upgrade.apply_private(websocket::Config::new(tcp.sibling()));
     let plain = or(websocket, upgrade.apply_private(tcp));
@@ -164,7 +164,7 @@ pub fn build(
         }
     };
     let resolved = dns::Transport::with_resolver(plain, resolver)
-        .with_permit(options.permit.clone())
+        .with_dial_filter(options.dial_filter.clone())
         .boxed();
 
     let stack = or(upgrade.apply(relay), or(named_websocket, resolved));

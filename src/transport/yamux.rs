@@ -147,7 +147,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Config 
     }
 }
 
-/// Streams of one direction that are open now.
+/// How many streams of one direction are open now.
 #[derive(Debug)]
 struct Count {
     open: AtomicUsize,
@@ -169,17 +169,17 @@ impl Count {
         self.open.load(Ordering::Acquire) >= self.max
     }
 
-    fn enter(self: &Arc<Self>) -> Place {
+    fn enter(self: &Arc<Self>) -> Counted {
         self.open.fetch_add(1, Ordering::AcqRel);
-        Place(self.clone())
+        Counted(self.clone())
     }
 }
 
-/// One open stream's place in a [`Count`], given back when dropped.
+/// Counts one open stream in a [`Count`] until it is dropped.
 #[derive(Debug)]
-struct Place(Arc<Count>);
+struct Counted(Arc<Count>);
 
-impl Drop for Place {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
         self.0.waker.wake();
@@ -214,10 +214,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
                 None => return Poll::Ready(Err(yamux::ConnectionError::Closed.into())),
             };
             if !self.inbound.is_full() && self.waiting.len() < MAX_WAITING {
-                let place = self.inbound.enter();
+                let counted = self.inbound.enter();
                 return Poll::Ready(Ok(Stream {
                     stream,
-                    _place: place,
+                    _counted: counted,
                 }));
             }
             if let Some(refused) = &self.refused {
@@ -270,10 +270,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
             }
         }
         let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(Error::from)?;
-        let place = self.outbound.enter();
+        let counted = self.outbound.enter();
         Poll::Ready(Ok(Stream {
             stream,
-            _place: place,
+            _counted: counted,
         }))
     }
 
@@ -300,7 +300,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 #[derive(Debug)]
 pub(crate) struct Stream {
     stream: yamux::Stream,
-    _place: Place,
+    _counted: Counted,
 }
 
 impl AsyncRead for Stream {

@@ -17,7 +17,9 @@ use prometheus::core::Collector;
 
 use crate::api::{LimitStatus, Status};
 use crate::node::Handle;
+use crate::node::bandwidth::Class;
 use crate::store::Store;
+use crate::telemetry::Direction;
 use crate::web::metrics::Metrics;
 
 /// A sample is taken this often.
@@ -57,19 +59,20 @@ pub struct Totals {
 impl Totals {
     /// What the metrics say now.
     pub fn read(metrics: &Metrics) -> Self {
-        let moved = |direction: &str| {
-            ["own", "bulk"]
+        let moved = |direction: Direction| {
+            Class::ALL
                 .iter()
                 .map(|class| {
                     let bytes = &metrics.node.bandwidth_bytes;
-                    bytes.with_label_values(&[direction, class]).get()
+                    let labels = [direction.as_str(), class.as_str()];
+                    bytes.with_label_values(&labels).get()
                 })
                 .sum()
         };
         Totals {
             peers: metrics.node.connected_peers.get().try_into().unwrap_or(0),
-            bytes_in: moved("in"),
-            bytes_out: moved("out"),
+            bytes_in: moved(Direction::In),
+            bytes_out: moved(Direction::Out),
             refused: [
                 sum(&metrics.node.connections_refused),
                 sum(&metrics.node.traffic.streams_refused),

@@ -8,6 +8,7 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | `class` | what a stream is for |
 //! | `queue` | the token bucket, and who is next; pure |
 //! | `shaper` | one direction: the queue, its lock, its one timer |
 //!
@@ -22,6 +23,7 @@
 //! Without a ceiling, the default, all of this is two loads and two adds
 //! for each read and write.
 
+mod class;
 mod queue;
 mod shaper;
 
@@ -33,7 +35,7 @@ use prometheus::IntCounter;
 use crate::node::Metrics;
 use crate::telemetry::Direction;
 
-pub(super) use queue::Class;
+pub(crate) use class::Class;
 pub(super) use shaper::{Shaper, Turn};
 
 thread_local! {
@@ -73,9 +75,8 @@ impl Bandwidth {
     /// Ceilings in bytes a second; `None` is none.
     pub(super) fn new(upload: Option<u64>, download: Option<u64>, metrics: &Metrics) -> Self {
         let counters = |vec: &prometheus::IntCounterVec| {
-            [Direction::In, Direction::Out].map(|direction| {
-                [Class::Own, Class::Bulk]
-                    .map(|class| vec.with_label_values(&[direction.as_str(), class.as_str()]))
+            Direction::ALL.map(|direction| {
+                Class::ALL.map(|class| vec.with_label_values(&[direction.as_str(), class.as_str()]))
             })
         };
         let [waits_in, waits_out] = counters(&metrics.bandwidth_waits);
@@ -115,22 +116,6 @@ impl Bandwidth {
             Direction::In => 0,
             Direction::Out => 1,
         };
-        self.0.moved[direction][class.index()].inc_by(bytes as u64);
-    }
-}
-
-impl Class {
-    fn index(self) -> usize {
-        match self {
-            Class::Own => 0,
-            Class::Bulk => 1,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Class::Own => "own",
-            Class::Bulk => "bulk",
-        }
+        self.0.moved[direction][class as usize].inc_by(bytes as u64);
     }
 }

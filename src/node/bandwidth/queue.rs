@@ -29,15 +29,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-/// What a stream is for, which decides how long it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::node) enum Class {
-    /// The node's own protocols: gossip, DHT, identify, ping, relaying. They
-    /// keep the mesh alive and are small.
-    Own,
-    /// Content, and the streams of programs.
-    Bulk,
-}
+use super::class::Class;
 
 /// One grant, whatever the rate: enough for a frame of each multiplexer.
 const MAX_GRANT: u64 = 64 << 10;

@@ -13,7 +13,8 @@ use futures::task::AtomicWaker;
 use libp2p::PeerId;
 use prometheus::IntCounter;
 
-use super::queue::{Class, Queue};
+use super::class::Class;
+use super::queue::Queue;
 
 /// Streams wait here; see [`Turn`].
 #[derive(Debug)]
@@ -192,7 +193,7 @@ impl Turn {
             Some(bytes) => Poll::Ready(bytes),
             None => {
                 self.waiting = true;
-                self.shaper.waits[self.class.index()].inc();
+                self.shaper.waits[self.class as usize].inc();
                 Poll::Pending
             }
         }

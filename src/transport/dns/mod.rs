@@ -15,7 +15,7 @@
 //! count that end with whatever follows the name in the address (usually
 //! `/p2p/ID`).
 //!
-//! What a name stands for is known only here, so here is where [`Permit`] is
+//! What a name stands for is known only here, so here is where [`DialFilter`] is
 //! asked whether an address may be dialed: a name that a remote told could
 //! otherwise lead to where the node's own rules forbid it to go.
 //!
@@ -28,8 +28,8 @@
 //! [`Options::deadline`], and [`MAX_RESOLUTIONS`] run at once.
 
 pub(crate) mod address;
+mod dial_filter;
 mod error;
-mod permit;
 mod race;
 pub(crate) mod resolver;
 mod runtime;
@@ -44,8 +44,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use address::has_name;
+pub use dial_filter::DialFilter;
 pub use error::{Attempt, DialError, Error, Failure};
-pub use permit::Permit;
 pub use race::Transport;
 pub use resolver::Resolver;
 

@@ -19,7 +19,9 @@ use futures::{FutureExt, StreamExt, TryFutureExt};
 use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 
-use super::{Attempt, DialError, Error, Failure, MAX_DIALS, Options, Permit, Resolver, address};
+use super::{
+    Attempt, DialError, DialFilter, Error, Failure, MAX_DIALS, Options, Resolver, address,
+};
 
 /// A transport that resolves names before it dials through `T`.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct Transport<T> {
 #[derive(Debug)]
 struct Inner<T> {
     transport: T,
-    permit: Permit,
+    filter: DialFilter,
     /// Who polls the transport. A transport may count on being polled after
     /// each `dial`; dials of resolved addresses come from another task.
     poller: Option<Waker>,
@@ -53,7 +55,7 @@ impl<T> Transport<T> {
     pub fn with_resolver(inner: T, resolver: Resolver) -> Self {
         let inner = Inner {
             transport: inner,
-            permit: Permit::default(),
+            filter: DialFilter::default(),
             poller: None,
         };
         Transport {
@@ -62,10 +64,10 @@ impl<T> Transport<T> {
         }
     }
 
-    /// Asks `permit` before each dial, of names and of addresses.
+    /// Asks `filter` before each dial, of names and of addresses.
     #[must_use]
-    pub fn with_permit(self, permit: Permit) -> Self {
-        lock(&self.inner).permit = permit;
+    pub fn with_dial_filter(self, filter: DialFilter) -> Self {
+        lock(&self.inner).filter = filter;
         self
     }
 
@@ -113,8 +115,8 @@ where
         opts: DialOpts,
     ) -> Result<Self::Dial, TransportError<Self::Error>> {
         if !address::has_name(&addr) {
-            let permitted = lock(&self.inner).permit.ask(&addr, None);
-            if let Err(reason) = permitted {
+            let allowed = lock(&self.inner).filter.ask(&addr, None);
+            if let Err(reason) = allowed {
                 let address = addr;
                 return Err(TransportError::Other(DialError::Forbidden {
                     address,
@@ -172,8 +174,8 @@ where
         while dials < MAX_DIALS
             && let Some(next) = waiting.next()
         {
-            let permitted = lock(inner).permit.ask(&next, Some(&name));
-            if let Err(reason) = permitted {
+            let allowed = lock(inner).filter.ask(&next, Some(&name));
+            if let Err(reason) = allowed {
                 attempts.push(Attempt {
                     address: next,
                     failure: Failure::Forbidden(reason),

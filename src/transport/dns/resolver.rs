@@ -54,10 +54,10 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
-/// One of the [`MAX_RESOLUTIONS`] places.
-struct Place<'a>(&'a AtomicUsize);
+/// Permission for one of the [`MAX_RESOLUTIONS`] resolutions.
+struct Permit<'a>(&'a AtomicUsize);
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -98,7 +98,7 @@ impl Resolver {
         let Some(mut walk) = Walk::new(address) else {
             return Ok(vec![address.clone()]);
         };
-        let _place = self.enter(address)?;
+        let _permit = self.enter(address)?;
         let deadline = self.shared.options.deadline;
         let timer = Timer::after(deadline);
         let timed_out = {
@@ -112,16 +112,16 @@ impl Resolver {
         walk.finish()
     }
 
-    fn enter(&self, address: &Multiaddr) -> Result<Place<'_>, Error> {
+    fn enter(&self, address: &Multiaddr) -> Result<Permit<'_>, Error> {
         let running = self.shared.running.fetch_add(1, Ordering::Relaxed);
-        let place = Place(&self.shared.running);
+        let permit = Permit(&self.shared.running);
         if running >= MAX_RESOLUTIONS {
             return Err(Error::Busy {
                 name: address.to_string(),
                 limit: MAX_RESOLUTIONS,
             });
         }
-        Ok(place)
+        Ok(permit)
     }
 
     async fn follow(&self, walk: &mut Walk) {

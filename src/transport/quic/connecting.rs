@@ -15,9 +15,9 @@ use std::time::Duration;
 use futures_timer::Delay;
 use libp2p::PeerId;
 
-use super::admission::Place;
 use super::congestion::LastPacket;
 use super::endpoint::Shared;
+use super::handshakes::Permit;
 use super::tls::{self, PeerVerifier};
 use super::{Connection, Error, Options};
 
@@ -35,7 +35,7 @@ pub struct Connecting {
     /// Streams that the remote may hold open once the connection stands.
     max_inbound: u32,
     /// Inbound only: held until the handshake has ended.
-    _place: Option<Place>,
+    _permit: Option<Permit>,
 }
 
 enum State {
@@ -70,11 +70,11 @@ impl Connecting {
             verifier: Some(verifier),
             last,
             max_inbound: options.max_inbound_streams,
-            _place: None,
+            _permit: None,
         }
     }
 
-    pub(super) fn inbound(incoming: quinn::Incoming, shared: Arc<Shared>, place: Place) -> Self {
+    pub(super) fn inbound(incoming: quinn::Incoming, shared: Arc<Shared>, permit: Permit) -> Self {
         let allowed = shared.options.handshake_timeout;
         Self {
             max_inbound: shared.options.max_inbound_streams,
@@ -84,7 +84,7 @@ impl Connecting {
             timeout: Delay::new(allowed),
             verifier: None,
             last: LastPacket::default(),
-            _place: Some(place),
+            _permit: Some(permit),
         }
     }
 

@@ -80,11 +80,11 @@ impl StreamMuxer for Connection {
         let result = ready!(accepting.poll_unpin(cx));
         this.accepting = None;
         let (send, recv) = result?;
-        let (place, more) = this.credit.opened(Instant::now(), this.quinn.rtt());
+        let (counted, more) = this.credit.opened(Instant::now(), this.quinn.rtt());
         if let Some(more) = more {
             this.quinn.set_max_concurrent_bi_streams(more.into());
         }
-        Poll::Ready(Ok(Stream::new(send, recv, Some(place))))
+        Poll::Ready(Ok(Stream::new(send, recv, Some(counted))))
     }
 
     fn poll_outbound(

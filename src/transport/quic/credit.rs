@@ -47,11 +47,11 @@ impl Credit {
     /// A remote uses what it has when half of it is open at once, or was opened within
     /// one round trip. The second matters for short streams on a long path: they have
     /// ended here before the remote learns of it and may open others in their place.
-    pub(super) fn opened(&mut self, now: Instant, rtt: Duration) -> (Place, Option<u32>) {
+    pub(super) fn opened(&mut self, now: Instant, rtt: Duration) -> (OpenStream, Option<u32>) {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = Place(self.open.clone());
+        let stream = OpenStream(self.open.clone());
         if self.given == self.max {
-            return (place, None);
+            return (stream, None);
         }
         if self.round.is_none_or(|begun| now > begun + rtt) {
             self.round = Some(now);
@@ -59,18 +59,18 @@ impl Credit {
         }
         self.in_round += 1;
         if open.max(self.in_round) < self.given / 2 {
-            return (place, None);
+            return (stream, None);
         }
         self.given = self.max;
-        (place, Some(self.max))
+        (stream, Some(self.max))
     }
 }
 
-/// One open stream, until it is dropped.
+/// Counts one open stream until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicU32>);
+pub(super) struct OpenStream(Arc<AtomicU32>);
 
-impl Drop for Place {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -88,7 +88,7 @@ mod tests {
         let mut now = Instant::now();
         for _ in 0..1000 {
             now += RTT;
-            let (_place, more) = credit.opened(now, RTT);
+            let (_stream, more) = credit.opened(now, RTT);
             assert_eq!(more, None);
         }
     }
@@ -97,12 +97,12 @@ mod tests {
     fn all_are_given_once_when_half_of_the_first_are_open() {
         let mut credit = Credit::new(128);
         let mut now = Instant::now();
-        let mut places = Vec::new();
+        let mut streams = Vec::new();
         for n in 1..=30 {
             now += RTT;
-            let (place, more) = credit.opened(now, RTT);
+            let (stream, more) = credit.opened(now, RTT);
             assert_eq!(more, (n == 24).then_some(128), "stream {n}");
-            places.push(place);
+            streams.push(stream);
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let mut credit = Credit::new(128);
         let now = Instant::now();
         for n in 1..=30 {
-            let (_place, more) = credit.opened(now + RTT * n / 30, RTT);
+            let (_stream, more) = credit.opened(now + RTT * n / 30, RTT);
             assert_eq!(more, (n == 24).then_some(128), "stream {n}");
         }
     }

@@ -13,9 +13,9 @@ use if_watch::IfEvent;
 use if_watch::smol::IfWatcher;
 use libp2p::core::transport::{ListenerId, TransportEvent};
 
-use super::admission::{Places, Verdict};
 use super::connecting::Connecting;
 use super::endpoint::{Endpoint, Shared};
+use super::handshakes::{Decision, Handshakes};
 use super::{Error, address};
 use crate::transport::tcp::needs_scope;
 
@@ -26,10 +26,10 @@ pub(super) struct Listener {
     pub(super) id: ListenerId,
     pub(super) endpoint: Endpoint,
     shared: Arc<Shared>,
-    places: Places,
+    handshakes: Handshakes,
     /// Attempts as quinn hands them out. Ends when the socket is lost.
     arrivals: BoxStream<'static, quinn::Incoming>,
-    /// An attempt that waits for a place.
+    /// An attempt that waits until a handshake may begin.
     waiting: Option<quinn::Incoming>,
     /// Follows the interfaces, for a wildcard address only.
     interfaces: Option<IfWatcher>,
@@ -53,7 +53,7 @@ impl Listener {
         id: ListenerId,
         endpoint: Endpoint,
         shared: Arc<Shared>,
-        places: Places,
+        handshakes: Handshakes,
     ) -> Result<Self, Error> {
         let wildcard = endpoint.local.ip().is_unspecified();
         let interfaces = wildcard
@@ -71,7 +71,7 @@ impl Listener {
             id,
             endpoint,
             shared,
-            places,
+            handshakes,
             arrivals: arrivals.boxed(),
             waiting: None,
             interfaces,
@@ -173,16 +173,16 @@ impl Listener {
             let remote = incoming.remote_address();
             let validated = incoming.remote_address_validated() || !incoming.may_retry();
             let asked = self
-                .places
+                .handshakes
                 .ask(validated, remote.ip(), Instant::now(), cx.waker());
-            let place = match asked {
-                Verdict::Accept(place) => place,
-                Verdict::Retry => {
+            let permit = match asked {
+                Decision::Accept(permit) => permit,
+                Decision::Retry => {
                     // Cannot fail: `may_retry` was asked above.
                     let _ = incoming.retry();
                     continue;
                 }
-                Verdict::Wait => {
+                Decision::Wait => {
                     self.waiting = Some(incoming);
                     return Poll::Pending;
                 }
@@ -190,7 +190,7 @@ impl Listener {
             let local_ip = incoming.local_ip().unwrap_or(self.endpoint.local.ip());
             return Poll::Ready(TransportEvent::Incoming {
                 listener_id: self.id,
-                upgrade: Connecting::inbound(incoming, self.shared.clone(), place),
+                upgrade: Connecting::inbound(incoming, self.shared.clone(), permit),
                 local_addr: address::format(SocketAddr::new(local_ip, self.endpoint.local.port())),
                 send_back_addr: address::format(remote),
             });

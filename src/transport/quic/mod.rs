@@ -5,7 +5,7 @@
 //! | `options` | what can be tuned, each number with its reason |
 //! | `transport` | [`Transport`]: listen, dial, choose the socket, hand out events |
 //! | `listener` | one listening socket: its addresses and what arrives there |
-//! | `admission` | how many handshakes may be under way, and when a Retry is asked for |
+//! | `handshakes` | the handshake limiter: how many may be under way, and when a Retry is asked for |
 //! | `connecting` | [`Connecting`]: a handshake until it is done, refused or late |
 //! | `connection`, `stream` | [`Connection`], [`Stream`]: the muxer and its streams |
 //! | `credit` | how many streams the remote may hold open |
@@ -30,13 +30,13 @@
 //! at its old time and look again.
 
 pub(crate) mod address;
-mod admission;
 mod congestion;
 mod connecting;
 mod connection;
 mod credit;
 mod endpoint;
 mod error;
+mod handshakes;
 mod hole_punch;
 mod listener;
 mod options;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures::{AsyncRead, AsyncWrite};
 
-use super::credit::Place;
+use super::credit::OpenStream;
 
 /// A bidirectional stream.
 ///
@@ -26,19 +26,19 @@ pub struct Stream {
     /// A write waits for room.
     writing: bool,
     /// Of a stream that the remote opened.
-    _place: Option<Place>,
+    _counted: Option<OpenStream>,
 }
 
 impl Stream {
     pub(super) fn new(
         send: quinn::SendStream,
         recv: quinn::RecvStream,
-        place: Option<Place>,
+        counted: Option<OpenStream>,
     ) -> Self {
         Self {
             send,
             recv,
-            _place: place,
+            _counted: counted,
             closed: false,
             writing: false,
         }

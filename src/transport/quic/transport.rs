@@ -19,9 +19,9 @@ use libp2p::core::transport::{
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 
-use super::admission::Places;
 use super::connecting::Connecting;
 use super::endpoint::{Endpoint, Shared};
+use super::handshakes::Handshakes;
 use super::listener::Listener;
 use super::{Connection, Error, Options, address, hole_punch};
 use crate::system::sockets::Sockets;
@@ -36,7 +36,7 @@ use crate::system::sockets::Sockets;
 /// - Removing a listener leaves its connections alone.
 pub struct Transport {
     shared: Arc<Shared>,
-    places: Places,
+    handshakes: Handshakes,
     listeners: SelectAll<Listener>,
     dialers: Dialers,
     sockets: Sockets,
@@ -74,10 +74,10 @@ impl Transport {
     /// [`Error::Options`] when the options contradict themselves,
     /// [`Error::Certificate`] or [`Error::Tls`] when no certificate can be made.
     pub fn new(identity: &Keypair, options: Options) -> Result<Self, Error> {
-        let places = Places::new(&options, std::time::Instant::now());
+        let handshakes = Handshakes::new(&options, std::time::Instant::now());
         Ok(Self {
             shared: Arc::new(Shared::new(identity, options)?),
-            places,
+            handshakes,
             listeners: SelectAll::new(),
             dialers: Dialers::default(),
             sockets: Sockets::default(),
@@ -183,7 +183,7 @@ impl Libp2pTransport for Transport {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
         let endpoint = Endpoint::listen(&self.shared, local, &self.sockets)?;
-        let listener = Listener::new(id, endpoint, self.shared.clone(), self.places.clone())?;
+        let listener = Listener::new(id, endpoint, self.shared.clone(), self.handshakes.clone())?;
         self.listeners.push(listener);
         // From now on the listener's socket dials; the other one closes with its
         // last connection.

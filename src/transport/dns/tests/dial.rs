@@ -185,7 +185,7 @@ fn what_is_forbidden_is_not_dialed_whatever_name_leads_there() {
     };
     let names = Arc::new(Mutex::new(Vec::new()));
     let asked = names.clone();
-    let permit = Permit::new(move |ip, name| {
+    let filter = DialFilter::new(move |ip, name| {
         asked.lock().unwrap().push(name.map(str::to_owned));
         match ip.to_string().as_str() {
             "192.0.2.1" => Err("denied by a test".into()),
@@ -194,7 +194,7 @@ fn what_is_forbidden_is_not_dialed_whatever_name_leads_there() {
     });
     let mut transport = Transport::new(table, options(&server))
         .unwrap()
-        .with_permit(permit);
+        .with_dial_filter(filter);
     let outcome = block_on(transport.dial(addr("/dns4/x.test/tcp/1"), OPTS).unwrap());
     assert_eq!(outcome.unwrap(), good);
     let plain = transport.dial(addr("/ip4/192.0.2.1/tcp/1"), OPTS);

@@ -1,4 +1,4 @@
-//! Who is asked before an address is dialed.
+//! The filter that decides which IP addresses may be dialed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,17 +10,18 @@ use crate::peers::subnet::ip_of;
 
 type Ask = dyn Fn(IpAddr, Option<&str>) -> Result<(), String> + Send + Sync;
 
-/// Asked with the IP address of each dial, and with the name that stood for it,
-/// if one did. Says why not. The default permits all. Must not block.
+/// Called before each dial with the IP address, and with the name that was resolved
+/// to it, if there was one. Returns the reason when the address must not be dialed.
+/// The default allows every address. The function must not block.
 #[derive(Clone, Default)]
-pub struct Permit(Option<Arc<Ask>>);
+pub struct DialFilter(Option<Arc<Ask>>);
 
-impl Permit {
-    /// One that asks `ask`.
+impl DialFilter {
+    /// A filter that calls `ask`.
     pub fn new(
         ask: impl Fn(IpAddr, Option<&str>) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        Permit(Some(Arc::new(ask)))
+        DialFilter(Some(Arc::new(ask)))
     }
 
     pub(super) fn ask(&self, address: &Multiaddr, name: Option<&str>) -> Result<(), String> {
@@ -31,11 +32,11 @@ impl Permit {
     }
 }
 
-impl fmt::Debug for Permit {
+impl fmt::Debug for DialFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Some(_) => "Permit(asks)",
-            None => "Permit(all)",
+            Some(_) => "DialFilter(asks)",
+            None => "DialFilter(allows all)",
         })
     }
 }
