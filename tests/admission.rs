@@ -79,7 +79,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 async fn connected(handle: &Handle, peer: PeerId) -> bool {
-    handle.peers().await.unwrap().iter().any(|p| p.peer == peer)
+    handle.peers().await.unwrap().iter().any(|p| p.id == peer)
 }
 
 async fn connections(handle: &Handle) -> (u64, u64) {
@@ -475,7 +475,7 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
         .await;
         eventually("only the mesh and the stream are left", || async {
             let peers = hub.handle.peers().await.unwrap();
-            let left: Vec<PeerId> = peers.iter().map(|p| p.peer).collect();
+            let left: Vec<PeerId> = peers.iter().map(|p| p.id).collect();
             assert!(left.contains(&meshed.peer), "the mesh lost its peer");
             assert!(left.contains(&streaming.peer), "the stream lost its peer");
             (left.len() == 2).then_some(())

@@ -108,7 +108,7 @@ impl Running {
     async fn cuts_off(&self, peer: &PeerId) {
         eventually("it is cut off", async || {
             let connected = self.handle.peers().await.unwrap();
-            let gone = connected.iter().all(|p| p.peer != *peer);
+            let gone = connected.iter().all(|p| p.id != *peer);
             (gone && self.policy.score_of(peer) < -45.0).then_some(())
         })
         .await;
@@ -387,7 +387,7 @@ fn a_peer_with_hundreds_of_addresses_is_held_to_a_few_and_it_costs_nothing() {
         other.handle.dial(node.address.clone()).await.unwrap();
         eventually("it has identified", async || {
             let peers = node.handle.peers().await.unwrap();
-            peers.iter().any(|p| p.agent.is_some()).then_some(())
+            peers.iter().any(|p| !p.agent.is_empty()).then_some(())
         })
         .await;
         let protocol = libp2p::StreamProtocol::new("/ipfs/id/push/1.0.0");

@@ -91,7 +91,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 async fn connected(handle: &Handle, peer: PeerId) -> bool {
-    handle.peers().await.unwrap().iter().any(|p| p.peer == peer)
+    handle.peers().await.unwrap().iter().any(|p| p.id == peer)
 }
 
 #[test]
@@ -120,11 +120,11 @@ fn peers_know_each_other_after_connecting_and_part_again() {
             let peers = a.handle.peers().await.unwrap();
             peers
                 .into_iter()
-                .find(|p| p.peer == b.peer && p.agent.is_some() && p.ping.is_some())
+                .find(|p| p.id == b.peer && !p.agent.is_empty() && p.ping.is_some())
         })
         .await;
-        assert_eq!(seen.agent.as_deref(), Some(p2p_node::node::options::AGENT));
-        assert_eq!(seen.connections[0].direction, "out");
+        assert_eq!(seen.agent, p2p_node::node::options::AGENT);
+        assert!(!seen.connections[0].inbound);
         assert_eq!(seen.connections[0].transport, "tcp");
         a.handle.disconnect(b.peer).await.unwrap();
         eventually("b sees the end", || async {
@@ -328,7 +328,7 @@ fn streams_carry_bytes_both_ways_and_unknown_protocols_are_named() {
             let peers = a.handle.peers().await.unwrap();
             peers
                 .iter()
-                .find(|p| p.peer == b.peer && p.streams > 0)
+                .find(|p| p.id == b.peer && p.streams > 0)
                 .map(|p| p.streams)
         })
         .await;
@@ -465,7 +465,7 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
         caller.handle.dial(circuit).await.unwrap();
         eventually("the hole is punched", || async {
             let peers = caller.handle.peers().await.unwrap();
-            let hidden = peers.into_iter().find(|p| p.peer == hidden.peer)?;
+            let hidden = peers.into_iter().find(|p| p.id == hidden.peer)?;
             hidden
                 .connections
                 .iter()
@@ -486,7 +486,7 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
         for (here, there) in [(&caller, &hidden), (&hidden, &caller)] {
             eventually("only the direct connection is left", || async {
                 let peers = here.handle.peers().await.unwrap();
-                let peer = peers.into_iter().find(|p| p.peer == there.peer)?;
+                let peer = peers.into_iter().find(|p| p.id == there.peer)?;
                 let mut connections = peer.connections.iter();
                 connections.all(|c| c.transport == "tcp").then_some(())
             })
@@ -633,7 +633,7 @@ fn peers_with_keys_of_every_kind_are_understood() {
                 let peers = node.handle.peers().await.unwrap();
                 peers
                     .iter()
-                    .any(|p| p.peer == other.peer && p.agent.is_some())
+                    .any(|p| p.id == other.peer && !p.agent.is_empty())
                     .then_some(())
             })
             .await;

@@ -451,7 +451,7 @@ fn whoever_closes_an_idle_connection_says_goodbye() {
             let there = third.peer;
             until("it is there", || async {
                 let peers = other.handle.peers().await.unwrap();
-                peers.iter().any(|p| p.peer == there)
+                peers.iter().any(|p| p.id == there)
             })
             .await;
             third.node.stop().await;

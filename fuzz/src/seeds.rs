@@ -329,7 +329,8 @@ fn controls(out: &mut Vec<Seed>) {
 
 fn answer_parts() -> Vec<(&'static str, Vec<p2p_node::fuzzing::control::Part>)> {
     use p2p_node::api::{
-        Entry, Health, LimitStatus, PeerInfo, Publication, Status, StreamInfo, TopicStatus,
+        Entry, Health, LimitStatus, PeerInfo, Publication, State, Status, StreamInfo, TopicStatus,
+        Unit,
     };
     use p2p_node::fuzzing::control::Part;
     use std::time::{Duration, UNIX_EPOCH};
@@ -339,7 +340,7 @@ fn answer_parts() -> Vec<(&'static str, Vec<p2p_node::fuzzing::control::Part>)> 
         agent: "p2p-node/0.1.0".into(),
         network: "p2p-node".into(),
         uptime: Duration::from_secs(90),
-        state: "running".into(),
+        state: State::Running,
         listen_addrs: addrs.clone(),
         topics: vec![TopicStatus {
             topic: "chat".into(),
@@ -348,7 +349,7 @@ fn answer_parts() -> Vec<(&'static str, Vec<p2p_node::fuzzing::control::Part>)> 
         }],
         limits: vec![LimitStatus {
             name: "connections".into(),
-            unit: "".into(),
+            unit: Unit::Count,
             used: 1,
             allowed: 400,
             variable: "P2P_MAX_CONNECTIONS".into(),

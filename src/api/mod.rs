@@ -32,7 +32,7 @@ pub use progress::Progress;
 pub use reload::{Change, Reload, ReloadError};
 pub use snapshot::{Setting, Snapshot};
 pub use status::{
-    AnnouncementStatus, BYTES, BYTES_A_SECOND, DRAINING, DhtStatus, LimitStatus, NatStatus,
-    RUNNING, Reachability, STARTING, Status, StoreStatus, TopicStatus,
+    AnnouncementStatus, DhtStatus, LimitStatus, NatStatus, Reachability, State, Status,
+    StoreStatus, TopicStatus, Unit,
 };
 pub use stream::StreamInfo;

@@ -4,14 +4,7 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
-/// State of a node that does not serve yet.
-pub const STARTING: &str = "starting";
-
-/// State of a node that serves.
-pub const RUNNING: &str = "running";
-
-/// State of a node that stops, and takes no new work.
-pub const DRAINING: &str = "draining";
+use crate::text::size;
 
 /// Everything that `p2p-node status` shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,8 +17,8 @@ pub struct Status {
     pub network: String,
     /// Since the daemon's start.
     pub uptime: Duration,
-    /// [`STARTING`], [`RUNNING`] or [`DRAINING`].
-    pub state: String,
+    /// How far it is between its start and its end.
+    pub state: State,
     /// Where it listens, wildcards expanded.
     pub listen_addrs: Vec<Multiaddr>,
     /// Where others can reach it, as configured or confirmed by them.
@@ -128,14 +121,91 @@ pub struct NatStatus {
 pub struct LimitStatus {
     /// What is limited, for a person, such as `inbound connections`.
     pub name: String,
-    /// `bytes`, `bytes_per_second`, or nothing for plain numbers.
-    pub unit: String,
+    /// What the two numbers count.
+    pub unit: Unit,
     /// Used now.
     pub used: u64,
     /// Allowed.
     pub allowed: u64,
     /// The variable that raises it, for example `P2P_MAX_CONNECTIONS`.
     pub variable: String,
+}
+
+/// How far a node is between its start and its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// The daemon did not say, or used a word that this version does not know.
+    #[default]
+    Unknown,
+    /// It does not serve yet.
+    Starting,
+    /// It serves.
+    Running,
+    /// It is stopping and takes no new work.
+    Draining,
+}
+
+impl State {
+    /// The word that status, health pages and the wire have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Unknown => "unknown",
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Draining => "draining",
+        }
+    }
+
+    /// What a word means.
+    pub fn of(word: &str) -> State {
+        match word {
+            "starting" => State::Starting,
+            "running" => State::Running,
+            "draining" => State::Draining,
+            _ => State::Unknown,
+        }
+    }
+}
+
+/// What the numbers of a [`LimitStatus`] count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Things, such as connections.
+    #[default]
+    Count,
+    /// Bytes of memory or disk.
+    Bytes,
+    /// Bytes a second of bandwidth.
+    BytesPerSecond,
+}
+
+impl Unit {
+    /// The word that JSON and the wire have for it; plain numbers have none.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unit::Count => "",
+            Unit::Bytes => "bytes",
+            Unit::BytesPerSecond => "bytes_per_second",
+        }
+    }
+
+    /// What a word means; one that is not known stands for plain numbers.
+    pub fn of(word: &str) -> Unit {
+        match word {
+            "bytes" => Unit::Bytes,
+            "bytes_per_second" => Unit::BytesPerSecond,
+            _ => Unit::Count,
+        }
+    }
+
+    /// An amount in this unit, for people.
+    pub fn show(self, amount: u64) -> String {
+        match self {
+            Unit::Count => amount.to_string(),
+            Unit::Bytes => size::show(amount),
+            Unit::BytesPerSecond => size::show_rate(amount),
+        }
+    }
 }
 
 /// Whether strangers can dial a node, as autonat found.
@@ -170,8 +240,24 @@ impl Reachability {
     }
 }
 
-/// Unit of a limit of memory or disk.
-pub const BYTES: &str = "bytes";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Unit of a ceiling of bandwidth.
-pub const BYTES_A_SECOND: &str = "bytes_per_second";
+    #[test]
+    fn every_word_means_what_it_was_written_for() {
+        for state in [
+            State::Unknown,
+            State::Starting,
+            State::Running,
+            State::Draining,
+        ] {
+            assert_eq!(State::of(state.as_str()), state);
+        }
+        for unit in [Unit::Count, Unit::Bytes, Unit::BytesPerSecond] {
+            assert_eq!(Unit::of(unit.as_str()), unit);
+        }
+        assert_eq!(State::of("a word of tomorrow"), State::Unknown);
+        assert_eq!(Unit::of("furlongs"), Unit::Count);
+    }
+}

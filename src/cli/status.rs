@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::context::{Context, prompt};
 use super::error::Error;
 use super::output::{Output, Tone};
-use crate::api::{BYTES, BYTES_A_SECOND, RUNNING, Status};
+use crate::api::{State, Status};
 use crate::text::{count::counted, duration, foreign, size};
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ pub(super) fn to_json(s: &Status) -> Value {
             json!({
                 "name": l.name,
                 "variable": l.variable,
-                "unit": l.unit,
+                "unit": l.unit.as_str(),
                 "used": l.used,
                 "allowed": l.allowed,
             })
@@ -73,7 +73,7 @@ pub(super) fn to_json(s: &Status) -> Value {
         "peer_id": s.peer_id.map(|p| p.to_string()),
         "agent": s.agent,
         "network": s.network,
-        "state": s.state,
+        "state": s.state.as_str(),
         "uptime_seconds": s.uptime.as_secs_f64(),
         "listen_addresses": texts(&s.listen_addrs),
         "external_addresses": texts(&s.external_addrs),
@@ -116,10 +116,11 @@ pub(super) fn to_json(s: &Status) -> Value {
 }
 
 fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
-    let state = match s.state.as_str() {
-        RUNNING => out.tone(Tone::Good, RUNNING),
-        other => out.tone(Tone::Bad, foreign::printable(other)),
+    let tone = match s.state {
+        State::Running => Tone::Good,
+        State::Unknown | State::Starting | State::Draining => Tone::Bad,
     };
+    let state = out.tone(tone, s.state.as_str());
     let mut field = |name: &str, value: String| {
         let name = out.tone(Tone::Heading, format_args!("{name:<10}"));
         out.line(format!("{name} {value}"))
@@ -212,11 +213,6 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
     )?;
     field("memory", size::show(s.resident_bytes))?;
     for (i, l) in s.limits.iter().enumerate() {
-        let show = |n: u64| match l.unit.as_str() {
-            BYTES => size::show(n),
-            BYTES_A_SECOND => size::show_rate(n),
-            _ => n.to_string(),
-        };
         let whose = match l.variable.as_str() {
             "" => String::new(),
             variable => format!(" ({})", foreign::printable(variable)),
@@ -224,8 +220,8 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         let value = format!(
             "{} {} of {}{whose}",
             foreign::printable(&l.name),
-            show(l.used),
-            show(l.allowed)
+            l.unit.show(l.used),
+            l.unit.show(l.allowed)
         );
         field(if i == 0 { "limits" } else { "" }, value)?;
     }

@@ -12,7 +12,7 @@ use super::pb;
 use super::pb::conn_manager_request::Type;
 use super::session::{Failure, Session, ok};
 use super::wire;
-use crate::node::PeerStatus;
+use crate::api::Peer;
 
 /// Tagged peers. Ten times the connections that a node has by default: tags
 /// outlive connections, as in go-libp2p.
@@ -72,9 +72,9 @@ impl Tags {
 /// Which peers to part from so that at most `keep` connections are left: the
 /// least weight first and, among equals, the youngest, because a connection
 /// that has lasted will last. Trusted peers stay.
-fn surplus(peers: &[PeerStatus], tags: &Tags, keep: usize) -> Vec<PeerId> {
+fn surplus(peers: &[Peer], tags: &Tags, keep: usize) -> Vec<PeerId> {
     let mut connections: usize = peers.iter().map(|p| p.connections.len()).sum();
-    let age = |p: &PeerStatus| {
+    let age = |p: &Peer| {
         p.connections
             .iter()
             .map(|c| c.age)
@@ -84,7 +84,7 @@ fn surplus(peers: &[PeerStatus], tags: &Tags, keep: usize) -> Vec<PeerId> {
     let mut candidates: Vec<_> = peers
         .iter()
         .filter(|p| !p.trusted && !p.peering)
-        .map(|p| (tags.weight(&p.peer), age(p), p))
+        .map(|p| (tags.weight(&p.id), age(p), p))
         .collect();
     candidates.sort_by_key(|(weight, age, _)| (*weight, *age));
     let mut leave = Vec::new();
@@ -93,7 +93,7 @@ fn surplus(peers: &[PeerStatus], tags: &Tags, keep: usize) -> Vec<PeerId> {
             break;
         }
         connections -= p.connections.len();
-        leave.push(p.peer);
+        leave.push(p.id);
     }
     leave
 }
@@ -150,26 +150,28 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::status::ConnectionStatus;
+    use crate::api::Connection;
 
-    fn peer(connections: usize, age: u64, trusted: bool) -> PeerStatus {
-        PeerStatus {
-            peer: PeerId::random(),
+    fn peer(connections: usize, age: u64, trusted: bool) -> Peer {
+        Peer {
+            id: PeerId::random(),
             connections: (0..connections)
-                .map(|_| ConnectionStatus {
-                    direction: "in",
-                    transport: "tcp",
-                    address: libp2p::Multiaddr::empty(),
+                .map(|_| Connection {
+                    inbound: true,
+                    transport: "tcp".into(),
+                    addr: libp2p::Multiaddr::empty(),
                     age: Duration::from_secs(age),
                 })
                 .collect(),
-            agent: None,
+            agent: String::new(),
             ping: None,
+            weight: 0,
             streams: 0,
             trusted,
-            exchanges: Vec::new(),
             peering: false,
+            reputation: 0.0,
             kept_for: Vec::new(),
+            exchanges: Vec::new(),
         }
     }
 
@@ -182,15 +184,15 @@ mod tests {
             peer(1, 1, true),
         ];
         let tags = Tags::default();
-        tags.tag(peers[1].peer, "precious", 10).unwrap();
-        tags.tag(peers[0].peer, "annoying", -1).unwrap();
+        tags.tag(peers[1].id, "precious", 10).unwrap();
+        tags.tag(peers[0].id, "annoying", -1).unwrap();
         assert!(surplus(&peers, &tags, 5).is_empty());
-        assert_eq!(surplus(&peers, &tags, 4), [peers[0].peer]);
-        assert_eq!(surplus(&peers, &tags, 3), [peers[0].peer, peers[2].peer]);
+        assert_eq!(surplus(&peers, &tags, 4), [peers[0].id]);
+        assert_eq!(surplus(&peers, &tags, 3), [peers[0].id, peers[2].id]);
         // The trusted peer stays even when nothing should.
         assert_eq!(surplus(&peers, &tags, 0).len(), 3);
-        tags.untag(&peers[1].peer, "precious");
-        assert_eq!(surplus(&peers, &tags, 3), [peers[0].peer, peers[1].peer]);
+        tags.untag(&peers[1].id, "precious");
+        assert_eq!(surplus(&peers, &tags, 3), [peers[0].id, peers[1].id]);
     }
 
     #[test]

@@ -10,9 +10,7 @@ use async_std::task::spawn_blocking;
 use super::pb;
 use super::session::{Failure, Session, ok};
 use super::wire::InvalidField;
-use crate::api::Setting;
-use crate::api::Status;
-use crate::api::{DRAINING, Snapshot};
+use crate::api::{Setting, Snapshot, State, Status};
 use crate::config;
 use crate::system::{rlimits, usage};
 use crate::telemetry::Registry;
@@ -60,9 +58,9 @@ impl Session {
         let from = &node.diag;
         let status = async_std::future::timeout(PATIENCE, self.status_now()).await;
         let status = status.ok().and_then(Result::ok);
-        let draining = status.as_ref().is_some_and(|s| s.state == DRAINING);
+        let draining = status.as_ref().is_some_and(|s| s.state == State::Draining);
         let not_ready = match (node.readiness)() {
-            _ if draining => Some(DRAINING.to_owned()),
+            _ if draining => Some(State::Draining.as_str().to_owned()),
             Ok(()) if status.is_none() => Some("the event loop does not answer".to_owned()),
             Ok(()) => None,
             Err(reason) => Some(reason),

@@ -5,8 +5,7 @@ use std::time::Instant;
 use super::pb;
 use super::session::{Failure, Session, ok};
 use super::wire;
-use crate::api::{Connection, Peer, PeerInfo, RUNNING, STARTING, Status};
-use crate::node;
+use crate::api::{PeerInfo, State, Status};
 
 impl Session {
     pub(super) async fn identify(&self) -> Result<pb::Response, Failure> {
@@ -32,8 +31,8 @@ impl Session {
         let peers = peers
             .into_iter()
             .map(|p| {
-                let addrs = p.connections.into_iter().map(|c| c.address).collect();
-                PeerInfo { id: p.peer, addrs }.to_pb()
+                let addrs = p.connections.into_iter().map(|c| c.addr).collect();
+                PeerInfo { id: p.id, addrs }.to_pb()
             })
             .collect();
         Ok(pb::Response { peers, ..ok() })
@@ -43,10 +42,9 @@ impl Session {
         let peers = self.shared.node.handle.peers().await?;
         let peer_status = peers
             .into_iter()
-            .map(|p| {
-                let weight = self.shared.tags.weight(&p.peer);
-                let reputation = self.shared.node.keeper.policy().score_of(&p.peer);
-                peer(p, weight, reputation).to_pb()
+            .map(|mut peer| {
+                peer.weight = self.shared.tags.weight(&peer.id);
+                peer.to_pb()
             })
             .collect();
         Ok(pb::Response {
@@ -68,11 +66,11 @@ impl Session {
         let mut status = node.handle.status().await?;
         let peers = node.handle.peers().await?;
         let (bans, reputations) = node.keeper.policy().remembered();
-        if status.state == RUNNING && (node.readiness)().is_err() {
-            status.state = STARTING.to_owned();
+        if status.state == State::Running && (node.readiness)().is_err() {
+            status.state = State::Starting;
         }
         status.limits.push(node.store.limit());
-        status.streams = peers.iter().map(|p| p.streams as u64).sum();
+        status.streams = peers.iter().map(|p| p.streams).sum();
         status.store = self.store_status();
         status.announcements = self.announcement_status();
         status.resident_bytes = resident_bytes();
@@ -89,29 +87,6 @@ impl Session {
             health: Some(health.to_pb()),
             ..ok()
         }
-    }
-}
-
-fn peer(from: node::PeerStatus, weight: i64, reputation: f64) -> Peer {
-    Peer {
-        id: from.peer,
-        agent: from.agent.unwrap_or_default(),
-        ping: from.ping,
-        connections: from
-            .connections
-            .into_iter()
-            .map(|c| Connection {
-                inbound: c.direction == "in",
-                transport: c.transport.to_owned(),
-                addr: c.address,
-                age: c.age,
-            })
-            .collect(),
-        weight,
-        streams: from.streams as u64,
-        trusted: from.trusted,
-        reputation,
-        kept_for: from.kept_for.into_iter().map(str::to_owned).collect(),
     }
 }
 

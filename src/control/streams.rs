@@ -176,9 +176,9 @@ async fn remote_addr(shared: &Shared, peer: PeerId) -> Multiaddr {
     let peers = shared.node.handle.peers().await.unwrap_or_default();
     peers
         .into_iter()
-        .find(|p| p.peer == peer)
+        .find(|p| p.id == peer)
         .and_then(|p| p.connections.into_iter().next())
-        .map_or_else(Multiaddr::empty, |c| c.address)
+        .map_or_else(Multiaddr::empty, |c| c.addr)
 }
 
 async fn open(

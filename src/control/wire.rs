@@ -10,8 +10,8 @@ use libp2p::{Multiaddr, PeerId};
 use super::pb;
 use crate::api::{
     AnnouncementStatus, Change, Connection, DhtStatus, Entry, Health, LimitStatus, Message,
-    NatStatus, Peer, PeerInfo, Publication, Reachability, Reload, ReloadError, Status, StoreStatus,
-    StreamInfo, TopicStatus,
+    NatStatus, Peer, PeerInfo, Publication, Reachability, Reload, ReloadError, State, Status,
+    StoreStatus, StreamInfo, TopicStatus, Unit,
 };
 use crate::peers::bans::Author;
 use crate::peers::{self, Target};
@@ -151,7 +151,7 @@ impl Status {
             uptime_ms: Some(millis(self.uptime)),
             listen_addrs: addr_bytes(&self.listen_addrs),
             external_addrs: addr_bytes(&self.external_addrs),
-            state: Some(self.state.clone()),
+            state: Some(self.state.as_str().to_owned()),
             peers: Some(self.peers),
             connections_inbound: Some(self.connections_inbound),
             connections_outbound: Some(self.connections_outbound),
@@ -195,7 +195,7 @@ impl Status {
                 .iter()
                 .map(|l| pb::LimitStatus {
                     name: Some(l.name.clone()),
-                    unit: Some(l.unit.clone()).filter(|u| !u.is_empty()),
+                    unit: Some(l.unit.as_str().to_owned()).filter(|u| !u.is_empty()),
                     used: Some(l.used),
                     allowed: Some(l.allowed),
                     variable: Some(l.variable.clone()),
@@ -217,7 +217,7 @@ impl Status {
             agent: p.agent.unwrap_or_default(),
             network: p.network.unwrap_or_default(),
             uptime: Duration::from_millis(p.uptime_ms.unwrap_or(0)),
-            state: p.state.unwrap_or_default(),
+            state: State::of(p.state.as_deref().unwrap_or_default()),
             listen_addrs: multiaddrs("listenAddrs", &p.listen_addrs)?,
             external_addrs: multiaddrs("externalAddrs", &p.external_addrs)?,
             peers: p.peers.unwrap_or(0),
@@ -262,8 +262,8 @@ impl Status {
                 .limits
                 .into_iter()
                 .map(|l| LimitStatus {
-                    name: l.name.clone().unwrap_or_default(),
-                    unit: l.unit.clone().unwrap_or_default(),
+                    name: l.name.unwrap_or_default(),
+                    unit: Unit::of(l.unit.as_deref().unwrap_or_default()),
                     used: l.used.unwrap_or(0),
                     allowed: l.allowed.unwrap_or(0),
                     variable: l.variable.unwrap_or_default(),
@@ -322,8 +322,10 @@ impl Peer {
             weight: p.weight.unwrap_or(0),
             streams: p.streams.unwrap_or(0),
             trusted: p.trusted.unwrap_or(false),
+            peering: false,
             reputation: p.reputation.unwrap_or(0.0),
             kept_for: p.kept_for,
+            exchanges: Vec::new(),
         })
     }
 }

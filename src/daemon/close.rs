@@ -14,6 +14,7 @@ use futures::future::{Either, join3, select};
 
 use super::reload::Bell;
 use super::{Daemon, next_stop, peer};
+use crate::api::State;
 use crate::block::content::Content;
 use crate::node::ContentNetwork;
 use crate::system::signals::Signals;
@@ -43,7 +44,7 @@ impl Daemon {
     pub(super) async fn close(self, signals: &mut Signals, bell: &Bell) {
         self.reloader.stop();
         let drain_timeout = self.reloader.drain_timeout();
-        self.readiness.set_not_ready(crate::api::DRAINING);
+        self.readiness.set_not_ready(State::Draining.as_str());
         self.notifier.stopping(drain_timeout + REST);
         let handle = self.peer.node.handle();
         let begin = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::figures::{Figures, P99, Quantile, Reach};
 use super::finding::{Finding, Verdict};
 use super::thresholds as at;
-use crate::api::{DRAINING, Reachability, STARTING};
+use crate::api::{Reachability, State};
 use crate::text::{count::counted, duration, foreign, size};
 
 /// Every check, in the order that people read them in.
@@ -62,18 +62,20 @@ fn ready(f: &Figures) -> Finding {
             CHECK,
             format!("up {}, {} peers", duration::show(f.uptime), f.peers),
         ),
-        Some(reason @ (STARTING | DRAINING)) => Finding::new(
-            CHECK,
-            Verdict::Warning,
-            format!("not ready: {reason}"),
-            "wait until it has finished; `p2p-node status --watch` shows when",
-        ),
-        Some(reason) => Finding::new(
-            CHECK,
-            Verdict::Problem,
-            format!("not ready: {}", foreign::printable(reason)),
-            "read its log: journalctl -u p2p-node -p warning",
-        ),
+        Some(reason) => match State::of(reason) {
+            State::Starting | State::Draining => Finding::new(
+                CHECK,
+                Verdict::Warning,
+                format!("not ready: {reason}"),
+                "wait until it has finished; `p2p-node status --watch` shows when",
+            ),
+            State::Running | State::Unknown => Finding::new(
+                CHECK,
+                Verdict::Problem,
+                format!("not ready: {}", foreign::printable(reason)),
+                "read its log: journalctl -u p2p-node -p warning",
+            ),
+        },
     }
 }
 

@@ -11,7 +11,8 @@ use super::address_book::is_loopback;
 use super::keep;
 use super::meter::Meters;
 use super::standing::Peering;
-use super::status::{ConnectionStatus, PeerStatus, transport_of};
+use crate::api;
+use crate::peers::Policy;
 use crate::text::foreign;
 
 /// Longest agent string kept. Real ones are some tens of bytes.
@@ -254,41 +255,61 @@ impl Peers {
         due
     }
 
-    pub(super) fn status(
+    /// All connected peers as programs on this host see them, in the order of their ids.
+    pub(super) fn describe(
         &self,
         now: Instant,
         meters: &Meters,
         trusted: &[PeerId],
         peering: &Peering,
         keep: &keep::Behaviour,
-    ) -> Vec<PeerStatus> {
-        let mut list: Vec<PeerStatus> = self
+        policy: &Policy,
+    ) -> Vec<api::Peer> {
+        let mut list: Vec<api::Peer> = self
             .map
             .iter()
-            .map(|(peer, entry)| PeerStatus {
-                peer: *peer,
+            .map(|(peer, entry)| api::Peer {
+                id: *peer,
+                agent: entry.agent.clone().unwrap_or_default(),
+                ping: entry.ping,
                 connections: entry
                     .connections
                     .values()
-                    .map(|c| ConnectionStatus {
-                        direction: if c.outbound { "out" } else { "in" },
-                        transport: c.transport(),
-                        address: c.address.clone(),
+                    .map(|c| api::Connection {
+                        inbound: !c.outbound,
+                        transport: c.transport().to_owned(),
+                        addr: c.address.clone(),
                         age: now.saturating_duration_since(c.since),
                     })
                     .collect(),
-                agent: entry.agent.clone(),
-                ping: entry.ping,
-                exchanges: entry.exchanges.clone(),
-                streams: meters.streams(peer),
+                weight: 0,
+                streams: meters.streams(peer) as u64,
                 trusted: trusted.contains(peer),
                 peering: peering.contains(peer),
-                kept_for: keep.reasons(peer),
+                reputation: f64::from(policy.reputation(peer, now).score),
+                kept_for: keep.reasons(peer).into_iter().map(str::to_owned).collect(),
+                exchanges: entry.exchanges.clone(),
             })
             .collect();
-        list.sort_by_key(|p| p.peer);
+        list.sort_by_key(|p| p.id);
         list
     }
+}
+
+/// Names the transport of an address, for people and logs.
+fn transport_of(address: &Multiaddr) -> &'static str {
+    use libp2p::multiaddr::Protocol;
+    let mut name = "other";
+    for part in address {
+        match part {
+            Protocol::P2pCircuit => return "relay",
+            Protocol::QuicV1 => name = "quic",
+            Protocol::Ws(_) | Protocol::Wss(_) => name = "ws",
+            Protocol::Tcp(_) => name = "tcp",
+            _ => {}
+        }
+    }
+    name
 }
 
 /// Whether a protocol exchanges blocks: bitswap, or that of this program on another
@@ -300,6 +321,22 @@ fn is_exchange(protocol: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn transports_are_named_by_the_outermost_way() {
+        for (address, name) in [
+            ("/ip4/1.2.3.4/tcp/4001", "tcp"),
+            ("/ip4/1.2.3.4/udp/4001/quic-v1", "quic"),
+            ("/ip4/1.2.3.4/tcp/4001/ws", "ws"),
+            (
+                "/ip4/1.2.3.4/tcp/1/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp/p2p-circuit",
+                "relay",
+            ),
+            ("/memory/1", "other"),
+        ] {
+            assert_eq!(transport_of(&address.parse().unwrap()), name, "{address}");
+        }
+    }
 
     #[test]
     fn an_agent_cannot_carry_control_characters_or_grow() {

@@ -91,8 +91,8 @@ impl ContentNetwork {
         if let Err(OpenError::Unsupported { speaks }) = &mut opened {
             // Rare: whoever announces content exchanges it somehow.
             let peers = self.handle.peers().await.unwrap_or_default();
-            let told = peers.into_iter().find(|status| status.peer == peer);
-            *speaks = told.map_or_else(Vec::new, |status| status.exchanges);
+            let told = peers.into_iter().find(|p| p.id == peer);
+            *speaks = told.map_or_else(Vec::new, |p| p.exchanges);
         }
         opened
     }
@@ -277,10 +277,8 @@ impl Network for ContentNetwork {
         async move {
             let local = this.handle.local_peer_id();
             let connected = this.handle.peers().await.unwrap_or_default();
-            let mut connected = best_first(
-                &this.policy,
-                connected.into_iter().map(|p| p.peer).collect(),
-            );
+            let mut connected =
+                best_first(&this.policy, connected.into_iter().map(|p| p.id).collect());
             connected.truncate(CONNECTED);
             let found = match this.handle.find_providers(key).await {
                 // What has come together goes on in the order of reputation.

@@ -19,9 +19,8 @@ use super::dht_intake::Replies;
 use super::gossip::envelope::Envelopes;
 use super::gossip::line::Client;
 use super::placing::Held;
-use super::status::PeerStatus;
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
-use crate::api::{Published, Status};
+use crate::api::{self, Published, Status};
 use crate::node::gossip::signed::Sealer;
 
 pub(super) use command::{
@@ -288,7 +287,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub async fn peers(&self) -> Result<Vec<PeerStatus>, Error> {
+    pub async fn peers(&self) -> Result<Vec<api::Peer>, Error> {
         self.ask(|reply| Command::Peers { reply }).await
     }
 

@@ -7,7 +7,6 @@
 //! | file | noun |
 //! |---|---|
 //! | [`handle`] | what the rest of the program can ask of the node |
-//! | [`status`] | what the node says of its peers |
 //! | [`identity`] | the key that makes the peer id |
 //! | [`options`] | what the node is told when it starts |
 //! | [`pulse`] | proof that the loop turns |
@@ -94,7 +93,6 @@ mod quiet;
 mod records;
 mod settling;
 mod standing;
-pub mod status;
 pub mod streams;
 mod topics;
 
@@ -118,7 +116,6 @@ pub use options::{Changes, Options};
 pub use placing::Held;
 pub use pulse::Pulse;
 pub(crate) use queries::REFRESH;
-pub use status::PeerStatus;
 
 use crate::peers::{self, resources::Resources};
 use crate::telemetry::throttle::Throttle;

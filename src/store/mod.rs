@@ -92,7 +92,7 @@ use bytes::Bytes;
 use cid::Cid;
 use sha2::{Digest, Sha256};
 
-use crate::api::{BYTES, LimitStatus};
+use crate::api::{LimitStatus, Unit};
 use crate::text::unix_time::unix_millis;
 use database::{BLOCKS, Database, Fail};
 use index::{Counters, Index};
@@ -407,7 +407,7 @@ impl Store {
         let usage = self.usage();
         LimitStatus {
             name: "store".into(),
-            unit: BYTES.into(),
+            unit: Unit::Bytes,
             used: usage.disk_bytes,
             allowed: usage.max_bytes,
             variable: "P2P_STORE_MAX_BYTES".into(),

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 use super::gossip::DRAIN_WRITTEN;
 use super::text::{key_text, one_line, transport_reason};
 use super::{EventLoop, VALUE_TTL};
-use crate::api::{DRAINING, DhtStatus, RUNNING, Status, TopicStatus};
+use crate::api::{DhtStatus, State, Status, TopicStatus};
 use crate::node::dht_intake::Provision;
 use crate::node::handle::{Command, DhtCommand, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
@@ -54,12 +54,13 @@ impl EventLoop {
                 let _ = reply.send(Ok(known));
             }
             Command::Peers { reply } => {
-                let list = self.peers.status(
+                let list = self.peers.describe(
                     Instant::now(),
                     &self.meters,
                     &self.options.trusted_peers,
                     &self.peering,
                     &self.swarm.behaviour().keep,
+                    &self.options.policy,
                 );
                 let _ = reply.send(Ok(list));
             }
@@ -493,7 +494,11 @@ impl EventLoop {
             agent: AGENT.into(),
             network: self.options.network.clone(),
             uptime: self.pulse.uptime(),
-            state: if self.draining { DRAINING } else { RUNNING }.into(),
+            state: if self.draining {
+                State::Draining
+            } else {
+                State::Running
+            },
             listen_addrs: self.swarm.listeners().cloned().collect(),
             external_addrs: self.swarm.external_addresses().cloned().collect(),
             peers: self.peers.len() as u64,

@@ -6,7 +6,7 @@ use libp2p::relay;
 
 use super::EventLoop;
 use super::as_gauge;
-use crate::api::{BYTES, BYTES_A_SECOND, LimitStatus};
+use crate::api::{LimitStatus, Unit};
 use crate::node::bandwidth::Bandwidth;
 use crate::telemetry::Direction;
 
@@ -38,7 +38,7 @@ impl EventLoop {
         let plain = |name: &str, variable: &str, used: u64, allowed: u64| LimitStatus {
             name: name.to_owned(),
             variable: variable.to_owned(),
-            unit: String::new(),
+            unit: Unit::Count,
             used,
             allowed,
         };
@@ -68,7 +68,7 @@ impl EventLoop {
         if let Some(sample) = self.swarm.behaviour().gate.gate().resources() {
             if let Some(allowed) = caps.memory {
                 list.push(LimitStatus {
-                    unit: BYTES.to_owned(),
+                    unit: Unit::Bytes,
                     ..plain("memory", "P2P_MAX_MEMORY", sample.resident, allowed)
                 });
             }
@@ -124,7 +124,7 @@ impl EventLoop {
         ] {
             if let Some(allowed) = ceiling {
                 list.push(LimitStatus {
-                    unit: BYTES_A_SECOND.to_owned(),
+                    unit: Unit::BytesPerSecond,
                     ..plain(name, variable, self.speed.now[index], allowed)
                 });
             }

@@ -5,11 +5,10 @@ use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId};
 
 use super::{Error, PeerAddrs, Subscription};
-use crate::api::{Published, Status};
+use crate::api::{self, Published, Status};
 use crate::message::Packed;
 use crate::node::dht_intake::Replies;
 use crate::node::gossip::line::Client;
-use crate::node::status::PeerStatus;
 
 /// Commands under way between handles and the loop. Small, so that a flood from
 /// the control socket waits at its source instead of in memory.
@@ -84,7 +83,7 @@ pub(in crate::node) enum Command {
         reply: Reply<Vec<Multiaddr>>,
     },
     Peers {
-        reply: Reply<Vec<PeerStatus>>,
+        reply: Reply<Vec<api::Peer>>,
     },
     Status {
         reply: Reply<Box<Status>>,

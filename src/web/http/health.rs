@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::api::{Health, STARTING};
+use crate::api::{Health, State};
 use crate::node::Pulse;
 
 /// Whoever can tell how the node is, at once and without waiting.
@@ -24,7 +24,7 @@ pub struct Readiness {
 impl Default for Readiness {
     fn default() -> Self {
         Readiness {
-            reason: Mutex::new(Some(STARTING.into())),
+            reason: Mutex::new(Some(State::Starting.as_str().into())),
         }
     }
 }
@@ -40,7 +40,7 @@ impl Readiness {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// From now on it does not, for `reason`, such as [`DRAINING`](crate::api::DRAINING).
+    /// From now on it does not, for `reason`, such as the word for [`State::Draining`].
     pub fn set_not_ready(&self, reason: impl Into<String>) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.into());
     }

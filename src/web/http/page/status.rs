@@ -18,9 +18,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::chart::{self, Line};
-use crate::api::{
-    BYTES, BYTES_A_SECOND, DRAINING, Health, LimitStatus, Reachability, STARTING, Status,
-};
+use crate::api::{Health, LimitStatus, Reachability, State, Status, Unit};
 use crate::text::{duration, size};
 use crate::web::hour::{REFUSALS, Sample, View, counts};
 use crate::web::metrics::Metrics;
@@ -71,11 +69,12 @@ pub(super) fn page(from: &Sources<'_>) -> String {
 
 /// The tone and the word for how the node is.
 fn state(health: &Health) -> (&'static str, &'static str) {
-    match (health.live, health.ready, health.reason.as_deref()) {
+    let reason = health.reason.as_deref().map(State::of);
+    match (health.live, health.ready, reason) {
         (false, ..) => ("bad", "Stuck"),
         (true, true, _) => ("good", "Ready"),
-        (true, false, Some(DRAINING)) => ("warn", "Draining"),
-        (true, false, Some(STARTING)) => ("warn", "Starting"),
+        (true, false, Some(State::Draining)) => ("warn", "Draining"),
+        (true, false, Some(State::Starting)) => ("warn", "Starting"),
         (true, false, _) => ("bad", "Not ready"),
     }
 }
@@ -128,13 +127,15 @@ fn lead(from: &Sources<'_>) -> String {
         );
     }
     if !health.ready {
-        return match health.reason.as_deref() {
-            Some(DRAINING) => {
+        let Some(reason) = health.reason.as_deref() else {
+            return "It does not say why.".into();
+        };
+        return match State::of(reason) {
+            State::Draining => {
                 "It is stopping: it takes no new work and ends what it has begun.".into()
             }
-            Some(STARTING) => "It is opening its store and its listeners.".into(),
-            Some(why) => format!("{}.", sentence(why)),
-            None => "It does not say why.".into(),
+            State::Starting => "It is opening its store and its listeners.".into(),
+            State::Running | State::Unknown => format!("{}.", sentence(reason)),
         };
     }
     let peers = match health.connected_peers {
@@ -307,10 +308,10 @@ fn limits(out: &mut String, from: &Sources<'_>) {
             s if s >= 80.0 => "warn",
             _ => "good",
         };
-        let show = |n: u64| match l.unit.as_str() {
-            BYTES => bytes(n),
-            BYTES_A_SECOND => rate(n as f64),
-            _ => number(n),
+        let show = |n: u64| match l.unit {
+            Unit::Bytes => bytes(n),
+            Unit::BytesPerSecond => rate(n as f64),
+            Unit::Count => number(n),
         };
         let _ = write!(
             out,

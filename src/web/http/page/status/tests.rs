@@ -53,7 +53,7 @@ fn status() -> Status {
         },
         limits: vec![LimitStatus {
             name: "connections".into(),
-            unit: String::new(),
+            unit: Unit::Count,
             variable: "P2P_MAX_CONNECTIONS".into(),
             used: 390,
             allowed: 400,
