@@ -16,7 +16,7 @@
 //! node  the swarm
 //! block  content
 //! store transport  bytes on disk; bytes to other hosts
-//! peers message  what is decided of peers; what travels between nodes
+//! neighbours dht peers message  what is decided: of neighbours, records, peers; what travels between nodes
 //! api config system telemetry text  the ground
 //! ```
 //!
@@ -31,6 +31,8 @@
 //! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
 //! | [`store`] | what survives a restart: blocks, roots, peers, bans, reputations, sequence numbers |
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
+//! | [`neighbours`] | the node's place in its network: whom to keep, whom to dial, when to try again |
+//! | [`dht`] | decisions about the DHT: records held and their bounds, provider records sent, walks |
 //! | [`peers`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
@@ -70,11 +72,13 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod dht;
 pub mod diag;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod message;
+pub mod neighbours;
 pub mod node;
 pub mod peers;
 pub mod store;

@@ -183,7 +183,7 @@ pub static VARIABLES: &[Variable] = &[
         reloadable: true,
         effective: true,
         // Why eight: with it 1 node in 15,000 is left alone when 3 of 10 die at once,
-        // with four 1 in 123, and sixteen cost twice as much. See node/place.
+        // with four 1 in 123, and sixteen cost twice as much. See `neighbours`.
         set: |c, t| put_u32(&mut c.min_peers, number(t, 0, 1_000)),
         get: |c| c.min_peers.to_string(),
     },

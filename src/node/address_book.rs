@@ -4,22 +4,20 @@
 //! Kademlia forgets the addresses of providers when their query ends, and
 //! identify keeps those of few peers; content is fetched after both. The book is
 //! bounded, forgets the least recently used, and drops an address that failed while
-//! other connections stood: when none does, the fault may be on this side, and a node
-//! that starts before its network is up must not forget the only way into it.
+//! other connections were established. When none is, the fault may be on this side, and
+//! a node that starts before its network is up must not forget the only way into it.
 
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, PeerAddresses, THandler,
     THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::handle::MAX_ADDRS_PER_PEER;
-use crate::peers::subnet::names_this_host;
+use crate::dht::addresses::usable;
 
 /// Peers in the book. A DHT query meets some tens of peers, so this holds the
 /// last dozens of queries; at some 100 bytes an address it stays under 2 MiB.
@@ -28,7 +26,7 @@ const MAX_PEERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1024).unwr
 /// See the module's documentation.
 pub(super) struct Behaviour {
     book: PeerAddresses,
-    /// Connections that stand.
+    /// How many connections are established.
     connections: usize,
 }
 
@@ -40,9 +38,9 @@ impl Behaviour {
         }
     }
 
-    /// Enters addresses of a peer, as far as they are dialable and few.
-    /// `heard_from_loopback` says whether who told them is on this host: only
-    /// then may they point at this host.
+    /// Enters the addresses of a peer that are [`usable`]. `heard_from_loopback` says
+    /// whether they were reported by a process on this host: only then may they point
+    /// at this host.
     pub(super) fn add<'a>(
         &mut self,
         peer: PeerId,
@@ -57,43 +55,6 @@ impl Behaviour {
     /// What the book knows of a peer.
     pub(super) fn get(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
         self.book.get(peer).collect()
-    }
-}
-
-/// Filters what a remote told of a peer's addresses: at most
-/// [`MAX_ADDRS_PER_PEER`], no unspecified ones, and addresses of this host's
-/// loopback only from this host (else any remote could make us dial ourselves).
-pub(super) fn usable<'a>(
-    addrs: impl IntoIterator<Item = &'a Multiaddr>,
-    heard_from_loopback: bool,
-) -> impl Iterator<Item = Multiaddr> {
-    addrs
-        .into_iter()
-        .filter(move |a| match a.iter().next() {
-            Some(Protocol::Ip4(ip)) => {
-                !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
-            }
-            Some(Protocol::Ip6(ip)) => {
-                !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
-            }
-            Some(
-                Protocol::Dns(name)
-                | Protocol::Dns4(name)
-                | Protocol::Dns6(name)
-                | Protocol::Dnsaddr(name),
-            ) => heard_from_loopback || !names_this_host(&name),
-            _ => false,
-        })
-        .take(MAX_ADDRS_PER_PEER)
-        .cloned()
-}
-
-/// Whether an address is on this host's loopback.
-pub(super) fn is_loopback(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        _ => false,
     }
 }
 
@@ -166,25 +127,10 @@ mod tests {
     use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure};
 
     use super::*;
+    use crate::dht::MAX_ADDRS_PER_PEER;
 
     fn addrs(list: &[&str]) -> Vec<Multiaddr> {
         list.iter().map(|a| a.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_distant_peer_cannot_point_us_at_our_own_loopback() {
-        let told = addrs(&[
-            "/ip4/127.0.0.1/tcp/1",
-            "/ip6/::1/tcp/1",
-            "/ip4/0.0.0.0/tcp/1",
-            "/dns4/localhost/tcp/1",
-            "/dns/x.LOCALHOST./tcp/1",
-            "/ip4/192.0.2.1/tcp/1",
-        ]);
-        let far: Vec<_> = usable(&told, false).collect();
-        assert_eq!(far, addrs(&["/ip4/192.0.2.1/tcp/1"]));
-        let near: Vec<_> = usable(&told, true).collect();
-        assert_eq!(near.len(), 5);
     }
 
     fn fails(book: &mut Behaviour, peer: PeerId, address: &Multiaddr) {

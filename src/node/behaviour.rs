@@ -15,8 +15,8 @@ use super::gossip::Intake;
 use super::keep;
 use super::options::{AGENT, DhtMode, Options};
 use super::probe;
-use super::records::Records;
 use super::streams;
+use crate::dht::records::Records;
 use crate::node::Metrics;
 use crate::peers::{behaviour as gate, presence};
 
@@ -144,7 +144,7 @@ fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Record
     // Who provides decides how long: content is announced again by the room that
     // knows whether it is still here.
     config.set_provider_publication_interval(None);
-    // The node knows when its table needs it: see `node/place/refresh`.
+    // The node knows when its table needs it: see `dht/refresh`.
     config.set_periodic_bootstrap_interval(None);
     let mut behaviour =
         kad::Behaviour::with_config(local, Records::new(local, options.dht_max_records), config);

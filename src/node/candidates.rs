@@ -1,14 +1,8 @@
-//! Addresses that this node may be reachable at, as remotes report them, on
-//! their way to being tested by autonat.
-//!
-//! libp2p's autonat client remembers every address that it ever heard of, and
-//! walks all untested ones once a second in the event loop. Any peer can report
-//! any address, a new one with each connection, so what reaches it is bounded
-//! here.
+//! The autonat client, which tests addresses that this node may be reachable at, behind
+//! the bound of [`crate::neighbours::reported`].
 
-use std::collections::HashSet;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::autonat::v2::client;
 use libp2p::core::Endpoint;
@@ -19,52 +13,19 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-/// Addresses taken at once: a host with a handful of interfaces and transports,
-/// seen through a few NATs.
-const AT_ONCE: usize = 64;
-
-/// After those one more is taken this often: a host that moves gets its new
-/// address tested, and a flood of false ones stays a trickle.
-const ONE_MORE_EVERY: Duration = Duration::from_secs(600);
-
-/// Addresses taken in all, four weeks of the above. A few hundred bytes each.
-const AT_MOST: usize = 4096;
-
-/// Which addresses were let through. Pure.
-#[derive(Debug, Default)]
-struct Taken {
-    since: Option<Instant>,
-    known: HashSet<Multiaddr>,
-}
-
-impl Taken {
-    /// Whether a report of `address` at `now` goes on. Further reports of one
-    /// that did always do: they say that it is likely.
-    fn takes(&mut self, address: &Multiaddr, now: Instant) -> bool {
-        if self.known.contains(address) {
-            return true;
-        }
-        let since = *self.since.get_or_insert(now);
-        let passed = now.saturating_duration_since(since).as_secs() / ONE_MORE_EVERY.as_secs();
-        let allowed = AT_ONCE.saturating_add(usize::try_from(passed).unwrap_or(usize::MAX));
-        if self.known.len() >= allowed.min(AT_MOST) {
-            return false;
-        }
-        self.known.insert(address.clone())
-    }
-}
+use crate::neighbours::reported::Reported;
 
 /// The autonat client behind that bound.
 pub(super) struct Behaviour {
     inner: client::Behaviour,
-    taken: Taken,
+    reported: Reported,
 }
 
 impl Behaviour {
     pub(super) fn new(inner: client::Behaviour) -> Self {
         Behaviour {
             inner,
-            taken: Taken::default(),
+            reported: Reported::default(),
         }
     }
 }
@@ -98,7 +59,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         if let FromSwarm::NewExternalAddrCandidate(candidate) = &event
-            && !self.taken.takes(candidate.addr, Instant::now())
+            && !self.reported.takes(candidate.addr, Instant::now())
         {
             return;
         }
@@ -119,31 +80,5 @@ impl NetworkBehaviour for Behaviour {
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         self.inner.poll(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(n: u32) -> Multiaddr {
-        let ip = std::net::Ipv4Addr::from(n);
-        format!("/ip4/{ip}/tcp/4001").parse().unwrap()
-    }
-
-    #[test]
-    fn a_flood_of_addresses_becomes_a_trickle_and_known_ones_pass() {
-        let (mut taken, start) = (Taken::default(), Instant::now());
-        let passed = (0..10_000).filter(|n| taken.takes(&address(*n), start));
-        assert_eq!(passed.count(), AT_ONCE);
-        assert!(taken.takes(&address(0), start));
-        let later = start + 3 * ONE_MORE_EVERY;
-        let passed = (20_000..30_000).filter(|n| taken.takes(&address(*n), later));
-        assert_eq!(passed.count(), 3);
-        let at_last = start + Duration::from_secs(365 * 24 * 3600);
-        for n in 40_000..60_000 {
-            taken.takes(&address(n), at_last);
-        }
-        assert_eq!(taken.known.len(), AT_MOST);
     }
 }

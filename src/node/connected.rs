@@ -7,11 +7,11 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
-use super::address_book::is_loopback;
 use super::keep;
 use super::meter::Meters;
 use super::standing::Peering;
 use crate::api;
+use crate::dht::addresses::is_loopback;
 use crate::peers::Policy;
 use crate::text::foreign;
 

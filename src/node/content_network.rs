@@ -374,9 +374,9 @@ impl Network for ContentNetwork {
         async move {
             match this.handle.announce(dht_key(&cid), verify).await {
                 Ok(placed) => {
-                    let held = placed.held().map(|held| Held {
-                        held: held.held,
-                        enough: held.enough,
+                    let held = placed.outcome().map(|outcome| Held {
+                        held: outcome.confirmed,
+                        enough: outcome.enough,
                     });
                     Ok(Provided { held: held.boxed() })
                 }

@@ -18,9 +18,10 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use super::dht_intake::Replies;
 use super::gossip::envelope::Envelopes;
 use super::gossip::line::Client;
-use super::placing::Held;
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
 use crate::api::{self, Published, Status};
+pub use crate::dht::MAX_ADDRS_PER_PEER;
+use crate::dht::Outcome;
 use crate::node::gossip::signed::Sealer;
 
 pub(super) use command::{
@@ -83,22 +84,18 @@ pub struct PeerAddrs {
     pub addrs: Vec<Multiaddr>,
 }
 
-/// Addresses kept for one peer. A peer has a handful of interfaces times a
-/// handful of transports; a peer that claims thousands is attacking.
-pub const MAX_ADDRS_PER_PEER: usize = 16;
-
 /// A provider record that its receivers were told of.
 #[derive(Debug)]
 pub struct Placed {
     /// Peers that were told.
     pub told: usize,
-    held: oneshot::Receiver<Held>,
+    outcome: oneshot::Receiver<Outcome>,
 }
 
 impl Placed {
     /// What they answered when they were asked whether they hold it.
-    pub async fn held(self) -> Held {
-        self.held.await.unwrap_or_default()
+    pub async fn outcome(self) -> Outcome {
+        self.outcome.await.unwrap_or_default()
     }
 }
 
@@ -418,14 +415,14 @@ impl Handle {
 
     async fn place(&self, key: Vec<u8>, of_content: bool, verify: bool) -> Result<Placed, Error> {
         let text = super::event_loop::key_text(&key);
-        let (held, held_answer) = oneshot::channel();
+        let (outcome, outcome_answer) = oneshot::channel();
         let told = self
             .ask(|told| {
                 Command::Dht(DhtCommand::Provide {
                     key,
                     of_content,
                     verify,
-                    replies: Replies { told, held },
+                    replies: Replies { told, outcome },
                 })
             })
             .await?;
@@ -438,7 +435,7 @@ impl Handle {
         }
         Ok(Placed {
             told,
-            held: held_answer,
+            outcome: outcome_answer,
         })
     }
 

@@ -13,7 +13,6 @@
 //! | [`ContentNetwork`] | the network as the block exchange sees it |
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping |
-//! | `place` | the node's place in its network: which connections live although nobody uses them |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
@@ -22,13 +21,13 @@
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `parting`, `ending` | the goodbye to a peer, and whether one came |
 //! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
-//! | `dht_answer` | answers of the DHT, cut to what a packet holds |
 //! | `openings` | how many dials and walks all fetches together may have under way |
-//! | `dht_intake` | requests to the DHT, within the budget of who asks |
+//! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
+//! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
 //! | `members` | who else is on this node's topics: found, remembered, kept |
-//! | `placing` | provider records on their way, within the budgets of their receivers |
 //! | `queries`, `topics`, `peers`, `settling`, `standing`, `health`, `dial_reasons` | what the loop keeps of each |
-//! | `records`, `address_book`, `candidates`, `backoff` | bounded stores and counters under them |
+//! | `address_book` | where peers can be dialed |
+//! | `candidates` | addresses of this node on their way to being tested |
 //! | [`misbehaviour`] | the lines about misbehaving peers, which fail2ban reads |
 //! | `metrics` | what is counted of all this |
 //! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
@@ -50,7 +49,7 @@
 //! | commands to the loop (`handle`) | 64 | the caller waits |
 //! | asks for streams (`streams`) | 64, and 256 unanswered for a peer | the caller waits, or is refused |
 //! | messages for a subscription (`topics`) | 2,048 | the subscriber loses messages and is told how many |
-//! | provider records to their receivers (`placing`) | 1,024 of up to twenty receivers | the announcement is refused, and comes again |
+//! | provider records to their receivers ([`crate::dht::placement`]) | 1,024 of up to twenty receivers | the announcement is refused, and comes again |
 //! | a program's stream (`control::pipe`) | 64 KiB each way | the other side of that stream waits |
 //! | blocks on their way to a peer (`block::exchange`) | three groups of 1 MiB | the store is read no further for that stream |
 //! | blocks that were asked for (`block::fetch`) | what the fetch has open | no more is asked for |
@@ -59,14 +58,12 @@
 //! disk or a client, and shows that it turns through [`pulse::Pulse`].
 
 mod address_book;
-mod backoff;
 pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
 mod compact;
 mod connected;
 mod content_network;
-mod dht_answer;
 mod dht_intake;
 mod dial_reasons;
 mod ending;
@@ -84,13 +81,11 @@ pub mod misbehaviour;
 mod openings;
 pub mod options;
 mod parting;
-mod place;
-mod placing;
 mod probe;
 pub mod pulse;
 mod queries;
 mod quiet;
-mod records;
+mod record_store;
 mod settling;
 mod standing;
 pub mod streams;
@@ -113,7 +108,6 @@ pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
 pub use metrics::Metrics;
 pub use options::{Changes, Options};
-pub use placing::Held;
 pub use pulse::Pulse;
 pub(crate) use queries::REFRESH;
 
@@ -260,7 +254,7 @@ impl Node {
             bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
             peering: standing::Peering::new(options.peering.clone()),
             relays: standing::Relays::new(options.relays.clone()),
-            place: place::Place::new(Instant::now()),
+            place: crate::neighbours::Neighbours::new(Instant::now(), rand::random),
             place_changed: true,
             remembered: options.remembered_peers.iter().map(|p| p.peer).collect(),
             nat: Default::default(),

@@ -12,7 +12,7 @@ use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-use super::backoff::Backoff;
+use crate::neighbours::backoff::Backoff;
 
 /// Remembered peers dialed in one round, beside all configured ones.
 pub(super) const REMEMBERED_AT_ONCE: usize = 8;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::kad::KBucketKey;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{DialError, DialFailure};
 
 use super::*;
-use crate::node::place::walk;
+use crate::dht::walk;
 use crate::peers::Policy;
 
 /// Peers of one distance that a table holds.
@@ -84,7 +85,7 @@ fn answer_all(intake: &mut DhtIntake, dead: &[u32], again: Option<usize>) -> See
                 event: ToHandler::FindNodeReq { query_id, .. },
                 ..
             } => {
-                let bucket = bucket(intake.local, peer_id);
+                let bucket = bucket(intake.placer.local, peer_id);
                 seen.asked.push(bucket);
                 if dead.contains(&bucket) {
                     close(intake, peer_id);
@@ -102,7 +103,7 @@ fn answer_all(intake: &mut DhtIntake, dead: &[u32], again: Option<usize>) -> See
             }
             ToSwarm::Dial { opts } => {
                 let peer_id = opts.get_peer_id().unwrap();
-                seen.asked.push(bucket(intake.local, peer_id));
+                seen.asked.push(bucket(intake.placer.local, peer_id));
                 intake.on_swarm_event(FromSwarm::DialFailure(DialFailure {
                     peer_id: Some(peer_id),
                     error: &DialError::Aborted,

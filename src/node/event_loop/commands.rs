@@ -393,7 +393,7 @@ impl EventLoop {
                         let reason = match e {
                             kad::store::Error::ValueTooLarge => format!(
                                 "the value is larger than {} bytes, the most that a DHT record holds",
-                                crate::node::records::MAX_VALUE_BYTES
+                                crate::dht::records::MAX_VALUE_BYTES
                             ),
                             e => format!("{e} (P2P_DHT_MAX_RECORDS)"),
                         };

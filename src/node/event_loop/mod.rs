@@ -36,6 +36,7 @@ use self::gossip::Accepted;
 use crate::api::{NatStatus, Reachability};
 use crate::message::Opened;
 use crate::message::windows::Mark;
+use crate::neighbours::Neighbours;
 use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::Behaviour;
@@ -49,7 +50,6 @@ use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
-use crate::node::place::Place;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::settling::Settling;
@@ -108,7 +108,7 @@ pub(super) struct EventLoop {
     pub(super) bootstrap: Bootstrap,
     pub(super) peering: Peering,
     pub(super) relays: Relays,
-    pub(super) place: Place,
+    pub(super) place: Neighbours,
     /// Connections, or what is agreed about them, have changed since the floor was
     /// last looked at.
     pub(super) place_changed: bool,

@@ -9,13 +9,13 @@ use super::EventLoop;
 use super::members::broke_off;
 use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
 use crate::api::Reachability;
-use crate::node::address_book::{is_loopback, usable};
+use crate::dht::addresses::{is_loopback, usable};
+use crate::dht::records::Sender;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::connected::Connection;
 use crate::node::ending::by_remote;
 use crate::node::handle::Error;
 use crate::node::queries::Next;
-use crate::node::records::Owner;
 use crate::peers::refusal::Refusal;
 use crate::peers::{Conduct, limit_of};
 use crate::telemetry::Direction;
@@ -607,10 +607,10 @@ impl EventLoop {
         let behaviour = self.swarm.behaviour_mut();
         let store = behaviour.kad.store_mut();
         let policy = &self.options.policy;
-        let owner = if policy.is_trusted(&sender) {
-            Owner::default()
+        let account = if policy.is_trusted(&sender) {
+            Sender::EXEMPT
         } else {
-            store.owner(&sender, policy.subnet_of(&sender))
+            store.sender(&sender, policy.subnet_of(&sender))
         };
         let stored = match request {
             kad::InboundRequest::AddProvider {
@@ -622,12 +622,12 @@ impl EventLoop {
                 behaviour
                     .kad
                     .store_mut()
-                    .add_provider_of(record, owner, now)
+                    .put_provider_from(account, record, now)
             }
             kad::InboundRequest::PutRecord {
                 record: Some(record),
                 ..
-            } => store.put_of(record, owner, now),
+            } => store.put_value_from(account, record, now),
             _ => return,
         };
         let Err(e) = stored else { return };

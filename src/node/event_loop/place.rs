@@ -1,4 +1,4 @@
-//! The node's place in its network: what `node/place` decides, done.
+//! The node's place in its network: what [`crate::neighbours`] decides, done.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -8,10 +8,10 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
 use super::{EventLoop, as_gauge, one_line};
+use crate::dht::refresh::Walk;
+use crate::neighbours::neighbour::Neighbour;
+use crate::neighbours::{SETTLED, floor};
 use crate::node::keep::{self, Reason};
-use crate::node::place::SETTLED;
-use crate::node::place::floor::{self, Neighbour};
-use crate::node::place::refresh::Walk;
 use crate::node::standing::Need;
 
 /// With more peers than this the floor is looked at in every fifth second only: to
@@ -123,9 +123,9 @@ impl EventLoop {
         let held = neighbours.iter().filter(|n| n.held).map(|n| n.peer);
         let released: HashSet<&PeerId> = plan.release.iter().collect();
         let held = held.filter(|peer| !released.contains(peer));
-        self.place.held = held.chain(plan.hold.iter().copied()).collect();
+        self.place.kept = held.chain(plan.hold.iter().copied()).collect();
         self.place.missing = plan.missing;
-        let refused = |n: &&Neighbour| n.refused && n.direct && !n.entrance;
+        let refused = |n: &&Neighbour| n.refused && n.direct && !n.bootstrap;
         let refused = neighbours.iter().filter(refused);
         self.place.refused = refused.filter(|n| !n.held && !n.accepted).count();
     }
@@ -155,7 +155,7 @@ impl EventLoop {
                     direct,
                     near: false,
                     gossip: gossip.contains(peer),
-                    entrance: self.bootstrap.contains(peer),
+                    bootstrap: self.bootstrap.contains(peer),
                     returned: self.place.is_returned(peer),
                     refused: behaviour.keep.is_refused(peer, now),
                     held: behaviour.keep.holds(peer, Reason::Floor),
@@ -165,7 +165,7 @@ impl EventLoop {
             })
             .collect();
         list.sort_by_key(|(distance, _)| *distance);
-        let regular = list.iter_mut().filter(|(_, n)| !n.entrance);
+        let regular = list.iter_mut().filter(|(_, n)| !n.bootstrap);
         for (_, neighbour) in regular.take(floor) {
             neighbour.near = true;
         }
@@ -252,7 +252,7 @@ impl EventLoop {
     ) {
         // Only whom this node chose itself: strangers that come and break off would
         // push the true neighbours out of this memory.
-        let chosen = self.place.held.contains(&peer) || self.peering.contains(&peer);
+        let chosen = self.place.kept.contains(&peer) || self.peering.contains(&peer);
         if chosen && now.saturating_duration_since(since) >= SETTLED {
             self.place.lost.add(peer, addresses, now, rand::random());
         }

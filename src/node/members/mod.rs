@@ -48,7 +48,7 @@
 //!
 //! # Why announcements of topics have no pace of their own
 //!
-//! Those of content go through `node::placing`, which paces each receiver and asks it
+//! Those of content go through `dht::placement`, which paces each receiver and asks it
 //! whether it holds the record, because a host may have 100,000 roots and would use
 //! up every receiver's budget. Topics are few. With as many as may be joined (256,
 //! `topics::MAX_TOPICS`) and all of them joined at once, [`A_TICK`] lets two

@@ -1,14 +1,15 @@
-//! Whom to keep so that this node stays part of its network.
+//! Which connected peers to keep so that this node stays part of its network
+//! (`P2P_MIN_PEERS`).
 //!
-//! Pure. What it chooses among are the connected peers; how more are found is
-//! [`super::search`]'s.
+//! The choice is among the peers that are connected; how more are found is decided in
+//! [`super::search`].
 //!
 //! # Who is worth keeping
 //!
-//! Points for each of these, the larger first: was there before a break of the
-//! network; has been connected for long; this node dialed it, so that it did not
-//! push itself forward; is on a topic of this node; is close in the DHT. Points
-//! are taken off for each one of the same subnet that is kept already.
+//! A peer gets points for each of these, the larger ones first: it was there before the
+//! network was split; it has been connected for long; this node dialed it, so that it
+//! did not push itself forward; it is on a topic of this node; it is close in the DHT.
+//! Points are taken off for each peer of the same subnet that is kept already.
 //!
 //! Closeness counts for half of the floor only. The closest peers of a node are
 //! mostly each other's closest too; a network in which everybody kept only those
@@ -16,80 +17,51 @@
 //! ties all clusters together: a graph of four random edges a node is connected
 //! with near certainty, and about log n / log 3 hops wide.
 //!
-//! # Those who came by themselves
+//! # Peers that asked to be kept
 //!
 //! A peer that asked to be kept is as good a neighbour, but anybody can ask. So
-//! they count for half of the floor at the most; the other half this node keeps
+//! such peers count for half of the floor at most; the other half this node keeps
 //! for its own reasons, whatever others do.
 //!
-//! # Entrances
+//! # Bootstrap peers
 //!
 //! A bootstrap node is everybody's first choice, and has room for few (see
-//! [`super::super::keep`]). It is kept only until others are.
+//! `node::keep`). It is kept only until enough others are.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
-use ipnet::IpNet;
 use libp2p::PeerId;
 
+use super::neighbour::Neighbour;
 use super::ranking::Ranking;
 use super::worth::Kept;
 
-/// A connected peer as the floor looks at it.
-#[derive(Clone, Debug)]
-pub(in crate::node) struct Neighbour {
-    pub(in crate::node) peer: PeerId,
-    /// Of its oldest connection.
-    pub(in crate::node) age: Duration,
-    /// `None` for this host and through relays.
-    pub(in crate::node) subnet: Option<IpNet>,
-    /// This node dialed it.
-    pub(in crate::node) dialed: bool,
-    /// There is a connection that does not lead through a relay.
-    pub(in crate::node) direct: bool,
-    /// Among the closest of the connected ones in the DHT.
-    pub(in crate::node) near: bool,
-    /// On a topic that this node is on.
-    pub(in crate::node) gossip: bool,
-    /// A configured bootstrap peer.
-    pub(in crate::node) entrance: bool,
-    /// Was lost without a word and is back.
-    pub(in crate::node) returned: bool,
-    /// Refused to be kept lately.
-    pub(in crate::node) refused: bool,
-    /// Held for the floor already.
-    pub(in crate::node) held: bool,
-    /// It asked to be kept, and is.
-    pub(in crate::node) accepted: bool,
-}
-
-/// What to do about the floor.
+/// Whom to keep from now on, and whom no longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::node) struct Plan {
-    pub(in crate::node) hold: Vec<PeerId>,
-    pub(in crate::node) release: Vec<PeerId>,
-    /// How many more are wanted than there are, without entrances.
-    pub(in crate::node) missing: usize,
+pub(crate) struct Plan {
+    pub(crate) hold: Vec<PeerId>,
+    pub(crate) release: Vec<PeerId>,
+    /// How many more are wanted than there are, not counting bootstrap peers.
+    pub(crate) missing: usize,
 }
 
-/// How many a node keeps at most when lost ones come back: half more than the
-/// floor. After a break both halves have filled their floors from their own
-/// side; those that come back are what ties the halves together.
+/// How many a node keeps at most when lost neighbours come back: half more than the
+/// floor. After a split both halves have filled their floors from their own side; the
+/// neighbours that come back are what ties the halves together.
 fn most(floor: usize) -> usize {
     floor + floor / 2
 }
 
-/// The choice.
-pub(in crate::node) fn plan(floor: usize, peers: &[Neighbour]) -> Plan {
+/// Chooses among `peers` for a node with this floor.
+pub(crate) fn plan(floor: usize, peers: &[Neighbour]) -> Plan {
     choose(peers, &mut Kept::under(floor), floor)
 }
 
-/// The choice; `kept` is nobody yet, and afterwards those that are kept, without
-/// entrances.
+/// The same; `kept` is empty at first, and afterwards holds those that are kept, without
+/// bootstrap peers.
 fn choose(peers: &[Neighbour], kept: &mut Kept, floor: usize) -> Plan {
     let mut plan = Plan::default();
-    let regular = || peers.iter().filter(|p| !p.entrance);
+    let regular = || peers.iter().filter(|p| !p.bootstrap);
     regular().filter(|p| p.held).for_each(|p| kept.add(p));
     let came = regular().filter(|p| p.accepted && !p.held).count();
     let wanted = floor - came.min(floor / 2);
@@ -110,21 +82,21 @@ fn choose(peers: &[Neighbour], kept: &mut Kept, floor: usize) -> Plan {
     plan.hold = chosen.iter().map(|p| p.peer).collect();
     plan.missing = wanted.saturating_sub(kept.count());
 
-    // Entrances for what is still missing.
+    // Bootstrap peers fill what is still missing.
     let mut spare = plan.missing;
-    let mut entrances: Vec<&Neighbour> = peers.iter().filter(|p| p.entrance).collect();
-    entrances.sort_by_key(|p| !p.held);
-    for entrance in entrances {
-        let keep = spare > 0 && (entrance.held || !entrance.refused && entrance.direct);
+    let mut bootstrap: Vec<&Neighbour> = peers.iter().filter(|p| p.bootstrap).collect();
+    bootstrap.sort_by_key(|p| !p.held);
+    for peer in bootstrap {
+        let keep = spare > 0 && (peer.held || !peer.refused && peer.direct);
         spare -= usize::from(keep);
-        match (keep, entrance.held) {
-            (true, false) => plan.hold.push(entrance.peer),
-            (false, true) => plan.release.push(entrance.peer),
+        match (keep, peer.held) {
+            (true, false) => plan.hold.push(peer.peer),
+            (false, true) => plan.release.push(peer.peer),
             _ => {}
         }
     }
 
-    // The least of those that are too many, which happens when the floor is lowered.
+    // When the floor is lowered there may be too many: those worth least are let go.
     if kept.count() > most(floor) {
         let all = regular().filter(|p| p.held).chain(chosen);
         let mut least = Ranking::new(all, |p| Reverse(kept.worth_within(p)));
@@ -140,6 +112,10 @@ fn choose(peers: &[Neighbour], kept: &mut Kept, floor: usize) -> Plan {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ipnet::IpNet;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -154,7 +130,7 @@ mod tests {
             direct: true,
             near: false,
             gossip: false,
-            entrance: false,
+            bootstrap: false,
             returned: false,
             refused: false,
             held: false,
@@ -268,10 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entrance_is_kept_until_others_are() {
-        let mut entrance = neighbour(60);
-        entrance.entrance = true;
-        let mut peers = vec![entrance];
+    fn a_bootstrap_peer_is_kept_until_others_are() {
+        let mut peers = vec![neighbour(60)];
+        peers[0].bootstrap = true;
         assert_eq!(held(2, &peers), [0]);
         peers[0].held = true;
         assert_eq!(plan(2, &peers).missing, 2, "others are looked for");
@@ -291,7 +266,7 @@ mod tests {
         let mut peers: Vec<Neighbour> = (0..4).map(neighbour).collect();
         peers[0].refused = true;
         peers[1].direct = false;
-        peers[2].entrance = true;
+        peers[2].bootstrap = true;
         peers[2].refused = true;
         assert_eq!(held(4, &peers), [3]);
         assert_eq!(plan(4, &peers).missing, 3);
@@ -312,12 +287,12 @@ mod tests {
 
     /// The choice as it is described: everybody is looked at again after each.
     fn plainly(floor: usize, peers: &[Neighbour]) -> Plan {
-        let mut kept: Vec<&Neighbour> = peers.iter().filter(|p| p.held && !p.entrance).collect();
+        let mut kept: Vec<&Neighbour> = peers.iter().filter(|p| p.held && !p.bootstrap).collect();
         let mut others: Vec<&Neighbour> = peers.iter().collect();
-        others.retain(|p| !p.held && !p.entrance && !p.refused && p.direct);
+        others.retain(|p| !p.held && !p.bootstrap && !p.refused && p.direct);
         let came = peers
             .iter()
-            .filter(|p| !p.entrance && p.accepted && !p.held);
+            .filter(|p| !p.bootstrap && p.accepted && !p.held);
         let wanted = floor - came.count().min(floor / 2);
         let beside = |kept: &[&Neighbour]| {
             let mut beside = Kept::under(floor);

@@ -1,10 +1,10 @@
 //! Answers of the DHT, cut to what a packet holds.
 //!
-//! Others refuse an answer of more than 16 KiB whole, and this node would send one:
-//! a record may name sixteen addresses of 512 bytes, so that two such records on a
-//! key would keep everybody from reading it. Addresses are left out first, since one
-//! that can be dialed is enough, then the peers closest to the key; a provider or a
-//! value never is. Pure.
+//! Other nodes refuse an answer of more than 16 KiB as a whole, and this node would
+//! send one: a record may name sixteen addresses of 512 bytes, so that two such records
+//! on a key would keep everybody from reading it. Addresses are left out first, since
+//! one that can be dialed is enough, then the peers closest to the key. A provider or a
+//! value is never left out.
 
 use libp2p::kad;
 
@@ -30,8 +30,8 @@ fn size(peers: &[kad::KadPeer]) -> usize {
     peers.iter().map(of).sum()
 }
 
-/// Cuts the lists of an answer that carries `beside` bytes of a value with them.
-pub(super) fn fit(closer: &mut Vec<kad::KadPeer>, providers: &mut [kad::KadPeer], beside: usize) {
+/// Cuts the lists of an answer that also carries a value of `beside` bytes.
+pub(crate) fn fit(closer: &mut Vec<kad::KadPeer>, providers: &mut [kad::KadPeer], beside: usize) {
     let room = MOST.saturating_sub(beside);
     for most in ADDRESSES {
         if size(closer) + size(providers) <= room {

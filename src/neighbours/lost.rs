@@ -1,35 +1,33 @@
-//! Neighbours that vanished without a goodbye, which are tried again for long.
+//! Neighbours that vanished without a goodbye, which are tried again for days.
 //!
-//! When a network breaks in two, each half fills its floors from its own side.
-//! Nobody lacks anything then, and yet the halves have to find each other when
-//! the break heals. So a node remembers the neighbours that fell silent, and
+//! When a network is split in two, the nodes of each half fill their floors from their
+//! own side. Then no node lacks neighbours, and yet the halves have to find each other
+//! when the split ends. So a node remembers the neighbours that fell silent, and
 //! tries one of them every [`EVERY`]. In a network of 100 nodes of which each had
-//! four neighbours across the break, all nodes try within 20 s of the end of any
-//! break. A try at a host that is gone is one packet and its repetitions: 3 to 6
-//! tries a minute and node, at no cost to anybody who lives.
-//!
-//! Pure: time and chance come as arguments.
+//! four neighbours across the split, all nodes try within 20 s of the end of any
+//! split. A try at a host that is gone is one packet and its repetitions: 3 to 6
+//! tries a minute for each node, at no cost to the peers that are alive.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 
-/// At most that long lies between two tries; `chance` makes it as little as half.
+/// The longest time between two tries; `chance` makes it as little as half.
 const EVERY: Duration = Duration::from_secs(20);
 
-/// For how long a lost one is tried. A week: longer than a break that nobody
-/// mends, and a host that is off for longer comes back by itself.
+/// For how long a lost neighbour is tried. A week: nobody leaves a network split for
+/// longer, and a host that is off for longer comes back by itself.
 const FOR: Duration = Duration::from_secs(7 * 86_400);
 
-/// Lost ones that are remembered: twice the default floor. The oldest gives way.
+/// Lost neighbours that are remembered: twice the default floor. The oldest gives way.
 const MOST: usize = 16;
 
-/// Addresses kept of each.
+/// Addresses kept of each of them.
 const ADDRESSES: usize = 4;
 
 #[derive(Clone, Debug)]
-struct Missed {
+struct LostPeer {
     peer: PeerId,
     addresses: Vec<Multiaddr>,
     since: Instant,
@@ -37,16 +35,16 @@ struct Missed {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Lost {
+pub(crate) struct Lost {
     /// The next to be tried first.
-    list: VecDeque<Missed>,
+    list: VecDeque<LostPeer>,
     next: Option<Instant>,
 }
 
 impl Lost {
     /// `peer` fell silent at `now`. It is tried soon for the first time: most
-    /// breaks are short.
-    pub(in crate::node) fn add(
+    /// splits are short.
+    pub(crate) fn add(
         &mut self,
         peer: PeerId,
         mut addresses: Vec<Multiaddr>,
@@ -64,7 +62,7 @@ impl Lost {
                 self.list.remove(oldest);
             }
         }
-        self.list.push_front(Missed {
+        self.list.push_front(LostPeer {
             peer,
             addresses,
             since: now,
@@ -74,19 +72,15 @@ impl Lost {
         }
     }
 
-    /// `peer` is connected. Whether it was missed.
-    pub(in crate::node) fn found(&mut self, peer: &PeerId) -> bool {
+    /// `peer` is connected. Returns whether it was one of those that were lost.
+    pub(crate) fn found(&mut self, peer: &PeerId) -> bool {
         let before = self.list.len();
         self.list.retain(|m| m.peer != *peer);
         self.list.len() < before
     }
 
-    /// Whom to dial at `now`, and where.
-    pub(in crate::node) fn due(
-        &mut self,
-        now: Instant,
-        chance: f64,
-    ) -> Option<(PeerId, Vec<Multiaddr>)> {
+    /// The peer to dial at `now`, and its addresses.
+    pub(crate) fn due(&mut self, now: Instant, chance: f64) -> Option<(PeerId, Vec<Multiaddr>)> {
         if self.next.is_some_and(|next| now < next) {
             return None;
         }

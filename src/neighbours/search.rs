@@ -1,35 +1,33 @@
 //! Whom to dial while a node has fewer neighbours than its floor.
 //!
-//! A few are dialed at once, then the node waits for what comes of it. As long as
-//! it helps the next round comes after a second; when it does not, rounds come
-//! ever later, but never later than [`SLOWEST`], for as long as something is
-//! missing: whatever kept the peers away, it may be over now.
-//!
-//! Pure: time and chance come as arguments.
+//! A few peers are dialed at once; then the node waits for the result. As long as
+//! that helps, the next round comes after a second. When it does not, the pauses
+//! between rounds grow up to [`SLOWEST`], and rounds go on for as long as neighbours
+//! are missing: whatever kept the peers away may be over now.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use crate::node::backoff::Backoff;
+use super::backoff::Backoff;
 
 /// Dials of one round.
-const AT_ONCE: usize = 3;
+const DIALS_A_ROUND: usize = 3;
 
-/// Between two rounds that help.
+/// The pause between two rounds that help.
 const FASTEST: Duration = Duration::from_secs(1);
 
-/// Between two rounds when nothing helps: within 30 s of a network's healing
-/// there is an attempt, and it has time to end.
+/// The pause between two rounds when nothing helps: within 30 s of the end of a split
+/// of the network there is an attempt, and it has time to succeed.
 const SLOWEST: Duration = Duration::from_secs(20);
 
-/// Rounds that begin because somebody wants to publish are so far apart: a program
-/// that publishes without end makes the node dial no faster than a few a minute.
+/// The least time between two rounds that begin because a program wants to publish:
+/// one that publishes without end makes the node dial no more than a few a minute.
 const WANTED: Duration = Duration::from_secs(10);
 
-/// After so many rounds that did not help only one is dialed in each: three or four
-/// a minute, which no alert takes for a fault.
+/// After so many rounds that did not help, only one peer is dialed in each: three or
+/// four a minute, which no alert takes for a fault.
 const SLOW: u32 = 5;
 
 /// Peers of which it is remembered that they could not be reached.
@@ -37,18 +35,18 @@ const MOST: usize = 512;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Search {
+pub(crate) struct Search {
     failed: HashMap<PeerId, Backoff>,
     rounds: u32,
     next: Option<Instant>,
-    /// When somebody last wanted a round.
+    /// When a program last wanted a round.
     wanted: Option<Instant>,
 }
 
 impl Search {
-    /// Whom to dial at `now`: of `candidates`, those that are due and failed least, or the
-    /// one that will be first when none is.
-    pub(in crate::node) fn due(
+    /// The peers to dial at `now`: of `candidates`, those that are due and failed least,
+    /// or the one that will be due first when none is.
+    pub(crate) fn due(
         &mut self,
         missing: usize,
         candidates: &[PeerId],
@@ -69,7 +67,7 @@ impl Search {
         let mut chosen: Vec<PeerId> = candidates.iter().filter(free).copied().collect();
         // Those that failed least, in their order.
         chosen.sort_by_key(|peer| self.failed.get(peer).map_or(0, Backoff::failures));
-        chosen.truncate(if slow { 1 } else { missing.min(AT_ONCE) });
+        chosen.truncate(if slow { 1 } else { missing.min(DIALS_A_ROUND) });
         if chosen.is_empty() {
             let first = |peer: &&PeerId| self.failed.get(peer).and_then(Backoff::next);
             chosen.extend(candidates.iter().min_by_key(first));
@@ -86,9 +84,9 @@ impl Search {
         chosen
     }
 
-    /// Somebody on this host has something to say and nobody is there to hear it: the
+    /// A program on this host wants to publish and no peer is there to receive it: the
     /// next round is due, once in [`WANTED`].
-    pub(in crate::node) fn wanted(&mut self, now: Instant) {
+    pub(crate) fn wanted(&mut self, now: Instant) {
         let rested = |at: Instant| now.saturating_duration_since(at) >= WANTED;
         if self.wanted.is_none_or(rested) {
             self.wanted = Some(now);
@@ -107,7 +105,7 @@ impl Search {
     }
 
     /// `peer` is connected, whoever dialed.
-    pub(in crate::node) fn connected(&mut self, peer: &PeerId) {
+    pub(crate) fn connected(&mut self, peer: &PeerId) {
         if self.failed.remove(peer).is_some() {
             self.rounds = 0;
         }

@@ -7,18 +7,16 @@
 //! of log2 n, which in a network of 100 nodes is nearly everybody, 90; one every five
 //! minutes, as is its default, would be 18 a node and minute there.
 //!
-//! But a table does not age by itself. Every query corrects what it passes;
-//! whoever enters the network looks up its own id, and so calls on those who should
-//! know it; and a node's kept neighbours live by definition, so that its first
-//! step always works. So a node with steady neighbours looks up its own id every
+//! But a table does not age by itself. Every query corrects the entries that it uses;
+//! a node that joins the network looks up its own id, and so contacts those who should
+//! know it; and the neighbours that a node keeps are known to be alive, so that its
+//! first step always works. So a node with steady neighbours looks up its own id every
 //! three hours and visits the far buckets once a day:
 //! 12/180 + 18/1440 = 0.08 handshakes a minute in a network of 100, and
 //! 12/180 + 72/1440 = 0.12 in one of a million (twelve far buckets at most).
 //!
-//! A node whose neighbours went, or that finds nobody to dial, walks soon, and ever
-//! later if that does not help.
-//!
-//! Pure: time and chance come as arguments.
+//! A node that has lost its neighbours, or that finds nobody to dial, walks soon, and
+//! waits longer each time that does not help.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +26,7 @@ const NEAR_EVERY: Duration = Duration::from_secs(3 * 3600);
 /// Between two visits of the far buckets.
 const ALL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// The first pause after a walk for want of peers.
+/// The first pause after a walk that was made because peers were missing.
 const SOON: Duration = Duration::from_secs(15);
 
 /// And the longest. A small network has no more peers than its nodes have found.
@@ -36,7 +34,7 @@ const LATE: Duration = Duration::from_secs(1800);
 
 /// How far to walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::node) enum Walk {
+pub(crate) enum Walk {
     /// To the own id.
     Near,
     /// To the own id, and then through the far buckets.
@@ -45,10 +43,10 @@ pub(in crate::node) enum Walk {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(in crate::node) struct Refresh {
+pub(crate) struct Refresh {
     near: Instant,
     all: Instant,
-    /// When a walk for want of peers may be next.
+    /// When the next walk may be made because peers are missing.
     want: Instant,
     wants: u32,
 }
@@ -59,8 +57,9 @@ fn spread(full: Duration, chance: f64) -> Duration {
 }
 
 impl Refresh {
-    /// A node that starts at `now`. The DHT is walked as the first peers come.
-    pub(in crate::node) fn new(now: Instant, mut chance: impl FnMut() -> f64) -> Self {
+    /// For a node that starts at `now`. Kademlia walks the DHT by itself when it meets
+    /// its first peers.
+    pub(crate) fn new(now: Instant, mut chance: impl FnMut() -> f64) -> Self {
         Refresh {
             near: now + spread(NEAR_EVERY, chance()),
             all: now + spread(ALL_EVERY, chance()),
@@ -71,7 +70,7 @@ impl Refresh {
 
     /// What to do at `now`; `wanting` when there are fewer neighbours than there
     /// should be and nobody left to dial.
-    pub(in crate::node) fn due(
+    pub(crate) fn due(
         &mut self,
         wanting: bool,
         now: Instant,

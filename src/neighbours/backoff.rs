@@ -1,6 +1,4 @@
-//! When to try again: exponential backoff with jitter, for ever.
-//!
-//! Pure: time and chance come as arguments.
+//! When to try again: exponential backoff with jitter, which never gives up.
 
 use std::time::{Duration, Instant};
 
@@ -12,36 +10,36 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// State of one thing that is tried again and again.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     not_before: Option<Instant>,
 }
 
 impl Backoff {
     /// Whether it may be tried at `now`.
-    pub(super) fn due(&self, now: Instant) -> bool {
+    pub(crate) fn due(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|t| now >= t)
     }
 
     /// How often in a row it failed.
-    pub(super) fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// When it may be tried again; `None` when it was never tried.
-    pub(super) fn next(&self) -> Option<Instant> {
+    /// When it may be tried again; `None` when that is at once.
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.not_before
     }
 
     /// It was tried at `now` and failed, or may yet fail: the pause doubles from
     /// one second to five minutes, and `chance` (0.0 to 1.0) takes up to half of
     /// it off, so that nodes that lost the same peer do not return in step.
-    pub(super) fn failed(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn failed(&mut self, now: Instant, chance: f64) {
         self.failed_within(LONGEST, now, chance);
     }
 
     /// As [`Self::failed`], for what cannot wait: the pause is `most` at the longest.
-    pub(super) fn failed_within(&mut self, most: Duration, now: Instant, chance: f64) {
+    pub(crate) fn failed_within(&mut self, most: Duration, now: Instant, chance: f64) {
         let full = FIRST.saturating_mul(1 << self.failures.min(16)).min(most);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + full.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0));
@@ -49,19 +47,20 @@ impl Backoff {
 
     /// It worked: the next failure starts from the shortest pause again, and
     /// nothing is tried before a long pause has passed.
-    pub(super) fn succeeded(&mut self, now: Instant, chance: f64) {
+    pub(crate) fn succeeded(&mut self, now: Instant, chance: f64) {
         self.failures = 0;
         self.not_before = Some(now + LONGEST.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0));
     }
 
-    /// It is needed soon: try within `most`, however long the pause would be.
-    pub(super) fn within(&mut self, most: Duration, now: Instant, chance: f64) {
+    /// It is needed soon: it may be tried within `most`, however long the pause would be.
+    pub(crate) fn within(&mut self, most: Duration, now: Instant, chance: f64) {
         let soon = now + most.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0);
         self.not_before = Some(self.not_before.map_or(soon, |t| t.min(soon)));
     }
 
-    /// Try again at once when next asked; the pause after a failure keeps growing.
-    pub(super) fn hurry(&mut self) {
+    /// It may be tried at once, unless the last try failed: a pause after a failure is
+    /// kept.
+    pub(crate) fn hurry(&mut self) {
         if self.failures == 0 {
             self.not_before = None;
         }

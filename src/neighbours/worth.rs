@@ -1,18 +1,16 @@
 //! What a peer is worth beside those that are kept already.
-//!
-//! Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::floor::Neighbour;
+use super::neighbour::Neighbour;
 
 /// Points, then age.
 pub(super) type Worth = (i32, Duration);
 
-/// Those that are kept, as far as the worth of others depends on them.
+/// The peers that are kept, as far as the worth of others depends on them.
 #[derive(Debug)]
 pub(super) struct Kept {
     floor: usize,
@@ -25,7 +23,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Nobody yet, of a node with this floor.
+    /// No peer is kept yet, by a node with this floor.
     pub(super) fn under(floor: usize) -> Self {
         Kept {
             floor,

@@ -1,10 +1,14 @@
 //! Where a walk through the DHT leads.
 //!
-//! A node that enters looks up its own id, and so meets the twenty peers closest to
-//! it: that is everybody in the buckets before the one in which the twentieth lies, and
-//! some of that one. The buckets beyond hold half of the network, a quarter, an eighth
-//! and so on. For each of them, and for that of the twentieth when it was hardly
-//! touched, it looks up an id that lies in it, until [`FAR`] peers have answered.
+//! A node that joins looks up its own id, and so meets the twenty peers closest to
+//! it: everybody in the buckets before the one in which the twentieth lies, and some of
+//! that one. The buckets beyond hold half of the network, a quarter, an eighth and so
+//! on. For each of them, and for that of the twentieth if few in it were asked, the node
+//! looks up an id that lies in it, until [`FAR`] peers have answered.
+//!
+//! A look-up begins with the closest peers that are known. When hardly any of these is
+//! alive, the look-up of the node's own id has not found its neighbours, and is made once
+//! more after the visits, which have brought others.
 //!
 //! libp2p-kad asks twenty peers of each of these buckets as well. Among 300 nodes
 //! that is some 150 handshakes for each that enters, nearly as many as there are
@@ -12,8 +16,6 @@
 //! them. A bucket needs one live peer for queries to pass through it; the others
 //! are there so that it outlives them. Queries bring more as they pass, and whoever
 //! asks this node comes into its table too.
-//!
-//! Pure: chance comes as an argument.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -23,7 +25,7 @@ use libp2p::kad::{K_VALUE, KBucketKey};
 
 /// Peers that answer before a look-up in a far bucket ends: one that is enough, and
 /// three that may leave before the next walk.
-pub(in crate::node) const FAR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+pub(crate) const FAR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Buckets number from 0, the closest, to this.
 const FARTHEST: u32 = 255;
@@ -39,10 +41,61 @@ const DEEPEST: u32 = 12;
 /// average, so that it is missed in one of fifty walks, and the others hardly ever.
 const TRIES: usize = 4 << DEEPEST;
 
+/// Peers that must have answered a look-up of the own id: half of those that it asks.
+const ENOUGH: u32 = K_VALUE.get() as u32 / 2;
+
+/// The look-up with which a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Look up this id in a far bucket, until [`FAR`] peers have answered.
+    Visit(PeerId),
+    /// Look up the node's own id again.
+    Again,
+}
+
+/// What is left of the walk under way.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    local: KBucketKey<PeerId>,
+    /// Far buckets that are still to be visited; the farthest is next.
+    far: Range<u32>,
+    /// Whether the own id is looked up again after them.
+    again: bool,
+}
+
+impl Walk {
+    /// That of the node `local`; none is under way.
+    pub(crate) fn new(local: PeerId) -> Self {
+        Walk {
+            local: local.into(),
+            far: 0..0,
+            again: false,
+        }
+    }
+
+    /// A look-up of the own id has ended, in which `answered` peers answered. `buckets`
+    /// are those with anybody in them, as for [`far`]. What was left of a walk before
+    /// is given up.
+    pub(crate) fn begin(&mut self, buckets: impl IntoIterator<Item = (u32, usize)>, answered: u32) {
+        self.far = far(buckets);
+        self.again = !self.far.is_empty() && answered < ENOUGH;
+    }
+
+    /// The next look-up; `None` when the walk has ended.
+    pub(crate) fn next(&mut self, mut random: impl FnMut() -> PeerId) -> Option<Step> {
+        let mut far = self.far.by_ref().rev();
+        let id = far.find_map(|bucket| id_in(bucket, &self.local, &mut random));
+        match id {
+            Some(id) => Some(Step::Visit(id)),
+            None => std::mem::take(&mut self.again).then_some(Step::Again),
+        }
+    }
+}
+
 /// The buckets to visit after the look-up of the own id, the farthest last.
 /// `buckets` are those with anybody in them, the closest first, each with its number
 /// and how many it holds.
-pub(in crate::node) fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> Range<u32> {
+fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> Range<u32> {
     let mut met = 0;
     for (bucket, peers) in buckets {
         let closer = met;
@@ -58,7 +111,7 @@ pub(in crate::node) fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> R
 }
 
 /// An id that lies in `bucket` as seen from `local`; `None` after [`TRIES`].
-pub(in crate::node) fn id_in(
+pub(crate) fn id_in(
     bucket: u32,
     local: &KBucketKey<PeerId>,
     random: impl FnMut() -> PeerId,
@@ -97,6 +150,26 @@ mod tests {
         let many = far([(3, 20), (255, 20)]);
         assert_eq!(many.len(), DEEPEST as usize);
         assert_eq!(many.end, 256);
+    }
+
+    #[test]
+    fn a_walk_visits_the_farthest_first_and_ends_with_the_own_id_if_few_answered() {
+        let local = PeerId::random();
+        let key = KBucketKey::from(local);
+        for (answered, again) in [(ENOUGH - 1, true), (ENOUGH, false)] {
+            let mut walk = Walk::new(local);
+            assert_eq!(walk.next(PeerId::random), None);
+            walk.begin([(252, 20), (255, 20)], answered);
+            for bucket in [255, 254, 253] {
+                let Some(Step::Visit(id)) = walk.next(PeerId::random) else {
+                    panic!("{bucket} is not visited");
+                };
+                assert_eq!(key.distance(&KBucketKey::from(id)).ilog2(), Some(bucket));
+            }
+            let last = walk.next(PeerId::random);
+            assert_eq!(last, again.then_some(Step::Again));
+            assert_eq!(walk.next(PeerId::random), None);
+        }
     }
 
     #[test]

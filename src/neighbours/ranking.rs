@@ -1,28 +1,28 @@
-//! Peers one after another, the first by a value that each choice may change.
+//! Peers in the order of a value that each choice may change.
 //!
-//! To look at all peers again after each choice takes the square of their number,
-//! and a node may have hundreds to choose from a thousand. But a choice changes
-//! little. What others add to or take from a peer is the same for all that have its
-//! subnet and are as near as it is: within such a group the order stands for good.
-//! So only the first of each group is in a heap. What it was worth there may be out
-//! of date; since values only ever get worse, whoever is still the first when it is
-//! looked at again is the first of all. A choice makes two groups out of date, and
-//! once all that are near: n peers take some n log n steps.
+//! To look at all peers again after each choice takes steps in the square of their
+//! number, and a node may have to choose hundreds from a thousand. But a choice changes
+//! little. What the peers that are kept add to or take from the value of another is the
+//! same for all that have its subnet and are as near as it is: within such a group the
+//! order never changes. So only the first of each group is in a heap. Its value there
+//! may be out of date; since values only ever get worse, a peer that is still the first
+//! when its value is computed again is the first of all. A choice makes two groups out
+//! of date, and once all that are near: n peers take some n log n steps.
 
 use std::collections::{BinaryHeap, HashMap};
 
-use super::floor::Neighbour;
+use super::neighbour::Neighbour;
 
 /// See the module's documentation. `V` is the value, the greatest first.
 pub(super) struct Ranking<'a, V> {
-    /// Each with its first at the end.
+    /// Each group has its first peer at the end.
     groups: Vec<Vec<&'a Neighbour>>,
     /// The value of the first of each group, when it was last looked at, and the group.
     heap: BinaryHeap<(V, usize)>,
 }
 
 impl<'a, V: Ord + Copy> Ranking<'a, V> {
-    /// Of these, each of `value`.
+    /// A ranking of these peers by `value`.
     pub(super) fn new(
         peers: impl Iterator<Item = &'a Neighbour>,
         value: impl Fn(&Neighbour) -> V,
@@ -47,8 +47,8 @@ impl<'a, V: Ord + Copy> Ranking<'a, V> {
         ranking
     }
 
-    /// Takes out the first. `value` may have become less since it was last asked, by
-    /// the same for all of a group, and not more.
+    /// Takes out the first. The value of a peer may have become less since it was last
+    /// computed, by the same amount for all of a group, and must not have become more.
     pub(super) fn next(&mut self, value: impl Fn(&Neighbour) -> V) -> Option<&'a Neighbour> {
         while let Some((before, at)) = self.heap.pop() {
             let group = &mut self.groups[at];
