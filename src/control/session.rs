@@ -276,14 +276,14 @@ async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Res
                 true => handle.connect_anyhow(peer).await?,
                 false => handle.connect(peer, addrs).await?,
             }
-            handle.settled(peer).await?;
+            handle.identified(peer).await?;
             return Ok(ok());
         }
         let mut failures = Vec::new();
         for addr in &addrs {
             let connected = async {
                 let peer = handle.dial(addr.clone()).await?;
-                handle.settled(peer).await.map(|()| peer)
+                handle.identified(peer).await.map(|()| peer)
             };
             match connected.await {
                 Ok(peer) => {

@@ -191,12 +191,13 @@ impl Handle {
 
     /// Waits until a peer that was connected to has said who it is, for some
     /// seconds at most: a peer that refuses this node closes the connection only
-    /// when it stands.
+    /// after it was established.
     ///
     /// # Errors
     /// [`Error::Dial`] when the connection has ended.
-    pub async fn settled(&self, peer: PeerId) -> Result<(), Error> {
-        self.ask(|reply| Command::Settled { peer, reply }).await
+    pub async fn identified(&self, peer: PeerId) -> Result<(), Error> {
+        self.ask(|reply| Command::AwaitIdentified { peer, reply })
+            .await
     }
 
     /// Connects to a peer wherever it is: through what is known of it, else

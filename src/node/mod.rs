@@ -12,7 +12,7 @@
 //! | [`pulse`] | proof that the loop turns |
 //! | [`ContentNetwork`] | the network as the block exchange sees it |
 //! | [`streams`] | streams opened to peers, and accepted from them |
-//! | `event_loop` | the loop: commands, swarm events, housekeeping |
+//! | `event_loop` | the loop: commands, swarm events, housekeeping; each of its subsystems |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
@@ -25,7 +25,7 @@
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
 //! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
 //! | `members` | who else is on this node's topics: found, remembered, kept |
-//! | `queries`, `topics`, `peers`, `settling`, `standing`, `health`, `dial_reasons` | what the loop keeps of each |
+//! | `queries`, `topics`, `peers`, `standing`, `health` | what the loop keeps of each |
 //! | `address_book` | where peers can be dialed |
 //! | `candidates` | addresses of this node on their way to being tested |
 //! | [`misbehaviour`] | the lines about misbehaving peers, which fail2ban reads |
@@ -65,7 +65,6 @@ mod compact;
 mod connected;
 mod content_network;
 mod dht_intake;
-mod dial_reasons;
 mod ending;
 mod event_loop;
 mod frames;
@@ -86,7 +85,6 @@ pub mod pulse;
 mod queries;
 mod quiet;
 mod record_store;
-mod settling;
 mod standing;
 pub mod streams;
 mod topics;
@@ -260,9 +258,7 @@ impl Node {
             nat: Default::default(),
             reserved: Default::default(),
             entered: Vec::new(),
-            dials: Default::default(),
-            dials_of_peer: Default::default(),
-            settling: Default::default(),
+            dialing: Default::default(),
             listens: Default::default(),
             listening: Vec::new(),
             circuits: 0,
@@ -270,7 +266,6 @@ impl Node {
             draining: false,
             drain_writes_until: None,
             refusals: Throttle::default(),
-            dial_reasons: dial_reasons::DialReasons::default(),
             sanctions: options.policy.sanctions(),
             misbehaviour_lines: Default::default(),
             health: Default::default(),

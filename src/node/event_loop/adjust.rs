@@ -32,7 +32,7 @@ impl EventLoop {
             max_download_rate,
             trust,
         } = changes;
-        self.adjust_topics(&topics);
+        self.adjust_topics(&topics, now);
         self.adjust_external(&external_addrs);
         self.bootstrap.adjust(&bootstrap_peers);
         self.adjust_peering(&peering, now);
@@ -92,7 +92,7 @@ impl EventLoop {
     }
 
     /// Joins a topic of the configuration.
-    pub(super) fn keep_topic(&mut self, name: String) {
+    pub(super) fn keep_topic(&mut self, name: String, now: Instant) {
         let topic = gossipsub::IdentTopic::new(name.clone());
         if self.topics.contains(&topic.hash()) {
             self.topics.keep(topic.hash(), name);
@@ -101,7 +101,7 @@ impl EventLoop {
         match self.swarm.behaviour_mut().gossip.join(&topic) {
             Ok(()) => {
                 self.topics.keep(topic.hash(), name.clone());
-                self.topic_joined(&topic.hash(), &name, Instant::now());
+                self.topic_joined(&topic.hash(), &name, now);
             }
             Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
         }
@@ -122,7 +122,7 @@ impl EventLoop {
         }
     }
 
-    fn adjust_topics(&mut self, topics: &[String]) {
+    fn adjust_topics(&mut self, topics: &[String], now: Instant) {
         for name in self.options.topics.clone() {
             if !topics.contains(&name) {
                 let hash = gossipsub::IdentTopic::new(name).hash();
@@ -130,7 +130,7 @@ impl EventLoop {
             }
         }
         for name in topics {
-            self.keep_topic(name.clone());
+            self.keep_topic(name.clone(), now);
         }
         self.leave_abandoned();
     }

@@ -3,49 +3,47 @@
 use std::time::Instant;
 
 use libp2p::kad::store::RecordStore;
-use libp2p::swarm::DialError;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 
 use super::gossip::DRAIN_WRITTEN;
-use super::text::{key_text, one_line, transport_reason};
-use super::{EventLoop, VALUE_TTL};
+use super::text::{key_text, transport_reason};
+use super::{EventLoop, VALUE_TTL, view};
 use crate::api::{DhtStatus, State, Status, TopicStatus};
 use crate::node::dht_intake::Provision;
 use crate::node::handle::{Command, DhtCommand, Error, PeerAddrs, Reply};
 use crate::node::options::AGENT;
 use crate::node::queries::Waiter;
-use crate::node::settling::{self, Outcome};
 use crate::node::standing::peer_of;
 
 impl EventLoop {
-    pub(super) fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Listen { address, reply } => self.listen(address, reply),
-            Command::Connect { peer, addrs, reply } => self.connect(peer, addrs, reply),
-            Command::Abandon { peer } => self.abandon(peer),
-            Command::Settled { peer, reply } => match self.peers.contains(&peer) {
-                true if self.peers.is_identified(&peer) => {
-                    let _ = reply.send(Ok(()));
-                }
-                true => self
-                    .settling
-                    .wait(peer, Outcome::Connected, reply, Instant::now()),
-                false => {
-                    let _ = reply.send(Err(settling::closed(peer)));
-                }
-            },
-            Command::Disconnect { peer, reply } => match self.swarm.disconnect_peer_id(peer) {
-                Ok(()) => {
-                    let now = Instant::now();
+            Command::Connect { peer, addrs, reply } => {
+                let is_own = addrs
+                    .first()
+                    .is_some_and(|address| self.swarm.listeners().any(|own| own == address));
+                let view = view!(self, now);
+                let dial = self.dialing.connect(peer, addrs, is_own, reply, view);
+                self.carry_out(dial, now);
+            }
+            Command::Abandon { peer } => {
+                let end = self.dialing.abandon(peer, self.swarm.is_connected(&peer));
+                self.carry_out(end, now);
+            }
+            Command::AwaitIdentified { peer, reply } => {
+                let view = view!(self, now);
+                self.dialing.await_identified(peer, reply, view);
+            }
+            Command::Disconnect { peer, reply } => {
+                let is_connected = self.swarm.is_connected(&peer);
+                let end = self.dialing.disconnect(peer, is_connected, reply, now);
+                self.carry_out([end], now);
+                if is_connected {
                     self.tended.members.dismissed(&peer, now);
                     self.swarm.behaviour_mut().keep.part(peer, now);
-                    self.settling.wait(peer, Outcome::Gone, reply, now);
                 }
-                Err(()) => {
-                    let _ = reply.send(Err(Error::NotConnected(peer)));
-                }
-            },
+            }
             Command::AddAddrs { peer, addrs } => {
                 self.swarm.behaviour_mut().book.add(peer, &addrs, true);
             }
@@ -55,7 +53,7 @@ impl EventLoop {
             }
             Command::Peers { reply } => {
                 let list = self.peers.describe(
-                    Instant::now(),
+                    now,
                     &self.meters,
                     &self.options.trusted_peers,
                     &self.peering,
@@ -72,13 +70,13 @@ impl EventLoop {
                 let table = self.routing_table();
                 let _ = reply.send(Ok(table));
             }
-            Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
+            Command::Subscribe { topic, reply } => self.subscribe(topic, reply, now),
             Command::Publish {
                 topic,
                 content,
                 client,
                 reply,
-            } => self.publish(topic, content, client, reply),
+            } => self.publish(topic, content, client, reply, now),
             Command::Topics { reply } => {
                 let names = self
                     .topics
@@ -102,12 +100,12 @@ impl EventLoop {
                     .collect();
                 let _ = reply.send(Ok(peers));
             }
-            Command::Drain { reply } => self.drain(reply),
+            Command::Drain { reply } => self.drain(reply, now),
             Command::Adjust { changes, reply } => {
-                let done = self.adjust(*changes, Instant::now());
+                let done = self.adjust(*changes, now);
                 let _ = reply.send(done);
             }
-            Command::Dht(command) => self.dht_command(command),
+            Command::Dht(command) => self.dht_command(command, now),
         }
     }
 
@@ -121,92 +119,6 @@ impl EventLoop {
                 let reason = transport_reason(&e);
                 let _ = reply.send(Err(Error::Listen { address, reason }));
             }
-        }
-    }
-
-    pub(super) fn connect(
-        &mut self,
-        peer: Option<PeerId>,
-        addrs: Vec<Multiaddr>,
-        reply: Reply<PeerId>,
-    ) {
-        let peer = peer.or_else(|| addrs.first().and_then(peer_of));
-        let target = match (&peer, addrs.first()) {
-            (Some(peer), _) => peer.to_string(),
-            (None, Some(address)) => address.to_string(),
-            (None, None) => "nobody".into(),
-        };
-        if self.draining {
-            let _ = reply.send(Err(Error::Draining));
-            return;
-        }
-        if peer == Some(*self.swarm.local_peer_id()) {
-            let reason = "that is this node itself".into();
-            let _ = reply.send(Err(Error::Dial { target, reason }));
-            return;
-        }
-        let opts = match peer {
-            Some(peer) if self.peers.contains(&peer) => {
-                let _ = reply.send(Ok(peer));
-                return;
-            }
-            Some(peer) => DialOpts::peer_id(peer)
-                .addresses(addrs)
-                .extend_addresses_through_behaviour()
-                .condition(PeerCondition::NotDialing)
-                .build(),
-            None => match addrs.into_iter().next() {
-                // The swarm would say that no address is known.
-                Some(address) if self.swarm.listeners().any(|l| *l == address) => {
-                    let reason = "that is this node itself".into();
-                    let _ = reply.send(Err(Error::Dial { target, reason }));
-                    return;
-                }
-                Some(address) => DialOpts::unknown_peer_id().address(address).build(),
-                None => {
-                    let reason = "no address given".into();
-                    let _ = reply.send(Err(Error::Dial { target, reason }));
-                    return;
-                }
-            },
-        };
-        let id = opts.connection_id();
-        match self.swarm.dial(opts) {
-            Ok(()) => {
-                self.dials.insert(id, (peer, reply));
-            }
-            // Somebody else's dial of this peer is under way: share its end.
-            Err(DialError::DialPeerConditionFalse(_)) => {
-                if let Some(peer) = peer {
-                    self.dials_of_peer.entry(peer).or_default().push(reply);
-                }
-            }
-            Err(e) => {
-                let reason = match peer {
-                    Some(peer) => self.dial_reasons.failed(&peer, &e, Instant::now()),
-                    None => one_line(&e),
-                };
-                let _ = reply.send(Err(Error::Dial { target, reason }));
-            }
-        }
-    }
-
-    /// Ends a dial that was commanded and for which nobody waits any more. One that
-    /// somebody else on this node began goes on.
-    fn abandon(&mut self, peer: PeerId) {
-        if self.swarm.is_connected(&peer) {
-            return;
-        }
-        let dials = self.dials.values().filter(|(to, _)| *to == Some(peer));
-        let mut waited: Vec<bool> = dials.map(|(_, reply)| !reply.is_canceled()).collect();
-        if waited.is_empty() {
-            return;
-        }
-        let sharing = self.dials_of_peer.get(&peer).into_iter().flatten();
-        waited.extend(sharing.map(|reply| !reply.is_canceled()));
-        if !waited.contains(&true) {
-            // It is not connected, so that this ends its dials only.
-            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
@@ -246,8 +158,7 @@ impl EventLoop {
         table
     }
 
-    fn dht_command(&mut self, command: DhtCommand) {
-        let now = Instant::now();
+    fn dht_command(&mut self, command: DhtCommand, now: Instant) {
         let full = self.queries.is_full();
         let alone = self.routing_table_size() == 0;
         let kad = &mut self.swarm.behaviour_mut().kad;
@@ -408,10 +319,10 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn drain(&mut self, reply: Reply<()>) {
+    pub(super) fn drain(&mut self, reply: Reply<()>, now: Instant) {
         if !self.draining {
             self.draining = true;
-            self.drain_writes_until = Some(Instant::now() + DRAIN_WRITTEN);
+            self.drain_writes_until = Some(now + DRAIN_WRITTEN);
             log::info!("draining: no new connections, leaving gossip meshes");
             let ids: Vec<gossipsub::TopicHash> =
                 self.topics.iter().map(|(h, _)| h.clone()).collect();
@@ -431,11 +342,11 @@ impl EventLoop {
             self.swarm.behaviour().streams.close();
         }
         self.drained.push(reply);
-        self.finish_drain();
+        self.finish_drain(now);
     }
 
-    pub(super) fn finish_drain(&mut self) {
-        let writes_over = |until| Instant::now() >= until;
+    pub(super) fn finish_drain(&mut self, now: Instant) {
+        let writes_over = |until| now >= until;
         let written =
             self.recording.waiting() == 0 || self.drain_writes_until.is_some_and(writes_over);
         if self.draining

@@ -115,20 +115,20 @@ impl EventLoop {
     }
 
     /// A verdict of the workers.
-    pub(super) fn judged(&mut self, done: Done<Result<(Opened, Mark), Refused>>) {
+    pub(super) fn judged(&mut self, done: Done<Result<(Opened, Mark), Refused>>, now: Instant) {
         let Done { job, verdict } = done;
         self.validation.settled(&job);
         match verdict {
             Ok((opened, mark)) => {
                 self.settle(&job, "accepted", MessageAcceptance::Accept);
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
-                gossip.spoke(&opened.publisher, Instant::now());
+                gossip.spoke(&opened.publisher, now);
                 let topic = job.message.topic;
                 let accepted = Accepted { topic, opened };
                 let bytes = accepted.bytes();
                 if let Err(accepted) = self.recording.push(mark, bytes, accepted) {
                     self.unrecorded(1);
-                    if let Some(more) = self.refusals.allow("unrecorded gossip", Instant::now()) {
+                    if let Some(more) = self.refusals.allow("unrecorded gossip", now) {
                         log::warn!(
                             topic:% = accepted.topic, suppressed = more;
                             "programs on this host do not get all that others publish, since the \
@@ -156,11 +156,11 @@ impl EventLoop {
                 self.settle(&job, label, acceptance);
             }
         }
-        self.finish_drain();
+        self.finish_drain(now);
     }
 
     /// A message that is written down as seen.
-    pub(super) fn recorded(&mut self, accepted: Accepted) {
+    pub(super) fn recorded(&mut self, accepted: Accepted, now: Instant) {
         self.recording.taken(accepted.bytes());
         let Accepted { topic, opened } = accepted;
         self.hand_out(&topic, |name| GossipMessage {
@@ -171,7 +171,7 @@ impl EventLoop {
             signature: None,
             key: None,
         });
-        self.finish_drain();
+        self.finish_drain(now);
     }
 
     fn settle(&mut self, job: &Job, result: &'static str, acceptance: MessageAcceptance) {
@@ -221,7 +221,7 @@ impl EventLoop {
         let judged = self.validation.done().clone();
         while self.validation.waiting() > 0 {
             match judged.recv().await {
-                Ok(done) => self.judged(done),
+                Ok(done) => self.judged(done, Instant::now()),
                 Err(_) => break,
             }
         }
@@ -247,18 +247,23 @@ impl EventLoop {
                     break;
                 },
                 done = judged.recv().fuse() => match done {
-                    Ok(done) => self.judged(done),
+                    Ok(done) => self.judged(done, Instant::now()),
                     Err(_) => break,
                 },
                 accepted = recorded.recv().fuse() => match accepted {
-                    Ok(accepted) => self.recorded(accepted),
+                    Ok(accepted) => self.recorded(accepted, Instant::now()),
                     Err(_) => break,
                 },
             }
         }
     }
 
-    pub(super) fn subscribe(&mut self, topic: String, reply: Reply<crate::node::Subscription>) {
+    pub(super) fn subscribe(
+        &mut self,
+        topic: String,
+        reply: Reply<crate::node::Subscription>,
+        now: Instant,
+    ) {
         let refuse = |reason: String| Error::Gossip {
             what: "subscribe",
             topic: topic.clone(),
@@ -284,7 +289,7 @@ impl EventLoop {
             }
         }
         let subscription = self.topics.subscribe(ident.hash(), topic.clone());
-        self.topic_joined(&ident.hash(), &topic, Instant::now());
+        self.topic_joined(&ident.hash(), &topic, now);
         let _ = reply.send(Ok(subscription));
     }
 }

@@ -1,11 +1,14 @@
 //! The event loop: the one task that owns the swarm.
 //!
-//! A turn takes what this host asks for first (bounded, so that a busy program
-//! cannot keep the network waiting), then one event of the swarm, and once a
-//! second the housekeeping. It waits for nothing else: no disk, no client.
+//! A turn takes one event of the swarm, and then what this host asks for before the
+//! next one (bounded, so that a busy program cannot keep the network waiting); once a
+//! second a turn is the housekeeping. The loop waits for nothing else: no disk, no
+//! client.
 
 mod adjust;
 mod commands;
+mod dialing;
+mod effect;
 mod gossip;
 mod limits;
 mod members;
@@ -29,9 +32,11 @@ use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, Swarm};
+use libp2p::swarm::{DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
+use self::dialing::Dialing;
+use self::effect::{Dialer, Effect};
 use self::gossip::Accepted;
 use crate::api::{NatStatus, Reachability};
 use crate::message::Opened;
@@ -39,25 +44,24 @@ use crate::message::windows::Mark;
 use crate::neighbours::Neighbours;
 use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
-use crate::node::behaviour::Behaviour;
+use crate::node::behaviour::{Behaviour, BehaviourEvent};
 use crate::node::compact::Compact;
 use crate::node::connected::Peers;
-use crate::node::dial_reasons::DialReasons;
 use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::recording::Recording;
-use crate::node::gossip::validation::Validation;
+use crate::node::gossip::sealing::Sealed;
+use crate::node::gossip::validation::{Done, Validation};
 use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
-use crate::node::settling::Settling;
 use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
 use crate::node::streams::Idle;
 use crate::node::topics::Topics;
-use crate::peers::Sanctions;
 use crate::peers::bans::Moment;
+use crate::peers::{Order, Sanctions};
 use crate::telemetry::throttle::Throttle;
 
 /// Commands taken before the swarm gets its turn.
@@ -119,10 +123,7 @@ pub(super) struct EventLoop {
     pub(super) reserved: HashSet<PeerId>,
     /// Who is told of each peer that enters the routing table: the announcer.
     pub(super) entered: Vec<mpsc::Sender<()>>,
-    /// Dials that were commanded, with the peer where it is known.
-    pub(super) dials: HashMap<ConnectionId, (Option<PeerId>, Reply<PeerId>)>,
-    pub(super) dials_of_peer: HashMap<PeerId, Vec<Reply<PeerId>>>,
-    pub(super) settling: Settling,
+    pub(super) dialing: Dialing,
     pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
     /// The listeners of this host's own addresses; those at relays are `relays`'.
     pub(super) listening: Vec<ListenerId>,
@@ -133,7 +134,6 @@ pub(super) struct EventLoop {
     /// Until when the drain waits for the disk.
     pub(super) drain_writes_until: Option<Instant>,
     pub(super) refusals: Throttle,
-    pub(super) dial_reasons: DialReasons,
     pub(super) sanctions: Sanctions,
     pub(super) misbehaviour_lines: sanctions::Lines,
     pub(super) health: Health,
@@ -150,16 +150,80 @@ impl Drop for EventLoop {
     }
 }
 
+/// What a turn of the loop is about.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time, which lives for a turn and is moved twice"
+)]
+enum Turn {
+    Command(Command),
+    Order(Option<Order>),
+    Event(SwarmEvent<BehaviourEvent>),
+    Judged(Done<Result<(Opened, Mark), Refused>>),
+    Recorded(Accepted),
+    Sealed(Sealed<publish::Due>),
+    Publish,
+    Tick,
+    Beat,
+}
+
+/// What the subsystems may read at a time. A macro, so that it borrows only what it
+/// reads while a subsystem is borrowed for a change.
+macro_rules! view {
+    ($loop:ident, $now:expr) => {
+        $crate::node::event_loop::effect::View {
+            now: $now,
+            local: *$loop.swarm.local_peer_id(),
+            draining: $loop.draining,
+            peers: &$loop.peers,
+        }
+    };
+}
+use view;
+
 impl EventLoop {
+    /// Carries out what a subsystem wants done.
+    pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, now: Instant) {
+        for effect in effects {
+            match effect {
+                Effect::Dial { opts, by } => {
+                    if let Err(e) = self.swarm.dial(*opts) {
+                        self.not_dialed(by, &e, now);
+                    }
+                }
+                // Whether there was a connection is known from its end.
+                Effect::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
+                // It may have ended by itself.
+                Effect::Close(id) => drop(self.swarm.close_connection(id)),
+            }
+        }
+    }
+
+    /// The swarm has refused to begin a dial.
+    fn not_dialed(&mut self, by: Dialer, error: &DialError, now: Instant) {
+        match by {
+            Dialer::Command(id) => self.dialing.refused(id, error, now),
+            // Another dial of the same peer is under way.
+            Dialer::Bootstrap(_) if matches!(error, DialError::DialPeerConditionFalse(_)) => {}
+            Dialer::Bootstrap(address) => {
+                log::warn!(address:% = address, error:% = one_line(error); "cannot dial bootstrap peer");
+            }
+            Dialer::Known(peer) => {
+                log::debug!(peer:% = peer, error:% = one_line(error); "cannot dial a known peer");
+            }
+        }
+    }
+
     /// Runs until told to stop, or until nobody holds a handle.
     pub(super) async fn run(mut self) {
+        let now = Instant::now();
         for name in self.options.topics.clone() {
-            self.keep_topic(name);
+            self.keep_topic(name, now);
         }
         for address in self.options.external_addrs.clone() {
             self.swarm.add_external_address(address);
         }
-        self.enter_remembered();
+        self.enter_remembered(now);
         self.record_limits();
         let mut tick = async_io::Timer::interval(TICK);
         // Faster than the tick only when the manager is told to be impatient.
@@ -170,47 +234,36 @@ impl EventLoop {
             .map_or_else(async_io::Timer::never, |watchdog| {
                 async_io::Timer::interval(watchdog.every())
             });
-        self.housekeeping(Instant::now());
+        self.housekeeping(now);
         let judged = self.validation.done().clone();
         let recorded = self.recording.done().clone();
         let sealed = self.publishing.sealing().done().clone();
         loop {
             #[cfg(feature = "fault-injection")]
             crate::system::faults::event_loop();
+            let turn = futures::select! {
+                _ = &mut self.stop => break,
+                command = self.commands.recv().fuse() => command.map(Turn::Command).ok(),
+                order = self.sanctions.next().fuse() => Some(Turn::Order(order)),
+                event = self.swarm.select_next_some() => Some(Turn::Event(event)),
+                // That there is nothing more means in these three that the workers are
+                // gone: a bug stopped them.
+                done = judged.recv().fuse() => done.map(Turn::Judged).ok(),
+                done = recorded.recv().fuse() => done.map(Turn::Recorded).ok(),
+                done = sealed.recv().fuse() => done.map(Turn::Sealed).ok(),
+                _ = FutureExt::fuse(self.publishing.turn()) => Some(Turn::Publish),
+                _ = tick.next().fuse() => Some(Turn::Tick),
+                _ = beats.next().fuse() => Some(Turn::Beat),
+            };
+            let Some(turn) = turn else { break };
+            // The only time in this turn: all that it does happens at once.
+            let now = Instant::now();
+            self.turn(turn, now);
             for _ in 0..COMMANDS_A_TURN {
                 match self.commands.try_recv() {
-                    Ok(command) => self.command(command),
+                    Ok(command) => self.command(command, now),
                     Err(_) => break,
                 }
-            }
-            futures::select! {
-                _ = &mut self.stop => break,
-                command = self.commands.recv().fuse() => match command {
-                    Ok(command) => self.command(command),
-                    Err(_) => break,
-                },
-                order = self.sanctions.next().fuse() => if let Some(order) = order {
-                    self.order(order);
-                },
-                event = self.swarm.select_next_some() => self.event(event),
-                done = judged.recv().fuse() => match done {
-                    Ok(done) => self.judged(done),
-                    // The workers are gone: a bug stopped them.
-                    Err(_) => break,
-                },
-                done = recorded.recv().fuse() => match done {
-                    Ok(accepted) => self.recorded(accepted),
-                    // As above.
-                    Err(_) => break,
-                },
-                done = sealed.recv().fuse() => match done {
-                    Ok(done) => self.sealed(done, Instant::now()),
-                    // As above.
-                    Err(_) => break,
-                },
-                _ = FutureExt::fuse(self.publishing.turn()) => self.publish_next(Instant::now()),
-                _ = tick.next().fuse() => self.housekeeping(Instant::now()),
-                _ = beats.next().fuse() => self.beat_watchdog(Instant::now()),
             }
         }
         // What is accepted goes on to the mesh while there are connections; what
@@ -221,6 +274,24 @@ impl EventLoop {
         self.settle_all().await;
     }
 
+    fn turn(&mut self, turn: Turn, now: Instant) {
+        match turn {
+            Turn::Command(command) => self.command(command, now),
+            Turn::Order(order) => {
+                if let Some(order) = order {
+                    self.order(order, now);
+                }
+            }
+            Turn::Event(event) => self.event(event, now),
+            Turn::Judged(done) => self.judged(done, now),
+            Turn::Recorded(accepted) => self.recorded(accepted, now),
+            Turn::Sealed(done) => self.sealed(done, now),
+            Turn::Publish => self.publish_next(now),
+            Turn::Tick => self.housekeeping(now),
+            Turn::Beat => self.beat_watchdog(now),
+        }
+    }
+
     /// Closes every connection, so that peers see an end and not a time-out.
     async fn say_goodbye(&mut self) {
         for peer in self.peers.ids().copied().collect::<Vec<_>>() {
@@ -229,7 +300,7 @@ impl EventLoop {
         let mut deadline = futures::FutureExt::fuse(async_io::Timer::after(GOODBYE));
         while self.peers.len() > 0 {
             futures::select! {
-                event = self.swarm.select_next_some() => self.event(event),
+                event = self.swarm.select_next_some() => self.event(event, Instant::now()),
                 _ = deadline => break,
             }
         }
@@ -237,7 +308,7 @@ impl EventLoop {
 
     /// Puts peers of the last run into the address book, and dials a few of them
     /// beside the configured ones.
-    fn enter_remembered(&mut self) {
+    fn enter_remembered(&mut self, now: Instant) {
         let remembered = std::mem::take(&mut self.options.remembered_peers);
         for (n, known) in remembered.into_iter().enumerate() {
             let PeerAddrs { peer, addrs } = known;
@@ -246,9 +317,7 @@ impl EventLoop {
             }
             self.swarm.behaviour_mut().book.add(peer, &addrs, true);
             if n < crate::node::standing::REMEMBERED_AT_ONCE {
-                let opts =
-                    DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
-                let _ = self.swarm.dial(opts.build());
+                self.carry_out([Effect::dial_known(peer, Vec::new())], now);
             }
         }
     }
@@ -279,7 +348,7 @@ impl EventLoop {
                 .remove_expired(now);
         }
         self.swarm.behaviour_mut().gossip.tend();
-        self.settling.tend(now);
+        self.dialing.tend(now);
         self.swarm.behaviour_mut().keep.tend(now);
         let table = self.routing_table_size();
         if !self.draining {
@@ -295,7 +364,7 @@ impl EventLoop {
         self.speed.look(&self.bandwidth, now);
         let mesh = self.record_gauges(table);
         self.pulse.beat(now, self.peers.len(), table, mesh);
-        self.finish_drain();
+        self.finish_drain(now);
     }
 
     /// Leaves the topics that nobody on this host wants any more.
@@ -318,12 +387,11 @@ impl EventLoop {
                     .build(),
                 None => DialOpts::unknown_peer_id().address(address.clone()).build(),
             };
-            match self.swarm.dial(opts) {
-                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-                Err(e) => {
-                    log::warn!(address:% = address, error:% = one_line(&e); "cannot dial bootstrap peer");
-                }
-            }
+            let dial = Effect::Dial {
+                opts: Box::new(opts),
+                by: Dialer::Bootstrap(address),
+            };
+            self.carry_out([dial], now);
         }
         for (index, address) in self.relays.due(now, rand::random) {
             match self.swarm.listen_on(address.clone()) {

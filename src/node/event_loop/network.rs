@@ -6,8 +6,9 @@ use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, Swarm
 use libp2p::{Multiaddr, PeerId, autonat, identify, kad, ping, relay};
 
 use super::EventLoop;
+use super::effect::Effect;
 use super::members::broke_off;
-use super::text::{as_gauge, causes, one_line, refusal_text, same_place};
+use super::text::{as_gauge, causes, refusal_text, same_place};
 use crate::api::Reachability;
 use crate::dht::addresses::{is_loopback, usable};
 use crate::dht::records::Sender;
@@ -61,8 +62,7 @@ fn tell_closed(
 }
 
 impl EventLoop {
-    pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        let now = Instant::now();
+    pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>, now: Instant) {
         match event {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event, now),
             SwarmEvent::NewListenAddr {
@@ -124,16 +124,10 @@ impl EventLoop {
                     direction = direction(endpoint.is_dialer());
                     "connection opened"
                 );
-                self.dial_reasons.forget(&peer_id);
                 self.bootstrap.connected(&peer_id, now, rand::random());
                 self.tended.members.connected(&peer_id, now);
                 self.place_opened(&peer_id, now);
-                if let Some((_, reply)) = self.dials.remove(&connection_id) {
-                    let _ = reply.send(Ok(peer_id));
-                }
-                for reply in self.dials_of_peer.remove(&peer_id).into_iter().flatten() {
-                    let _ = reply.send(Ok(peer_id));
-                }
+                self.dialing.established(peer_id, connection_id);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -166,7 +160,7 @@ impl EventLoop {
                     }
                 }
                 if last {
-                    self.settling.gone(&peer_id);
+                    self.dialing.gone(&peer_id);
                     let lost = broke_off(silent, cause.as_ref());
                     let chance = rand::random();
                     let members = &mut self.tended.members;
@@ -184,7 +178,7 @@ impl EventLoop {
                 peer_id,
                 error,
             } => {
-                self.dial_failed(connection_id, peer_id, &error);
+                self.dial_failed(connection_id, peer_id, &error, now);
             }
             SwarmEvent::IncomingConnectionError {
                 send_back_addr,
@@ -240,12 +234,10 @@ impl EventLoop {
         id: ConnectionId,
         peer: Option<PeerId>,
         error: &DialError,
+        now: Instant,
     ) {
         self.metrics.dial_failures.inc();
-        let reason = match &peer {
-            Some(peer) => self.dial_reasons.failed(peer, error, Instant::now()),
-            None => one_line(error),
-        };
+        let reason = self.dialing.failed(id, peer, error, now);
         if let DialError::Denied { cause } = error {
             let limit = limit_of(cause);
             self.metrics
@@ -259,10 +251,7 @@ impl EventLoop {
         let relay = peer.is_some_and(|p| self.relays.list.iter().any(|r| r.target.peer == Some(p)));
         if configured {
             // As often as a node without any connection tries.
-            if let Some(suppressed) = self
-                .refusals
-                .allow("bootstrap peer not reached", Instant::now())
-            {
+            if let Some(suppressed) = self.refusals.allow("bootstrap peer not reached", now) {
                 log::warn!(peer:% = target, error:% = reason, suppressed; "cannot reach bootstrap peer; trying again later");
             }
         } else if relay {
@@ -270,21 +259,9 @@ impl EventLoop {
         } else {
             log::debug!(peer:% = target, error:% = reason; "dial failed");
         }
-        if let Some((_, reply)) = self.dials.remove(&id) {
-            let _ = reply.send(Err(Error::Dial {
-                target: target.clone(),
-                reason: reason.clone(),
-            }));
-        }
         let Some(peer) = peer else { return };
         self.tended.members.failed(&peer);
-        self.publish_unheard(Instant::now());
-        for reply in self.dials_of_peer.remove(&peer).into_iter().flatten() {
-            let _ = reply.send(Err(Error::Dial {
-                target: target.clone(),
-                reason: reason.clone(),
-            }));
-        }
+        self.publish_unheard(now);
         // Kademlia keeps the last address of a peer whatever happens, and every
         // query that passes by waits for it: a host that is off holds QUIC's whole
         // handshake time-out. One that comes back identifies itself and is routed
@@ -318,7 +295,7 @@ impl EventLoop {
 
     pub(super) fn behaviour_event(&mut self, event: BehaviourEvent, now: Instant) {
         match event {
-            BehaviourEvent::Identify(event) => self.identify_event(event),
+            BehaviourEvent::Identify(event) => self.identify_event(event, now),
             BehaviourEvent::Ping(ping::Event {
                 peer,
                 connection,
@@ -336,7 +313,7 @@ impl EventLoop {
                     if self.health.failed(connection) {
                         log::debug!(peer:% = peer; "closing a connection that answers no ping");
                         self.options.policy.report(&peer, Conduct::PingLost);
-                        self.swarm.close_connection(connection);
+                        self.carry_out([Effect::Close(connection)], now);
                     }
                 }
             },
@@ -386,7 +363,7 @@ impl EventLoop {
                     }
                 }
             }
-            BehaviourEvent::RelayServer(event) => self.relay_event(&event),
+            BehaviourEvent::RelayServer(event) => self.relay_event(&event, now),
             _ => {}
         }
     }
@@ -399,7 +376,7 @@ impl EventLoop {
             .inc();
     }
 
-    pub(super) fn relay_event(&mut self, event: &relay::Event) {
+    pub(super) fn relay_event(&mut self, event: &relay::Event, now: Instant) {
         let metrics = self.metrics.clone();
         let count = |kind, result| {
             let requests = &metrics.relay_requests;
@@ -432,7 +409,7 @@ impl EventLoop {
             relay::Event::CircuitClosed { .. } => {
                 self.circuits = self.circuits.saturating_sub(1);
                 metrics.relay_connections_active.dec();
-                self.finish_drain();
+                self.finish_drain(now);
             }
             _ => {}
         }
@@ -441,7 +418,7 @@ impl EventLoop {
             .set(as_gauge(self.reserved.len()));
     }
 
-    pub(super) fn identify_event(&mut self, event: identify::Event) {
+    pub(super) fn identify_event(&mut self, event: identify::Event, now: Instant) {
         match event {
             identify::Event::Received {
                 peer_id,
@@ -449,7 +426,7 @@ impl EventLoop {
                 connection_id,
             } => {
                 self.metrics.traffic.message(Direction::In, "identify");
-                self.settling.identified(&peer_id);
+                self.dialing.identified(&peer_id);
                 // A push changes what is known of a peer each time that it comes. How
                 // many addresses it lists is no offence: a host of containers has
                 // hundreds, the message holds no more, and a few are kept.
@@ -478,7 +455,7 @@ impl EventLoop {
                 }
                 self.learn_addrs(&peer_id);
                 if speaks_kad {
-                    self.members_entered(Instant::now());
+                    self.members_entered(now);
                 }
             }
             identify::Event::Sent { .. } | identify::Event::Pushed { .. } => {
@@ -564,11 +541,11 @@ impl EventLoop {
                     }
                     Next::Place(provision, peers) => kad.place(id, provision, &peers),
                 }
-                self.finish_drain();
+                self.finish_drain(now);
             }
             kad::Event::InboundRequest { request } => {
                 self.metrics.traffic.message(Direction::In, "dht");
-                self.store_record(request);
+                self.store_record(request, now);
                 self.metrics
                     .traffic
                     .message_processing
@@ -595,8 +572,7 @@ impl EventLoop {
     ///
     /// A provider that does not know yet which of its addresses others can dial
     /// sends none; whoever asks for it later gets those that it told by identify.
-    pub(super) fn store_record(&mut self, request: kad::InboundRequest) {
-        let now = Instant::now();
+    pub(super) fn store_record(&mut self, request: kad::InboundRequest, now: Instant) {
         let sender = match &request {
             kad::InboundRequest::AddProvider {
                 record: Some(record),

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use libp2p::kad::KBucketKey;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
-use super::{EventLoop, as_gauge, one_line};
+use super::effect::Effect;
+use super::{EventLoop, as_gauge};
 use crate::dht::refresh::Walk;
 use crate::neighbours::neighbour::Neighbour;
 use crate::neighbours::{SETTLED, floor};
@@ -37,10 +37,10 @@ impl EventLoop {
             .due(now, |p| self.peers.contains(p), rand::random)
         {
             log::debug!(peer:% = peer; "dialing a peer of P2P_PEERING");
-            self.dial_known(peer, addresses);
+            self.carry_out([Effect::dial_known(peer, addresses)], now);
         }
         if let Some((peer, addresses)) = self.place.lost.due(now, rand::random()) {
-            self.dial_known(peer, addresses);
+            self.carry_out([Effect::dial_known(peer, addresses)], now);
         }
         let missing = self.place.missing;
         self.record_missing(missing);
@@ -54,7 +54,7 @@ impl EventLoop {
             .search
             .due(missing, &candidates, now, rand::random)
         {
-            self.dial_known(peer, Vec::new());
+            self.carry_out([Effect::dial_known(peer, Vec::new())], now);
         }
         let wanting = missing > 0 && nobody;
         if self.peers.len() > 0
@@ -205,17 +205,6 @@ impl EventLoop {
         chosen
     }
 
-    fn dial_known(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let opts = DialOpts::peer_id(peer)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .condition(PeerCondition::DisconnectedAndNotDialing)
-            .build();
-        if let Err(e) = self.swarm.dial(opts) {
-            log::debug!(peer:% = peer, error:% = one_line(&e); "cannot dial a known peer");
-        }
-    }
-
     /// Closes connections through a relay to peers that are connected directly as well:
     /// a hole was punched, or one side was dialed in the meantime. What the node's own
     /// protocols had on it, such as gossip and the agreement to keep the peer, goes on
@@ -225,8 +214,8 @@ impl EventLoop {
     pub(super) fn close_superseded(&mut self, now: Instant) {
         for (peer, id) in self.peers.superseded(self.options.relay_overlap, now) {
             if !self.swarm.behaviour().streams.is_used(&peer, id) {
-                log::debug!(peer:% = peer; "closing a relayed connection: a direct one stands");
-                self.swarm.close_connection(id);
+                log::debug!(peer:% = peer; "closing a relayed connection: there is a direct one");
+                self.carry_out([Effect::Close(id)], now);
             }
         }
     }

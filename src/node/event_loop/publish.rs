@@ -165,6 +165,7 @@ impl EventLoop {
         content: Content,
         client: Client,
         reply: Reply<Published>,
+        now: Instant,
     ) {
         let to = Due {
             topic: IdentTopic::new(name.clone()),
@@ -182,7 +183,7 @@ impl EventLoop {
                 "the message of {size} bytes is over the {MAX_PUBLISH_BYTES} bytes that gossip carries"
             ));
         }
-        let (message, now) = (Outgoing { to, content }, Instant::now());
+        let message = Outgoing { to, content };
         // Those of its topic that came before it go before it.
         self.publish_unheard(now);
         let peers = self.recipients(&message.to);

@@ -59,9 +59,9 @@ impl Lines {
 }
 
 impl EventLoop {
-    pub(super) fn order(&mut self, order: Order) {
+    pub(super) fn order(&mut self, order: Order, now: Instant) {
         match order {
-            Order::Sanction(sanction) => self.judge(&sanction, Instant::now()),
+            Order::Sanction(sanction) => self.judge(&sanction, now),
             Order::Recheck => self.close_unwelcome(),
         }
     }

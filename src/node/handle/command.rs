@@ -66,7 +66,7 @@ pub(in crate::node) enum Command {
     Abandon {
         peer: PeerId,
     },
-    Settled {
+    AwaitIdentified {
         peer: PeerId,
         reply: Reply<()>,
     },

@@ -1,20 +1,21 @@
-//! Who waits until it is settled that a peer is connected, or gone.
+//! Who waits until a peer that was connected to has said who it is, or until the last
+//! connection with a peer has ended.
 //!
 //! The dialing side's handshake ends first. A peer that refuses the connection
-//! (it bans this node, or is full) closes it just afterwards, so that a
-//! connection which stands says little. Whoever asked to connect is told when
-//! identify has come, or that it ended instead.
+//! (it bans this node, or is full) closes it just afterwards, so that an established
+//! connection says little. Whoever asked to connect is told when identify has come, or
+//! that the connection ended instead.
 //!
 //! To close a connection takes a turn of its task and of its socket. Until then
 //! the peer counts as connected, and who connects again at once would be told
-//! that a connection stands, which is about to end. So whoever asked to
+//! that there is a connection, which is about to end. So whoever asked to
 //! disconnect is answered when it is done.
 
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use super::handle::{Error, Reply};
+use crate::node::handle::{Error, Reply};
 
 /// How long to wait. 5 s: identify takes one round trip, a goodbye half of one. A
 /// peer that does not speak identify and stays is connected all the same, and one
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The peer says who it is. That it goes instead is an error.
-    Connected,
+    Identified,
     /// Its last connection ends.
     Gone,
 }
@@ -33,7 +34,7 @@ pub(super) enum Outcome {
 /// Those who wait. Bounded: each is a client of the control socket, of which
 /// there is a limited number, with one request at a time.
 #[derive(Debug, Default)]
-pub(super) struct Settling {
+pub(super) struct Waiters {
     waiting: Vec<Waiting>,
 }
 
@@ -45,8 +46,8 @@ struct Waiting {
     reply: Reply<()>,
 }
 
-impl Settling {
-    /// Answers `reply` once it has come to `outcome` with `peer`.
+impl Waiters {
+    /// Answers `reply` when `outcome` is there with `peer`.
     pub(super) fn wait(
         &mut self,
         peer: PeerId,
@@ -64,8 +65,8 @@ impl Settling {
 
     /// The peer has said who it is.
     pub(super) fn identified(&mut self, peer: &PeerId) {
-        let connected = |w: &mut Waiting| w.peer == *peer && w.outcome == Outcome::Connected;
-        for waiting in self.waiting.extract_if(.., connected) {
+        let waits = |w: &mut Waiting| w.peer == *peer && w.outcome == Outcome::Identified;
+        for waiting in self.waiting.extract_if(.., waits) {
             let _ = waiting.reply.send(Ok(()));
         }
     }
@@ -74,7 +75,7 @@ impl Settling {
     pub(super) fn gone(&mut self, peer: &PeerId) {
         for waiting in self.waiting.extract_if(.., |w| w.peer == *peer) {
             let _ = waiting.reply.send(match waiting.outcome {
-                Outcome::Connected => Err(closed(*peer)),
+                Outcome::Identified => Err(closed(*peer)),
                 Outcome::Gone => Ok(()),
             });
         }
@@ -91,7 +92,7 @@ impl Settling {
     }
 }
 
-/// The connection stood and was ended by the other side.
+/// The connection was established, and the other side ended it.
 pub(super) fn closed(peer: PeerId) -> Error {
     Error::Dial {
         target: peer.to_string(),
@@ -108,34 +109,34 @@ mod tests {
 
     #[test]
     fn who_waits_is_told_what_comes_first() {
-        let (mut settling, now) = (Settling::default(), Instant::now());
+        let (mut waiters, now) = (Waiters::default(), Instant::now());
         let mut wait = |peer, outcome| {
             let (reply, answer) = oneshot::channel();
-            settling.wait(peer, outcome, reply, now);
+            waiters.wait(peer, outcome, reply, now);
             answer
         };
         let (good, bad, silent) = (PeerId::random(), PeerId::random(), PeerId::random());
-        let mut of_good = wait(good, Outcome::Connected);
-        let mut of_bad = wait(bad, Outcome::Connected);
-        let mut of_silent = wait(silent, Outcome::Connected);
+        let mut of_good = wait(good, Outcome::Identified);
+        let mut of_bad = wait(bad, Outcome::Identified);
+        let mut of_silent = wait(silent, Outcome::Identified);
         let mut of_leaver = wait(good, Outcome::Gone);
         let mut of_stuck = wait(silent, Outcome::Gone);
-        settling.identified(&good);
+        waiters.identified(&good);
         assert!(matches!(of_good.try_recv(), Ok(Some(Ok(())))));
         assert!(matches!(of_leaver.try_recv(), Ok(None)));
-        settling.gone(&bad);
-        settling.gone(&good);
+        waiters.gone(&bad);
+        waiters.gone(&good);
         assert!(matches!(
             of_bad.try_recv(),
             Ok(Some(Err(Error::Dial { .. })))
         ));
         assert!(matches!(of_leaver.try_recv(), Ok(Some(Ok(())))));
-        settling.tend(now);
+        waiters.tend(now);
         assert!(matches!(of_silent.try_recv(), Ok(None)));
         assert!(matches!(of_stuck.try_recv(), Ok(None)));
-        settling.tend(now + PATIENCE);
+        waiters.tend(now + PATIENCE);
         assert!(matches!(of_silent.try_recv(), Ok(Some(Ok(())))));
         assert!(matches!(of_stuck.try_recv(), Ok(Some(Ok(())))));
-        assert!(settling.waiting.is_empty());
+        assert!(waiters.waiting.is_empty());
     }
 }

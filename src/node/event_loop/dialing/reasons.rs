@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use libp2p::swarm::DialError;
 
-use super::event_loop::one_line;
+use crate::node::event_loop::one_line;
 
 /// Peers that are remembered, the oldest forgotten first: more than a fetch asks at the
 /// same time, at a few hundred bytes each.

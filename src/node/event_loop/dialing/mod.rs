@@ -1,0 +1,236 @@
+//! Dials that programs on this host asked for, and those who wait for a connection with
+//! a peer to be usable, or to have ended.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`reasons`] | why peers could not be dialed lately |
+//! | [`waiters`] | who waits until a peer is identified, or gone |
+
+mod reasons;
+mod waiters;
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId};
+
+use self::reasons::DialReasons;
+use self::waiters::{Outcome, Waiters};
+use super::effect::{Dialer, Effect, View};
+use super::text::one_line;
+use crate::node::handle::{Error, Reply};
+use crate::node::standing::peer_of;
+
+/// A dial that a program on this host asked for.
+#[derive(Debug)]
+struct Commanded {
+    /// Whom it is for, where that is known.
+    peer: Option<PeerId>,
+    /// The same for people: the peer, or the address.
+    target: String,
+    reply: Reply<PeerId>,
+}
+
+/// What a program is told that dials its own node.
+const ITSELF: &str = "that is this node itself";
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Dialing {
+    /// Dials that were commanded. Bounded by the clients of the control socket and the
+    /// fetches of this node, each of which waits for its dials.
+    commanded: HashMap<ConnectionId, Commanded>,
+    /// Those who wait for the end of a dial that somebody else on this node began.
+    sharing: HashMap<PeerId, Vec<Reply<PeerId>>>,
+    waiters: Waiters,
+    reasons: DialReasons,
+}
+
+impl Dialing {
+    /// A program wants a connection with `peer`, or with whoever answers at the first of
+    /// `addrs`. `is_own` says whether this node itself listens on that address.
+    pub(super) fn connect(
+        &mut self,
+        peer: Option<PeerId>,
+        addrs: Vec<Multiaddr>,
+        is_own: bool,
+        reply: Reply<PeerId>,
+        view: View<'_>,
+    ) -> Option<Effect> {
+        let peer = peer.or_else(|| addrs.first().and_then(peer_of));
+        let target = match (&peer, addrs.first()) {
+            (Some(peer), _) => peer.to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => "nobody".into(),
+        };
+        let refuse = |target: String, reply: Reply<PeerId>, reason: &str| {
+            let reason = reason.into();
+            let _ = reply.send(Err(Error::Dial { target, reason }));
+        };
+        if view.draining {
+            let _ = reply.send(Err(Error::Draining));
+            return None;
+        }
+        if peer == Some(view.local) {
+            refuse(target, reply, ITSELF);
+            return None;
+        }
+        let opts = match peer {
+            Some(peer) if view.peers.contains(&peer) => {
+                let _ = reply.send(Ok(peer));
+                return None;
+            }
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(addrs)
+                .extend_addresses_through_behaviour()
+                .condition(PeerCondition::NotDialing)
+                .build(),
+            None => match addrs.into_iter().next() {
+                // The swarm would say that no address is known.
+                Some(_) if is_own => {
+                    refuse(target, reply, ITSELF);
+                    return None;
+                }
+                Some(address) => DialOpts::unknown_peer_id().address(address).build(),
+                None => {
+                    refuse(target, reply, "no address given");
+                    return None;
+                }
+            },
+        };
+        let id = opts.connection_id();
+        let commanded = Commanded {
+            peer,
+            target,
+            reply,
+        };
+        self.commanded.insert(id, commanded);
+        Some(Effect::Dial {
+            opts: Box::new(opts),
+            by: Dialer::Command(id),
+        })
+    }
+
+    /// The swarm did not begin a dial that was commanded.
+    pub(super) fn refused(&mut self, id: ConnectionId, error: &DialError, now: Instant) {
+        let Some(commanded) = self.commanded.remove(&id) else {
+            return;
+        };
+        let Commanded {
+            peer,
+            target,
+            reply,
+        } = commanded;
+        match (error, peer) {
+            // Somebody else's dial of this peer is under way: share its end.
+            (DialError::DialPeerConditionFalse(_), Some(peer)) => {
+                self.sharing.entry(peer).or_default().push(reply);
+            }
+            (error, peer) => {
+                let reason = self.reason(peer.as_ref(), error, now);
+                let _ = reply.send(Err(Error::Dial { target, reason }));
+            }
+        }
+    }
+
+    fn reason(&mut self, peer: Option<&PeerId>, error: &DialError, now: Instant) -> String {
+        match peer {
+            Some(peer) => self.reasons.failed(peer, error, now),
+            None => one_line(error),
+        }
+    }
+
+    /// Ends a dial that was commanded and for which nobody waits any more. One that
+    /// somebody else on this node began goes on.
+    pub(super) fn abandon(&self, peer: PeerId, is_connected: bool) -> Option<Effect> {
+        if is_connected {
+            return None;
+        }
+        let dials = self.commanded.values().filter(|c| c.peer == Some(peer));
+        let mut waited: Vec<bool> = dials.map(|c| !c.reply.is_canceled()).collect();
+        if waited.is_empty() {
+            return None;
+        }
+        let sharing = self.sharing.get(&peer).into_iter().flatten();
+        waited.extend(sharing.map(|reply| !reply.is_canceled()));
+        // It is not connected, so that this ends its dials only.
+        (!waited.contains(&true)).then_some(Effect::Disconnect(peer))
+    }
+
+    /// A program waits until `peer`, to which it connected, has said who it is.
+    pub(super) fn await_identified(&mut self, peer: PeerId, reply: Reply<()>, view: View<'_>) {
+        if !view.peers.contains(&peer) {
+            let _ = reply.send(Err(waiters::closed(peer)));
+        } else if view.peers.is_identified(&peer) {
+            let _ = reply.send(Ok(()));
+        } else {
+            let outcome = Outcome::Identified;
+            self.waiters.wait(peer, outcome, reply, view.now);
+        }
+    }
+
+    /// A program wants all connections with `peer` closed, and waits for that.
+    pub(super) fn disconnect(
+        &mut self,
+        peer: PeerId,
+        is_connected: bool,
+        reply: Reply<()>,
+        now: Instant,
+    ) -> Effect {
+        if is_connected {
+            self.waiters.wait(peer, Outcome::Gone, reply, now);
+        } else {
+            let _ = reply.send(Err(Error::NotConnected(peer)));
+        }
+        // Of a peer that is not connected this ends the dials.
+        Effect::Disconnect(peer)
+    }
+
+    /// A connection was established.
+    pub(super) fn established(&mut self, peer: PeerId, id: ConnectionId) {
+        self.reasons.forget(&peer);
+        let commanded = self.commanded.remove(&id).map(|c| c.reply);
+        let sharing = self.sharing.remove(&peer).into_iter().flatten();
+        for reply in commanded.into_iter().chain(sharing) {
+            let _ = reply.send(Ok(peer));
+        }
+    }
+
+    /// A dial has failed, whoever began it. Answers why, on one line.
+    pub(super) fn failed(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+        now: Instant,
+    ) -> String {
+        let reason = self.reason(peer.as_ref(), error, now);
+        let target = peer.map_or_else(|| "peer".into(), |p| p.to_string());
+        let commanded = self.commanded.remove(&id).map(|c| c.reply);
+        let sharing = peer.and_then(|peer| self.sharing.remove(&peer));
+        for reply in commanded.into_iter().chain(sharing.into_iter().flatten()) {
+            let _ = reply.send(Err(Error::Dial {
+                target: target.clone(),
+                reason: reason.clone(),
+            }));
+        }
+        reason
+    }
+
+    /// The peer has said who it is.
+    pub(super) fn identified(&mut self, peer: &PeerId) {
+        self.waiters.identified(peer);
+    }
+
+    /// The last connection with the peer has ended.
+    pub(super) fn gone(&mut self, peer: &PeerId) {
+        self.waiters.gone(peer);
+    }
+
+    /// Time passes.
+    pub(super) fn tend(&mut self, now: Instant) {
+        self.waiters.tend(now);
+    }
+}

@@ -1,0 +1,74 @@
+//! What the subsystems of the event loop want done.
+//!
+//! Each subsystem is a type with private state in a file of its own. It takes the events
+//! that are its own and reads the rest of the node through a [`View`]; one that speaks a
+//! protocol is lent the behaviour of that protocol, and no other. It never holds the
+//! swarm. What it wants done there it returns as effects, which the loop carries out in
+//! order before it takes the next event. An answer to whoever asked for something is no
+//! effect: it goes through a channel for one value, which neither waits nor fails, so
+//! that the subsystem sends it itself.
+
+use std::time::Instant;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::node::connected::Peers;
+
+/// What every subsystem may read.
+#[derive(Clone, Copy)]
+pub(in crate::node) struct View<'a> {
+    /// The time of this turn of the loop.
+    pub(in crate::node) now: Instant,
+    /// This node's own peer id.
+    pub(in crate::node) local: PeerId,
+    /// Whether the node is draining.
+    pub(in crate::node) draining: bool,
+    /// The connected peers.
+    pub(in crate::node) peers: &'a Peers,
+}
+
+/// What a subsystem wants done. See the module's documentation.
+#[derive(Debug)]
+#[must_use]
+pub(in crate::node) enum Effect {
+    /// Dial. When that fails at once, `by` is told.
+    Dial {
+        /// Whom, and how.
+        opts: Box<DialOpts>,
+        /// Who wants it.
+        by: Dialer,
+    },
+    /// Close all connections with a peer, and end the dials of it.
+    Disconnect(PeerId),
+    /// Close one connection.
+    Close(ConnectionId),
+}
+
+/// Who wants a dial, and is told when the swarm refuses to begin it.
+#[derive(Clone, Debug)]
+pub(in crate::node) enum Dialer {
+    /// A program on this host: see [`super::dialing`].
+    Command(ConnectionId),
+    /// The node, which enters its network through this address.
+    Bootstrap(Multiaddr),
+    /// The node, which wants to be connected to a peer that it knows.
+    Known(PeerId),
+}
+
+impl Effect {
+    /// A dial of a peer that is neither connected nor being dialed, at these addresses
+    /// and at all others that are known.
+    pub(in crate::node) fn dial_known(peer: PeerId, addresses: Vec<Multiaddr>) -> Effect {
+        let opts = DialOpts::peer_id(peer)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .build();
+        Effect::Dial {
+            opts: Box::new(opts),
+            by: Dialer::Known(peer),
+        }
+    }
+}
