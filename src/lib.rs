@@ -16,7 +16,7 @@
 //! node  the swarm
 //! block  content
 //! store transport  bytes on disk; bytes to other hosts
-//! neighbours dht peers message  what is decided: of neighbours, records, peers; what travels between nodes
+//! neighbours dht gossip peers message  what is decided: of neighbours, records, gossip, peers; what travels between nodes
 //! api config system telemetry text  the ground
 //! ```
 //!
@@ -34,6 +34,7 @@
 //! | [`neighbours`] | the node's place in its network: whom to keep, whom to dial, when to try again |
 //! | [`dht`] | decisions about the DHT: records held and their bounds, provider records sent, walks |
 //! | [`peers`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
+//! | [`gossip`] | what is taken of whom, what a verdict means, what this host publishes when, and for whom it looks |
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
 //! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
@@ -77,6 +78,7 @@ pub mod diag;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gossip;
 pub mod message;
 pub mod neighbours;
 pub mod node;

@@ -160,7 +160,9 @@ fn wire(message: &Arc<GossipMessage>) -> pb::PsMessage {
             .seqno
             .map(|n| Bytes::copy_from_slice(&n.to_be_bytes())),
         topic_i_ds: vec![message.topic.clone()],
-        signature: message.signature.as_deref().map(Bytes::copy_from_slice),
-        key: message.key.as_deref().map(Bytes::copy_from_slice),
+        // Fields of the public format. The daemon has checked what arrives here and
+        // keeps neither.
+        signature: None,
+        key: None,
     }
 }

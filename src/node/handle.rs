@@ -16,12 +16,12 @@ use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::dht_intake::Replies;
-use super::gossip::envelope::Envelopes;
-use super::gossip::line::Client;
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
 use crate::api::{self, Published, Status};
 pub use crate::dht::MAX_ADDRS_PER_PEER;
 use crate::dht::Outcome;
+use crate::gossip::NetworkTopics;
+use crate::gossip::line::Client;
 use crate::node::gossip::signed::Sealer;
 
 pub(super) use command::{
@@ -42,11 +42,6 @@ pub struct GossipMessage {
     pub seqno: Option<u64>,
     /// Topic it was published on.
     pub topic: String,
-    /// The publisher's signature as it came, for clients that check again; not kept
-    /// at present, since what arrives here was checked.
-    pub signature: Option<Vec<u8>>,
-    /// Protobuf-encoded public key of the publisher, when inlined.
-    pub key: Option<Vec<u8>>,
 }
 
 /// Messages of one topic for one subscriber. Dropping it leaves the topic when
@@ -106,7 +101,7 @@ pub struct Handle {
     pub(super) public_key: libp2p::identity::PublicKey,
     pub(super) commands: Sender<Command>,
     pub(super) streams: Control,
-    pub(super) envelopes: Envelopes,
+    pub(super) network_topics: NetworkTopics,
     pub(super) sealer: Sealer,
     pub(super) client: Client,
     /// Numbers that clients have.
@@ -548,7 +543,7 @@ impl Handle {
     /// [`Error::Gossip`] when nobody listens, the message is too large, or too many
     /// wait already.
     pub async fn publish(&self, topic: String, data: Vec<u8>) -> Result<Published, Error> {
-        let content = if self.envelopes.covers(&topic) {
+        let content = if self.network_topics.contains(&topic) {
             let packed = self.sealer.pack(data.into()).map_err(|e| Error::Gossip {
                 what: "publish",
                 topic: topic.clone(),

@@ -5,8 +5,8 @@ use prometheus::{
 };
 
 use super::bandwidth::Class;
-use super::gossip::GOSSIP_DROPPED;
 use super::queries::REFRESH;
+use crate::gossip::Dropped;
 use crate::message::refusal;
 use crate::peers::refusal::Refusal;
 use crate::telemetry::Direction;
@@ -337,7 +337,7 @@ impl telemetry::Metrics for Metrics {
         touch(&metrics.connections_closed, CLOSE_CAUSES);
         touch(&metrics.connections_refused, Refusal::LIMITS);
         touch(&metrics.gossip_validation, GOSSIP_VERDICTS);
-        touch(&metrics.gossip_dropped, GOSSIP_DROPPED);
+        touch(&metrics.gossip_dropped, Dropped::ALL.map(Dropped::as_str));
         touch(&metrics.messages_refused, refusal::LABELS);
         for method in ["direct", "relay"] {
             let _ = metrics.nat_traversal.with_label_values(&[method]);

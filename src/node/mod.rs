@@ -14,18 +14,18 @@
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping; each of its subsystems |
 //! | `behaviour` | the protocols spoken, composed |
+//! | `compat` | every trick on libp2p, each with what libp2p would have to offer instead |
 //! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
 //! | `frames` | streams that own no buffers before the first byte |
 //! | `quiet` | a protocol whose open streams keep no connection |
 //! | `parting`, `ending` | the goodbye to a peer, and whether one came |
-//! | `gossip` | what gossip comes in, how peers are scored for it, and who judges it |
+//! | `gossip` | gossipsub: what comes in, who judges it, and what this host publishes |
 //! | `openings` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
 //! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
-//! | `members` | who else is on this node's topics: found, remembered, kept |
-//! | `queries`, `topics`, `peers`, `standing`, `health` | what the loop keeps of each |
+//! | `queries`, `peers`, `standing`, `health` | what the loop keeps of each |
 //! | `address_book` | where peers can be dialed |
 //! | `candidates` | addresses of this node on their way to being tested |
 //! | [`misbehaviour`] | the lines about misbehaving peers, which fail2ban reads |
@@ -48,7 +48,7 @@
 //! | messages to be published (`gossip`) | 1,024 and 32 MiB, one program half of each | the message is refused |
 //! | commands to the loop (`handle`) | 64 | the caller waits |
 //! | asks for streams (`streams`) | 64, and 256 unanswered for a peer | the caller waits, or is refused |
-//! | messages for a subscription (`topics`) | 2,048 | the subscriber loses messages and is told how many |
+//! | messages for a subscription (`gossip`) | 2,048 | the subscriber loses messages and is told how many |
 //! | provider records to their receivers ([`crate::dht::placement`]) | 1,024 of up to twenty receivers | the announcement is refused, and comes again |
 //! | a program's stream (`control::pipe`) | 64 KiB each way | the other side of that stream waits |
 //! | blocks on their way to a peer (`block::exchange`) | three groups of 1 MiB | the store is read no further for that stream |
@@ -62,6 +62,7 @@ pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
 mod compact;
+mod compat;
 mod connected;
 mod content_network;
 mod dht_intake;
@@ -73,7 +74,6 @@ pub mod handle;
 mod health;
 pub mod identity;
 mod keep;
-mod members;
 mod meter;
 mod metrics;
 pub mod misbehaviour;
@@ -87,7 +87,6 @@ mod quiet;
 mod record_store;
 mod standing;
 pub mod streams;
-mod topics;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -109,6 +108,9 @@ pub use options::{Changes, Options};
 pub use pulse::Pulse;
 pub(crate) use queries::REFRESH;
 
+use crate::gossip::members::Members;
+use crate::gossip::pace::Pace;
+use crate::gossip::{NetworkTopics, mesh_bounds};
 use crate::peers::{self, resources::Resources};
 use crate::telemetry::throttle::Throttle;
 
@@ -196,7 +198,7 @@ impl Node {
             behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, terms)?;
         let streams = behaviour.streams.control();
         let (messages, bytes) = behaviour.gossip.takes();
-        let pace = gossip::pace::Pace::new(messages, bytes, Instant::now());
+        let pace = Pace::new(messages, bytes, Instant::now());
         let counted = meters.clone();
         let transport = peers::evict::Transport::new(transport, announced)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
@@ -207,7 +209,7 @@ impl Node {
         .with_idle_connection_timeout(options.connection_idle_timeout)
         .with_max_negotiating_inbound_streams(options.max_inbound_streams);
         let swarm = Swarm::new(transport, compact::Compact(behaviour), local, config);
-        let envelopes = gossip::envelope::Envelopes::of(&options.network);
+        let network_topics = NetworkTopics::of(&options.network);
         let messages = match &options.messages {
             Some(messages) => messages.clone(),
             None => Messages::unstored(local, metrics.clone()),
@@ -228,8 +230,8 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
         let pulse = Arc::new(Pulse::new());
-        let (low, _, _) = gossip::mesh_bounds(options.gossip_d);
-        let tended = event_loop::Tended::new(members::Members::new(low, options.gossip_d));
+        let (low, _, _) = mesh_bounds(options.gossip_d);
+        let tended = event_loop::Tended::new(Members::new(low, options.gossip_d));
         let event_loop = event_loop::EventLoop {
             swarm,
             commands: receiver,
@@ -244,7 +246,7 @@ impl Node {
             peers: Default::default(),
             topics: Default::default(),
             tended,
-            envelopes: envelopes.clone(),
+            network_topics: network_topics.clone(),
             validation,
             recording,
             publishing,
@@ -280,7 +282,7 @@ impl Node {
                 public_key,
                 commands,
                 streams,
-                envelopes,
+                network_topics,
                 sealer,
                 client: 0,
                 clients: Default::default(),

@@ -158,7 +158,7 @@ impl Default for Options {
             // that works. This must be longer. A relay that keeps to the usual limit
             // ends a circuit after two minutes anyway.
             relay_overlap: Duration::from_secs(90),
-            publish_patience: super::gossip::unheard::PATIENCE,
+            publish_patience: crate::gossip::unheard::PATIENCE,
             watchdog: None,
             resources: None,
         }

@@ -1,19 +1,21 @@
 //! Gossip in the event loop: messages to their verdict, and verdicts to
 //! gossipsub and the subscribers on this host.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use libp2p::gossipsub::{self, IdentTopic, Message, MessageAcceptance, TopicHash};
 
 use super::EventLoop;
+use crate::gossip::Dropped;
+use crate::gossip::refused::Refused;
+use crate::gossip::topics::{MAX_TOPIC_BYTES, MAX_TOPICS, Topics};
 use crate::message::Opened;
 use crate::message::windows::Mark;
-use crate::node::gossip::Dropped;
-use crate::node::gossip::envelope::Refused;
+use crate::node::gossip::subscriber::Subscriber;
 use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
-use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 use crate::peers::Conduct;
 use crate::telemetry::Direction;
 
@@ -35,6 +37,22 @@ impl Accepted {
     fn bytes(&self) -> usize {
         self.opened.payload.len()
     }
+}
+
+/// Hands a message to every subscriber of its topic; says how many there are.
+pub(super) fn deliver(
+    topics: &mut Topics<Subscriber>,
+    hash: &TopicHash,
+    make: impl FnOnce(&str) -> GossipMessage,
+) -> usize {
+    let Some((name, subscribers)) = topics.listeners(hash) else {
+        return 0;
+    };
+    let message = Arc::new(make(name));
+    for subscriber in subscribers {
+        subscriber.deliver(&message);
+    }
+    subscribers.len()
 }
 
 impl EventLoop {
@@ -82,7 +100,7 @@ impl EventLoop {
         if job.message.source.as_ref() == Some(self.swarm.local_peer_id()) {
             return self.settle(&job, "own", MessageAcceptance::Ignore);
         }
-        if !self.envelopes.covers(job.message.topic.as_str()) {
+        if !self.network_topics.contains(job.message.topic.as_str()) {
             self.settle(&job, "accepted", MessageAcceptance::Accept);
             let Message {
                 source,
@@ -95,8 +113,6 @@ impl EventLoop {
                 data: data.into(),
                 seqno: sequence_number,
                 topic: name.to_owned(),
-                signature: None,
-                key: None,
             });
             return;
         }
@@ -138,7 +154,7 @@ impl EventLoop {
                 }
             }
             Err(refused) => {
-                if let Some(conduct) = refused.conduct(&job) {
+                if let Some(conduct) = refused.conduct(&job.source, job.message.source.as_ref()) {
                     let gossip = &mut self.swarm.behaviour_mut().gossip;
                     if conduct != Conduct::Replay || gossip.persistent_replay(&job.source) {
                         self.options.policy.report(&job.source, conduct);
@@ -168,8 +184,6 @@ impl EventLoop {
             data: opened.payload,
             seqno: Some(opened.number),
             topic: name.to_owned(),
-            signature: None,
-            key: None,
         });
         self.finish_drain(now);
     }
@@ -206,7 +220,7 @@ impl EventLoop {
 
     fn hand_out(&mut self, topic: &TopicHash, make: impl FnOnce(&str) -> GossipMessage) {
         self.metrics.gossip_messages_received.inc();
-        self.topics.deliver(topic, make);
+        deliver(&mut self.topics, topic, make);
     }
 
     /// Counts messages that no program on this host gets, since the disk does not answer.
@@ -288,7 +302,8 @@ impl EventLoop {
                 return;
             }
         }
-        let subscription = self.topics.subscribe(ident.hash(), topic.clone());
+        let (subscriber, subscription) = Subscriber::new(topic.clone());
+        self.topics.listen(ident.hash(), &topic, subscriber);
         self.topic_joined(&ident.hash(), &topic, now);
         let _ = reply.send(Ok(subscription));
     }

@@ -1,5 +1,5 @@
 //! The members of this node's topics in the event loop: what happens is told to
-//! [`crate::node::members`], and what it wants is done.
+//! [`crate::gossip::members`], and what it wants is done.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
 use super::EventLoop;
-use crate::node::members::{Deed, Members};
+use crate::gossip::members::{Deed, Link, Members};
+use crate::node::keep::Reason;
 
 /// A search that has not ended by then is ended: what it found has been told, and
 /// the next one does not ask those that did not answer.
@@ -301,7 +302,11 @@ impl EventLoop {
         let members = &mut self.tended.members;
         let links = members.links(now, in_mesh, refuses, rand::random);
         let keep = &mut self.swarm.behaviour_mut().keep;
-        for (peer, reason) in links {
+        for (peer, link) in links {
+            let reason = match link {
+                Link::Topic => Reason::Topic,
+                Link::Publishing => Reason::Publishing,
+            };
             keep.hold(&peer, reason, Some(now + HOLD), now);
         }
     }

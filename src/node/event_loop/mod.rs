@@ -39,6 +39,8 @@ use self::dialing::Dialing;
 use self::effect::{Dialer, Effect};
 use self::gossip::Accepted;
 use crate::api::{NatStatus, Reachability};
+use crate::gossip::refused::Refused;
+use crate::gossip::{NetworkTopics, topics::Topics};
 use crate::message::Opened;
 use crate::message::windows::Mark;
 use crate::neighbours::Neighbours;
@@ -47,9 +49,9 @@ use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
 use crate::node::compact::Compact;
 use crate::node::connected::Peers;
-use crate::node::gossip::envelope::{Envelopes, Refused};
 use crate::node::gossip::recording::Recording;
 use crate::node::gossip::sealing::Sealed;
+use crate::node::gossip::subscriber::Subscriber;
 use crate::node::gossip::validation::{Done, Validation};
 use crate::node::handle::{Command, PeerAddrs, Reply};
 use crate::node::health::Health;
@@ -59,7 +61,6 @@ use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
 use crate::node::streams::Idle;
-use crate::node::topics::Topics;
 use crate::peers::bans::Moment;
 use crate::peers::{Order, Sanctions};
 use crate::telemetry::throttle::Throttle;
@@ -102,9 +103,9 @@ pub(super) struct EventLoop {
     pub(super) idle: Idle,
     pub(super) speed: limits::Speed,
     pub(super) peers: Peers,
-    pub(super) topics: Topics,
+    pub(super) topics: Topics<Subscriber>,
     pub(super) tended: Tended,
-    pub(super) envelopes: Envelopes,
+    pub(super) network_topics: NetworkTopics,
     pub(super) validation: Validation<Result<(Opened, Mark), Refused>>,
     pub(super) recording: Recording<Accepted>,
     pub(super) publishing: Publishing,

@@ -13,14 +13,16 @@ use async_io::Timer;
 use libp2p::gossipsub::{IdentTopic, PublishError, TopicHash};
 
 use super::EventLoop;
+use super::gossip::deliver;
 use super::text::as_gauge;
 use crate::api::Published;
-use crate::node::gossip::line::{Client, Full, Line};
-use crate::node::gossip::pace::Pace;
+use crate::gossip::MAX_PUBLISH_BYTES;
+use crate::gossip::line::{Client, Full, Line};
+use crate::gossip::pace::Pace;
+use crate::gossip::quotas::AROUND;
+use crate::gossip::unheard::Unheard;
 use crate::node::gossip::sealing::{Sealed, Sealing};
 use crate::node::gossip::signed::Sealer;
-use crate::node::gossip::unheard::Unheard;
-use crate::node::gossip::{AROUND, MAX_PUBLISH_BYTES};
 use crate::node::handle::{Content, Error, GossipMessage, Reply};
 use crate::telemetry::Direction;
 
@@ -456,22 +458,18 @@ impl EventLoop {
         let listeners = if result.is_err() && !nobody {
             0
         } else {
-            self.topics.deliver(&hash, |name| match own {
+            deliver(&mut self.topics, &hash, |name| match own {
                 Some(own) => GossipMessage {
                     from: Some(local),
                     data: own.payload,
                     seqno: Some(own.number),
                     topic: name.to_owned(),
-                    signature: None,
-                    key: None,
                 },
                 None => GossipMessage {
                     from: Some(local),
                     data: data.into(),
                     seqno,
                     topic: name.to_owned(),
-                    signature: None,
-                    key: None,
                 },
             })
         };
@@ -495,7 +493,7 @@ mod tests {
     use libp2p::identity::Keypair;
 
     use super::*;
-    use crate::node::gossip::envelope::limits;
+    use crate::gossip::envelope_limits;
     use crate::node::gossip::signed::Numbers;
     use crate::peers::bucket::Budget;
 
@@ -512,7 +510,7 @@ mod tests {
             fill: 100,
         };
         let key = Keypair::generate_ed25519();
-        let sealer = Sealer::new(key, Numbers::unstored(), limits());
+        let sealer = Sealer::new(key, Numbers::unstored(), envelope_limits());
         let mut publishing = Publishing::new(Pace::new(messages, bytes, now), FAR, sealer);
         publishing.pace.spend(1 << 20, now);
         publishing

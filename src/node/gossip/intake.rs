@@ -13,10 +13,10 @@
 //!   when it is persistent;
 //! - what it brings of others may be as much as this node takes of all: what one
 //!   may let in it may also pass on. Excess makes its connection read more slowly
-//!   ([`super::quotas`]); only when it is gross, for long over twice that or two bursts
+//!   ([`quotas`](crate::gossip::quotas)); only when it is gross, for long over twice that or two bursts
 //!   above it, does it cost reputation. An honest node lets in no more than its
 //!   ceiling and sends each message to a neighbour once; what is asked of it
-//!   besides is [`super::MAX_IDS`] for each heartbeat and topic. So under the
+//!   besides is [`MAX_IDS`](crate::gossip::MAX_IDS) for each heartbeat and topic. So under the
 //!   default limits it cannot be gross. The author has a bucket too ([`authors`]);
 //! - the ceilings of the node, in messages and bytes, which all peers share
 //!   ([`ceiling`]).
@@ -31,8 +31,8 @@
 //! (`P2P_MAX_CONNECTIONS`, `P2P_MAX_CONNECTIONS_PER_SUBNET`): it takes some sixteen
 //! such peers for each core.
 //!
-//! [`authors`]: super::authors
-//! [`ceiling`]: super::ceiling
+//! [`authors`]: crate::gossip::authors
+//! [`ceiling`]: crate::gossip::ceiling
 //!
 //! A message dropped here is not marked as known: another peer may still bring
 //! it, and it may be asked for later.
@@ -53,31 +53,32 @@
 //! reputation, and gossipsub scores it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::gossipsub::{
     IdentTopic, Message, MessageAcceptance, MessageId, PublishError, SubscriptionError, TopicHash,
     ValidationError,
 };
 use libp2p::identity::Keypair;
-use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::dropped::Dropped;
-use super::quotas::{Purse, Quotas, weight, weight_of_subscriptions};
-use super::seen::Id;
+use super::config::{Gossipsub, gossipsub};
 use super::sender::{Sender, Senders};
-use super::{Gossipsub, gossipsub, scoring};
+use crate::gossip::quotas::{Purse, Quotas, subscriptions_weight};
+use crate::gossip::seen::Id;
+use crate::gossip::{Dropped, mesh_bounds, scoring};
 use crate::node::Metrics;
 use crate::node::behaviour::BuildError;
+use crate::node::compat::hashed_size::size;
+use crate::node::compat::{gossipsub_address, gossipsub_hello};
 use crate::node::options::Options;
 use crate::peers::bucket::{Budget, Rates, scale};
 use crate::peers::{Conduct, Policy};
@@ -130,13 +131,13 @@ impl Intake {
         metrics: Arc<Metrics>,
     ) -> Result<Self, BuildError> {
         let rates = policy.rates();
-        let (low, high, _) = super::mesh_bounds(options.gossip_d);
+        let (low, high, _) = mesh_bounds(options.gossip_d);
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         metrics.gossip_mesh_low.set(gauge(low));
         metrics.gossip_mesh_high.set(gauge(high));
         Ok(Intake {
             inner: gossipsub(identity, options)?,
-            quotas: Quotas::new(options, rates, Instant::now()),
+            quotas: Quotas::new(options.gossip_heartbeat, rates, Instant::now()),
             scored: 0,
             senders: Senders::default(),
             policy,
@@ -258,20 +259,7 @@ impl Intake {
         }
     }
 
-    /// Has gossipsub tell a connected peer what is joined here, as it does at a
-    /// first connection; nothing else that it does then changes anything for a
-    /// peer that it knows. See the module's documentation.
-    fn tell_again(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
-        self.inner
-            .on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint: &NOWHERE,
-                failed_addresses: &[],
-                other_established: 0,
-            }));
-    }
-
+    /// Counts messages that ended here.
     pub(crate) fn dropped(&self, cause: Dropped, messages: usize) {
         self.metrics
             .gossip_dropped
@@ -322,10 +310,15 @@ impl Intake {
         };
         // First, since few honest peers come near the budget, and one whose subscriptions
         // are lost gets no messages.
-        if !rpc.subscriptions.is_empty() && !admit(weight_of_subscriptions(&rpc.subscriptions)) {
+        if !rpc.subscriptions.is_empty()
+            && !admit(subscriptions_weight(
+                size(&rpc.subscriptions),
+                rpc.subscriptions.len(),
+            ))
+        {
             rpc.subscriptions.clear();
         }
-        if !rpc.control_msgs.is_empty() && !admit(weight(&rpc.control_msgs)) {
+        if !rpc.control_msgs.is_empty() && !admit(size(&rpc.control_msgs)) {
             rpc.control_msgs.clear();
         }
         for cause in drops {
@@ -346,32 +339,6 @@ impl DerefMut for Intake {
     fn deref_mut(&mut self) -> &mut Gossipsub {
         &mut self.inner
     }
-}
-
-/// An address without an IP address, for gossipsub; see [`hide_address`].
-static NOWHERE: LazyLock<ConnectedPoint> = LazyLock::new(|| ConnectedPoint::Listener {
-    local_addr: Multiaddr::empty(),
-    send_back_addr: Multiaddr::empty(),
-});
-
-/// Keeps the remote's address from gossipsub, which wants it for the scoring of
-/// peers at one address alone (off, see [`scoring`]), and keeps an entry for each
-/// address that it has ever seen.
-fn hide_address(event: FromSwarm<'_>) -> Option<FromSwarm<'_>> {
-    Some(match event {
-        FromSwarm::ConnectionEstablished(e) => {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished {
-                endpoint: &NOWHERE,
-                ..e
-            })
-        }
-        FromSwarm::ConnectionClosed(e) => FromSwarm::ConnectionClosed(ConnectionClosed {
-            endpoint: &NOWHERE,
-            ..e
-        }),
-        FromSwarm::AddressChange(_) => return None,
-        other => other,
-    })
 }
 
 impl NetworkBehaviour for Intake {
@@ -443,11 +410,11 @@ impl NetworkBehaviour for Intake {
             }
             _ => None,
         };
-        if let Some(event) = hide_address(event) {
+        if let Some(event) = gossipsub_address::hide(event) {
             self.inner.on_swarm_event(event);
         }
         if let Some((peer, id)) = again {
-            self.tell_again(peer, id);
+            gossipsub_hello::repeat(&mut self.inner, peer, id);
         }
     }
 

@@ -2,7 +2,7 @@
 //! written down that it was seen ([`crate::node::gossip::signed::opener`]).
 //!
 //! The verdict on a message does not wait for that. Gossipsub keeps a message for
-//! [`HISTORY`](super::HISTORY) heartbeats and passes it on when the verdict is there; one
+//! [`HISTORY`](crate::gossip::HISTORY) heartbeats and passes it on when the verdict is there; one
 //! whose verdict comes later goes to nobody, and nobody is told. So with a slow disk, or
 //! a processor that is so busy that a write takes its time, a node would be a hole in
 //! every mesh that it is in: seen in a network of forty nodes on two busy cores, where

@@ -20,7 +20,7 @@
 use async_std::channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 
-use super::line::{MAX_BYTES, MAX_WAITING};
+use crate::gossip::line::{MAX_BYTES, MAX_WAITING};
 use crate::message::Packed;
 use crate::node::gossip::signed::sealer::{Error, Sealer};
 
@@ -137,12 +137,12 @@ mod tests {
     use libp2p::identity::Keypair;
 
     use super::*;
-    use crate::node::gossip::envelope::limits;
+    use crate::gossip::envelope_limits;
     use crate::node::gossip::signed::Numbers;
 
     fn sealing() -> (Sealer, Sealing<usize>) {
         let key = Keypair::generate_ed25519();
-        let sealer = Sealer::new(key, Numbers::unstored(), limits());
+        let sealer = Sealer::new(key, Numbers::unstored(), envelope_limits());
         let sealing = Sealing::start(sealer.clone(), |n| *n != 1);
         (sealer, sealing)
     }

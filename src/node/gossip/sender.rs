@@ -75,8 +75,8 @@ impl Senders {
         *entry = Arc::downgrade(&turn);
         Sender {
             inner,
-            held: None,
-            place: Place { id, turn },
+            requested: None,
+            claim: Claim { id, turn },
         }
     }
 
@@ -86,14 +86,15 @@ impl Senders {
     }
 }
 
-/// A connection's place among those of its peer, given up when it is dropped.
+/// What a connection has of its peer's turn: it may send, or waits. Given up when it is
+/// dropped.
 #[derive(Debug)]
-struct Place {
+struct Claim {
     id: ConnectionId,
     turn: Arc<Mutex<Turn>>,
 }
 
-impl Drop for Place {
+impl Drop for Claim {
     fn drop(&mut self) {
         lock(&self.turn).give_up(self.id);
     }
@@ -103,8 +104,8 @@ impl Drop for Place {
 pub(in crate::node) struct Sender<H: ConnectionHandler> {
     inner: H,
     /// The stream that it has asked for and may not have yet.
-    held: Option<SubstreamProtocol<H::OutboundProtocol, H::OutboundOpenInfo>>,
-    place: Place,
+    requested: Option<SubstreamProtocol<H::OutboundProtocol, H::OutboundOpenInfo>>,
+    claim: Claim,
 }
 
 impl<H: ConnectionHandler> ConnectionHandler for Sender<H> {
@@ -131,15 +132,15 @@ impl<H: ConnectionHandler> ConnectionHandler for Sender<H> {
     > {
         // At most once more: it asks for one stream and then waits for it.
         for _ in 0..2 {
-            if self.held.is_some()
-                && lock(&self.place.turn).take(self.place.id, cx.waker())
-                && let Some(protocol) = self.held.take()
+            if self.requested.is_some()
+                && lock(&self.claim.turn).take(self.claim.id, cx.waker())
+                && let Some(protocol) = self.requested.take()
             {
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
             match self.inner.poll(cx) {
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol }) => {
-                    self.held = Some(protocol);
+                    self.requested = Some(protocol);
                 }
                 other => return other,
             }
@@ -169,7 +170,7 @@ impl<H: ConnectionHandler> ConnectionHandler for Sender<H> {
     ) {
         if let ConnectionEvent::DialUpgradeError(_) = &event {
             // Another connection may have more luck.
-            lock(&self.place.turn).give_up(self.place.id);
+            lock(&self.claim.turn).give_up(self.claim.id);
         }
         self.inner.on_connection_event(event);
     }
@@ -219,7 +220,7 @@ mod tests {
         let (mut senders, peer) = (Senders::default(), PeerId::random());
         let first = senders.wrap(peer, id(1), dummy::ConnectionHandler);
         let second = senders.wrap(peer, id(2), dummy::ConnectionHandler);
-        assert!(Arc::ptr_eq(&first.place.turn, &second.place.turn));
+        assert!(Arc::ptr_eq(&first.claim.turn, &second.claim.turn));
         drop(first);
         senders.tend();
         assert_eq!(senders.0.len(), 1);

@@ -214,7 +214,7 @@ mod tests {
     }
 
     /// Workers that wait until told to go on.
-    fn held() -> (Validation<()>, Sender<()>) {
+    fn waiting_workers() -> (Validation<()>, Sender<()>) {
         let (go, gate): (_, Receiver<()>) = bounded(1);
         let validation = Validation::start(move |_| {
             let gate = gate.clone();
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn one_peer_takes_its_share_and_leaves_room_for_others() {
-        let (mut validation, go) = held();
+        let (mut validation, go) = waiting_workers();
         let (flooder, honest) = (PeerId::random(), PeerId::random());
         let mut taken = 0;
         let refused = loop {
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_messages_and_in_bytes() {
-        let (mut validation, _go) = held();
+        let (mut validation, _go) = waiting_workers();
         let mut taken = 0;
         loop {
             let peer = PeerId::random();
@@ -265,7 +265,7 @@ mod tests {
             taken += 1;
         }
         assert_eq!(taken, MAX_WAITING);
-        let (mut validation, _go) = held();
+        let (mut validation, _go) = waiting_workers();
         let mut bytes = 0;
         loop {
             let peer = PeerId::random();

@@ -6,9 +6,9 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{Error, PeerAddrs, Subscription};
 use crate::api::{self, Published, Status};
+use crate::gossip::line::Client;
 use crate::message::Packed;
 use crate::node::dht_intake::Replies;
-use crate::node::gossip::line::Client;
 
 /// Commands under way between handles and the loop. Small, so that a flood from
 /// the control socket waits at its source instead of in memory.

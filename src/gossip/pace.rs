@@ -40,7 +40,7 @@
 //! # Bytes
 //!
 //! The same parts are taken of the bytes that a receiver takes of all its peers
-//! together, which is less than what it takes of one (see [`super::intake`]): one
+//! together, which is less than what it takes of one (see [`super::quotas`]): one
 //! publisher alone never comes to a receiver's ceiling. A message that is larger
 //! than the burst waits for a full bucket and leaves it owing.
 //!
@@ -111,7 +111,7 @@ impl Level {
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::node) struct Pace {
+pub(crate) struct Pace {
     messages: Level,
     bytes: Level,
     at: Instant,
@@ -120,7 +120,7 @@ pub(in crate::node) struct Pace {
 impl Pace {
     /// The pace for receivers that take `messages` of each peer and `bytes` of all
     /// peers together; its buckets are full.
-    pub(in crate::node) fn new(messages: Budget, bytes: Budget, now: Instant) -> Self {
+    pub(crate) fn new(messages: Budget, bytes: Budget, now: Instant) -> Self {
         Pace {
             messages: Level::full(messages, MOST),
             bytes: Level::full(bytes, u64::MAX),
@@ -130,7 +130,7 @@ impl Pace {
 
     /// Other receivers from `now` on. What was spent stays spent: a change does not
     /// fill a bucket.
-    pub(in crate::node) fn set(&mut self, messages: Budget, bytes: Budget, now: Instant) {
+    pub(crate) fn set(&mut self, messages: Budget, bytes: Budget, now: Instant) {
         self.advance(now);
         let next = Pace::new(messages, bytes, now);
         let spent = *self;
@@ -150,13 +150,13 @@ impl Pace {
     }
 
     /// How long a message of `bytes` has to wait at `now`; zero when it may go.
-    pub(in crate::node) fn wait(&mut self, bytes: u64, now: Instant) -> Duration {
+    pub(crate) fn wait(&mut self, bytes: u64, now: Instant) -> Duration {
         self.advance(now);
         self.messages.wait(1).max(self.bytes.wait(bytes))
     }
 
     /// Counts a message of `bytes` that goes now.
-    pub(in crate::node) fn spend(&mut self, bytes: u64, now: Instant) {
+    pub(crate) fn spend(&mut self, bytes: u64, now: Instant) {
         self.advance(now);
         self.messages.level -= UNIT;
         self.bytes.level -= i128::from(bytes) * UNIT;
@@ -164,7 +164,7 @@ impl Pace {
 
     /// How long the pace takes for a message of `bytes` in the long run: what it
     /// costs those who wait behind it.
-    pub(in crate::node) fn cost(&self, bytes: u64) -> Duration {
+    pub(crate) fn cost(&self, bytes: u64) -> Duration {
         let time = |level: &Level, tokens: u64| {
             let nanos = i128::from(tokens) * UNIT / level.fill;
             Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -173,7 +173,7 @@ impl Pace {
     }
 
     /// Messages and bytes a second, rounded down.
-    pub(in crate::node) fn rates(&self) -> (u64, u64) {
+    pub(crate) fn rates(&self) -> (u64, u64) {
         (self.messages.rate(), self.bytes.rate())
     }
 }

@@ -16,24 +16,24 @@ use std::time::Duration;
 
 /// Messages that wait: as many as the control socket has clients, and as many again
 /// for the daemon's own.
-pub(in crate::node) const MAX_WAITING: usize = 1024;
+pub(crate) const MAX_WAITING: usize = 1024;
 
 /// Bytes that wait. Thirty-two of the largest messages, a minute of the default pace.
-pub(in crate::node) const MAX_BYTES: usize = 32 << 20;
+pub(crate) const MAX_BYTES: usize = 32 << 20;
 
 /// What one program may take of both: a half.
 const SHARE: usize = 2;
 
 /// Who publishes: one number for each connection to the control socket.
-pub(in crate::node) type Client = u64;
+pub(crate) type Client = u64;
 
 /// Too much waits already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::node) struct Full {
+pub(crate) struct Full {
     /// Messages that wait.
-    pub(in crate::node) messages: usize,
+    pub(crate) messages: usize,
     /// Their bytes.
-    pub(in crate::node) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ struct Queue<T> {
 
 /// See the module's documentation. `T` is what waits.
 #[derive(Debug)]
-pub(in crate::node) struct Line<T> {
+pub(crate) struct Line<T> {
     /// Of those with something in the line, and those whose next turn is still to
     /// come because of what they have said.
     queues: HashMap<Client, Queue<T>>,
@@ -77,12 +77,12 @@ impl<T> Default for Line<T> {
 
 impl<T> Line<T> {
     /// Messages that wait.
-    pub(in crate::node) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.messages
     }
 
     /// Whether nothing waits.
-    pub(in crate::node) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.messages == 0
     }
 
@@ -91,7 +91,7 @@ impl<T> Line<T> {
     ///
     /// # Errors
     /// When too much waits, altogether or of this client; and the message back.
-    pub(in crate::node) fn push(
+    pub(crate) fn push(
         &mut self,
         client: Client,
         bytes: usize,
@@ -141,21 +141,21 @@ impl<T> Line<T> {
     }
 
     /// The message whose turn is next, and whose it is.
-    pub(in crate::node) fn first(&self) -> Option<(Client, &T)> {
+    pub(crate) fn first(&self) -> Option<(Client, &T)> {
         let client = self.next()?;
         let first = self.queues.get(&client)?.waiting.front()?;
         Some((client, &first.what))
     }
 
     /// The first message of one client.
-    pub(in crate::node) fn first_of(&mut self, client: Client) -> Option<&mut T> {
+    pub(crate) fn first_of(&mut self, client: Client) -> Option<&mut T> {
         let first = self.queues.get_mut(&client)?.waiting.front_mut()?;
         Some(&mut first.what)
     }
 
     /// Takes the message whose turn is next out of the line; whether it `goes`, and
     /// so takes its time from those behind it.
-    pub(in crate::node) fn pop(&mut self, goes: bool) -> Option<T> {
+    pub(crate) fn pop(&mut self, goes: bool) -> Option<T> {
         let client = self.next()?;
         let queue = self.queues.get_mut(&client)?;
         let first = queue.waiting.pop_front()?;

@@ -100,7 +100,7 @@ struct Sender {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Ceiling {
+pub(crate) struct Ceiling {
     budget: Budget,
     level: i128,
     /// What all have saved together, debts apart; never above `level`.
@@ -122,7 +122,7 @@ fn fixed(weight: f32) -> i128 {
 
 impl Ceiling {
     /// A full one.
-    pub(super) fn new(budget: Budget, now: Instant) -> Self {
+    pub(crate) fn new(budget: Budget, now: Instant) -> Self {
         Ceiling {
             budget,
             level: units(budget.burst),
@@ -134,7 +134,7 @@ impl Ceiling {
     }
 
     /// Another budget from `now` on: full, and nobody has saved anything yet.
-    pub(super) fn set_budget(&mut self, budget: Budget, now: Instant) {
+    pub(crate) fn set_budget(&mut self, budget: Budget, now: Instant) {
         let senders = std::mem::take(&mut self.senders);
         *self = Ceiling::new(budget, now);
         self.senders = senders;
@@ -145,7 +145,7 @@ impl Ceiling {
     }
 
     /// A peer has connected.
-    pub(super) fn enter(&mut self, peer: PeerId, weight: f32) {
+    pub(crate) fn enter(&mut self, peer: PeerId, weight: f32) {
         self.senders.entry(peer).or_insert(Sender {
             weight: fixed(weight),
             saved: 0,
@@ -154,7 +154,7 @@ impl Ceiling {
     }
 
     /// A peer is gone; what it saved is surplus.
-    pub(super) fn leave(&mut self, peer: &PeerId) {
+    pub(crate) fn leave(&mut self, peer: &PeerId) {
         if let Some(sender) = self.senders.remove(peer) {
             self.saved -= sender.saved.max(0);
             if sender.active.is_some() {
@@ -164,7 +164,7 @@ impl Ceiling {
     }
 
     /// What a peer's reputation is worth now.
-    pub(super) fn weigh(&mut self, peer: &PeerId, weight: f32) {
+    pub(crate) fn weigh(&mut self, peer: &PeerId, weight: f32) {
         if let Some(sender) = self.senders.get_mut(peer) {
             let weight = fixed(weight);
             if sender.active.is_some() {
@@ -244,7 +244,7 @@ impl Ceiling {
 
     /// Whether `tokens` of this peer would pass. It counts as active from now on,
     /// whether they do or not.
-    pub(super) fn fits(&mut self, peer: &PeerId, tokens: u64, now: Instant) -> bool {
+    pub(crate) fn fits(&mut self, peer: &PeerId, tokens: u64, now: Instant) -> bool {
         let wanted = units(tokens);
         self.fill(now);
         let surplus = self.level - self.saved;
@@ -278,7 +278,7 @@ impl Ceiling {
     }
 
     /// Takes what [`Self::fits`] has just said would pass.
-    pub(super) fn take(&mut self, peer: &PeerId, tokens: u64) {
+    pub(crate) fn take(&mut self, peer: &PeerId, tokens: u64) {
         let wanted = units(tokens);
         self.level -= wanted;
         let Some(weight) = self.senders.get(peer).map(|s| s.weight) else {
@@ -295,7 +295,7 @@ impl Ceiling {
     }
 
     /// Takes `tokens` without asking. Nobody owes more than one burst.
-    pub(super) fn charge(&mut self, tokens: u64, now: Instant) {
+    pub(crate) fn charge(&mut self, tokens: u64, now: Instant) {
         self.fill(now);
         self.level = (self.level - units(tokens)).max(-units(self.budget.burst));
         self.settle();

@@ -306,7 +306,7 @@ fn as_many_as_a_mesh_has_are_kept_for_a_publisher_until_it_has_been_silent_for_l
     members.published(&topic("t"), "t", || all.clone(), start);
     let mut kept = links(&mut members, start);
     assert_eq!(kept.len(), 8);
-    assert!(kept.iter().all(|(_, why)| *why == Reason::Publishing));
+    assert!(kept.iter().all(|(_, why)| *why == Link::Publishing));
     // The same ones for as long as they are there.
     members.published(&topic("t"), "t", || all.clone(), start + 299 * S);
     let mut later = links(&mut members, start + 299 * S + 299 * S);
@@ -331,7 +331,7 @@ fn two_are_kept_outside_of_the_mesh_and_more_when_it_lacks_members() {
     let mut kept = |mesh: usize, refuses: &[PeerId]| {
         let in_mesh = |_: &TopicHash, peer: &PeerId| all[..mesh].contains(peer);
         let kept = members.links(start, in_mesh, |p| refuses.contains(p), || 0.0);
-        assert!(kept.iter().all(|(_, why)| *why == Reason::Topic));
+        assert!(kept.iter().all(|(_, why)| *why == Link::Topic));
         let kept: Vec<PeerId> = kept.into_iter().map(|(p, _)| p).collect();
         assert!(kept.iter().all(|p| !all[..mesh].contains(p)));
         kept

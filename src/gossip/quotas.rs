@@ -1,8 +1,7 @@
-//! What one peer, and all of them together, may bring of gossip: the decisions of
-//! [`super::intake`], apart from gossipsub.
+//! What one peer, and all of them together, may bring of gossip. `node::gossip::intake`
+//! asks for each message and each frame of control messages.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -13,7 +12,6 @@ use super::authors::Authors;
 use super::ceiling::Ceiling;
 use super::dropped::Dropped;
 use super::seen::{Id, Seen};
-use crate::node::options::Options;
 use crate::peers::bucket::{Bucket, Budget, Rates};
 use crate::peers::{Conduct, Policy};
 
@@ -34,7 +32,7 @@ const BYTES_SHARE: (u64, u64) = (3, 4);
 
 /// Bytes that a message has on the wire beside its data: names, number, signature
 /// and a topic of the usual length.
-pub(in crate::node) const AROUND: u64 = 256;
+pub(crate) const AROUND: u64 = 256;
 
 /// Bytes that one message above what a peer may pass on is charged with. Reading
 /// is held to P2P_RATE_BYTES_FILL, so the surplus falls to 250 a second.
@@ -101,13 +99,13 @@ impl Peer {
 }
 
 /// One peer's budgets.
-pub(super) struct Purse<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) peer: &'a PeerId,
+pub(crate) struct Purse<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) peer: &'a PeerId,
 }
 
 impl Purse<'_> {
-    pub(super) fn message(&self) -> bool {
+    pub(crate) fn message(&self) -> bool {
         self.policy.allow(self.peer, 1).is_ok()
     }
 
@@ -119,18 +117,18 @@ impl Purse<'_> {
         }
     }
 
-    pub(super) fn is_trusted(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         self.policy.is_trusted(self.peer)
     }
 }
 
 /// See the module's documentation.
-pub(super) struct Quotas {
-    pub(super) joined: HashSet<TopicHash>,
-    pub(super) seen: Seen,
+pub(crate) struct Quotas {
+    pub(crate) joined: HashSet<TopicHash>,
+    pub(crate) seen: Seen,
     /// Of connected peers only.
     peers: HashMap<PeerId, Peer>,
-    pub(super) authors: Authors,
+    pub(crate) authors: Authors,
     rates: Rates,
     heartbeat: Duration,
     /// What each may bring of others.
@@ -156,15 +154,15 @@ fn ceilings(heartbeat: Duration, rates: Rates) -> (Budget, Budget) {
 }
 
 impl Quotas {
-    pub(super) fn new(options: &Options, rates: Rates, now: Instant) -> Self {
-        let (messages, bytes) = ceilings(options.gossip_heartbeat, rates);
+    pub(crate) fn new(heartbeat: Duration, rates: Rates, now: Instant) -> Self {
+        let (messages, bytes) = ceilings(heartbeat, rates);
         Quotas {
             joined: HashSet::new(),
             seen: Seen::default(),
             peers: HashMap::new(),
             authors: Authors::new(rates.messages),
             rates,
-            heartbeat: options.gossip_heartbeat,
+            heartbeat,
             brings: messages,
             messages: Ceiling::new(messages, now),
             bytes: Ceiling::new(bytes, now),
@@ -172,7 +170,7 @@ impl Quotas {
     }
 
     /// Other budgets of peers from `now` on, and what follows from them.
-    pub(super) fn set_rates(&mut self, rates: Rates, now: Instant) {
+    pub(crate) fn set_rates(&mut self, rates: Rates, now: Instant) {
         if rates == self.rates {
             return;
         }
@@ -188,7 +186,7 @@ impl Quotas {
         self.bytes.set_budget(bytes, now);
     }
 
-    pub(super) fn enter(&mut self, peer: PeerId, weight: f32, now: Instant) {
+    pub(crate) fn enter(&mut self, peer: PeerId, weight: f32, now: Instant) {
         let brings = self.brings;
         self.peers
             .entry(peer)
@@ -197,31 +195,31 @@ impl Quotas {
         self.bytes.enter(peer, weight);
     }
 
-    pub(super) fn leave(&mut self, peer: &PeerId) {
+    pub(crate) fn leave(&mut self, peer: &PeerId) {
         self.peers.remove(peer);
         self.messages.leave(peer);
         self.bytes.leave(peer);
     }
 
-    pub(super) fn weigh(&mut self, peer: &PeerId, weight: f32) {
+    pub(crate) fn weigh(&mut self, peer: &PeerId, weight: f32) {
         self.messages.weigh(peer, weight);
         self.bytes.weigh(peer, weight);
     }
 
     /// What a receiver takes that is configured as this node is: messages of each
     /// peer, and bytes of all peers together.
-    pub(super) fn takes(&self) -> (Budget, Budget) {
+    pub(crate) fn takes(&self) -> (Budget, Budget) {
         let (_, bytes) = ceilings(self.heartbeat, self.rates);
         (self.rates.messages, bytes)
     }
 
     /// The connected peers.
-    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &PeerId> {
         self.peers.keys()
     }
 
     /// Counts a replay that `peer` sent of its own; whether it is to be held against it.
-    pub(super) fn persistent_replay(&mut self, peer: &PeerId) -> bool {
+    pub(crate) fn persistent_replay(&mut self, peer: &PeerId) -> bool {
         self.peers.get_mut(peer).is_some_and(|peer| {
             peer.replays = (peer.replays + 1) % REPLAYS_FORGIVEN;
             peer.replays == 0
@@ -229,7 +227,7 @@ impl Quotas {
     }
 
     /// Takes what passes without asking.
-    pub(super) fn charge(&mut self, data: usize, now: Instant) {
+    pub(crate) fn charge(&mut self, data: usize, now: Instant) {
         self.messages.charge(1, now);
         self.bytes.charge(data as u64 + AROUND, now);
     }
@@ -256,7 +254,7 @@ impl Quotas {
 
     /// Whether a message that its codec found valid goes on to gossipsub; `purse`
     /// is its peer's.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         peer: &PeerId,
         message: &RawMessage,
@@ -301,7 +299,7 @@ impl Quotas {
 
     /// Whether control messages or subscriptions of this weight go on; and whether it
     /// is time to report their peer.
-    pub(super) fn admit_control(
+    pub(crate) fn admit_control(
         &mut self,
         peer: &PeerId,
         weight: u64,
@@ -318,31 +316,11 @@ impl Quotas {
     }
 }
 
-/// Adds up what is hashed. Gossipsub's control messages keep their ids to
-/// themselves, but they can be hashed, and hashing visits every byte.
-#[derive(Default)]
-struct Weight(u64);
-
-impl Hasher for Weight {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = self.0.saturating_add(bytes.len() as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(super) fn weight(of: &impl Hash) -> u64 {
-    let mut weight = Weight::default();
-    of.hash(&mut weight);
-    weight.finish()
-}
-
-/// What subscriptions weigh: their bytes, and what each costs beside them. Each that
-/// changes something is an event for the event loop, however short its topic is.
-pub(super) fn weight_of_subscriptions(all: &[impl Hash]) -> u64 {
-    weight(&all).saturating_add(SUBSCRIPTION.saturating_mul(all.len() as u64))
+/// What `count` subscriptions of so many bytes together weigh: their bytes, and what each
+/// costs beside them. Each that changes something is an event for the event loop, however
+/// short its topic is.
+pub(crate) fn subscriptions_weight(bytes: u64, count: usize) -> u64 {
+    bytes.saturating_add(SUBSCRIPTION.saturating_mul(count as u64))
 }
 
 #[cfg(test)]
@@ -350,7 +328,9 @@ mod tests {
     use libp2p::gossipsub::IdentTopic;
 
     use super::*;
-    use crate::node::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
+    use crate::gossip::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
+
+    const HEARTBEAT: Duration = Duration::from_secs(1);
 
     struct Bench {
         quotas: Quotas,
@@ -359,10 +339,10 @@ mod tests {
     }
 
     impl Bench {
-        fn new(options: &Options) -> Self {
+        fn new() -> Self {
             let now = Instant::now();
-            let policy = options.policy.clone();
-            let mut quotas = Quotas::new(options, policy.rates(), now);
+            let policy = Policy::default();
+            let mut quotas = Quotas::new(HEARTBEAT, policy.rates(), now);
             quotas.joined.insert(topic("joined"));
             Bench {
                 quotas,
@@ -409,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_peer_over_its_budget_is_dropped_and_others_are_not() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let (flooder, honest) = (bench.connect(), bench.connect());
         let passed = (0..2000)
             .filter(|n| {
@@ -430,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_not_joined_is_dropped_and_charged() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let peer = bench.connect();
         for n in 0..150 {
             let strange = message("strange", peer, n, 10);
@@ -441,7 +421,7 @@ mod tests {
 
     #[test]
     fn copies_of_what_is_settled_end_here_at_an_eighth_of_the_price() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let peer = bench.connect();
         let publisher = peer;
         bench.quotas.seen.insert(&Id(&publisher, 5));
@@ -457,7 +437,7 @@ mod tests {
 
     #[test]
     fn all_peers_together_cannot_exceed_the_ceilings_and_trusted_ones_pass() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let mut passed = 0;
         for n in 0..40 {
             let peer = bench.connect();
@@ -475,7 +455,7 @@ mod tests {
             assert_eq!(bench.admit(&friend, &new), Ok(()));
         }
         // And in bytes.
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let mut bytes = 0;
         for _ in 0..200 {
             let peer = bench.connect();
@@ -493,7 +473,7 @@ mod tests {
     #[test]
     fn who_brings_what_others_say_within_their_budgets_loses_nothing() {
         // Fifty publishers at five a second, for a minute, all through one peer.
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let forwarder = bench.connect();
         let publishers: Vec<PeerId> = (0..50).map(|_| PeerId::random()).collect();
         for n in 0..15_000 {
@@ -512,12 +492,8 @@ mod tests {
 
     #[test]
     fn a_neighbour_in_a_flood_is_dropped_from_and_not_blamed_and_a_gross_one_is() {
-        let options = Options::default();
         let brought = |a_second: u64, seconds: u64| {
-            let mut bench = Bench::new(&Options {
-                policy: Policy::default(),
-                ..options.clone()
-            });
+            let mut bench = Bench::new();
             let peer = bench.connect();
             let mut dropped = 0;
             for n in 0..a_second * seconds {
@@ -538,7 +514,7 @@ mod tests {
 
     #[test]
     fn an_author_cannot_say_more_through_many_than_it_may_itself() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let author = PeerId::random();
         let mut passed = 0;
         for n in 0..20 {
@@ -559,11 +535,11 @@ mod tests {
 
     #[test]
     fn subscriptions_are_charged_and_the_hello_of_a_peer_on_many_topics_passes() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let (peer, now) = (bench.connect(), bench.now);
         let mut passes = |topics: usize, bytes: usize| {
             // What gossipsub keeps of a subscription beside the name is smaller than this.
-            let weight = weight_of_subscriptions(&vec![("t".repeat(bytes), [0_u64; 2]); topics]);
+            let weight = subscriptions_weight((topics * (bytes + 25) + 8) as u64, topics);
             bench.quotas.admit_control(&peer, weight, now, false).0
         };
         // It is said again when one of several connections has ended.
@@ -576,15 +552,10 @@ mod tests {
 
     #[test]
     fn control_messages_have_a_budget_of_their_own_and_are_reported_once_a_second() {
-        let mut bench = Bench::new(&Options::default());
+        let mut bench = Bench::new();
         let peer = bench.connect();
-        let ids = vec![vec![0_u8; 46]; 5000];
-        let list = weight(&ids);
-        assert!(list >= 46 * 5000, "every byte counts: {list}");
-        assert!(
-            weight(&vec![Vec::<u8>::new(); 5000]) >= 5000,
-            "empty ids do"
-        );
+        // A list of 5000 ids, with the length of each.
+        let list = 5000 * (46 + 8) + 8;
         let t = bench.now;
         let admitted = (0..100)
             .filter(|_| bench.quotas.admit_control(&peer, list, t, false).0)

@@ -15,7 +15,7 @@ const GENERATION: usize = 1 << 16;
 /// that no remote knows: two messages in a billion would be taken for each other
 /// only after trillions of tries.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     key: RandomState,
     young: HashSet<u64>,
     old: HashSet<u64>,
@@ -26,12 +26,12 @@ impl Seen {
         self.key.hash_one((message.0, message.1))
     }
 
-    pub(super) fn contains(&self, message: &Id<'_>) -> bool {
+    pub(crate) fn contains(&self, message: &Id<'_>) -> bool {
         let mark = self.mark(message);
         self.young.contains(&mark) || self.old.contains(&mark)
     }
 
-    pub(super) fn insert(&mut self, message: &Id<'_>) {
+    pub(crate) fn insert(&mut self, message: &Id<'_>) {
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
@@ -43,10 +43,10 @@ impl Seen {
 /// What makes a message itself: its publisher and sequence number, as in the
 /// message id on the wire.
 #[derive(Debug)]
-pub(super) struct Id<'a>(pub(super) &'a libp2p::PeerId, pub(super) u64);
+pub(crate) struct Id<'a>(pub(crate) &'a libp2p::PeerId, pub(crate) u64);
 
 impl<'a> Id<'a> {
-    pub(super) fn of(message: &'a RawMessage) -> Option<Self> {
+    pub(crate) fn of(message: &'a RawMessage) -> Option<Self> {
         Some(Id(message.source.as_ref()?, message.sequence_number?))
     }
 }

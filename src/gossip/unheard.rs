@@ -18,7 +18,7 @@ use libp2p::gossipsub::TopicHash;
 /// until the loop dials, two to connect and to be told who is there (six round trips),
 /// one to ask the DHT, and one to connect with a member. A member that is not found by
 /// then is found by later searches, for which no program should have to wait.
-pub(in crate::node) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Messages that wait. A connection to the control socket has one at a time, so this
 /// is a quarter of all programs that there can be; those of the others are answered
@@ -38,7 +38,7 @@ struct Waiting<T> {
 
 /// See the module's documentation. `T` is what waits.
 #[derive(Debug)]
-pub(in crate::node) struct Unheard<T> {
+pub(crate) struct Unheard<T> {
     patience: Duration,
     /// In the order in which they came.
     list: VecDeque<Waiting<T>>,
@@ -47,7 +47,7 @@ pub(in crate::node) struct Unheard<T> {
 
 impl<T> Unheard<T> {
     /// Where messages wait for so long.
-    pub(in crate::node) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         Unheard {
             patience,
             list: VecDeque::new(),
@@ -55,21 +55,21 @@ impl<T> Unheard<T> {
         }
     }
 
-    pub(in crate::node) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         self.patience
     }
 
     /// Messages that wait.
-    pub(in crate::node) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
 
-    pub(in crate::node) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Whether a message on this topic waits.
-    pub(in crate::node) fn has(&self, topic: &TopicHash) -> bool {
+    pub(crate) fn has(&self, topic: &TopicHash) -> bool {
         self.list.iter().any(|waiting| waiting.topic == *topic)
     }
 
@@ -77,7 +77,7 @@ impl<T> Unheard<T> {
     ///
     /// # Errors
     /// It back, when too much waits already.
-    pub(in crate::node) fn push(
+    pub(crate) fn push(
         &mut self,
         topic: TopicHash,
         size: usize,
@@ -98,11 +98,7 @@ impl<T> Unheard<T> {
     }
 
     /// Takes out, in their order, those that `is_over` says, and those whose time is.
-    pub(in crate::node) fn take(
-        &mut self,
-        now: Instant,
-        mut is_over: impl FnMut(&T) -> bool,
-    ) -> Vec<T> {
+    pub(crate) fn take(&mut self, now: Instant, mut is_over: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut over = Vec::new();
         for waiting in std::mem::take(&mut self.list) {
             if waiting.until <= now || is_over(&waiting.what) {

@@ -24,8 +24,20 @@ pub(crate) enum Dropped {
 }
 
 impl Dropped {
+    /// Every cause, in the order of the labels.
+    pub(crate) const ALL: [Dropped; 8] = [
+        Dropped::UnknownTopic,
+        Dropped::Copy,
+        Dropped::OverBudget,
+        Dropped::Author,
+        Dropped::Ceiling,
+        Dropped::Invalid,
+        Dropped::Control,
+        Dropped::Unrecorded,
+    ];
+
     /// Label of a metric.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Dropped::UnknownTopic => "unknown_topic",
             Dropped::Copy => "copy",
@@ -38,15 +50,3 @@ impl Dropped {
         }
     }
 }
-
-/// Label values of `p2p_gossip_dropped_total`.
-pub(crate) const DROPPED: [&str; 8] = [
-    "unknown_topic",
-    "copy",
-    "over_budget",
-    "author",
-    "ceiling",
-    "invalid",
-    "control",
-    "unrecorded",
-];

@@ -34,7 +34,7 @@ use crate::peers::Conduct;
 const GOSSIP: f64 = -20.0;
 
 /// Below this what we publish is not sent to it.
-pub(super) const PUBLISH: f64 = -50.0;
+pub(crate) const PUBLISH: f64 = -50.0;
 
 /// Below this all that it sends is ignored: the tenth invalid message within
 /// minutes of a peer that had no merit.
@@ -110,7 +110,7 @@ pub(crate) fn is_graylisted(score: f64, application: f64) -> bool {
 }
 
 /// Thresholds, each explained at its constant.
-pub(super) fn thresholds() -> PeerScoreThresholds {
+pub(crate) fn thresholds() -> PeerScoreThresholds {
     PeerScoreThresholds {
         gossip_threshold: GOSSIP,
         publish_threshold: PUBLISH,
@@ -124,7 +124,7 @@ pub(super) fn thresholds() -> PeerScoreThresholds {
 }
 
 /// What holds for a peer over all topics.
-pub(super) fn peer() -> PeerScoreParams {
+pub(crate) fn peer() -> PeerScoreParams {
     PeerScoreParams {
         topics: Default::default(),
         topic_score_cap: MERIT,
@@ -160,7 +160,7 @@ pub(super) fn peer() -> PeerScoreParams {
 
 /// What holds for a peer in one topic, the same for each: this node does not
 /// know what a topic is for.
-pub(super) fn topic() -> TopicScoreParams {
+pub(crate) fn topic() -> TopicScoreParams {
     TopicScoreParams {
         topic_weight: 1.0,
         // P1: one point a minute.

@@ -26,14 +26,14 @@ const GENERATION: usize = 4096;
 
 /// The buckets of authors that were lately heard.
 #[derive(Debug)]
-pub(super) struct Authors {
+pub(crate) struct Authors {
     budget: Budget,
     young: HashMap<PeerId, Bucket>,
     old: HashMap<PeerId, Bucket>,
 }
 
 impl Authors {
-    pub(super) fn new(budget: Budget) -> Self {
+    pub(crate) fn new(budget: Budget) -> Self {
         Authors {
             budget,
             young: HashMap::new(),
@@ -42,18 +42,18 @@ impl Authors {
     }
 
     /// Another budget from now on.
-    pub(super) fn set_budget(&mut self, budget: Budget) {
+    pub(crate) fn set_budget(&mut self, budget: Budget) {
         self.budget = budget;
     }
 
     /// Whether an author has something left to say.
-    pub(super) fn may_speak(&self, author: &PeerId, now: Instant) -> bool {
+    pub(crate) fn may_speak(&self, author: &PeerId, now: Instant) -> bool {
         let bucket = self.young.get(author).or_else(|| self.old.get(author));
         bucket.is_none_or(|bucket| bucket.tokens(self.budget, now) > 0)
     }
 
     /// Counts an accepted message.
-    pub(super) fn spoke(&mut self, author: &PeerId, now: Instant) {
+    pub(crate) fn spoke(&mut self, author: &PeerId, now: Instant) {
         if !self.young.contains_key(author) {
             if self.young.len() >= GENERATION {
                 self.old = std::mem::take(&mut self.young);

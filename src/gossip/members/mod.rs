@@ -75,7 +75,6 @@ use std::time::{Duration, Instant};
 use libp2p::gossipsub::TopicHash;
 use libp2p::{Multiaddr, PeerId};
 
-use super::keep::Reason;
 use contact::Contact;
 use topic::Topic;
 
@@ -86,7 +85,7 @@ const MAX_PUBLISHED: usize = super::topics::MAX_TOPICS;
 /// How long after the last message the members of a topic that is not joined are
 /// kept and looked for: a program that says something every minute, and misses one,
 /// or four, publishes without a pause.
-pub(super) const PUBLISHED: Duration = Duration::from_secs(300);
+pub(crate) const PUBLISHED: Duration = Duration::from_secs(300);
 
 /// How long they are remembered.
 const PUBLISHED_ONCE: Duration = Duration::from_secs(3600);
@@ -161,7 +160,7 @@ const DISMISSED: Duration = Duration::from_secs(600);
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     /// Dial a member; its end is told by [`Members::connected`] or [`Members::failed`].
     Dial(PeerId, Vec<Multiaddr>),
     /// Look for providers of the key; tell what is found by [`Members::found`] and
@@ -171,9 +170,18 @@ pub(super) enum Deed {
     Announce(TopicHash, Vec<u8>),
 }
 
+/// Why a connection with a member is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Link {
+    /// It is on a topic that this node has joined.
+    Topic,
+    /// It is on a topic that this host publishes to and has not joined.
+    Publishing,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(crate) struct Members {
     topics: HashMap<TopicHash, Topic>,
     /// Every peer that some topic names.
     contacts: HashMap<PeerId, Contact>,
@@ -184,7 +192,7 @@ pub(super) struct Members {
 
 impl Members {
     /// For meshes of `low` members at least, and `degree` as their aim.
-    pub(super) fn new(low: usize, degree: usize) -> Self {
+    pub(crate) fn new(low: usize, degree: usize) -> Self {
         Members {
             topics: HashMap::new(),
             contacts: HashMap::new(),
@@ -194,7 +202,7 @@ impl Members {
     }
 
     /// This node has joined a topic; `on` are connected peers that are on it.
-    pub(super) fn joined(
+    pub(crate) fn joined(
         &mut self,
         hash: TopicHash,
         name: &str,
@@ -215,7 +223,7 @@ impl Members {
     }
 
     /// This node has left a topic. The key that it provides no more.
-    pub(super) fn left(&mut self, hash: &TopicHash) -> Option<Vec<u8>> {
+    pub(crate) fn left(&mut self, hash: &TopicHash) -> Option<Vec<u8>> {
         let topic = self.topics.get_mut(hash).filter(|t| t.joined)?;
         topic.joined = false;
         let key = key::key(&topic.name);
@@ -228,7 +236,7 @@ impl Members {
     /// This host publishes to a topic; `on` tells the connected peers that are on
     /// it, and is asked when that is not known here. Whether there is something to
     /// do about it now.
-    pub(super) fn published<I: IntoIterator<Item = PeerId>>(
+    pub(crate) fn published<I: IntoIterator<Item = PeerId>>(
         &mut self,
         hash: &TopicHash,
         name: &str,
@@ -265,7 +273,7 @@ impl Members {
     }
 
     /// A connected peer is on a topic.
-    pub(super) fn subscribed(&mut self, peer: PeerId, hash: &TopicHash, now: Instant) {
+    pub(crate) fn subscribed(&mut self, peer: PeerId, hash: &TopicHash, now: Instant) {
         let Some(topic) = self.topics.get_mut(hash) else {
             return;
         };
@@ -278,7 +286,7 @@ impl Members {
     }
 
     /// A connected peer has left a topic.
-    pub(super) fn unsubscribed(&mut self, peer: &PeerId, hash: &TopicHash, now: Instant) {
+    pub(crate) fn unsubscribed(&mut self, peer: &PeerId, hash: &TopicHash, now: Instant) {
         let low = self.low;
         if let Some(topic) = self.topics.get_mut(hash)
             && topic.on.remove(peer)
@@ -290,7 +298,7 @@ impl Members {
 
     /// Whether members of a topic are being looked for: by a search, by a dial, or
     /// because one that is connected since a moment has not told its topics yet.
-    pub(super) fn is_looking(&self, hash: &TopicHash, now: Instant) -> bool {
+    pub(crate) fn is_looking(&self, hash: &TopicHash, now: Instant) -> bool {
         self.topics.get(hash).is_some_and(|topic| {
             let under_way = topic.search.is_under_way() || topic.dialing(&self.contacts) > 0;
             under_way || topic.is_awaited(now, &self.contacts)
@@ -298,19 +306,19 @@ impl Members {
     }
 
     /// Whether a peer is, or may be, on some topic of this node.
-    pub(super) fn knows(&self, peer: &PeerId) -> bool {
+    pub(crate) fn knows(&self, peer: &PeerId) -> bool {
         self.contacts.contains_key(peer)
     }
 
     /// Where a peer of this room can be dialed.
-    pub(super) fn learn(&mut self, peer: &PeerId, addrs: &[Multiaddr]) {
+    pub(crate) fn learn(&mut self, peer: &PeerId, addrs: &[Multiaddr]) {
         if let Some(contact) = self.contacts.get_mut(peer) {
             contact.learn(addrs);
         }
     }
 
     /// A peer is connected, whoever dialed.
-    pub(super) fn connected(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn connected(&mut self, peer: &PeerId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(peer)
             && contact.connected.is_none()
         {
@@ -320,7 +328,7 @@ impl Members {
 
     /// The last connection of a peer has ended. `lost`: it broke off, and nobody
     /// had closed it.
-    pub(super) fn disconnected(&mut self, peer: &PeerId, lost: bool, now: Instant, chance: f64) {
+    pub(crate) fn disconnected(&mut self, peer: &PeerId, lost: bool, now: Instant, chance: f64) {
         let Some(contact) = self.contacts.get_mut(peer) else {
             return;
         };
@@ -336,21 +344,21 @@ impl Members {
     }
 
     /// A dial of a peer failed, whoever had begun it.
-    pub(super) fn failed(&mut self, peer: &PeerId) {
+    pub(crate) fn failed(&mut self, peer: &PeerId) {
         if let Some(contact) = self.contacts.get_mut(peer).filter(|c| c.dialing) {
             contact.failed();
         }
     }
 
     /// Who runs this host has sent a peer away: it is not dialed for some time.
-    pub(super) fn dismissed(&mut self, peer: &PeerId, now: Instant) {
+    pub(crate) fn dismissed(&mut self, peer: &PeerId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(peer) {
             contact.shun(now + DISMISSED);
         }
     }
 
     /// The DHT names a member of a topic, with addresses.
-    pub(super) fn found(
+    pub(crate) fn found(
         &mut self,
         hash: &TopicHash,
         peer: PeerId,
@@ -375,7 +383,7 @@ impl Members {
     }
 
     /// A search has ended.
-    pub(super) fn searched(&mut self, hash: &TopicHash, now: Instant, chance: f64) {
+    pub(crate) fn searched(&mut self, hash: &TopicHash, now: Instant, chance: f64) {
         if let Some(topic) = self.topics.get_mut(hash) {
             let (first, factor, longest) = ALONE_SEARCH;
             let pauses = match topic.on.is_empty() {
@@ -388,7 +396,7 @@ impl Members {
     }
 
     /// An announcement has ended.
-    pub(super) fn announced(&mut self, hash: &TopicHash, ok: bool, now: Instant, chance: f64) {
+    pub(crate) fn announced(&mut self, hash: &TopicHash, ok: bool, now: Instant, chance: f64) {
         if let Some(topic) = self.topics.get_mut(hash) {
             let pauses = if ok { ANNOUNCE } else { ANNOUNCE_AGAIN };
             topic.announce.end(now, pauses, chance);
@@ -396,7 +404,7 @@ impl Members {
     }
 
     /// This node has come to its network, or come back.
-    pub(super) fn entered(&mut self, now: Instant) {
+    pub(crate) fn entered(&mut self, now: Instant) {
         for topic in self.topics.values_mut() {
             if topic.on.len() < self.low {
                 topic.search.hurry(now);
@@ -411,7 +419,7 @@ impl Members {
     /// What is to be done at `now`; to be asked once a second, and when something
     /// has happened that cannot wait. `dht` says that a node of the DHT is known,
     /// `refuses` that a peer does not want to be kept by this node at present.
-    pub(super) fn due(
+    pub(crate) fn due(
         &mut self,
         now: Instant,
         dht: bool,
@@ -486,13 +494,13 @@ impl Members {
     /// The connections to keep, and why. `in_mesh` says whether a peer is in the
     /// mesh of a topic, which keeps it already; `refuses` that it does not want to
     /// be kept at present, so that others are kept rather.
-    pub(super) fn links(
+    pub(crate) fn links(
         &mut self,
         now: Instant,
         in_mesh: impl Fn(&TopicHash, &PeerId) -> bool,
         refuses: impl Fn(&PeerId) -> bool,
         mut chance: impl FnMut() -> f64,
-    ) -> Vec<(PeerId, Reason)> {
+    ) -> Vec<(PeerId, Link)> {
         let mut publishing = HashSet::new();
         let mut members = HashSet::new();
         for (hash, topic) in &mut self.topics {
@@ -534,8 +542,8 @@ impl Members {
                 false => publishing.extend(&topic.links),
             }
         }
-        let members = members.into_iter().map(|p| (p, Reason::Topic));
-        let publishing = publishing.into_iter().map(|p| (p, Reason::Publishing));
+        let members = members.into_iter().map(|p| (p, Link::Topic));
+        let publishing = publishing.into_iter().map(|p| (p, Link::Publishing));
         members.chain(publishing).collect()
     }
 

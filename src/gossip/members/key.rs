@@ -15,7 +15,7 @@ const NAMESPACE: &[u8] = b"floodsub:";
 const SHA2_256: [u8; 2] = [0x12, 0x20];
 
 /// The DHT key of a topic.
-pub(in crate::node) fn key(topic: &str) -> Vec<u8> {
+pub(super) fn key(topic: &str) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(NAMESPACE);
     hash.update(topic.as_bytes());

@@ -1,0 +1,42 @@
+//! Keeps the addresses of peers from gossipsub.
+//!
+//! Gossipsub keeps an entry for each IP address that it has ever seen, for the scoring of
+//! peers at one address (P6), also when that scoring is off, as it is here (see
+//! [`scoring`](crate::gossip::scoring)). Somebody who connects from ever new addresses,
+//! which is easy with IPv6, would fill the memory. So gossipsub is told an endpoint
+//! without an IP address.
+//!
+//! It could go if libp2p-gossipsub kept no addresses while
+//! `PeerScoreParams::ip_colocation_factor_weight` is zero, or forgot each with its last
+//! peer.
+
+use std::sync::LazyLock;
+
+use libp2p::Multiaddr;
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::FromSwarm;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+
+/// An endpoint without an IP address.
+pub(super) static NOWHERE: LazyLock<ConnectedPoint> = LazyLock::new(|| ConnectedPoint::Listener {
+    local_addr: Multiaddr::empty(),
+    send_back_addr: Multiaddr::empty(),
+});
+
+/// The same event without the remote's address; `None` when it tells nothing else.
+pub(in crate::node) fn hide(event: FromSwarm<'_>) -> Option<FromSwarm<'_>> {
+    Some(match event {
+        FromSwarm::ConnectionEstablished(e) => {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                endpoint: &NOWHERE,
+                ..e
+            })
+        }
+        FromSwarm::ConnectionClosed(e) => FromSwarm::ConnectionClosed(ConnectionClosed {
+            endpoint: &NOWHERE,
+            ..e
+        }),
+        FromSwarm::AddressChange(_) => return None,
+        other => other,
+    })
+}

@@ -1,0 +1,46 @@
+//! Measures values whose fields cannot be read.
+//!
+//! Gossipsub's control messages and subscriptions keep their ids and topics to
+//! themselves, and no method tells how large they are. But they can be hashed, and
+//! hashing visits every byte: a hasher that adds up lengths measures them.
+//!
+//! It could go if libp2p-gossipsub made the fields of its `ControlAction` and
+//! `Subscription` public, or told the size of an RPC that its handler has read.
+
+use std::hash::{Hash, Hasher};
+
+/// Adds up the lengths of what is hashed.
+#[derive(Default)]
+struct Size(u64);
+
+impl Hasher for Size {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = self.0.saturating_add(bytes.len() as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The bytes in a value, and a few for each list and each text in it.
+pub(in crate::node) fn size(of: &impl Hash) -> u64 {
+    let mut size = Size::default();
+    of.hash(&mut size);
+    size.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_and_every_list_counts() {
+        let list = size(&vec![vec![0_u8; 46]; 5000]);
+        assert!(list >= 46 * 5000, "every byte counts: {list}");
+        let empty = size(&vec![Vec::<u8>::new(); 5000]);
+        assert!(empty >= 5000, "empty ids do: {empty}");
+        let topics = size(&vec![("t".repeat(100), [0_u64; 2]); 10]);
+        assert!(topics >= 10 * 100, "texts do: {topics}");
+    }
+}
