@@ -107,7 +107,7 @@ fn two_thousand_files_of_one_command_have_a_record_at_every_other_node() {
     assert_eq!(cids.iter().collect::<HashSet<_>>().len(), FILES);
     // It does not wait for the DHT, and says so.
     assert!(
-        said.contains("files that the DHT is not told of yet: "),
+        said.contains("files not yet announced to the DHT: "),
         "it says nothing of what is under way: {said:?}"
     );
     until_announced(&all[2]);

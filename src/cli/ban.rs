@@ -15,13 +15,13 @@ pub(crate) struct BanArgs {
     /// A peer id, an address, or a range such as 192.0.2.0/24
     #[arg(required = true, value_name = "PEER|CIDR", value_parser = named)]
     targets: Vec<Named>,
-    /// Lift it by itself after this long; without, it stays until unbanned
+    /// Lift the ban after this time; without this option it stays until `unban` lifts it
     #[arg(long = "for", value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     length: Option<Duration>,
-    /// Why, for whoever reads the list later; at most 256 bytes
+    /// Why, for people who read the list later; at most 256 bytes
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
-    /// Also ban a range that holds a large part of all addresses
+    /// Allow a range that contains a large part of all addresses
     #[arg(long)]
     force: bool,
 }

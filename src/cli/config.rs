@@ -17,9 +17,9 @@ const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Say whether the daemon would start with this configuration; exit with 78 when not
+    /// Check whether the daemon would start with this configuration; exit with 78 if not
     Check(RunFlags),
-    /// Print every variable, its effective value and where that came from
+    /// Print every variable with its effective value and where the value comes from
     Show(RunFlags),
     /// Print an environment file with every variable and its default
     EnvFile,
@@ -120,7 +120,7 @@ fn show(context: &Context, given: &RunFlags) -> Result<(), Error> {
             let note = if s.variable.effective {
                 ""
             } else {
-                " (without effect in this version)"
+                " (no effect in this version)"
             };
             [
                 s.variable.name.to_owned(),

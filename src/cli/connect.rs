@@ -9,8 +9,8 @@ use super::parse::{self, Destination};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConnectArgs {
-    /// Where: multiaddrs, with /p2p/PEER at their end to be sure of who answers, or a peer id
-    /// whose addresses the node finds itself
+    /// Multiaddrs, with /p2p/PEER at the end to accept only that peer, or a peer id whose
+    /// addresses the node finds itself
     #[arg(required = true, value_name = "MULTIADDR", value_parser = parse::destination)]
     to: Vec<Destination>,
 }

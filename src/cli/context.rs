@@ -49,7 +49,7 @@ impl Context {
             _ => {
                 let paths: Vec<_> = sockets.iter().map(|p| p.display().to_string()).collect();
                 Error::no_daemon(format!(
-                    "no daemon answers at {}; start one with `p2p-node run`, or name its socket \
+                    "no daemon answers at {}; start one with `p2p-node run`, or give its socket \
                      with --socket or P2P_CONTROL_SOCKET",
                     paths.join(" or ")
                 ))

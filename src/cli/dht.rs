@@ -26,12 +26,12 @@ pub(crate) enum DhtCommand {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Find who provides a CID; prints one peer a line as they are found
+    /// Find the providers of a CID and print them as they are found, one per line
     FindProviders {
-        /// What they provide
+        /// The CID to look for
         #[arg(value_parser = parse::cid)]
         cid: Cid,
-        /// Stop after so many
+        /// Stop after this many providers
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
         #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) enum DhtCommand {
     },
     /// Announce that this node provides a CID
     Provide {
-        /// What it provides
+        /// The CID to announce
         #[arg(value_parser = parse::cid)]
         cid: Cid,
         #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) enum DhtCommand {
 /// How long a query may take.
 #[derive(Debug, Args)]
 pub(crate) struct Limit {
-    /// Give up after so long [default: 60s]
+    /// Give up after this time [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
@@ -167,7 +167,7 @@ async fn find_providers(
     if found {
         Ok(())
     } else {
-        Err(Error::failed(format!("{doing}: nobody provides it")))
+        Err(Error::failed(format!("{doing}: no providers were found")))
     }
 }
 

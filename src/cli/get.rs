@@ -21,14 +21,14 @@ use crate::control::client::{self, Event};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// What to fetch
+    /// The CID of the file to fetch
     #[arg(value_parser = parse::cid)]
     cid: Cid,
-    /// The file to write; it appears when it is whole. - is standard output
+    /// The file to write, which appears when it is complete; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Give up after so long without progress, or after a sixth of it when everybody
-    /// who was found was asked and does not have it [default: 60s]
+    /// Give up after this time without progress, or after a sixth of it when all peers that
+    /// were found were asked and do not have the file [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
@@ -45,12 +45,13 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<(), Error> {
     let path = args.output.as_deref().filter(|p| *p != Path::new("-"));
     if args.output.is_none() && io::stdout().is_terminal() {
         return Err(Error::usage(
-            "get: the file would go to the terminal; name a file with -o FILE, or - to do it anyway",
+            "get: the file would be printed on the terminal; name a file with -o FILE, or use -o - to \
+             print it anyway",
         ));
     }
     if path.is_none() && context.global.json {
         return Err(Error::usage(
-            "get: --json describes a file that was written; name one with -o FILE",
+            "get: --json describes the file that is written; name it with -o FILE",
         ));
     }
     // Before anything starts a thread; see there.
@@ -63,7 +64,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<(), Error> {
                 signal,
                 match path {
                     Some(path) => format!(
-                        "{doing}: interrupted; {} is unchanged, what has come stays in the store",
+                        "{doing}: interrupted; {} is unchanged, and the blocks that arrived stay in the store",
                         path.display()
                     ),
                     None => format!("{doing}: interrupted"),

@@ -14,18 +14,18 @@ use crate::node::identity;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make an ed25519 identity; one that exists is never overwritten
+    /// Create an ed25519 identity; an existing one is never overwritten
     Generate(Place),
-    /// Show the peer id of the identity; never the secret
+    /// Show the peer id of the identity, but never the secret key
     Show(Place),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// Folder of the identity [env: P2P_DATA_DIR]
+    /// Folder with the identity [env: P2P_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<OsString>,
-    /// Environment file that may say where the folder is [env: P2P_ENV_FILE]
+    /// Environment file that may set the folder [env: P2P_ENV_FILE]
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     env_file: Option<OsString>,
 }

@@ -1,7 +1,7 @@
-//! What the definition of a command does not say: more words about it, and
-//! examples. Its help and the manual page both come from here.
+//! Longer descriptions and examples of the commands, for their help and for the
+//! manual page.
 //!
-//! In the words, backticks mark what is typed as it stands.
+//! In the descriptions, backticks mark text that is typed literally.
 
 /// Commands that belong together.
 pub(super) struct Chapter {
@@ -11,9 +11,9 @@ pub(super) struct Chapter {
 
 /// A command.
 pub(super) struct Entry {
-    /// Its name, with that of the command above it: `dht put`.
+    /// Its name, preceded by that of its parent command: `dht put`.
     pub(super) command: &'static str,
-    /// Paragraphs, separated by blank lines; empty when its one line says all.
+    /// Paragraphs, separated by blank lines; empty when the one-line help is enough.
     pub(super) words: &'static str,
     pub(super) examples: &'static [Example],
 }
@@ -28,43 +28,48 @@ const fn example(line: &'static str, does: &'static str) -> Example {
     Example { line, does }
 }
 
-/// Every command, in the order that people read them in.
+/// Every command, in the order in which people read them.
 pub(super) static MANUAL: &[Chapter] = &[
     Chapter {
         title: "The daemon",
         entries: &[
             Entry {
                 command: "run",
-                words: "This is also what `p2p-node` does without a command. Its \
-                    configuration is environment variables, and each flag below mirrors one and \
-                    wins over it; p2p-node.env(5) says what they mean.\n\n\
-                    SIGTERM and SIGINT stop it: it drains for at most P2P_DRAIN_TIMEOUT, saves its \
-                    state and closes its connections. A second signal cuts the draining short.",
+                words: "`p2p-node` without a command does the same. The daemon is configured with \
+                    environment variables. Each flag below corresponds to one of them and takes \
+                    precedence over it; p2p-node.env(5) describes them.\n\n\
+                    SIGTERM and SIGINT stop the daemon: it lets running work finish for at most \
+                    P2P_DRAIN_TIMEOUT, saves its state and closes its connections. A second signal \
+                    ends the wait at once.",
                 examples: &[
-                    example("p2p-node run", "Run with what the environment says."),
+                    example(
+                        "p2p-node run",
+                        "Run with the configuration in the environment.",
+                    ),
                     example(
                         "p2p-node run --data-dir ~/node --metrics-port 0 --listen-addrs /ip4/0.0.0.0/udp/4001/quic-v1",
-                        "Run beside the system's own node: with data of its own, on QUIC.",
+                        "Run a second node next to the one of the system, with its own data and on QUIC.",
                     ),
                 ],
             },
             Entry {
                 command: "reload",
-                words: "The daemon reads the file of P2P_ENV_FILE again and checks all of it. A \
-                    mistake changes nothing and is exit code 78. What can change while the node \
-                    runs is in force when this command ends; what needs a restart is named. \
-                    Connections that the new lists of addresses forbid are closed; those over a \
-                    lowered limit stay, and none comes before there is room. `systemctl reload \
-                    p2p-node` and SIGHUP do the same.",
+                words: "The daemon reads the file in P2P_ENV_FILE again and checks all of it. If \
+                    the file contains a mistake, nothing changes and the exit code is 78. Changes \
+                    that can be made at run time are in force when this command ends, and those \
+                    that need a restart are listed. Connections that the new lists of addresses \
+                    forbid are closed. Connections above a lowered limit stay open, and no new ones \
+                    are accepted until there is room. `systemctl reload p2p-node` and SIGHUP do the \
+                    same.",
                 examples: &[example(
                     "p2p-node reload",
-                    "Apply what was changed in the environment file.",
+                    "Apply the changes in the environment file.",
                 )],
             },
             Entry {
                 command: "health",
-                words: "For the health checks of containers and scripts. It prints why the node is \
-                    not ready.",
+                words: "This is for health checks in containers and scripts. When the node is not \
+                    ready, the command prints the reason.",
                 examples: &[example(
                     "until p2p-node health -q; do sleep 1; done",
                     "Wait until the node is ready.",
@@ -77,12 +82,13 @@ pub(super) static MANUAL: &[Chapter] = &[
         entries: &[
             Entry {
                 command: "status",
-                words: "Identity, uptime, addresses, peers, DHT, gossip meshes, store, \
-                    announcements, NAT, bans, memory, and how much of each limit is used.",
+                words: "It shows the identity, uptime, addresses, peers, DHT, gossip meshes, \
+                    store, announcements, NAT, bans and memory, and how much of each limit is \
+                    used.",
                 examples: &[
                     example(
                         "p2p-node status --watch",
-                        "Show it again every two seconds.",
+                        "Update the display every two seconds.",
                     ),
                     example(
                         "p2p-node status --json | jq .peers",
@@ -97,27 +103,27 @@ pub(super) static MANUAL: &[Chapter] = &[
                     example("p2p-node id", "Show the peer id and the addresses."),
                     example(
                         "p2p-node id --json | jq -r '.addresses[0]'",
-                        "Print an address for P2P_BOOTSTRAP_PEERS of another node.",
+                        "Print an address for the P2P_BOOTSTRAP_PEERS of another node.",
                     ),
                 ],
             },
             Entry {
                 command: "peers",
-                words: "Each with the direction, transport and age of its connections, its last \
-                    ping, streams, reputation and agent, and why a connection with it is kept \
-                    although nothing may use it: floor (it is one of P2P_MIN_PEERS), peering (it \
-                    is one of P2P_PEERING), publishing (messages of this host went to it lately), \
-                    topic (it is on a topic of this node), asked (the peer asked for it). One that \
-                    is kept for nothing ends when it has been idle for \
-                    P2P_CONNECTION_IDLE_TIMEOUT.",
+                words: "For each peer it shows the direction, transport and age of its connections, \
+                    the last ping, its streams, reputation and agent, and why a connection with it \
+                    is kept even when nothing uses it: floor (it counts towards P2P_MIN_PEERS), \
+                    peering (it is in P2P_PEERING), publishing (this host recently published \
+                    messages to it), topic (it is on a topic of this node), asked (the peer asked \
+                    for it). A connection that is not kept for any of these reasons is closed when \
+                    it has been idle for P2P_CONNECTION_IDLE_TIMEOUT.",
                 examples: &[
                     example(
                         "p2p-node peers --json | jq -r '.[] | select(.reputation < 0) | .peer_id'",
-                        "Print who has misbehaved.",
+                        "Print the peers that have misbehaved.",
                     ),
                     example(
                         "p2p-node peers --json | jq -r '.[] | select(.kept_for == []) | .peer_id'",
-                        "Print the peers that leave when they are idle.",
+                        "Print the peers whose connections are closed when they are idle.",
                     ),
                 ],
             },
@@ -127,20 +133,22 @@ pub(super) static MANUAL: &[Chapter] = &[
         title: "When something is wrong",
         entries: &[Entry {
             command: "diag",
-            words: "Each check is ok, a note, a warning or a problem, with what was found and what \
-                to do about it. What happened \"lately\" is of the last five minutes. The \
-                thresholds are those of the alert rules for Prometheus. To see whether they answer, \
-                it dials the bootstrap peers that no connection is open to.\n\n\
-                Without a daemon it says what keeps one from starting: the unit, the configuration, \
-                the data folder, ports and disk. It exits with 0 when nothing is a problem, with 1 \
-                when something is, and with 69, after its report, when there is no daemon.\n\n\
-                With --bundle it writes all that it has seen into one text file for a bug report \
-                instead, and exits with 0 when that is written: findings, status, configuration, \
-                metrics, platform and the last lines of the log. It is text so that you can read it \
-                before you send it. No key is in it; peer ids, addresses and host names are replaced \
-                by numbers unless --with-peers is given. An existing file is never overwritten.",
+            words: "The result of each check is ok, a note, a warning or a problem, with what was \
+                found and what to do about it. \"Lately\" means within the last five minutes. The \
+                thresholds are those of the alert rules for Prometheus. The command dials the \
+                bootstrap peers to which no connection is open, to see whether they answer.\n\n\
+                When no daemon is running, the command says what keeps one from starting: it checks \
+                the unit, the configuration, the data folder, ports and disk. The exit code is 0 \
+                when there is no problem, 1 when there is one, and 69, after the report, when there \
+                is no daemon.\n\n\
+                With --bundle, the command writes everything that it has found into one text file \
+                for a bug report instead, and exits with 0 when the file is written. The file \
+                contains the findings, the status, the configuration, the metrics, the platform and \
+                the last lines of the log. It is text, so that you can read it before you send it. \
+                It contains no keys, and numbers replace peer ids, addresses and host names unless \
+                --with-peers is given. An existing file is never overwritten.",
             examples: &[
-                example("p2p-node diag -q", "Print only what should be mended."),
+                example("p2p-node diag -q", "Print only what needs attention."),
                 example(
                     "p2p-node diag --json | jq .figures.dht_query_p99",
                     "Print how long DHT queries take.",
@@ -157,13 +165,13 @@ pub(super) static MANUAL: &[Chapter] = &[
         entries: &[
             Entry {
                 command: "connect",
-                words: "It is done when the peer has said who it is. A peer that refuses this node, \
-                    because it has banned it or is full, closes the connection first, which is \
-                    a failure.",
+                words: "The command succeeds when the peer has identified itself. A peer that \
+                    refuses this node, because it has banned it or is full, closes the connection \
+                    before that, and the command fails.",
                 examples: &[
                     example(
                         "p2p-node connect /ip4/192.0.2.7/tcp/4001/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
-                        "Connect to a peer at an address, and to nobody else there.",
+                        "Connect to a peer at an address, and accept no other peer there.",
                     ),
                     example(
                         "p2p-node connect 12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
@@ -173,7 +181,7 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "disconnect",
-                words: "It may come back; `ban` keeps it out.",
+                words: "The peer may connect again; `ban` prevents that.",
                 examples: &[example(
                     "p2p-node disconnect 12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
                     "Close all connections with a peer.",
@@ -182,9 +190,9 @@ pub(super) static MANUAL: &[Chapter] = &[
             Entry {
                 command: "ban",
                 words: "Connections are closed at once and new ones are refused, in both \
-                    directions, also after a restart. A ban by an operator holds for \
-                    P2P_TRUSTED_PEERS too. The node bans by itself whoever goes on misbehaving, \
-                    for ten minutes at first.",
+                    directions, also after a restart. An operator's ban applies to \
+                    P2P_TRUSTED_PEERS too. The node itself bans peers that keep misbehaving, for \
+                    ten minutes at first.",
                 examples: &[
                     example(
                         "p2p-node ban 192.0.2.0/24 --for 1h --reason 'port scans'",
@@ -192,7 +200,7 @@ pub(super) static MANUAL: &[Chapter] = &[
                     ),
                     example(
                         "p2p-node ban 12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
-                        "Refuse a peer until it is unbanned.",
+                        "Refuse a peer until the ban is lifted.",
                     ),
                 ],
             },
@@ -203,7 +211,7 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "bans",
-                words: "With who set each, why, and when it ends.",
+                words: "For each ban it shows who set it, why, and when it ends.",
                 examples: &[example(
                     "p2p-node bans -q | xargs -r p2p-node unban",
                     "Lift all bans.",
@@ -219,9 +227,10 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "A CID is the hash of the content, so the same file has the same CID on \
                     every host. The node serves the file for the time to live and then removes \
                     it.\n\n\
-                    With several files it does not wait until the DHT is told of them, which \
-                    goes on in the background; `status` shows how far it is. With --json, \
-                    `files_unannounced` says how many files the DHT is not told of yet.",
+                    With several files, the command does not wait until they are announced to the \
+                    DHT. That continues in the background, and `status` shows the progress. With \
+                    --json, `files_unannounced` is the number of files that have not been announced \
+                    yet.",
                 examples: &[
                     example("p2p-node put film.mkv", "Share a file and print its CID."),
                     example(
@@ -232,10 +241,11 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "get",
-                words: "It finds who has the file, fetches its blocks from several of them at \
-                    once, and verifies every block. The file appears under its name when it is \
-                    whole; interrupted, it leaves nothing there, and what has come stays in the \
-                    store, so that another try goes on from it.",
+                words: "It finds the peers that have the file, fetches its blocks from several of \
+                    them at once, and verifies every block. The file appears under its name when \
+                    it is complete. When the command is interrupted, it leaves no file there, but \
+                    the blocks that have arrived stay in the store, so that the next attempt \
+                    continues from them.",
                 examples: &[
                     example(
                         "p2p-node get bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe -o film.mkv",
@@ -250,14 +260,12 @@ pub(super) static MANUAL: &[Chapter] = &[
             Entry {
                 command: "ls",
                 words: "",
-                examples: &[example(
-                    "p2p-node ls -q",
-                    "Print the CIDs and nothing else.",
-                )],
+                examples: &[example("p2p-node ls -q", "Print only the CIDs.")],
             },
             Entry {
                 command: "stat",
-                words: "Size, blocks, when it expires, and who signed it.",
+                words: "It shows the size, the number of blocks, when the file expires, and who \
+                    signed it.",
                 examples: &[example(
                     "p2p-node stat bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe",
                     "Describe a file.",
@@ -265,7 +273,7 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "rm",
-                words: "Others may have fetched it and go on serving it.",
+                words: "Peers that have fetched the file may continue to serve it.",
                 examples: &[example(
                     "p2p-node rm bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe",
                     "Remove a file and stop announcing it.",
@@ -278,22 +286,22 @@ pub(super) static MANUAL: &[Chapter] = &[
         entries: &[
             Entry {
                 command: "publish",
-                words: "Topics whose names begin with `/` and P2P_NETWORK and `/` are this \
-                    network's own: what is published there travels signed and numbered. Every \
-                    other topic is plain libp2p gossipsub.\n\n\
-                    The node need not be on the topic. When no connected peer is, or nobody is \
-                    connected at all, it looks for nodes that are, through the DHT, and the \
-                    message waits for one of them, five seconds at most; then it is refused. \
-                    Those that the node publishes to stay connected for five minutes after the \
-                    last message.\n\n\
-                    Messages go no faster than peers take them from one node, by default 45 \
-                    a second after 80 at once (a little less than half of P2P_RATE_FILL and \
-                    of P2P_RATE_BURST). The command waits for that, and reads no further \
-                    meanwhile, so no message is lost by being too fast. On a terminal, and with \
-                    --json, it says to how many peers the messages went; when interrupted, how \
-                    many of them went.\n\n\
-                    A line of standard input that is refused is reported and keeps no other \
-                    from being published; the command then ends with exit status 1.",
+                words: "Topics whose names begin with `/`, the value of P2P_NETWORK and `/` belong \
+                    to the network: messages on them are signed and numbered. Every other topic is \
+                    plain libp2p gossipsub.\n\n\
+                    The node does not have to be on the topic. When no connected peer is on it, or \
+                    no peer is connected at all, the node looks for nodes on the topic through the \
+                    DHT. The message waits for one of them for at most five seconds, and is then \
+                    refused. The peers to which the node publishes stay connected for five minutes \
+                    after the last message.\n\n\
+                    Messages are sent no faster than peers accept them from one node, by default \
+                    45 a second after a burst of 80 (a little less than half of P2P_RATE_FILL and \
+                    of P2P_RATE_BURST). The command waits and does not read further in the \
+                    meantime, so that no message is lost because it is sent too fast. On a \
+                    terminal, and with --json, the command says to how many peers the messages \
+                    were sent, and after an interruption also how many messages were sent.\n\n\
+                    When a line of standard input is refused, the command reports it, publishes \
+                    the other lines and then ends with exit status 1.",
                 examples: &[
                     example(
                         "p2p-node publish /p2p-node/chat 'good morning'",
@@ -301,25 +309,25 @@ pub(super) static MANUAL: &[Chapter] = &[
                     ),
                     example(
                         "journalctl -f -o cat -u nginx | p2p-node publish weblog",
-                        "Publish each line as it comes.",
+                        "Publish each line as it arrives.",
                     ),
                 ],
             },
             Entry {
                 command: "subscribe",
-                words: "The topic is left when the command ends, unless P2P_TOPICS names it or \
-                    another program uses it.\n\n\
-                    As long as the node is on a topic it announces itself in the DHT under a hash \
-                    of the topic's name, looks there for others when too few of its peers are on \
-                    the topic, and connects again to those that it has lost.",
+                words: "The node leaves the topic when the command ends, unless P2P_TOPICS \
+                    contains it or another program uses it.\n\n\
+                    While the node is on a topic, it announces itself in the DHT under a hash of \
+                    the topic's name. When too few of its peers are on the topic, it looks for \
+                    other nodes there, and it connects again to those that it has lost.",
                 examples: &[
                     example(
                         "p2p-node subscribe /p2p-node/chat",
-                        "Print what others publish, until interrupted.",
+                        "Print the messages of others, until interrupted.",
                     ),
                     example(
                         "p2p-node subscribe --json weblog | jq -r .from",
-                        "Print who published.",
+                        "Print the publisher of each message.",
                     ),
                 ],
             },
@@ -333,7 +341,7 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "",
                 examples: &[example(
                     "p2p-node dht find-peer 12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
-                    "Print where a peer can be dialed.",
+                    "Print the addresses at which a peer can be dialed.",
                 )],
             },
             Entry {
@@ -346,10 +354,10 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "dht provide",
-                words: "What `put` stored is announced without this.",
+                words: "Files that `put` has stored are announced without this command.",
                 examples: &[example(
                     "p2p-node dht provide bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe",
-                    "Announce again what the node has.",
+                    "Announce a file of this node again.",
                 )],
             },
             Entry {
@@ -362,12 +370,12 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "dht put",
-                words: "Values are public and expire; anybody can write under any key.",
+                words: "Values are public and expire, and anybody can store a value under any key.",
                 examples: &[
                     example("p2p-node dht put greeting hello", "Store a value."),
                     example(
                         "date | p2p-node dht put clock -",
-                        "Store what comes on standard input.",
+                        "Store the text on standard input.",
                     ),
                 ],
             },
@@ -378,11 +386,12 @@ pub(super) static MANUAL: &[Chapter] = &[
         entries: &[
             Entry {
                 command: "key generate",
-                words: "The daemon does this at its first start; a key that is made before gives \
-                    the peer id to others in time. The file is `identity.key` in the data folder.",
+                words: "The daemon does this at its first start. Create the key before that if \
+                    others need to know the peer id in advance. The file is `identity.key` in the \
+                    data folder.",
                 examples: &[example(
                     "p2p-node key generate --data-dir ~/node",
-                    "Make an identity and print its peer id.",
+                    "Create an identity and print its peer id.",
                 )],
             },
             Entry {
@@ -390,7 +399,7 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "",
                 examples: &[example(
                     "p2p-node key show -q --data-dir ~/node",
-                    "Print the peer id and nothing else.",
+                    "Print only the peer id.",
                 )],
             },
             Entry {
@@ -406,7 +415,7 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "It takes every flag of `run` as well.",
                 examples: &[example(
                     "p2p-node config show --env-file /etc/p2p-node/p2p-node.env",
-                    "Print what the service gets.",
+                    "Print the configuration of the service.",
                 )],
             },
             Entry {
@@ -414,15 +423,15 @@ pub(super) static MANUAL: &[Chapter] = &[
                 words: "",
                 examples: &[example(
                     "p2p-node config env-file > node.env",
-                    "Begin a file of one's own.",
+                    "Create an environment file to edit.",
                 )],
             },
             Entry {
                 command: "completions",
-                words: "The packages install those of bash, fish and zsh.",
+                words: "The packages install the completions for bash, fish and zsh.",
                 examples: &[example(
                     "p2p-node completions bash > ~/.local/share/bash-completion/completions/p2p-node",
-                    "Install the completions of bash for one user.",
+                    "Install the completions for bash for one user.",
                 )],
             },
         ],
@@ -440,7 +449,8 @@ pub(super) fn add_examples(mut root: clap::Command) -> clap::Command {
     root
 }
 
-/// clap panics at a command that it does not have; a test names those.
+/// Whether the command exists. clap panics when it does not, and a test reports
+/// the entries without a command.
 fn leads_somewhere(mut command: &clap::Command, path: &[&str]) -> bool {
     path.iter().all(|name| match command.find_subcommand(name) {
         Some(found) => {

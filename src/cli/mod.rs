@@ -69,12 +69,12 @@ pub use run_flags::RunFlags;
 #[command(
     name = "p2p-node",
     version,
-    about = "A libp2p daemon, and the commands that steer it",
-    long_about = "A libp2p daemon, and the commands that steer it.\n\n\
-        Without a command it runs the daemon in the foreground. Every other command talks to a \
-        running daemon over its control socket, unless it says offline.",
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no daemon at the socket, \
-        78 bad configuration.",
+    about = "A libp2p daemon and the commands that control it",
+    long_about = "A libp2p daemon and the commands that control it.\n\n\
+        Without a command, the daemon runs in the foreground. All other commands talk to a \
+        running daemon over its control socket, except for those marked as offline.",
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 69 no daemon at the socket, \
+        78 invalid configuration.",
     max_term_width = 100,
     disable_help_subcommand = true
 )]
@@ -89,10 +89,10 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// Print JSON: one document, or one object a line where results come one by one
+    /// Print JSON: one document, or one object per line when results arrive one by one
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say nothing beside results and errors
+    /// Print only results and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// The daemon's control socket [env: P2P_CONTROL_SOCKET]
@@ -102,13 +102,13 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon in the foreground; each flag mirrors a variable and wins over it
+    /// Run the daemon in the foreground; each flag takes precedence over the variable it mirrors
     Run(RunFlags),
     /// Show the node on one screen
     Status(status::StatusArgs),
-    /// Exit with 0 when the node is live and ready, with 1 when not
+    /// Exit with 0 when the node is live and ready, otherwise with 1
     Health,
-    /// Show the peer id and the addresses to dial it at
+    /// Show the peer id and the addresses at which it can be dialed
     Id,
     /// List the connected peers
     Peers,
@@ -118,7 +118,7 @@ enum Command {
     Disconnect(disconnect::DisconnectArgs),
     /// Store files, announce them and print their CIDs
     Put(put::PutArgs),
-    /// Fetch a file from whoever has it, verifying every block
+    /// Fetch a file from the peers that have it, verifying every block
     Get(get::GetArgs),
     /// List the files in the local store
     Ls,
@@ -128,31 +128,31 @@ enum Command {
     Stat(stat::StatArgs),
     /// Publish messages on a gossip topic
     Publish(publish::PublishArgs),
-    /// Print the messages of gossip topics, one a line
+    /// Print the messages of gossip topics, one per line
     Subscribe(subscribe::SubscribeArgs),
-    /// Ask the distributed hash table
+    /// Use the distributed hash table
     #[command(subcommand)]
     Dht(dht::DhtCommand),
-    /// Refuse a peer or a network, at once and over restarts
+    /// Refuse a peer or a network, at once and across restarts
     Ban(ban::BanArgs),
     /// Lift bans
     Unban(unban::UnbanArgs),
     /// List the bans in force
     Bans,
-    /// Say what is wrong with the node and what to do about it; without a daemon, what keeps it
-    /// from starting
+    /// Say what is wrong with the node and what to do about it, or, without a daemon, what
+    /// keeps it from starting
     Diag(diag::DiagArgs),
-    /// Have the daemon read its configuration again
+    /// Make the daemon read its configuration again
     Reload,
-    /// Make or show the identity (offline)
+    /// Create or show the identity (offline)
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Check or show the configuration (offline)
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Print the completions of a shell (offline)
+    /// Print the completions for a shell (offline)
     Completions(completions::CompletionsArgs),
-    /// Print a page of the manual in mdoc(7), as man/ holds it (offline)
+    /// Print a page of the manual in mdoc(7), as it is in man/ (offline)
     #[command(hide = true)]
     Man(man::ManArgs),
 }

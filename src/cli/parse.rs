@@ -20,7 +20,7 @@ pub(crate) fn cid(text: &str) -> Result<Cid, String> {
         Version::V1 => cid::multibase::decode(path),
     };
     if bytes.is_ok_and(|(_, bytes)| bytes.len() != cid.encoded_len()) {
-        return Err("not a CID (something follows its end)".into());
+        return Err("not a CID (there are extra bytes at its end)".into());
     }
     Ok(cid)
 }

@@ -20,7 +20,7 @@ use crate::control::client::{self, Client};
 pub(crate) struct PublishArgs {
     /// The topic
     topic: String,
-    /// The message; without it, every line of standard input is one
+    /// The message; without it, every line of standard input is a message
     data: Option<OsString>,
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
         out.finish()?;
         if announcing > 0 && !context.global.quiet {
             error::say(&format!(
-                "put: files that the DHT is not told of yet: {announcing}; this goes on in the \
+                "put: files not yet announced to the DHT: {announcing}; this continues in the \
                  background, and `p2p-node status` shows how far it is"
             ));
         }

@@ -18,7 +18,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
         let asked = async_std::future::timeout(PATIENCE, client.reload()).await;
         let asked = asked.map_err(|_| {
             Error::failed(format!(
-                "reload: the daemon has not answered for {} s",
+                "reload: the daemon did not answer within {} s",
                 PATIENCE.as_secs()
             ))
         })?;
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
             Ok(reload) => reload,
             Err(ReloadError::Refused(why)) => {
                 return Err(Error::configuration(format!(
-                    "not reloaded, the configuration in force stays: {why}"
+                    "not reloaded, the previous configuration stays in force: {why}"
                 )));
             }
             Err(ReloadError::Failed(why)) => {

@@ -10,7 +10,7 @@ use crate::text::size;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
-    /// What to remove
+    /// The CIDs of the files to remove
     #[arg(required = true, value_name = "CID", value_parser = parse::cid)]
     cids: Vec<Cid>,
 }

@@ -33,9 +33,9 @@ pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
     );
     let config = loaded.config;
     logs::init(config.log_format, &config.rust_log)
-        .map_err(|e| Error::failed(format!("run: cannot begin to log: {e}")))?;
+        .map_err(|e| Error::failed(format!("run: cannot start logging: {e}")))?;
     if let Some(path) = &loaded.missing {
-        log::warn!(file:% = path.display(); "the environment file does not exist; starting without");
+        log::warn!(file:% = path.display(); "the environment file does not exist; starting without it");
     }
     daemon::run(&config, inputs, manager).map_err(|e| {
         // In the log's own form, so that journald and Loki know it for an error.

@@ -33,7 +33,7 @@ impl Args for RunFlags {
                 v.default_in_words()
             );
             if !v.effective {
-                help.push_str(" (without effect in this version)");
+                help.push_str(" (no effect in this version)");
             }
             let arg = Arg::new(v.name)
                 .long(v.flag())

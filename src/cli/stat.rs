@@ -12,7 +12,7 @@ use crate::text::{duration, foreign, size, unix_time};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatArgs {
-    /// What to describe
+    /// The CID of the file to describe
     #[arg(value_parser = parse::cid)]
     cid: Cid,
 }
@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context, args: &StatArgs) -> Result<(), Error> {
             said.publisher,
             match said.until.duration_since(now) {
                 Ok(ahead) => format!("{} from now", duration::show(ahead)),
-                Err(_) => "now; its time is over".into(),
+                Err(_) => "now; it has expired".into(),
             }
         ))?;
     }

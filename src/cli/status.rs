@@ -12,7 +12,7 @@ use crate::text::{count::counted, duration, foreign, size};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    /// Show it again every two seconds, until interrupted
+    /// Update the display every two seconds, until interrupted
     #[arg(short, long)]
     watch: bool,
 }
@@ -190,7 +190,7 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
     field(
         "announce",
         match s.announcements.waiting {
-            0 => "no file waits".into(),
+            0 => "no file is waiting".into(),
             n => format!(
                 "{} to be announced, the oldest for {}",
                 counted(n, "file waits", "files wait"),

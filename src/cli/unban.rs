@@ -7,7 +7,7 @@ use crate::peers::Target;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnbanArgs {
-    /// What was banned: a peer id, an address or a range
+    /// The ban to lift: a peer id, an address or a range
     #[arg(required = true, value_name = "PEER|CIDR", value_parser = parse::target)]
     targets: Vec<Target>,
 }

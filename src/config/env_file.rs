@@ -101,20 +101,17 @@ pub fn render() -> String {
     let mut out = String::from(
         "# Configuration of p2p-node, read by p2p-node.service.\n\
          #\n\
-         # One NAME=VALUE a line. Remove the # before a line to change its value.\n\
-         # Lists are separated by commas, durations are 500ms, 30s, 10m or 24h, sizes\n\
-         # are 512MiB or 10GiB. `p2p-node config check --env-file FILE` says whether a\n\
-         # file is good before a restart does.\n",
+         # One NAME=VALUE per line. To set a variable, remove the # in front of it.\n\
+         # Lists are separated by commas; durations look like 500ms, 30s, 10m or 24h,\n\
+         # and sizes like 512MiB or 10GiB. To check a file before a restart, run\n\
+         # `p2p-node config check --env-file FILE`.\n",
     );
-    // Where the file is cannot stand in the file.
+    // The path of the file cannot be given in the file.
     for v in VARIABLES.iter().filter(|v| v.name != ENV_FILE) {
         let _ = writeln!(out, "\n# {}.", v.help);
         let _ = writeln!(out, "# Accepted: {}.", v.accepts);
         if !v.effective {
-            let _ = writeln!(
-                out,
-                "# Read and checked, but without effect in this version."
-            );
+            let _ = writeln!(out, "# This version checks the value but does not use it.");
         }
         if !v.derived.is_empty() {
             let _ = writeln!(out, "# Default: {}.", v.derived);

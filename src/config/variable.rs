@@ -1,4 +1,4 @@
-//! The table of variables: the one place that knows them.
+//! The table of all variables of the configuration.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use super::value::{
 pub struct Variable {
     /// Its name in the environment.
     pub name: &'static str,
-    /// Its default as it would be written; empty when there is none or when it
-    /// is derived, see [`Variable::derived`].
+    /// Its default, in the form in which it is written; empty when there is none or
+    /// when it is derived (see [`Variable::derived`]).
     pub default: &'static str,
-    /// In words, how the default is derived; empty when it is not.
+    /// How the default is derived, in words; empty when it is not derived.
     pub derived: &'static str,
-    /// Stands for a value in help, such as `SIZE`.
+    /// The placeholder for a value in help, such as `SIZE`.
     pub placeholder: &'static str,
-    /// What is accepted, for the error line.
+    /// Which values are accepted, for the error line.
     pub accepts: &'static str,
-    /// What it does, in one sentence without a full stop.
+    /// What it does, without a full stop at the end.
     pub help: &'static str,
     /// Whether it can change without a restart.
     pub reloadable: bool,
-    /// Whether this version acts on it. A variable that is parsed only is said
-    /// to be so in help, in `config show` and in the log.
+    /// Whether this version acts on it. Help, `config show` and the log say so of a
+    /// variable that is only parsed.
     pub effective: bool,
-    /// Parses a text into the configuration; the error says what is wrong.
+    /// Parses a text into the configuration. The error says what is wrong.
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
-    /// Writes the effective value in the form it is read from.
+    /// Formats the effective value in the form in which it is parsed.
     pub(super) get: fn(&Config) -> String,
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Variable {
 }
 
 impl Variable {
-    /// The flag of `run` that mirrors it, without the dashes.
+    /// The name of the corresponding flag of `run`, without the dashes.
     pub fn flag(&self) -> String {
         self.name
             .strip_prefix("P2P_")
@@ -49,7 +49,7 @@ impl Variable {
             .replace('_', "-")
     }
 
-    /// Whether it is a yes or no, whose flag may stand without a value.
+    /// Whether it is a boolean, whose flag may be given without a value.
     pub fn is_switch(&self) -> bool {
         self.placeholder == SWITCH
     }
@@ -63,7 +63,7 @@ impl Variable {
         }
     }
 
-    /// The line that warns whoever sets it although it does nothing yet.
+    /// The warning for a variable that is set although it has no effect yet.
     pub fn without_effect(&self) -> String {
         format!(
             "{} is set but this version does not enforce it yet",
@@ -80,12 +80,11 @@ impl Variable {
 const SWITCH: &str = "BOOL";
 const YES_OR_NO: &str = "true, false, 1, 0, yes or no";
 
-/// More connections than a process can have file descriptors for is a mistake;
-/// the kernel's own ceiling (`fs.nr_open`) is a million.
+/// More connections than a process can have file descriptors for are a mistake;
+/// the limit of the kernel (`fs.nr_open`) is a million.
 const MOST_CONNECTIONS: u64 = 1_000_000;
 
-/// Ten years; longer is a mistake, and seconds have to fit into 32 bits on the
-/// wire.
+/// Ten years. More is a mistake, and seconds have to fit into 32 bits on the wire.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 fn put<T>(place: &mut T, value: Parsed<T>) -> Result<(), String> {
@@ -106,15 +105,15 @@ fn optional<T>(text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Option<T
     }
 }
 
-/// Every variable, in the order that people read them in.
+/// Every variable, in the order in which people read them.
 pub static VARIABLES: &[Variable] = &[
     Variable {
         name: super::ENV_FILE,
         default: "",
         derived: "",
         placeholder: "FILE",
-        accepts: "the path of an environment file, with - before it when it may be missing",
-        help: "File of NAME=VALUE lines, read at start and at reload; the environment and flags win over it",
+        accepts: "the path of an environment file, preceded by - if the file may be missing",
+        help: "File with NAME=VALUE lines, read at start and at reload; the environment and flags take precedence over it",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.env_file, optional(t, value::env_file)),
@@ -155,7 +154,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "ADDR,…",
         accepts: "a list of multiaddrs that end in /p2p/PEER_ID",
-        help: "Peers to join the network through; /dnsaddr works",
+        help: "Peers through which to join the network; /dnsaddr is supported",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.bootstrap_peers, list(t, value::peer_address)),
@@ -167,7 +166,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "ADDR,…",
         accepts: "a list of multiaddrs that end in /p2p/PEER_ID",
-        help: "Peers that are kept connected always: dialed again for ever, and outside the caps and rates of connections, the subnet caps, refusals for want of memory or descriptors, and the idle timeout; P2P_ALLOW_CIDRS, P2P_DENY_CIDRS and bans hold for them",
+        help: "Peers to stay connected to at all times. They are dialed again without end, and are exempt from the limits on the number and the rate of connections, from the limits on subnets, from refusals for lack of memory or file descriptors, and from the idle timeout. P2P_ALLOW_CIDRS, P2P_DENY_CIDRS and bans do apply to them",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.peering, list(t, value::peer_address)),
@@ -179,11 +178,11 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 0 to 1000",
-        help: "Connections that are kept although nothing uses them, so that this node stays part of its network; peers that asked to be kept count for half of it at most, and 0 keeps none",
+        help: "Number of connections that are kept even when nothing uses them, so that this node stays part of its network; peers that asked to be kept count for at most half of it, and 0 keeps none",
         reloadable: true,
         effective: true,
-        // Why eight: with it 1 node in 15,000 is left alone when 3 of 10 die at once,
-        // with four 1 in 123, and sixteen cost twice as much. See `neighbours`.
+        // Why eight: with it, 1 node in 15,000 loses all its neighbours when 3 of 10 nodes
+        // die at once; with four, 1 in 123 does, and sixteen cost twice as much. See `neighbours`.
         set: |c, t| put_u32(&mut c.min_peers, number(t, 0, 1_000)),
         get: |c| c.min_peers.to_string(),
     },
@@ -205,7 +204,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 1000000",
-        help: "Established connections, both directions together; a quarter is kept for what this node dials, so strangers get 300 of 400",
+        help: "Maximum number of established connections, both directions together; a quarter is reserved for peers that this node dials, so strangers get 300 of 400",
         reloadable: true,
         effective: true,
         set: |c, t| put_u32(&mut c.max_connections, number(t, 1, MOST_CONNECTIONS)),
@@ -217,7 +216,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 0 to 1000000",
-        help: "Established inbound connections, also under the total",
+        help: "Maximum number of established inbound connections, within P2P_MAX_CONNECTIONS",
         reloadable: true,
         effective: true,
         set: |c, t| {
@@ -234,7 +233,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 0 to 1000000",
-        help: "Established outbound connections, also under the total",
+        help: "Maximum number of established outbound connections, within P2P_MAX_CONNECTIONS",
         reloadable: true,
         effective: true,
         set: |c, t| {
@@ -251,7 +250,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 1000",
-        help: "Established connections with one peer",
+        help: "Maximum number of established connections with one peer",
         reloadable: true,
         effective: true,
         set: |c, t| put_u32(&mut c.max_connections_per_peer, number(t, 1, 1_000)),
@@ -263,7 +262,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 1000000",
-        help: "Established connections with one subnet; a quarter is kept for what this node dials, so strangers get 48 of 64; loopback and trusted peers are exempt",
+        help: "Maximum number of established connections with one subnet; a quarter is reserved for peers that this node dials, so strangers get 48 of 64; loopback and trusted peers are exempt",
         reloadable: true,
         effective: true,
         set: |c, t| {
@@ -280,12 +279,12 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 100000",
-        help: "Inbound connections a second; one in 32 beyond it is taken all the same",
+        help: "Maximum number of inbound connections a second; one in 32 of those above it is accepted nevertheless",
         reloadable: true,
         effective: true,
-        // A handshake takes about a millisecond of one core, so 64 a second are a
-        // fifteenth of it; all the inbound connections that a node has by default
-        // are back five seconds after it starts again.
+        // A handshake takes about a millisecond of one core, so 64 a second take a
+        // fifteenth of a core, and all the inbound connections that a node has by
+        // default are back five seconds after it starts again.
         set: |c, t| put_u32(&mut c.max_inbound_rate, number(t, 1, 100_000)),
         get: |c| c.max_inbound_rate.to_string(),
     },
@@ -295,11 +294,11 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 100000",
-        help: "Inbound connections a second from one subnet; loopback and trusted peers are exempt",
+        help: "Maximum number of inbound connections a second from one subnet; loopback and trusted peers are exempt",
         reloadable: true,
         effective: true,
-        // An eighth of the above, so that it takes eight flooding subnets to spend
-        // it. Sixteen peers behind one address can come back in the same moment.
+        // An eighth of P2P_MAX_INBOUND_RATE, so that it takes eight flooding subnets to use
+        // up that rate. Sixteen peers behind one address can come back at the same moment.
         set: |c, t| put_u32(&mut c.max_inbound_rate_per_subnet, number(t, 1, 100_000)),
         get: |c| c.max_inbound_rate_per_subnet.to_string(),
     },
@@ -309,7 +308,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "V4,V6",
         accepts: "two numbers such as 32,56: 1 to 32 for IPv4, 1 to 128 for IPv6",
-        help: "Prefix lengths that make two addresses one subnet; bans that the node sets by itself are of a /32 or /56 at the widest",
+        help: "Prefix lengths for IPv4 and IPv6 within which addresses count as one subnet; an automatic ban covers at most a /32 or a /56",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.subnet_prefixes, value::subnet_prefixes(t)),
@@ -321,10 +320,10 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 8 to 65536",
-        help: "Concurrent inbound streams of one connection",
+        help: "Maximum number of concurrent inbound streams on one connection",
         reloadable: false,
         effective: true,
-        // Identify, ping, DHT and gossip alone hold some open at the same time.
+        // Identify, ping, the DHT and gossip alone keep several open at the same time.
         set: |c, t| put_u32(&mut c.max_inbound_streams, number(t, 8, 65_536)),
         get: |c| c.max_inbound_streams.to_string(),
     },
@@ -334,7 +333,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 8 to 65536",
-        help: "Concurrent outbound streams of one connection; an eighth, and at least 6, is kept for the node itself",
+        help: "Maximum number of concurrent outbound streams on one connection; an eighth, and at least 6, is reserved for the node itself",
         reloadable: false,
         effective: true,
         set: |c, t| put_u32(&mut c.max_outbound_streams, number(t, 8, 65_536)),
@@ -346,7 +345,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "DURATION",
         accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
-        help: "Close a connection that nothing has used for so long and that neither side keeps (P2P_MIN_PEERS, P2P_PEERING)",
+        help: "Close a connection that nothing has used for this long and that neither side keeps (P2P_MIN_PEERS, P2P_PEERING)",
         reloadable: false,
         effective: true,
         set: |c, t| {
@@ -363,7 +362,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "DURATION",
         accepts: "a duration such as 500ms, 30s, 10m or 24h, from 1s to 24h",
-        help: "Close a stream of content or of a program that has moved nothing for so long; cannot be off",
+        help: "Close a stream of content or of a program on which no data has moved for this long; this cannot be turned off",
         reloadable: true,
         effective: true,
         set: |c, t| {
@@ -380,7 +379,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "SIZE|%",
         accepts: "1% to 100% of the cgroup's or the machine's memory, or a size such as 512MiB, from 32MiB",
-        help: "Memory in use above which new connections are refused",
+        help: "Memory use above which new connections are refused",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.max_memory, value::memory(t)),
@@ -392,7 +391,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "PEER,…",
         accepts: "a list of peer ids such as 12D3KooW…",
-        help: "Peers that bypass the caps and rates of connections, the subnet caps, refusals for want of memory or descriptors, and automatic bans, with budgets ten times as large; stream caps, bandwidth ceilings, P2P_DENY_CIDRS and bans by an operator hold for them. From outside P2P_ALLOW_CIDRS they come only from, and are dialed only at, an IP address given in P2P_BOOTSTRAP_PEERS or P2P_RELAYS, or where they were met since the start",
+        help: "Peers that are exempt from the limits on the number and the rate of connections, from the limits on subnets, from refusals for lack of memory or file descriptors, and from automatic bans, and whose budgets are ten times as large. The limits on streams and bandwidth, P2P_DENY_CIDRS and an operator's bans do apply to them. Outside P2P_ALLOW_CIDRS they can connect from, and are dialed at, only an IP address that is given in P2P_BOOTSTRAP_PEERS or P2P_RELAYS, or at which they were connected since the start",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.trusted_peers, list(t, value::peer_id)),
@@ -404,7 +403,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "CIDR,…",
         accepts: "a list of address ranges such as 10.0.0.0/8 or 2001:db8::/32",
-        help: "The only addresses to connect with, besides known ones of P2P_TRUSTED_PEERS; empty means all",
+        help: "The only addresses to connect with, apart from known addresses of P2P_TRUSTED_PEERS; empty means all",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.allow_cidrs, list(t, value::cidr)),
@@ -428,7 +427,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "SIZE",
         accepts: "bytes a second such as 10MiB, from 16KiB, or unlimited",
-        help: "Bytes of streams a second that the whole node sends at most, shared fairly between peers",
+        help: "Maximum number of bytes a second that the whole node sends on streams, shared fairly between peers",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.max_upload_rate, value::rate(t)),
@@ -440,7 +439,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "SIZE",
         accepts: "bytes a second such as 10MiB, from 16KiB, or unlimited",
-        help: "Bytes of streams a second that the whole node receives at most, shared fairly between peers",
+        help: "Maximum number of bytes a second that the whole node receives on streams, shared fairly between peers",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.max_download_rate, value::rate(t)),
@@ -452,7 +451,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 1000000",
-        help: "Messages of its own that a peer may send at once; reputation scales it",
+        help: "Number of its own messages that a peer may send at once; scaled by its reputation",
         reloadable: true,
         effective: true,
         set: |c, t| put_u32(&mut c.rate_burst, number(t, 1, 1_000_000)),
@@ -464,7 +463,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 1000000",
-        help: "Messages of its own a second that a peer may send for long; reputation scales it",
+        help: "Number of its own messages a second that a peer may send continuously; scaled by its reputation",
         reloadable: true,
         effective: true,
         set: |c, t| put_u32(&mut c.rate_fill, number(t, 1, 1_000_000)),
@@ -472,28 +471,28 @@ pub static VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "P2P_RATE_BYTES_BURST",
-        // Eight gossip messages of the largest size at once; a peer whose
-        // reputation leaves it an eighth can still send one.
+        // Eight gossip messages of the largest size at once, so that a peer whose
+        // reputation reduces it to an eighth can still send one.
         default: "8MiB",
         derived: "",
         placeholder: "SIZE",
         accepts: "a size such as 8MiB, from 1MiB to 1TiB",
-        help: "Bytes of messages that a peer may send at once; content has no part in it",
+        help: "Bytes of messages that a peer may send at once; content does not count",
         reloadable: true,
         effective: true,
-        // Below one largest gossip message, none could ever pass.
+        // With less than one gossip message of the largest size, none could ever pass.
         set: |c, t| put(&mut c.rate_bytes_burst, size(t, 1 << 20, 1 << 40)),
         get: |c| show_size(c.rate_bytes_burst),
     },
     Variable {
         name: "P2P_RATE_BYTES_FILL",
-        // A hundred messages a second, as P2P_RATE_FILL has it, of 10 KiB each:
-        // gossip and DHT messages are a tenth of that.
+        // A hundred messages a second, as in P2P_RATE_FILL, of 10 KiB each;
+        // gossip and DHT messages are a tenth of that size.
         default: "1MiB",
         derived: "",
         placeholder: "SIZE",
         accepts: "a size such as 1MiB, from 16KiB to 1TiB",
-        help: "Bytes of messages a second that a peer may send for long",
+        help: "Bytes of messages a second that a peer may send continuously",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.rate_bytes_fill, size(t, 16 << 10, 1 << 40)),
@@ -505,7 +504,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "NAME",
         accepts: "1 to 64 characters of a-z, 0-9, dot, underscore and dash",
-        help: "Name of the network, a part of its protocol ids",
+        help: "Name of the network, which is part of its protocol ids",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.network, value::network_name(t)),
@@ -517,7 +516,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "/<network>/kad/1.0.0",
         placeholder: "ID",
         accepts: "a protocol id that begins with /, such as /ipfs/kad/1.0.0",
-        help: "Protocol id of the DHT; /ipfs/kad/1.0.0 takes part in the public one",
+        help: "Protocol id of the DHT; /ipfs/kad/1.0.0 is that of the public IPFS DHT",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.kad_protocol, value::protocol_id(t)),
@@ -529,7 +528,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "MODE",
         accepts: "auto, server or client",
-        help: "Part taken in the DHT",
+        help: "Role of this node in the DHT",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.dht_mode, value::dht_mode(t)),
@@ -541,7 +540,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 1 to 16777216",
-        help: "DHT records kept for others at most",
+        help: "Maximum number of DHT records stored for others",
         reloadable: false,
         effective: true,
         set: |c, t| {
@@ -575,7 +574,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "TOPIC,…",
         accepts: "a list of topic names of at most 256 bytes",
-        help: "Gossip topics joined at start",
+        help: "Gossip topics to join at start",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.topics, list(t, value::topic)),
@@ -587,11 +586,11 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "N",
         accepts: "a whole number from 3 to 64",
-        help: "Degree of the gossip mesh; its low and high bounds follow from it",
+        help: "Desired number of peers in a gossip mesh; its lower and upper bounds are derived from it",
         reloadable: false,
         effective: true,
-        // Below 3 a mesh falls apart when one peer leaves; above 64 every
-        // message is sent more often than flooding would be worth.
+        // Below 3, a mesh falls apart when one peer leaves; above 64, every message is
+        // sent so often that a mesh is no better than flooding.
         set: |c, t| put(&mut c.gossip_d, number(t, 3, 64).map(|n| n as usize)),
         get: |c| c.gossip_d.to_string(),
     },
@@ -601,7 +600,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "DURATION",
         accepts: "a duration such as 700ms or 1s, from 100ms to 60s",
-        help: "Time between two rounds of gossip upkeep",
+        help: "Interval of the maintenance of gossip meshes",
         reloadable: false,
         effective: true,
         set: |c, t| {
@@ -618,7 +617,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "SIZE",
         accepts: "a size such as 512MiB or 10GiB, from 1MiB",
-        help: "Size of the block store at most",
+        help: "Maximum size of the block store",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.store_max_bytes, size(t, 1 << 20, u64::MAX)),
@@ -630,7 +629,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "DURATION",
         accepts: "a duration such as 30s, 10m, 24h or 7d, from 1s to 3650d",
-        help: "Time to live of blocks that are put here, unless `put --ttl` says otherwise",
+        help: "Time to live of blocks that are put on this node, unless `put --ttl` sets another",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.block_ttl, duration(t, secs(1), LONGEST)),
@@ -642,11 +641,11 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "SIZE",
         accepts: "a size such as 2MiB, from 1MiB to 16MiB",
-        help: "Larger blocks are refused, on the wire too",
+        help: "Maximum size of a block; larger blocks are refused, also from the network",
         reloadable: false,
         effective: true,
-        // The profile cuts files into chunks of 1 MiB; several blocks are in
-        // flight to every peer, so that each must stay a fraction of memory.
+        // Files are cut into chunks of 1 MiB. Several blocks are in flight with every
+        // peer, so each of them must be a small fraction of memory.
         set: |c, t| {
             put(
                 &mut c.max_block_bytes,
@@ -661,7 +660,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: SWITCH,
         accepts: YES_OR_NO,
-        help: "Relay connections for peers that cannot be dialled",
+        help: "Relay connections for peers that cannot be dialed",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.relay_server, boolean(t)),
@@ -673,7 +672,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "ADDR,…",
         accepts: "a list of multiaddrs that end in /p2p/PEER_ID",
-        help: "Relays to be reachable through",
+        help: "Relays through which this node is reachable",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.relays, list(t, value::peer_address)),
@@ -718,10 +717,10 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "P2P_CONTROL_SOCKET",
         default: "",
-        derived: "$RUNTIME_DIRECTORY/control.sock, else control.sock in the data folder",
+        derived: "$RUNTIME_DIRECTORY/control.sock, or else control.sock in the data folder",
         placeholder: "PATH",
         accepts: "a path of at most 107 bytes",
-        help: "Unix socket that commands and programs use",
+        help: "Unix socket for commands and programs",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.control_socket, value::path(t)),
@@ -730,10 +729,10 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "P2P_DATA_DIR",
         default: "",
-        derived: "$STATE_DIRECTORY, else /var/lib/p2p-node for root, else p2p-node in the XDG data folder",
+        derived: "$STATE_DIRECTORY, or else /var/lib/p2p-node for root and p2p-node in the XDG data folder for others",
         placeholder: "DIR",
         accepts: "a path",
-        help: "Folder of identity, database and blocks",
+        help: "Folder for the identity, the database and the blocks",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.data_dir, value::path(t)),
@@ -745,7 +744,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "DURATION",
         accepts: "a duration such as 10s, from 0s to 10m",
-        help: "Time that running work gets at stop",
+        help: "Time that running work is given to finish when the node stops",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.drain_timeout, duration(t, Duration::ZERO, secs(600))),
@@ -757,7 +756,7 @@ pub static VARIABLES: &[Variable] = &[
         derived: "",
         placeholder: "FORMAT",
         accepts: "auto, journal, text or json",
-        help: "Form of the log: for journald, for people, or for Loki and ELK",
+        help: "Format of the log: journal for journald, text for people, json for Loki and ELK",
         reloadable: false,
         effective: true,
         set: |c, t| put(&mut c.log_format, value::log_format(t)),

@@ -264,7 +264,7 @@ fn a_bundle_holds_no_secret_and_overwrites_nothing() {
     let before = crate::support::names(second.path());
     second
         .ask(&["diag", "--bundle", "report.txt"])
-        .fails(1, &["report.txt", "overwrites nothing"]);
+        .fails(1, &["report.txt", "does not overwrite"]);
     assert_eq!(fs::read(&path).unwrap(), bundle);
     assert_eq!(crate::support::names(second.path()), before);
 

@@ -30,7 +30,9 @@ pub(super) fn may_write(path: &Path) -> Result<(), Error> {
 
 fn cannot(path: &Path, e: &std::io::Error) -> Error {
     let hint = match e.kind() {
-        std::io::ErrorKind::AlreadyExists => "; a bundle overwrites nothing, name another file",
+        std::io::ErrorKind::AlreadyExists => {
+            "; a bundle does not overwrite files, name another one"
+        }
         _ => "",
     };
     Error::failed(format!("diag --bundle {}: {e}{hint}", path.display()))
@@ -189,7 +191,7 @@ fn limits(report: &Report) -> String {
     match std::fs::read_to_string(format!("/proc/{}/limits", s.pid)) {
         Ok(limits) if name.trim() == "p2p-node" => limits,
         _ => format!(
-            "not to be read; the daemon tells of {} of {} descriptors open",
+            "cannot be read; the daemon reports {} of {} descriptors open",
             s.descriptors.0, s.descriptors.1
         ),
     }
@@ -225,6 +227,6 @@ fn log() -> String {
     );
     match lines {
         Some(lines) if !lines.trim().is_empty() => lines,
-        _ => "this user cannot read the journal, or there is none; add the log by hand".into(),
+        _ => "this user cannot read the journal, or there is none; add the log yourself".into(),
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn beside_a_daemon(args: &DiagArgs, snapshot: Option<&Snapshot>) -> V
                     host::unit(unit.as_ref()),
                     Finding::ok(
                         "configuration",
-                        format!("in force; {source} may not be read by this user"),
+                        format!("in force; this user may not read {source}"),
                     ),
                 ];
             }

@@ -15,7 +15,7 @@ pub(super) fn page() -> String {
         super::MADE,
         "p2p-node",
         1,
-        "libp2p daemon, and the commands that steer it",
+        "libp2p daemon and the commands that control it",
     );
     page.heading("SYNOPSIS");
     page.raw(".Nm");
@@ -26,17 +26,17 @@ pub(super) fn page() -> String {
     page.heading("DESCRIPTION");
     page.raw(".Nm");
     page.prose(
-        "is a libp2p daemon that is run as a service: started once, it makes the host a part of \
-         a peer-to-peer network, stays inside its limits and keeps its state over restarts. \
-         People share files with it (`put` on one host, `get` on another), and programs on the \
-         same host publish, subscribe, open streams and use the DHT through one Unix socket.\n\n\
-         Without a command it runs the daemon in the foreground. Every other command talks to a \
-         running daemon over its control socket, unless it says offline.\n\n\
-         p2p-node.service(8) is about the system's service: how to install, watch, back up and \
+        "is a libp2p daemon that runs as a service. It makes the host part of a peer-to-peer \
+         network, stays within its limits and keeps its state across restarts. People share \
+         files with it (`put` on one host, `get` on another), and programs on the same host \
+         publish, subscribe, open streams and use the DHT through one Unix socket.\n\n\
+         Without a command, the daemon runs in the foreground. All other commands talk to a \
+         running daemon over its control socket, except for those marked as offline.\n\n\
+         p2p-node.service(8) describes the system service: how to install, monitor, back up and \
          upgrade it. p2p-node.env(5) describes the configuration.",
     );
     page.heading("OPTIONS");
-    page.prose("These stand before or after any command.");
+    page.prose("These options can be given before or after any command.");
     options(&mut page, global_options(&root));
     page.raw(".Pp");
     page.prose(
@@ -63,7 +63,7 @@ fn find<'a>(root: &'a Command, path: &str) -> Option<&'a Command> {
         .try_fold(root, |command, name| command.find_subcommand(name))
 }
 
-/// Options of every command, but for those that clap adds by itself.
+/// Options of every command, except for those that clap adds itself.
 fn global_options(root: &Command) -> Vec<&Arg> {
     root.get_arguments()
         .filter(|a| a.is_global_set() && !is_claps(a))
@@ -205,7 +205,7 @@ fn options(page: &mut Page, args: Vec<&Arg>) {
 /// The flags of `run`, each with its variable.
 fn mirrored(page: &mut Page, args: &[&Arg]) {
     page.raw(".Pp");
-    page.raw("Flags, and the variables that they mirror:");
+    page.raw("Flags, and the variables that they correspond to:");
     page.raw(".Bl -tag -width Ds -compact");
     for arg in args {
         let Some(variable) = Variable::find(arg.get_id().as_str()) else {
@@ -231,14 +231,14 @@ fn rest(page: &mut Page) {
     for (name, words) in [
         (
             "P2P_CONTROL_SOCKET",
-            "The daemon's socket, when `--socket` does not name it. Without both, commands look \
-             for the daemon of the same user (in P2P_DATA_DIR, else the usual data folder) and \
-             then for the system's.",
+            "The daemon's socket, unless `--socket` is given. Without either, commands look for \
+             the daemon of the same user (in P2P_DATA_DIR, or else in the usual data folder) and \
+             then for that of the system.",
         ),
         (
             "NO_COLOR",
-            "When it is set and not empty, nothing is coloured. Colours are for terminals only \
-             anyway.",
+            "When this variable is set and not empty, commands do not use colours. They only \
+             use colours on terminals.",
         ),
     ] {
         page.raw(&format!(".It Ev {name}"));
@@ -273,16 +273,16 @@ fn rest(page: &mut Page) {
     page.heading("EXIT STATUS");
     page.raw(".Bl -tag -width Ds -compact");
     for (code, words) in [
-        ("0", "Done."),
+        ("0", "The command succeeded."),
         (
             "1",
-            "It was tried and failed; one line on standard error says why.",
+            "The command failed; one line on standard error says why.",
         ),
         ("2", "The command line is wrong."),
         ("69", "No daemon answers at the socket."),
         (
             "78",
-            "The configuration is wrong. The service is not started again until it is mended.",
+            "The configuration is invalid. The service is not started again until it is corrected.",
         ),
     ] {
         page.raw(&format!(".It {code}"));
@@ -291,7 +291,7 @@ fn rest(page: &mut Page) {
     page.raw(".El");
     page.raw(".Pp");
     page.prose(
-        "A command that tidies up when it is interrupted ends with 128 and the number of the \
+        "A command that cleans up when it is interrupted ends with 128 plus the number of the \
          signal, as in a shell.",
     );
     page.heading("EXAMPLES");
@@ -299,17 +299,17 @@ fn rest(page: &mut Page) {
     page.literal(&["$ p2p-node put film.mkv", "bafybei..."]);
     page.prose("Fetch it on another:");
     page.literal(&["$ p2p-node get bafybei... -o film.mkv"]);
-    page.prose("Let a user steer the system's node without being root:");
+    page.prose("Let a user control the node of the system without being root:");
     page.literal(&["# usermod -aG p2p-node alice"]);
     page.heading("SEE ALSO");
     page.raw(".Xr p2p-node.env 5 ,");
     page.raw(".Xr p2p-node.service 8");
     page.heading("STANDARDS");
     page.prose(
-        "The control socket speaks the control protocol of the libp2p daemon (p2pd) with \
-         requests of its own, so that clients of p2pd work with it. The network side follows \
-         the libp2p specifications: TCP, QUIC and WebSocket with Noise or TLS 1.3, Kademlia, \
-         gossipsub, circuit relay v2, AutoNAT and DCUtR.",
+        "The control socket speaks the control protocol of the libp2p daemon (p2pd), with \
+         additional requests, so that clients of p2pd work with it. On the network, p2p-node \
+         follows the libp2p specifications: TCP, QUIC and WebSocket with Noise or TLS 1.3, \
+         Kademlia, gossipsub, circuit relay v2, AutoNAT and DCUtR.",
     );
 }
 
@@ -317,7 +317,7 @@ fn rest(page: &mut Page) {
 mod tests {
     use super::*;
 
-    /// Every command that does something, as `dht put`, but for hidden ones.
+    /// Every command that does something, such as `dht put`, except for hidden ones.
     fn leaves(command: &Command, path: &str, found: &mut Vec<String>) {
         for sub in command.get_subcommands().filter(|s| !s.is_hide_set()) {
             let path = format!("{path} {}", sub.get_name()).trim().to_owned();

@@ -1,9 +1,9 @@
-//! A writer of mdoc(7): prose becomes lines with the fitting macros.
+//! A writer of mdoc(7), which turns prose into lines with the right macros.
 //!
-//! Prose is plain text in which backticks mark what is typed as it stands.
-//! Variables, options and names of manual pages are found without marks.
+//! Prose is plain text in which backticks mark text that is typed literally.
+//! Variables, options and names of manual pages are recognised without marks.
 
-/// Columns that a line of prose takes at most; mdoc's custom.
+/// Maximum width of a line of prose, as is customary for mdoc.
 const WIDTH: usize = 78;
 
 /// A manual page under construction.
@@ -13,8 +13,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Begins a page with what every one begins with. `what` is the one line
-    /// that `apropos` shows.
+    /// Starts a page with the header that all pages share. `what` is the line that
+    /// `apropos` shows.
     pub(super) fn new(comment: &str, name: &str, section: u8, what: &str) -> Page {
         let mut page = Page {
             text: String::new(),
@@ -35,7 +35,7 @@ impl Page {
 
     /// The finished page.
     pub(super) fn finish(self) -> String {
-        // A paragraph that nothing follows is no paragraph.
+        // mandoc warns of a paragraph with nothing after it.
         self.text
             .replace(".Pp\n.Sh", ".Sh")
             .replace(".Pp\n.Ss", ".Ss")

@@ -3,8 +3,8 @@
 use super::mdoc::{Page, argument};
 use crate::config::{VARIABLES, Variable};
 
-/// Where a group of variables begins. Those that follow in the table belong to
-/// it, so that a new row finds its place by itself.
+/// The first variable of each group. Those that follow in the table belong to the
+/// same group, so that a new row needs no change here.
 const GROUPS: &[(&str, &str)] = &[
     ("P2P_ENV_FILE", "The file itself"),
     ("P2P_LISTEN_ADDRS", "Addresses and bootstrap"),
@@ -18,7 +18,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("P2P_METRICS_HOST", "Service, files and logs"),
 ];
 
-/// A value for the example of a variable, and what it is good for.
+/// A value for the example of each variable.
 const EXAMPLES: &[(&str, &str)] = &[
     ("P2P_ENV_FILE", "-/etc/p2p-node/p2p-node.env"),
     (
@@ -97,23 +97,23 @@ pub(super) fn page() -> String {
     page.raw(".Pa /etc/p2p\\-node/p2p\\-node.env");
     page.heading("DESCRIPTION");
     page.prose(
-        "p2p-node(1) is configured by variables. The service reads them from \
-         `/etc/p2p-node/p2p-node.env`; one that is missing there has its default. A variable of \
-         the environment wins over the file, and the flag of `p2p-node run` that mirrors it wins \
-         over both.\n\n\
-         A value that does not parse, or a variable that begins with `P2P_` and is not on this \
-         page, stops the start with exit status 78 and one line that names the variable, the \
-         value and what is accepted. To check a file before it is used:",
+        "p2p-node(1) is configured with variables. The service reads them from \
+         `/etc/p2p-node/p2p-node.env`. A variable that is not set there has its default value. A \
+         variable in the environment takes precedence over the file, and the corresponding flag \
+         of `p2p-node run` takes precedence over both.\n\n\
+         If a value cannot be parsed, or a variable begins with `P2P_` and is not on this page, \
+         the daemon does not start. It exits with status 78 and prints one line with the \
+         variable, the value and what is accepted. To check a file before it is used:",
     );
     page.literal(&["p2p-node config check --env-file /etc/p2p-node/p2p-node.env"]);
     page.prose("To see every value in force and where it comes from:");
     page.literal(&["p2p-node config show --env-file /etc/p2p-node/p2p-node.env"]);
     page.subheading("The file");
     page.prose(
-        "One `NAME=VALUE` a line, in the syntax of EnvironmentFile= in systemd.exec(5): blank \
-         lines and lines that begin with `#` or `;` say nothing, a backslash at the end of a \
-         line continues it, and a value may stand in single or double quotes. A line that is no \
-         assignment is an error.",
+        "The file has one `NAME=VALUE` per line, in the syntax of EnvironmentFile= in \
+         systemd.exec(5): blank lines and lines that begin with `#` or `;` are ignored, a \
+         backslash at the end of a line continues it, and a value may be enclosed in single or \
+         double quotes. Any other line that is not an assignment is an error.",
     );
     page.subheading("Values");
     page.raw(".Bl -tag -width Ds");
@@ -125,7 +125,7 @@ pub(super) fn page() -> String {
         ),
         (
             "sizes",
-            "A whole number and its unit: `64KiB`, `512MiB`, `10GiB`. Rates are sizes a second.",
+            "A whole number and its unit: `64KiB`, `512MiB`, `10GiB`. Rates are sizes per second.",
         ),
         ("yes or no", "`true`, `1` or `yes`; `false`, `0` or `no`."),
         (
@@ -141,9 +141,9 @@ pub(super) fn page() -> String {
     page.raw(".El");
     page.subheading("Reload");
     page.prose(
-        "Each variable below says whether a reload applies a change of it. A reload reads the \
-         file anew, applies what it can and tells what needs a restart; a file with an error in \
-         it changes nothing.",
+        "The description of each variable says whether a reload applies a change of it. A reload \
+         reads the file again, applies the changes that it can and lists those that need a \
+         restart. If the file contains an error, a reload changes nothing.",
     );
     page.heading("VARIABLES");
     for (at, variable) in VARIABLES.iter().enumerate() {
@@ -161,19 +161,19 @@ pub(super) fn page() -> String {
     page.raw(".Bl -tag -width Ds");
     page.raw(".It Pa /etc/p2p\\-node/p2p\\-node.env");
     page.prose(
-        "Every variable as a comment with its default, and the addresses that the packages \
-         listen on: TCP and QUIC, IPv4 and IPv6. Upgrades keep a changed file.",
+        "Contains every variable as a comment with its default, and the addresses on which the \
+         packages listen: TCP and QUIC, IPv4 and IPv6. Upgrades keep a changed file.",
     );
     page.raw(".El");
     page.heading("EXAMPLES");
-    page.prose("A node that others enter the network through:");
+    page.prose("A node through which others join the network:");
     page.literal(&[
         "P2P_LISTEN_ADDRS=/ip4/0.0.0.0/tcp/4001,/ip4/0.0.0.0/udp/4001/quic-v1",
         "P2P_EXTERNAL_ADDRS=/dns4/door.example.org/tcp/4001",
         "P2P_BOOTSTRAP=true",
         "P2P_MAX_CONNECTIONS=2000",
     ]);
-    page.prose("A node that enters there, and uses no more than it is given:");
+    page.prose("A node that joins through it, with limits on bandwidth, memory and storage:");
     page.literal(&[
         "P2P_BOOTSTRAP_PEERS=/dns4/door.example.org/tcp/4001/p2p/12D3KooW...",
         "P2P_MAX_UPLOAD_RATE=5MiB",
@@ -192,7 +192,7 @@ fn describe(page: &mut Page, variable: &Variable) {
     page.raw(&format!(".It Ev {} Ns = Ns Ar {value}", variable.name));
     page.prose(&format!("{}.", variable.help));
     if !variable.effective {
-        page.prose("This version reads and checks it, and does nothing with it.");
+        page.prose("This version checks the value but does not use it.");
     }
     page.raw(".Pp");
     page.raw(".Bl -tag -width \"Example:\" -compact");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     /// An example that equals the default shows nothing, and one that is refused
-    /// shows the wrong thing.
+    /// is wrong.
     #[test]
     fn every_example_is_accepted_and_changes_something() {
         for (name, value) in EXAMPLES {
