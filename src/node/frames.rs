@@ -1,9 +1,9 @@
-//! Streams of frames that own no buffers before the first byte.
+//! Framed streams that allocate no buffers before the first byte.
 //!
-//! A stream that is cut into frames comes with 8 KiB for each direction. Gossipsub
-//! keeps two such streams with every peer, one for each direction, so that half of
-//! their 32 KiB is never used, and the other half by little more than subscriptions
-//! where nobody publishes. Buffers that begin empty grow to what is sent.
+//! By default a framed stream allocates 8 KiB for each direction. Gossipsub keeps two
+//! such streams with every peer, one for each direction, so that half of their 32 KiB is
+//! never used, and the other half holds little more than subscriptions when nobody
+//! publishes. Buffers that begin empty grow to the size of what is sent.
 
 use std::convert::Infallible;
 
@@ -12,9 +12,9 @@ use bytes::BytesMut;
 use futures::future::Either;
 use futures::{AsyncRead, AsyncWrite};
 
-/// What comes out of an upgrade before it has moved anything.
+/// The output of an upgrade that has not moved any bytes yet.
 pub(super) trait Fresh {
-    /// The same with empty buffers.
+    /// Returns the same output with empty buffers.
     fn without_buffers(self) -> Self;
 }
 
@@ -25,7 +25,7 @@ where
 {
     fn without_buffers(self) -> Self {
         let mut parts = self.0.into_parts();
-        // What it has read ahead stays.
+        // Keep what it has read ahead.
         for buffer in [&mut parts.read_buffer, &mut parts.write_buffer] {
             if buffer.is_empty() {
                 *buffer = BytesMut::new();

@@ -1,15 +1,15 @@
-//! The key that makes the peer id.
+//! The key that determines the peer id.
 //!
-//! It lies in `identity.key` in the data folder, as libp2p's protobuf message
-//! `PrivateKey` (the peer-ids specification), readable by its owner only. It is
-//! made once, ed25519, and never written again: a file that is empty, damaged or
-//! readable by others is an error that names it, since a new key would silently
-//! turn the node into a stranger to its peers.
+//! It is stored in `identity.key` in the data folder, as libp2p's protobuf message
+//! `PrivateKey` (the peer-ids specification), readable only by its owner. It is
+//! an ed25519 key that is created once and never written again. A file that is empty,
+//! damaged or readable by others is an error that names the file, since a new key would
+//! silently turn the node into a stranger to its peers.
 //!
-//! A key that the service manager hands over (`LoadCredential=identity.key:…`,
-//! systemd.exec(5)) comes first, and then none is made. Whoever writes that line
-//! means it, so it wins over a key in the data folder, which stays as it is; when
-//! the two differ, the log says so.
+//! A key that the service manager provides (`LoadCredential=identity.key:…`,
+//! systemd.exec(5)) takes precedence over a key in the data folder, because an
+//! operator who writes that line means it. In that case no key is created, and one
+//! in the data folder stays as it is; when the two differ, the log says so.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 
 use libp2p::identity::Keypair;
 
-/// Name of the key's file in the data folder.
+/// The name of the file with the key, in the data folder.
 pub const KEY_FILE: &str = "identity.key";
 
-/// The largest key read. An RSA key of 16384 bits takes some 9 KiB; a larger
+/// The largest key that is read. An RSA key of 16384 bits takes about 9 KiB; a larger
 /// file is not a key.
 const LARGEST: u64 = 64 * 1024;
 
@@ -33,12 +33,12 @@ pub enum Error {
     Io {
         /// What was being done.
         what: &'static str,
-        /// To which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// There is a key already, and keys are never overwritten.
+    /// There already is a key, and keys are never overwritten.
     #[error(
         "{} exists and is never overwritten; move it away first to get a new identity",
         .0.display()
@@ -50,7 +50,7 @@ pub enum Error {
         .0.display()
     )]
     Missing(PathBuf),
-    /// Others than the owner may read or write the key.
+    /// Users other than the owner may read or write the key.
     #[error(
         "{} may be used by others than its owner (mode {mode:04o}); `chmod 600` it, and make a new \
          identity if somebody may have read it",
@@ -62,7 +62,7 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file holds no key.
+    /// The file does not contain a key.
     #[error(
         "{} holds no usable key: {why}; restore it from a backup, or move it away to get a new \
          identity",
@@ -86,8 +86,8 @@ pub fn key_file(dir: &Path) -> PathBuf {
     dir.join(KEY_FILE)
 }
 
-/// The key in the data folder `dir`; on the first start a new one. Blocks on the
-/// disk.
+/// Returns the key in the data folder `dir`, and creates one on the first start.
+/// Blocks on the disk.
 ///
 /// # Errors
 /// See [`Error`]; never [`Error::Exists`] or [`Error::Missing`].
@@ -97,26 +97,26 @@ pub fn load_or_create(dir: &Path) -> Result<Keypair, Error> {
         result => return result,
     }
     match create(dir) {
-        // Somebody else was first; theirs is whole, since it came by one link.
+        // Another process was first. Its key is complete, since it appeared by one link.
         Err(Error::Exists(_)) => load(dir),
         result => result,
     }
 }
 
-/// Where the service manager put a key for this process, if it did: the file
-/// `identity.key` in `$CREDENTIALS_DIRECTORY`.
+/// The path of a key that the service manager provided for this process, if it did:
+/// the file `identity.key` in `$CREDENTIALS_DIRECTORY`.
 pub fn credential() -> Option<PathBuf> {
     let dir = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty())?;
     let path = Path::new(&dir).join(KEY_FILE);
     path.symlink_metadata().is_ok().then_some(path)
 }
 
-/// The key that `credential` holds, else that of the data folder `dir`, made when
-/// there is none. Blocks on the disk.
+/// Returns the key in `credential`, or else the one in the data folder `dir`, which is
+/// created if there is none. Blocks on the disk.
 ///
 /// # Errors
-/// See [`Error`]. A credential that cannot be used is an error: another identity
-/// in its place is what nobody asked for.
+/// See [`Error`]. A credential that cannot be used is an error, because nobody asked
+/// for another identity in its place.
 pub fn obtain(dir: &Path, credential: Option<&Path>) -> Result<Keypair, Error> {
     let Some(path) = credential else {
         return load_or_create(dir);
@@ -135,9 +135,9 @@ pub fn obtain(dir: &Path, credential: Option<&Path>) -> Result<Keypair, Error> {
     Ok(keypair)
 }
 
-/// The key in a credential. Its file belongs to root or to this user; where it
-/// belongs to root, an access list lets this user read it, which shows as the
-/// right of the group.
+/// Returns the key in a credential. Its file belongs to root or to this user. If it
+/// belongs to root, an access list allows this user to read it, which appears as a
+/// permission of the group.
 ///
 /// # Errors
 /// See [`Error`].
@@ -147,8 +147,8 @@ pub fn load_credential(path: &Path) -> Result<Keypair, Error> {
     })
 }
 
-/// The key in the data folder `dir`: ed25519, secp256k1, ECDSA or RSA. Blocks on
-/// the disk.
+/// Returns the key in the data folder `dir`, which may be ed25519, secp256k1, ECDSA or
+/// RSA. Blocks on the disk.
 ///
 /// # Errors
 /// See [`Error`].
@@ -156,10 +156,10 @@ pub fn load(dir: &Path) -> Result<Keypair, Error> {
     load_file(&key_file(dir), 0o077, |_| true)
 }
 
-/// `forbidden` are the permission bits that may not be set.
+/// `forbidden` are the permission bits that must not be set.
 fn load_file(path: &Path, forbidden: u32, owner: impl Fn(u32) -> bool) -> Result<Keypair, Error> {
     let path = path.to_owned();
-    // O_NONBLOCK: opening a FIFO of that name must fail below, not wait here.
+    // O_NONBLOCK, because opening a FIFO of that name must fail below and not wait here.
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
@@ -168,10 +168,10 @@ fn load_file(path: &Path, forbidden: u32, owner: impl Fn(u32) -> bool) -> Result
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => match path.symlink_metadata() {
             Err(_) => return Err(Error::Missing(path)),
-            // A link to nowhere is somebody's mistake, and no reason for a new key.
+            // A dangling link is a mistake, and no reason to create a new key.
             Ok(there) if there.is_symlink() => return Err(io_error("open", &path)(e)),
-            // Another process made it since; a key's file is whole from its first
-            // moment on, and nobody removes it, so that this ends.
+            // Another process has created it since. The file of a key is complete from
+            // the moment it exists, and nobody removes it, so this recursion ends.
             Ok(_) => return load_file(&path, forbidden, owner),
         },
         Err(cause) => return Err(io_error("open", &path)(cause)),
@@ -208,12 +208,12 @@ fn load_file(path: &Path, forbidden: u32, owner: impl Fn(u32) -> bool) -> Result
     Keypair::from_protobuf_encoding(&bytes).map_err(|e| damaged(e.to_string()))
 }
 
-/// Makes a new ed25519 key in the data folder `dir`, which is made (0700) when
-/// it is missing. The file appears under its name whole and durable, or not at
-/// all. Blocks on the disk.
+/// Creates a new ed25519 key in the data folder `dir`, which is created (0700) if it is
+/// missing. The file appears under its name complete and durable, or not at all. Blocks
+/// on the disk.
 ///
 /// # Errors
-/// [`Error::Exists`] when there is a file of that name, whatever it holds.
+/// [`Error::Exists`] if there is a file of that name, whatever it contains.
 pub fn create(dir: &Path) -> Result<Keypair, Error> {
     DirBuilder::new()
         .recursive(true)
@@ -221,7 +221,7 @@ pub fn create(dir: &Path) -> Result<Keypair, Error> {
         .create(dir)
         .map_err(io_error("make", dir))?;
     let path = key_file(dir);
-    // The link below decides; this only spares the work.
+    // The link below decides; this check only saves the work.
     if path.symlink_metadata().is_ok() {
         return Err(Error::Exists(path));
     }
@@ -231,19 +231,19 @@ pub fn create(dir: &Path) -> Result<Keypair, Error> {
         why: e.to_string(),
     })?;
 
-    // The peer id makes the name unique: two processes make different keys.
+    // The peer id makes the name unique, because two processes make different keys.
     let unique = keypair.public().to_peer_id();
     let temporary = dir.join(format!(".{KEY_FILE}.{unique}"));
     let written = write_new(&temporary, &bytes)
         .map_err(io_error("write", &temporary))
-        // A link, unlike a rename, never replaces what is there.
+        // Unlike a rename, a link never replaces an existing file.
         .and_then(|()| match fs::hard_link(&temporary, &path) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(path.clone())),
             Err(e) => Err(io_error("make", &path)(e)),
         });
-    // Whatever happened, the temporary name has served; what cannot be removed
-    // is as private as the key.
+    // The temporary name is no longer needed, whatever happened. If it cannot be
+    // removed, it is as private as the key.
     let _ = fs::remove_file(&temporary);
     written?;
     File::open(dir)
@@ -293,7 +293,7 @@ mod tests {
         let (data, given) = (dir.path().join("data"), dir.path().join("given"));
         let wanted = create(&given).unwrap();
         let path = key_file(&given);
-        // As systemd hands it over: for this user alone, or with an access list.
+        // As systemd provides it: only for this user, or with an access list.
         for mode in [0o400, 0o440] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let got = obtain(&data, Some(&path)).unwrap();
@@ -304,7 +304,7 @@ mod tests {
         let got = obtain(&data, Some(&path)).unwrap();
         assert_eq!(got.public(), wanted.public());
         assert_eq!(obtain(&data, None).unwrap().public(), own.public());
-        // One that cannot be used is no reason for another identity.
+        // A credential that cannot be used is no reason to use another identity.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
         assert!(matches!(
             obtain(&data, Some(&path)),
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn many_first_starts_at_once_agree_on_one_key() {
-        // Many rounds, since what can go wrong lies between two system calls.
+        // There are many rounds, because the race is between two system calls.
         for _ in 0..64 {
             let temp = tempfile::tempdir().unwrap();
             let dir = temp.path();

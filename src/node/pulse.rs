@@ -1,5 +1,5 @@
-//! The pulse of the event loop: proof that this loop turns, not that some
-//! thread is alive.
+//! The pulse of the event loop, which proves that the loop itself makes progress, and
+//! not only that some thread is alive.
 //!
 //! The loop beats once a second while it makes progress; `/health/live` and the
 //! watchdog look at the age of the last beat.
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::Health;
 
-/// Written by the event loop, read by whoever asks how it is.
+/// The pulse: written by the event loop, and read by everything that reports health.
 #[derive(Debug)]
 pub struct Pulse {
     started: Instant,
@@ -19,12 +19,12 @@ pub struct Pulse {
     mesh_peers: AtomicUsize,
 }
 
-/// A loop that has not beaten for this long is stuck: fifteen beats missed. One
-/// turn of a healthy loop takes well under a millisecond.
+/// A loop that has not beaten for this long, which is fifteen missed beats, is stuck.
+/// One turn of a healthy loop takes well under a millisecond.
 pub const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 impl Pulse {
-    /// A pulse that beat just now.
+    /// Returns a pulse that has just beaten.
     pub fn new() -> Self {
         Pulse {
             started: Instant::now(),
@@ -35,7 +35,7 @@ impl Pulse {
         }
     }
 
-    /// The loop turned at `now`.
+    /// Records that the loop made progress at `now`.
     pub(super) fn beat(
         &self,
         now: Instant,
@@ -53,25 +53,25 @@ impl Pulse {
         self.mesh_peers.store(mesh_peers, Ordering::Relaxed);
     }
 
-    /// Since the node started.
+    /// The time since the node started.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Age of the last beat at `now`.
+    /// The age of the last beat at `now`.
     pub fn age(&self, now: Instant) -> Duration {
         let beat = Duration::from_millis(self.last_beat_ms.load(Ordering::Relaxed));
         now.saturating_duration_since(self.started)
             .saturating_sub(beat)
     }
 
-    /// Whether the loop made progress lately.
+    /// Whether the loop has made progress recently.
     pub fn is_alive(&self, now: Instant) -> bool {
         self.age(now) < STUCK_AFTER
     }
 
-    /// How the node is at `now`; `not_ready` is why it does not serve, as far as others
-    /// than the event loop know. Waits for nothing, also while the loop is stuck.
+    /// The health of the node at `now`. `not_ready` is why the node does not serve, as far
+    /// as others than the event loop know. Never waits, even while the loop is stuck.
     pub fn health(&self, not_ready: Option<String>, now: Instant) -> Health {
         let live = self.is_alive(now);
         let reason = if live {
@@ -90,17 +90,17 @@ impl Pulse {
         }
     }
 
-    /// Peers connected at the last beat.
+    /// The number of peers connected at the last beat.
     pub fn connected_peers(&self) -> usize {
         self.connected_peers.load(Ordering::Relaxed)
     }
 
-    /// Peers in the DHT routing table at the last beat.
+    /// The number of peers in the DHT routing table at the last beat.
     pub fn routing_table_size(&self) -> usize {
         self.routing_table_size.load(Ordering::Relaxed)
     }
 
-    /// Peers in gossip meshes at the last beat, each counted once.
+    /// The number of peers in gossip meshes at the last beat, each counted once.
     pub fn mesh_peers(&self) -> usize {
         self.mesh_peers.load(Ordering::Relaxed)
     }

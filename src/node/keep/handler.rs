@@ -1,4 +1,4 @@
-//! The part in each connection: asks the other side, and answers it.
+//! The part in each connection, which asks the other side and answers it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,40 +25,40 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const YES: u8 = 1;
 const NO: u8 = 0;
 
-/// Tells an ask from the one before, on the same connection.
+/// Distinguishes a request from the previous one on the same connection.
 pub(super) type Number = u32;
 
-/// To a handler.
+/// What the behaviour tells a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Order {
     /// Keep the connection, and ask the other side to keep it.
     Hold(Number, Class),
-    /// Keep it for this side's sake no longer.
+    /// This side no longer wants the connection kept.
     Release,
-    /// What to answer the other side that asked.
+    /// The answer to the request of the other side.
     Answer(bool),
-    /// Keep it for the other side's sake no longer.
+    /// The connection is no longer kept for the other side.
     Dismiss,
 }
 
-/// From a handler.
+/// What a handler tells the behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Report {
     /// The other side keeps the connection too.
     Agreed(Number),
-    /// It does not, or does no more.
+    /// It does not keep the connection, or no longer does.
     Refused(Number),
-    /// It does not know what it was asked.
+    /// It does not know the protocol.
     Foreign(Number),
-    /// The other side asks.
+    /// The other side asks to keep the connection.
     Asked(Class),
-    /// The other side no longer asks for it.
+    /// The other side no longer asks for that.
     Left,
 }
 
 enum Ours {
     None,
-    /// The stream is to be opened at the next poll.
+    /// The stream has to be opened at the next poll.
     Due,
     Opening,
     Asking(BoxFuture<'static, io::Result<(Stream, bool)>>),
@@ -69,7 +69,7 @@ enum Ours {
 enum Theirs {
     None,
     Reading(BoxFuture<'static, io::Result<(Stream, Class)>>),
-    /// The behaviour has to say.
+    /// The behaviour has to decide.
     Asked(Stream),
     Answering(bool, BoxFuture<'static, io::Result<Stream>>),
     Accepted(Stream),
@@ -81,7 +81,7 @@ pub(in crate::node) struct Handler {
     wish: Option<(Number, Class)>,
     ours: Ours,
     theirs: Theirs,
-    /// Taken at the next poll; each event below adds two at most.
+    /// Events for the next polls; each event below adds at most two.
     reports: VecDeque<Report>,
 }
 
@@ -156,7 +156,7 @@ impl Handler {
     }
 }
 
-/// Whether the other side has ended a stream on which nothing more may come.
+/// Whether the other side has ended a stream on which no more data is allowed.
 fn is_over(stream: &mut Stream, cx: &mut Context<'_>) -> bool {
     Pin::new(stream).poll_read(cx, &mut [0]).is_ready()
 }
@@ -241,7 +241,7 @@ impl ConnectionHandler for Handler {
                 Theirs::Asked(stream) => {
                     self.theirs = Theirs::Answering(accept, answer(stream, accept).boxed());
                 }
-                // It left or asked anew meanwhile, which the behaviour hears of.
+                // In the meantime it left or asked again, of which the behaviour is told.
                 other => self.theirs = other,
             },
             Order::Dismiss => {
@@ -267,7 +267,7 @@ impl ConnectionHandler for Handler {
                 ..
             }) => {
                 stream.ignore_for_keep_alive();
-                // A peer has one, the latest.
+                // A peer has only one request, the latest.
                 if matches!(
                     self.theirs,
                     Theirs::Answering(true, _) | Theirs::Accepted(_)
@@ -285,7 +285,7 @@ impl ConnectionHandler for Handler {
                     Some((wanted, class)) if wanted == number => {
                         self.ours = Ours::Asking(ask(stream, class).boxed());
                     }
-                    // It was let go meanwhile.
+                    // It was released in the meantime.
                     _ => drop(stream),
                 }
             }

@@ -1,17 +1,18 @@
-//! Why this node keeps a connection: a set of reasons, each with its own end.
+//! Why this node keeps a connection: a set of reasons, each of which may end at a time
+//! of its own.
 //!
-//! Pure: time comes as an argument.
+//! Pure: time is an argument.
 
 use std::time::Instant;
 
-/// Who in this node wants a connection kept.
+/// Why this node wants a connection kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Reason {
-    /// One of the few that make this node part of its network (`P2P_MIN_PEERS`).
+    /// It is one of the few that make this node part of its network (`P2P_MIN_PEERS`).
     Floor,
-    /// The operator wants it always (`P2P_PEERING`).
+    /// The operator always wants it (`P2P_PEERING`).
     Peering,
-    /// Messages of this host went to it lately.
+    /// This host recently published messages to it.
     Publishing,
     /// It is on a topic of this node.
     Topic,
@@ -24,12 +25,12 @@ const REASONS: [Reason; 4] = [
     Reason::Topic,
 ];
 
-/// How a connection is kept, as the other side is told. A number on the wire.
+/// How a connection is kept, as the other side is told. It is a number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::node) enum Class {
-    /// To be part of the network. Nothing is lost when another peer is asked instead.
+    /// To be part of the network. Another peer can be asked instead.
     Presence = 1,
-    /// For something that this very peer is needed for.
+    /// For something for which this particular peer is needed.
     Use = 2,
 }
 
@@ -72,13 +73,13 @@ enum End {
     At(Instant),
 }
 
-/// The reasons for one peer.
+/// The reasons for keeping one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holds([Option<End>; REASONS.len()]);
 
 impl Holds {
-    /// From now on, and until `until` when there is an end. The later of two ends
-    /// of the same reason counts.
+    /// Adds a reason, until `until` if that is given. Of two ends of the same reason, the
+    /// later one counts.
     pub(super) fn set(&mut self, reason: Reason, until: Option<Instant>) {
         let end = match (self.0[reason as usize], until) {
             (Some(End::Never), _) | (_, None) => End::Never,
@@ -92,7 +93,7 @@ impl Holds {
         self.0[reason as usize] = None;
     }
 
-    /// Takes out what has ended.
+    /// Removes the reasons that have ended.
     pub(super) fn expire(&mut self, now: Instant) {
         for end in &mut self.0 {
             if matches!(end, Some(End::At(at)) if *at <= now) {
@@ -109,7 +110,7 @@ impl Holds {
         REASONS.into_iter().filter(|r| self.has(*r))
     }
 
-    /// The strongest class among them; `None` when there is no reason left.
+    /// The strongest class among the reasons, or `None` if there are none.
     pub(super) fn class(&self) -> Option<Class> {
         self.reasons().map(Reason::class).max()
     }
@@ -128,7 +129,7 @@ mod tests {
         holds.set(Reason::Floor, None);
         assert_eq!(holds.class(), Some(Class::Presence));
         holds.set(Reason::Publishing, Some(t + second));
-        // An earlier end takes nothing away.
+        // An earlier end does not shorten it.
         holds.set(Reason::Publishing, Some(t));
         assert_eq!(holds.class(), Some(Class::Use));
         holds.expire(t);
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!(holds.class(), Some(Class::Presence));
         holds.clear(Reason::Floor);
         assert_eq!(holds, Holds::default());
-        // What has no end gets none by a later call with one.
+        // A reason without an end does not get one by a later call.
         holds.set(Reason::Topic, None);
         holds.set(Reason::Topic, Some(t));
         holds.expire(t + second);

@@ -1,23 +1,23 @@
-//! Peers whose connections are kept although nothing uses them.
+//! Peers whose connections are kept even when nothing uses them.
 //!
-//! Each side of a connection closes it when nothing on it was used for
-//! `P2P_CONNECTION_IDLE_TIMEOUT`. When only one side wants to keep it, the other
+//! Each side of a connection closes it when it was not used for
+//! `P2P_CONNECTION_IDLE_TIMEOUT`. If only one side wants to keep it, the other
 //! closes it again and again. So the two agree: the side that wants a connection
-//! kept opens a stream of `/<network>/keep/1.0.0` and says with one byte what for
-//! ([`holds::Class`]). The other answers with one byte, yes or no. As long as the
-//! stream stands after a yes, both keep the connection; either ends the agreement
-//! by ending the stream.
+//! kept opens a stream of `/<network>/keep/1.0.0` and says with one byte why
+//! ([`holds::Class`]). The other answers with one byte, yes or no. After a yes, both
+//! sides keep the connection as long as the stream is open; either of them ends the
+//! agreement by closing the stream.
 //!
-//! - Who is asked says yes while it has [`room`], and always to trusted peers, to
-//!   peers of `P2P_PEERING` and, for as long as it keeps them, to those whom it keeps
-//!   itself.
-//! - Who is refused remembers it ([`refusals`]) and asks another peer. What was
-//!   only for the floor is let go at once, so that both sides close the
-//!   connection in the same way when it is idle. An owner that needs this very
-//!   peer goes on holding it, and the peer is asked again after a pause.
-//! - A peer that does not know the protocol is kept by this side alone, and what
-//!   it does decides. When it closes a connection that did not stand for long,
-//!   that is remembered like a refusal.
+//! - The side that is asked says yes while it has [`room`], and always to trusted
+//!   peers, to peers of `P2P_PEERING` and, for as long as it keeps them, to peers that
+//!   it keeps itself.
+//! - The side that is refused remembers that ([`refusals`]) and asks another peer. A
+//!   peer that was only wanted for the floor is released at once, so that both sides
+//!   close the connection in the same way when it is idle. An owner that needs this
+//!   particular peer continues to hold it, and the peer is asked again after a pause.
+//! - A peer that does not know the protocol is kept by this side alone, and it decides
+//!   by what it does: if it closes a connection that was not open for long, that is
+//!   remembered like a refusal.
 //!
 //! # How to keep a peer
 //!
@@ -27,12 +27,12 @@
 //! keep.release(&peer, Reason::Publishing);
 //! ```
 //!
-//! Several owners can hold one peer, each with a [`Reason`] of its own and with
-//! an end or without; holding again moves the end further out. Only connected
+//! Several owners can hold the same peer, each with its own [`Reason`] and with or
+//! without an end; holding it again moves the end to a later time. Only connected
 //! peers can be held ([`Behaviour::hold`] says whether it was), and a hold ends
-//! with the peer's last connection, so that nothing has to be cleaned up. Before
-//! dialing somebody in order to hold it, ask [`Behaviour::is_refused`].
-//! [`Event::Refused`] tells the loop when another peer should be looked for.
+//! with the peer's last connection, so nothing has to be cleaned up. Before
+//! dialing a peer in order to hold it, ask [`Behaviour::is_refused`].
+//! [`Event::Refused`] tells the loop to look for another peer.
 
 mod handler;
 mod holds;
@@ -58,24 +58,24 @@ use holds::{Class, Holds};
 use refusals::Refusals;
 use room::{Origin, Room, Taken};
 
-/// An ask that nobody has answered for so long counts as refused.
+/// A request that was not answered for this long counts as refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A peer that closes a connection which it was asked to keep before it has stood
-/// for so long did not want it. It is ten idle times of most implementations; who
-/// stops and starts again within it is left alone for a minute.
+/// A peer that was asked to keep a connection, and closes it before it was open for
+/// this long, did not want it. This is ten idle timeouts of most implementations; a peer
+/// that stops and starts again within this time is left alone for a minute.
 const SHORT: Duration = Duration::from_secs(300);
 
-/// What the loop is told.
+/// What the event loop is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The peer keeps the connection too.
     Agreed(PeerId),
-    /// The peer does not keep the connection, or does no more.
+    /// The peer does not keep the connection, or no longer does.
     Refused(PeerId),
 }
 
-/// What has become of an ask.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     None(Instant),
@@ -109,14 +109,14 @@ struct Accepted {
     place: Place,
 }
 
-/// What lets a connection be kept because the peer asked.
+/// Why a connection may be kept because the peer asked.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// It takes up room.
     Room(Origin),
-    /// The peer has no need of room: it is trusted, or one of `P2P_PEERING`.
+    /// The peer does not need room: it is trusted, or in `P2P_PEERING`.
     Always,
-    /// There was no room for a peer of this class; this node holds it itself.
+    /// There was no room for a peer of this class, but this node holds it itself.
     Held(Class),
 }
 
@@ -129,10 +129,10 @@ struct Peer {
 }
 
 impl Peer {
-    /// The connection to keep: rather a direct one, since what leads through a
-    /// relay is bounded there. Of two that crossed both sides choose the same, the
-    /// one that the side with the smaller id dialed (`ours` says whether that is
-    /// this node), so that the other can end.
+    /// The connection to keep. A direct one is preferred, since a relay limits the
+    /// connections through it. Of two dials that crossed, both sides choose the same, the
+    /// one of the side with the smaller id (`ours` says whether that is this node), so
+    /// that the other can end.
     fn best(&self, ours: bool) -> Option<ConnectionId> {
         let connections = self.connections.iter();
         let best = connections.min_by_key(|c| (c.relayed, c.dialed != ours));
@@ -150,23 +150,23 @@ impl Peer {
 pub(super) struct Behaviour {
     local: PeerId,
     protocol: StreamProtocol,
-    /// The connected ones, bounded by the limits of connections.
+    /// The connected peers, bounded by the limits on connections.
     peers: HashMap<PeerId, Peer>,
     refusals: Refusals,
     room: Room,
-    /// Those that have no need of room.
+    /// Peers that do not need room.
     always: HashSet<PeerId>,
     /// Peers in `room`.
     taken: Taken,
     closed: bool,
     asks: Number,
-    /// Taken at the next poll; a few for each connection and turn of the loop.
+    /// Events for the next polls; a few for each connection and turn of the loop.
     orders: VecDeque<ToSwarm<Event, Order>>,
 }
 
 impl Behaviour {
-    /// For a node called `local`, with room for some of `connections`; `always` are
-    /// the peers that are kept whenever they ask.
+    /// Creates the behaviour of the node `local`, with room for a part of `connections`.
+    /// `always` are the peers that are kept whenever they ask.
     pub(super) fn new(
         local: PeerId,
         protocol: StreamProtocol,
@@ -187,19 +187,19 @@ impl Behaviour {
         }
     }
 
-    /// Other limits from now on. What was accepted stays.
+    /// Changes the limits. Connections that were accepted stay.
     pub(super) fn adjust(&mut self, connections: u32, always: impl IntoIterator<Item = PeerId>) {
         self.room = Room::under(connections);
         self.always = always.into_iter().collect();
     }
 
-    /// Accepts nothing more: the node is draining.
+    /// Accepts no more requests, because the node is draining.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Keeps the connection with `peer` for `reason`, until `until` when that is
-    /// given. Whether it is connected; otherwise nothing is done.
+    /// Keeps the connection with `peer` for `reason`, until `until` if that is given.
+    /// Returns whether the peer is connected; otherwise nothing is done.
     pub(super) fn hold(
         &mut self,
         peer: &PeerId,
@@ -215,7 +215,7 @@ impl Behaviour {
         true
     }
 
-    /// Keeps it for `reason` no longer.
+    /// Ends keeping the connection for `reason`.
     pub(super) fn release(&mut self, peer: &PeerId, reason: Reason) {
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.holds.clear(reason);
@@ -228,7 +228,7 @@ impl Behaviour {
         self.peers.get(peer).is_some_and(|p| p.holds.has(reason))
     }
 
-    /// Whether the connection with `peer` stays although nothing uses it, as far
+    /// Whether the connection with `peer` stays open even when nothing uses it, as far
     /// as this node knows: the peer has agreed or asked for it itself, or it does
     /// not know the protocol and has not closed the connection yet.
     pub(super) fn is_kept(&self, peer: &PeerId) -> bool {
@@ -243,8 +243,8 @@ impl Behaviour {
         self.peers.get(peer).is_some_and(|p| p.accepted.is_some())
     }
 
-    /// Why this node keeps the connection with `peer`, in one word each: its own
-    /// reasons, and `asked` when the peer asked for it.
+    /// Why this node keeps the connection with `peer`, with one word for each of its own
+    /// reasons, and `asked` if the peer asked for it.
     pub(super) fn reasons(&self, peer: &PeerId) -> Vec<&'static str> {
         let Some(entry) = self.peers.get(peer) else {
             return Vec::new();
@@ -253,13 +253,13 @@ impl Behaviour {
         own.chain(entry.accepted.map(|_| "asked")).collect()
     }
 
-    /// Whether `peer` refused lately, and should not be asked or dialed for this
+    /// Whether `peer` refused recently, and should not be asked or dialed for this
     /// at `now`.
     pub(super) fn is_refused(&self, peer: &PeerId, now: Instant) -> bool {
         self.refusals.stands(peer, now)
     }
 
-    /// To be called once a second: ends holds, and asks again.
+    /// Ends holds and asks again. Has to be called once a second.
     pub(super) fn tend(&mut self, now: Instant) {
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in peers {
@@ -278,7 +278,7 @@ impl Behaviour {
         }
     }
 
-    /// Makes the handlers do what the holds of a peer say.
+    /// Makes the handlers follow the holds of a peer.
     fn settle(&mut self, peer: &PeerId, now: Instant) {
         self.review(peer);
         let refused = self.refusals.stands(peer, now);
@@ -321,20 +321,20 @@ impl Behaviour {
         if let Some(ask) = &mut entry.ask {
             ask.answer = Answer::Refused;
         }
-        // Another can take its place, unlike those that are needed themselves.
+        // Another peer can take its place, unlike that of peers that are needed themselves.
         entry.holds.clear(Reason::Floor);
         self.refusals.refused(peer, now, rand::random());
         self.orders
             .push_back(ToSwarm::GenerateEvent(Event::Refused(peer)));
     }
 
-    /// This node parts from `peer`: it is not looked for again at once.
+    /// This node disconnects from `peer`, and does not look for it again at once.
     pub(super) fn part(&mut self, peer: PeerId, now: Instant) {
         self.refusals.refused(peer, now, rand::random());
     }
 
-    /// A peer that was held, or asked for it, has closed its last connection in order, which stood
-    /// since `since`.
+    /// A peer that was held, or asked for it, has closed its last connection cleanly, which
+    /// was open since `since`.
     fn left_alone(&mut self, peer: PeerId, since: Option<Instant>, now: Instant) {
         if since.is_some_and(|at| now.saturating_duration_since(at) < SHORT) {
             self.refusals.refused(peer, now, rand::random());
@@ -343,8 +343,8 @@ impl Behaviour {
         }
     }
 
-    /// What lets the connection with a peer that asks be kept, if something does. One
-    /// that this node holds itself is let in without room.
+    /// Why the connection with a peer that asks may be kept, if it may. A peer that this
+    /// node holds itself is accepted without room.
     fn judge(&self, peer: &PeerId, origin: Origin, class: Class) -> Option<Place> {
         let own = |p: &Peer| p.holds != Holds::default();
         if self.closed {
@@ -360,9 +360,9 @@ impl Behaviour {
         held.then_some(Place::Held(class))
     }
 
-    /// Whoever was let in because this node held him, and is held no more, needs room
-    /// like others. Otherwise somebody who makes many peers members of a topic for a
-    /// moment each, one after another, would have them all kept.
+    /// A peer that was accepted because this node held it, and is no longer held, needs
+    /// room like others. Otherwise an attacker who makes many peers members of a topic for
+    /// a moment each, one after another, would have them all kept.
     fn review(&mut self, peer: &PeerId) {
         let Some(entry) = self.peers.get(peer) else {
             return;
@@ -404,7 +404,7 @@ impl Behaviour {
     fn report(&mut self, peer: PeerId, id: ConnectionId, report: Report, now: Instant) {
         match report {
             Report::Asked(class) => {
-                // It asks anew, perhaps on another connection.
+                // It asks again, perhaps on another connection.
                 if let Some(before) = self.peers.get(&peer).and_then(|p| p.accepted) {
                     self.left(&peer, before.connection);
                 }

@@ -1,23 +1,22 @@
-//! Peers that would not keep a connection with this node, so that it asks
+//! Peers that refused to keep a connection with this node, so that it asks
 //! others and does not come back to them at once.
 //!
-//! Pure: time and chance come as arguments.
+//! Pure: time and chance are arguments.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-/// How long a peer is left alone after it first refused.
+/// How long a peer is left alone after its first refusal.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// The longest that it is left alone, after six refusals in a row. A full node
-/// with ten thousand peers that all want to be kept is asked by three of them in
-/// a second.
+/// The longest time that it is left alone, after six refusals in a row. A full node
+/// with ten thousand peers that all want to be kept is asked by three of them a second.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Peers that are remembered, some 100 bytes each. A node looks for some tens of
-/// peers; more than this have refused it only when nearly all do.
+/// The number of peers that are remembered, with about 100 bytes each. A node looks for
+/// tens of peers; more than this refuse it only if nearly all do.
 const MOST: usize = 1_024;
 
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +30,8 @@ struct Refusal {
 pub(super) struct Refusals(HashMap<PeerId, Refusal>);
 
 impl Refusals {
-    /// `peer` refused at `now`. `chance` (0.0 to 1.0) takes up to a half off the
-    /// pause, so that those who were refused together do not return together.
+    /// `peer` refused at `now`. `chance` (0.0 to 1.0) shortens the pause by up to a half,
+    /// so that nodes that were refused together do not return together.
     pub(super) fn refused(&mut self, peer: PeerId, now: Instant, chance: f64) {
         if self.0.len() >= MOST && !self.0.contains_key(&peer) {
             let first = self.0.iter().min_by_key(|(_, r)| r.until);

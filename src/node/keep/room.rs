@@ -1,31 +1,31 @@
 //! How many connections this node keeps because others asked for it.
 //!
-//! # How many
+//! # The number of connections
 //!
-//! Connections that are kept end only when the other side lets them, so they
-//! must leave room for newcomers: a bootstrap node would otherwise fill up with
-//! quiet peers and be of no use to those who come to enter the network. Of
-//! `P2P_MAX_CONNECTIONS` strangers get three quarters (see
-//! [`crate::peers::limits`]); half of that is for peers that only want to be
+//! A connection that is kept ends only when the other side ends it, so these
+//! connections must leave room for newcomers. Otherwise a bootstrap node would fill up
+//! with quiet peers and be of no use to nodes that want to join the network. Of
+//! `P2P_MAX_CONNECTIONS`, strangers get three quarters (see
+//! [`crate::peers::limits`]). Half of that is for peers that only want to be
 //! part of the network, and half of the rest is added for those that need this
-//! very peer, such as members of a topic: 150 and 225 of 400. The last 75 always
-//! change hands.
+//! particular peer, such as members of a topic: 150 and 225 of 400. The last 75 are
+//! always available to newcomers.
 //!
 //! Ten thousand quiet nodes do not fill a node: 150 of them are kept, and the
 //! others keep one another.
 //!
-//! # Of whom
+//! # The share of one network
 //!
-//! Whoever has many addresses could take all of this room, and then the node would
-//! be part of a network that consists of him. So the peers of one network get an
-//! eighth of it: 19 of 150, and 29 of 225. A network is a /24 of IPv4 or a /48 of
-//! IPv6, the smallest that is routed on the Internet. That makes it harder, not
+//! An attacker with many addresses could take all of this room, and the node would
+//! then be part of a network that consists of the attacker. So the peers of one network
+//! get an eighth of it: 19 of 150, and 29 of 225. A network is a /24 of IPv4 or a /48 of
+//! IPv6, the smallest that is routed on the Internet. This makes it harder, but not
 //! impossible: the next /24 costs money, but a provider's /32 of IPv6 has 65,536 /48s.
-//! All peers behind relays together count as one, since nobody knows where they are,
-//! and so do all that this node dialed by a name, since the connection does not tell
-//! what the name stood for. Those of this host and of private networks are not
-//! counted: the network of a house or a company is often one /24, and whoever is in it
-//! was let in by somebody.
+//! All peers behind relays together count as one network, since it is not known where
+//! they are, and so do all peers that this node dialed by name, since the connection does
+//! not tell which address the name stood for. Peers on this host and in private networks
+//! are not counted: the network of a house or a company is often one /24, and whoever is
+//! in it was let in by somebody.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,27 +39,27 @@ use super::holds::Class;
 use crate::peers::limits::kept;
 use crate::peers::subnet::{Prefixes, ip_of, names_this_host};
 
-/// What makes two addresses one network.
+/// The prefixes within which addresses belong to one network.
 const NETWORK: Prefixes = Prefixes { ipv4: 24, ipv6: 48 };
 
-/// The part of the room that one network may take: one in so many.
+/// The fraction of the room that one network may take is one divided by this.
 const NETWORKS: usize = 8;
 
-/// Where a peer is, as its connection tells.
+/// Where a peer is, according to its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Origin {
-    /// Of this network.
+    /// In this network.
     Network(IpNet),
     /// Somewhere behind a relay.
     Relayed,
-    /// Wherever the name led by which this node dialed it.
+    /// At an unknown address, since this node dialed it by name.
     Named,
     /// On this host, in a private network, or over a transport without addresses.
     Near,
 }
 
 impl Origin {
-    /// Of the other end of a connection.
+    /// The origin of the other end of a connection.
     pub(super) fn of(endpoint: &ConnectedPoint) -> Origin {
         if endpoint.is_relayed() {
             return Origin::Relayed;
@@ -75,7 +75,7 @@ impl Origin {
     }
 }
 
-/// Whether an address begins with a name, other than one of this host.
+/// Whether an address begins with a name other than one of this host.
 fn is_name(address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(
@@ -99,7 +99,7 @@ fn is_private(ip: IpAddr) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     all: usize,
-    /// Of those that are counted by it; bounded by `all`.
+    /// The number of peers in each network; bounded by `all`.
     origins: HashMap<Origin, usize>,
 }
 
@@ -139,10 +139,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The room under a cap of connections.
+    /// The room under a limit on connections.
     pub(super) fn under(connections: u32) -> Room {
         let strangers = (connections - kept(connections)) as usize;
-        // So that two nodes with a tiny cap can still keep each other.
+        // So that two nodes with a tiny limit can still keep each other.
         let presence = strangers.div_ceil(2);
         Room {
             presence,
@@ -150,8 +150,8 @@ impl Room {
         }
     }
 
-    /// Whether another one of `class` has room, from `origin`, beside those of all
-    /// classes that have it already.
+    /// Whether there is room for another peer of `class` from `origin`, besides those of
+    /// all classes that already have it.
     pub(super) fn has(self, class: Class, origin: Origin, taken: &Taken) -> bool {
         let room = match class {
             Class::Presence => self.presence,
