@@ -1,8 +1,8 @@
-//! Who takes the inbound streams of which protocol.
+//! Which part of the program takes the inbound streams of each protocol.
 //!
-//! Every connection's handler reads this, so the list of names is one shared
-//! slice behind a version number: a handler takes the lock only when the version
-//! is another than the one it has seen.
+//! The handler of every connection reads this, so the list of names is one shared
+//! slice with a version number: a handler takes the lock only when the version
+//! differs from the one that it has seen.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,23 +19,23 @@ use super::slots::{Full, Share, Shares};
 use super::stream::PeerStream;
 use crate::telemetry::throttle::Throttle;
 
-/// Inbound streams of one protocol waiting for their acceptor. One peer alone may
-/// have half of them (see [`Shares`]), which is half of a connection's default
-/// P2P_MAX_INBOUND_STREAMS: that many may come in one burst before the acceptor's
-/// task gets its turn. What waits holds its multiplexer window, 256 KiB at most
-/// for each unless it grows, 32 MiB in all.
+/// The maximum number of inbound streams of one protocol that wait for their acceptor. A
+/// single peer may have half of them (see [`Shares`]), which is half of a connection's
+/// default P2P_MAX_INBOUND_STREAMS: that many may arrive in one burst before the
+/// acceptor's task runs. A waiting stream holds its multiplexer window, at most 256 KiB
+/// each unless it grows, and 32 MiB in total.
 pub(super) const QUEUE: usize = 128;
 
-/// Protocols accepted at once. Each is a name in every identify message, which
-/// has to stay small: the control socket's 256, and the node's own.
+/// The maximum number of protocols that are accepted at once: the control socket's 256,
+/// and the node's own. Each is a name in every identify message, which has to stay small.
 pub(super) const MAX_PROTOCOLS: usize = 320;
 
 /// Why a protocol cannot be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum AcceptError {
-    /// Somebody accepts it already.
+    /// It is already accepted.
     Taken,
-    /// As many protocols as may be are accepted already; how many that is.
+    /// The maximum number of protocols, which is given here, are already accepted.
     TooMany(usize),
     /// The node has stopped.
     Stopped,
@@ -44,15 +44,15 @@ pub(in crate::node) enum AcceptError {
 /// An inbound stream, who opened it, and its place in the queue.
 pub(super) type Inbound = (PeerId, PeerStream, Share);
 
-/// Names of protocols, shared.
+/// A shared list of names of protocols.
 pub(super) type Names = Arc<[StreamProtocol]>;
 
 #[derive(Debug)]
 pub(super) struct Acceptors {
     state: Mutex<State>,
-    /// Goes up with every change of the names, under the lock.
+    /// Increased with every change of the names, under the lock.
     version: AtomicU64,
-    /// The behaviour, which tells the connections of a change.
+    /// The behaviour, which tells the connections about a change.
     waker: AtomicWaker,
     refused: IntCounter,
 }
@@ -74,7 +74,7 @@ struct Queue {
 }
 
 impl Acceptors {
-    /// `refused` counts the streams that found their queue full.
+    /// `refused` counts the streams whose queue was full.
     pub(super) fn new(refused: IntCounter) -> Self {
         Acceptors {
             state: Mutex::new(State {
@@ -91,11 +91,11 @@ impl Acceptors {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is valid between any two statements.
+        // The state is valid between any two statements, so poisoning can be ignored.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to take streams of `protocol`; the number ends it.
+    /// Starts to accept streams of `protocol`. The number identifies the acceptor.
     pub(super) fn add(
         &self,
         protocol: StreamProtocol,
@@ -125,7 +125,7 @@ impl Acceptors {
         Ok((id, receiver))
     }
 
-    /// Takes no more streams of `protocol`, if it is still `id` who does.
+    /// Stops accepting streams of `protocol`, if `id` is still its acceptor.
     pub(super) fn remove(&self, protocol: &StreamProtocol, id: u64) {
         let mut state = self.lock();
         if state.queues.get(protocol).is_some_and(|q| q.id == id) {
@@ -149,23 +149,23 @@ impl Acceptors {
         self.waker.wake();
     }
 
-    /// Whom to wake at the next change.
+    /// Registers a task to be woken at the next change.
     pub(super) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// Differs from every earlier one after a change.
+    /// The version, which after a change differs from every earlier one.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// The names accepted now, and their version.
+    /// The names that are accepted now, and their version.
     pub(super) fn names(&self) -> (u64, Names) {
         let state = self.lock();
         (self.version(), state.names.clone())
     }
 
-    /// Gives a stream to its acceptor; resets it when it cannot be taken.
+    /// Passes a stream to its acceptor, or resets it if it cannot be taken.
     pub(super) fn deliver(&self, peer: PeerId, protocol: &StreamProtocol, stream: PeerStream) {
         let queue = {
             let state = self.lock();
@@ -173,7 +173,7 @@ impl Acceptors {
             queue.map(|q| (q.sender.clone(), q.shares.clone()))
         };
         let Some((sender, shares)) = queue else {
-            // It ended while this stream was being negotiated.
+            // The acceptor ended while this stream was being negotiated.
             return;
         };
         // A stream without a place is dropped here, which resets it.

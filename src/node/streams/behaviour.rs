@@ -1,5 +1,5 @@
-//! The part in the swarm: takes asks, dials, and chooses the connection that a
-//! stream is opened on.
+//! The part in the swarm, which receives requests for streams, dials, and chooses the
+//! connection on which a stream is opened.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -29,20 +29,20 @@ use super::slots::Slots;
 use super::stream::Terms;
 use crate::node::event_loop::one_line;
 
-/// Asks between the controls and the swarm. Small: the swarm takes them at once,
-/// and callers that are faster wait.
+/// The maximum number of requests between the controls and the swarm. It is small: the
+/// swarm takes them at once, and callers that are faster wait.
 const ASKS: usize = 64;
 
-/// Asks of one peer that are not answered yet: as many as the default
+/// The maximum number of unanswered requests for one peer, which is the default of
 /// P2P_MAX_OUTBOUND_STREAMS. More could not all be open on one connection.
 pub(super) const MAX_PENDING: usize = 256;
 
-/// One stream in this many is kept for the node's own protocols: programs that
-/// open all they can must not starve them.
+/// One stream in this many is reserved for the node's own protocols, since programs that
+/// open as many as they can must not starve them.
 const OWN_SHARE: usize = 8;
 
-/// At least as many are kept: four that stay open (gossip, ping, the exchange of
-/// blocks and the agreement to keep the connection), and two for what is short
+/// At least this many are reserved: four that stay open (gossip, ping, the exchange of
+/// blocks and the agreement to keep the connection), and two for short ones
 /// (DHT, identify, relay).
 const OWN_STREAMS: usize = 6;
 
@@ -54,20 +54,21 @@ pub(in crate::node) struct Behaviour {
     terms: Terms,
     control: Control,
     asks: Receiver<Ask>,
-    /// Peers with connections, and those being dialed for an ask: bounded by the
-    /// limits of connections that stand and are being made.
+    /// Peers with connections, and those being dialed for a request. Bounded by the
+    /// limits on established and pending connections.
     peers: HashMap<PeerId, Peer>,
-    /// Inbound streams of connections that are still being made: their handlers are
-    /// there before the swarm says that they stand.
+    /// Inbound streams of connections that are still being established, whose handlers
+    /// exist before the swarm reports the connection.
     making: HashMap<ConnectionId, Slots>,
-    /// For the swarm, which takes one at a poll. No new ask is taken before these
-    /// are gone, so there are at most as many as asks wait for one connection.
+    /// Events for the swarm, which takes one at each poll. No new request is received
+    /// before these are gone, so there are at most as many as requests wait for one
+    /// connection.
     events: VecDeque<Event>,
-    /// Version of the protocols that connections were told of, and those that are
-    /// not told yet.
+    /// The version of the protocols that connections were told about, and the connections
+    /// that were not told yet.
     announced: u64,
     untold: Vec<(PeerId, ConnectionId)>,
-    /// `P2P_MAX_OUTBOUND_STREAMS`, and what of it asks may take.
+    /// `P2P_MAX_OUTBOUND_STREAMS`, and how many of them requests may use.
     configured: usize,
     max_streams: usize,
 }
@@ -75,9 +76,9 @@ pub(in crate::node) struct Behaviour {
 #[derive(Debug, Default)]
 struct Peer {
     connections: Vec<Connection>,
-    /// For the end of a dial, when there is no connection.
+    /// Requests that wait for the end of a dial, while there is no connection.
     waiting: Vec<Ask>,
-    /// The dial made for them; `None` while somebody else's is under way.
+    /// The dial that was made for them, or `None` while another dial is under way.
     dial: Option<ConnectionId>,
     pending: Slots,
 }
@@ -91,9 +92,9 @@ struct Connection {
 }
 
 impl Behaviour {
-    /// `max_outbound` are the streams of one connection that this node may open
-    /// (`P2P_MAX_OUTBOUND_STREAMS`); `refused` counts inbound streams that were
-    /// reset because nobody took them in time; all streams are under `terms`.
+    /// `max_outbound` is the number of streams that this node may open on one connection
+    /// (`P2P_MAX_OUTBOUND_STREAMS`). `refused` counts inbound streams that were
+    /// reset because nobody took them in time. `terms` apply to all streams.
     pub(in crate::node) fn new(max_outbound: usize, refused: IntCounter, terms: Terms) -> Self {
         let acceptors = Arc::new(Acceptors::new(refused));
         let (sender, asks) = bounded(ASKS);
@@ -119,8 +120,8 @@ impl Behaviour {
         self.control.clone()
     }
 
-    /// For a new connection: our address if the peer dialed, else the peer's,
-    /// which says whether a relay lies between.
+    /// Creates the handler of a new connection. The address is ours if the peer dialed, or
+    /// else the peer's, and tells whether the connection goes through a relay.
     fn handler(&mut self, id: ConnectionId, peer: PeerId, address: &Multiaddr) -> Handler {
         let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
         let inbound = Slots::default();
@@ -130,14 +131,14 @@ impl Behaviour {
     }
 
     /// Whether content or a program has a stream on a connection with `peer`, or
-    /// asks for one.
+    /// has requested one.
     pub(in crate::node) fn is_used(&self, peer: &PeerId, id: ConnectionId) -> bool {
         let connections = self.peers.get(peer).map(|p| p.connections.iter());
         let connection = connections.into_iter().flatten().find(|c| c.id == id);
         connection.is_some_and(|c| c.streams.used() > 0 || c.inbound.used() > 0)
     }
 
-    /// Gives a new ask to a connection, or has the peer dialed.
+    /// Assigns a new request to a connection, or dials the peer.
     fn take(&mut self, mut ask: Ask) {
         if ask.reply.is_canceled() {
             return;
@@ -164,8 +165,8 @@ impl Behaviour {
         peer.waiting.push(ask);
     }
 
-    /// Gives an ask to the best connection: one with room, rather direct than
-    /// over a relay (which limits time and bytes), rather less used.
+    /// Assigns a request to the best connection: one with room, preferably direct and not
+    /// over a relay (which limits time and bytes), and preferably less used.
     fn hand_over(&mut self, mut ask: Ask) {
         let max = self.max_streams;
         let best = self.peers.get(&ask.peer).and_then(|peer| {
@@ -225,7 +226,7 @@ impl Behaviour {
         let ours = peer.dial == Some(connection);
         if let DialError::DialPeerConditionFalse(_) = error {
             if ours {
-                // Somebody else is dialing it: that dial's end is the answer.
+                // Another part is dialing the peer, and the end of that dial is the answer.
                 peer.dial = None;
             }
             return;
@@ -249,7 +250,7 @@ impl Behaviour {
 }
 
 impl Behaviour {
-    /// Takes no more inbound streams. Those that were taken go on.
+    /// Accepts no more inbound streams. Those that were accepted continue.
     pub(in crate::node) fn close(&self) {
         self.acceptors.stop();
     }
@@ -257,7 +258,7 @@ impl Behaviour {
 
 impl Drop for Behaviour {
     fn drop(&mut self) {
-        // Asks in the queue would otherwise stay there as long as any control does.
+        // Requests in the queue would otherwise stay there as long as any control exists.
         self.asks.close();
         while self.asks.try_recv().is_ok() {}
         self.acceptors.stop();

@@ -1,4 +1,4 @@
-//! What the rest of the program holds: open a stream, accept streams.
+//! What the rest of the program uses to open and to accept streams.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ pub(in crate::node) enum OpenError {
     /// The behaviour is gone.
     #[error("the node has stopped")]
     Stopped,
-    /// Nothing was asked for.
+    /// No protocol was given.
     #[error("no protocol was given")]
     NoProtocol,
     /// The peer could not be connected to; the reason, one line.
@@ -37,23 +37,23 @@ pub(in crate::node) enum OpenError {
     /// Negotiation failed on the wire.
     #[error("the stream broke while its protocol was being agreed upon: {0}")]
     Io(io::Error),
-    /// The peer speaks none of the protocols; or reset the stream before it said
-    /// so, which libp2p's negotiation does not tell apart.
+    /// The peer speaks none of the protocols, or reset the stream before it answered.
+    /// libp2p's negotiation does not distinguish the two.
     #[error("the peer speaks none of the protocols")]
     Unsupported,
-    /// Too many asks for this peer are under way.
+    /// Too many requests for this peer are under way.
     #[error(
         "{0} streams to the peer are being opened already, which is the limit of this node; try again when some have ended"
     )]
     TooManyPending(usize),
-    /// Every connection with the peer carries as many streams as it may.
+    /// Every connection with the peer already has as many streams as allowed.
     #[error(
         "{used} streams to the peer are open on the connection, which is the limit of this node; close some, or raise P2P_MAX_OUTBOUND_STREAMS ({configured}, a part of which is kept for the node's own protocols)"
     )]
     TooManyStreams {
-        /// Streams that may be open.
+        /// The number of streams that may be open.
         used: usize,
-        /// What the limit was made from.
+        /// The variable from which the limit is derived.
         configured: usize,
     },
 }
@@ -71,8 +71,8 @@ impl Control {
     }
 
     /// Opens a stream with the first of `protocols` that the peer speaks, which
-    /// are proposed in their order on one stream; dials the peer when no
-    /// connection stands. Dropping the future cancels.
+    /// are proposed in their order on one stream. Dials the peer if there is no
+    /// connection. Dropping the future cancels the request.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -96,13 +96,13 @@ impl Control {
         match answer.await {
             Ok(opened) => opened,
             Err(_) if self.asks.is_closed() => Err(OpenError::Stopped),
-            // The ask went down with the connection that it was given to.
+            // The request was lost with the connection to which it was assigned.
             Err(_) => Err(OpenError::Closed),
         }
     }
 
-    /// Takes the inbound streams of a protocol until the result is dropped.
-    /// Connected peers are told of the protocol.
+    /// Accepts the inbound streams of a protocol until the result is dropped.
+    /// Connected peers are told about the protocol.
     ///
     /// # Errors
     /// See [`AcceptError`].
@@ -121,8 +121,8 @@ impl Control {
 }
 
 /// Inbound streams of one protocol, each with the peer that opened it. A bounded
-/// number waits here to be taken; more are reset. Ends when the node has stopped.
-/// Dropping it takes the protocol back, and resets the streams that wait.
+/// number waits here to be taken, and further streams are reset. Ends when the node has
+/// stopped. Dropping it withdraws the protocol and resets the streams that wait.
 #[derive(Debug)]
 #[must_use = "streams wait here until they are taken"]
 pub struct IncomingStreams {
@@ -144,7 +144,7 @@ impl futures::Stream for IncomingStreams {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.streams).poll_next(cx);
-        // It waits no longer, so its place in the queue is free.
+        // It no longer waits, so its place in the queue is free.
         next.map(|next| next.map(|(peer, stream, _)| (peer, stream)))
     }
 }

@@ -1,4 +1,4 @@
-//! The part in each connection: negotiates streams, both ways.
+//! The part in each connection, which negotiates streams in both directions.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,8 +27,8 @@ use super::stream::{PeerStream, Terms};
 pub(in crate::node) enum Order {
     /// Open a stream.
     Open(Ask),
-    /// The accepted protocols have changed. Waking the connection is all that it
-    /// takes: it compares them whenever it is polled, and identify tells the peer.
+    /// The accepted protocols have changed. It is enough to wake the connection: it
+    /// compares them whenever it is polled, and identify tells the peer.
     Protocols,
 }
 
@@ -38,13 +38,13 @@ pub(in crate::node) struct Handler {
     relayed: bool,
     terms: Terms,
     acceptors: Arc<Acceptors>,
-    /// Streams that the peer opened, and that somebody here has.
+    /// The number of streams that the peer opened and that are in use here.
     inbound: Slots,
-    /// The accepted protocols as last seen.
+    /// The accepted protocols as they were last seen.
     version: u64,
     names: Names,
-    /// Not yet handed to the connection, which happens at its next poll; bounded
-    /// by the streams that the behaviour allows the connection.
+    /// Requests that were not passed to the connection yet, which happens at its next
+    /// poll. Bounded by the streams that the behaviour allows for the connection.
     asks: VecDeque<Ask>,
 }
 
@@ -79,7 +79,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Ask;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Upgrade, ()> {
-        // A stream may come before the order that announces its protocol.
+        // A stream may arrive before the command that announces its protocol.
         let names = if self.acceptors.version() == self.version {
             self.names.clone()
         } else {
@@ -136,8 +136,8 @@ impl ConnectionHandler for Handler {
             }) => {
                 let stream =
                     PeerStream::new(stream, self.peer, self.relayed, &self.terms, ask.stream);
-                // When nobody waits any more the stream comes back, and its drop
-                // resets it.
+                // If nobody waits for the stream any more, it comes back here and is reset
+                // when it is dropped.
                 let _ = ask.reply.send(Ok((stream, protocol)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, info: ask }) => {
@@ -154,7 +154,7 @@ impl ConnectionHandler for Handler {
     }
 }
 
-/// Offers or accepts protocols; the outcome is the bare stream.
+/// Proposes or accepts protocols, and results in the bare stream.
 #[derive(Clone, Debug)]
 pub(in crate::node) struct Upgrade(Names);
 
@@ -190,7 +190,7 @@ impl OutboundUpgrade<Stream> for Upgrade {
     }
 }
 
-/// Each of some shared names, without copying the list: libp2p asks for it
+/// Iterates over shared names without copying the list, since libp2p asks for it
 /// whenever it polls a connection.
 #[derive(Debug)]
 pub(in crate::node) struct Each {

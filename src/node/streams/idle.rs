@@ -1,14 +1,14 @@
-//! Ends streams on which nothing moves (P2P_STREAM_IDLE_TIMEOUT).
+//! Ends streams on which no data moves (P2P_STREAM_IDLE_TIMEOUT).
 //!
-//! A stream counts what it moves; one task for all streams looks from time to
-//! time which counts have stood still. So moving bytes costs no look at a clock,
-//! and a thousand streams no thousand timers. A stream ends between once and
-//! nine eighths of the time-out after its last byte.
+//! Each stream counts what it moves, and one task for all streams checks from time to
+//! time which counts have not changed. So moving bytes does not read the clock,
+//! and a thousand streams do not need a thousand timers. A stream ends between one and
+//! nine eighths of the timeout after its last byte.
 //!
-//! This is about the streams of content and of programs, in both directions. The
-//! protocols of libp2p look after their own: identify, DHT, autonat, relay and
-//! DCUtR requests end after 10 to 60 s; ping and gossip hold one stream each way
-//! for as long as the connection is wanted, and go with it
+//! This applies to the streams of content and of programs, in both directions. The
+//! protocols of libp2p take care of their own: identify, DHT, autonat, relay and
+//! DCUtR requests end after 10 to 60 s. Ping and gossip keep one stream in each direction
+//! for as long as the connection is wanted, and end with it
 //! (P2P_CONNECTION_IDLE_TIMEOUT).
 
 use std::collections::HashMap;
@@ -26,15 +26,15 @@ use prometheus::IntCounter;
 
 use crate::text::duration::millis;
 
-/// Watches streams. Clones watch the same.
+/// Watches streams. Clones watch the same streams.
 #[derive(Clone, Debug)]
 pub(in crate::node) struct Idle(Arc<Registry>);
 
 #[derive(Debug)]
 struct Registry {
-    /// In milliseconds.
+    /// The timeout, in milliseconds.
     timeout: AtomicU64,
-    /// Streams that were ended.
+    /// Counts the streams that were ended.
     ended: IntCounter,
     state: Mutex<State>,
 }
@@ -42,9 +42,9 @@ struct Registry {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// Bounded by the streams that are open.
+    /// Bounded by the number of open streams.
     streams: HashMap<u64, Seen>,
-    /// Whether the task runs; it does while there are streams.
+    /// Whether the task is running, which it is while there are streams.
     driven: bool,
 }
 
@@ -58,10 +58,10 @@ struct Seen {
 
 #[derive(Debug, Default)]
 struct Life {
-    /// Goes up with everything that moves.
+    /// Increased whenever data moves.
     moved: AtomicU64,
-    /// Waits for its turn at a ceiling of this node, which is not its fault; by
-    /// direction.
+    /// Whether each direction waits for its turn under a bandwidth limit of this node,
+    /// which is not the fault of the stream.
     queued: [AtomicBool; 2],
     ended: AtomicBool,
     reader: AtomicWaker,
@@ -79,7 +79,7 @@ impl Idle {
         }))
     }
 
-    /// Another time-out from now on, for the streams that are open too.
+    /// Changes the timeout, also for the streams that are open.
     pub(in crate::node) fn set_timeout(&self, timeout: Duration) {
         self.0.timeout.store(millis(timeout), Ordering::Relaxed);
     }
@@ -118,14 +118,15 @@ impl Registry {
         Duration::from_millis(self.timeout.load(Ordering::Relaxed))
     }
 
-    /// An eighth of the time-out, within what a person and a processor mind.
+    /// The interval between checks: an eighth of the timeout, but neither so long that a
+    /// person notices nor so short that it costs processor time.
     fn period(&self) -> Duration {
         (self.timeout() / 8).clamp(Duration::from_millis(20), Duration::from_secs(5))
     }
 
     async fn drive(self: Arc<Self>) {
         loop {
-            // The time-out may be another each time.
+            // The timeout may change at any time.
             Timer::after(self.period()).await;
             let (idle, done) = {
                 let mut state = self.lock();
@@ -145,7 +146,7 @@ impl Registry {
 }
 
 impl State {
-    /// Takes out the streams on which nothing has moved for `timeout`.
+    /// Removes the streams on which no data has moved for `timeout`.
     fn sweep(&mut self, timeout: Duration, now: Instant) -> Vec<Arc<Life>> {
         let mut idle = Vec::new();
         self.streams.retain(|_, seen| {
@@ -174,14 +175,14 @@ impl Life {
     }
 }
 
-/// Which half of a stream.
+/// One half of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Half {
     Read,
     Write,
 }
 
-/// A stream's part in [`Idle`].
+/// The entry of a stream in [`Idle`].
 #[derive(Debug)]
 pub(super) struct Watch {
     life: Arc<Life>,
@@ -190,18 +191,18 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Something moved.
+    /// Records that data moved.
     #[inline]
     pub(super) fn moved(&self) {
         self.life.moved.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a half waits for its turn at a ceiling.
+    /// Sets whether a half waits for its turn under a bandwidth limit.
     pub(super) fn queued(&self, half: Half, queued: bool) {
         self.life.queued[half as usize].store(queued, Ordering::Relaxed);
     }
 
-    /// Fails once the stream is over.
+    /// Fails once the stream has ended.
     #[inline]
     pub(super) fn check(&self) -> io::Result<()> {
         if self.life.ended.load(Ordering::Acquire) {
@@ -210,7 +211,7 @@ impl Watch {
         Ok(())
     }
 
-    /// For an operation that cannot go on now: it is woken when the stream ends.
+    /// Registers an operation that cannot continue now, to be woken when the stream ends.
     pub(super) fn pending<T>(&self, half: Half, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let waker = match half {
             Half::Read => &self.life.reader,
@@ -235,7 +236,7 @@ impl Watch {
         )
     }
 
-    /// Resolves when the stream is over. One at a time.
+    /// Resolves when the stream has ended. Only one caller may wait at a time.
     pub(super) fn over(&self) -> Over {
         Over {
             life: self.life.clone(),
@@ -250,9 +251,9 @@ impl Drop for Watch {
     }
 }
 
-/// Resolves, with the time-out that was in force, when nothing has moved on a
-/// stream for so long. For whoever holds a stream without using it just now, and
-/// so would not see the error that its next use brings.
+/// Resolves, with the timeout that was in force, when no data has moved on a
+/// stream for that long. This is for code that holds a stream without using it at the
+/// moment, and so would not see the error of its next use.
 #[derive(Debug)]
 pub struct Over {
     life: Arc<Life>,
@@ -306,7 +307,7 @@ mod tests {
         let idle = state.sweep(TIMEOUT, start + TIMEOUT);
         assert_eq!(idle.len(), 1);
         assert!(Arc::ptr_eq(&idle[0], &still));
-        // Both others stop now.
+        // Both other streams stop now.
         queued.queued[Half::Write as usize].store(false, Ordering::Relaxed);
         assert!(
             state
@@ -345,7 +346,7 @@ mod tests {
         });
         assert!(watch.check().is_err());
         assert_eq!(ended.get(), 1);
-        // One that goes by itself leaves nothing behind.
+        // A stream that ends by itself leaves nothing behind.
         drop(idle.watch());
         assert!(idle.0.lock().streams.is_empty());
     }

@@ -1,6 +1,6 @@
-//! Counts of what is bounded: a slot is taken, and given back by its drop.
+//! Counters with a limit: a slot is taken, and given back when it is dropped.
 //!
-//! [`Slots`] is one count. [`Shares`] is one count that peers share.
+//! [`Slots`] is one counter. [`Shares`] is a counter that peers share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::PeerId;
 
-/// Slots of one kind. Clones count together.
+/// Slots of one kind. Clones share the counter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots(Arc<AtomicUsize>);
 
 impl Slots {
-    /// Slots taken now.
+    /// The number of slots that are taken.
     pub(super) fn used(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Takes one, unless `max` are taken.
+    /// Takes a slot, unless `max` are taken.
     pub(super) fn take(&self, max: usize) -> Option<Slot> {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
@@ -40,13 +40,13 @@ impl Drop for Slot {
 }
 
 /// Places that peers share. A peer may have as many as are still free (dynamic
-/// thresholds, Choudhury and Hahne 1998), and never more than its cap: alone it
-/// gets half of them, and whoever comes later still finds some, however fast the
-/// first is. Clones count together.
+/// thresholds, Choudhury and Hahne 1998), and never more than its cap. A peer that is
+/// alone gets half of them, and peers that come later still find some, however fast the
+/// first one is. Clones share the counter.
 ///
-/// Example, 128 places: the first peer gets 64, and is refused the next. A second
-/// then gets 32, a third 16; when the first gives places back it may take again
-/// what is half of the rest.
+/// For example, of 128 places the first peer gets 64, and is refused the next one. A
+/// second peer then gets 32, and a third 16. When the first one gives places back, it may
+/// again take half of the rest.
 #[derive(Clone, Debug)]
 pub(crate) struct Shares(Arc<Inner>);
 
@@ -63,17 +63,17 @@ struct Taken {
     peers: HashMap<PeerId, usize>,
 }
 
-/// Which limit leaves no place, and its number.
+/// The limit that was reached, and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The peer has as many as it may now.
+    /// The peer has as many as it may have now.
     Peer(usize),
     /// All are taken.
     All(usize),
 }
 
 impl Shares {
-    /// So many `places`, of which one peer may have at most `cap`.
+    /// Creates `places`, of which one peer may have at most `cap`.
     pub(crate) fn new(places: usize, cap: usize) -> Self {
         Shares(Arc::new(Inner {
             places,
@@ -82,10 +82,10 @@ impl Shares {
         }))
     }
 
-    /// A place for this peer, until it is dropped.
+    /// Takes a place for this peer, until it is dropped.
     ///
     /// # Errors
-    /// Which limit leaves none.
+    /// The limit that was reached.
     pub(crate) fn enter(&self, peer: PeerId) -> Result<Share, Full> {
         let mut taken = self.0.lock();
         let free = self.0.places - taken.all;
@@ -137,7 +137,7 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    /// Takes places until it is refused.
+    /// Takes places until one is refused.
     fn fill(shares: &Shares, peer: PeerId, kept: &mut Vec<Share>) -> (usize, Full) {
         let mut got = 0;
         loop {

@@ -1,4 +1,4 @@
-//! A stream of content or of a program, under the node's terms.
+//! A stream of content or of a program, with the limits of the node.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
@@ -12,29 +12,29 @@ use super::slots::Slot;
 use crate::node::bandwidth::{Bandwidth, Class, Turn, as_bulk};
 use crate::telemetry::Direction;
 
-/// What every stream is under.
+/// The limits that apply to every stream.
 #[derive(Clone, Debug)]
 pub(in crate::node) struct Terms {
-    /// The ceilings of the whole node.
+    /// The bandwidth limits of the whole node.
     pub(in crate::node) bandwidth: Bandwidth,
-    /// The time after which one that moves nothing ends.
+    /// Ends streams on which no data moves.
     pub(in crate::node) idle: Idle,
 }
 
-/// A stream to a peer. It waits for its turn when the node has a ceiling
-/// (P2P_MAX_UPLOAD_RATE, P2P_MAX_DOWNLOAD_RATE), and fails when it has moved nothing
+/// A stream to a peer. It waits for its turn if the node has a bandwidth limit
+/// (P2P_MAX_UPLOAD_RATE, P2P_MAX_DOWNLOAD_RATE), and fails if no data has moved on it
 /// for P2P_STREAM_IDLE_TIMEOUT. It counts among the streams of its connection (those
 /// that this node opened are bounded by P2P_MAX_OUTBOUND_STREAMS), and keeps the
-/// connection alive until it is dropped, which resets what was not closed.
+/// connection alive until it is dropped. Dropping it resets what was not closed.
 #[derive(Debug)]
 pub struct PeerStream {
     inner: libp2p::Stream,
     peer: PeerId,
-    /// Its connection runs inside a stream of another, which is charged.
+    /// Its connection runs inside a stream of another connection, which is charged.
     relayed: bool,
     bandwidth: Bandwidth,
     watch: Watch,
-    /// Under a ceiling, once it moved bytes.
+    /// Its turn under a bandwidth limit, once it has moved bytes.
     read: Option<Box<Turn>>,
     write: Option<Box<Turn>>,
     /// Its place among the streams of its connection.
@@ -61,13 +61,13 @@ impl PeerStream {
         }
     }
 
-    /// Resolves when the stream has moved nothing for P2P_STREAM_IDLE_TIMEOUT,
-    /// also while nobody uses it. One at a time for a stream.
+    /// Resolves when no data has moved on the stream for P2P_STREAM_IDLE_TIMEOUT,
+    /// even while nobody uses it. Only one caller may wait for a stream at a time.
     pub fn over(&self) -> Over {
         self.watch.over()
     }
 
-    /// How many of `want` bytes may be moved now; `None` without a ceiling.
+    /// How many of `want` bytes may be moved now, or `None` without a limit.
     fn poll_turn(
         &mut self,
         half: Half,
@@ -81,7 +81,7 @@ impl PeerStream {
         };
         let shaper = self.bandwidth.shaper(direction);
         if !shaper.limited() {
-            // It may have waited when the ceiling was lifted.
+            // It may have been waiting when the limit was removed.
             if turn.take().is_some_and(|turn| turn.waiting()) {
                 self.watch.queued(half, false);
             }
