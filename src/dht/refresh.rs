@@ -20,24 +20,24 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two look-ups of the own id.
+/// The time between two look-ups of the node's own id.
 const NEAR_EVERY: Duration = Duration::from_secs(3 * 3600);
 
-/// Between two visits of the far buckets.
+/// The time between two visits of the far buckets.
 const ALL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The first pause after a walk that was made because peers were missing.
 const SOON: Duration = Duration::from_secs(15);
 
-/// And the longest. A small network has no more peers than its nodes have found.
+/// The longest such pause. A small network has no more peers than its nodes have found.
 const LATE: Duration = Duration::from_secs(1800);
 
 /// How far to walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Walk {
-    /// To the own id.
+    /// Only to the node's own id.
     Near,
-    /// To the own id, and then through the far buckets.
+    /// To the node's own id, and then through the far buckets.
     All,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Refresh {
     wants: u32,
 }
 
-/// Takes up to a quarter off.
+/// Shortens a duration by up to a quarter.
 fn spread(full: Duration, chance: f64) -> Duration {
     full.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 4.0)
 }
@@ -68,8 +68,8 @@ impl Refresh {
         }
     }
 
-    /// What to do at `now`; `wanting` when there are fewer neighbours than there
-    /// should be and nobody left to dial.
+    /// What to do at `now`. `wanting` is whether there are fewer neighbours than there
+    /// should be and no peers left to dial.
     pub(crate) fn due(
         &mut self,
         wanting: bool,

@@ -23,22 +23,22 @@ use std::ops::Range;
 use libp2p::PeerId;
 use libp2p::kad::{K_VALUE, KBucketKey};
 
-/// Peers that answer before a look-up in a far bucket ends: one that is enough, and
-/// three that may leave before the next walk.
+/// The number of peers that answer before a look-up in a far bucket ends: one that is
+/// enough, and three that may leave before the next walk.
 pub(crate) const FAR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// Buckets number from 0, the closest, to this.
+/// The number of the farthest bucket; the closest has number 0.
 const FARTHEST: u32 = 255;
 
-/// Far buckets that are visited, the farthest first. To find an id in the twelfth
-/// takes some 4,096 hashes, 1.5 ms in a debug build, in which the event loop does nothing
-/// else. The buckets closer than that hold one in 4,096 of the network together, and the
-/// look-up of the own id passes through them. It also bounds the look-ups that peers can
-/// cause who take ids next to this node on purpose.
+/// The number of far buckets that are visited, the farthest first. Finding an id in the
+/// twelfth takes about 4,096 hashes, or 1.5 ms in a debug build, during which the event loop
+/// does nothing else. The buckets closer than that together contain one in 4,096 of the
+/// network, and the look-up of the node's own id passes through them. This also bounds the
+/// look-ups that peers can cause by deliberately choosing ids next to this node's.
 const DEEPEST: u32 = 12;
 
-/// Ids that are tried for one bucket: four times as many as the twelfth needs on
-/// average, so that it is missed in one of fifty walks, and the others hardly ever.
+/// The number of ids that are tried for one bucket: four times as many as the twelfth needs
+/// on average, so that it is missed in one of fifty walks, and the others hardly ever.
 const TRIES: usize = 4 << DEEPEST;
 
 /// Peers that must have answered a look-up of the own id: half of those that it asks.
@@ -92,9 +92,9 @@ impl Walk {
     }
 }
 
-/// The buckets to visit after the look-up of the own id, the farthest last.
-/// `buckets` are those with anybody in them, the closest first, each with its number
-/// and how many it holds.
+/// The buckets to visit after the look-up of the node's own id, the farthest last.
+/// `buckets` are those that are not empty, the closest first, each with its number
+/// and the number of its peers.
 fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> Range<u32> {
     let mut met = 0;
     for (bucket, peers) in buckets {
@@ -106,11 +106,11 @@ fn far(buckets: impl IntoIterator<Item = (u32, usize)>) -> Range<u32> {
             return first.max(FARTHEST + 1 - DEEPEST)..FARTHEST + 1;
         }
     }
-    // All that there are have been met.
+    // All peers have been met.
     0..0
 }
 
-/// An id that lies in `bucket` as seen from `local`; `None` after [`TRIES`].
+/// An id that lies in `bucket` as seen from `local`, or `None` after [`TRIES`].
 pub(crate) fn id_in(
     bucket: u32,
     local: &KBucketKey<PeerId>,
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn buckets_beyond_the_twentieth_peer_are_visited() {
-        // The twentieth is in 252: who is farther was not asked for.
+        // The twentieth is in 252, so no peer farther away was asked.
         let buckets = [(249, 4), (251, 6), (252, 11), (255, 3)];
         assert_eq!(far(buckets), 253..256);
         assert_eq!(far([(254, 1), (255, 20)]), 256..256);
@@ -177,13 +177,13 @@ mod tests {
         let local = KBucketKey::from(PeerId::random());
         let first = FARTHEST + 1 - DEEPEST;
         for bucket in first..=FARTHEST {
-            // One miss is chance, at the deepest: sixteen of them are not.
+            // At the deepest bucket, one miss is chance, but sixteen are not.
             let id = (0..16).find_map(|_| id_in(bucket, &local, PeerId::random));
             let id = id.unwrap();
             let distance = local.distance(&KBucketKey::from(id));
             assert_eq!(distance.ilog2(), Some(bucket));
         }
-        // What random never gives is given up.
+        // An id that chance never gives is given up.
         let same = *local.preimage();
         assert_eq!(id_in(FARTHEST, &local, || same), None);
     }

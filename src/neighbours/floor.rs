@@ -69,7 +69,7 @@ fn choose(peers: &[Neighbour], kept: &mut Kept, floor: usize) -> Plan {
     let others = regular().filter(|p| !p.held && !p.refused && p.direct);
     let mut best = Ranking::new(others, |p| kept.worth(p));
     let mut chosen = Vec::new();
-    // One after another, since each choice changes what the next is worth.
+    // Choose one after another, since each choice changes what the others are worth.
     while let Some(peer) = best.next(|p| kept.worth(p)) {
         let full = kept.count() >= wanted;
         let tie = peer.returned && kept.count() < most(floor);
@@ -120,7 +120,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// One that this node dialed a while ago, from a subnet of its own.
+    /// A peer that this node dialed a while ago, in a subnet of its own.
     fn neighbour(n: u8) -> Neighbour {
         Neighbour {
             peer: PeerId::random(),
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Those of `peers` that are to be held, by their place in it.
+    /// The indices of those of `peers` that should be held.
     fn held(floor: usize, peers: &[Neighbour]) -> Vec<usize> {
         let plan = plan(floor, peers);
         let place = |peer: &PeerId| peers.iter().position(|p| p.peer == *peer).unwrap();
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(held(0, &peers[..0]), [] as [usize; 0]);
         let few = plan(4, &peers[..1]);
         assert_eq!(few.missing, 3);
-        // A floor of zero keeps nobody.
+        // A floor of zero keeps no peers.
         let none = plan(0, &peers);
         assert_eq!(
             (none.hold.len(), none.release.len(), none.missing),
@@ -208,7 +208,7 @@ mod tests {
         }
         let near = held(4, &peers).into_iter().filter(|n| *n < 6).count();
         assert_eq!(near, 2);
-        // But rather near ones than none.
+        // But near ones are better than none.
         assert_eq!(held(4, &peers[..6]).len(), 4);
     }
 
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!((plan.hold.len(), plan.release.len()), (2, 0));
     }
 
-    /// The choice as it is described: everybody is looked at again after each.
+    /// The choice as it is described: all peers are looked at again after each choice.
     fn plainly(floor: usize, peers: &[Neighbour]) -> Plan {
         let mut kept: Vec<&Neighbour> = peers.iter().filter(|p| p.held && !p.bootstrap).collect();
         let mut others: Vec<&Neighbour> = peers.iter().collect();
@@ -323,7 +323,7 @@ mod tests {
         plan
     }
 
-    /// Peers of all kinds, of `subnets` subnets; no two are of the same age.
+    /// Peers of all kinds, in `subnets` subnets; no two have the same age.
     fn crowd(count: u32, subnets: u32) -> Vec<Neighbour> {
         let mut ages: Vec<u32> = (0..count).collect();
         ages.sort_by_cached_key(|_| rand::random::<u32>());
@@ -378,9 +378,9 @@ mod tests {
                 let mut kept = Kept::under(floor);
                 let plan = choose(&peers, &mut kept, floor);
                 assert!(plan.hold.len() + plan.release.len() >= 500);
-                // Once to begin with, and once when enough are near; for each that is
-                // chosen itself, then the next of its group, which is out of date as
-                // soon as the other is kept, and the other group of its subnet.
+                // Once at the beginning, and once when enough are near. For each peer that
+                // is chosen: the peer itself, then the next of its group, which is out of
+                // date as soon as the first is kept, and the other group of its subnet.
                 let most = 8 * peers.len();
                 let asked = kept.asked.get();
                 assert!(asked <= most, "{asked}: floor {floor}, {subnets} subnets");

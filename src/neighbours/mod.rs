@@ -72,7 +72,7 @@ use libp2p::PeerId;
 
 use crate::dht::refresh::Refresh;
 
-/// For how long it counts that a peer came back.
+/// How long it counts that a peer came back.
 const RETURNED: Duration = Duration::from_secs(600);
 
 /// The loss of a peer that this node kept matters when the connection had been
@@ -118,12 +118,12 @@ impl Neighbours {
         }
     }
 
-    /// Whether `peer` was lost and came back a short while ago.
+    /// Whether `peer` was lost and came back recently.
     pub(crate) fn is_returned(&self, peer: &PeerId) -> bool {
         self.returned.contains_key(peer)
     }
 
-    /// Forgets who came back long ago.
+    /// Forgets the peers that came back long ago.
     pub(crate) fn tend(&mut self, now: Instant) {
         self.returned
             .retain(|_, at| now.saturating_duration_since(*at) < RETURNED);

@@ -13,11 +13,11 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::neighbour::Neighbour;
 
-/// See the module's documentation. `V` is the value, the greatest first.
+/// See the module's documentation. `V` is the value; the greatest is chosen first.
 pub(super) struct Ranking<'a, V> {
     /// Each group has its first peer at the end.
     groups: Vec<Vec<&'a Neighbour>>,
-    /// The value of the first of each group, when it was last looked at, and the group.
+    /// The value of the first peer of each group when it was last updated, and the group.
     heap: BinaryHeap<(V, usize)>,
 }
 

@@ -12,7 +12,7 @@ use libp2p::PeerId;
 
 use super::backoff::Backoff;
 
-/// Dials of one round.
+/// The number of dials in one round.
 const DIALS_A_ROUND: usize = 3;
 
 /// The pause between two rounds that help.
@@ -30,7 +30,7 @@ const WANTED: Duration = Duration::from_secs(10);
 /// four a minute, which no alert takes for a fault.
 const SLOW: u32 = 5;
 
-/// Peers of which it is remembered that they could not be reached.
+/// The number of peers that are remembered as unreachable.
 const MOST: usize = 512;
 
 /// See the module's documentation.
@@ -61,11 +61,11 @@ impl Search {
         if self.next.is_some_and(|next| now < next) || candidates.is_empty() {
             return Vec::new();
         }
-        // Whoever is left has failed again and again.
+        // The remaining peers have failed again and again.
         let slow = self.rounds >= SLOW;
         let free = |peer: &&PeerId| self.failed.get(peer).is_none_or(|b| b.due(now));
         let mut chosen: Vec<PeerId> = candidates.iter().filter(free).copied().collect();
-        // Those that failed least, in their order.
+        // Take those that failed least, in their order.
         chosen.sort_by_key(|peer| self.failed.get(peer).map_or(0, Backoff::failures));
         chosen.truncate(if slow { 1 } else { missing.min(DIALS_A_ROUND) });
         if chosen.is_empty() {
@@ -78,7 +78,7 @@ impl Search {
         self.rounds = self.rounds.saturating_add(1);
         self.next = Some(now + pause.mul_f64(1.0 - chance().clamp(0.0, 1.0) / 2.0));
         for peer in &chosen {
-            // Until it is connected it has failed.
+            // It counts as failed until it is connected.
             self.failed(*peer, now, chance());
         }
         chosen
@@ -104,7 +104,7 @@ impl Search {
         self.failed.entry(peer).or_default().failed(now, chance);
     }
 
-    /// `peer` is connected, whoever dialed.
+    /// `peer` is connected, whichever side dialed.
     pub(crate) fn connected(&mut self, peer: &PeerId) {
         if self.failed.remove(peer).is_some() {
             self.rounds = 0;
@@ -133,7 +133,7 @@ mod tests {
         }
         assert_eq!(search.due(5, &peers, now, || 0.0).len(), 1);
         now += SLOWEST;
-        // A day later it is no different, although each has its longest pause.
+        // It is the same a day later, although each peer has its longest pause.
         for _ in 0..10 {
             assert!(!search.due(5, &peers, now, || 0.0).is_empty());
             now += SLOWEST;

@@ -1,4 +1,4 @@
-//! What a peer is worth beside those that are kept already.
+//! What a peer is worth in addition to those that are already kept.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) struct Kept {
     count: usize,
     near: usize,
     subnets: HashMap<IpNet, i32>,
-    /// How often it was asked what somebody is worth.
+    /// How often the worth of a peer was asked for.
     #[cfg(test)]
     pub(super) asked: std::cell::Cell<usize>,
 }
@@ -55,21 +55,21 @@ impl Kept {
         }
     }
 
-    /// What it would be worth to keep `peer` as well. It never grows while others
+    /// What it would be worth to keep `peer` as well. This never increases while others
     /// are added.
     pub(super) fn worth(&self, peer: &Neighbour) -> Worth {
         self.points(peer, self.near, self.same(peer))
     }
 
-    /// What `peer`, one of them, is worth beside the others. It never falls while
-    /// others are removed.
+    /// What `peer`, which is one of them, is worth in addition to the others. This never
+    /// decreases while others are removed.
     pub(super) fn worth_within(&self, peer: &Neighbour) -> Worth {
         let near = self.near - usize::from(peer.near);
         let same = self.same(peer) - i32::from(peer.subnet.is_some());
         self.points(peer, near, same)
     }
 
-    /// How many are of the same subnet.
+    /// How many are in the same subnet.
     fn same(&self, peer: &Neighbour) -> i32 {
         let same = peer.subnet.and_then(|s| self.subnets.get(&s));
         same.copied().unwrap_or(0)
