@@ -1,5 +1,5 @@
-//! The gate as real nodes meet it: caps that hold, room that is kept, peers that
-//! fall silent, and connections that nothing uses.
+//! The limits on connections between real nodes: limits that hold, places that are
+//! reserved, peers that fall silent, and connections that nothing uses.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Announcements to the DHT: that what was put can be found, however much it was.
+//! Announcements to the DHT: files that were put can be found, however many there are.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
 //! A peer that was killed and comes back at once, while its neighbours still
-//! hold connections with its earlier life. QUIC tells nobody of a killed process.
+//! have connections with the killed process. Over QUIC, nobody is told when a process is
+//! killed.
 
 #![allow(
     clippy::unwrap_used,

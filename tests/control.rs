@@ -1,5 +1,5 @@
 //! The control socket of a real daemon: hostile and careless clients, and
-//! content through it. (Published clients of others: `tests/foreign/run`.)
+//! content that goes through it. (`tests/foreign/run` tests clients of other projects.)
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What is under way when the daemon is told to stop has its end.
+//! Work that is under way when the daemon is told to stop is finished.
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 

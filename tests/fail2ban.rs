@@ -1,9 +1,9 @@
-//! The fail2ban filter of packaging/, on lines that the program's own logger
-//! wrote: each offence is found with its address in every form of the log, and
-//! nothing that a remote can say makes fail2ban ban an address of its choice.
+//! The fail2ban filter in packaging/, on lines that the program's own logger
+//! wrote: each offence is found with its address in every log format, and
+//! nothing that a remote can say makes fail2ban ban an address of the remote's choice.
 //!
-//! Needs fail2ban-regex; says so and passes over it where it is missing, unless
-//! `FAIL2BAN=required`.
+//! The test needs fail2ban-regex. If it is missing, the test says so and is skipped, unless
+//! `FAIL2BAN=required` is set.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
-//! A daemon that something hangs in ends in bounded time all the same. Runs with
+//! A daemon in which something hangs still ends in bounded time. This runs with
 //! the feature `fault-injection`: `cargo test --features fault-injection --test faults`.
-//! SIGUSR1 makes every call to the database one that never returns, SIGUSR2 sticks
+//! After SIGUSR1 no call to the database returns, and SIGUSR2 blocks
 //! the event loop (`src/system/faults.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]

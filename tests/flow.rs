@@ -1,5 +1,5 @@
-//! Bytes under the node's ceilings, and streams within their limits: real
-//! daemons for what the operator sets, nodes in one process for what programs see.
+//! Bandwidth limits and limits on streams: with real daemons for what the operator sets,
+//! and with nodes in one process for what programs see.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! Gossip among nodes of this network, and with peers that misbehave: event loops
-//! in one process over loopback, and a gossipsub of libp2p that does as it is told.
+//! in one process over loopback, and a gossipsub of libp2p that a test controls.
 
 #![allow(
     clippy::unwrap_used,

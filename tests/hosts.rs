@@ -1,10 +1,10 @@
-//! Three hosts: daemons in network namespaces of their own, joined by a bridge.
+//! Three hosts: daemons in their own network namespaces, connected by a bridge.
 //!
-//! One is the entry of the network and has the file; a second has the file too;
-//! a third knows only the entry's address. It finds both through the DHT and
-//! fetches; half-way the second is killed. The bytes must be the same.
+//! One is the bootstrap node and has the file. A second has the file too.
+//! A third knows only the address of the first. It finds both through the DHT and
+//! fetches the file; half-way the second is killed. The bytes must be the same.
 //!
-//! Needs root and iproute2; says so and passes over it where they are missing.
+//! The test needs root and iproute2. If they are missing, it says so and is skipped.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Limits and rules as real daemons hold them: from the variable that an operator
-//! sets, or the command that he types, to the remote that is turned away.
+//! Limits and rules as real daemons enforce them: from the variable that an operator
+//! sets, or the command that an operator types, to the remote that is refused.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,4 @@
-//! The manual pages under man/: they are well formed, and what they tell people
-//! to type is right.
+//! The manual pages in man/: they are well formed.
 
 #![allow(
     clippy::unwrap_used,

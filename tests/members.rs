@@ -1,6 +1,6 @@
-//! The members of a topic: they find each other when nobody connected is on it,
-//! they stay connected while somebody publishes, and they come together again
-//! after an absence or a partition. Daemons as their users run them.
+//! The members of a topic: they find each other when no connected peer is on it,
+//! they stay connected while somebody publishes, and they connect again
+//! after an absence or a partition. The daemons run as their users run them.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
-//! A `get` that fails says which of these it was: nobody announces the content, who
-//! announces it cannot be reached, has it no more, or exchanges blocks in another way;
-//! and it does not wait for what waiting cannot mend.
+//! A `get` that fails says which of these is the reason: nobody announces the content, or
+//! the peers that announce it cannot be reached, no longer have it, or exchange blocks in
+//! another way. It does not wait when waiting cannot help.
 
 #![allow(
     clippy::unwrap_used,

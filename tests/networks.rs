@@ -1,4 +1,4 @@
-//! Networks apart: by a pre-shared key, and by name.
+//! Separate networks: by a pre-shared key, and by name.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Publishing faster than peers take: real daemons that lose nothing and keep the
-//! order, and nodes in one process for turns, bounds and what the answer says.
+//! Publishing faster than peers accept messages: real daemons that lose nothing and keep
+//! the order, and nodes in one process for turns, limits and the content of the answer.
 
 #![allow(
     clippy::unwrap_used,

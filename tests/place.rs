@@ -1,5 +1,5 @@
-//! A place in the network: connections that live although nobody uses them, as
-//! users see it.
+//! A place in the network, as users see it: connections that stay open even when nobody
+//! uses them.
 
 #![allow(
     clippy::unwrap_used,

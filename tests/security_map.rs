@@ -1,5 +1,5 @@
 //! SECURITY.md says where each protection is and which test fails without it.
-//! This fails when a file or a test that it names is not there, or when a line
+//! This test fails when a file or a test that it names does not exist, or when a line
 //! of the threat model is missing.
 
 #![allow(

@@ -1,5 +1,5 @@
-//! The daemon under a service manager, which the test plays: it binds the socket of
-//! NOTIFY_SOCKET, keeps what the daemon stores, and hands it to the next process.
+//! The daemon under a service manager, which the test imitates: it binds the socket of
+//! NOTIFY_SOCKET, keeps what the daemon stores, and passes it to the next process.
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 

@@ -1,5 +1,5 @@
-//! `kill -9` against the whole daemon: what `put` acknowledged is there, the
-//! peer id is the same, and the network hears of the content again.
+//! `kill -9` against the whole daemon: content that `put` acknowledged is there, the
+//! peer id is the same, and the content is announced to the network again.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
 //! What must not be in the tree of dependencies: a second runtime, and TLS
-//! before 1.3. Either comes in silently with a dependency that was added
-//! without `default-features = false`.
+//! before 1.3. Both can be added unnoticed by a dependency without
+//! `default-features = false`.
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 

@@ -1,5 +1,5 @@
 //! Counts what is allocated, so that a small input that makes a decoder reserve
-//! much is found although the memory is never touched.
+//! much memory is found even if that memory is never touched.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,6 +1,6 @@
-//! The corpus to begin with, made by the program's own encoders.
+//! The initial corpus, made by the program's own encoders.
 //!
-//! `./run --seeds` writes it. Names say what a file is.
+//! `./run --seeds` writes it. The name of a file says what it contains.
 
 use std::fs;
 use std::io;

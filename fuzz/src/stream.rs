@@ -1,4 +1,4 @@
-//! A stream in memory that gives its bytes in pieces, as a network does.
+//! A stream in memory that returns its bytes in pieces, as a network does.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! The messages of `proto/` written a second time, by hand: what a peer of
-//! another make would send, and a check that field numbers have not moved.
+//! The messages of `proto/` defined a second time, by hand: what another implementation
+//! would send, and a check that field numbers have not changed.
 
 /// `p2p.message.Block`.
 #[derive(Clone, PartialEq, prost::Message)]

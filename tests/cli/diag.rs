@@ -1,4 +1,4 @@
-//! `diag` against real daemons, well and unwell, and without one.
+//! `diag` against real daemons, healthy and unhealthy ones, and without a daemon.
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! Commands that need no daemon, and every command without one.
+//! Commands that need no daemon, and every other command when there is none.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};

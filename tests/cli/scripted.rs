@@ -1,4 +1,4 @@
-//! A daemon with scripted answers, that dies, dawdles or refuses at exactly the
+//! A daemon with scripted answers, which dies, hangs or refuses at exactly the
 //! wrong moment.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Subscribers that were away for longer than their connections live.
+//! Subscribers that were away for longer than their connections last.
 
 use async_std::task::block_on;
 use nix::sys::signal::Signal;

@@ -1,4 +1,4 @@
-//! Files that one puts and another gets at once.
+//! Files that one daemon puts and another gets immediately afterwards.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! `journalctl -f | p2p-node publish TOPIC`: a line now and then, for ever, from a
+//! `journalctl -f | p2p-node publish TOPIC`: a line from time to time, without end, from a
 //! node that does not subscribe.
 
 use std::io::Write;

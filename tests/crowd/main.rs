@@ -1,14 +1,14 @@
-//! Networks of real size for one host: dozens of daemons as users run them, which
-//! entered through one bootstrap node.
+//! Networks of a realistic size on one host: dozens of daemons as users run them, which
+//! joined through one bootstrap node.
 //!
 //! | file | what must work |
 //! |---|---|
-//! | `life` | 60 daemons: files and messages between random ones, also when many die at once and the bootstrap node is gone for good |
-//! | `many` | there too: files that one puts with one command are announced to enough nodes that everybody finds them, also when many die |
+//! | `life` | 60 daemons: files and messages between random ones, also when many die at once and the bootstrap node never comes back |
+//! | `many` | in the same network: files that one daemon puts with one command are announced to enough nodes that all others find them, also when many die |
 //! | `bystanders` | a file is found among connected peers that do not have it |
-//! | `lines` | a publisher that is not subscribed is heard for as long as it speaks |
-//! | `absence` | subscribers that were stopped or cut off hear each other again |
-//! | `strangers` | subscribers find each other though no peer of theirs is on the topic |
+//! | `lines` | messages of a publisher that is not subscribed arrive for as long as it publishes |
+//! | `absence` | subscribers that were stopped or cut off receive each other's messages again |
+//! | `strangers` | subscribers find each other although none of their peers is on the topic |
 //!
 //! `NODE_UNDER_TEST=PATH` runs all of it against another build.
 

@@ -1,5 +1,5 @@
-//! Many files that one puts with one command: each of them has its record at enough
-//! nodes, and everybody finds it.
+//! Many files that one daemon puts with one command: enough nodes have the record of
+//! each of them, and all others find it.
 
 use std::time::Instant;
 

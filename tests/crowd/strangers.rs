@@ -1,4 +1,4 @@
-//! Subscribers whose common peer is not on their topic.
+//! Subscribers whose only common peer is not on their topic.
 
 use async_std::task::block_on;
 

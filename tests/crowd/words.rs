@@ -1,4 +1,4 @@
-//! Messages that must reach everybody who listens.
+//! Messages that must reach all subscribers.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! One attack on one victim: honest traffic before it, the attack, and what is
-//! left when it is over.
+//! One attack on one victim: honest traffic before it, the attack, and what remains
+//! when it is over.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

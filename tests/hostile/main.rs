@@ -1,6 +1,6 @@
-//! Peers that speak real libp2p and misbehave, each against a daemon with its
-//! default limits, while well-behaved peers' messages and transfers through that
-//! daemon are measured to go on.
+//! Peers that speak real libp2p and misbehave. Each attacks a daemon with its default
+//! limits, while the test measures whether messages and transfers of well-behaved peers
+//! through that daemon continue.
 //!
 //! | file | noun |
 //! |---|---|

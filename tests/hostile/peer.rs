@@ -1,6 +1,6 @@
-//! A libp2p peer made by hand: TCP from an address of choice, Noise, yamux, and
-//! streams that do only what they are told. Nothing here keeps a bound, answers
-//! in time or reads unless an attack says so.
+//! A hand-made libp2p peer: TCP from a chosen address, Noise, yamux, and
+//! streams that do only what they are told. Nothing here respects a limit, answers
+//! in time or reads unless the attack does so.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,5 +1,5 @@
 //! The attacker's own process: this program again, at low priority, and in a
-//! network namespace when the attack needs addresses. It stops by itself when
+//! network namespace if the attack needs addresses. It stops by itself when
 //! its time is over or when the test has ended.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The daemon that is attacked, and what it says of itself meanwhile.
+//! The daemon that is attacked, and what it reports about itself in the meantime.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! What attackers put on the wire: the messages of each protocol by their
-//! published numbers, written here once more so that every field can hold what
+//! What attackers send: the messages of each protocol by their published
+//! numbers, defined here again so that every field can contain what
 //! the node itself would never send.
 
 use prost::Message;

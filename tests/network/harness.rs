@@ -1,4 +1,4 @@
-//! The harness itself: what it says of a network must be so.
+//! The harness itself: what it reports about a network must be true.
 
 use std::collections::HashSet;
 use std::io;

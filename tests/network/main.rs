@@ -1,7 +1,7 @@
-//! Networks of some tens of nodes in one process: what must succeed in them.
+//! Networks of tens of nodes in one process: what must succeed in them.
 //!
-//! The harness of `benches/network` at a size that fits a build. Nothing here is about
-//! time: how long things take is what the bench is for.
+//! This uses the harness of `benches/network` at a size that fits a build. Nothing here
+//! tests how long things take, which is the purpose of the bench.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Each form of the log, written by the program's own logger in a process of its
-//! own, with what a remote may say, and a panic.
+//! Each log format, written by the program's own logger in a separate process, with
+//! text that a remote may send, and with a panic.
 
 use std::process::{Command, Stdio};
 

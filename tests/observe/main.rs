@@ -1,5 +1,5 @@
-//! What the outside sees of real daemons: that every metric moves and is right,
-//! what the log says in each form, and the status page as a browser shows it.
+//! What others see of real daemons: every metric changes and is correct, the log in each
+//! format, and the status page as a browser shows it.
 //!
 //! | file | noun |
 //! |---|---|

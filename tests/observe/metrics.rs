@@ -1,7 +1,6 @@
-//! That the metrics move with what happens, and promtool finds nothing to say.
+//! The metrics change with what happens, and promtool does not report any problems.
 //!
-//! promtool is looked for, and passed over where it is missing, unless
-//! `PROMTOOL=required`.
+//! If promtool is missing, its part is skipped, unless `PROMTOOL=required` is set.
 
 use std::io::Write;
 use std::net::TcpListener;

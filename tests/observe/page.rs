@@ -1,5 +1,5 @@
-//! The status page in headless Chromium, of real daemons with traffic and a
-//! hostile peer. Run by `tests/page/run`, in a network namespace of its own.
+//! The status page of real daemons with traffic and a hostile peer, in headless Chromium.
+//! `tests/page/run` runs this in a network namespace of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! Fifty scrapers at once, with slow and dead ones among them, hold up nobody.
+//! Fifty scrapers at once, with slow and dead ones among them, do not delay others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

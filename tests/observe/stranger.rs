@@ -1,4 +1,4 @@
-//! A peer whose agent and protocols are markup, told by real identify.
+//! A peer that reports markup as its agent and protocols through real identify.
 
 use std::time::Duration;
 

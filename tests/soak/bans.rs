@@ -1,5 +1,5 @@
-//! Bans at the first daemon: of addresses, of peers that nobody has met, and of those
-//! that come and go.
+//! Bans at the first daemon: of addresses, of peers that were never connected, and of
+//! those that come and go.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A daemon that comes, speaks, fetches, and goes: now by a signal to end, now by one
-//! that kills, now and then with all that it knew.
+//! A daemon that starts, publishes, fetches, and ends: sometimes after a signal to
+//! stop, sometimes killed, and sometimes with the loss of all its data.
 
 use nix::sys::signal::Signal;
 

@@ -1,9 +1,9 @@
-//! A network that is used and disturbed for as long as one likes: four daemons that
-//! stay and six that come and go, messages, files, bans, reloads. `run` starts it.
+//! A network that is used and disturbed for any length of time: four daemons that
+//! stay and six that come and go, with messages, files, bans and reloads. `run` starts it.
 //!
 //! It prints what failed, and for each daemon that stays how its anonymous memory and
-//! its descriptors grew. It fails when anything failed or grew over its bound; the
-//! bounds stand in `watch`, with their reasons.
+//! its descriptors grew. It fails when anything failed or grew above its limit; the
+//! limits are in `watch`, with their reasons.
 //!
 //! | variable | |
 //! |---|---|

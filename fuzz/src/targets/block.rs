@@ -1,12 +1,12 @@
 //! Blocks, the nodes of trees, and addresses of content.
 //!
-//! - A block that is accepted has the bytes that its CID names, no more than the
-//!   limit, and a time that a model agrees with; nothing in it is believed that
+//! - A block that is accepted has the bytes of its CID, not more than the
+//!   limit, and a time that a model confirms. Nothing in it is believed that
 //!   its publisher did not sign.
-//! - A node's size is the sum of its parts, its children are as many as allowed
-//!   and can all be verified, and a node without data of its own reads back as
-//!   what the encoder makes of it.
-//! - A CID that is read is canonical, and reads back from its text.
+//! - A node's size is the sum of its parts, it does not have more children than allowed,
+//!   all of them can be verified, and a node without data of its own is encoded to
+//!   what it was decoded from.
+//! - A CID that is decoded is canonical, and can be parsed from its text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

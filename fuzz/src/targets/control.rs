@@ -1,10 +1,10 @@
 //! Both ends of the control socket.
 //!
-//! - Frames are the same however the socket cuts them, none is over the limit,
+//! - Frames do not depend on how the socket cuts them, none is above the limit,
 //!   and together they are what was sent, byte for byte.
-//! - A request encodes to what decodes to the same; so does an answer, by way of
-//!   the client's own types.
-//! - An upload ends at its mark and leaves what follows to the next request.
+//! - A request is the same after it was encoded and decoded, and so is an answer that
+//!   went through the client's own types.
+//! - An upload ends at its end mark and leaves what follows to the next request.
 
 use bytes::Bytes;
 use futures::executor::block_on;

@@ -1,11 +1,11 @@
 //! Both directions of the block exchange.
 //!
-//! - Frames are the same however the stream cuts them, none is over the limit,
-//!   and what is decoded encodes to what decodes to the same.
-//! - A session takes answers to its own wants only, each once; everything else
-//!   is a breach.
+//! - Frames do not depend on how the stream cuts them, none is above the limit,
+//!   and what was decoded is the same after it was encoded and decoded again.
+//! - A session accepts only answers to its own wants, each once; everything else
+//!   is a violation of the protocol.
 //! - A server answers every want exactly once and nothing else, with the bytes
-//!   that the CID names.
+//!   of the CID.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};

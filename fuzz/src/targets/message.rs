@@ -1,13 +1,13 @@
 //! Envelopes and compression.
 //!
-//! - What opens is written the one way that envelopes are written: the second
+//! - An envelope that opens is in canonical form: the second
 //!   definition of the message in `wire` encodes to the same bytes.
-//! - What opens under one topic does not open under another, and no bit can be
-//!   changed.
-//! - What a publisher signed opens whatever is in it, except for what a rule
-//!   refuses, and the rule is checked by a model.
+//! - An envelope that opens under one topic does not open under another, and no bit of
+//!   it can be changed.
+//! - An envelope that a publisher signed opens whatever it contains, unless a rule
+//!   refuses it, and a model checks the rule.
 //! - Nothing that is unpacked is longer than the limit or than was declared, and
-//!   it is what the library makes of it.
+//!   it is the same as the output of the library.
 
 use std::sync::LazyLock;
 

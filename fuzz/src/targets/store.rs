@@ -1,8 +1,8 @@
 //! Rows of the database, as a damaged disk or a later version leaves them.
 //!
-//! A row that cannot be read is left out; one that can is whole, its times can
-//! be asked whatever they are, and what is made of it keeps its bounds: a score
-//! its range, a replay window what it has seen.
+//! A row that cannot be read is left out. A row that can be read is complete, its times
+//! can be used whatever they are, and what is made of it respects its limits: a score
+//! stays in its range, and a replay window keeps what it has seen.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

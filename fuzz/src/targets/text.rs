@@ -1,12 +1,12 @@
 //! What people, files and HTTP clients write.
 //!
 //! - A configuration that is accepted is accepted again from its own `config
-//!   show`, with the same values; what is refused is said in one line.
-//! - An environment file that is read is read again from its quoted form.
-//! - A network key that is read is read again from what it shows.
-//! - Text of remotes is printed without anything that steers a terminal.
-//! - A request's head is judged the same when more bytes follow, and no answer
-//!   holds anything of it.
+//!   show`, with the same values; a refusal is one line.
+//! - An environment file that is parsed can be parsed again from its quoted form.
+//! - A network key that is parsed can be parsed again from its text.
+//! - Text of remotes is printed without anything that controls a terminal.
+//! - The head of a request is parsed in the same way when more bytes follow, and no
+//!   answer contains anything from it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -1,9 +1,9 @@
 //! Addresses and names.
 //!
-//! - An address reads back from its text and from its bytes.
-//! - A transport takes only addresses that begin as it would write them.
-//! - Following names ends within its bounds whatever the answers are; what comes
-//!   out has no names and nothing twice.
+//! - An address can be parsed from its text and from its bytes.
+//! - A transport accepts only addresses that begin as it would write them.
+//! - Resolving names ends within its limits whatever the answers are, and the result
+//!   contains no names and no duplicates.
 
 use std::collections::HashSet;
 use std::net::IpAddr;

@@ -1,9 +1,9 @@
 //! TLS certificates that are no libp2p certificates, from both ends, over TCP
 //! and QUIC. <https://github.com/libp2p/specs/blob/master/tls/tls.md>
 //!
-//! The hostile peer is made by hand of rustls and quinn, since libp2p's own
-//! cannot be made to lie. A good certificate goes through the same hands first,
-//! so that a refusal means the certificate.
+//! The hostile peer is built directly on rustls and quinn, since libp2p's own
+//! cannot be made to lie. A valid certificate is tested in the same way first,
+//! so that a refusal must be due to the certificate.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

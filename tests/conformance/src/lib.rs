@@ -1,10 +1,10 @@
-//! The node's transports against libp2p's own.
+//! Connects the node's transports with libp2p's own.
 //!
-//! libp2p 0.57 ships its transports for tokio only; this node brings its own on
-//! async-std. These tests hold the two against each other, so that what the node
-//! speaks is what the rest of the network speaks. The foreign side is a swarm on
-//! a tokio runtime in a thread of its own; this crate stands outside the
-//! product's workspace so that tokio never enters the product's build.
+//! libp2p 0.57 has transports for tokio only, and this node has its own on
+//! async-std. These tests connect the two with each other, to show that the node
+//! speaks the same protocols as the rest of the network. The foreign side is a swarm on
+//! a tokio runtime in its own thread. This crate is outside of the product's
+//! workspace, so that the product never depends on tokio.
 //!
 //! | file | what is tested, over each of TCP with Noise, TCP with TLS, QUIC, WebSocket |
 //! |---|---|

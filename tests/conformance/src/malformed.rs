@@ -1,5 +1,5 @@
-//! Peers that do not speak the protocol: every one is an error, none a panic,
-//! and the listener goes on serving.
+//! Peers that do not speak the protocol: each of them results in an error and not in a
+//! panic, and the listener continues to serve others.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 

@@ -1,5 +1,5 @@
-//! Bytes that look random and that both ends can make, to check a transfer
-//! without keeping it.
+//! Bytes that look random and that both ends can generate, to check a transfer
+//! without storing it.
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

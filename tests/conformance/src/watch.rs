@@ -1,4 +1,4 @@
-//! How every test runs: within a deadline, and with an eye on other threads.
+//! How every test runs: within a deadline, and while other threads are watched for panics.
 
 use std::future::Future;
 use std::panic;

@@ -1,7 +1,7 @@
-//! Streams on which a peer asks, or talks, and never reads.
+//! Streams on which a peer asks, or sends, and never reads.
 //!
-//! (Tests are run in the order of their names: this one, which waits for long,
-//! has to begin first for the others to run beside it.)
+//! (Tests are run in the order of their names: this one, which waits for a long time,
+//! has to begin first so that the others can run at the same time.)
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;

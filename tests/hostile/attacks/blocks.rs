@@ -1,5 +1,5 @@
-//! The block exchange, when the victim fetches: providers that serve anything
-//! but the block.
+//! The block exchange when the victim fetches: providers that serve anything
+//! except the right block.
 
 use std::path::Path;
 use std::sync::Arc;

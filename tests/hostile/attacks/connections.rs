@@ -1,4 +1,4 @@
-//! Connections: many of them, from one address and from many, and ones that
+//! Connections: many of them, from one address and from many addresses, and some that
 //! never finish their handshake.
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! Gossip: more than a peer may say, forged, repeated, and swollen.
+//! Gossip: more messages than a peer may send, and forged, repeated and swollen ones.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! One file a kind of attack. Each has what the attacker's process does, and
-//! below it the tests that start it and judge the victim.
+//! One file for each kind of attack. Each contains what the attacker's process does, and
+//! below that the tests that start it and check the victim.
 
 mod backpressure;
 mod blocks;

@@ -1,4 +1,4 @@
-//! Streams: as many as yamux can name.
+//! Streams: as many as yamux has ids for.
 
 use std::time::Duration;
 
