@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_std::task::JoinHandle;
 use cid::Cid;
 use futures::StreamExt;
 use libp2p::core::Transport as _;
@@ -16,6 +15,7 @@ use p2p_node::block::content::{Announce, Content, ImportOptions};
 use p2p_node::block::fetch::Event;
 use p2p_node::config::Config;
 use p2p_node::daemon;
+use p2p_node::daemon::tasks::Tasks;
 use p2p_node::node::{ContentNetwork, Handle};
 use p2p_node::peers::resources::Resources;
 use p2p_node::transport::{self, Stack};
@@ -93,7 +93,8 @@ impl Site {
         )
         .await?;
         peer.node.handle().listen(self.listens_on()).await?;
-        let tasks = peer.serve();
+        let mut tasks = Tasks::default();
+        peer.serve(&mut tasks);
         Ok(Peer {
             inner: peer,
             tasks,
@@ -158,7 +159,7 @@ impl Site {
 /// A node that runs.
 pub(crate) struct Peer {
     inner: daemon::peer::Peer,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Tasks,
     pub(crate) metrics: Arc<Metrics>,
     host: Arc<Host>,
 }
@@ -171,18 +172,14 @@ impl Peer {
     /// Ends it without a word to anybody, as `kill -9` does.
     pub(crate) async fn kill(self) {
         self.host.reset();
-        for task in self.tasks {
-            task.cancel().await;
-        }
+        self.tasks.cancel().await;
         self.inner.node.stop().await;
     }
 
     /// Stops it as `systemctl stop` does.
     pub(crate) async fn stop(self) {
         self.inner.save().await;
-        for task in self.tasks {
-            task.cancel().await;
-        }
+        self.tasks.cancel().await;
         self.inner.node.stop().await;
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use async_std::future::timeout;
 use async_std::task;
-use futures::future::{Either, join3, select};
+use futures::future::{Either, join, join3, select};
 
 use super::reload::Bell;
 use super::{Daemon, next_stop, peer};
@@ -24,7 +24,7 @@ use crate::system::signals::Signals;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the steps after the drain take at most together, each waiting for
-/// something that hangs: saving, the goodbyes, the metrics port; and some seconds
+/// something that hangs: saving, the goodbyes, the metrics port with the other tasks; and some seconds
 /// for a machine that is slow because it shuts down.
 const REST: Duration = Duration::from_secs(15);
 
@@ -102,7 +102,9 @@ impl Daemon {
         }
         let (stop_http, http) = self.http;
         drop(stop_http);
-        let _ = timeout(PATIENCE, http).await;
+        // By now what the tasks have to save is saved. A task that does not end is one
+        // whose disk does not answer.
+        let _ = timeout(PATIENCE, join(http.join(), self.tasks.cancel())).await;
         log::info!("stopped");
     }
 }

@@ -8,6 +8,7 @@
 //! | [`peer`] | what of the daemon other hosts meet: the node and its content |
 //! | `reload` | the configuration, read again while the node runs |
 //! | `resources` | what the machine gives the node |
+//! | [`tasks`] | tasks that run beside the node, with one owner |
 //! | `status` | the line that `systemctl status` shows |
 //! | `upkeep` | what goes on beside the node while it runs |
 //! | `error` | why the daemon could not start, or ended badly |
@@ -21,16 +22,19 @@ pub mod peer;
 mod reload;
 mod resources;
 mod status;
+#[doc(hidden)]
+pub mod tasks;
 mod upkeep;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_std::task::{self, JoinHandle};
+use async_std::task;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 
+use self::tasks::{Task, Tasks};
 use crate::config::{Config, Inputs};
 use crate::control;
 use crate::system::manager::Manager;
@@ -60,7 +64,7 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
         let mut signals = Signals::new().map_err(Error::Signals)?;
         let (bell, rings) = reload::Bell::new();
         let daemon = {
-            let patience = task::spawn(ask_for_patience(manager.notifier.clone()));
+            let patience = Task::spawn("start", ask_for_patience(manager.notifier.clone()));
             let open = std::pin::pin!(async {
                 let opened = Daemon::open(config, inputs, rings, manager).await;
                 patience.cancel().await;
@@ -121,6 +125,8 @@ struct Daemon {
     readiness: Arc<Readiness>,
     notifier: Notifier,
     /// Stops the metrics port, and tells when it has.
-    http: (oneshot::Sender<()>, JoinHandle<()>),
+    http: (oneshot::Sender<()>, Task),
+    /// Everything else that goes on beside the node.
+    tasks: Tasks,
     reloader: reload::Reloader,
 }

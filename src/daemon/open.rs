@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_std::channel::Receiver;
 use async_std::future::timeout;
-use async_std::task::{self, spawn_blocking};
+use async_std::task::spawn_blocking;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use libp2p::Multiaddr;
@@ -19,6 +19,7 @@ use nix::unistd::{Uid, User, geteuid};
 use super::error::NotOurs;
 use super::peer::Peer;
 use super::reload::{Reloader, Rooms};
+use super::tasks::{Task, Tasks};
 use super::{Daemon, Error, options, resources, status, upkeep};
 use crate::config::{Config, Inputs};
 use crate::control;
@@ -108,13 +109,21 @@ impl Daemon {
         let metrics_address = http.local_addr();
         // From here on whoever asks hears that the node is starting.
         let (stop_http, http_stopped) = oneshot::channel::<()>();
-        let http = task::spawn(http.run(http_stopped.map(drop)));
+        let http = Task::spawn("metrics port", http.run(http_stopped.map(drop)));
+        let mut tasks = Tasks::default();
 
         listen(&handle, &config.listen_addrs).await?;
         spawn_blocking(move || sockets.close_rest()).await;
-        task::spawn(hour.run(handle.clone(), store.clone(), metrics.clone()));
+        tasks.spawn(
+            "samples for the status page",
+            hour.run(handle.clone(), store.clone(), metrics.clone()),
+        );
 
-        let history = History::watch(metrics.registry.clone());
+        let history = History::default();
+        tasks.spawn(
+            "metrics of the last minutes",
+            history.clone().write(metrics.registry.clone()),
+        );
         let low_water = Arc::new(AtomicUsize::new(config.max_connections as usize / 2));
         let reloader = Reloader::new(
             inputs,
@@ -155,8 +164,8 @@ impl Daemon {
             },
             metrics.control.clone(),
         );
-        peer.serve();
-        task::spawn(upkeep::tend_memory());
+        peer.serve(&mut tasks);
+        tasks.spawn("memory", upkeep::tend_memory());
 
         readiness.set_ready();
         // The one line that says who this is and where.
@@ -165,14 +174,17 @@ impl Daemon {
         let notifier = manager.notifier;
         let line = status::line(&pulse.clone(), &store);
         notifier.ready(&line);
-        task::spawn(status::keep_current(
-            notifier.clone(),
-            line,
-            pulse.clone(),
-            store.clone(),
-            readiness.clone(),
-        ));
-        task::spawn(reloader.clone().heed(rings));
+        tasks.spawn(
+            "status line",
+            status::keep_current(
+                notifier.clone(),
+                line,
+                pulse.clone(),
+                store.clone(),
+                readiness.clone(),
+            ),
+        );
+        tasks.spawn("reloads", reloader.clone().heed(rings));
         log::info!(
             version = env!("CARGO_PKG_VERSION"),
             peer:% = handle.local_peer_id(),
@@ -187,6 +199,7 @@ impl Daemon {
             readiness,
             notifier,
             http: (stop_http, http),
+            tasks,
             reloader,
         })
     }

@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 
-use async_std::task::{self, JoinHandle, spawn_blocking};
+use async_std::task::spawn_blocking;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use libp2p::identity::Keypair;
 use libp2p::relay;
 
+use super::tasks::{Task, Tasks};
 use super::{Error, options, upkeep};
 use crate::block::content::{Content, ContentOptions};
 use crate::block::exchange;
@@ -121,24 +123,23 @@ impl Peer {
         })
     }
 
-    /// Serves others from now on, and does what goes on beside that. The tasks run
-    /// for as long as the process; whoever has several peers in one cancels them.
-    pub fn serve(&mut self) -> Vec<JoinHandle<()>> {
+    /// Serves others from now on, and does what goes on beside that, until `tasks` are
+    /// cancelled.
+    pub fn serve(&mut self, tasks: &mut Tasks) {
         let content = self.content.clone();
-        let mut tasks = vec![
-            task::spawn(async move { content.run().await }),
-            task::spawn(upkeep::tend_store(self.store.clone())),
-            task::spawn(self.keeper.clone().run()),
-            task::spawn(upkeep::keep_peers_saved(
-                self.node.handle(),
-                self.node.pulse(),
-                self.store.clone(),
-            )),
-        ];
+        tasks.spawn("announcements", async move { content.run().await });
+        tasks.spawn("store", upkeep::tend_store(self.store.clone()));
+        tasks.spawn("bans and reputations", self.keeper.clone().run());
+        tasks.spawn(
+            "routing table",
+            upkeep::keep_peers_saved(self.node.handle(), self.node.pulse(), self.store.clone()),
+        );
         if let Some(incoming) = self.incoming.take() {
-            tasks.push(task::spawn(serve_content(incoming, self.content.clone())));
+            tasks.spawn(
+                "exchange of blocks",
+                serve_content(incoming, self.content.clone()),
+            );
         }
-        tasks
     }
 
     /// Saves what a stop must not lose: the routing table, bans, reputations and what
@@ -168,14 +169,26 @@ pub(super) async fn save(
     }
 }
 
-/// Answers the exchange streams of peers, as many at once as the server allows.
-async fn serve_content(mut incoming: IncomingStreams, content: Content<ContentNetwork>) {
-    while let Some((peer, stream)) = incoming.next().await {
-        let content = content.clone();
-        task::spawn(async move {
-            if let Err(e) = content.serve(peer, stream).await {
-                log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
+/// Answers the exchange streams of peers, as many at once as the server allows. Each has
+/// a task of its own, so that the processors share the work; all of them end with this.
+async fn serve_content(incoming: IncomingStreams, content: Content<ContentNetwork>) {
+    let mut incoming = incoming.fuse();
+    let mut serving = FuturesUnordered::new();
+    loop {
+        futures::select! {
+            stream = incoming.next() => {
+                let Some((peer, stream)) = stream else { break };
+                let content = content.clone();
+                let task = Task::spawn("one exchange stream", async move {
+                    if let Err(e) = content.serve(peer, stream).await {
+                        log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
+                    }
+                });
+                serving.push(task.join());
             }
-        });
+            _ = serving.select_next_some() => {}
+        }
     }
+    // The node has stopped. What is being served ends with its connections.
+    while serving.next().await.is_some() {}
 }

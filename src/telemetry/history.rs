@@ -4,7 +4,7 @@
 //! what happens now. A host without Prometheus has nobody else who remembers.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -39,11 +39,22 @@ pub struct History {
 }
 
 impl History {
-    /// A history that begins now and is written until the last clone is gone.
-    pub fn watch(registry: Registry) -> History {
-        let history = History::default();
-        async_std::task::spawn(write(Arc::downgrade(&history.entries), registry));
-        history
+    /// Adds an entry every minute, the first of them now; for ever.
+    pub async fn write(self, registry: Registry) {
+        let mut ticks = async_io::Timer::interval(EVERY);
+        loop {
+            let (history, registry) = (self.clone(), registry.clone());
+            // Rendering reads /proc.
+            async_std::task::spawn_blocking(move || {
+                if let Ok(text) = registry.render() {
+                    history.add(Instant::now(), text);
+                }
+            })
+            .await;
+            if ticks.next().await.is_none() {
+                return;
+            }
+        }
     }
 
     fn add(&self, at: Instant, text: String) {
@@ -64,27 +75,6 @@ impl History {
                 metrics: text.to_string(),
             })
             .collect()
-    }
-}
-
-async fn write(entries: Weak<Mutex<Entries>>, registry: Registry) {
-    let mut ticks = async_io::Timer::interval(EVERY);
-    loop {
-        let Some(entries) = entries.upgrade() else {
-            return;
-        };
-        let history = History { entries };
-        let registry = registry.clone();
-        // Rendering reads /proc.
-        async_std::task::spawn_blocking(move || {
-            if let Ok(text) = registry.render() {
-                history.add(Instant::now(), text);
-            }
-        })
-        .await;
-        if ticks.next().await.is_none() {
-            return;
-        }
     }
 }
 
