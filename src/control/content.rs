@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use async_lock::SemaphoreGuardArc;
 use bytes::Bytes;
 use cid::Cid;
 use futures::{AsyncRead, StreamExt};
@@ -18,7 +19,6 @@ use super::codec::{Channel, MAX_FRAME};
 use super::pb;
 use super::pb::block_request::Type;
 use super::pb::block_response::Type as Part;
-use super::server::Slot;
 use super::session::{End, Failure, Session, ok};
 use super::wire;
 use crate::api::{AnnouncementStatus, Entry, Publication, StoreStatus};
@@ -97,25 +97,24 @@ impl Session {
         }
     }
 
-    fn transfer(&self) -> Result<Slot, Failure> {
+    /// A place for an upload or a download, until it is dropped.
+    fn transfer(&self) -> Result<SemaphoreGuardArc, Failure> {
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(Failure(
                 "the node is draining and takes no new uploads and downloads".into(),
             ));
         }
-        let slots = &self.shared.transfers;
-        slots.take().ok_or_else(|| {
+        self.shared.transfers.try_acquire_arc().ok_or_else(|| {
             Failure(format!(
-                "{} uploads and downloads are under way, which is the limit of the control socket; \
-                 try again when one has ended",
-                slots.limit()
+                "{MAX_TRANSFERS} uploads and downloads are under way, which is the limit of the control socket; \
+                 try again when one has ended"
             ))
         })
     }
 
     async fn put(&mut self, ask: pb::BlockRequest) -> Result<(), End> {
-        let _slot = match self.transfer() {
-            Ok(slot) => slot,
+        let _place = match self.transfer() {
+            Ok(place) => place,
             Err(e) => return self.reply(Err(e)).await,
         };
         let mut name = ask.name;
@@ -170,8 +169,8 @@ impl Session {
     }
 
     async fn get(&mut self, cid: Cid, patience: Option<u64>) -> Result<(), End> {
-        let _slot = match self.transfer() {
-            Ok(slot) => slot,
+        let _place = match self.transfer() {
+            Ok(place) => place,
             Err(e) => return self.reply(Err(e)).await,
         };
         let content = self.shared.node.content.clone();

@@ -3,10 +3,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_io::Timer;
+use async_lock::Semaphore;
 use async_std::channel::{Receiver, Sender, bounded};
 use async_std::future::timeout;
 use futures::{FutureExt, StreamExt};
@@ -14,6 +15,7 @@ use futures::{FutureExt, StreamExt};
 use super::Backend;
 use super::codec::Channel;
 use super::connmgr::Tags;
+use super::content::MAX_TRANSFERS;
 use super::session::{self, Session};
 pub use super::socket::BindError;
 use super::socket::ControlListener;
@@ -47,53 +49,10 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tags: Tags,
     pub(super) handlers: Handlers,
-    pub(super) transfers: Slots,
+    /// Places for uploads and downloads.
+    pub(super) transfers: Arc<Semaphore>,
     /// Set while the daemon stops: what is under way goes on, nothing new begins.
     pub(super) draining: Arc<AtomicBool>,
-}
-
-/// A count of things under way that may not exceed a bound.
-#[derive(Clone, Debug)]
-pub(super) struct Slots {
-    used: Arc<AtomicUsize>,
-    limit: usize,
-}
-
-/// One of the [`Slots`]; free again when dropped.
-#[derive(Debug)]
-pub(super) struct Slot(Arc<AtomicUsize>);
-
-impl Slots {
-    pub(super) fn new(limit: usize) -> Self {
-        Slots {
-            used: Arc::new(AtomicUsize::new(0)),
-            limit,
-        }
-    }
-
-    /// A slot, unless all are taken.
-    pub(super) fn take(&self) -> Option<Slot> {
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                (n < self.limit).then_some(n + 1)
-            })
-            .ok()
-            .map(|_| Slot(Arc::clone(&self.used)))
-    }
-
-    pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Acquire)
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// The control socket, bound and not yet answering: a daemon binds it early, so
@@ -131,7 +90,7 @@ impl Server {
             metrics,
             tags: Tags::default(),
             handlers: Handlers::new(clients_stopped.clone()),
-            transfers: Slots::new(super::content::MAX_TRANSFERS),
+            transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
             draining: Arc::default(),
         });
         let draining = shared.draining.clone();
@@ -162,7 +121,7 @@ pub struct Running {
     wind_down: Sender<()>,
     stop_clients: Sender<()>,
     all_ended: Receiver<()>,
-    transfers: Slots,
+    transfers: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
 }
 
@@ -173,10 +132,14 @@ impl Running {
     /// time all clients have ended.
     pub async fn close(self, grace: Duration) {
         self.draining.store(true, Ordering::Release);
-        let deadline = std::time::Instant::now() + grace;
-        while self.transfers.used() > 0 && std::time::Instant::now() < deadline {
-            Timer::after(Duration::from_millis(20)).await;
-        }
+        // Whoever holds every place knows that no transfer is under way.
+        let _ = timeout(grace, async {
+            let mut places = Vec::with_capacity(MAX_TRANSFERS);
+            while places.len() < MAX_TRANSFERS {
+                places.push(self.transfers.acquire().await);
+            }
+        })
+        .await;
         self.stop_accepting.close();
         // Nothing is ever sent: `all_ended` ends when the last task has dropped its
         // end. Clients without a request go after a moment, the others after
@@ -200,7 +163,7 @@ async fn accept(
     (winding_down, clients_stopped): (Receiver<()>, Receiver<()>),
     alive: Sender<()>,
 ) {
-    let clients = Slots::new(MAX_CLIENTS);
+    let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
     let mut ticks = StreamExt::fuse(Timer::interval(TEND_EVERY));
     loop {
         let accepted = futures::select_biased! {
@@ -219,7 +182,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(slot) = clients.take() else {
+        let Some(place) = clients.try_acquire_arc() else {
             shared
                 .metrics
                 .control_clients_dropped
@@ -244,7 +207,7 @@ async fn accept(
                 () = session.run(winding_down).fuse() => {}
             }
             metrics.control_clients.dec();
-            drop((slot, alive));
+            drop((place, alive));
         });
     }
 }
