@@ -15,13 +15,14 @@ use crate::node::identity;
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Create an ed25519 identity; an existing one is never overwritten
-    Generate(Place),
+    Generate(KeyArgs),
     /// Show the peer id of the identity, but never the secret key
-    Show(Place),
+    Show(KeyArgs),
 }
 
+// Where the identity is. No doc comment, which clap would show as help.
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct KeyArgs {
     /// Folder with the identity [env: P2P_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<OsString>,
@@ -31,10 +32,10 @@ pub(crate) struct Place {
 }
 
 pub(crate) fn run(context: &Context, command: &KeyCommand) -> Result<(), Error> {
-    let (KeyCommand::Generate(place) | KeyCommand::Show(place)) = command;
+    let (KeyCommand::Generate(args) | KeyCommand::Show(args)) = command;
     let given = [
-        ("P2P_DATA_DIR", &place.data_dir),
-        ("P2P_ENV_FILE", &place.env_file),
+        ("P2P_DATA_DIR", &args.data_dir),
+        ("P2P_ENV_FILE", &args.env_file),
     ];
     let flags: Flags = given
         .into_iter()

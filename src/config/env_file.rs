@@ -11,18 +11,18 @@ use std::sync::Arc;
 
 use super::{ENV_FILE, Environment, Error, VARIABLES};
 
-/// Bytes of an environment file at most. The packaged one with every comment has
-/// 8 KiB; a list of ten thousand addresses fits still, and `/dev/zero` ends.
+/// The most bytes that an environment file may have. The packaged one with every comment
+/// has 8 KiB. A list of ten thousand addresses still fits, and reading `/dev/zero` ends.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// A place in an environment file, as a person looks for it.
+/// A line of an environment file, as an error names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     path: Arc<str>,
     line: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}, line {}", self.path, self.line)
     }
@@ -31,25 +31,25 @@ impl std::fmt::Display for Place {
 /// What an environment file says.
 #[derive(Debug, Clone, Default)]
 pub struct EnvFile {
-    values: BTreeMap<OsString, (OsString, Place)>,
+    values: BTreeMap<OsString, (OsString, Position)>,
 }
 
 impl EnvFile {
-    /// The value of a variable, and where it stands. Of several assignments the
-    /// last one counts.
-    pub fn get(&self, name: &OsStr) -> Option<(&OsStr, &Place)> {
-        let (value, place) = self.values.get(name)?;
-        Some((value, place))
+    /// The value of a variable and the line of its assignment. Of several assignments
+    /// the last one counts.
+    pub fn get(&self, name: &OsStr) -> Option<(&OsStr, &Position)> {
+        let (value, position) = self.values.get(name)?;
+        Some((value, position))
     }
 
-    /// Every variable in it with its place, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr, &Place)> {
+    /// Every variable in it with its position, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr, &Position)> {
         self.values
             .iter()
-            .map(|(name, (value, place))| (name.as_os_str(), value.as_os_str(), place))
+            .map(|(name, (value, position))| (name.as_os_str(), value.as_os_str(), position))
     }
 
-    /// Its variables without their places.
+    /// Its variables without their positions.
     pub fn environment(&self) -> Environment {
         self.iter()
             .map(|(name, value, _)| (name.to_owned(), value.to_owned()))
@@ -76,8 +76,8 @@ pub fn read(path: &Path) -> Result<EnvFile, ReadError> {
     Ok(parse(&text, &path.display().to_string())?)
 }
 
-/// Why an environment file cannot be had: the two are apart because a file that
-/// does not exist may be allowed to.
+/// Why an environment file cannot be used. The two are kept apart because a file that
+/// does not exist may be allowed to be missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It cannot be read.
@@ -141,12 +141,12 @@ pub fn parse(text: &[u8], path: &str) -> Result<EnvFile, Error> {
     let mut line_number = 0;
     while !rest.is_empty() {
         line_number += 1;
-        let place = |line| Place {
+        let position = |line| Position {
             path: path.clone(),
             line,
         };
         let fail = |why: &str| Error::EnvFile {
-            path: place(line_number).to_string(),
+            path: position(line_number).to_string(),
             why: why.into(),
         };
         let start = rest
@@ -195,7 +195,7 @@ pub fn parse(text: &[u8], path: &str) -> Result<EnvFile, Error> {
         line_number -= usize::from(line[..name_end + 1 + used].last() == Some(&b'\n'));
         file.values.insert(
             OsStr::from_bytes(name).to_owned(),
-            (OsString::from_vec(value), place(begins)),
+            (OsString::from_vec(value), position(begins)),
         );
         rest = &line[name_end + 1 + used..];
     }
@@ -292,12 +292,12 @@ mod tests {
     fn knows_where_a_value_begins() {
         let text = "# c\nA=1\n\nB=\"x\ny\"\nC=1\\\n2\nA=3\n";
         let file = parse(text.as_bytes(), "f.env").unwrap();
-        let places: Vec<_> = file
+        let positions: Vec<_> = file
             .iter()
-            .map(|(name, value, place)| format!("{name:?} {value:?} {place}"))
+            .map(|(name, value, position)| format!("{name:?} {value:?} {position}"))
             .collect();
         assert_eq!(
-            places,
+            positions,
             [
                 r#""A" "3" f.env, line 8"#,
                 r#""B" "x\ny" f.env, line 4"#,

@@ -10,9 +10,9 @@
 //! | [`error`] | why a configuration is refused |
 //!
 //! Everything here but the reading of the environment file is pure: the
-//! environment is an argument, so that tests need no process of their own. The table in [`variable::VARIABLES`] is the only
-//! place that knows a variable; flags, help, `config show` and the environment
-//! file are made from it.
+//! environment is an argument, so that tests need no process of their own. The table in
+//! [`variable::VARIABLES`] is the only place that knows a variable; flags, help,
+//! `config show` and the environment file are made from it.
 
 pub mod env_file;
 pub mod error;
@@ -32,7 +32,7 @@ use ipnet::IpNet;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-pub use env_file::{EnvFile, Place};
+pub use env_file::{EnvFile, Position};
 pub use error::Error;
 pub use value::{DhtMode, EnvFilePath, LogFormat, MemoryLimit, PeerAddress, SubnetPrefixes};
 pub use variable::{VARIABLES, Variable};
@@ -154,7 +154,7 @@ pub enum Source {
     /// It follows from another variable, named here.
     Implied(&'static str),
     /// A line of the environment file.
-    File(Place),
+    File(Position),
     /// The environment of the process.
     Environment,
     /// The command line of `run`.
@@ -166,7 +166,7 @@ impl std::fmt::Display for Source {
         match self {
             Source::Default => f.write_str("default"),
             Source::Implied(name) => write!(f, "implied by {name}"),
-            Source::File(place) => place.fmt(f),
+            Source::File(position) => position.fmt(f),
             Source::Environment => f.write_str("environment"),
             Source::Flag => f.write_str("flag"),
         }
@@ -322,9 +322,9 @@ impl Config {
         flags: &Flags,
         root: bool,
     ) -> Result<Config, Error> {
-        if let Some((_, place)) = file.get(OsStr::new(ENV_FILE)) {
+        if let Some((_, position)) = file.get(OsStr::new(ENV_FILE)) {
             return Err(Error::EnvFile {
-                path: place.to_string(),
+                path: position.to_string(),
                 why: format!(
                     "{ENV_FILE} cannot stand in the file that it names; set it in the unit's \
                      environment or as the flag --env-file"
@@ -334,8 +334,8 @@ impl Config {
         for (name, value) in env {
             known(name, value, None)?;
         }
-        for (name, value, place) in file.iter() {
-            known(name, value, Some(place))?;
+        for (name, value, position) in file.iter() {
+            known(name, value, Some(position))?;
         }
         let mut config = Config::blank();
         for variable in VARIABLES {
@@ -344,8 +344,8 @@ impl Config {
                 (Source::Flag, Some(given.as_os_str()))
             } else if let Some(given) = env.get(OsStr::new(name)) {
                 (Source::Environment, Some(given.as_os_str()))
-            } else if let Some((given, place)) = file.get(OsStr::new(name)) {
-                (Source::File(place.clone()), Some(given))
+            } else if let Some((given, position)) = file.get(OsStr::new(name)) {
+                (Source::File(position.clone()), Some(given))
             } else {
                 (Source::Default, None)
             };
@@ -631,7 +631,7 @@ pub fn parse_duration(text: &str, min: Duration, max: Duration) -> Result<Durati
 fn origin(variable: &Variable, source: &Source) -> String {
     match source {
         Source::Flag => format!("--{}", variable.flag()),
-        Source::File(place) => format!("{place}: {}", variable.name),
+        Source::File(position) => format!("{position}: {}", variable.name),
         _ => variable.name.into(),
     }
 }
@@ -666,7 +666,7 @@ fn utf8<'a>(variable: &Variable, source: &Source, value: &'a OsStr) -> Result<&'
 }
 
 /// Refuses a variable that begins with `P2P_` and is not in the table.
-fn known(name: &OsStr, value: &OsStr, place: Option<&Place>) -> Result<(), Error> {
+fn known(name: &OsStr, value: &OsStr, position: Option<&Position>) -> Result<(), Error> {
     let name = name.to_string_lossy();
     if !name.starts_with("P2P_") || VARIABLES.iter().any(|v| v.name == name) {
         return Ok(());
@@ -683,8 +683,8 @@ fn known(name: &OsStr, value: &OsStr, place: Option<&Place>) -> Result<(), Error
     };
     let shown = shorten(&name.escape_debug().to_string());
     Err(Error::Unknown {
-        name: match place {
-            Some(place) => format!("{place}: {shown}"),
+        name: match position {
+            Some(position) => format!("{position}: {shown}"),
             None => shown,
         },
         value: shorten(&value.to_string_lossy()),

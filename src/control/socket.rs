@@ -23,7 +23,7 @@ use nix::sys::socket::UnixAddr;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::codec::Channel;
-use crate::system::sockets::{Place, Sockets};
+use crate::system::sockets::{Binding, Sockets};
 
 /// Owner and group may use the socket: whoever may, may do all that the node can.
 const MODE: u32 = 0o660;
@@ -167,7 +167,11 @@ impl ControlListener {
             Err(e) => return Err(io(e)),
         }
         let opened = Opened::at(path).map_err(io)?;
-        let kept = sockets.keep(PURPOSE, &Place::Unix(path.into()), opened.listener.as_fd());
+        let kept = sockets.keep(
+            PURPOSE,
+            &Binding::Unix(path.into()),
+            opened.listener.as_fd(),
+        );
         Ok(ControlListener {
             listener: Async::new(opened.listener).map_err(io)?,
             former: None,
@@ -296,8 +300,8 @@ impl Found {
             return Ok(found);
         }
         let opened = Opened::at(path)?;
-        let place = Place::Unix(path.into());
-        let kept = sockets.keep_instead(PURPOSE, &place, opened.listener.as_fd());
+        let binding = Binding::Unix(path.into());
+        let kept = sockets.keep_instead(PURPOSE, &binding, opened.listener.as_fd());
         Ok(Found::Opened(opened, kept))
     }
 }

@@ -12,7 +12,7 @@ use async_std::future::timeout;
 use async_std::task;
 use futures::future::{Either, join, join3, select};
 
-use super::reload::Bell;
+use super::reload::Requests;
 use super::{Daemon, next_stop, peer};
 use crate::api::State;
 use crate::block::content::Content;
@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(25);
 
 impl Daemon {
     /// The whole of the shutdown.
-    pub(super) async fn close(self, signals: &mut Signals, bell: &Bell) {
+    pub(super) async fn close(self, signals: &mut Signals, requests: &Requests) {
         self.reloader.stop();
         let drain_timeout = self.reloader.drain_timeout();
         self.readiness.set_not_ready(State::Draining.as_str());
@@ -83,7 +83,7 @@ impl Daemon {
             };
             join3(node, served, self.control.close(left())).await;
         };
-        let second = next_stop(signals, bell);
+        let second = next_stop(signals, requests);
         if let Either::Right((signal, _)) =
             select(std::pin::pin!(drained), std::pin::pin!(second)).await
         {
@@ -97,7 +97,7 @@ impl Daemon {
         }
         if timeout(PATIENCE, self.peer.node.stop()).await.is_err() {
             log::warn!(
-                "leaving without goodbyes: the event loop does not turn, or the disk does not answer"
+                "stopping without closing the connections properly: the event loop does not turn, or the disk does not answer"
             );
         }
         let (stop_http, http) = self.http;

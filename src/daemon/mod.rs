@@ -62,15 +62,15 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
         #[cfg(feature = "fault-injection")]
         crate::system::faults::obey();
         let mut signals = Signals::new().map_err(Error::Signals)?;
-        let (bell, rings) = reload::Bell::new();
+        let (requests, requested) = reload::Requests::new();
         let daemon = {
             let patience = Task::spawn("start", ask_for_patience(manager.notifier.clone()));
             let open = std::pin::pin!(async {
-                let opened = Daemon::open(config, inputs, rings, manager).await;
+                let opened = Daemon::open(config, inputs, requested, manager).await;
                 patience.cancel().await;
                 opened
             });
-            let stop = std::pin::pin!(next_stop(&mut signals, &bell));
+            let stop = std::pin::pin!(next_stop(&mut signals, &requests));
             match select(open, stop).await {
                 Either::Left((daemon, _)) => daemon?,
                 Either::Right((signal, _)) => {
@@ -81,7 +81,7 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
         };
         let mut daemon = daemon;
         {
-            let stop = std::pin::pin!(next_stop(&mut signals, &bell));
+            let stop = std::pin::pin!(next_stop(&mut signals, &requests));
             match select(stop, std::pin::pin!(daemon.peer.node.ended())).await {
                 Either::Left((signal, _)) => {
                     log::info!(signal = signal.name(); "stopping");
@@ -90,7 +90,7 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
                 Either::Right(_) => return Err(Error::LoopEnded),
             }
         }
-        daemon.close(&mut signals, &bell).await;
+        daemon.close(&mut signals, &requests).await;
         Ok(())
     })
 }
@@ -107,11 +107,11 @@ async fn ask_for_patience(notifier: Notifier) {
 }
 
 /// The next signal that stops the daemon.
-async fn next_stop(signals: &mut Signals, bell: &reload::Bell) -> Signal {
+async fn next_stop(signals: &mut Signals, requests: &reload::Requests) -> Signal {
     loop {
         match signals.next().await {
             // While the node starts, the reload waits until it is ready.
-            Some(Signal::Hangup) => bell.ring(),
+            Some(Signal::Hangup) => requests.send(),
             Some(signal) => return signal,
             None => return Signal::Terminate,
         }

@@ -29,8 +29,8 @@ use crate::system::allocator;
 use crate::system::manager::Manager;
 use crate::telemetry::history::History;
 use crate::transport;
-use crate::web::hour::Hour;
 use crate::web::http::{Http, NodeProbe, Readiness};
+use crate::web::last_hour::LastHour;
 use crate::web::metrics::Metrics;
 
 /// How long the start waits for the first address of a listener. The kernel
@@ -41,7 +41,7 @@ impl Daemon {
     pub(super) async fn open(
         config: &Config,
         inputs: Inputs,
-        rings: Receiver<()>,
+        requested: Receiver<()>,
         manager: Manager,
     ) -> Result<Daemon, Error> {
         allocator::keep_large_blocks_apart();
@@ -50,7 +50,7 @@ impl Daemon {
         let sockets = manager.sockets.clone();
         {
             // First what is in the way of others.
-            let (sockets, wanted) = (sockets.clone(), options::places(config));
+            let (sockets, wanted) = (sockets.clone(), options::bindings(config));
             spawn_blocking(move || sockets.keep_only(&wanted)).await;
         }
         // A disk that hangs must not keep a signal from being heard.
@@ -96,14 +96,14 @@ impl Daemon {
             pulse: pulse.clone(),
             readiness: readiness.clone(),
         });
-        let hour = Hour::new();
+        let last_hour = LastHour::new();
         let http = Http::bind(
             config.metrics_host,
             config.metrics_port,
             sockets.clone(),
             probe,
             metrics.clone(),
-            hour.clone(),
+            last_hour.clone(),
         )
         .await?;
         let metrics_address = http.local_addr();
@@ -116,7 +116,7 @@ impl Daemon {
         spawn_blocking(move || sockets.close_rest()).await;
         tasks.spawn(
             "samples for the status page",
-            hour.run(handle.clone(), store.clone(), metrics.clone()),
+            last_hour.run(handle.clone(), store.clone(), metrics.clone()),
         );
 
         let history = History::default();
@@ -184,7 +184,7 @@ impl Daemon {
                 readiness.clone(),
             ),
         );
-        tasks.spawn("reloads", reloader.clone().heed(rings));
+        tasks.spawn("reloads", reloader.clone().run(requested));
         log::info!(
             version = env!("CARGO_PKG_VERSION"),
             peer:% = handle.local_peer_id(),

@@ -14,7 +14,7 @@ use crate::peers::limits::Limits;
 use crate::peers::{self, Policy, gate};
 use crate::store::KnownPeer;
 use crate::system::memory;
-use crate::system::sockets::{Place, Sockets};
+use crate::system::sockets::{Binding, Sockets};
 use crate::telemetry::Registry;
 use crate::telemetry::history::History;
 use crate::transport;
@@ -90,9 +90,9 @@ pub(super) fn diagnosis(
 }
 
 /// Where this configuration listens: what inherited sockets are good for.
-pub(super) fn places(config: &Config) -> Vec<Place> {
+pub(super) fn bindings(config: &Config) -> Vec<Binding> {
     use libp2p::multiaddr::Protocol;
-    let mut places: Vec<Place> = config
+    let mut bindings: Vec<Binding> = config
         .listen_addrs
         .iter()
         .filter_map(|address| {
@@ -103,16 +103,16 @@ pub(super) fn places(config: &Config) -> Vec<Place> {
                 _ => return None,
             };
             match parts.next()? {
-                Protocol::Tcp(port) => Some(Place::Tcp(SocketAddr::new(ip, port))),
-                Protocol::Udp(port) => Some(Place::Udp(SocketAddr::new(ip, port))),
+                Protocol::Tcp(port) => Some(Binding::Tcp(SocketAddr::new(ip, port))),
+                Protocol::Udp(port) => Some(Binding::Udp(SocketAddr::new(ip, port))),
                 _ => None,
             }
         })
         .collect();
     let metrics = SocketAddr::new(config.metrics_host, config.metrics_port);
-    places.push(Place::Tcp(metrics));
-    places.push(Place::Unix(config.control_socket.clone()));
-    places
+    bindings.push(Binding::Tcp(metrics));
+    bindings.push(Binding::Unix(config.control_socket.clone()));
+    bindings
 }
 
 pub(super) fn trust(config: &Config) -> peers::Settings {

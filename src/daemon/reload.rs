@@ -1,9 +1,10 @@
 //! The configuration, read again while the node runs: `p2p-node reload` and
 //! SIGHUP.
 //!
-//! One reload at a time. The whole new configuration is read and checked first;
-//! one that is refused changes nothing. What can change then does, the node's
-//! part of it in one turn of its event loop. What cannot is told by name.
+//! One reload runs at a time. The whole new configuration is read and checked first; a
+//! configuration that is refused changes nothing. Then every variable that can change
+//! while the node runs does so, the node's part of it in one turn of its event loop. The
+//! variables that need a restart are named in the answer.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,19 +25,20 @@ use crate::telemetry::logs;
 use crate::text::duration::millis;
 use crate::web::metrics::Metrics;
 
-/// Asks for a reload, from a signal. Several asks while one waits are one.
+/// Requests a reload when a signal asks for one. Several requests that come while one
+/// waits are served by one reload.
 #[derive(Clone, Debug)]
-pub(super) struct Bell(Sender<()>);
+pub(super) struct Requests(Sender<()>);
 
-impl Bell {
-    /// The bell, and where it rings.
-    pub(super) fn new() -> (Bell, Receiver<()>) {
+impl Requests {
+    /// The sender of requests, and the end at which they arrive.
+    pub(super) fn new() -> (Requests, Receiver<()>) {
         let (sender, receiver) = async_std::channel::bounded(1);
-        (Bell(sender), receiver)
+        (Requests(sender), receiver)
     }
 
-    pub(super) fn ring(&self) {
-        // Full: the reload that waits reads what stands in the file then.
+    pub(super) fn send(&self) {
+        // When it is full, the reload that waits will read what the file holds then.
         let _ = self.0.try_send(());
     }
 }
@@ -86,10 +88,10 @@ impl Reloader {
         }))
     }
 
-    /// Reloads whenever the bell rings, for ever.
-    pub(super) async fn heed(self, rings: Receiver<()>) {
-        while rings.recv().await.is_ok() {
-            // What came of it is in the log.
+    /// Reloads for each request, for ever.
+    pub(super) async fn run(self, requested: Receiver<()>) {
+        while requested.recv().await.is_ok() {
+            // The log says how it went.
             let _ = self.reload().await;
         }
     }
@@ -105,8 +107,8 @@ impl Reloader {
         in_force.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The daemon stops: from here on nothing begins to be reloaded, and the
-    /// manager hears nothing of a reload that is under way.
+    /// The daemon stops: no further reload begins, and the service manager hears nothing
+    /// of one that is under way.
     pub(super) fn stop(&self) {
         *self.stopping() = true;
     }
@@ -116,8 +118,8 @@ impl Reloader {
         stopping.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the manager something of a reload, unless the daemon stops: after
-    /// `STOPPING=1` a `READY=1` would be a lie. Whether it goes on.
+    /// Tells the service manager something of a reload unless the daemon stops, since a
+    /// `READY=1` after `STOPPING=1` would be wrong. Returns whether the daemon goes on.
     fn tell_manager(&self, tell: impl FnOnce(&Notifier)) -> bool {
         let stopping = self.stopping();
         if !*stopping {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::figures::{Figures, P99, Quantile, Reach};
-use super::finding::{Finding, Verdict};
+use super::finding::{Finding, Severity};
 use super::thresholds as at;
 use crate::api::{Reachability, State};
 use crate::text::{count::counted, duration, foreign, size};
@@ -45,7 +45,7 @@ fn version(f: &Figures) -> Finding {
     }
     Finding::new(
         CHECK,
-        Verdict::Note,
+        Severity::Note,
         format!(
             "the daemon is {}, this program is {}",
             foreign::printable(&f.agent),
@@ -65,13 +65,13 @@ fn ready(f: &Figures) -> Finding {
         Some(reason) => match State::of(reason) {
             State::Starting | State::Draining => Finding::new(
                 CHECK,
-                Verdict::Warning,
+                Severity::Warning,
                 format!("not ready: {reason}"),
                 "wait until it has finished; `p2p-node status --watch` shows when",
             ),
             State::Running | State::Unknown => Finding::new(
                 CHECK,
-                Verdict::Problem,
+                Severity::Problem,
                 format!("not ready: {}", foreign::printable(reason)),
                 "read its log: journalctl -u p2p-node -p warning",
             ),
@@ -85,7 +85,7 @@ fn event_loop(f: &Figures) -> Finding {
     if !f.answers || f.loop_lag >= crate::node::pulse::STUCK_AFTER {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             format!("the event loop is stuck: it turned {lag} ago, and did not answer"),
             "keep a bundle for a bug report (`p2p-node diag --bundle FILE`), then restart it; under \
              systemd the watchdog does",
@@ -94,7 +94,7 @@ fn event_loop(f: &Figures) -> Finding {
     if f.loop_lag > at::LOOP_LAG {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("the event loop lags: it turned {lag} ago, and should each second"),
             "see who else uses the processor; give the node more of it (CPUWeight=)",
         );
@@ -107,7 +107,7 @@ fn reload(f: &Figures) -> Finding {
     if f.reload_failed {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             "the last reload failed; the configuration from before it is in force",
             "`p2p-node reload` says which line is wrong; correct it and reload again",
         );
@@ -125,7 +125,7 @@ fn clock(f: &Figures) -> Finding {
     if f.refused_for_time > 0 {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "{} blocks of others were dated more than five minutes ahead of this host's clock \
                  in the last {}",
@@ -138,7 +138,7 @@ fn clock(f: &Figures) -> Finding {
     if f.clock_synchronised == Some(false) {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             "the system says that no time server keeps its clock",
             advice,
         );
@@ -152,7 +152,7 @@ fn clock(f: &Figures) -> Finding {
         };
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!(
                 "the clock was set {way} by {} since the start, or the machine slept",
                 duration::show(step)
@@ -177,7 +177,7 @@ fn listening(f: &Figures) -> Finding {
     if f.listening.is_empty() {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             "it listens on no address: nobody can connect",
             "set P2P_LISTEN_ADDRS to addresses that this host has, and restart",
         );
@@ -187,7 +187,7 @@ fn listening(f: &Figures) -> Finding {
     if f.only_loopback() {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("it listens on loopback alone ({list}): only this host can connect"),
             "for others, set P2P_LISTEN_ADDRS=/ip4/0.0.0.0/tcp/4001 and restart",
         );
@@ -212,7 +212,7 @@ fn reachability(f: &Figures) -> Finding {
     match f.nat {
         Reachability::Private if f.relays == 0 => Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("behind a NAT or firewall, and no relay holds a place ({attempts})"),
             if f.relays_configured {
                 "none of P2P_RELAYS gives a reservation: see that they run and are reachable; or \
@@ -241,7 +241,7 @@ fn reachability(f: &Figures) -> Finding {
         ),
         Reachability::Unknown => Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("not known whether strangers can connect ({attempts})"),
             "a bootstrap node tests it once this node is connected to one; if the address is known, \
              set P2P_EXTERNAL_ADDRS",
@@ -261,7 +261,7 @@ fn bootstrap(f: &Figures) -> Finding {
         }
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             "no bootstrap peer is configured and the routing table is empty: it waits to be found",
             "set P2P_BOOTSTRAP_PEERS to 3 to 5 stable peers",
         );
@@ -292,14 +292,14 @@ fn bootstrap(f: &Figures) -> Finding {
         .count();
     if bad.len() == all {
         // The routing table may hold nothing but those that are gone.
-        let verdict = if f.peers > 0 {
-            Verdict::Warning
+        let severity = if f.peers > 0 {
+            Severity::Warning
         } else {
-            Verdict::Problem
+            Severity::Problem
         };
         return Finding::new(
             CHECK,
-            verdict,
+            severity,
             format!("none of {all} bootstrap peers answers ({})", bad.join("; ")),
             "correct P2P_BOOTSTRAP_PEERS, see that they run, and that nothing on the way blocks \
              their port; name 3 to 5 in different places",
@@ -308,7 +308,7 @@ fn bootstrap(f: &Figures) -> Finding {
     if !bad.is_empty() {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "{} of {all} bootstrap peers do not answer ({})",
                 bad.len(),
@@ -323,7 +323,7 @@ fn bootstrap(f: &Figures) -> Finding {
     if all < at::BOOTSTRAP_LEAST {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("all of {all} answer, which is few: there is no way in when they are down"),
             "name 3 to 5 stable peers in P2P_BOOTSTRAP_PEERS",
         );
@@ -344,7 +344,7 @@ fn neighbours(f: &Figures) -> Finding {
     match least {
         Some(least) if least > 0 && f.peers > 0 => Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "{said}, {missing} too few, and for minutes: it knows more peers, but they cannot \
                  be reached or refuse to keep a connection"
@@ -363,20 +363,20 @@ fn dht(f: &Figures) -> Finding {
     let table = format!("{} peers in the routing table", f.table);
     let slow =
         |seconds: f64, bound: f64, queries: u64| seconds > bound && queries >= at::DHT_SLOW_QUERIES;
-    let verdict = judged(&f.dht, f.span).and_then(|(q, said)| {
-        let verdict = if slow(q.seconds, at::DHT_P99_SECONDS, f.dht_too_slow) {
-            Verdict::Problem
+    let severity = judged(&f.dht, f.span).and_then(|(q, said)| {
+        let severity = if slow(q.seconds, at::DHT_P99_SECONDS, f.dht_too_slow) {
+            Severity::Problem
         } else if slow(q.seconds, at::DHT_P99_SLOW, f.dht_slow) {
-            Verdict::Warning
+            Severity::Warning
         } else {
             return None;
         };
-        Some((verdict, said))
+        Some((severity, said))
     });
-    if let Some((verdict, said)) = verdict {
+    if let Some((severity, said)) = severity {
         return Finding::new(
             CHECK,
-            verdict,
+            severity,
             format!("DHT queries are slow: {said}; {table}"),
             "add bootstrap peers that are near and stable to P2P_BOOTSTRAP_PEERS, 3 to 5 in all",
         );
@@ -384,7 +384,7 @@ fn dht(f: &Figures) -> Finding {
     if f.answers && f.table == 0 && !f.bootstrap.is_empty() {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             "the routing table is empty: content and peers cannot be found",
             "see the finding on bootstrap peers; peers of another P2P_NETWORK or P2P_KAD_PROTOCOL \
              do not count",
@@ -437,7 +437,7 @@ fn announcements(f: &Figures) -> Finding {
              findings on dht and cpu, or remove with `p2p-node rm` what others need not find",
         )
     };
-    Finding::new(CHECK, Verdict::Warning, said, advice)
+    Finding::new(CHECK, Severity::Warning, said, advice)
 }
 
 /// "Message loss".
@@ -450,7 +450,7 @@ fn gossip(f: &Figures) -> Finding {
     if f.gossip_dropped > 0 {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "{} messages were lost in the last {} because they came faster than they are checked",
                 f.gossip_dropped,
@@ -465,7 +465,7 @@ fn gossip(f: &Figures) -> Finding {
     if f.topics.iter().all(|t| t.peers == 0) {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("no connected peer subscribes to any of the topics joined ({topics})"),
             "connect to peers of the topics: p2p-node connect MULTIADDR, or P2P_BOOTSTRAP_PEERS",
         );
@@ -475,7 +475,7 @@ fn gossip(f: &Figures) -> Finding {
     if f.mesh < at::MESH_THIN && all_in {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("{said}, which is every connected peer that subscribes"),
             "connect to more peers of the topics if there are any; one peer that leaves is felt",
         );
@@ -483,20 +483,20 @@ fn gossip(f: &Figures) -> Finding {
     if f.mesh < at::MESH_LEAST {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{said}: too few, messages get lost when one of them leaves"),
             format!("{degree}; when peers come and go all the time, raise P2P_GOSSIP_HEARTBEAT"),
         );
     }
     if f.mesh < at::MESH_THIN {
-        return Finding::new(CHECK, Verdict::Note, format!("{said}: thin"), degree);
+        return Finding::new(CHECK, Severity::Note, format!("{said}: thin"), degree);
     }
     // Each topic has a mesh of its own: many topics have many peers.
     let widest = f.topics.iter().map(|t| t.mesh_peers).max().unwrap_or(0);
     if f.mesh > at::MESH_MOST && widest > at::MESH_MOST {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{said}: every message is sent more often than needed"),
             degree,
         );
@@ -513,9 +513,9 @@ fn latency(f: &Figures) -> Finding {
         return Finding::new(
             CHECK,
             if q.seconds >= at::PROCESSING_P99_STUCK {
-                Verdict::Problem
+                Severity::Problem
             } else {
-                Verdict::Warning
+                Severity::Warning
             },
             format!("messages are processed slowly: {said}"),
             "lower P2P_RATE_FILL and P2P_RATE_BURST so that peers send less, or \
@@ -539,7 +539,7 @@ fn connections(f: &Figures) -> Finding {
     {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "P2P_MAX_CONNECTIONS is {wanted}, but there are descriptors for {} connections only",
                 l.allowed
@@ -607,7 +607,7 @@ fn refusals(f: &Figures) -> Finding {
     if let Some(name) = scarce {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             finding,
             format!("the node runs short: raise {name}, or lower P2P_MAX_CONNECTIONS"),
         );
@@ -627,7 +627,7 @@ fn refusals(f: &Figures) -> Finding {
             caps.join(", ")
         ),
     };
-    Finding::new(CHECK, Verdict::Note, finding, advice)
+    Finding::new(CHECK, Severity::Note, finding, advice)
 }
 
 fn dials(f: &Figures) -> Finding {
@@ -637,7 +637,7 @@ fn dials(f: &Figures) -> Finding {
     if rate > at::DIAL_FAILURES_A_MINUTE {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{said} in the last {}", duration::show(f.span)),
             "see that this host's way out is open (firewall, DNS, routes, IPv6), and that \
              P2P_BOOTSTRAP_PEERS and P2P_RELAYS are right",
@@ -674,7 +674,7 @@ fn bans(f: &Figures) -> Finding {
             .collect();
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "banned although the configuration names them: {}",
                 list.join(", ")
@@ -685,7 +685,7 @@ fn bans(f: &Figures) -> Finding {
     if f.bans_a_minute > at::BANS_A_MINUTE {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!(
                 "{:.0} bans within a minute, {} in force: somebody attacks, and is refused",
                 f.bans_a_minute, f.bans
@@ -697,7 +697,7 @@ fn bans(f: &Figures) -> Finding {
         0 => Finding::ok(CHECK, "none in force"),
         n => Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("{n} in force"),
             "p2p-node bans lists them, p2p-node unban lifts one",
         ),
@@ -722,9 +722,9 @@ fn memory(f: &Figures) -> Finding {
         return Finding::new(
             CHECK,
             if f.resident as f64 > at::MEMORY_HIGH * limit as f64 {
-                Verdict::Problem
+                Severity::Problem
             } else {
-                Verdict::Warning
+                Severity::Warning
             },
             format!("{said}: above it new connections are refused"),
             "lower P2P_MAX_CONNECTIONS or P2P_CONNECTION_IDLE_TIMEOUT, or raise P2P_MAX_MEMORY (and \
@@ -749,7 +749,7 @@ fn cpu(f: &Figures) -> Finding {
     if now > at::CPU_CORES {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("busy: {said}"),
             match frequent {
                 Some(h) => format!(
@@ -765,7 +765,7 @@ fn cpu(f: &Figures) -> Finding {
     if let Some(h) = frequent {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("{said}; the gossip heartbeat is {}", duration::show(h)),
             "P2P_GOSSIP_HEARTBEAT below 1s costs processor time for little",
         );
@@ -801,7 +801,7 @@ fn store(f: &Figures) -> Finding {
     if f.store_refused > 0 {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!(
                 "{said}; {} blocks were refused in the last {}: all is pinned or in use, or the disk \
                  is full",
@@ -814,7 +814,7 @@ fn store(f: &Figures) -> Finding {
     if cap > 0 && used as f64 > at::STORE_SHARE * cap as f64 {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("{said}: full; what was fetched longest ago makes room"),
             "to keep more, raise P2P_STORE_MAX_BYTES; what must stay is pinned by `p2p-node put`",
         );
@@ -832,7 +832,7 @@ fn disk(f: &Figures) -> Finding {
     if free < at::DISK_LEAST {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             format!("{said}: writes begin to fail"),
             "free space on the disk of P2P_DATA_DIR: p2p-node rm CID, journalctl --vacuum-size=500M, \
              du -xh / | sort -h",
@@ -841,7 +841,7 @@ fn disk(f: &Figures) -> Finding {
     if (free as f64) < at::DISK_SHARE * total as f64 && free < at::DISK_PLENTY {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{said}: nearly full"),
             "make room on the disk of P2P_DATA_DIR, or lower P2P_STORE_MAX_BYTES",
         );
@@ -850,7 +850,7 @@ fn disk(f: &Figures) -> Finding {
     if free < growth {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{said}, but the store may grow by {}", size::show(growth)),
             format!(
                 "lower P2P_STORE_MAX_BYTES to {} or less, or make room",
@@ -872,7 +872,7 @@ fn records(f: &Figures) -> Finding {
     if held as f64 > at::LIMIT_SHARE * allowed as f64 {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{said}: soon full, then those of others are refused"),
             "raise P2P_DHT_MAX_RECORDS if there is memory for them",
         );
@@ -881,11 +881,11 @@ fn records(f: &Figures) -> Finding {
 }
 
 /// How bad it is that so much of a limit is used.
-fn scarce(share: f64) -> Verdict {
+fn scarce(share: f64) -> Severity {
     if share > at::LIMIT_USED_UP {
-        Verdict::Problem
+        Severity::Problem
     } else {
-        Verdict::Warning
+        Severity::Warning
     }
 }
 

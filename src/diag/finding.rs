@@ -2,7 +2,7 @@
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Severity {
     /// As it should be.
     Ok,
     /// Worth knowing; nothing has to be done.
@@ -13,14 +13,14 @@ pub enum Verdict {
     Problem,
 }
 
-impl Verdict {
+impl Severity {
     /// The word that people and JSON see.
     pub fn name(self) -> &'static str {
         match self {
-            Verdict::Ok => "ok",
-            Verdict::Note => "note",
-            Verdict::Warning => "warning",
-            Verdict::Problem => "problem",
+            Severity::Ok => "ok",
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Problem => "problem",
         }
     }
 }
@@ -31,7 +31,7 @@ pub struct Finding {
     /// Which check, one word, such as `dht`.
     pub check: &'static str,
     /// How bad it is.
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// What was found, in one line.
     pub finding: String,
     /// What to do, in one line; empty when there is nothing to do.
@@ -41,32 +41,32 @@ pub struct Finding {
 impl Finding {
     /// All is well.
     pub fn ok(check: &'static str, finding: impl Into<String>) -> Finding {
-        Finding::new(check, Verdict::Ok, finding, "")
+        Finding::new(check, Severity::Ok, finding, "")
     }
 
     /// A finding with what to do.
     pub fn new(
         check: &'static str,
-        verdict: Verdict,
+        severity: Severity,
         finding: impl Into<String>,
         advice: impl Into<String>,
     ) -> Finding {
         Finding {
             check,
-            verdict,
+            severity,
             finding: finding.into(),
             advice: advice.into(),
         }
     }
 }
 
-/// The worst verdict of all; [`Verdict::Ok`] of none.
-pub fn worst(findings: &[Finding]) -> Verdict {
+/// The worst severity of all; [`Severity::Ok`] of none.
+pub fn worst(findings: &[Finding]) -> Severity {
     findings
         .iter()
-        .map(|f| f.verdict)
+        .map(|f| f.severity)
         .max()
-        .unwrap_or(Verdict::Ok)
+        .unwrap_or(Severity::Ok)
 }
 
 #[cfg(test)]
@@ -75,15 +75,15 @@ mod tests {
 
     #[test]
     fn the_worst_of_several_is_told() {
-        let of = |verdict| Finding::new("x", verdict, "", "");
-        assert_eq!(worst(&[]), Verdict::Ok);
+        let of = |severity| Finding::new("x", severity, "", "");
+        assert_eq!(worst(&[]), Severity::Ok);
         assert_eq!(
             worst(&[
-                of(Verdict::Note),
-                of(Verdict::Problem),
-                of(Verdict::Warning)
+                of(Severity::Note),
+                of(Severity::Problem),
+                of(Severity::Warning)
             ]),
-            Verdict::Problem
+            Severity::Problem
         );
     }
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Verdict};
+use super::finding::{Finding, Severity};
 use crate::text::{foreign, size};
 
 /// What was found at a path where the control socket may be.
@@ -34,7 +34,7 @@ pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
             Socket::Silent(why) => {
                 return Finding::new(
                     CHECK,
-                    Verdict::Problem,
+                    Severity::Problem,
                     format!(
                         "takes connections at {path} and does not answer: {}",
                         foreign::printable(why)
@@ -46,7 +46,7 @@ pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
             Socket::Denied => {
                 return Finding::new(
                     CHECK,
-                    Verdict::Problem,
+                    Severity::Problem,
                     format!("this user may not use {path}"),
                     "run it as root, or join the group: adduser USER p2p-node, and log in again",
                 );
@@ -67,7 +67,7 @@ pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
         .collect();
     Finding::new(
         CHECK,
-        Verdict::Problem,
+        Severity::Problem,
         format!("no daemon answers: {}", seen.join(", ")),
         "start it: systemctl start p2p-node, or p2p-node run; if it runs, name its socket with \
          --socket, or where the socket's file was deleted, systemctl restart p2p-node",
@@ -129,7 +129,7 @@ pub fn unit(unit: Option<&Unit>) -> Finding {
     match (u.active.as_str(), u.sub.as_str()) {
         ("failed", _) | (_, "auto-restart") => Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             format!("{said}: {}, status {}", u.result, u.status),
             match u.status {
                 78 => {
@@ -140,14 +140,14 @@ pub fn unit(unit: Option<&Unit>) -> Finding {
         ),
         ("active", _) if u.restarts > 0 => Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             said,
             "read why: journalctl -u p2p-node -p err",
         ),
         ("active", _) => Finding::ok(CHECK, said),
         ("inactive", _) => Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             said,
             match u.enabled.as_str() {
                 "enabled" => "systemctl start p2p-node",
@@ -156,7 +156,7 @@ pub fn unit(unit: Option<&Unit>) -> Finding {
         ),
         _ => Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             said,
             "wait until it has finished: systemctl status p2p-node",
         ),
@@ -170,14 +170,14 @@ pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding 
     match outcome {
         Err(why) => Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             format!("{source}: {}", foreign::printable(why)),
             "correct it; the daemon does not start with it (exit code 78)",
         ),
         Ok([]) => Finding::ok(CHECK, format!("{source}: good")),
         Ok(warnings) => Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{source}: {}", warnings.join("; ")),
             "take out what does nothing",
         ),
@@ -188,7 +188,7 @@ pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding 
 pub fn no_file(source: &str) -> Finding {
     Finding::new(
         "configuration",
-        Verdict::Warning,
+        Severity::Warning,
         format!("{source} does not exist: every variable has its default"),
         "put it back when that was not wanted, then restart: a copy of yours, or of the package, by \
          apt install --reinstall -o Dpkg::Options::=--force-confmiss p2p-node",
@@ -220,7 +220,7 @@ pub fn folder(f: &Folder) -> Finding {
     let Some((owner, mode)) = f.found else {
         return Finding::new(
             CHECK,
-            Verdict::Note,
+            Severity::Note,
             format!("{path} does not exist"),
             "the first start makes it; if there was one, P2P_DATA_DIR is another than before",
         );
@@ -228,7 +228,7 @@ pub fn folder(f: &Folder) -> Finding {
     if mode & 0o077 != 0 {
         return Finding::new(
             CHECK,
-            Verdict::Warning,
+            Severity::Warning,
             format!("{path} has mode {mode:04o}: others may look into it"),
             format!("chmod 700 {path}"),
         );
@@ -238,7 +238,7 @@ pub fn folder(f: &Folder) -> Finding {
     {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             format!("{path}/identity.key has mode {key_mode:04o}: it is refused"),
             format!("chmod 600 {path}/identity.key"),
         );
@@ -246,7 +246,7 @@ pub fn folder(f: &Folder) -> Finding {
     if let Some((file, other)) = &f.foreign {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             format!(
                 "{path} belongs to user id {owner}, and {} to {other}: a start by another user has \
                  left it",
@@ -300,7 +300,7 @@ pub fn ports(ports: &[Port]) -> Finding {
     if !taken.is_empty() {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             taken.join("; "),
             "stop who has it, or set the variable to another port or address (9100 is node_exporter's too)",
         );
@@ -330,7 +330,7 @@ pub fn disk(path: &Path, free: u64, total: u64) -> Finding {
     if free < super::thresholds::DISK_LEAST {
         return Finding::new(
             CHECK,
-            Verdict::Problem,
+            Severity::Problem,
             said,
             "make room: the daemon cannot open its database on a full disk",
         );
@@ -349,15 +349,15 @@ mod tests {
     #[test]
     fn a_missing_daemon_is_told_by_what_lies_there() {
         let none = daemon(&[at("/a", Socket::Abandoned), at("/b", Socket::Missing)]);
-        assert_eq!(none.verdict, Verdict::Problem);
+        assert_eq!(none.severity, Severity::Problem);
         assert!(
             none.finding
                 .contains("nobody serves is at /a, nothing is at /b"),
             "{none:?}"
         );
         assert_eq!(
-            daemon(&[at("/a", Socket::Missing), at("/b", Socket::Answers)]).verdict,
-            Verdict::Ok
+            daemon(&[at("/a", Socket::Missing), at("/b", Socket::Answers)]).severity,
+            Severity::Ok
         );
         let denied = daemon(&[at("/a", Socket::Missing), at("/b", Socket::Denied)]);
         assert!(denied.advice.contains("group"), "{denied:?}");
@@ -374,34 +374,34 @@ mod tests {
             );
             unit(Some(&Unit::parse(&text)))
         };
-        assert_eq!(show("active", "running", 0, 0).verdict, Verdict::Ok);
-        assert_eq!(show("active", "running", 0, 1).verdict, Verdict::Warning);
-        assert_eq!(show("inactive", "dead", 0, 0).verdict, Verdict::Warning);
-        assert_eq!(show("activating", "start", 0, 0).verdict, Verdict::Note);
+        assert_eq!(show("active", "running", 0, 0).severity, Severity::Ok);
+        assert_eq!(show("active", "running", 0, 1).severity, Severity::Warning);
+        assert_eq!(show("inactive", "dead", 0, 0).severity, Severity::Warning);
+        assert_eq!(show("activating", "start", 0, 0).severity, Severity::Note);
         assert_eq!(
-            show("activating", "auto-restart", 1, 3).verdict,
-            Verdict::Problem
+            show("activating", "auto-restart", 1, 3).severity,
+            Severity::Problem
         );
         let failed = show("failed", "failed", 78, 0);
-        assert_eq!(failed.verdict, Verdict::Problem);
+        assert_eq!(failed.severity, Severity::Problem);
         assert!(failed.advice.contains("configuration"), "{failed:?}");
-        assert_eq!(unit(None).verdict, Verdict::Ok);
+        assert_eq!(unit(None).severity, Severity::Ok);
         assert_eq!(
             unit(Some(&Unit::parse(
                 "LoadState=not-found\nActiveState=inactive\n"
             )))
-            .verdict,
-            Verdict::Ok
+            .severity,
+            Severity::Ok
         );
     }
 
     #[test]
     fn a_refused_configuration_is_a_problem() {
-        assert_eq!(configuration("f", Ok(&[])).verdict, Verdict::Ok);
+        assert_eq!(configuration("f", Ok(&[])).severity, Severity::Ok);
         let warned = configuration("f", Ok(&["P2P_MDNS does nothing".into()]));
-        assert_eq!(warned.verdict, Verdict::Warning);
+        assert_eq!(warned.severity, Severity::Warning);
         let bad = configuration("f", Err("P2P_X=\"1\": no such variable"));
-        assert_eq!(bad.verdict, Verdict::Problem);
+        assert_eq!(bad.severity, Severity::Problem);
         assert!(bad.finding.starts_with("f: P2P_X"), "{bad:?}");
     }
 
@@ -415,32 +415,32 @@ mod tests {
             readable: true,
             user: 0,
         };
-        let verdict = |f: Folder| folder(&f).verdict;
-        assert_eq!(verdict(good.clone()), Verdict::Ok);
+        let severity = |f: Folder| folder(&f).severity;
+        assert_eq!(severity(good.clone()), Severity::Ok);
         let with = |found, key| Folder {
             found,
             key,
             ..good.clone()
         };
-        assert_eq!(verdict(with(Some((7, 0o750)), None)), Verdict::Warning);
+        assert_eq!(severity(with(Some((7, 0o750)), None)), Severity::Warning);
         assert_eq!(
-            verdict(with(Some((7, 0o700)), Some((7, 0o640)))),
-            Verdict::Problem
+            severity(with(Some((7, 0o700)), Some((7, 0o640)))),
+            Severity::Problem
         );
         let foreign = Some((PathBuf::from("/d/blocks/00000000.seg"), 0));
         let finding = folder(&Folder {
             foreign,
             ..good.clone()
         });
-        assert_eq!(finding.verdict, Verdict::Problem);
+        assert_eq!(finding.severity, Severity::Problem);
         assert!(finding.finding.contains("00000000.seg to 0"), "{finding:?}");
-        assert_eq!(verdict(with(None, None)), Verdict::Note);
+        assert_eq!(severity(with(None, None)), Severity::Note);
         assert_eq!(
-            verdict(Folder {
+            severity(Folder {
                 readable: false,
                 ..with(Some((7, 0o700)), None)
             }),
-            Verdict::Ok
+            Severity::Ok
         );
     }
 
@@ -452,12 +452,12 @@ mod tests {
             udp: false,
             obstacle: obstacle.map(Into::into),
         };
-        assert_eq!(ports(&[port(None)]).verdict, Verdict::Ok);
+        assert_eq!(ports(&[port(None)]).severity, Severity::Ok);
         let taken = ports(&[
             port(None),
             port(Some("is taken by process 8 (node_exporter)")),
         ]);
-        assert_eq!(taken.verdict, Verdict::Problem);
+        assert_eq!(taken.severity, Severity::Problem);
         assert_eq!(
             taken.finding,
             "TCP 127.0.0.1:9100 of P2P_METRICS_PORT is taken by process 8 (node_exporter)"
@@ -467,10 +467,10 @@ mod tests {
     #[test]
     fn a_full_disk_is_a_problem() {
         let least = super::super::thresholds::DISK_LEAST;
-        assert_eq!(disk(Path::new("/"), least, 1 << 40).verdict, Verdict::Ok);
+        assert_eq!(disk(Path::new("/"), least, 1 << 40).severity, Severity::Ok);
         assert_eq!(
-            disk(Path::new("/"), least - 1, 1 << 40).verdict,
-            Verdict::Problem
+            disk(Path::new("/"), least - 1, 1 << 40).severity,
+            Severity::Problem
         );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`finding`] | a check's result: verdict, finding, what to do |
+//! | [`finding`] | a check's result: severity, finding, what to do |
 //! | [`thresholds`] | from when on a figure is a finding; the alert rules use the same |
 //! | [`samples`] | the Prometheus text format, read back |
 //! | [`quantile`] | a quantile of a histogram, computed as Prometheus does |
@@ -25,4 +25,4 @@ pub mod samples;
 pub mod thresholds;
 
 pub use figures::Figures;
-pub use finding::{Finding, Verdict};
+pub use finding::{Finding, Severity};

@@ -20,9 +20,9 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::notify::Notifier;
 
-/// What a socket is, and where.
+/// What a socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Binding {
     /// Listens for TCP connections.
     Tcp(SocketAddr),
     /// Receives UDP datagrams.
@@ -31,29 +31,29 @@ pub enum Place {
     Unix(PathBuf),
 }
 
-impl Place {
-    /// What this socket is; `None` for what this program would not have made:
-    /// another kind, one that does not listen, one for both families of IP.
-    fn of(socket: &OwnedFd) -> Option<Place> {
+impl Binding {
+    /// What `socket` is bound to; `None` for one that this program would not have made:
+    /// of another kind, not listening, or for both families of IP.
+    fn of(socket: &OwnedFd) -> Option<Binding> {
         let socket = SockRef::from(socket);
         let kind = socket.r#type().ok()?;
         let address = socket.local_addr().ok()?;
         let listens = kind == Type::DGRAM || socket.is_listener().ok()?;
         match (socket.domain().ok()?, kind) {
             _ if !listens => None,
-            (Domain::UNIX, Type::STREAM) => Some(Place::Unix(address.as_pathname()?.into())),
+            (Domain::UNIX, Type::STREAM) => Some(Binding::Unix(address.as_pathname()?.into())),
             (Domain::IPV6, _) if !socket.only_v6().ok()? => None,
-            (_, Type::STREAM) => address.as_socket().map(Place::Tcp),
-            (_, Type::DGRAM) => address.as_socket().map(Place::Udp),
+            (_, Type::STREAM) => address.as_socket().map(Binding::Tcp),
+            (_, Type::DGRAM) => address.as_socket().map(Binding::Udp),
             _ => None,
         }
     }
 
-    /// Whether the next process can ask for the same place.
+    /// Whether the next process can ask for the same.
     fn lasts(&self) -> bool {
         match self {
-            Place::Tcp(address) | Place::Udp(address) => address.port() != 0,
-            Place::Unix(_) => true,
+            Binding::Tcp(address) | Binding::Udp(address) => address.port() != 0,
+            Binding::Unix(_) => true,
         }
     }
 
@@ -62,11 +62,11 @@ impl Place {
     /// hold no colon and at most 255 bytes.
     fn name(&self, purpose: &str) -> String {
         match self {
-            Place::Tcp(at) | Place::Udp(at) => {
+            Binding::Tcp(at) | Binding::Udp(at) => {
                 let ip = at.ip().to_string().replace(':', "_");
                 format!("{MARK}{purpose}/{ip}/{}", at.port())
             }
-            Place::Unix(_) => format!("{MARK}{purpose}"),
+            Binding::Unix(_) => format!("{MARK}{purpose}"),
         }
     }
 }
@@ -75,12 +75,12 @@ impl Place {
 /// tells them from those of a `.socket` unit.
 const MARK: &str = "p2p-node/";
 
-impl fmt::Display for Place {
+impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Tcp(at) => write!(f, "TCP {at}"),
-            Place::Udp(at) => write!(f, "UDP {at}"),
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Binding::Tcp(at) => write!(f, "TCP {at}"),
+            Binding::Udp(at) => write!(f, "UDP {at}"),
+            Binding::Unix(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -89,7 +89,7 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 struct Inherited {
     name: String,
-    place: Option<Place>,
+    binding: Option<Binding>,
     socket: OwnedFd,
 }
 
@@ -108,7 +108,7 @@ impl Sockets {
             .into_iter()
             .map(|(name, socket)| Inherited {
                 name,
-                place: Place::of(&socket),
+                binding: Binding::of(&socket),
                 socket,
             })
             .collect();
@@ -121,17 +121,17 @@ impl Sockets {
     /// Closes every inherited socket that is not `wanted`, and waits until the
     /// manager has closed its copy too: another socket may need the port. Takes
     /// two seconds when the manager does not answer, so it is not for a task.
-    pub fn keep_only(&self, wanted: &[Place]) {
+    pub fn keep_only(&self, wanted: &[Binding]) {
         let surplus: Vec<Inherited> = {
             let mut waiting = self.lock();
-            let mut seen: Vec<Place> = Vec::new();
+            let mut seen: Vec<Binding> = Vec::new();
             let (kept, surplus) = std::mem::take(&mut *waiting).into_iter().partition(|one| {
-                let Some(place) = &one.place else {
+                let Some(binding) = &one.binding else {
                     return false;
                 };
-                let first = wanted.contains(place) && !seen.contains(place);
+                let first = wanted.contains(binding) && !seen.contains(binding);
                 if first {
-                    seen.push(place.clone());
+                    seen.push(binding.clone());
                 }
                 first
             });
@@ -153,9 +153,9 @@ impl Sockets {
         }
         for one in surplus {
             let what = one
-                .place
+                .binding
                 .as_ref()
-                .map_or("unusable".into(), Place::to_string);
+                .map_or("unusable".into(), Binding::to_string);
             log::info!(socket = what.as_str(), name = one.name.as_str(); "inherited a socket that is not needed; closing it");
             if one.name.starts_with(MARK) {
                 self.notifier.forget(&one.name);
@@ -168,41 +168,42 @@ impl Sockets {
         }
     }
 
-    fn take(&self, place: &Place) -> Option<OwnedFd> {
+    fn take(&self, binding: &Binding) -> Option<OwnedFd> {
         let mut waiting = self.lock();
         let at = waiting
             .iter()
-            .position(|one| one.place.as_ref() == Some(place))?;
+            .position(|one| one.binding.as_ref() == Some(binding))?;
         let found = waiting.swap_remove(at);
         let socket = Socket::from(found.socket);
         if let Err(e) = socket.set_nonblocking(true) {
-            log::warn!(socket:% = place, error:% = e; "an inherited socket is not usable");
+            log::warn!(socket:% = binding, error:% = e; "an inherited socket is not usable");
             return None;
         }
-        log::debug!(socket:% = place, name = found.name.as_str(); "using the inherited socket");
+        log::debug!(socket:% = binding, name = found.name.as_str(); "using the inherited socket");
         Some(socket.into())
     }
 
     /// The inherited TCP listener at exactly `address`, non-blocking.
     pub fn take_tcp(&self, address: SocketAddr) -> Option<TcpListener> {
-        self.take(&Place::Tcp(address)).map(TcpListener::from)
+        self.take(&Binding::Tcp(address)).map(TcpListener::from)
     }
 
     /// The inherited UDP socket at exactly `address`, non-blocking.
     pub fn take_udp(&self, address: SocketAddr) -> Option<UdpSocket> {
-        self.take(&Place::Udp(address)).map(UdpSocket::from)
+        self.take(&Binding::Udp(address)).map(UdpSocket::from)
     }
 
     /// The inherited listener at `path`, non-blocking. Whether the path still
     /// leads to it is another question.
     pub fn take_unix(&self, path: &Path) -> Option<UnixListener> {
-        self.take(&Place::Unix(path.into())).map(UnixListener::from)
+        self.take(&Binding::Unix(path.into()))
+            .map(UnixListener::from)
     }
 
     /// Has the manager keep a socket that was opened for `asked`, named after its
     /// `purpose` (a word). A port that the kernel chose is not kept: the next
     /// process asks for another. Whether the manager was told.
-    pub fn keep(&self, purpose: &str, asked: &Place, socket: BorrowedFd<'_>) -> bool {
+    pub fn keep(&self, purpose: &str, asked: &Binding, socket: BorrowedFd<'_>) -> bool {
         if !asked.lasts() || !self.notifier.is_connected() {
             return false;
         }
@@ -215,7 +216,7 @@ impl Sockets {
 
     /// As [`Sockets::keep`], for a socket that takes the place of one that was kept
     /// under the same name: the manager forgets that one first.
-    pub fn keep_instead(&self, purpose: &str, asked: &Place, socket: BorrowedFd<'_>) -> bool {
+    pub fn keep_instead(&self, purpose: &str, asked: &Binding, socket: BorrowedFd<'_>) -> bool {
         if self.notifier.is_connected() {
             self.notifier.forget(&asked.name(purpose));
         }
@@ -306,7 +307,7 @@ mod tests {
             ("b", gone.into()),
             ("c", twin.into()),
         ]);
-        sockets.keep_only(&[Place::Tcp(keep_at), Place::Udp(gone_at)]);
+        sockets.keep_only(&[Binding::Tcp(keep_at), Binding::Udp(gone_at)]);
         TcpListener::bind(gone_at).unwrap();
         drop(sockets.take_tcp(keep_at).unwrap());
         // Its twin is closed too, or this would fail.
@@ -315,10 +316,10 @@ mod tests {
 
     #[test]
     fn names_suit_the_manager() {
-        let tcp = Place::Tcp("[fe80::1]:4001".parse().unwrap());
+        let tcp = Binding::Tcp("[fe80::1]:4001".parse().unwrap());
         assert_eq!(tcp.name("tcp"), "p2p-node/tcp/fe80__1/4001");
-        let control = Place::Unix("/run/p2p-node/control.sock".into());
+        let control = Binding::Unix("/run/p2p-node/control.sock".into());
         assert_eq!(control.name("control"), "p2p-node/control");
-        assert!(!Place::Udp("0.0.0.0:0".parse().unwrap()).lasts());
+        assert!(!Binding::Udp("0.0.0.0:0".parse().unwrap()).lasts());
     }
 }

@@ -33,9 +33,9 @@ use futures::{
 };
 use futures_timer::Delay;
 
-use crate::system::sockets::{Place, Sockets};
+use crate::system::sockets::{Binding, Sockets};
 use crate::telemetry::throttle::Throttle;
-use crate::web::{hour::Hour, metrics::Metrics};
+use crate::web::{last_hour::LastHour, metrics::Metrics};
 use answer::Answer;
 use request::Head;
 
@@ -115,7 +115,7 @@ pub struct Http {
 struct Context {
     probe: Arc<dyn Probe>,
     metrics: Arc<Metrics>,
-    hour: Arc<Hour>,
+    last_hour: Arc<LastHour>,
 }
 
 impl std::fmt::Debug for Context {
@@ -136,7 +136,7 @@ impl Http {
         sockets: Sockets,
         probe: Arc<dyn Probe>,
         metrics: Arc<Metrics>,
-        hour: Arc<Hour>,
+        last_hour: Arc<LastHour>,
     ) -> Result<Self, Error> {
         let addr = SocketAddr::new(host, port);
         let sort = |source: io::Error| match source.kind() {
@@ -147,7 +147,7 @@ impl Http {
             Some(inherited) => inherited.into(),
             None => {
                 let listener = net::TcpListener::bind(addr).map_err(sort)?;
-                sockets.keep("http", &Place::Tcp(addr), listener.as_fd());
+                sockets.keep("http", &Binding::Tcp(addr), listener.as_fd());
                 listener.into()
             }
         };
@@ -158,7 +158,7 @@ impl Http {
             context: Context {
                 probe,
                 metrics,
-                hour,
+                last_hour,
             },
         })
     }

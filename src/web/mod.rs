@@ -3,9 +3,9 @@
 //! | file | noun |
 //! |---|---|
 //! | [`metrics`] | the metrics of all rooms, registered together |
-//! | [`hour`] | the last hour, for the status page |
+//! | [`last_hour`] | the last hour, for the status page |
 //! | [`http`] | `/metrics`, `/health/…` and the page for people |
 
-pub mod hour;
 pub mod http;
+pub mod last_hour;
 pub mod metrics;

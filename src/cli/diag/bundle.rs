@@ -145,7 +145,7 @@ fn findings(report: &Report) -> String {
         let _ = writeln!(
             text,
             "{:<8} {:<13} {}",
-            f.verdict.name(),
+            f.severity.name(),
             f.check,
             f.finding
         );

@@ -24,7 +24,7 @@ use super::output::{Output, Tone};
 use crate::api::Snapshot;
 use crate::diag::figures::P99;
 use crate::diag::finding::worst;
-use crate::diag::{Figures, Finding, Verdict, checks};
+use crate::diag::{Figures, Finding, Severity, checks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiagArgs {
@@ -82,7 +82,7 @@ pub(crate) fn run(context: &Context, args: &DiagArgs) -> Result<(), Error> {
     match (report.presence, worst(&report.findings)) {
         // That there is none has been told, with what was seen.
         (Presence::Absent, _) => Err(Error::no_daemon("").already_told()),
-        (_, Verdict::Problem) => Err(Error::told()),
+        (_, Severity::Problem) => Err(Error::told()),
         _ => Ok(()),
     }
 }
@@ -109,15 +109,15 @@ async fn examine(context: &Context, args: &DiagArgs) -> Report {
 /// Problems are what to look at first, so they are what `-q` shows.
 fn print(out: &mut Output, report: &Report, quiet: bool) -> Result<(), Error> {
     for f in &report.findings {
-        if quiet && f.verdict < Verdict::Warning {
+        if quiet && f.severity < Severity::Warning {
             continue;
         }
-        let word = format!("{:<8}", f.verdict.name());
-        let word = match f.verdict {
-            Verdict::Ok => out.tone(Tone::Good, word),
-            Verdict::Note => word,
-            Verdict::Warning => out.tone(Tone::Heading, word),
-            Verdict::Problem => out.tone(Tone::Bad, word),
+        let word = format!("{:<8}", f.severity.name());
+        let word = match f.severity {
+            Severity::Ok => out.tone(Tone::Good, word),
+            Severity::Note => word,
+            Severity::Warning => out.tone(Tone::Heading, word),
+            Severity::Problem => out.tone(Tone::Bad, word),
         };
         out.line(format!("{word} {:<13} {}", f.check, f.finding))?;
         if !f.advice.is_empty() {
@@ -127,20 +127,20 @@ fn print(out: &mut Output, report: &Report, quiet: bool) -> Result<(), Error> {
     if quiet {
         return Ok(());
     }
-    let count = |verdict| {
+    let count = |severity| {
         let n = report
             .findings
             .iter()
-            .filter(|f| f.verdict == verdict)
+            .filter(|f| f.severity == severity)
             .count();
         let plural = if n == 1 { "" } else { "s" };
-        format!("{n} {}{plural}", verdict.name())
+        format!("{n} {}{plural}", severity.name())
     };
     out.line(format!(
         "{}, {}, {} in {} checks",
-        count(Verdict::Problem),
-        count(Verdict::Warning),
-        count(Verdict::Note),
+        count(Severity::Problem),
+        count(Severity::Warning),
+        count(Severity::Note),
         report.findings.len()
     ))
 }
@@ -152,7 +152,7 @@ fn to_json(report: &Report) -> Value {
         .map(|f| {
             json!({
                 "check": f.check,
-                "verdict": f.verdict.name(),
+                "verdict": f.severity.name(),
                 "finding": f.finding,
                 "do": f.advice,
             })
@@ -171,7 +171,7 @@ fn to_json(report: &Report) -> Value {
     })
 }
 
-/// The figures that the verdicts rest on, for scripts.
+/// The figures that the findings rest on, for scripts.
 fn figures_to_json(f: &Figures) -> Value {
     let p99 = |p: &P99| {
         json!({

@@ -86,7 +86,7 @@ fn find(check: &str, change: impl FnOnce(&mut Figures)) -> Finding {
     let found = found.into_iter().next().unwrap();
     assert_eq!(
         found.advice.is_empty(),
-        found.verdict == Verdict::Ok,
+        found.severity == Severity::Ok,
         "advice goes with what is not ok: {found:?}"
     );
     assert!(!found.finding.contains('\n') && !found.advice.contains('\n'));
@@ -94,18 +94,18 @@ fn find(check: &str, change: impl FnOnce(&mut Figures)) -> Finding {
 }
 
 #[track_caller]
-fn gives(check: &str, verdict: Verdict, change: impl FnOnce(&mut Figures)) -> Finding {
+fn gives(check: &str, severity: Severity, change: impl FnOnce(&mut Figures)) -> Finding {
     let found = find(check, change);
-    assert_eq!(found.verdict, verdict, "{found:?}");
+    assert_eq!(found.severity, severity, "{found:?}");
     found
 }
 
-use Verdict::{Note, Ok as Fine, Problem, Warning};
+use Severity::{Note, Ok as Fine, Problem, Warning};
 
 #[test]
 fn of_a_healthy_node_nothing_is_to_be_said() {
     for f in all(&healthy()) {
-        assert_eq!(f.verdict, Fine, "{f:?}");
+        assert_eq!(f.severity, Fine, "{f:?}");
         assert!(f.advice.is_empty() && !f.finding.is_empty(), "{f:?}");
     }
 }

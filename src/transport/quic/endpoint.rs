@@ -15,7 +15,7 @@ use super::runtime::AsyncStd;
 use super::socket::{self, MAX_RECEIVE_PAYLOAD, Socket};
 use super::tls::{self, Tls};
 use super::{Error, Options};
-use crate::system::sockets::{Place, Sockets};
+use crate::system::sockets::{Binding, Sockets};
 
 /// Connection attempts that wait in quinn until the listener takes them; more
 /// are refused on arrival. 1024: a second of arrivals at the rate at which one
@@ -101,7 +101,7 @@ impl Endpoint {
             Some(inherited) => Socket::new(inherited).map_err(bind_error)?,
             None => {
                 let socket = Socket::bind(address, shared.options.socket_buffer)?;
-                sockets.keep("quic", &Place::Udp(address), socket.as_fd());
+                sockets.keep("quic", &Binding::Udp(address), socket.as_fd());
                 socket
             }
         };

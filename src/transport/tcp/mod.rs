@@ -31,7 +31,7 @@ use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, Tra
 use libp2p::multiaddr::Multiaddr;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::system::sockets::{Place, Sockets};
+use crate::system::sockets::{Binding, Sockets};
 use address::{to_multiaddr, to_socket_addr};
 use listener::{BACKLOG, Event, Listener};
 use ports::Ports;
@@ -231,7 +231,7 @@ fn listen(sockets: &Sockets, address: SocketAddr) -> io::Result<TcpListener> {
     let socket = new_socket(address)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    sockets.keep("tcp", &Place::Tcp(address), socket.as_fd());
+    sockets.keep("tcp", &Binding::Tcp(address), socket.as_fd());
     Ok(socket.into())
 }
 

@@ -18,7 +18,7 @@ pub(super) fn render(page: Page, context: &Context) -> Answer {
     let Context {
         probe,
         metrics,
-        hour,
+        last_hour,
     } = context;
     match page {
         Page::Metrics => {
@@ -43,7 +43,7 @@ pub(super) fn render(page: Page, context: &Context) -> Answer {
             let now = Instant::now();
             let page = status::page(&status::Sources {
                 health: &probe.health(now),
-                view: &hour.view(),
+                view: &last_hour.view(),
                 metrics,
                 now,
                 still,

@@ -49,7 +49,7 @@ fn world() -> World {
         Sockets::default(),
         fake.clone(),
         Metrics::new().unwrap(),
-        Hour::new(),
+        LastHour::new(),
     );
     let http = async_std::task::block_on(bind).unwrap();
     let addr = http.local_addr();
@@ -280,7 +280,7 @@ fn a_taken_port_is_an_error_that_names_the_variable_and_the_likely_owner() {
         Sockets::default(),
         Arc::new(Fake::default()),
         Metrics::new().unwrap(),
-        Hour::new(),
+        LastHour::new(),
     );
     let error = async_std::task::block_on(bind).unwrap_err();
     assert!(matches!(error, Error::Taken { .. }), "{error}");
@@ -296,7 +296,7 @@ fn a_taken_port_is_an_error_that_names_the_variable_and_the_likely_owner() {
         Sockets::default(),
         Arc::new(Fake::default()),
         Metrics::new().unwrap(),
-        Hour::new(),
+        LastHour::new(),
     );
     let error = async_std::task::block_on(bind).unwrap_err().to_string();
     assert!(error.contains("P2P_METRICS_HOST"), "{error}");

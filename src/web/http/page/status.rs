@@ -20,7 +20,7 @@ use std::time::Instant;
 use super::chart::{self, Line};
 use crate::api::{Health, LimitStatus, Reachability, State, Status, Unit};
 use crate::text::{duration, size};
-use crate::web::hour::{REFUSALS, Sample, View, counts};
+use crate::web::last_hour::{REFUSALS, Sample, View, counts};
 use crate::web::metrics::Metrics;
 
 /// The one style sheet.
@@ -334,10 +334,10 @@ fn refused(out: &mut String, from: &Sources<'_>) {
          <th scope=\"col\">What</th><th scope=\"col\" class=\"n\">Last hour</th>\
          <th scope=\"col\" class=\"n\">Since start</th></tr></thead><tbody>",
     );
-    let now = crate::web::hour::Totals::read(from.metrics).refused;
+    let now = crate::web::last_hour::Totals::read(from.metrics).refused;
     let before = from.view.samples.first().filter(|_| {
         // Until an hour has passed, the last hour is all there is.
-        from.view.samples.len() >= crate::web::hour::KEPT
+        from.view.samples.len() >= crate::web::last_hour::KEPT
     });
     for (row, name) in REFUSALS.iter().enumerate() {
         let since = before.map_or(0, |s| s.totals.refused[row]);
@@ -474,7 +474,7 @@ fn rates(samples: &[Sample]) -> Vec<(Instant, f64, f64)> {
 }
 
 fn total(metrics: &Metrics, direction: &str) -> u64 {
-    let totals = crate::web::hour::Totals::read(metrics);
+    let totals = crate::web::last_hour::Totals::read(metrics);
     match direction {
         "in" => totals.bytes_in,
         _ => totals.bytes_out,

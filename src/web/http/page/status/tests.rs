@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::api::{DhtStatus, NatStatus, TopicStatus};
-use crate::web::hour::{EVERY, Hour, Totals};
+use crate::web::last_hour::{EVERY, LastHour, Totals};
 use crate::web::metrics::Metrics;
 
 const PEER: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
@@ -73,7 +73,7 @@ fn rendered(health: &Health, view: &View, metrics: &Metrics, still: bool) -> Str
 }
 
 fn full() -> View {
-    let hour = Hour::new();
+    let last_hour = LastHour::new();
     let now = Instant::now();
     for n in 0..10 {
         let totals = Totals {
@@ -81,9 +81,9 @@ fn full() -> View {
             bytes_in: n * 5 * 1024,
             ..Totals::default()
         };
-        hour.record(now + EVERY * n as u32, totals, Some(status()), None);
+        last_hour.record(now + EVERY * n as u32, totals, Some(status()), None);
     }
-    hour.view()
+    last_hour.view()
 }
 
 #[test]

@@ -134,9 +134,9 @@ struct Kept {
     store: Option<LimitStatus>,
 }
 
-/// The last hour. Cheap to clone behind an [`Arc`].
+/// The figures of the last hour. Share it behind an [`Arc`].
 #[derive(Debug, Default)]
-pub struct Hour {
+pub struct LastHour {
     kept: Mutex<Kept>,
 }
 
@@ -151,8 +151,8 @@ pub struct View {
     pub store: Option<LimitStatus>,
 }
 
-impl Hour {
-    /// An empty one.
+impl LastHour {
+    /// One without a sample.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -215,16 +215,16 @@ mod tests {
 
     #[test]
     fn it_keeps_an_hour_and_no_more() {
-        let hour = Hour::new();
+        let last_hour = LastHour::new();
         let start = Instant::now();
         for n in 0..2 * KEPT as u64 {
             let totals = Totals {
                 peers: n,
                 ..Totals::default()
             };
-            hour.record(start + EVERY * n as u32, totals, None, None);
+            last_hour.record(start + EVERY * n as u32, totals, None, None);
         }
-        let view = hour.view();
+        let view = last_hour.view();
         assert_eq!(view.samples.len(), KEPT);
         assert_eq!(EVERY * KEPT as u32, Duration::from_secs(3600));
         let first = view.samples.first().unwrap();
