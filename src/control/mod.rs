@@ -120,7 +120,8 @@
 //! | [`client`] | the client's end: one typed method a request |
 //! | [`server`] | the daemon's end: clients, within bounds |
 //! | `session` | one client, and which file answers each of its requests |
-//! | `socket` | the sockets themselves: mode, lock, inherited ones |
+//! | `listener` | the socket that the daemon listens on: mode, lock, inherited ones |
+//! | `socket` | a connected socket, and what can be asked of its other end |
 //! | [`codec`] | the framing, shared by both ends |
 //! | [`wire`] | the types of [`crate::api`] as the protocol carries them |
 //! | `report` | IDENTIFY, LIST_PEERS, PEERS, STATUS, HEALTH |
@@ -135,6 +136,7 @@ mod connmgr;
 pub(crate) mod content;
 mod dht;
 pub mod diag;
+mod listener;
 mod metrics;
 mod pipe;
 mod pubsub;

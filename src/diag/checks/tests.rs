@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::{LimitStatus, Reachability, TopicStatus};
-use crate::diag::figures::{Attempts, Bootstrap};
+use crate::diag::figures::{Attempts, Bootstrap, Reach};
 
 const MIB: u64 = 1 << 20;
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::api::{DhtStatus, NatStatus, TopicStatus};
+use crate::api::{DhtStatus, LimitStatus, NatStatus, Status, TopicStatus, Unit};
 use crate::web::last_hour::{EVERY, LastHour, Totals};
 use crate::web::metrics::Metrics;
 
@@ -164,18 +164,4 @@ fn the_policy_allows_this_style_sheet_and_nothing_else() {
         let without = without.replace("<!doctype", "");
         assert!(!without.contains(other), "{other}");
     }
-}
-
-#[test]
-fn numbers_carry_their_units() {
-    assert_eq!(bytes(0), "0\u{a0}B");
-    assert_eq!(bytes(1023), "1023\u{a0}B");
-    assert_eq!(bytes(1024), "1.0\u{a0}KiB");
-    assert_eq!(bytes(10 << 30), "10.0\u{a0}GiB");
-    assert_eq!(bytes(u64::MAX), "16.0\u{a0}EiB");
-    assert_eq!(rate(1536.0), "1.5\u{a0}KiB/s");
-    assert_eq!(number(1_234_567), "1,234,567");
-    assert_eq!(number(123), "123");
-    assert_eq!(span(3600.0), "1 hour");
-    assert_eq!(span(60.0), "60 s");
 }

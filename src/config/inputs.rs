@@ -1,0 +1,104 @@
+//! What a configuration is made from.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::build::{bad, utf8};
+use super::{Config, ENV_FILE, EnvFile, Environment, Error, Flags, Source, Variable};
+use super::{env_file, value};
+
+/// What a configuration is made from, beside the environment file: the daemon
+/// keeps it, and makes its configuration anew from it at every reload.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The environment of the process.
+    pub env: Environment,
+    /// Its command line.
+    pub flags: Flags,
+}
+
+/// A configuration and the environment file that it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What the environment file says; empty without one.
+    pub file: EnvFile,
+    /// The environment file that was to be read and does not exist.
+    pub missing: Option<PathBuf>,
+}
+
+impl Inputs {
+    /// Those of this process.
+    pub fn of_process(flags: Flags) -> Inputs {
+        Inputs {
+            env: std::env::vars_os().collect(),
+            flags,
+        }
+    }
+
+    /// Reads the environment file, when `P2P_ENV_FILE` or its flag names one, and
+    /// makes the configuration: flags win over the environment, and both over
+    /// the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a value anywhere is refused.
+    pub fn load(&self) -> Result<Loaded, Error> {
+        let (file, missing) = self.read_file()?;
+        Ok(Loaded {
+            config: Config::build(
+                &self.env,
+                &file,
+                &self.flags,
+                nix::unistd::geteuid().is_root(),
+            )?,
+            file,
+            missing,
+        })
+    }
+
+    fn read_file(&self) -> Result<(EnvFile, Option<PathBuf>), Error> {
+        let nothing = (EnvFile::default(), None);
+        let Some(variable) = Variable::find(ENV_FILE) else {
+            return Ok(nothing);
+        };
+        let (source, given) = match (self.flags.get(ENV_FILE), self.env.get(OsStr::new(ENV_FILE))) {
+            (Some(given), _) => (Source::Flag, given),
+            (None, Some(given)) => (Source::Environment, given),
+            (None, None) => return Ok(nothing),
+        };
+        let text = utf8(variable, &source, given)?.trim();
+        if text.is_empty() {
+            return Ok(nothing);
+        }
+        let wanted = value::env_file(text).map_err(|why| bad(variable, &source, text, why))?;
+        match env_file::read(&wanted.path) {
+            Ok(file) => Ok((file, None)),
+            Err(env_file::ReadError::Line(e)) => Err(e),
+            Err(env_file::ReadError::Io(e))
+                if wanted.may_be_missing && e.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok((EnvFile::default(), Some(wanted.path)))
+            }
+            Err(env_file::ReadError::Io(e)) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(Error::EnvFile {
+                    path: wanted.path.display().to_string(),
+                    why: format!(
+                        "cannot read this environment file: {e}; the daemon reads it as its own \
+                         user, so let that one: `chgrp p2p-node FILE` and `chmod 640 FILE` for the \
+                         service"
+                    ),
+                })
+            }
+            Err(env_file::ReadError::Io(e)) => Err(Error::EnvFile {
+                path: wanted.path.display().to_string(),
+                why: format!(
+                    "cannot read this environment file: {e}; correct {}, or write it as -{} when \
+                     the file may be missing",
+                    source.origin(variable),
+                    wanted.path.display()
+                ),
+            }),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where the value of a variable came from.
+
+use super::{Position, Variable};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The table's default, or one derived from the environment (`HOME`, …).
+    Default,
+    /// It follows from another variable, named here.
+    Implied(&'static str),
+    /// A line of the environment file.
+    File(Position),
+    /// The environment of the process.
+    Environment,
+    /// The command line of `run`.
+    Flag,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::Implied(name) => write!(f, "implied by {name}"),
+            Source::File(position) => position.fmt(f),
+            Source::Environment => f.write_str("environment"),
+            Source::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+impl Source {
+    /// How a person would name the place to correct.
+    pub(super) fn origin(&self, variable: &Variable) -> String {
+        match self {
+            Source::Flag => format!("--{}", variable.flag()),
+            Source::File(position) => format!("{position}: {}", variable.name),
+            _ => variable.name.into(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a command could not be done.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::control::codec;
+use crate::control::wire::InvalidField;
+
+/// Why a command could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens at the socket.
+    #[error(
+        "no daemon answers at {path}: {cause}; start one with `p2p-node run`, or name its socket \
+         with P2P_CONTROL_SOCKET"
+    )]
+    NoDaemon {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The socket is there and this user may not use it.
+    #[error(
+        "may not use the control socket {path}: {cause}; run as root or as a member of the \
+         socket's group"
+    )]
+    Denied {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The connection failed in the middle.
+    #[error("lost the connection to the daemon at {path}: {cause}")]
+    Lost {
+        /// The socket's path.
+        path: PathBuf,
+        /// What happened.
+        cause: codec::Error,
+    },
+    /// The daemon ended the connection before it had said all.
+    #[error("the daemon at {path} hung up; see its log for the cause")]
+    HungUp {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The daemon says why it did not do it.
+    #[error("{0}")]
+    Refused(String),
+    /// The daemon's answer is not one to what was asked.
+    #[error("the daemon's answer lacks {0}; client and daemon may be of different versions")]
+    Unexpected(&'static str),
+    /// The daemon's answer holds nonsense.
+    #[error("the daemon's answer cannot be used: {0}")]
+    Invalid(#[from] InvalidField),
+    /// What was to be sent could not be read.
+    #[error("could not read what was to be sent: {0}")]
+    Input(io::Error),
+}

@@ -1,0 +1,134 @@
+//! The client's end of the control socket: one typed method a request.
+//!
+//! ```no_run
+//! # async fn f() -> Result<(), p2p_node::control::client::Error> {
+//! use p2p_node::control::Client;
+//! let mut client = Client::connect("/run/p2p-node/control.sock").await?;
+//! println!("{:?}", client.status().await?);
+//! # Ok(()) }
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `error` | why a command could not be done |
+//! | `node` | the node: identity, status, health, diagnosis, reload |
+//! | `peers` | peers: connections, tags |
+//! | `bans` | bans |
+//! | `streams` | streams to peers and from them |
+//! | `dht` | queries of the DHT |
+//! | `pubsub` | gossip |
+//! | `content` | files: put, get, and what lies in the store |
+
+mod bans;
+mod content;
+mod dht;
+mod error;
+mod node;
+mod peers;
+mod pubsub;
+mod streams;
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_io::Async;
+
+use super::codec::{self, Channel, MAX_RESPONSE};
+use super::pb;
+use super::pb::request::Type as Kind;
+
+pub use bans::BanOptions;
+pub use content::{Download, Event, PutOptions};
+pub use dht::DhtResults;
+pub use error::Error;
+pub use pubsub::Subscription;
+pub use streams::RawStream;
+
+/// A connection to a daemon. Requests on it are answered one after the other;
+/// open several for work at the same time.
+#[derive(Debug)]
+pub struct Client {
+    channel: Channel<Async<UnixStream>>,
+    path: PathBuf,
+}
+
+impl Client {
+    /// Connects to the daemon whose socket is at `path`.
+    ///
+    /// # Errors
+    /// [`Error::NoDaemon`] when nobody listens there, [`Error::Denied`] when
+    /// this user may not.
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref().to_path_buf();
+        match Async::<UnixStream>::connect(&path).await {
+            Ok(io) => Ok(Client {
+                channel: Channel::new(io),
+                path,
+            }),
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Error::Denied { path, cause })
+            }
+            Err(cause) => Err(Error::NoDaemon { path, cause }),
+        }
+    }
+
+    fn lost(&self, cause: codec::Error) -> Error {
+        Error::Lost {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    async fn send(&mut self, request: pb::Request) -> Result<(), Error> {
+        self.channel
+            .write(&request)
+            .await
+            .map_err(|e| self.lost(e.into()))
+    }
+
+    async fn read<M: prost::Message + Default>(&mut self) -> Result<M, Error> {
+        match self.channel.read(MAX_RESPONSE).await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(Error::HungUp {
+                path: self.path.clone(),
+            }),
+            Err(e) => Err(self.lost(e)),
+        }
+    }
+
+    async fn answer(&mut self) -> Result<pb::Response, Error> {
+        let answer: pb::Response = self.read().await?;
+        if answer.r#type == pb::response::Type::Ok as i32 {
+            return Ok(answer);
+        }
+        Err(Error::Refused(match answer.error {
+            Some(e) if !e.msg.is_empty() => e.msg,
+            _ => "the daemon refused without a reason".into(),
+        }))
+    }
+
+    async fn ask(&mut self, request: pb::Request) -> Result<pb::Response, Error> {
+        // When the daemon has too many clients it says so and hangs up at once:
+        // the answer may be there although the write failed.
+        let sent = self.send(request).await;
+        match (self.answer().await, sent) {
+            (Err(Error::Refused(why)), _) => Err(Error::Refused(why)),
+            (_, Err(e)) => Err(e),
+            (answer, Ok(())) => answer,
+        }
+    }
+}
+
+fn request(kind: Kind) -> pb::Request {
+    pb::Request {
+        r#type: kind as i32,
+        ..Default::default()
+    }
+}
+
+/// Whole seconds, at least one: zero means "the default" on the wire.
+fn seconds(d: Duration) -> i64 {
+    i64::try_from(d.as_secs()).unwrap_or(i64::MAX).max(1)
+}

@@ -1,0 +1,51 @@
+//! The node itself: who and how it is, and its configuration.
+
+use super::{Client, Error, Kind, request};
+use crate::api::{Health, PeerInfo, Reload, ReloadError, Snapshot, Status};
+use crate::control::{diag, wire};
+
+impl Client {
+    /// This node's peer id and addresses.
+    ///
+    /// # Errors
+    /// See [`Error`], here and in every method below.
+    pub async fn identify(&mut self) -> Result<PeerInfo, Error> {
+        let answer = self.ask(request(Kind::Identify)).await?;
+        let id = answer.identify.ok_or(Error::Unexpected("identify"))?;
+        Ok(PeerInfo {
+            id: wire::peer_id("id", &id.id)?,
+            addrs: wire::multiaddrs("addrs", &id.addrs)?,
+        })
+    }
+
+    /// Everything about the node.
+    pub async fn status(&mut self) -> Result<Status, Error> {
+        let answer = self.ask(request(Kind::Status)).await?;
+        Ok(Status::from_pb(
+            answer.status.ok_or(Error::Unexpected("status"))?,
+        )?)
+    }
+
+    /// Is it live and ready?
+    pub async fn health(&mut self) -> Result<Health, Error> {
+        let answer = self.ask(request(Kind::Health)).await?;
+        Ok(Health::from_pb(
+            answer.health.ok_or(Error::Unexpected("health"))?,
+        ))
+    }
+
+    /// What a diagnosis looks at.
+    pub async fn diag(&mut self) -> Result<Snapshot, Error> {
+        let answer = self.ask(request(Kind::Diag)).await?;
+        Ok(diag::from_pb(
+            answer.diag.ok_or(Error::Unexpected("diag"))?,
+        )?)
+    }
+
+    /// Has the daemon read its configuration again; what came of it.
+    pub async fn reload(&mut self) -> Result<Result<Reload, ReloadError>, Error> {
+        let answer = self.ask(request(Kind::Reload)).await?;
+        let reload = answer.reload.ok_or(Error::Unexpected("reload"))?;
+        Ok(Reload::from_pb(reload))
+    }
+}

@@ -1,0 +1,388 @@
+//! The socket that the daemon listens on: its mode, its file, and what an earlier
+//! daemon or the service manager left of it.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use async_std::task::spawn_blocking;
+use futures::future::{pending, select};
+use nix::sys::socket::UnixAddr;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::system::sockets::{Binding, Sockets};
+
+/// Owner and group may use the socket: whoever may, may do all that the node can.
+const MODE: u32 = 0o660;
+
+/// What the socket is called in the service manager's store.
+const PURPOSE: &str = "control";
+
+/// Connections that the kernel keeps until the loop accepts them: more than
+/// the commands that one shell loop starts at a time.
+const BACKLOG: i32 = 128;
+
+/// How long a start waits for another daemon's that opens its socket in the
+/// same folder, which takes under a millisecond. Any user can hold the lock of
+/// a folder like /tmp, and while this waits no signal is heard.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often an inherited socket is emptied to make room for the probe: a few
+/// clients that come at the same time can take it.
+const ADOPT_ROUNDS: usize = 8;
+
+/// How often it is tried meanwhile.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// Why the control socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A daemon answers there.
+    #[error(
+        "a daemon is already running at the control socket {0}; stop it, or give this one its own \
+         with P2P_CONTROL_SOCKET"
+    )]
+    Taken(PathBuf),
+    /// Something that is no socket is in the way.
+    #[error("{0} is in the way of the control socket and is no socket; remove it yourself")]
+    NotASocket(PathBuf),
+    /// Another process holds the lock of the socket's folder.
+    #[error(
+        "cannot open the control socket {path}: another process keeps the folder {folder} locked; \
+         end that process, or move the socket to a folder of your own with P2P_CONTROL_SOCKET"
+    )]
+    Locked {
+        /// The path of the socket.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot open the control socket {path}: {cause} (P2P_CONTROL_SOCKET moves it)")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// The daemon's listening socket. Its file is removed when this is dropped,
+/// unless another daemon has put its own there since.
+#[derive(Debug)]
+pub(super) struct ControlListener {
+    listener: Async<UnixListener>,
+    /// The one before, when the file was lost and made anew: it may still be
+    /// reached by another name. One is enough, or each loss would cost a descriptor.
+    former: Option<Async<UnixListener>>,
+    path: PathBuf,
+    sockets: Sockets,
+    /// The last look found something that had been told already.
+    told: bool,
+    /// Device and inode of our file.
+    file: (u64, u64),
+    /// The service manager keeps the socket: its file stays when this ends.
+    kept: bool,
+    /// Clients that were waiting when an inherited socket was looked at.
+    early: Mutex<VecDeque<UnixStream>>,
+}
+
+impl ControlListener {
+    /// Listens at `path`, replacing the socket file of a daemon that is no more.
+    /// The one that `sockets` has for the path is taken, if the path leads to it.
+    pub(super) fn bind(path: &Path, sockets: &Sockets) -> Result<Self, BindError> {
+        Self::bind_within(path, sockets, LOCK_PATIENCE)
+    }
+
+    fn bind_within(path: &Path, sockets: &Sockets, patience: Duration) -> Result<Self, BindError> {
+        let io = |cause| BindError::Io {
+            path: path.to_path_buf(),
+            cause,
+        };
+        // Two daemons that start at once would both find the dead socket and
+        // the later one would remove the earlier one's: a lock of the folder,
+        // held for these few lines, makes it one after the other.
+        let folder = folder_of(path);
+        let _locked = lock(folder, patience)
+            .map_err(io)?
+            .ok_or_else(|| BindError::Locked {
+                path: path.to_path_buf(),
+                folder: folder.to_path_buf(),
+            })?;
+        if let Some(inherited) = sockets.take_unix(path) {
+            match adopt(path, inherited) {
+                Ok((listener, early)) => {
+                    let ours = fs::symlink_metadata(path).map_err(io)?;
+                    return Ok(ControlListener {
+                        listener: Async::new(listener).map_err(io)?,
+                        former: None,
+                        path: path.to_path_buf(),
+                        sockets: sockets.clone(),
+                        told: false,
+                        file: (ours.dev(), ours.ino()),
+                        kept: true,
+                        early: Mutex::new(early),
+                    });
+                }
+                Err(e) => {
+                    log::info!(path:% = path.display(), error:% = e; "the inherited control socket cannot be reached by its path any more; opening a new one");
+                }
+            }
+        }
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(BindError::NotASocket(path.to_path_buf()));
+            }
+            Ok(_) => match probe(path) {
+                // Any answer but "nobody listens" is from somebody who lives,
+                // be it one who is too busy or of another user.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    fs::remove_file(path).map_err(io)?;
+                    log::debug!(path:% = path.display(); "replaced the control socket of a daemon that is no more");
+                }
+                _ => return Err(BindError::Taken(path.to_path_buf())),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io(e)),
+        }
+        let opened = Opened::at(path).map_err(io)?;
+        let kept = sockets.keep(
+            PURPOSE,
+            &Binding::Unix(path.into()),
+            opened.listener.as_fd(),
+        );
+        Ok(ControlListener {
+            listener: Async::new(opened.listener).map_err(io)?,
+            former: None,
+            path: path.to_path_buf(),
+            sockets: sockets.clone(),
+            told: false,
+            file: opened.file,
+            kept,
+            early: Mutex::default(),
+        })
+    }
+
+    /// Looks whether the path still leads here. Opens a new socket when its file
+    /// is gone, or nobody could reach this daemon any more; leaves what another
+    /// has put there. Tells each change once.
+    pub(super) async fn tend(&mut self) {
+        let (path, file, sockets) = (self.path.clone(), self.file, self.sockets.clone());
+        // A disk that hangs holds up nobody but new clients.
+        let found = spawn_blocking(move || Found::look(&path, file, &sockets)).await;
+        let opened = match found {
+            Ok(Found::Ours) => {
+                self.told = false;
+                return;
+            }
+            Ok(Found::Busy) => return,
+            Ok(Found::Foreign) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    log::warn!(path:% = self.path.display(); "another process has put its own file in the place of the control socket; it is left there, and commands do not reach this daemon: remove it, and a new socket is opened");
+                }
+                return;
+            }
+            Ok(Found::Opened(opened, kept)) => {
+                let file = opened.file;
+                Async::new(opened.listener).map(|listener| (listener, file, kept))
+            }
+            Err(e) => Err(e),
+        };
+        match opened {
+            Ok((listener, file, kept)) => {
+                self.former = Some(std::mem::replace(&mut self.listener, listener));
+                (self.file, self.kept, self.told) = (file, kept, false);
+                log::warn!(path:% = self.path.display(); "the file of the control socket was gone; opened a new one");
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    log::warn!(path:% = self.path.display(), error:% = e; "the file of the control socket is gone and cannot be made again; commands do not reach this daemon, and it is tried again");
+                }
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Async<UnixStream>> {
+        let early = lock_early(&self.early).pop_front();
+        if let Some(stream) = early {
+            return Async::new(stream);
+        }
+        let former = async {
+            match &self.former {
+                Some(former) => former.accept().await,
+                None => pending().await,
+            }
+        };
+        let (current, former) = (pin!(self.listener.accept()), pin!(former));
+        let (accepted, _) = select(current, former).await.factor_first();
+        Ok(accepted?.0)
+    }
+}
+
+/// A socket that was just opened.
+struct Opened {
+    listener: UnixListener,
+    /// Device and inode of its file.
+    file: (u64, u64),
+}
+
+impl Opened {
+    /// Listens at a path where nothing is.
+    fn at(path: &Path) -> io::Result<Opened> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // The mode of the socket becomes that of the file, less the umask: at no
+        // instant is it more open than MODE. chmod makes it exact before anyone
+        // can connect, which takes `listen`.
+        nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+        socket.listen(BACKLOG)?;
+        let ours = fs::symlink_metadata(path)?;
+        Ok(Opened {
+            listener: socket.into(),
+            file: (ours.dev(), ours.ino()),
+        })
+    }
+}
+
+/// What is at the path of a socket that is in use.
+enum Found {
+    /// Its file.
+    Ours,
+    /// Something else.
+    Foreign,
+    /// Nothing, and another process works in the folder just now.
+    Busy,
+    /// Nothing was; now a new socket is, and whether the service manager keeps it.
+    Opened(Opened, bool),
+}
+
+impl Found {
+    fn look(path: &Path, file: (u64, u64), sockets: &Sockets) -> io::Result<Found> {
+        let at = || match fs::symlink_metadata(path) {
+            Ok(found) if (found.dev(), found.ino()) == file => Ok(Some(Found::Ours)),
+            Ok(_) => Ok(Some(Found::Foreign)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        if let Some(found) = at()? {
+            return Ok(found);
+        }
+        let Some(_locked) = lock(folder_of(path), Duration::ZERO)? else {
+            return Ok(Found::Busy);
+        };
+        if let Some(found) = at()? {
+            return Ok(found);
+        }
+        let opened = Opened::at(path)?;
+        let binding = Binding::Unix(path.into());
+        let kept = sockets.keep_instead(PURPOSE, &binding, opened.listener.as_fd());
+        Ok(Found::Opened(opened, kept))
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        if let Ok(found) = fs::symlink_metadata(&self.path)
+            && (found.dev(), found.ino()) == self.file
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A queue of sockets is valid whatever happened to who held the lock.
+fn lock_early(early: &Mutex<VecDeque<UnixStream>>) -> MutexGuard<'_, VecDeque<UnixStream>> {
+    early.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes sure that who connects to `path` reaches `listener`, by doing it: the
+/// file may have been removed, or replaced by another daemon's. Answers the
+/// listener and the clients that were waiting before.
+fn adopt(path: &Path, listener: UnixListener) -> io::Result<(UnixListener, VecDeque<UnixStream>)> {
+    let mut early = VecDeque::new();
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    // Bound to a name that the kernel makes up, so that it is known again.
+    nix::sys::socket::bind(probe.as_raw_fd(), &UnixAddr::new_unnamed())?;
+    let ours = probe.local_addr()?;
+    let own = |address: &SocketAddr| {
+        address.as_abstract_name().is_some()
+            && address.as_abstract_name() == ours.as_abstract_namespace()
+    };
+    // Each round makes room in a full backlog.
+    let mut connected = false;
+    for _ in 0..ADOPT_ROUNDS {
+        if !connected {
+            match probe.connect(&SockAddr::unix(path)?) {
+                Ok(()) => connected = true,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+        loop {
+            match listener.accept() {
+                Ok((_, address)) if own(&address) => {
+                    return Ok((listener, early));
+                }
+                Ok((stream, _)) => early.push_back(stream),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        if connected {
+            break;
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "another socket listens there",
+    ))
+}
+
+/// Locks a folder for as long as the file is open; `None` when another holds the
+/// lock for the whole `patience`.
+fn lock(folder: &Path, patience: Duration) -> io::Result<Option<File>> {
+    let file = File::open(folder)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(e)) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            Err(_) if Instant::now() >= deadline => return Ok(None),
+            Err(_) => std::thread::sleep(LOCK_RETRY),
+        }
+    }
+}
+
+/// Tries to connect, without waiting for a daemon whose queue is full.
+fn probe(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
+}
+
+#[cfg(test)]
+mod tests;
