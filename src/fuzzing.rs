@@ -19,7 +19,8 @@ pub mod block {
 
     use crate::block::exchange::pb::message::Block;
     use crate::block::exchange::session::{self, Answer, Command, Reply};
-    use crate::block::refusal::{self, Refusal};
+    use crate::content::check;
+    use crate::content::refusal::Refusal;
     use crate::message::provenance::Provenance;
 
     /// Checks an encoded `Block` that came for `wanted`; `None` when it is none.
@@ -30,7 +31,7 @@ pub mod block {
         now: SystemTime,
     ) -> Option<Result<(Bytes, Provenance), Refusal>> {
         let block = Block::decode(message).ok()?;
-        let accepted = refusal::accept(block, wanted, max, now);
+        let accepted = check::accept(block, wanted, max, now);
         Some(accepted.map(|a| (a.data, a.provenance)))
     }
 

@@ -14,9 +14,9 @@
 //! diag web  what is wrong, in words; what browsers and scrapers see
 //! control  what programs on this host see
 //! node  the swarm
-//! block  content
+//! block  the bytes of content: kept, served, fetched, announced
 //! store transport  bytes on disk; bytes to other hosts
-//! neighbours dht gossip peers message  what is decided: of neighbours, records, gossip, peers; what travels between nodes
+//! neighbours dht gossip peers content message  what is decided: of neighbours, records, gossip, peers, content; what travels between nodes
 //! api config system telemetry text  the ground
 //! ```
 //!
@@ -28,13 +28,13 @@
 //! | [`web`] | `/metrics`, `/health/…` and the status page |
 //! | [`control`] | the control socket: protocol, server, client |
 //! | [`node`] | owner of the swarm: behaviour, event loop, and the handle that everyone else uses |
-//! | [`block`] | content: chunk, CID, DAG, verify; exchange (serve and fetch) |
+//! | [`block`] | the bytes of content: import, exchange (serve and fetch), announcements |
 //! | [`store`] | what survives a restart: blocks, roots, peers, bans, reputations, sequence numbers |
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
 //! | [`neighbours`] | the node's place in its network: whom to keep, whom to dial, when to try again |
 //! | [`dht`] | decisions about the DHT: records held and their bounds, provider records sent, walks |
 //! | [`peers`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
-//! | [`gossip`] | what is taken of whom, what a verdict means, what this host publishes when, and for whom it looks |
+//! neighbours dht gossip peers content message  what is decided: of neighbours, records, gossip, peers, content; what travels between nodes
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
 //! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
@@ -71,6 +71,7 @@ pub mod api;
 pub mod block;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod control;
 pub mod daemon;
 pub mod dht;

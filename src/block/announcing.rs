@@ -12,9 +12,9 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 
-use super::announce::{Backlog, Outcome, Schedule, Unsaved};
 use super::network::{NO_DHT_PEER, Network, ProvideError};
 use crate::block::Metrics;
+use crate::content::schedule::{Backlog, Outcome, Schedule, Unsaved};
 use crate::store::{self, Store};
 use crate::text::unix_time::unix_millis;
 
@@ -336,9 +336,9 @@ mod tests {
     use async_std::task::block_on;
 
     use super::*;
-    use crate::block::address::{Codec, address};
     use crate::block::content::{Announce, ImportOptions};
     use crate::block::testing::{Net, Node};
+    use crate::content::address::{Codec, address};
 
     fn announcer(node: &Node) -> Announcer<Net> {
         Announcer::new(

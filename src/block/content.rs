@@ -11,15 +11,16 @@ use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 
-use super::address::{self, AddressError};
-use super::announce::Backlog;
 use super::announcing::Announcer;
 use super::exchange::serve::{Guest, Limits, ServeError, Served, Server, Source, Stored};
-use super::fetch::{Budget, Fetch, FetchOptions, Setting, Sharing};
+use super::fetch::{Fetch, FetchOptions, Setting, Sharing};
 use super::import::{self, ImportError};
 use super::network::{Fault, Network, ProvideError};
 use super::stat::{self, Walk};
 use crate::block::Metrics;
+use crate::content::address::{self, AddressError};
+use crate::content::fetch::memory::Budget;
+use crate::content::schedule::Backlog;
 use crate::message::provenance::{Provenance, SignError, Signer, is_clock_set, ttl_seconds};
 use crate::store::{self, Life, Removed, Root, Store};
 use crate::text::duration::millis;
@@ -551,8 +552,9 @@ impl Source for StoredBlocks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Node, content};
+    use super::super::testing::Node;
     use super::*;
+    use crate::content::testing::content;
     use async_std::task::block_on;
     use std::io;
     use std::pin::Pin;

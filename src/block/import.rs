@@ -12,9 +12,9 @@ use async_std::task::{JoinHandle, spawn_blocking};
 use cid::Cid;
 use futures::io::{AsyncRead, AsyncReadExt};
 
-use super::address::{Codec, address};
-use super::dag::Child;
-use super::layout::{Builder, PROFILE_CHUNK, Tree};
+use crate::content::address::{Codec, address};
+use crate::content::dag::Child;
+use crate::content::layout::{Builder, PROFILE_CHUNK, Tree};
 use crate::message::provenance::{Provenance, SignError};
 use crate::store::{self, Batch, Root, Store};
 

@@ -2,7 +2,7 @@
 
 use prometheus::{Error, IntCounterVec, IntGauge};
 
-use super::refusal;
+use crate::content::refusal;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 

@@ -3,21 +3,16 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`address`] | the CID of a block; whether bytes are that block |
-//! | [`dag`] | nodes of a file's tree: dag-pb and UnixFS |
-//! | [`layout`] | the balanced tree over a file's chunks |
 //! | [`content`] | the one door for the daemon and the control socket |
-//! | `announce` | when which content is announced to the DHT |
-//! | `announcing` | the same carried out: the store that remembers it, the network that is told |
+//! | `announcing` | announcements to the DHT: the store that remembers them, the network that is told |
 //! | `stat` | what of a tree is here |
 //! | [`import`] | a stream of bytes becomes a tree in the store |
 //! | [`fetch`] | a tree becomes a stream of bytes, from the store and from peers |
 //! | [`network`] | what the exchange needs of a network |
 //! | [`exchange`] | the wire: serving a stream, asking over one |
-//! | [`refusal`] | why a block that a peer sent is refused |
 //! | `metrics` | what is counted of blocks and announcements |
 //!
-//! [`address`], [`dag`], [`layout`], [`refusal`] and `announce` are pure.
+//! What is decided is decided in [`crate::content`]; this room moves the bytes.
 //!
 //! # A block on its way
 //!
@@ -44,18 +39,13 @@
 //!
 //! Each is counted in `p2p_blocks_refused_total`.
 
-pub mod address;
-mod announce;
 mod announcing;
 pub mod content;
-pub mod dag;
 pub mod exchange;
 pub mod fetch;
 pub mod import;
-pub mod layout;
 mod metrics;
 pub mod network;
-pub mod refusal;
 mod stat;
 
 pub use content::Content;

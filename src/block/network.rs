@@ -10,7 +10,7 @@ use futures::stream::{BoxStream, StreamExt};
 use ipnet::IpNet;
 use libp2p::PeerId;
 
-use super::refusal::Refusal;
+use crate::content::refusal::Refusal;
 
 /// The network as the exchange sees it. The node implements it; tests do so over
 /// pipes in memory.

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use cid::Cid;
 
-use super::address::DAG_PB;
 use super::content::ContentError;
-use super::dag::{self, MAX_DEPTH};
+use crate::content::address::DAG_PB;
+use crate::content::dag::{self, MAX_DEPTH};
 use crate::store::Store;
 
 /// What a walk through a tree in the store found.

@@ -22,7 +22,7 @@ use super::streams::PeerStream;
 use crate::block::network::{
     Fault, Held, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
 };
-use crate::block::refusal::Refusal;
+use crate::content::refusal::Refusal;
 use crate::peers::reputation::BEST;
 use crate::peers::{Conduct, Policy};
 
@@ -529,7 +529,7 @@ mod tests {
 
     #[test]
     fn what_a_wrong_block_costs_follows_from_what_is_wrong_with_it() {
-        let cid = crate::block::address::address(b"x", crate::block::address::Codec::Raw);
+        let cid = crate::content::address::address(b"x", crate::content::address::Codec::Raw);
         let block = |why| conduct(&Fault::Block { cid, why });
         let flaw = Flaw::Unsigned;
         let oversized = |len| Refusal::Oversized { len, max: 1 };

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use cid::Cid;
-use p2p_node::block::address::{self, Codec};
-use p2p_node::block::dag::{self, MAX_LINKS};
-use p2p_node::block::refusal::{REASONS, Refusal};
+use p2p_node::content::address::{self, Codec};
+use p2p_node::content::dag::{self, MAX_LINKS};
+use p2p_node::content::refusal::{REASONS, Refusal};
 use p2p_node::fuzzing;
 use p2p_node::message::provenance::{self, MAX_SKEW, Provenance, Signer};
 use prost::Message;

@@ -16,7 +16,7 @@ use futures::executor::block_on;
 use futures::io::AsyncRead;
 use libp2p::PeerId;
 use p2p_node::block::Metrics;
-use p2p_node::block::address::{self, Codec};
+use p2p_node::content::address::{self, Codec};
 use p2p_node::block::exchange::frame::{FrameError, FrameReader};
 use p2p_node::block::exchange::serve::{Source, Stored};
 use p2p_node::block::exchange::{FRAME_OVERHEAD, Limits, MAX_REQUEST_FRAME, Server};

@@ -29,7 +29,7 @@ use super::pb::exchange::{Response, Status};
 use super::pb::message::Block;
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::Metrics;
-use crate::block::address;
+use crate::content::address;
 use crate::message::compression;
 use crate::message::provenance::Provenance;
 use crate::telemetry::Direction;

@@ -21,8 +21,9 @@ use super::serve::{Limits, ServeError, Served, Server, Source, Stored};
 use super::session::{self, Answer, Command, Reply};
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::Metrics;
-use crate::block::address::{Codec, address};
-use crate::block::testing::{Count, content, provenance, publish};
+use crate::block::testing::{Count, provenance, publish};
+use crate::content::address::{Codec, address};
+use crate::content::testing::content;
 use crate::telemetry::Metrics as _;
 
 /// Has one block of 1 MiB, which does not pack, under every raw CID, and counts

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use cid::Cid;
 use libp2p::PeerId;
 
-use super::held::{Held, Meter, Reserve};
-use super::plan::Arrived;
-use crate::block::address;
-use crate::block::dag::{self, DagError};
 use crate::block::exchange::pb::message::Block;
-use crate::block::refusal::{Refusal, accept};
+use crate::content::address;
+use crate::content::check::accept;
+use crate::content::dag::{self, DagError};
+use crate::content::fetch::memory::{ChargedBytes, MemoryUse, Reservation};
+use crate::content::fetch::plan::Arrived;
+use crate::content::refusal::Refusal;
 use crate::message::compression::Compression;
 use crate::store::{Batch, Error, Life, Store};
 
@@ -28,7 +29,7 @@ pub(super) struct Delivery {
     pub(super) peer: PeerId,
     pub(super) block: Box<Block>,
     /// Its bytes as they came, for as long as they are here.
-    pub(super) held: Held,
+    pub(super) held: ChargedBytes,
 }
 
 /// What became of a delivery.
@@ -48,7 +49,7 @@ pub(super) struct Work {
     pub(super) look_up: Vec<Cid>,
     pub(super) read: Vec<Cid>,
     /// The memory that what is read will take.
-    pub(super) reserve: Option<Reserve>,
+    pub(super) reserve: Option<Reservation>,
     pub(super) checkpoint: bool,
 }
 
@@ -84,7 +85,7 @@ pub(super) struct Done {
 #[derive(Clone)]
 pub(super) struct Around {
     pub(super) store: Store,
-    pub(super) meter: Arc<Meter>,
+    pub(super) memory: Arc<MemoryUse>,
     /// Largest block to take from a peer.
     pub(super) max_block: usize,
     /// The wall clock.
@@ -152,7 +153,7 @@ impl Done {
                 let held = if as_it_came {
                     held
                 } else {
-                    Held::new(accepted.data, &around.meter)
+                    ChargedBytes::new(accepted.data, &around.memory)
                 };
                 len = held.len() as u64;
                 self.batch(&around.store)?.put_published(
@@ -188,7 +189,7 @@ impl Done {
 
     /// Reads a block and makes it part of what is fetched.
     fn read(&mut self, around: &Around, cid: Cid) -> Result<(Found, u64), Error> {
-        let (store, meter) = (&around.store, &around.meter);
+        let (store, memory) = (&around.store, &around.memory);
         if !self.batch(store)?.keep(&cid)? {
             return Ok((Found::Absent, 0));
         }
@@ -204,7 +205,7 @@ impl Done {
             return Ok((Found::Absent, 0));
         };
         let len = bytes.len() as u64;
-        Ok((found(&cid, Held::new(bytes, meter)), len))
+        Ok((found(&cid, ChargedBytes::new(bytes, memory)), len))
     }
 
     fn get(&mut self, store: &Store, cid: &Cid) -> Result<Option<Bytes>, Error> {
@@ -227,7 +228,7 @@ impl Done {
     }
 }
 
-fn found(cid: &Cid, held: Held) -> Found {
+fn found(cid: &Cid, held: ChargedBytes) -> Found {
     if cid.codec() != address::DAG_PB {
         return Found::Here(Arrived::Leaf(Some(held)));
     }

@@ -3,32 +3,22 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`plan`] | what of the tree is known, here, on its way, and next (pure) |
-//! | [`provider`] | how fast a provider is and how much to ask of it (pure) |
-//! | [`front`] | how many to ask for the block that holds up the delivery (pure) |
-//! | [`held`] | bytes in memory, counted |
-//! | [`hop`] | the blocking half: verify, store, look up, read |
-//! | [`peers`] | who may be asked, and when again (pure) |
-//! | [`reason`] | why nobody brought the content, in words (pure) |
-//! | [`telling`] | how much a reason tells (pure) |
-//! | [`share`] | fetches of the same content at the same time |
-//! | [`run`] | the task that drives these; in `run/ask.rs` whom it asks for what |
+//! | `run` | the task that drives one fetch; `run/ask.rs` says whom it asks for what |
+//! | `hop` | the blocking half: verify, store, look up, read |
+//! | `share` | fetches of the same content at the same time |
+//! | `reader_queue` | bytes that wait for the reader |
+//!
+//! What to ask for and of whom is decided in [`crate::content::fetch`].
 //!
 //! Every block is verified and stored before a byte of it is delivered, and what
 //! arrives out of order waits in the store, so memory does not depend on the
 //! file's size. A fetch that is interrupted leaves its blocks in the store, and
 //! the next one begins with them.
 
-mod front;
-mod held;
 mod hop;
-mod peers;
-mod plan;
-mod provider;
-mod reason;
+mod reader_queue;
 mod run;
 mod share;
-mod telling;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -42,15 +32,15 @@ use futures::channel::{mpsc, oneshot};
 use futures::{Stream, StreamExt};
 use libp2p::PeerId;
 
-use super::address::AddressError;
-use super::dag::DagError;
 use super::network::Network;
-use super::refusal::Refusal;
 use crate::block::Metrics;
+use crate::content::address::AddressError;
+use crate::content::dag::DagError;
+use crate::content::fetch::memory::{Budget, ChargedBytes, MemoryUse};
+use crate::content::fetch::{PlanError, Reason};
+use crate::content::refusal::Refusal;
 use crate::store::{self, Store};
-pub(crate) use held::Budget;
-use held::{Held, Meter};
-pub use reason::Reason;
+use reader_queue::ReaderQueue;
 pub(crate) use share::Sharing;
 
 /// What to fetch it for, and how long to try.
@@ -167,34 +157,9 @@ pub enum FetchError {
         /// Why.
         source: DagError,
     },
-    /// A child has another size than its parent says.
-    #[error(
-        "the tree contradicts itself: block {cid} has {actual} bytes of content where its parent says {stated}"
-    )]
-    Sizes {
-        /// The child.
-        cid: Cid,
-        /// What the parent says, in bytes.
-        stated: u64,
-        /// What it is, in bytes.
-        actual: u64,
-    },
-    /// The content is larger than the caller wants.
-    #[error("{cid} has {size} bytes, over the limit of {max}")]
-    TooLarge {
-        /// What was being fetched.
-        cid: Cid,
-        /// Its size in bytes.
-        size: u64,
-        /// The limit in bytes.
-        max: u64,
-    },
-    /// The tree breaks the bounds on depth or width.
-    #[error("the tree of {cid} is too deep or too wide to be a file that an importer makes")]
-    TooDeep {
-        /// What was being fetched.
-        cid: Cid,
-    },
+    /// The tree is not one that can be fetched.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// It is larger than the store.
     #[error(
         "{cid} has {size} bytes, more than the {max} of this node's store; raise P2P_STORE_MAX_BYTES"
@@ -266,7 +231,9 @@ pub enum FetchError {
 #[derive(Debug)]
 pub struct Fetch {
     events: mpsc::Receiver<Result<Out, FetchError>>,
-    meter: Arc<Meter>,
+    queue: Arc<ReaderQueue>,
+    #[cfg(test)]
+    memory: Arc<MemoryUse>,
     ended: bool,
     _alive: oneshot::Sender<()>,
 }
@@ -274,7 +241,7 @@ pub struct Fetch {
 /// An event whose bytes are still counted.
 #[derive(Debug)]
 enum Out {
-    Data(Held),
+    Data(ChargedBytes),
     Event(Event),
 }
 
@@ -307,12 +274,20 @@ impl Fetch {
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let (alive, dropped) = oneshot::channel();
-        let meter = Arc::new(Meter::new(setting.budget.clone()));
-        let task = run::Run::new(setting, cid, options, sender, dropped, meter.clone());
+        let memory = Arc::new(MemoryUse::new(setting.budget.clone()));
+        let queue = Arc::new(ReaderQueue::default());
+        let reader = run::Reader {
+            output: sender,
+            queue: queue.clone(),
+            cancelled: dropped,
+        };
+        let task = run::Run::new(setting, cid, options, reader, Arc::clone(&memory));
         async_std::task::spawn(task.run(done));
         Fetch {
             events,
-            meter,
+            queue,
+            #[cfg(test)]
+            memory,
             ended: false,
             _alive: alive,
         }
@@ -330,7 +305,7 @@ impl Stream for Fetch {
             Some(Ok(Out::Data(held))) => {
                 let bytes = held.bytes().clone();
                 drop(held);
-                self.meter.take(bytes.len());
+                self.queue.take(bytes.len());
                 Ok(Event::Data(bytes))
             }
             Some(Ok(Out::Event(event))) => Ok(event),

@@ -24,17 +24,19 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use futures_timer::Delay;
 use libp2p::PeerId;
 
-use super::front::Front;
-use super::held::{Meter, Reserve};
 use super::hop::{self, Around, Delivery, Found, Verified, Work};
-use super::peers::Peers;
-use super::plan::{Arrived, Plan};
-use super::reason::{Outcome, Reason};
+use super::reader_queue::ReaderQueue;
 use super::share::{Share, Verdict};
 use super::{Event, FetchError, FetchOptions, Out, Progress, ProviderStats, Setting, Summary};
-use crate::block::address;
 use crate::block::network::{Fault, Lead, Network};
-use crate::block::refusal::Refusal;
+use crate::content::address;
+use crate::content::fetch::Reason;
+use crate::content::fetch::candidates::Candidates;
+use crate::content::fetch::hedge::Hedge;
+use crate::content::fetch::memory::{MemoryUse, Reservation};
+use crate::content::fetch::outcome::Outcome;
+use crate::content::fetch::plan::{Arrived, Plan};
+use crate::content::refusal::Refusal;
 use crate::message::provenance::is_clock_set;
 use crate::store::{self, Batch, Root};
 use crate::text::duration;
@@ -114,16 +116,24 @@ enum Wake {
     Tick,
 }
 
+/// Where the content goes.
+pub(super) struct Reader {
+    pub(super) output: mpsc::Sender<Result<Out, FetchError>>,
+    /// What of it is data.
+    pub(super) queue: Arc<ReaderQueue>,
+    /// Ends when nobody reads any more.
+    pub(super) cancelled: oneshot::Receiver<()>,
+}
+
 /// See the module's documentation.
 pub(super) struct Run<N: Network> {
     setting: Setting<N>,
     root: Cid,
     options: FetchOptions,
-    meter: Arc<Meter>,
+    memory: Arc<MemoryUse>,
     plan: Plan,
 
-    output: mpsc::Sender<Result<Out, FetchError>>,
-    cancelled: oneshot::Receiver<()>,
+    reader: Reader,
     out: VecDeque<Out>,
     out_bytes: usize,
     /// Nothing is read for want of memory until the reader has taken what it has.
@@ -135,7 +145,7 @@ pub(super) struct Run<N: Network> {
     deliveries: Vec<Delivery>,
     since_checkpoint: u64,
 
-    peers: Peers,
+    candidates: Candidates,
     providers: HashMap<u64, Provider>,
     next_provider: u64,
     /// Who was asked for a block that is on its way.
@@ -143,7 +153,7 @@ pub(super) struct Run<N: Network> {
     /// Blocks that are being verified.
     copies: HashMap<Cid, Copies>,
     /// The block that holds up the delivery.
-    front: Option<Front>,
+    front: Option<Hedge>,
     /// When a holder without a place was tried last.
     explored: Instant,
     tell: mpsc::Sender<(u64, Told)>,
@@ -191,16 +201,15 @@ impl<N: Network> Run<N> {
         setting: Setting<N>,
         root: Cid,
         options: FetchOptions,
-        output: mpsc::Sender<Result<Out, FetchError>>,
-        cancelled: oneshot::Receiver<()>,
-        meter: Arc<Meter>,
+        reader: Reader,
+        memory: Arc<MemoryUse>,
     ) -> Self {
         let now = Instant::now();
         // One place in the channel for each session comes with its sender.
         let (tell, told) = mpsc::channel(0);
-        let mut peers = Peers::default();
+        let mut candidates = Candidates::default();
         for peer in &options.providers {
-            peers.found(*peer, true, now);
+            candidates.found(*peer, true, now);
         }
         Run {
             share: Some(setting.sharing.join(root)),
@@ -218,9 +227,8 @@ impl<N: Network> Run<N> {
             setting,
             root,
             options,
-            meter,
-            output,
-            cancelled,
+            memory,
+            reader,
             out: VecDeque::new(),
             out_bytes: 0,
             short: false,
@@ -229,7 +237,7 @@ impl<N: Network> Run<N> {
             hop: None,
             deliveries: Vec::new(),
             since_checkpoint: 0,
-            peers,
+            candidates,
             providers: HashMap::new(),
             next_provider: 0,
             asks: HashMap::new(),
@@ -266,7 +274,7 @@ impl<N: Network> Run<N> {
             Err(error) => {
                 self.leave_as_cache().await;
                 self.share = None;
-                let _ = self.output.send(Err(error)).await;
+                let _ = self.reader.output.send(Err(error)).await;
                 return;
             }
         };
@@ -280,7 +288,7 @@ impl<N: Network> Run<N> {
             }
             Err(error) => Err(error),
         };
-        let _ = self.output.send(last).await;
+        let _ = self.reader.output.send(last).await;
     }
 
     /// True when everything is delivered, false when nobody reads any more.
@@ -312,17 +320,17 @@ impl<N: Network> Run<N> {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if self.cancelled.poll_unpin(cx).is_ready() {
+        if self.reader.cancelled.poll_unpin(cx).is_ready() {
             return Poll::Ready(Wake::Cancelled);
         }
         if !self.out.is_empty() {
-            match self.output.poll_ready(cx) {
+            match self.reader.output.poll_ready(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Wake::RoomForOutput),
                 Poll::Ready(Err(_)) => return Poll::Ready(Wake::Cancelled),
                 Poll::Pending => {}
             }
         }
-        if self.short && self.out.is_empty() && self.meter.poll_queued(cx) == 0 {
+        if self.short && self.out.is_empty() && self.reader.queue.poll_len(cx) == 0 {
             self.short = false;
             return Poll::Ready(Wake::Room);
         }
@@ -462,10 +470,10 @@ impl<N: Network> Run<N> {
         };
         if let Out::Data(data) = &out {
             self.out_bytes -= data.len();
-            self.meter.offer(data.len());
+            self.reader.queue.put(data.len());
         }
         // Ready was said; when the reader is gone the next turn finds out.
-        let _ = self.output.start_send(Ok(out));
+        let _ = self.reader.output.start_send(Ok(out));
     }
 
     fn start_hop(&mut self) {
@@ -496,17 +504,17 @@ impl<N: Network> Run<N> {
 
     /// What to read from the store for the reader, as far as there is memory: the
     /// first block in any case once the reader has taken everything.
-    fn read_back(&mut self) -> (Vec<Cid>, Option<Reserve>) {
+    fn read_back(&mut self) -> (Vec<Cid>, Option<Reservation>) {
         if self.out_bytes >= MAX_OUT {
             return (Vec::new(), None);
         }
-        let waits = self.out.is_empty() && self.meter.queued() == 0;
-        let reserve = self.meter.reserve(READ_BACK);
+        let waits = self.out.is_empty() && self.reader.queue.len() == 0;
+        let reserve = self.memory.reserve(READ_BACK);
         self.short = reserve.is_none() && !waits;
         if self.short {
             return (Vec::new(), None);
         }
-        let bytes = reserve.as_ref().map_or(0, Reserve::len);
+        let bytes = reserve.as_ref().map_or(0, Reservation::len);
         let read = self.plan.read_next(bytes as u64);
         let reserve = reserve.filter(|_| !read.is_empty());
         (read, reserve)
@@ -515,7 +523,7 @@ impl<N: Network> Run<N> {
     fn around(&self) -> Around {
         Around {
             store: self.setting.store.clone(),
-            meter: Arc::clone(&self.meter),
+            memory: Arc::clone(&self.memory),
             max_block: self.options.max_block,
             now: (self.setting.now)(),
         }
@@ -542,13 +550,13 @@ impl<N: Network> Run<N> {
                     self.progress = Instant::now();
                     self.received += len;
                     self.since_checkpoint += len;
-                    self.peers.delivered(&peer);
+                    self.candidates.delivered(&peer);
                     self.setting.network.delivered(&peer);
                     let stats = self.stats(peer);
                     stats.blocks += 1;
                     stats.bytes += len;
                     self.stale = None;
-                    let may_keep = self.meter.room() > 0;
+                    let may_keep = self.memory.room() > 0;
                     self.found(cid, found, may_keep)?;
                 }
                 Err(refusal) => self.refuse(cid, verified.from, peer, len, refusal)?,
@@ -578,7 +586,7 @@ impl<N: Network> Run<N> {
     /// `may_keep`: there is memory for bytes that are not next.
     fn found(&mut self, cid: Cid, found: Found, may_keep: bool) -> Result<(), FetchError> {
         match found {
-            Found::Here(arrived) => self.plan.arrived(&cid, arrived, may_keep),
+            Found::Here(arrived) => Ok(self.plan.arrived(&cid, arrived, may_keep)?),
             Found::Absent => {
                 self.plan.absent(&cid);
                 Ok(())
@@ -771,7 +779,7 @@ impl<N: Network> Run<N> {
     fn reason(&self) -> Reason {
         let unsearched = self.unsearched.clone();
         let mut reason = Reason::new(self.started.elapsed(), self.searches, unsearched);
-        self.peers.tally(&mut reason);
+        self.candidates.tally(&mut reason);
         reason
     }
 
@@ -876,7 +884,7 @@ impl<N: Network> Run<N> {
             local: self.local,
             wasted: self.wasted,
             providers: mem::take(&mut self.stats),
-            peak_memory: self.meter.peak(),
+            peak_memory: self.memory.peak(),
             elapsed: self.started.elapsed(),
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cid::Cid;
 
-use super::reason::Reason;
+use crate::content::fetch::Reason;
 
 /// The fetches of a node that are under way, by content. As many as there are
 /// fetches, which the control socket bounds.
@@ -253,7 +253,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::address::{Codec, address};
+    use crate::content::address::{Codec, address};
 
     #[test]
     fn the_first_leads_and_the_next_when_it_ends() {

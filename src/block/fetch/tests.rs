@@ -3,6 +3,7 @@
 mod crowd;
 mod refusals;
 mod shared;
+mod telling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use futures::{FutureExt, StreamExt};
 use libp2p::PeerId;
 
 use super::*;
-use crate::block::address::{self, Codec};
-use crate::block::dag::{Child, encode_file};
 use crate::block::exchange::frame::{self, FrameReader};
 use crate::block::exchange::pb::exchange::{Response, Status, Want};
 use crate::block::exchange::pb::message::Block;
 use crate::block::network::{Fault, OpenError};
-use crate::block::testing::{Count, Node, content, foreign, publish, read, unhex};
+use crate::block::testing::{Count, Node, publish, read};
+use crate::content::address::{self, Codec};
+use crate::content::dag::{Child, encode_file};
+use crate::content::testing::{content, foreign, unhex};
 use crate::store::Store;
 
 const MIB: usize = 1 << 20;
@@ -118,7 +120,7 @@ fn readers_that_stop_share_memory_and_one_that_reads_goes_on() {
             stopped.push(node.content.fetch(&cid, options).unwrap());
         }
         let full = async {
-            while stopped.iter().any(|fetch| fetch.meter.room() > 0) {
+            while stopped.iter().any(|fetch| fetch.memory.room() > 0) {
                 async_io::Timer::after(Duration::from_millis(5)).await;
             }
             let reading = node.get(&cid).await.unwrap();
@@ -127,7 +129,7 @@ fn readers_that_stop_share_memory_and_one_that_reads_goes_on() {
         let full = async_std::future::timeout(Duration::from_secs(60), full);
         full.await.expect("one that reads goes on");
         // Alone each would hold about ten.
-        let held: usize = stopped.iter().map(|fetch| fetch.meter.peak()).sum();
+        let held: usize = stopped.iter().map(|fetch| fetch.memory.peak()).sum();
         assert!(held <= 64 * MIB + 2 * STOPPED * MIB, "{held}");
         assert!(held > 48 * MIB, "{held}");
     });
@@ -684,7 +686,10 @@ fn a_limit_on_size_stops_before_the_content_comes() {
             .await
             .unwrap_err();
         assert!(
-            matches!(error, FetchError::TooLarge { max: 1000, .. }),
+            matches!(
+                error,
+                FetchError::Plan(PlanError::TooLarge { max: 1000, .. })
+            ),
             "{error}"
         );
     });
@@ -709,11 +714,11 @@ fn sizes_that_contradict_the_parent_are_refused() {
         assert!(
             matches!(
                 error,
-                FetchError::Sizes {
+                FetchError::Plan(PlanError::Sizes {
                     stated: 13,
                     actual: 12,
                     ..
-                }
+                })
             ),
             "{error}"
         );
@@ -881,7 +886,10 @@ fn a_bomb_of_repeated_nodes_neither_grows_nor_hangs() {
         let sink = Node::new();
         sink.net.serve(&source);
         let error = sink.get(&child.cid).await.unwrap_err();
-        assert!(matches!(error, FetchError::TooDeep { .. }), "{error}");
+        assert!(
+            matches!(error, FetchError::Plan(PlanError::TooDeep { .. })),
+            "{error}"
+        );
         let stat = source.content.stat(&child.cid).await;
         assert!(stat.is_err());
     });

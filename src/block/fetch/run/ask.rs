@@ -25,17 +25,17 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use libp2p::PeerId;
 
-use super::super::front::{self, Front};
-use super::super::held::Held;
 use super::super::hop::Delivery;
-use super::super::provider::Speed;
-use super::super::reason::Outcome;
 use super::{Run, SEARCH_WAIT};
 use crate::block::exchange::frame::FrameError;
 use crate::block::exchange::pb::message::Block;
 use crate::block::exchange::session::{self, Answer, Command, Reply, SessionError};
 use crate::block::network::{Fault, Network, OpenError};
-use crate::block::refusal::Refusal;
+use crate::content::fetch::hedge::{self, Hedge};
+use crate::content::fetch::memory::ChargedBytes;
+use crate::content::fetch::outcome::Outcome;
+use crate::content::fetch::speed::Speed;
+use crate::content::refusal::Refusal;
 use crate::telemetry::Direction;
 use crate::telemetry::throttle;
 
@@ -164,7 +164,7 @@ impl Provider {
 
     /// Whether bytes of it came just now.
     fn is_answering(&self, now: Instant) -> bool {
-        let flows = |at| now.saturating_duration_since(at) < front::STEP;
+        let flows = |at| now.saturating_duration_since(at) < hedge::STEP;
         self.news() > 0 || self.flowed.is_some_and(flows)
     }
 
@@ -187,13 +187,13 @@ impl Provider {
     /// Whether it has owed a block for so long that others are asked for it.
     fn is_overdue(&self, now: Instant) -> bool {
         let since = self.open.values().map(|(_, at)| *at).min();
-        since.is_some_and(|at| now.saturating_duration_since(at) >= front::STEP)
+        since.is_some_and(|at| now.saturating_duration_since(at) >= hedge::STEP)
     }
 
     /// Whether it has shown its pace and keeps it with this block.
     fn keeps_pace(&self, cid: &Cid, now: Instant) -> bool {
-        self.blocks >= front::PACED
-            && self.speed.rate() >= front::FLOW
+        self.blocks >= hedge::PACED
+            && self.speed.rate() >= hedge::FLOW
             && self.expected(cid, now) < Duration::MAX
     }
 
@@ -250,7 +250,7 @@ impl<N: Network> Run<N> {
             Told::Failed(OpenError::Busy(why)) => {
                 // It was not looked for as it would have been.
                 let peer = provider.peer;
-                self.peers.look_up_again(&peer);
+                self.candidates.look_up_again(&peer);
                 self.let_go(from, Outcome::Unreachable(why));
             }
             Told::Failed(OpenError::Unreachable(why)) => {
@@ -342,7 +342,7 @@ impl<N: Network> Run<N> {
         copies.count += 1;
         copies.of_proven |= proven;
         self.plan.verifying(&cid);
-        let held = Held::new(block.data.clone(), &self.meter);
+        let held = ChargedBytes::new(block.data.clone(), &self.memory);
         self.deliveries.push(Delivery {
             cid,
             from,
@@ -445,7 +445,7 @@ impl<N: Network> Run<N> {
         if provider.holds && !self.providers.values().any(|other| other.holds) {
             // Nobody is left: who was not needed is, and the search goes on soon,
             // however long the last wait was.
-            self.peers.recall(Instant::now());
+            self.candidates.recall(Instant::now());
             self.search_wait = SEARCH_WAIT;
             self.next_search = self.next_search.min(Instant::now() + SEARCH_WAIT);
         }
@@ -456,18 +456,18 @@ impl<N: Network> Run<N> {
         if let Some(peer) = self.close(from) {
             log::debug!(peer:% = peer, cid:% = self.root, error:? = outcome; "provider let go");
             if let Outcome::Unreachable(why) | Outcome::Useless(why) = &outcome
-                && self.peers.is_named(&peer)
+                && self.candidates.is_named(&peer)
             {
                 self.last_problem = format!("; last: {peer}: {why}");
             }
-            self.peers.failed(&peer, outcome, Instant::now());
+            self.candidates.failed(&peer, outcome, Instant::now());
         }
     }
 
     /// Ends a session that is one too many. It may be had again.
     fn spare(&mut self, from: u64, now: Instant) {
         if let Some(peer) = self.close(from) {
-            self.peers.put_back(&peer, now);
+            self.candidates.put_back(&peer, now);
         }
     }
 
@@ -475,7 +475,7 @@ impl<N: Network> Run<N> {
     /// verified, and asks the peer nothing more.
     pub(super) fn expel(&mut self, from: u64, peer: PeerId, fault: Fault, reason: &str) {
         self.close(from);
-        if !self.peers.ban(&peer, reason) {
+        if !self.candidates.ban(&peer, reason) {
             // More of the same, sent before it was caught.
             return;
         }
@@ -489,7 +489,7 @@ impl<N: Network> Run<N> {
 
     /// A search or the caller named the peer, or it is connected.
     pub(super) fn lead(&mut self, peer: PeerId, named: bool, now: Instant) {
-        if self.peers.found(peer, named, now) {
+        if self.candidates.found(peer, named, now) {
             self.last_lead = now;
         }
         if named && let Some(session) = self.providers.values_mut().find(|p| p.peer == peer) {
@@ -539,8 +539,11 @@ impl<N: Network> Run<N> {
                 p.named == named && !p.holds && fresh
             };
             let mut under_way = self.providers.values().filter(fresh).count();
-            while under_way < most && self.peers.has_next(named, now) && self.has_room(named, now) {
-                let Some(peer) = self.peers.next(named, now) else {
+            while under_way < most
+                && self.candidates.has_next(named, now)
+                && self.has_room(named, now)
+            {
+                let Some(peer) = self.candidates.next(named, now) else {
                     break;
                 };
                 self.connect(peer, named, now);
@@ -705,7 +708,7 @@ impl<N: Network> Run<N> {
             let since = self.asks.get(&cid).map(|asked| asked.since);
             // In the queue of one that keeps its pace it has not waited yet.
             let since = since.filter(|_| !self.is_paced(&cid, now));
-            self.front = Some(Front::new(cid, since, now));
+            self.front = Some(Hedge::new(cid, since, now));
         }
         if !self.plan.wants(&cid) {
             return;
@@ -758,7 +761,7 @@ impl<N: Network> Run<N> {
         }
         if count < width {
             // All that are here were asked.
-            self.peers.recall(now);
+            self.candidates.recall(now);
         }
     }
 
@@ -907,7 +910,7 @@ impl<N: Network> Run<N> {
         );
         let network = &self.setting.network;
         let opening = match named {
-            true if self.peers.look_up_once(&peer) => network.open(peer),
+            true if self.candidates.look_up_once(&peer) => network.open(peer),
             // Another walk for its addresses finds what the first one found.
             true => network.open_again(peer),
             false => network.open_near(peer),

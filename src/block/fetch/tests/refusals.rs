@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::block::content::{Announce, ImportOptions};
-use crate::block::refusal::REASONS;
 use crate::block::testing::publish_at;
+use crate::content::refusal::REASONS;
 use crate::message::provenance::MAX_SKEW;
 use crate::store::Life;
 

@@ -35,7 +35,7 @@ const MAX_WIDTH: usize = 64;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct Hedge {
     cid: Cid,
     /// When it was asked for first, or came to be the front.
     since: Instant,
@@ -44,10 +44,10 @@ pub(crate) struct Front {
     looked: Instant,
 }
 
-impl Front {
+impl Hedge {
     /// `since`: when the block was asked for, if that was before it was the front.
     pub(crate) fn new(cid: Cid, since: Option<Instant>, now: Instant) -> Self {
-        Front {
+        Hedge {
             cid,
             since: since.unwrap_or(now),
             paused: Duration::ZERO,
@@ -92,10 +92,10 @@ impl Front {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::address::{Codec, address};
+    use crate::content::address::{Codec, address};
 
-    fn front(now: Instant) -> Front {
-        Front::new(address(b"front", Codec::Raw), None, now)
+    fn front(now: Instant) -> Hedge {
+        Hedge::new(address(b"front", Codec::Raw), None, now)
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         let widths = [0, 199, 200, 400, 600, 800, 1000, 1200, 100_000];
         let widths = widths.map(|ms| front.width(start + Duration::from_millis(ms)));
         assert_eq!(widths, [1, 1, 2, 4, 8, 16, 32, 64, 64]);
-        let earlier = Front::new(*front.cid(), Some(start), start + STEP * 3);
+        let earlier = Hedge::new(*front.cid(), Some(start), start + STEP * 3);
         assert_eq!(earlier.width(start + STEP * 3), 8);
         assert!(!front.is_unconfirmed(start));
         assert!(front.is_unconfirmed(start + UNCONFIRMED));

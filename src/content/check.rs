@@ -1,9 +1,9 @@
-//! Why a block that a peer sent is refused, and the check that says so. Pure.
+//! The check of a block that a peer sent.
 //!
-//! The order is that of cost and of what may be believed: the lengths of the
-//! fields, the publisher's signature (some 50 µs), the time that it vouches for,
-//! the size that the packed form declares, and only then are bytes unpacked and
-//! hashed (2 ms a mebibyte at most).
+//! The order follows from what each step costs and from what may be believed: the
+//! lengths of the fields, the publisher's signature (some 50 µs), the time that the
+//! signature vouches for, the size that the compressed form declares, and only then
+//! are bytes unpacked and hashed (2 ms a mebibyte at most).
 
 use std::time::SystemTime;
 
@@ -11,9 +11,10 @@ use bytes::Bytes;
 use cid::Cid;
 
 use super::address;
-use super::exchange::pb::message::Block;
+use super::refusal::Refusal;
 use crate::message::compression;
-use crate::message::provenance::{Flaw, Provenance};
+use crate::message::pb::Block;
+use crate::message::provenance::Provenance;
 
 /// A block that passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,126 +24,6 @@ pub(crate) struct Accepted {
     pub(crate) data: Bytes,
     /// What its publisher says of it, in memory of its own.
     pub(crate) provenance: Provenance,
-}
-
-/// Why a block is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A field is missing, too long, or makes no sense.
-    #[error("it is malformed: {0}")]
-    Malformed(String),
-    /// It follows other rules than this program.
-    #[error("it follows version {0} of the rules, which this program does not know")]
-    Version(u32),
-    /// It is longer than this node takes.
-    #[error("it has {len} bytes, over the limit of {max} (P2P_MAX_BLOCK_BYTES)")]
-    Oversized {
-        /// Its bytes, as they came.
-        len: u64,
-        /// The limit.
-        max: usize,
-    },
-    /// It says that it unpacks to more than this node takes.
-    #[error(
-        "its {len} packed bytes declare {declared}, over the limit of {max} (P2P_MAX_BLOCK_BYTES)"
-    )]
-    Bomb {
-        /// Bytes as they came.
-        len: usize,
-        /// What they would unpack to.
-        declared: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// Its bytes are not those that the CID names.
-    #[error("its bytes have another hash")]
-    WrongHash,
-    /// Nobody vouches for it.
-    #[error("no publisher has signed it")]
-    Unsigned,
-    /// Its publisher did not sign it.
-    #[error("the signature is not its publisher's")]
-    WrongSignature,
-    /// Its time is over: a [`Flaw::Expired`].
-    #[error("{0}")]
-    Expired(Flaw),
-    /// It is dated ahead of this host's clock: a [`Flaw::Future`].
-    #[error("{0}")]
-    Future(Flaw),
-}
-
-/// Every value that [`Refusal::reason`] gives.
-pub const REASONS: [&str; 9] = [
-    "malformed",
-    "version",
-    "oversized",
-    "bomb",
-    "wrong_hash",
-    "unsigned",
-    "wrong_signature",
-    "expired",
-    "future",
-];
-
-impl Refusal {
-    /// The value of the label `reason` of `p2p_blocks_refused_total`.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Refusal::Malformed(_) => "malformed",
-            Refusal::Version(_) => "version",
-            Refusal::Oversized { .. } => "oversized",
-            Refusal::Bomb { .. } => "bomb",
-            Refusal::WrongHash => "wrong_hash",
-            Refusal::Unsigned => "unsigned",
-            Refusal::WrongSignature => "wrong_signature",
-            Refusal::Expired(_) => "expired",
-            Refusal::Future(_) => "future",
-        }
-    }
-
-    /// Whether the peer that sent it is to blame. An honest one serves what has
-    /// just expired when its clock is slow, and one that follows later rules is
-    /// not hostile: it is not asked for this block again, and that is all.
-    pub fn is_fault(&self) -> bool {
-        !matches!(
-            self,
-            Refusal::Expired(_) | Refusal::Future(_) | Refusal::Version(_)
-        )
-    }
-}
-
-impl From<Flaw> for Refusal {
-    fn from(flaw: Flaw) -> Self {
-        match flaw {
-            Flaw::Version(version) => Refusal::Version(version),
-            Flaw::Unsigned => Refusal::Unsigned,
-            Flaw::Malformed(_) => Refusal::Malformed(flaw.to_string()),
-            Flaw::Signature => Refusal::WrongSignature,
-            Flaw::Expired { .. } => Refusal::Expired(flaw),
-            Flaw::Future { .. } => Refusal::Future(flaw),
-        }
-    }
-}
-
-impl From<compression::Error> for Refusal {
-    fn from(error: compression::Error) -> Self {
-        match error {
-            compression::Error::Bomb {
-                packed,
-                declared,
-                limit,
-            } => Refusal::Bomb {
-                len: packed,
-                declared,
-                max: limit,
-            },
-            compression::Error::TooLong { len, limit } => Refusal::Oversized {
-                len: len as u64,
-                max: limit,
-            },
-            other => Refusal::Malformed(other.to_string()),
-        }
-    }
 }
 
 /// Checks a block that came for `wanted`, whose CID is one that this node can
@@ -189,7 +70,7 @@ pub(crate) fn accept(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::address::{Codec, address};
+    use crate::content::address::{Codec, address};
     use crate::message::compression::Compression;
     use crate::message::provenance::{MAX_SKEW, Signer};
     use libp2p::identity::Keypair;
@@ -225,27 +106,6 @@ mod tests {
         let (cid, mut block) = good(b"content");
         change(&mut block);
         accept(block, &cid, MAX, now()).unwrap_err()
-    }
-
-    #[test]
-    fn every_reason_is_counted_from_the_start() {
-        let flaw = Flaw::Unsigned;
-        let all = [
-            Refusal::Malformed(String::new()),
-            Refusal::Version(0),
-            Refusal::Oversized { len: 0, max: 0 },
-            Refusal::Bomb {
-                len: 0,
-                declared: 0,
-                max: 0,
-            },
-            Refusal::WrongHash,
-            Refusal::Unsigned,
-            Refusal::WrongSignature,
-            Refusal::Expired(flaw.clone()),
-            Refusal::Future(flaw),
-        ];
-        assert_eq!(all.map(|r| r.reason()), REASONS);
     }
 
     #[test]

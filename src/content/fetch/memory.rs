@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Context;
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
 
 /// Bytes of blocks that all fetches of a node together hold for their readers.
 /// Each may hold as many as are still free (dynamic thresholds, Choudhury and
@@ -46,25 +44,19 @@ impl Default for Budget {
 
 /// How many bytes of blocks a fetch holds, and the most it held.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub(crate) struct MemoryUse {
     now: AtomicUsize,
     peak: AtomicUsize,
     budget: Budget,
-    /// Of those, the ones that its reader may take.
-    queued: AtomicUsize,
-    /// The fetch, when it waits for the reader to take them.
-    waker: AtomicWaker,
 }
 
-impl Meter {
+impl MemoryUse {
     /// Counts on the budget too.
     pub(crate) fn new(budget: Budget) -> Self {
-        Meter {
+        MemoryUse {
             now: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             budget,
-            queued: AtomicUsize::new(0),
-            waker: AtomicWaker::new(),
         }
     }
 
@@ -82,7 +74,7 @@ impl Meter {
     /// Sets aside up to `want` bytes, and not more than half of the room, since
     /// what is taken also takes from what is free. At least one byte when there
     /// is room at all: a block may go over it.
-    pub(crate) fn reserve(&self, want: usize) -> Option<Reserve> {
+    pub(crate) fn reserve(&self, want: usize) -> Option<Reservation> {
         let pool = &self.budget.0;
         let mine = self.now.load(Ordering::Relaxed);
         let amount = |all: usize| {
@@ -94,74 +86,52 @@ impl Meter {
             .now
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow)
             .ok()?;
-        Some(Reserve {
+        Some(Reservation {
             len: amount(before),
             budget: self.budget.clone(),
         })
-    }
-
-    /// Bytes given to the reader's queue.
-    pub(crate) fn offer(&self, bytes: usize) {
-        self.queued.fetch_add(bytes, Ordering::AcqRel);
-    }
-
-    /// Bytes that the reader took.
-    pub(crate) fn take(&self, bytes: usize) {
-        self.queued.fetch_sub(bytes, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    /// Bytes that the reader has not taken.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Acquire)
-    }
-
-    /// As [`Meter::queued`]; whoever asks is woken when the reader takes some.
-    pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> usize {
-        self.waker.register(cx.waker());
-        self.queued()
     }
 }
 
 /// Room for bytes that are being read, until they are counted themselves.
 #[derive(Debug)]
-pub(crate) struct Reserve {
+pub(crate) struct Reservation {
     len: usize,
     budget: Budget,
 }
 
-impl Reserve {
+impl Reservation {
     /// How many bytes it is for.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 }
 
-impl Drop for Reserve {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.0.now.fetch_sub(self.len, Ordering::Relaxed);
     }
 }
 
-/// Bytes on the account of a [`Meter`], shared by clones.
+/// Bytes on the account of a [`MemoryUse`], shared by clones.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct ChargedBytes {
     bytes: Bytes,
     _charge: Option<Arc<Charge>>,
 }
 
-impl Held {
+impl ChargedBytes {
     /// Counts `bytes` until the last clone is gone.
-    pub(crate) fn new(bytes: Bytes, meter: &Arc<Meter>) -> Self {
-        let now = meter.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        meter.peak.fetch_max(now, Ordering::Relaxed);
-        let pool = &meter.budget.0;
+    pub(crate) fn new(bytes: Bytes, memory: &Arc<MemoryUse>) -> Self {
+        let now = memory.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        memory.peak.fetch_max(now, Ordering::Relaxed);
+        let pool = &memory.budget.0;
         pool.now.fetch_add(bytes.len(), Ordering::Relaxed);
         let charge = Charge {
             len: bytes.len(),
-            meter: Arc::clone(meter),
+            memory: Arc::clone(memory),
         };
-        Held {
+        ChargedBytes {
             bytes,
             _charge: Some(Arc::new(charge)),
         }
@@ -169,7 +139,7 @@ impl Held {
 
     /// Bytes that another bound covers.
     pub(crate) fn untracked(bytes: Bytes) -> Self {
-        Held {
+        ChargedBytes {
             bytes,
             _charge: None,
         }
@@ -187,13 +157,13 @@ impl Held {
 #[derive(Debug)]
 struct Charge {
     len: usize,
-    meter: Arc<Meter>,
+    memory: Arc<MemoryUse>,
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.meter.now.fetch_sub(self.len, Ordering::Relaxed);
-        let pool = &self.meter.budget.0;
+        self.memory.now.fetch_sub(self.len, Ordering::Relaxed);
+        let pool = &self.memory.budget.0;
         pool.now.fetch_sub(self.len, Ordering::Relaxed);
     }
 }
@@ -209,11 +179,11 @@ mod tests {
         let mut kept = Vec::new();
         let mut counts = Vec::new();
         for _ in 0..64 {
-            let meter = Arc::new(Meter::new(budget.clone()));
+            let memory = Arc::new(MemoryUse::new(budget.clone()));
             let before = kept.len();
             // Ten at most by the fetch's own bounds, one in any case.
-            while kept.len() < before + 10 && (kept.len() == before || meter.room() > 0) {
-                kept.push(Held::new(block.clone(), &meter));
+            while kept.len() < before + 10 && (kept.len() == before || memory.room() > 0) {
+                kept.push(ChargedBytes::new(block.clone(), &memory));
             }
             counts.push(kept.len() - before);
         }

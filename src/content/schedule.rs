@@ -24,10 +24,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use cid::Cid;
-use multihash::Multihash;
-use sha2::{Digest, Sha256};
 
-use super::address::{DAG_PB, RAW, SHA2_256};
+use super::root_key::RootKey;
 
 /// Announcements under way at once, at least. Each is a walk through the DHT with
 /// some twenty dials, a record to each of the twenty, and a question.
@@ -102,45 +100,6 @@ pub(crate) struct Synced {
     pub(crate) gone: Vec<Cid>,
 }
 
-/// A root in little memory: codec and digest. Everything that this node stores as
-/// a root has such a CID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key {
-    digest: [u8; 32],
-    is_dag: bool,
-}
-
-impl Key {
-    fn of(cid: &Cid) -> Option<Key> {
-        let hash = cid.hash();
-        let is_dag = match cid.codec() {
-            RAW => false,
-            DAG_PB => true,
-            _ => return None,
-        };
-        (hash.code() == SHA2_256).then_some(())?;
-        Some(Key {
-            digest: hash.digest().try_into().ok()?,
-            is_dag,
-        })
-    }
-
-    fn cid(&self) -> Cid {
-        let codec = if self.is_dag { DAG_PB } else { RAW };
-        // 32 bytes fit into a multihash of 64: the default cannot happen.
-        let hash = Multihash::wrap(SHA2_256, &self.digest).unwrap_or_default();
-        Cid::new_v1(codec, hash)
-    }
-
-    /// Where it lies in the DHT, as a part of the whole: Kademlia orders keys by
-    /// their hash.
-    fn place(&self) -> u32 {
-        let hash = Multihash::<64>::wrap(SHA2_256, &self.digest).unwrap_or_default();
-        let place = Sha256::digest(hash.to_bytes());
-        u32::from_be_bytes([place[0], place[1], place[2], place[3]])
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Due {
     /// When it is due; lateness counts from here. Milliseconds, as all times here.
@@ -166,16 +125,16 @@ pub(crate) struct Schedule {
     epoch: Instant,
     /// Where on the round the epoch was, so that a restart changes no root's turn.
     anchor: i64,
-    entries: HashMap<Key, Due>,
+    entries: HashMap<RootKey, Due>,
     /// Those that are not under way: what was never announced first.
-    queue: BTreeSet<(bool, i64, Key)>,
+    queue: BTreeSet<(bool, i64, RootKey)>,
     under_way: usize,
     untold: usize,
     look: u32,
     turn: u8,
     alone: u32,
     alone_until: i64,
-    unsaved: HashMap<Key, Option<u64>>,
+    unsaved: HashMap<RootKey, Option<u64>>,
 }
 
 /// In the order of the queue.
@@ -225,7 +184,7 @@ impl Schedule {
 
     /// Whether an announcement of `cid` is to be verified.
     pub(crate) fn is_verified(&self, cid: &Cid) -> bool {
-        let due = Key::of(cid).and_then(|key| self.entries.get(&key));
+        let due = RootKey::of(cid).and_then(|key| self.entries.get(&key));
         // The time makes it another sample each time.
         due.is_none_or(|due| {
             let sample = due.place.wrapping_add((due.due / self.round) as u32);
@@ -235,7 +194,7 @@ impl Schedule {
 
     /// To be announced at once.
     pub(crate) fn announce(&mut self, cid: &Cid, now: Instant) {
-        let Some(key) = Key::of(cid) else { return };
+        let Some(key) = RootKey::of(cid) else { return };
         let time = self.time(now);
         match self.entries.get_mut(&key) {
             Some(due) if due.under_way => due.again = true,
@@ -250,8 +209,8 @@ impl Schedule {
         }
     }
 
-    fn add(&mut self, key: Key, announced: Option<i64>, time: i64) {
-        let place = key.place();
+    fn add(&mut self, key: RootKey, announced: Option<i64>, time: i64) {
+        let place = key.position();
         let at = announced.map_or(time, |at| self.turn_after(place, at));
         let due = Due {
             due: at,
@@ -270,12 +229,12 @@ impl Schedule {
 
     /// No longer here.
     pub(crate) fn forget(&mut self, cid: &Cid) {
-        if let Some(key) = Key::of(cid) {
+        if let Some(key) = RootKey::of(cid) {
             self.drop_key(&key);
         }
     }
 
-    fn drop_key(&mut self, key: &Key) {
+    fn drop_key(&mut self, key: &RootKey) {
         if let Some(due) = self.entries.remove(key) {
             self.queue.remove(&queued(key, &due));
             self.under_way -= usize::from(due.under_way);
@@ -304,7 +263,9 @@ impl Schedule {
         let time = self.time(now);
         let mut synced = Synced::default();
         for cid in roots {
-            let Some(key) = Key::of(cid) else { continue };
+            let Some(key) = RootKey::of(cid) else {
+                continue;
+            };
             if let Some(due) = self.entries.get_mut(&key) {
                 due.look = self.look;
                 continue;
@@ -317,12 +278,12 @@ impl Schedule {
             synced.new.push(*cid);
         }
         let gone = self.entries.iter().filter(|(_, due)| due.look != self.look);
-        let gone: Vec<Key> = gone.map(|(key, _)| *key).collect();
+        let gone: Vec<RootKey> = gone.map(|(key, _)| *key).collect();
         for key in gone {
             self.drop_key(&key);
             synced.gone.push(key.cid());
         }
-        for key in announced.keys().filter_map(Key::of) {
+        for key in announced.keys().filter_map(RootKey::of) {
             if !self.entries.contains_key(&key) {
                 self.unsaved.insert(key, None);
             }
@@ -372,7 +333,7 @@ impl Schedule {
 
     /// Peers were told of `cid`, and are asked now.
     pub(crate) fn told(&mut self, cid: &Cid) {
-        let due = Key::of(cid).and_then(|key| self.entries.get_mut(&key));
+        let due = RootKey::of(cid).and_then(|key| self.entries.get_mut(&key));
         if let Some(due) = due.filter(|due| !due.told) {
             due.told = true;
             self.untold -= 1;
@@ -381,7 +342,7 @@ impl Schedule {
 
     /// The announcement of `cid` has ended; `wall` is the time of day at `now`.
     pub(crate) fn done(&mut self, cid: &Cid, outcome: Outcome, now: Instant, wall: u64) {
-        let Some(key) = Key::of(cid) else { return };
+        let Some(key) = RootKey::of(cid) else { return };
         let due = self.entries.get(&key).copied();
         let Some(mut due) = due.filter(|due| due.under_way) else {
             return;
@@ -425,7 +386,7 @@ impl Schedule {
         self.set(key, due);
     }
 
-    fn set(&mut self, key: Key, due: Due) {
+    fn set(&mut self, key: RootKey, due: Due) {
         if let Some(old) = self.entries.insert(key, due) {
             self.queue.remove(&queued(&key, &old));
         }
@@ -487,23 +448,19 @@ impl Schedule {
         let announced = unsaved.announced.iter().map(|(cid, at)| (cid, Some(*at)));
         let gone = unsaved.gone.iter().map(|cid| (cid, None));
         for (cid, change) in announced.chain(gone) {
-            if let Some(key) = Key::of(cid) {
+            if let Some(key) = RootKey::of(cid) {
                 self.unsaved.entry(key).or_insert(change);
             }
         }
     }
 }
 
-fn queued(key: &Key, due: &Due) -> (bool, i64, Key) {
+fn queued(key: &RootKey, due: &Due) -> (bool, i64, RootKey) {
     (if due.never { NEVER } else { AGAIN }, due.at, *key)
 }
 
-fn bounds(class: bool) -> std::ops::RangeInclusive<(bool, i64, Key)> {
-    let key = |byte, is_dag| Key {
-        digest: [byte; 32],
-        is_dag,
-    };
-    (class, i64::MIN, key(0, false))..=(class, i64::MAX, key(255, true))
+fn bounds(class: bool) -> std::ops::RangeInclusive<(bool, i64, RootKey)> {
+    (class, i64::MIN, RootKey::FIRST)..=(class, i64::MAX, RootKey::LAST)
 }
 
 #[cfg(test)]

@@ -31,14 +31,13 @@ fn sorted(mut cids: Vec<Cid>) -> Vec<Cid> {
 }
 
 #[test]
-fn a_key_is_the_cid_in_little() {
-    for codec in [Codec::Raw, Codec::DagPb] {
-        let cid = address(b"x", codec);
-        assert_eq!(Key::of(&cid).unwrap().cid(), cid);
-    }
-    assert_eq!(Key::of(&Cid::default()), None);
+fn a_root_takes_little_memory() {
     // The table and the queue of 100,000 roots then take some 17 MB.
-    assert!(size_of::<(Key, Due)>() <= 80, "{}", size_of::<(Key, Due)>());
+    assert!(
+        size_of::<(RootKey, Due)>() <= 80,
+        "{}",
+        size_of::<(RootKey, Due)>()
+    );
 }
 
 #[test]
@@ -325,7 +324,7 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     let known: HashMap<Cid, u64> = all
         .iter()
         .map(|cid| {
-            let place = Key::of(cid).unwrap().place();
+            let place = RootKey::of(cid).unwrap().position();
             let turn = schedule.turn_after(place, -schedule.round);
             (*cid, WALL.checked_add_signed(turn).unwrap())
         })

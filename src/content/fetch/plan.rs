@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cid::Cid;
 
-use super::FetchError;
-use super::held::Held;
-use crate::block::address;
-use crate::block::dag::{Child, FileNode, MAX_DEPTH};
-use crate::block::layout::Distinct;
+use super::memory::ChargedBytes;
+use super::plan_error::PlanError;
+use crate::content::address;
+use crate::content::dag::{Child, FileNode, MAX_DEPTH};
+use crate::content::distinct::Distinct;
 
 /// Inner nodes asked for before their turn. One of 1,024 links of 1 MiB covers a
 /// gibibyte; small ones of other importers cover 40 MiB, so a few of them keep
@@ -56,7 +56,7 @@ struct Entry {
 enum What {
     Block(Cid),
     /// Content that an inner node carried itself.
-    Inline(Held),
+    Inline(ChargedBytes),
 }
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ enum State {
     /// Asked for.
     Asked,
     /// In the store; its bytes also here, if there is room.
-    Leaf(Option<Held>),
+    Leaf(Option<ChargedBytes>),
     /// In the store and being read.
     Reading,
     /// An inner node in the store that waits for its turn to be expanded; also
@@ -104,7 +104,7 @@ struct Block {
 #[derive(Debug)]
 pub(crate) enum Arrived {
     /// A leaf; without bytes when it was only seen in the store.
-    Leaf(Option<Held>),
+    Leaf(Option<ChargedBytes>),
     /// An inner node.
     Node(FileNode),
 }
@@ -298,7 +298,7 @@ impl Plan {
         cid: &Cid,
         arrived: Arrived,
         may: bool,
-    ) -> Result<(), FetchError> {
+    ) -> Result<(), PlanError> {
         let Some(block) = self.blocks.get(cid) else {
             return Ok(());
         };
@@ -315,7 +315,7 @@ impl Plan {
             for (at, size) in &stated {
                 match size {
                     Some(size) if *size != actual => {
-                        return Err(FetchError::Sizes {
+                        return Err(PlanError::Sizes {
                             cid: *cid,
                             stated: *size,
                             actual,
@@ -330,7 +330,7 @@ impl Plan {
         let front = stated.first().map(|(at, _)| *at) == first;
         let state = match arrived {
             Arrived::Leaf(held) => {
-                let room = |held: &Held| front || may && self.cached + held.len() <= CACHE;
+                let room = |held: &ChargedBytes| front || may && self.cached + held.len() <= CACHE;
                 State::Leaf(held.filter(room))
             }
             Arrived::Node(node) => {
@@ -343,7 +343,7 @@ impl Plan {
     }
 
     /// The next bytes of the content, when they are here.
-    pub(crate) fn next_data(&mut self) -> Result<Option<Held>, FetchError> {
+    pub(crate) fn next_data(&mut self) -> Result<Option<ChargedBytes>, PlanError> {
         let Some((at, entry)) = self.entries.first_key_value() else {
             return Ok(None);
         };
@@ -358,7 +358,7 @@ impl Plan {
         if let (Some(size), Some(cid)) = (size, cid)
             && size != data.len() as u64
         {
-            return Err(FetchError::Sizes {
+            return Err(PlanError::Sizes {
                 cid,
                 stated: size,
                 actual: data.len() as u64,
@@ -411,11 +411,11 @@ impl Plan {
         next
     }
 
-    fn size_root(&mut self, at: u64, size: u64) -> Result<(), FetchError> {
+    fn size_root(&mut self, at: u64, size: u64) -> Result<(), PlanError> {
         if let Some(max) = self.max_size
             && size > max
         {
-            return Err(FetchError::TooLarge {
+            return Err(PlanError::TooLarge {
                 cid: self.root,
                 size,
                 max,
@@ -429,7 +429,7 @@ impl Plan {
     }
 
     /// Replaces inner nodes that are here by their children, in order.
-    fn expand(&mut self) -> Result<(), FetchError> {
+    fn expand(&mut self) -> Result<(), PlanError> {
         while let Some(at) = self.inner.first().copied() {
             let Some(entry) = self.entries.get(&at) else {
                 break;
@@ -447,7 +447,7 @@ impl Plan {
                 break;
             }
             if depth > MAX_DEPTH || grown > MAX_FRONTIER {
-                return Err(FetchError::TooDeep { cid: self.root });
+                return Err(PlanError::TooDeep { cid: self.root });
             }
             let node = node.clone();
             self.entries.remove(&at);
@@ -456,7 +456,7 @@ impl Plan {
             if !node.data.is_empty() {
                 let size = node.data.len() as u64;
                 self.cached += node.data.len();
-                let what = What::Inline(Held::untracked(node.data));
+                let what = What::Inline(ChargedBytes::untracked(node.data));
                 self.entries.insert(
                     offset,
                     Entry {

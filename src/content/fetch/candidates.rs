@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use super::reason::{Outcome, Reason};
+use super::outcome::Outcome;
+use super::reason::Reason;
 
-/// Peers remembered by one fetch: every connected peer of a node under default
+/// Candidates remembered by one fetch: every connected peer of a node under default
 /// limits (400), and as many named ones as a search of a large network brings.
 /// Provider records are free to forge, so one that has failed makes room for one
 /// that is named now.
@@ -54,12 +55,12 @@ struct Peer {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(crate) struct Peers {
+pub(crate) struct Candidates {
     known: HashMap<PeerId, Peer>,
     next: u64,
 }
 
-impl Peers {
+impl Candidates {
     /// A search or the caller named this peer, or it is only connected. Whether
     /// that is news.
     pub(crate) fn found(&mut self, peer: PeerId, named: bool, now: Instant) -> bool {
@@ -104,7 +105,7 @@ impl Peers {
     }
 
     /// A known provider, or a guess, to ask now; it counts as active until
-    /// [`Peers::failed`], [`Peers::put_back`] or [`Peers::ban`].
+    /// [`Candidates::failed`], [`Candidates::put_back`] or [`Candidates::ban`].
     pub(crate) fn next(&mut self, named: bool, now: Instant) -> Option<PeerId> {
         let ready = self
             .known
@@ -211,7 +212,7 @@ impl Peers {
         }
     }
 
-    /// Peers known, also those that are banned.
+    /// Candidates known, also those that are banned.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.known.len()
@@ -230,101 +231,104 @@ mod tests {
     fn a_failed_peer_waits_longer_each_time_and_a_banned_one_for_ever() {
         let (one, two) = (PeerId::random(), PeerId::random());
         let start = Instant::now();
-        let mut peers = Peers::default();
-        peers.found(one, true, start);
-        assert_eq!(peers.next(true, start), Some(one));
-        assert_eq!(peers.next(true, start), None);
-        peers.failed(&one, gone(), start);
-        assert_eq!(peers.next(true, start), None);
+        let mut candidates = Candidates::default();
+        candidates.found(one, true, start);
+        assert_eq!(candidates.next(true, start), Some(one));
+        assert_eq!(candidates.next(true, start), None);
+        candidates.failed(&one, gone(), start);
+        assert_eq!(candidates.next(true, start), None);
         let mut now = start + RETRY;
-        assert_eq!(peers.next(true, now), Some(one));
-        peers.failed(&one, gone(), now);
-        assert_eq!(peers.next(true, now + RETRY), None);
+        assert_eq!(candidates.next(true, now), Some(one));
+        candidates.failed(&one, gone(), now);
+        assert_eq!(candidates.next(true, now + RETRY), None);
         for _ in 0..40 {
             now += MAX_RETRY;
-            assert_eq!(peers.next(true, now), Some(one));
-            peers.failed(&one, gone(), now);
+            assert_eq!(candidates.next(true, now), Some(one));
+            candidates.failed(&one, gone(), now);
         }
-        peers.found(two, true, now);
+        candidates.found(two, true, now);
         assert_eq!(
-            peers.next(true, now + MAX_RETRY),
+            candidates.next(true, now + MAX_RETRY),
             Some(two),
             "who has not failed comes first"
         );
-        assert!(peers.ban(&one, "it lied"));
-        assert!(!peers.ban(&one, "it lied"));
-        peers.found(one, true, now);
-        assert_eq!(peers.next(true, now + MAX_RETRY * 100), None);
+        assert!(candidates.ban(&one, "it lied"));
+        assert!(!candidates.ban(&one, "it lied"));
+        candidates.found(one, true, now);
+        assert_eq!(candidates.next(true, now + MAX_RETRY * 100), None);
     }
 
     #[test]
     fn a_guess_is_none_of_the_known_and_becomes_one_when_it_is_named() {
         let start = Instant::now();
-        let mut peers = Peers::default();
+        let mut candidates = Candidates::default();
         let all: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
         for peer in &all {
-            assert!(peers.found(*peer, false, start));
+            assert!(candidates.found(*peer, false, start));
         }
-        assert_eq!(peers.next(true, start), None);
+        assert_eq!(candidates.next(true, start), None);
         for peer in &all {
-            assert_eq!(peers.next(false, start), Some(*peer), "in their order");
-            peers.failed(peer, Outcome::Lacks, start);
+            assert_eq!(candidates.next(false, start), Some(*peer), "in their order");
+            candidates.failed(peer, Outcome::Lacks, start);
         }
-        assert!(!peers.found(all[1], false, start));
-        assert!(peers.found(all[1], true, start), "that is news");
-        assert!(!peers.found(all[1], true, start));
-        assert_eq!(peers.next(true, start), Some(all[1]), "at once");
+        assert!(!candidates.found(all[1], false, start));
+        assert!(candidates.found(all[1], true, start), "that is news");
+        assert!(!candidates.found(all[1], true, start));
+        assert_eq!(candidates.next(true, start), Some(all[1]), "at once");
         let later = start + ASK_AGAIN;
-        assert_eq!(peers.next(false, later - RETRY), None);
-        assert_eq!(peers.next(false, later), Some(all[0]));
+        assert_eq!(candidates.next(false, later - RETRY), None);
+        assert_eq!(candidates.next(false, later), Some(all[0]));
     }
 
     #[test]
     fn who_was_not_needed_waits_until_it_is() {
         let start = Instant::now();
-        let mut peers = Peers::default();
+        let mut candidates = Candidates::default();
         let peer = PeerId::random();
-        peers.found(peer, true, start);
-        assert!(peers.has_next(true, start) && !peers.has_next(false, start));
-        assert_eq!(peers.next(true, start), Some(peer));
-        assert!(!peers.has_next(true, start));
-        peers.put_back(&peer, start);
-        assert!(!peers.has_next(true, start + ASK_AGAIN));
-        peers.recall(start);
-        assert_eq!(peers.next(true, start), Some(peer));
-        peers.failed(&peer, gone(), start);
-        peers.recall(start);
-        assert_eq!(peers.next(true, start), None, "it failed");
+        candidates.found(peer, true, start);
+        assert!(candidates.has_next(true, start) && !candidates.has_next(false, start));
+        assert_eq!(candidates.next(true, start), Some(peer));
+        assert!(!candidates.has_next(true, start));
+        candidates.put_back(&peer, start);
+        assert!(!candidates.has_next(true, start + ASK_AGAIN));
+        candidates.recall(start);
+        assert_eq!(candidates.next(true, start), Some(peer));
+        candidates.failed(&peer, gone(), start);
+        candidates.recall(start);
+        assert_eq!(candidates.next(true, start), None, "it failed");
     }
 
     #[test]
     fn forged_providers_do_not_grow_it_nor_keep_others_out() {
         let now = Instant::now();
-        let mut peers = Peers::default();
+        let mut candidates = Candidates::default();
         for _ in 0..2 * MAX_PEERS {
-            peers.found(PeerId::random(), true, now);
+            candidates.found(PeerId::random(), true, now);
         }
-        assert_eq!(peers.count(), MAX_PEERS);
+        assert_eq!(candidates.count(), MAX_PEERS);
         let honest = PeerId::random();
-        assert!(!peers.found(honest, true, now), "nobody has failed yet");
-        let forged = peers.next(true, now).unwrap();
-        peers.failed(&forged, gone(), now);
-        assert!(peers.found(honest, true, now));
-        assert!(!peers.found(PeerId::random(), false, now));
-        assert_eq!(peers.count(), MAX_PEERS);
-        assert!(!peers.is_named(&forged) && peers.is_named(&honest));
+        assert!(
+            !candidates.found(honest, true, now),
+            "nobody has failed yet"
+        );
+        let forged = candidates.next(true, now).unwrap();
+        candidates.failed(&forged, gone(), now);
+        assert!(candidates.found(honest, true, now));
+        assert!(!candidates.found(PeerId::random(), false, now));
+        assert_eq!(candidates.count(), MAX_PEERS);
+        assert!(!candidates.is_named(&forged) && candidates.is_named(&honest));
     }
 
     #[test]
     fn guesses_make_room_for_who_is_named() {
         let now = Instant::now();
-        let mut peers = Peers::default();
+        let mut candidates = Candidates::default();
         for _ in 0..MAX_PEERS {
-            peers.found(PeerId::random(), false, now);
+            candidates.found(PeerId::random(), false, now);
         }
         let named = PeerId::random();
-        assert!(peers.found(named, true, now));
-        assert_eq!(peers.next(true, now), Some(named));
-        assert_eq!(peers.count(), MAX_PEERS);
+        assert!(candidates.found(named, true, now));
+        assert_eq!(candidates.next(true, now), Some(named));
+        assert_eq!(candidates.count(), MAX_PEERS);
     }
 }

@@ -5,12 +5,11 @@
 //! is one unfinished node a level, width × levels × about 120 bytes, and 16 bytes
 //! a block to count them.
 
-use std::collections::HashSet;
-
 use cid::Cid;
 
 use super::address::{Codec, address};
 use super::dag::{Child, encode_file};
+use super::distinct::Distinct;
 
 /// Links of a full node under `unixfs-v1-2025`.
 pub const PROFILE_WIDTH: usize = 1024;
@@ -33,26 +32,6 @@ pub struct Tree {
     pub root: Child,
     /// Leaves and inner nodes, each counted once.
     pub blocks: u64,
-}
-
-/// Counts blocks, each once, by the first eight bytes of their digests: 16 bytes
-/// of memory a block, and among a million blocks the chance to miscount one is
-/// one in forty million.
-#[derive(Debug, Default)]
-pub(super) struct Distinct(HashSet<u64>);
-
-impl Distinct {
-    /// Counts the block unless it was counted before.
-    pub(super) fn add(&mut self, cid: &Cid) {
-        if let Some(head) = cid.hash().digest().first_chunk() {
-            self.0.insert(u64::from_le_bytes(*head));
-        }
-    }
-
-    /// Blocks counted.
-    pub(super) fn count(&self) -> u64 {
-        self.0.len() as u64
-    }
 }
 
 impl Default for Builder {

@@ -1,0 +1,26 @@
+//! The plan of a fetch.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `plan` | the part of the tree that is not delivered yet: what is known, here, on its way, and next |
+//! | `plan_error` | why a tree cannot be fetched, whoever has it |
+//! | `candidates` | the peers that may be asked, and when again |
+//! | `speed` | how fast a provider is, and how much to ask of it at once |
+//! | `hedge` | how many providers to ask for the block that holds up the delivery |
+//! | `memory` | the bytes of blocks that fetches hold, and the budget that they share |
+//! | `outcome` | what became of the attempt to get content from one peer |
+//! | `telling` | how much the reason for a failed attempt tells |
+//! | `reason` | why nobody brought the content |
+
+pub(crate) mod candidates;
+pub(crate) mod hedge;
+pub(crate) mod memory;
+pub(crate) mod outcome;
+pub(crate) mod plan;
+mod plan_error;
+mod reason;
+pub(crate) mod speed;
+pub(crate) mod telling;
+
+pub use plan_error::PlanError;
+pub use reason::Reason;
