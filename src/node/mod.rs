@@ -188,8 +188,8 @@ impl Node {
             options.stream_idle_timeout,
             metrics.streams_idle_closed.clone(),
         );
-        let announced = peers::behaviour::Announced::default();
-        let gate = peers::behaviour::Behaviour::new(gate(&options), announced.clone());
+        let pending = peers::pending::Pending::default();
+        let gate = peers::behaviour::Behaviour::new(gate(&options), pending.clone());
         let terms = streams::Terms {
             bandwidth: bandwidth.clone(),
             idle: idle.clone(),
@@ -200,7 +200,7 @@ impl Node {
         let (messages, bytes) = behaviour.gossip.takes();
         let pace = Pace::new(messages, bytes, Instant::now());
         let counted = meters.clone();
-        let transport = peers::evict::Transport::new(transport, announced)
+        let transport = peers::evict::Transport::new(transport, pending)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
             .boxed();
         let config = swarm::Config::with_executor(|task| {

@@ -1,7 +1,6 @@
 //! The gate as the swarm asks it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -16,29 +15,25 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::gate::Gate;
+use super::pending::Pending;
 use super::subnet::{ip_of, ip_of_inbound};
-
-/// Where [`super::evict::Transport`] leaves the handle of the handshake that it
-/// has just announced. The swarm asks the gate about a connection before it
-/// polls the transport again, so that one place is enough.
-pub type Announced = Arc<Mutex<Option<AbortHandle>>>;
 
 /// The gate as a libp2p behaviour: asked before anybody else about each
 /// connection, both before and after its handshake.
 #[derive(Debug)]
 pub struct Behaviour {
     gate: Gate,
-    announced: Announced,
+    pending: Pending,
     /// Ends the handshake of an inbound connection: one for each that is under way.
     handshakes: HashMap<ConnectionId, AbortHandle>,
 }
 
 impl Behaviour {
-    /// A gate for the swarm. `announced` is shared with the transport.
-    pub fn new(gate: Gate, announced: Announced) -> Self {
+    /// A gate for the swarm. `pending` is shared with the transport.
+    pub fn new(gate: Gate, pending: Pending) -> Self {
         Behaviour {
             gate,
-            announced,
+            pending,
             handshakes: HashMap::new(),
         }
     }
@@ -84,11 +79,7 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let handle = self
-            .announced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let handle = self.pending.take(local, remote);
         let ip = ip_of_inbound(local, remote);
         let evict = self
             .gate

@@ -1,32 +1,31 @@
-//! Handshakes that can be given up from outside.
+//! A transport whose inbound handshakes can be ended from outside.
 //!
-//! The swarm has no way to end a connection in the making. So the transport
-//! wraps each inbound handshake, and leaves what ends it where the gate finds it.
+//! The swarm has no way to end a handshake that is under way. So this transport wraps
+//! each inbound handshake, and announces what ends it in [`Pending`], where the gate
+//! finds it.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::PoisonError;
 use std::task::{Context, Poll};
 
 use futures::future::{Abortable, BoxFuture};
-use futures::stream::AbortHandle;
 use futures::{FutureExt, TryFutureExt};
 use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 
-use super::behaviour::Announced;
+use super::pending::Pending;
 
-/// Passes everything on to `T`, and announces what ends an inbound handshake.
+/// Forwards everything to `T`, and announces what ends each inbound handshake.
 #[derive(Debug)]
 pub struct Transport<T> {
     inner: T,
-    announced: Announced,
+    pending: Pending,
 }
 
 impl<T> Transport<T> {
-    /// Wraps `inner`. `announced` is shared with the gate.
-    pub fn new(inner: T, announced: Announced) -> Self {
-        Transport { inner, announced }
+    /// Wraps `inner`. `pending` is shared with the gate.
+    pub fn new(inner: T, pending: Pending) -> Self {
+        Transport { inner, pending }
     }
 }
 
@@ -66,22 +65,114 @@ where
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         let this = self.get_mut();
         Pin::new(&mut this.inner).poll(cx).map(|event| {
-            event.map_upgrade(|upgrade| {
-                let (handle, registration) = AbortHandle::new_pair();
-                *this
-                    .announced
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(handle);
-                Abortable::new(upgrade, registration)
-                    .map_err(|_| {
-                        io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            "the handshake was slow, and its place was needed",
-                        )
-                    })
-                    .map(|ended| ended.and_then(|result| result))
-                    .boxed()
-            })
+            let TransportEvent::Incoming {
+                listener_id,
+                upgrade,
+                local_addr,
+                send_back_addr,
+            } = event
+            else {
+                return event.map_upgrade(|upgrade| upgrade.boxed());
+            };
+            let (registration, announcement) = this.pending.announce(&local_addr, &send_back_addr);
+            let upgrade = Abortable::new(upgrade, registration)
+                .map_err(|_| {
+                    io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the handshake was slow, and its place was needed",
+                    )
+                })
+                .map(|ended| {
+                    drop(announcement);
+                    ended.and_then(|result| result)
+                })
+                .boxed();
+            TransportEvent::Incoming {
+                listener_id,
+                upgrade,
+                local_addr,
+                send_back_addr,
+            }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use futures::future::{Pending as Never, pending};
+    use libp2p::core::Transport as _;
+
+    use super::*;
+
+    /// Announces inbound connections from these remotes, whose handshakes never end.
+    #[derive(Debug)]
+    struct Arrivals(VecDeque<Multiaddr>);
+
+    fn local() -> Multiaddr {
+        "/ip4/192.0.2.1/tcp/4001".parse().unwrap()
+    }
+
+    impl libp2p::core::Transport for Arrivals {
+        type Output = ();
+        type Error = io::Error;
+        type ListenerUpgrade = Never<Result<(), io::Error>>;
+        type Dial = Never<Result<(), io::Error>>;
+
+        fn listen_on(
+            &mut self,
+            _: ListenerId,
+            _: Multiaddr,
+        ) -> Result<(), TransportError<io::Error>> {
+            Ok(())
+        }
+
+        fn remove_listener(&mut self, _: ListenerId) -> bool {
+            false
+        }
+
+        fn dial(
+            &mut self,
+            _: Multiaddr,
+            _: DialOpts,
+        ) -> Result<Self::Dial, TransportError<io::Error>> {
+            Ok(pending())
+        }
+
+        fn poll(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+            match self.0.pop_front() {
+                Some(send_back_addr) => Poll::Ready(TransportEvent::Incoming {
+                    listener_id: ListenerId::next(),
+                    upgrade: pending(),
+                    local_addr: local(),
+                    send_back_addr,
+                }),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    #[test]
+    fn the_handshake_of_the_remote_that_is_named_is_the_one_that_ends() {
+        let remotes = [1, 2].map(|n| format!("/ip4/198.51.100.{n}/tcp/9").parse().unwrap());
+        let pending = Pending::default();
+        let mut transport = Transport::new(Arrivals(remotes.clone().into()), pending.clone());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut next = || match Pin::new(&mut transport).poll(&mut cx) {
+            Poll::Ready(TransportEvent::Incoming { upgrade, .. }) => upgrade,
+            _ => panic!("nobody has come"),
+        };
+        // Both are announced before anybody asks about one of them.
+        let (mut first, mut second) = (next(), next());
+        let handle = pending.take(&local(), &remotes[1]).unwrap();
+        handle.abort();
+        let ended = (&mut second).now_or_never().map(|ended| ended.is_err());
+        assert_eq!(ended, Some(true));
+        assert!((&mut first).now_or_never().is_none());
+        assert!(pending.take(&local(), &remotes[0]).is_some());
     }
 }

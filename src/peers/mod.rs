@@ -10,7 +10,8 @@
 //! | [`resources`] | descriptors and memory left |
 //! | [`refusal`] | why not: whose limit, its value, what raises it |
 //! | [`behaviour`] | the gate as the swarm asks it |
-//! | [`evict`] | slow handshakes that make room for others |
+//! | [`evict`] | a transport whose slow handshakes can be ended to make room for others |
+//! | [`pending`] | what ends each handshake, from its announcement until the gate is asked |
 //! | [`conduct`] | what peers do well or badly, and what each is worth |
 //! | [`reputation`] | a score for each peer, which time forgets, and what follows from it |
 //! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
@@ -38,6 +39,7 @@ mod metrics;
 #[cfg(test)]
 mod model;
 pub mod networks;
+pub mod pending;
 pub mod policy;
 pub mod presence;
 pub mod rate;
