@@ -31,7 +31,8 @@ use futures::{AsyncRead, AsyncWrite, FutureExt};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 
-use super::bandwidth::{Bandwidth, Class, Turn, current_class};
+use super::bandwidth::{Bandwidth, Class, Turn};
+use super::compat::stream_class;
 use super::parting::Parting;
 use crate::node::Metrics;
 use crate::peers::{Conduct, Policy};
@@ -189,6 +190,7 @@ impl Muxer {
         Metered {
             inner: stream,
             account: self.account.clone(),
+            class: Class::Own,
             relayed: self.relayed,
             read: None,
             write: None,
@@ -258,6 +260,8 @@ fn is_flood(error: &io::Error) -> bool {
 struct Metered {
     inner: SubstreamBox,
     account: Arc<Account>,
+    /// What it is for: the node's own, until its owner says otherwise.
+    class: Class,
     relayed: bool,
     /// Under a ceiling, once it moved own bytes.
     read: Option<Box<Turn>>,
@@ -282,7 +286,7 @@ impl Metered {
         want: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Option<usize>> {
-        let (class, relayed) = (current_class(), self.relayed);
+        let (class, relayed) = (self.class, self.relayed);
         let turn = match direction {
             Direction::In => &mut self.read,
             Direction::Out => &mut self.write,
@@ -301,7 +305,7 @@ impl Metered {
     /// Waits until the peer's budget of bytes is paid.
     fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(debt) = &mut self.debt
-            && current_class() == Class::Own
+            && self.class == Class::Own
         {
             ready!(debt.poll_unpin(cx));
             self.debt = None;
@@ -322,7 +326,7 @@ impl Metered {
         };
         if bytes > 0 {
             let shared = &self.account.shared;
-            let class = current_class();
+            let class = self.class;
             if !self.relayed {
                 shared.bandwidth.count(direction, class, bytes);
             }
@@ -386,6 +390,10 @@ impl AsyncWrite for Metered {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if stream_class::is_mark(buf) {
+            self.class = Class::Bulk;
+            return Poll::Ready(Ok(0));
+        }
         let granted = ready!(self.poll_turn(Direction::Out, buf.len(), cx));
         let most = granted.unwrap_or(buf.len());
         let result = Pin::new(&mut self.inner).poll_write(cx, &buf[..most]);
@@ -424,7 +432,6 @@ impl AsyncWrite for Metered {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bandwidth::as_bulk;
     use super::*;
     use crate::telemetry::Metrics as _;
 
@@ -609,8 +616,9 @@ mod tests {
         assert!(read < 512 << 20, "{read} bytes");
         assert!(meters.0.metrics.peer_bytes_waits.get() > 0);
         let mut bulk = 0;
+        stream_class::mark_as_bulk(&mut stream);
         for _ in 0..1024 {
-            match as_bulk(|| Pin::new(&mut stream).poll_read(&mut cx, &mut buf)) {
+            match Pin::new(&mut stream).poll_read(&mut cx, &mut buf) {
                 Poll::Ready(Ok(n)) => bulk += n,
                 _ => break,
             }
@@ -619,6 +627,32 @@ mod tests {
         let moved = &meters.0.metrics.bandwidth_bytes;
         let moved = |class| moved.with_label_values(&["in", class]).get();
         assert_eq!((moved("own"), moved("bulk")), (read as u64, bulk as u64));
+    }
+
+    #[test]
+    fn what_one_stream_is_for_changes_nothing_for_the_others() {
+        let meters = meters(vec![]);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut muxer = meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Zeroes));
+        let mut streams = Vec::new();
+        for _ in 0..3 {
+            let Poll::Ready(Ok(stream)) = Pin::new(&mut muxer).poll_outbound(&mut cx) else {
+                panic!("no stream")
+            };
+            streams.push(stream);
+        }
+        stream_class::mark_as_bulk(&mut streams[1]);
+        let mut buf = [0; 100];
+        for turn in 0..30 {
+            let stream = Pin::new(&mut streams[turn % 3]);
+            assert!(stream.poll_read(&mut cx, &mut buf).is_ready());
+            let stream = Pin::new(&mut streams[turn % 3]);
+            assert!(stream.poll_write(&mut cx, &buf[..10]).is_ready());
+        }
+        let moved = &meters.0.metrics.bandwidth_bytes;
+        let moved = |labels: [&str; 2]| moved.with_label_values(&labels).get();
+        assert_eq!((moved(["in", "own"]), moved(["in", "bulk"])), (2000, 1000));
+        assert_eq!((moved(["out", "own"]), moved(["out", "bulk"])), (200, 100));
     }
 
     #[test]

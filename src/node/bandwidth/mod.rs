@@ -27,7 +27,6 @@ mod class;
 mod queue;
 mod shaper;
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use prometheus::IntCounter;
@@ -37,28 +36,6 @@ use crate::telemetry::Direction;
 
 pub(crate) use class::Class;
 pub(super) use shaper::{Shaper, Turn};
-
-thread_local! {
-    /// What the stream is for whose bytes this thread is moving. The upper
-    /// wrapper of a bulk stream sets it while it calls the stream below, which is
-    /// the only way to tell the lower one: libp2p's stream between them is opaque.
-    static CLASS: Cell<Class> = const { Cell::new(Class::Own) };
-}
-
-/// Runs `work` on a stream of content or of a program.
-pub(super) fn as_bulk<T>(work: impl FnOnce() -> T) -> T {
-    CLASS.with(|class| {
-        let before = class.replace(Class::Bulk);
-        let result = work();
-        class.set(before);
-        result
-    })
-}
-
-/// What the stream is for whose bytes are being moved.
-pub(super) fn current_class() -> Class {
-    CLASS.with(Cell::get)
-}
 
 /// Both directions. Clones are handles to the same ceilings.
 #[derive(Clone, Debug)]

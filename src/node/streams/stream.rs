@@ -9,7 +9,8 @@ use libp2p::PeerId;
 
 use super::idle::{Half, Idle, Over, Watch};
 use super::slots::Slot;
-use crate::node::bandwidth::{Bandwidth, Class, Turn, as_bulk};
+use crate::node::bandwidth::{Bandwidth, Class, Turn};
+use crate::node::compat::stream_class;
 use crate::telemetry::Direction;
 
 /// The limits that apply to every stream.
@@ -43,12 +44,13 @@ pub struct PeerStream {
 
 impl PeerStream {
     pub(super) fn new(
-        inner: libp2p::Stream,
+        mut inner: libp2p::Stream,
         peer: PeerId,
         relayed: bool,
         terms: &Terms,
         slot: Option<Slot>,
     ) -> Self {
+        stream_class::mark_as_bulk(&mut inner);
         PeerStream {
             inner,
             peer,
@@ -140,7 +142,7 @@ impl PeerStream {
     ) -> Poll<io::Result<()>> {
         self.watch.check()?;
         let inner = Pin::new(&mut self.inner);
-        match as_bulk(|| work(inner, cx)) {
+        match work(inner, cx) {
             Poll::Pending => self.watch.pending(Half::Write, cx),
             done => done,
         }
@@ -156,7 +158,7 @@ impl AsyncRead for PeerStream {
         let granted = ready!(self.poll_turn(Half::Read, buf.len(), cx))?;
         let most = granted.unwrap_or(buf.len());
         let inner = Pin::new(&mut self.inner);
-        let result = as_bulk(|| inner.poll_read(cx, &mut buf[..most]));
+        let result = inner.poll_read(cx, &mut buf[..most]);
         self.moved(Half::Read, granted, result, cx)
     }
 
@@ -171,7 +173,7 @@ impl AsyncRead for PeerStream {
         }
         ready!(self.poll_turn(Half::Read, 0, cx))?;
         let inner = Pin::new(&mut self.inner);
-        let result = as_bulk(|| inner.poll_read_vectored(cx, bufs));
+        let result = inner.poll_read_vectored(cx, bufs);
         self.moved(Half::Read, None, result, cx)
     }
 }
@@ -185,7 +187,7 @@ impl AsyncWrite for PeerStream {
         let granted = ready!(self.poll_turn(Half::Write, buf.len(), cx))?;
         let most = granted.unwrap_or(buf.len());
         let inner = Pin::new(&mut self.inner);
-        let result = as_bulk(|| inner.poll_write(cx, &buf[..most]));
+        let result = inner.poll_write(cx, &buf[..most]);
         self.moved(Half::Write, granted, result, cx)
     }
 
@@ -200,7 +202,7 @@ impl AsyncWrite for PeerStream {
         }
         ready!(self.poll_turn(Half::Write, 0, cx))?;
         let inner = Pin::new(&mut self.inner);
-        let result = as_bulk(|| inner.poll_write_vectored(cx, bufs));
+        let result = inner.poll_write_vectored(cx, bufs);
         self.moved(Half::Write, None, result, cx)
     }
 

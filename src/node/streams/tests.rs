@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_std::channel::{Receiver, Sender, unbounded};
 use async_std::task;
 use futures::future::{join_all, poll_fn};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{MemoryTransport, Transport};
 use libp2p::core::{ConnectedPoint, upgrade::Version};
 use libp2p::identity::Keypair;
@@ -27,8 +29,10 @@ use super::handler::Order;
 use super::{AcceptError, Behaviour, Control, Idle, OpenError, Terms};
 use crate::node::Metrics;
 use crate::node::address_book;
-use crate::node::bandwidth::Bandwidth;
-use crate::telemetry::Metrics as _;
+use crate::node::bandwidth::{Bandwidth, Class};
+use crate::node::meter::Meters;
+use crate::peers::Policy;
+use crate::telemetry::{Direction, Metrics as _};
 use crate::transport::yamux;
 
 /// Far above what any step takes; only a hang reaches it.
@@ -54,6 +58,7 @@ struct Host {
     address: Multiaddr,
     control: Control,
     refused: IntCounter,
+    metrics: Arc<Metrics>,
     errands: Sender<Errand>,
     events: Receiver<SwarmEvent<PartsEvent>>,
 }
@@ -87,10 +92,9 @@ fn counter() -> IntCounter {
     IntCounter::new("refused", "refused").unwrap()
 }
 
-fn terms(idle: Duration) -> Terms {
-    let metrics = Metrics::new().unwrap();
+fn terms(idle: Duration, metrics: &Metrics) -> Terms {
     Terms {
-        bandwidth: Bandwidth::new(None, None, &metrics),
+        bandwidth: Bandwidth::new(None, None, metrics),
         idle: Idle::new(idle, metrics.streams_idle_closed.clone()),
     }
 }
@@ -99,11 +103,10 @@ async fn host(setting: Setting) -> Host {
     let key = Keypair::generate_ed25519();
     let peer = key.public().to_peer_id();
     let refused = counter();
-    let streams = Behaviour::new(
-        setting.max_outbound,
-        refused.clone(),
-        terms(setting.stream_idle),
-    );
+    let metrics = Metrics::new().unwrap();
+    let terms = terms(setting.stream_idle, &metrics);
+    let meters = Meters::new(terms.bandwidth.clone(), metrics.clone(), Policy::default());
+    let streams = Behaviour::new(setting.max_outbound, refused.clone(), terms);
     let control = streams.control();
     let parts = Parts {
         book: address_book::Behaviour::new(),
@@ -114,6 +117,10 @@ async fn host(setting: Setting) -> Host {
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&key).unwrap())
         .multiplex(yamux::Config::new(256, 256))
+        .map(move |(peer, muxer), point| {
+            let muxer = StreamMuxerBox::new(muxer);
+            (peer, meters.wrap(peer, point.is_relayed(), muxer))
+        })
         .boxed();
     let config = swarm::Config::with_executor(|task| {
         task::spawn(task);
@@ -140,6 +147,7 @@ async fn host(setting: Setting) -> Host {
         address: Multiaddr::empty(),
         control,
         refused,
+        metrics,
         errands,
         events,
     };
@@ -202,6 +210,15 @@ impl Host {
         .await
     }
 
+    /// Bytes of streams of this class that passed so far.
+    fn moved(&self, direction: Direction, class: Class) -> u64 {
+        let labels = [direction.as_str(), class.as_str()];
+        self.metrics
+            .bandwidth_bytes
+            .with_label_values(&labels)
+            .get()
+    }
+
     async fn open(
         &self,
         other: &Host,
@@ -250,6 +267,42 @@ fn a_burst_of_streams_waits_for_a_slow_acceptor_and_none_is_lost() {
         assert_eq!(numbers.len(), 60);
         assert_eq!(b.refused.get(), 0);
         drop(opened);
+    });
+}
+
+#[test]
+fn bytes_of_a_program_count_as_bulk_and_all_others_as_the_nodes_own() {
+    task::block_on(async {
+        let (a, b) = pair().await;
+        let mut incoming = b.control.accept(ECHO).unwrap();
+        let (mut ours, _) = a.open(&b, &[ECHO]).await.unwrap();
+        let (_, mut theirs) = within("a stream", incoming.next()).await.unwrap();
+        let (request, answer) = (vec![1; 300_000], vec![2; 200_000]);
+        let mut read = (vec![0; request.len()], vec![0; answer.len()]);
+        let dialer = async {
+            ours.write_all(&request).await.unwrap();
+            ours.flush().await.unwrap();
+            ours.read_exact(&mut read.1).await.unwrap();
+        };
+        let listener = async {
+            theirs.read_exact(&mut read.0).await.unwrap();
+            theirs.write_all(&answer).await.unwrap();
+            theirs.flush().await.unwrap();
+        };
+        within("an echo", futures::future::join(dialer, listener)).await;
+        // To the byte: neither the negotiation of the stream nor identify, which shares
+        // the connection, is among them.
+        let (there, back) = (request.len() as u64, answer.len() as u64);
+        assert_eq!(a.moved(Direction::Out, Class::Bulk), there);
+        assert_eq!(b.moved(Direction::In, Class::Bulk), there);
+        assert_eq!(b.moved(Direction::Out, Class::Bulk), back);
+        assert_eq!(a.moved(Direction::In, Class::Bulk), back);
+        for host in [&a, &b] {
+            for direction in Direction::ALL {
+                let own = host.moved(direction, Class::Own);
+                assert!((1..50_000).contains(&own), "{own} bytes");
+            }
+        }
     });
 }
 
@@ -526,7 +579,7 @@ fn establish(behaviour: &mut Behaviour, peer: PeerId, id: usize, address: &str) 
 
 #[test]
 fn a_direct_connection_is_taken_before_a_relayed_one_and_the_less_used_before_the_other() {
-    let mut behaviour = Behaviour::new(13, counter(), terms(DEADLINE));
+    let mut behaviour = Behaviour::new(13, counter(), terms(DEADLINE, &Metrics::new().unwrap()));
     let control = behaviour.control();
     let peer = PeerId::random();
     let relay = PeerId::random();
@@ -574,7 +627,7 @@ fn a_direct_connection_is_taken_before_a_relayed_one_and_the_less_used_before_th
 
 #[test]
 fn asks_that_wait_for_a_dial_are_bounded_and_cancelled_ones_make_room() {
-    let mut behaviour = Behaviour::new(256, counter(), terms(DEADLINE));
+    let mut behaviour = Behaviour::new(256, counter(), terms(DEADLINE, &Metrics::new().unwrap()));
     let control = behaviour.control();
     let peer = PeerId::random();
     let ask = |behaviour: &mut Behaviour| {
@@ -622,7 +675,8 @@ fn an_ask_ends_with_its_own_dial_or_with_the_one_that_kept_it_from_dialing() {
     );
     let not_dialed = DialError::DialPeerConditionFalse(PeerCondition::DisconnectedAndNotDialing);
     for somebody_dials in [false, true] {
-        let mut behaviour = Behaviour::new(256, counter(), terms(DEADLINE));
+        let mut behaviour =
+            Behaviour::new(256, counter(), terms(DEADLINE, &Metrics::new().unwrap()));
         let control = behaviour.control();
         let peer = PeerId::random();
         let mut opening = Box::pin(async { control.open(peer, &[ECHO]).await });
