@@ -4,14 +4,13 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use libp2p::PeerId;
 use libp2p::autonat::v2::client;
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId};
+
+use crate::node::compat::forward::forward_connections;
 
 use crate::neighbours::reported::Reported;
 
@@ -34,28 +33,7 @@ impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = <client::Behaviour as NetworkBehaviour>::ConnectionHandler;
     type ToSwarm = <client::Behaviour as NetworkBehaviour>::ToSwarm;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner
-            .handle_established_inbound_connection(id, peer, local, remote)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port_use: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner
-            .handle_established_outbound_connection(id, peer, address, role, port_use)
-    }
+    forward_connections!(inner);
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         if let FromSwarm::NewExternalAddrCandidate(candidate) = &event

@@ -32,14 +32,13 @@ use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 
 use super::bandwidth::{Bandwidth, Class, Turn};
-use super::compat::stream_class;
-use super::parting::Parting;
+use super::compat::close_on_drop::CloseOnDrop;
+use super::compat::{muxer_error, stream_class};
 use crate::node::Metrics;
 use crate::peers::{Conduct, Policy};
 use crate::telemetry::Direction;
 use crate::telemetry::throttle;
 use crate::transport::pace::Pace;
-use crate::transport::yamux;
 
 /// Streams that a peer may open a second, for long. Programs that open one for
 /// each request reach hundreds a second, DHT queries of one peer some tens; at
@@ -93,7 +92,7 @@ impl Meters {
         inner: StreamMuxerBox,
     ) -> StreamMuxerBox {
         StreamMuxerBox::new(Muxer {
-            inner: Parting::new(inner),
+            inner: CloseOnDrop::new(inner),
             account: self.account(peer),
             relayed,
             pause: None,
@@ -140,7 +139,7 @@ impl Shared {
 impl Account {
     /// The multiplexer ended the connection.
     fn failed(&self, error: &io::Error) {
-        if is_flood(error) {
+        if muxer_error::is_flood_of_streams(error) {
             let policy = &self.shared.policy;
             policy.report(&self.peer, Conduct::StreamFlood);
         }
@@ -177,7 +176,7 @@ impl Drop for Account {
 }
 
 struct Muxer {
-    inner: Parting,
+    inner: CloseOnDrop,
     account: Arc<Account>,
     relayed: bool,
     /// No stream is taken before this.
@@ -239,20 +238,6 @@ impl StreamMuxer for Muxer {
         let event = ready!(Pin::new(&mut self.inner).poll(cx));
         Poll::Ready(event.inspect_err(|e| self.account.failed(e)))
     }
-}
-
-/// Whether yamux cut the peer off for opening streams without end.
-fn is_flood(error: &io::Error) -> bool {
-    let mut inner = error.get_ref();
-    while let Some(error) = inner {
-        if let Some(error) = error.downcast_ref::<yamux::Error>() {
-            return matches!(error, yamux::Error::Flood);
-        }
-        inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-    }
-    false
 }
 
 /// A stream of which every byte is counted, and which counts itself until it is
@@ -434,6 +419,7 @@ impl AsyncWrite for Metered {
 mod tests {
     use super::*;
     use crate::telemetry::Metrics as _;
+    use crate::transport::yamux;
 
     /// A muxer that opens streams, and gets as many as one asks for.
     struct Idle;

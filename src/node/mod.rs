@@ -15,12 +15,8 @@
 //! | `event_loop` | the loop: commands, swarm events, housekeeping; each of its subsystems |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `compat` | every trick on libp2p, each with what libp2p would have to offer instead |
-//! | `compact` | all handlers of a connection behind one pointer |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
-//! | `frames` | streams that own no buffers before the first byte |
-//! | `quiet` | a protocol whose open streams keep no connection |
-//! | `parting`, `ending` | the goodbye to a peer, and whether one came |
 //! | `gossip` | gossipsub: what comes in, who judges it, and what this host publishes |
 //! | `openings` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
@@ -61,14 +57,11 @@ mod address_book;
 pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
-mod compact;
 mod compat;
 mod connected;
 mod content_network;
 mod dht_intake;
-mod ending;
 mod event_loop;
-mod frames;
 pub mod gossip;
 pub mod handle;
 mod health;
@@ -79,11 +72,9 @@ mod metrics;
 pub mod misbehaviour;
 mod openings;
 pub mod options;
-mod parting;
 mod probe;
 pub mod pulse;
 mod queries;
-mod quiet;
 mod record_store;
 mod standing;
 pub mod streams;
@@ -100,6 +91,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 
 pub use behaviour::BuildError;
+use compat::boxed_handlers::BoxedHandlers;
 pub use content_network::{ContentNetwork, dht_key};
 pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
@@ -208,7 +200,7 @@ impl Node {
         })
         .with_idle_connection_timeout(options.connection_idle_timeout)
         .with_max_negotiating_inbound_streams(options.max_inbound_streams);
-        let swarm = Swarm::new(transport, compact::Compact(behaviour), local, config);
+        let swarm = Swarm::new(transport, BoxedHandlers(behaviour), local, config);
         let network_topics = NetworkTopics::of(&options.network);
         let messages = match &options.messages {
             Some(messages) => messages.clone(),

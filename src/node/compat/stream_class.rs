@@ -31,7 +31,9 @@
 //! # What would make this superfluous
 //!
 //! A way through [`libp2p::Stream`] and `SubstreamBox` to the stream inside, such as
-//! `get_ref` with a downcast; or the negotiated protocol told to the muxer.
+//! `get_ref` with a downcast; or the negotiated protocol told to the muxer, which the
+//! count of bytes by protocol that libp2p wants needs too
+//! (<https://github.com/libp2p/rust-libp2p/issues/3262>).
 //!
 //! [`upgrade::Version::V1Lazy`]: libp2p::core::upgrade::Version::V1Lazy
 

@@ -47,7 +47,7 @@ use crate::neighbours::Neighbours;
 use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
-use crate::node::compact::Compact;
+use crate::node::compat::boxed_handlers::BoxedHandlers;
 use crate::node::connected::Peers;
 use crate::node::gossip::recording::Recording;
 use crate::node::gossip::sealing::Sealed;
@@ -90,7 +90,7 @@ const KEEP_TICKS: u64 = 5;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 pub(super) struct EventLoop {
-    pub(super) swarm: Swarm<Compact<Behaviour>>,
+    pub(super) swarm: Swarm<BoxedHandlers<Behaviour>>,
     pub(super) commands: Receiver<Command>,
     pub(super) stop: oneshot::Receiver<()>,
     /// Dropped with the loop, which tells that it has ended.

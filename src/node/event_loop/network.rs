@@ -13,8 +13,8 @@ use crate::api::Reachability;
 use crate::dht::addresses::{is_loopback, usable};
 use crate::dht::records::Sender;
 use crate::node::behaviour::BehaviourEvent;
+use crate::node::compat::muxer_error::is_closed_by_remote;
 use crate::node::connected::Connection;
-use crate::node::ending::by_remote;
 use crate::node::handle::Error;
 use crate::node::queries::Next;
 use crate::peers::refusal::Refusal;
@@ -141,7 +141,7 @@ impl EventLoop {
                     None if silent => "ping",
                     None => "local",
                     Some(ConnectionError::KeepAliveTimeout) => "idle",
-                    Some(cause) if by_remote(cause) => "remote",
+                    Some(cause) if is_closed_by_remote(cause) => "remote",
                     Some(ConnectionError::IO(_)) => "error",
                 };
                 self.metrics

@@ -8,8 +8,8 @@ use libp2p::identity::Keypair;
 use crate::gossip::topics::{MAX_TOPIC_BYTES, MAX_TOPICS};
 use crate::gossip::{HISTORY, MAX_GOSSIP_BYTES, MAX_IDS, QUEUE, mesh_bounds, scoring};
 use crate::node::behaviour::BuildError;
+use crate::node::compat::no_keep_alive::NoKeepAlive;
 use crate::node::options::Options;
-use crate::node::quiet::Quiet;
 
 /// Topics that one peer may say it subscribes to. As many as this node may join
 /// itself: at [`MAX_TOPIC_BYTES`] a name, a peer costs 256 KiB at the very most.
@@ -33,7 +33,7 @@ const MAX_CONTROL_BYTES: usize = MAX_TOPICS * (MAX_TOPIC_BYTES + 16);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gossipsub as wrapped here.
-pub(in crate::node) type Gossipsub = Quiet<
+pub(in crate::node) type Gossipsub = NoKeepAlive<
     gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<ShortNames>>,
 >;
 
@@ -116,7 +116,7 @@ pub(super) fn gossipsub(identity: &Keypair, options: &Options) -> Result<Gossips
     behaviour
         .with_peer_score(scoring::peer(), scoring::thresholds())
         .map_err(failed)?;
-    Ok(Quiet(behaviour))
+    Ok(NoKeepAlive(behaviour))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::node::ending::by_remote;
+use crate::node::compat::muxer_error::is_closed_by_remote;
 use handler::{Handler, Number, Order, Report};
 pub(super) use holds::Reason;
 use holds::{Class, Holds};
@@ -511,7 +511,7 @@ impl NetworkBehaviour for Behaviour {
                 if entry.connections.is_empty() {
                     let held = entry.holds != Holds::default() || accepted;
                     self.peers.remove(&old.peer_id);
-                    if held && old.cause.is_some_and(by_remote) {
+                    if held && old.cause.is_some_and(is_closed_by_remote) {
                         self.left_alone(old.peer_id, since, Instant::now());
                     }
                     return;

@@ -1,9 +1,23 @@
-//! Framed streams that allocate no buffers before the first byte.
+//! Lets streams of frames begin without buffers.
 //!
-//! By default a framed stream allocates 8 KiB for each direction. Gossipsub keeps two
-//! such streams with every peer, one for each direction, so that half of their 32 KiB is
-//! never used, and the other half holds little more than subscriptions when nobody
-//! publishes. Buffers that begin empty grow to the size of what is sent.
+//! # What libp2p lacks
+//!
+//! A stream that is cut into frames is made with a buffer of 8 KiB for each direction.
+//! Gossipsub keeps two such streams with every peer, one for each direction, so half of
+//! their 32 KiB is never used, and the other half holds little more than subscriptions
+//! where nobody publishes. Gossipsub makes the streams itself and has no option for the
+//! size of their buffers.
+//!
+//! # What is done instead
+//!
+//! [`no_keep_alive`](super::no_keep_alive), which wraps the upgrades of gossipsub's
+//! streams anyway, replaces the empty buffers by ones without capacity. Those grow to the
+//! size of what is sent.
+//!
+//! # What would make this superfluous
+//!
+//! An option of gossipsub for the buffers, or a `Framed` of `asynchronous-codec` that
+//! allocates when it first needs to.
 
 use std::convert::Infallible;
 
@@ -12,20 +26,20 @@ use bytes::BytesMut;
 use futures::future::Either;
 use futures::{AsyncRead, AsyncWrite};
 
-/// The output of an upgrade that has not moved any bytes yet.
-pub(super) trait Fresh {
-    /// Returns the same output with empty buffers.
+/// The outcome of an upgrade, before it has moved any bytes.
+pub(super) trait WithoutBuffers {
+    /// The same stream, with buffers that have no capacity where they are empty.
     fn without_buffers(self) -> Self;
 }
 
-impl<T, C, K> Fresh for (Framed<T, C>, K)
+impl<T, C, K> WithoutBuffers for (Framed<T, C>, K)
 where
     T: AsyncRead + AsyncWrite,
     C: Decoder + Encoder,
 {
     fn without_buffers(self) -> Self {
         let mut parts = self.0.into_parts();
-        // Keep what it has read ahead.
+        // A buffer that holds bytes which were read ahead stays.
         for buffer in [&mut parts.read_buffer, &mut parts.write_buffer] {
             if buffer.is_empty() {
                 *buffer = BytesMut::new();
@@ -35,10 +49,10 @@ where
     }
 }
 
-impl<F: Fresh> Fresh for Either<F, Infallible> {
+impl<F: WithoutBuffers> WithoutBuffers for Either<F, Infallible> {
     fn without_buffers(self) -> Self {
         match self {
-            Either::Left(fresh) => Either::Left(fresh.without_buffers()),
+            Either::Left(stream) => Either::Left(stream.without_buffers()),
             Either::Right(never) => match never {},
         }
     }

@@ -1,31 +1,41 @@
-//! Keeps the part of the protocols that lives in each connection on the heap
-//! once, behind a pointer.
+//! Keeps the connection handlers of all protocols on the heap once, behind a pointer.
 //!
-//! libp2p runs each connection in a task of its own. The compiler gives the
-//! handler of the connection a place in that task at every step that has one: as
-//! it is handed over, as it is polled, and as it is closed. The handlers of all
-//! protocols together take some kilobytes, so that the task of one idle
-//! connection was 26,184 bytes. Each event on its way to or from a handler is as
-//! large as the largest of all protocols, and each queue of them holds room for
-//! one. Wrapped in this, what moves is a pointer.
+//! # What libp2p lacks
+//!
+//! libp2p runs each connection in a task of its own, and moves the handler of the
+//! connection by value. The compiler reserves room for it in that task at every step that
+//! holds it: as it is handed over, as it is polled, and as it is closed. The handlers of
+//! all protocols together take some kilobytes, so that the task of one idle connection
+//! was 26,184 bytes. Each event on its way to or from a handler is as large as the
+//! largest event of all protocols, and each queue of events holds room for one.
+//!
+//! # What is done instead
+//!
+//! A behaviour that is wrapped in [`BoxedHandlers`] hands over its handlers and their
+//! events in boxes, so that what moves is a pointer.
+//!
+//! # What would make this superfluous
+//!
+//! A swarm that boxes the handler itself. The last test here fails when the task of a
+//! connection no longer grows with its handler.
 
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
+use libp2p::PeerId;
 use libp2p::swarm::handler::ConnectionEvent;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-    NetworkBehaviour, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+    SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId};
 
-/// See the module's documentation.
+use super::forward::forward_connections;
+
+/// A behaviour whose handlers and events move behind pointers.
 #[derive(Debug)]
-pub(super) struct Compact<B>(pub(super) B);
+pub(in crate::node) struct BoxedHandlers<B>(pub(in crate::node) B);
 
-impl<B> Deref for Compact<B> {
+impl<B> Deref for BoxedHandlers<B> {
     type Target = B;
 
     fn deref(&self) -> &B {
@@ -33,15 +43,15 @@ impl<B> Deref for Compact<B> {
     }
 }
 
-impl<B> DerefMut for Compact<B> {
+impl<B> DerefMut for BoxedHandlers<B> {
     fn deref_mut(&mut self) -> &mut B {
         &mut self.0
     }
 }
 
-/// The handler behind a pointer.
+/// A handler behind a pointer.
 #[derive(Debug)]
-pub(super) struct Handler<H>(Box<H>);
+pub(in crate::node) struct Handler<H>(Box<H>);
 
 impl<H> Handler<H> {
     fn new(handler: H) -> Self {
@@ -49,54 +59,11 @@ impl<H> Handler<H> {
     }
 }
 
-impl<B: NetworkBehaviour> NetworkBehaviour for Compact<B> {
+impl<B: NetworkBehaviour> NetworkBehaviour for BoxedHandlers<B> {
     type ConnectionHandler = Handler<THandler<B>>;
     type ToSwarm = B::ToSwarm;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.0.handle_pending_inbound_connection(id, local, remote)
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0
-            .handle_established_inbound_connection(id, peer, local, remote)
-            .map(Handler::new)
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: Option<PeerId>,
-        addresses: &[Multiaddr],
-        role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.0
-            .handle_pending_outbound_connection(id, peer, addresses, role)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port_use: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0
-            .handle_established_outbound_connection(id, peer, address, role, port_use)
-            .map(Handler::new)
-    }
+    forward_connections!(0, Handler::new);
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.0.on_swarm_event(event);
@@ -175,12 +142,13 @@ mod tests {
 
     use async_std::task::{block_on, spawn};
     use futures::StreamExt;
-    use libp2p::core::transport::MemoryTransport;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::{MemoryTransport, PortUse};
     use libp2p::core::upgrade::DeniedUpgrade;
     use libp2p::core::upgrade::Version;
     use libp2p::identity::Keypair;
-    use libp2p::swarm::SwarmEvent;
-    use libp2p::{Swarm, Transport, noise, swarm};
+    use libp2p::swarm::{ConnectionDenied, SwarmEvent};
+    use libp2p::{Multiaddr, Swarm, Transport, noise, swarm};
 
     use super::*;
     use crate::node::behaviour::Behaviour;
@@ -192,8 +160,14 @@ mod tests {
     fn all_protocols_of_a_connection_are_a_pointer_and_so_are_their_events() {
         let pointer = size_of::<usize>();
         assert_eq!(size_of::<Handler<Protocols>>(), pointer);
-        assert_eq!(size_of::<THandlerInEvent<Compact<Behaviour>>>(), pointer);
-        assert_eq!(size_of::<THandlerOutEvent<Compact<Behaviour>>>(), pointer);
+        assert_eq!(
+            size_of::<THandlerInEvent<BoxedHandlers<Behaviour>>>(),
+            pointer
+        );
+        assert_eq!(
+            size_of::<THandlerOutEvent<BoxedHandlers<Behaviour>>>(),
+            pointer
+        );
         // What is behind the pointer, of which every connection has one: with room
         // for handlers that are added later.
         let behind = size_of::<Protocols>();
@@ -336,11 +310,14 @@ mod tests {
 
     #[test]
     fn the_task_of_a_connection_does_not_grow_with_its_protocols() {
-        let (bare, compact) = (largest_task(|| Large), largest_task(|| Compact(Large)));
+        let (bare, boxed) = (
+            largest_task(|| Large),
+            largest_task(|| BoxedHandlers(Large)),
+        );
         assert!(
             bare > 2 * (8 << 10),
-            "{bare} bytes: libp2p needs no help any more"
+            "{bare} bytes: this file is not needed any more"
         );
-        assert!(compact < 4 << 10, "{compact} bytes");
+        assert!(boxed < 4 << 10, "{boxed} bytes");
     }
 }

@@ -1,37 +1,49 @@
-//! A protocol whose open streams are no reason to keep a connection.
+//! Stops the open streams of a protocol from keeping connections.
 //!
-//! libp2p keeps a connection while any stream on it is open, unless the stream
-//! says otherwise. gossipsub keeps a stream in each direction for as long as the
-//! connection lives and does not say so (rust-libp2p issue 5190), so no idle
-//! connection would ever close. Wrapped in this, its streams say so; what the
-//! protocol itself wants kept (the peers of a mesh) stays. The streams also begin
-//! without buffers, see [`Fresh`].
+//! # What libp2p lacks
+//!
+//! libp2p keeps a connection while any stream on it is open, unless the stream's owner
+//! calls [`Stream::ignore_for_keep_alive`]. Gossipsub keeps a stream in each direction
+//! open for as long as the connection lives and does not call it
+//! (<https://github.com/libp2p/rust-libp2p/issues/5190>), so no idle connection would ever
+//! close.
+//!
+//! # What is done instead
+//!
+//! A behaviour that is wrapped in [`NoKeepAlive`] has the call made for each of its
+//! streams, as they are negotiated. What the protocol itself wants to keep, such as the
+//! connections with the peers of a mesh, stays. The streams also begin without buffers,
+//! see [`lazy_buffers`](super::lazy_buffers).
+//!
+//! # What would make this superfluous
+//!
+//! The solution of that issue.
 
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
 use futures::future::Map;
-use libp2p::core::transport::PortUse;
+use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade};
-use libp2p::core::{Endpoint, UpgradeInfo};
 use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
     InboundUpgradeSend, ListenUpgradeError, OutboundUpgradeSend, UpgradeInfoSend,
 };
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-    NetworkBehaviour, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+    SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, Stream};
+use libp2p::{PeerId, Stream};
 
-use super::frames::Fresh;
+use super::forward::forward_connections;
+use super::lazy_buffers::WithoutBuffers;
 
-/// See the module's documentation. A behaviour, its handler, or its upgrade.
+/// A behaviour, its handler, or the upgrade of one of its streams.
 #[derive(Clone, Debug)]
-pub(super) struct Quiet<T>(pub(super) T);
+pub(in crate::node) struct NoKeepAlive<T>(pub(in crate::node) T);
 
-impl<T> Deref for Quiet<T> {
+impl<T> Deref for NoKeepAlive<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -39,64 +51,21 @@ impl<T> Deref for Quiet<T> {
     }
 }
 
-impl<T> DerefMut for Quiet<T> {
+impl<T> DerefMut for NoKeepAlive<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0
     }
 }
 
-impl<B: NetworkBehaviour> NetworkBehaviour for Quiet<B>
+impl<B: NetworkBehaviour> NetworkBehaviour for NoKeepAlive<B>
 where
-    Inbound<THandler<B>>: Fresh,
-    Outbound<THandler<B>>: Fresh,
+    Inbound<THandler<B>>: WithoutBuffers,
+    Outbound<THandler<B>>: WithoutBuffers,
 {
-    type ConnectionHandler = Quiet<THandler<B>>;
+    type ConnectionHandler = NoKeepAlive<THandler<B>>;
     type ToSwarm = B::ToSwarm;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.0.handle_pending_inbound_connection(id, local, remote)
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0
-            .handle_established_inbound_connection(id, peer, local, remote)
-            .map(Quiet)
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: Option<PeerId>,
-        addresses: &[Multiaddr],
-        role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.0
-            .handle_pending_outbound_connection(id, peer, addresses, role)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port_use: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0
-            .handle_established_outbound_connection(id, peer, address, role, port_use)
-            .map(Quiet)
-    }
+    forward_connections!(0, NoKeepAlive);
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.0.on_swarm_event(event);
@@ -119,24 +88,24 @@ where
     }
 }
 
-/// What a handler's upgrades come to.
+/// What the upgrades of a handler return.
 type Inbound<H> = <<H as ConnectionHandler>::InboundProtocol as InboundUpgradeSend>::Output;
 type Outbound<H> = <<H as ConnectionHandler>::OutboundProtocol as OutboundUpgradeSend>::Output;
 
-impl<H: ConnectionHandler> ConnectionHandler for Quiet<H>
+impl<H: ConnectionHandler> ConnectionHandler for NoKeepAlive<H>
 where
-    Inbound<H>: Fresh,
-    Outbound<H>: Fresh,
+    Inbound<H>: WithoutBuffers,
+    Outbound<H>: WithoutBuffers,
 {
     type FromBehaviour = H::FromBehaviour;
     type ToBehaviour = H::ToBehaviour;
-    type InboundProtocol = Quiet<H::InboundProtocol>;
-    type OutboundProtocol = Quiet<H::OutboundProtocol>;
+    type InboundProtocol = NoKeepAlive<H::InboundProtocol>;
+    type OutboundProtocol = NoKeepAlive<H::OutboundProtocol>;
     type InboundOpenInfo = H::InboundOpenInfo;
     type OutboundOpenInfo = H::OutboundOpenInfo;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol, Self::InboundOpenInfo> {
-        self.0.listen_protocol().map_upgrade(Quiet)
+        self.0.listen_protocol().map_upgrade(NoKeepAlive)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -149,7 +118,7 @@ where
     ) -> Poll<
         ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>,
     > {
-        self.0.poll(cx).map(|event| event.map_protocol(Quiet))
+        self.0.poll(cx).map(|event| event.map_protocol(NoKeepAlive))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::ToBehaviour>> {
@@ -171,7 +140,7 @@ where
         >,
     ) {
         use ConnectionEvent as E;
-        // The same event, about the protocol inside.
+        // The same event, with the types of the handler inside.
         self.0.on_connection_event(match event {
             E::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, info }) => {
                 E::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, info })
@@ -188,13 +157,13 @@ where
             E::AddressChange(change) => E::AddressChange(change),
             E::LocalProtocolsChange(change) => E::LocalProtocolsChange(change),
             E::RemoteProtocolsChange(change) => E::RemoteProtocolsChange(change),
-            // A kind of event that this version of libp2p does not have.
+            // This version of libp2p has no other kind of event.
             _ => return,
         });
     }
 }
 
-impl<U: UpgradeInfoSend> UpgradeInfo for Quiet<U> {
+impl<U: UpgradeInfoSend> UpgradeInfo for NoKeepAlive<U> {
     type Info = U::Info;
     type InfoIter = U::InfoIter;
 
@@ -203,16 +172,16 @@ impl<U: UpgradeInfoSend> UpgradeInfo for Quiet<U> {
     }
 }
 
-/// The end of an upgrade, and what is done to it.
+/// An upgrade whose outcome loses its buffers.
 type Emptied<F, O, E> = Map<F, fn(Result<O, E>) -> Result<O, E>>;
 
-fn emptied<O: Fresh, E>(result: Result<O, E>) -> Result<O, E> {
-    result.map(Fresh::without_buffers)
+fn emptied<O: WithoutBuffers, E>(result: Result<O, E>) -> Result<O, E> {
+    result.map(WithoutBuffers::without_buffers)
 }
 
-impl<U: InboundUpgradeSend> InboundUpgrade<Stream> for Quiet<U>
+impl<U: InboundUpgradeSend> InboundUpgrade<Stream> for NoKeepAlive<U>
 where
-    U::Output: Fresh,
+    U::Output: WithoutBuffers,
 {
     type Output = U::Output;
     type Error = U::Error;
@@ -224,9 +193,9 @@ where
     }
 }
 
-impl<U: OutboundUpgradeSend> OutboundUpgrade<Stream> for Quiet<U>
+impl<U: OutboundUpgradeSend> OutboundUpgrade<Stream> for NoKeepAlive<U>
 where
-    U::Output: Fresh,
+    U::Output: WithoutBuffers,
 {
     type Output = U::Output;
     type Error = U::Error;
