@@ -8,16 +8,19 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use libp2p::PeerId;
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::{Multiaddr, Protocol};
 use libp2p::swarm::ConnectionId;
-use p2p_node::peers::Policy;
-use p2p_node::peers::gate::{Gate, Rules};
+use p2p_node::peers::gate::Gate;
 use p2p_node::peers::limits::{Limits, MAX_PENDING_INBOUND};
-use p2p_node::peers::resources::{Resources, Sample};
+use p2p_node::peers::record::Connection;
+use p2p_node::peers::rules::Rules;
+use p2p_node::peers::{Peers, Settings};
+use p2p_node::system::resources::{Resources, Sample};
 
 /// Rounds; the median is told, with the least and the most.
 const ROUNDS: usize = 9;
@@ -44,20 +47,21 @@ fn main() {
         let name = |what: &str| format!("{what}, {cidrs} denied networks");
         let rules = Rules {
             deny: denied(cidrs).into_iter().collect(),
-            trusted: [PeerId::random()].into(),
             ..Rules::default()
         };
-        let mut gate = gate(rules.clone());
+        let (mut peers, mut gate) = gate(rules.clone(), vec![PeerId::random()]);
         let (mut now, mut id, peer) = (Instant::now(), 0, PeerId::random());
         // Fifty a second, so that no rate is spent.
         let let_in = time(&mut |n| {
             now += Duration::from_millis(20);
             id += 1;
             let (id, ip) = (ConnectionId::new_unchecked(id), Some(host(n % HOSTS)));
-            gate.arrives(id, ip, now, || 0.999).unwrap();
-            gate.may_stand_inbound(id, &peer, ip).unwrap();
-            gate.opened(id, peer, ip, false);
-            gate.ended(&peer, ip, false);
+            gate.arrives(&peers, id, ip, now, || 0.999).unwrap();
+            gate.established_inbound(&peers, id, &peer, ip, now)
+                .unwrap();
+            gate.settled(id);
+            peers.opened(peer, id, Connection::new(&endpoint(n % HOSTS), now));
+            peers.closed(&peer, id).unwrap();
         });
         tell(&name("let in: arrives, stands, ends"), &let_in, &base);
 
@@ -65,27 +69,28 @@ fn main() {
         let over = time(&mut |n| {
             id += 1;
             let (id, ip) = (ConnectionId::new_unchecked(id), Some(host(n % HOSTS)));
-            if gate.arrives(id, ip, now, || 0.999).is_ok() {
-                gate.failed(id);
+            if gate.arrives(&peers, id, ip, now, || 0.999).is_ok() {
+                gate.settled(id);
             }
         });
         tell(&name("refused for the rate"), &over, &base);
 
         // All places are taken; then by ones that are slow.
-        let mut gate = self::gate(Rules {
+        let rules = Rules {
             rate: 1_000_000,
             subnet_rate: 1_000_000,
-            trusted: Default::default(),
             ..rules
-        });
+        };
+        let (peers, mut gate) = self::gate(rules, Vec::new());
         let start = Instant::now();
         for n in 0..MAX_PENDING_INBOUND {
             let id = ConnectionId::new_unchecked(n as usize);
-            gate.arrives(id, Some(host(n)), start, || 0.5).unwrap();
+            gate.arrives(&peers, id, Some(host(n)), start, || 0.5)
+                .unwrap();
         }
         let full = time(&mut |n| {
             let (id, ip) = (ConnectionId::new_unchecked(usize::MAX), host(n % HOSTS));
-            let _ = black_box(gate.arrives(id, Some(ip), start, || 0.5));
+            let _ = black_box(gate.arrives(&peers, id, Some(ip), start, || 0.5));
         });
         tell(&name("refused, all places are taken"), &full, &base);
         let mut at = start;
@@ -95,8 +100,11 @@ fn main() {
             at += Duration::from_secs(3);
             next += 1;
             let id = ConnectionId::new_unchecked(next);
-            if let Some(out) = gate.arrives(id, Some(host(n % HOSTS)), at, || 0.5).unwrap() {
-                gate.failed(out);
+            if let Some(out) = gate
+                .arrives(&peers, id, Some(host(n % HOSTS)), at, || 0.5)
+                .unwrap()
+            {
+                gate.settled(out);
             }
         });
         tell(
@@ -109,7 +117,7 @@ fn main() {
             let denied = time(&mut |n| {
                 let ip = Ipv4Addr::from(0x2000_0000 + (n % cidrs) * 1_021).into();
                 let id = ConnectionId::new_unchecked(usize::MAX);
-                let _ = black_box(gate.arrives(id, Some(ip), start, || 0.5));
+                let _ = black_box(gate.arrives(&peers, id, Some(ip), start, || 0.5));
             });
             tell(&name("refused, denied"), &denied, &base);
         }
@@ -131,7 +139,7 @@ fn denied(many: u32) -> Vec<IpNet> {
 }
 
 /// A gate with everything that the daemon gives it.
-fn gate(rules: Rules) -> Gate {
+fn gate(rules: Rules, trusted: Vec<PeerId>) -> (Peers, Gate) {
     let limits = Limits {
         memory: Some(1 << 40),
         ..Limits::default()
@@ -142,8 +150,22 @@ fn gate(rules: Rules) -> Gate {
         open: 100,
         resident: 100 << 20,
     });
-    let bans = Arc::new(Policy::default());
-    Gate::new(rules, limits, resources, bans, Instant::now())
+    let peers = Peers::new(Settings {
+        rules,
+        trusted,
+        ..Settings::default()
+    });
+    let gate = Gate::new(&peers, limits, resources, Instant::now());
+    (peers, gate)
+}
+
+/// How the swarm tells of an inbound connection.
+fn endpoint(n: u32) -> ConnectedPoint {
+    let at = |ip: IpAddr| Multiaddr::empty().with(ip.into()).with(Protocol::Tcp(4001));
+    ConnectedPoint::Listener {
+        local_addr: at(Ipv4Addr::LOCALHOST.into()),
+        send_back_addr: at(host(n)),
+    }
 }
 
 /// Nanoseconds for one call, of each round, sorted.

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use p2p_node::peers::bans::Moment;
 use p2p_node::peers::{Conduct, Policy, Target, reputation};
+use p2p_node::system::moment::Moment;
 
 /// Rounds of each measurement; the median is told, with the least and the most.
 const ROUNDS: usize = 7;
@@ -33,24 +33,24 @@ fn main() {
 
     let policy = Policy::default();
     time("token decision, 400 peers", 2_000_000, |n| {
-        let _ = black_box(policy.allow(&peers[n % PEERS], 1));
+        let _ = black_box(policy.allow(&peers[n % PEERS], 1, Moment::now()));
     });
     let within = Policy::default();
     time(
         "token decision within budget (new peer each)",
         8_000,
         |_| {
-            let _ = black_box(within.allow(&PeerId::random(), 1));
+            let _ = black_box(within.allow(&PeerId::random(), 1, Moment::now()));
         },
     );
     let reports = Policy::default();
     time("report of a merit, 400 peers", 1_000_000, |n| {
-        reports.report(&peers[n % PEERS], Conduct::MessageDelivered);
+        reports.report(&peers[n % PEERS], Conduct::MessageDelivered, Moment::now());
     });
     let offences = Policy::default();
     offences.trust(&peers);
     time("report of an offence, 400 peers", 1_000_000, |n| {
-        offences.report(&peers[n % PEERS], Conduct::PingLost);
+        offences.report(&peers[n % PEERS], Conduct::PingLost, Moment::now());
     });
 
     for many in [10, 10_000] {
@@ -60,20 +60,25 @@ fn main() {
             let ip = Ipv4Addr::from(0x0a00_0000 + n * 1_021);
             let length = 32 - n % 8;
             let net: Target = format!("{ip}/{length}").parse().unwrap();
-            bans.ban(net, None, "listed").unwrap();
-            bans.ban(Target::Peer(PeerId::random()), None, "listed")
-                .unwrap();
+            bans.ban(net, None, "listed", Moment::now()).unwrap();
+            bans.ban(
+                Target::Peer(PeerId::random()),
+                None,
+                "listed",
+                Moment::now(),
+            )
+            .unwrap();
         }
         let free = |n: usize| IpAddr::from(Ipv4Addr::from(0xc000_0200 + n as u32 % 65_536));
         time(
             &format!("address not banned, {many} ranges"),
             1_000_000,
             |n| {
-                black_box(bans.banned_ip(free(n)));
+                black_box(bans.ban_of_address(free(n), Instant::now()));
             },
         );
         time(&format!("peer not banned, {many} peers"), 1_000_000, |n| {
-            black_box(bans.banned_peer(&peers[n % PEERS]));
+            black_box(bans.ban_of_peer(&peers[n % PEERS], Instant::now()));
         });
     }
 
@@ -107,21 +112,21 @@ fn memory() {
         .collect();
     let before = resident();
     for peer in &ids {
-        policy.report(peer, Conduct::Malformed);
+        policy.report(peer, Conduct::Malformed, Moment::now());
     }
     // What is saved waits in a list of its own until it is.
-    while !policy.take_unsaved().is_empty() {}
+    while !policy.take_unsaved(Instant::now()).is_empty() {}
     let with_reputations = resident();
-    let (known, _) = policy.held();
+    let (_, known, _) = sizes(&policy);
     println!(
         "resident memory per remembered peer            {:>7} bytes ({known} peers)",
         (with_reputations.saturating_sub(before)) / known as u64
     );
     for peer in &ids[..8_000] {
-        let _ = policy.allow(peer, 100);
+        let _ = policy.allow(peer, 100, Moment::now());
     }
     let with_accounts = resident();
-    let (_, accounts) = policy.held();
+    let (_, _, accounts) = sizes(&policy);
     println!(
         "resident memory per account of budgets         {:>7} bytes ({accounts} accounts)",
         with_accounts.saturating_sub(with_reputations) / accounts as u64
@@ -131,8 +136,13 @@ fn memory() {
         mono: later.mono + Duration::from_secs(86_400),
         wall: later.wall + Duration::from_secs(86_400),
     });
-    let (known, accounts) = policy.held();
+    let (_, known, accounts) = sizes(&policy);
     println!("a day later: {known} peers, {accounts} accounts");
+}
+
+/// Bans, peers remembered, and accounts of budgets.
+fn sizes(policy: &Policy) -> (usize, usize, usize) {
+    policy.read(|peers| peers.sizes(Instant::now()))
 }
 
 fn resident() -> u64 {

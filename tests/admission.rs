@@ -18,8 +18,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
 use p2p_node::config::DhtMode;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
-use p2p_node::peers::Policy;
 use p2p_node::peers::limits::{Limits, MAX_PENDING_INBOUND, kept};
+use p2p_node::peers::{Policy, Settings};
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
@@ -189,7 +189,10 @@ fn without_memory_only_trusted_peers_come_in_or_are_dialed() {
                 memory: Some(1 << 20),
                 ..Limits::default()
             },
-            trusted_peers: vec![friend.peer],
+            policy: Policy::new(Settings {
+                trusted: vec![friend.peer],
+                ..Settings::default()
+            }),
             ..stays()
         })
         .await;
@@ -406,10 +409,10 @@ fn a_peer_that_answers_no_ping_is_let_go() {
         .await;
         assert!(connected(&node.handle, healthy.peer).await);
         assert!(
-            policy.score_of(&silent_id) < 0.0,
+            policy.score_of(&silent_id, Instant::now()) < 0.0,
             "a lost ping is remembered"
         );
-        assert!(policy.score_of(&healthy.peer) >= 0.0);
+        assert!(policy.score_of(&healthy.peer, Instant::now()) >= 0.0);
         silent.cancel().await;
     });
 }

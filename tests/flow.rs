@@ -428,7 +428,7 @@ fn a_flood_of_streams_ends_the_connection_and_costs_reputation() {
             Poll::Pending
         })
         .await;
-        while policy.score_of(&attacker) >= 0.0 {
+        while policy.score_of(&attacker, Instant::now()) >= 0.0 {
             async_io::Timer::after(Duration::from_millis(10)).await;
         }
     });

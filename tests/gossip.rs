@@ -109,7 +109,7 @@ impl Running {
         eventually("it is cut off", async || {
             let connected = self.handle.peers().await.unwrap();
             let gone = connected.iter().all(|p| p.id != *peer);
-            (gone && self.policy.score_of(peer) < -45.0).then_some(())
+            (gone && self.policy.score_of(peer, Instant::now()) < -45.0).then_some(())
         })
         .await;
     }
@@ -266,7 +266,10 @@ fn a_message_on_a_topic_of_this_network_arrives_opened_and_in_order() {
         }
         assert_eq!(next(&mut there).await.1, large);
         assert_eq!(b.verdicts("accepted"), 51);
-        assert!(b.policy.score_of(&a.peer) > 0.0, "merit is noticed");
+        assert!(
+            b.policy.score_of(&a.peer, Instant::now()) > 0.0,
+            "merit is noticed"
+        );
         // What is too long is refused here, with the limit.
         let refused = a.handle.publish(OWN.into(), vec![0; 1 << 20]).await;
         assert!(refused.unwrap_err().to_string().contains("at most"));
@@ -287,7 +290,7 @@ fn a_plain_topic_passes_as_it_is_and_costs_nobody_anything() {
             assert_eq!((came.0, came.1), (foreign.peer, vec![n; 3]));
         }
         assert_eq!(node.verdicts("accepted"), 100);
-        assert!(node.policy.score_of(&foreign.peer) >= 0.0);
+        assert!(node.policy.score_of(&foreign.peer, Instant::now()) >= 0.0);
     });
 }
 
@@ -411,7 +414,7 @@ fn a_peer_with_hundreds_of_addresses_is_held_to_a_few_and_it_costs_nothing() {
         })
         .await;
         assert!(known.len() <= 16, "{}", known.len());
-        assert!(node.policy.score_of(&other.peer) >= 0.0);
+        assert!(node.policy.score_of(&other.peer, Instant::now()) >= 0.0);
     });
 }
 
@@ -451,7 +454,7 @@ fn random_sequence_numbers_are_no_offence_on_a_plain_topic() {
             assert_eq!((came.0, &came.1[..]), (peer, &b"any"[..]));
             assert!(wanted.remove(&came.2), "each comes once");
         }
-        assert!(node.policy.score_of(&peer) >= 0.0);
+        assert!(node.policy.score_of(&peer, Instant::now()) >= 0.0);
         assert!(!node.handle.peers().await.unwrap().is_empty());
     });
 }
@@ -469,7 +472,7 @@ fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_its_sender_cut
             (node.refused("malformed") == 1).then_some(())
         })
         .await;
-        let first = node.policy.score_of(&foreign.peer);
+        let first = node.policy.score_of(&foreign.peer, Instant::now());
         assert!(first < 0.0, "{first}");
         // Right but for the topic, which the signature covers.
         for n in 1..20 {
@@ -504,12 +507,12 @@ fn a_replay_is_ignored_and_only_a_habit_of_it_costs_reputation() {
         assert_eq!(next(&mut here).await.1, b"next", "and nothing in between");
         assert_eq!(node.refused("replay"), 3);
         assert_eq!(node.verdicts("ignored"), 3);
-        assert!(node.policy.score_of(&foreign.peer) >= 0.0);
+        assert!(node.policy.score_of(&foreign.peer, Instant::now()) >= 0.0);
         for _ in 0..16 {
             foreign.send(OWN, message.clone()).await;
         }
         eventually("it costs", async || {
-            (node.policy.score_of(&foreign.peer) < 0.0).then_some(())
+            (node.policy.score_of(&foreign.peer, Instant::now()) < 0.0).then_some(())
         })
         .await;
     });
@@ -528,7 +531,7 @@ fn an_overheard_envelope_cannot_be_sent_as_ones_own_nor_keep_the_true_one_out() 
             (node.verdicts("rejected") == 1).then_some(())
         })
         .await;
-        assert!(node.policy.score_of(&thief.peer) < 0.0);
+        assert!(node.policy.score_of(&thief.peer, Instant::now()) < 0.0);
         author.send(OWN, sealed).await;
         let came = next(&mut here).await;
         assert_eq!((came.0, came.1), (author.peer, b"mine".to_vec()));
@@ -646,7 +649,7 @@ fn a_busy_network_loses_no_message_and_no_neighbour_its_good_name() {
         for (node, neighbour) in [(&first, forwarder), (&second, first.peer)] {
             assert_eq!(node.dropped("over_budget"), 0);
             assert_eq!(node.dropped("ceiling"), 0);
-            assert!(node.policy.score_of(&neighbour) >= 0.0);
+            assert!(node.policy.score_of(&neighbour, Instant::now()) >= 0.0);
         }
     });
 }
@@ -688,7 +691,7 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
             let _ = stream.flush().await;
             async_io::Timer::after(Duration::from_millis(20)).await;
         }
-        assert!(node.policy.score_of(&other.peer) < 0.0);
+        assert!(node.policy.score_of(&other.peer, Instant::now()) < 0.0);
     });
 }
 

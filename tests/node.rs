@@ -19,7 +19,9 @@ use p2p_node::config::DhtMode;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Error, Handle, Node, Options};
 use p2p_node::peers::limits::Limits;
-use p2p_node::peers::{Conduct, Policy, gate};
+use p2p_node::peers::rules::Rules;
+use p2p_node::peers::{Conduct, Policy, Settings};
+use p2p_node::system::moment::Moment;
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport;
 
@@ -387,7 +389,10 @@ fn a_full_node_refuses_and_trusted_peers_pass() {
                 total: 1,
                 ..Limits::default()
             },
-            trusted_peers: vec![friend.public().to_peer_id()],
+            policy: Policy::new(Settings {
+                trusted: vec![friend.public().to_peer_id()],
+                ..Settings::default()
+            }),
             ..options()
         })
         .await;
@@ -587,10 +592,13 @@ fn stopping_says_goodbye_and_handles_hear_of_it() {
 fn a_denied_network_is_turned_away_before_the_handshake() {
     run(async {
         let closed = start(Options {
-            gate: gate::Rules {
-                deny: std::iter::once("127.0.0.0/8".parse().unwrap()).collect(),
-                ..Default::default()
-            },
+            policy: Policy::new(Settings {
+                rules: Rules {
+                    deny: std::iter::once("127.0.0.0/8".parse().unwrap()).collect(),
+                    ..Rules::default()
+                },
+                ..Settings::default()
+            }),
             ..options()
         })
         .await;
@@ -743,9 +751,11 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
             ..options()
         };
         let (b, friend) = (start(patient()).await, start(patient()).await);
-        let policy = Policy::default();
+        let policy = Policy::new(Settings {
+            trusted: vec![friend.peer],
+            ..Settings::default()
+        });
         let a = start(Options {
-            trusted_peers: vec![friend.peer],
             policy: policy.clone(),
             ..patient()
         })
@@ -757,7 +767,7 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
                 connected(judge, peer.peer).await.then_some(())
             })
             .await;
-            policy.report(&peer.peer, Conduct::Bomb);
+            policy.report(&peer.peer, Conduct::Bomb, Moment::now());
         }
         let gone = || async { (!connected(judge, b.peer).await).then_some(()) };
         eventually("b is cut off", gone).await;
@@ -771,9 +781,9 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
             connected(judge, b.peer).await.then_some(())
         })
         .await;
-        policy.report(&b.peer, Conduct::Bomb);
+        policy.report(&b.peer, Conduct::Bomb, Moment::now());
         eventually("b is cut off again", gone).await;
-        assert!(policy.banned_peer(&b.peer).is_some());
+        assert!(policy.ban_of_peer(&b.peer, Instant::now()).is_some());
         let refused = a.handle.dial(b.address.clone()).await.unwrap_err();
         assert!(refused.to_string().contains("bans"), "{refused}");
         // The refusal comes after the handshake, and then the connection ends.
@@ -784,12 +794,12 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
         .await;
         assert!(!connected(judge, b.peer).await);
 
-        policy.report(&friend.peer, Conduct::Bomb);
+        policy.report(&friend.peer, Conduct::Bomb, Moment::now());
         assert!(connected(judge, friend.peer).await);
-        assert!(policy.banned_peer(&friend.peer).is_none());
+        assert!(policy.ban_of_peer(&friend.peer, Instant::now()).is_none());
         // An operator's word holds for friends too.
         let target = p2p_node::peers::Target::Peer(friend.peer);
-        policy.ban(target, None, "").unwrap();
+        policy.ban(target, None, "", Moment::now()).unwrap();
         eventually("the friend is gone", || async {
             (!connected(judge, friend.peer).await).then_some(())
         })

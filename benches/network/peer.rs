@@ -17,7 +17,7 @@ use p2p_node::config::Config;
 use p2p_node::daemon;
 use p2p_node::daemon::tasks::Tasks;
 use p2p_node::node::{ContentNetwork, Handle};
-use p2p_node::peers::resources::Resources;
+use p2p_node::system::resources::Resources;
 use p2p_node::transport::{self, Stack};
 use p2p_node::web::metrics::Metrics;
 

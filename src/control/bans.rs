@@ -1,12 +1,13 @@
 //! BAN, UNBAN and BANS: the blacklist.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pb;
 use super::session::{Failure, Session, ok};
 use super::wire;
 use crate::peers::Target;
 use crate::peers::bans::MAX_REASON;
+use crate::system::moment::Moment;
 
 impl Session {
     /// Bans; the answer comes when the ban is in force and on the disk.
@@ -32,7 +33,7 @@ impl Session {
         }
         let ban = keeper
             .policy()
-            .ban(target, length, reason)
+            .ban(target, length, reason, Moment::now())
             .map_err(|e| Failure(e.to_string()))?;
         log::info!(target:% = target, reason:% = ban.reason; "banned by an operator");
         self.save(&format!("{target} is banned")).await?;
@@ -46,9 +47,10 @@ impl Session {
     pub(super) async fn unban(&self, ask: &pb::BanRequest) -> Result<pb::Response, Failure> {
         let target = target(ask)?;
         let policy = self.shared.node.keeper.policy();
-        let Some(ban) = policy.unban(&target) else {
+        let now = Instant::now();
+        let Some(ban) = policy.unban(&target, now) else {
             let wider = match target {
-                Target::Net(net) => policy.banned_ip(net.addr()),
+                Target::Net(net) => policy.ban_of_address(net.addr(), now),
                 Target::Peer(_) => None,
             };
             return Err(Failure(match wider {
@@ -70,12 +72,13 @@ impl Session {
     /// The bans in force.
     pub(super) fn bans(&self) -> pb::Response {
         let policy = self.shared.node.keeper.policy();
+        let now = Instant::now();
         let bans = policy
-            .bans()
+            .bans(now)
             .into_iter()
             .map(|ban| {
                 let reputation = match ban.target {
-                    Target::Peer(peer) => Some(policy.score_of(&peer)),
+                    Target::Peer(peer) => Some(policy.score_of(&peer, now)),
                     Target::Net(_) => None,
                 };
                 wire::Ban::new(ban, reputation).to_pb()

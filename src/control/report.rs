@@ -65,7 +65,8 @@ impl Session {
         let node = &self.shared.node;
         let mut status = node.handle.status().await?;
         let peers = node.handle.peers().await?;
-        let (bans, reputations) = node.keeper.policy().remembered();
+        let policy = node.keeper.policy();
+        let (bans, reputations, _) = policy.read(|peers| peers.sizes(Instant::now()));
         if status.state == State::Running && (node.readiness)().is_err() {
             status.state = State::Starting;
         }

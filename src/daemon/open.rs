@@ -24,7 +24,7 @@ use super::{Daemon, Error, options, resources, status, upkeep};
 use crate::config::{Config, Inputs};
 use crate::control;
 use crate::node::{Handle, identity};
-use crate::peers::{Policy, gate};
+use crate::peers::Policy;
 use crate::system::allocator;
 use crate::system::manager::Manager;
 use crate::telemetry::history::History;
@@ -65,7 +65,6 @@ impl Daemon {
             spawn_blocking(move || identity::obtain(&dir, identity::credential().as_deref()))
                 .await?;
         let store = Peer::open_store(config, metrics.store.clone()).await?;
-        let rules = gate::LiveRules::new(options::gate_rules(config));
         let surplus_streams = metrics
             .node
             .traffic
@@ -74,7 +73,7 @@ impl Daemon {
         let stack = |policy: &Policy| {
             let transports = transport::Options {
                 surplus_streams: Some(surplus_streams),
-                ..options::transport(config, policy.clone(), rules.clone(), sockets.clone())?
+                ..options::transport(config, policy.clone(), sockets.clone())?
             };
             Ok(transport::build(&identity, &transports)?)
         };
@@ -132,7 +131,6 @@ impl Daemon {
                 handle: handle.clone(),
                 store: store.clone(),
                 content: peer.content.clone(),
-                rules,
                 low_water: low_water.clone(),
                 metrics: metrics.clone(),
                 pulse: pulse.clone(),

@@ -11,7 +11,10 @@ use crate::control;
 use crate::node;
 use crate::peers::bucket::{Budget, Rates};
 use crate::peers::limits::Limits;
-use crate::peers::{self, Policy, gate};
+use crate::peers::refusal::Refusal;
+use crate::peers::rules::Rules;
+use crate::peers::subnet::Prefixes;
+use crate::peers::{self, Policy};
 use crate::store::KnownPeer;
 use crate::system::memory;
 use crate::system::sockets::{Binding, Sockets};
@@ -35,7 +38,6 @@ fn max_memory(config: &Config) -> Option<u64> {
 pub(super) fn transport(
     config: &Config,
     policy: Policy,
-    rules: gate::LiveRules,
     sockets: Sockets,
 ) -> Result<transport::Options, Error> {
     let network_key = match &config.network_key_file {
@@ -47,24 +49,19 @@ pub(super) fn transport(
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
         quic: transport::quic::Options {
-            subnets: policy.prefixes(),
+            policy: policy.clone(),
             ..transport::quic::Options::default()
         },
         dial_filter: {
             transport::dns::DialFilter::new(move |ip, name| {
-                let trusted = policy.is_trusted_at(ip);
-                rules
-                    .get()
-                    .dial(ip, name, trusted)
-                    .map_err(|refusal| refusal.to_string())?;
-                let ban = match trusted {
-                    true => policy.banned_ip_by_operator(ip),
-                    false => policy.banned_ip(ip),
-                };
-                match ban {
-                    Some(_) => Err(format!("{ip} is banned by this node; see `p2p-node bans`")),
-                    None => Ok(()),
-                }
+                policy
+                    .dial(ip, name, Instant::now())
+                    .map_err(|refusal| match refusal {
+                        Refusal::BannedAddress { ip, .. } => {
+                            format!("{ip} is banned by this node; see `p2p-node bans`")
+                        }
+                        other => other.to_string(),
+                    })
             })
         },
         sockets,
@@ -128,7 +125,18 @@ pub(super) fn trust(config: &Config) -> peers::Settings {
             },
         },
         trusted: config.trusted_peers.clone(),
-        prefixes: prefixes(config),
+        peering: config.peering.iter().map(|p| p.peer).collect(),
+        prefixes: Prefixes {
+            ipv4: config.subnet_prefixes.ipv4,
+            ipv6: config.subnet_prefixes.ipv6,
+        },
+        rules: Rules {
+            allow: config.allow_cidrs.iter().copied().collect(),
+            deny: config.deny_cidrs.iter().copied().collect(),
+            per_subnet: config.max_connections_per_subnet,
+            rate: config.max_inbound_rate,
+            subnet_rate: config.max_inbound_rate_per_subnet,
+        },
     }
 }
 
@@ -156,14 +164,12 @@ pub(super) fn node(config: &Config, remembered: Vec<KnownPeer>, policy: Policy) 
         gossip_d: config.gossip_d,
         gossip_heartbeat: config.gossip_heartbeat,
         limits: limits(config),
-        gate: gate_rules(config),
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
         connection_idle_timeout: config.connection_idle_timeout,
         stream_idle_timeout: config.stream_idle_timeout,
         max_upload_rate: config.max_upload_rate,
         max_download_rate: config.max_download_rate,
-        trusted_peers: config.trusted_peers.clone(),
         policy,
         ..node::Options::default()
     }
@@ -183,7 +189,6 @@ pub(super) fn changes(config: &Config) -> node::Changes {
         relays: addresses(&config.relays),
         topics: config.topics.clone(),
         limits: limits(config),
-        gate: gate_rules(config),
         stream_idle_timeout: config.stream_idle_timeout,
         max_upload_rate: config.max_upload_rate,
         max_download_rate: config.max_download_rate,
@@ -203,25 +208,5 @@ fn limits(config: &Config) -> Limits {
         outbound: config.max_outbound_connections.min(total),
         per_peer: config.max_connections_per_peer,
         memory: max_memory(config),
-    }
-}
-
-pub(super) fn gate_rules(config: &Config) -> gate::Rules {
-    gate::Rules {
-        allow: config.allow_cidrs.iter().copied().collect(),
-        deny: config.deny_cidrs.iter().copied().collect(),
-        per_subnet: config.max_connections_per_subnet,
-        prefixes: prefixes(config),
-        rate: config.max_inbound_rate,
-        subnet_rate: config.max_inbound_rate_per_subnet,
-        trusted: config.trusted_peers.iter().copied().collect(),
-        peering: config.peering.iter().map(|p| p.peer).collect(),
-    }
-}
-
-fn prefixes(config: &Config) -> gate::Prefixes {
-    gate::Prefixes {
-        ipv4: config.subnet_prefixes.ipv4,
-        ipv6: config.subnet_prefixes.ipv6,
     }
 }

@@ -18,7 +18,6 @@ use crate::api::{Change, Reload, ReloadError};
 use crate::block::content::Content;
 use crate::config::{Config, Inputs, Loaded, Setting, Variable, network_key};
 use crate::node::{Changes, ContentNetwork, Handle, Pulse};
-use crate::peers::gate::LiveRules;
 use crate::store::Store;
 use crate::system::notify::Notifier;
 use crate::telemetry::logs;
@@ -48,8 +47,6 @@ pub(super) struct Rooms {
     pub(super) handle: Handle,
     pub(super) store: Store,
     pub(super) content: Content<ContentNetwork>,
-    /// The rules of the resolver.
-    pub(super) rules: LiveRules,
     /// Connections that a TRIM without a number leaves.
     pub(super) low_water: Arc<AtomicUsize>,
     pub(super) metrics: Arc<Metrics>,
@@ -161,14 +158,12 @@ impl Reloader {
         }
         let config = loaded.config;
         let rooms = &self.0.rooms;
-        let rules = changes.gate.clone();
         // The only step that can fail comes first.
         rooms
             .handle
             .adjust(changes)
             .await
             .map_err(|e| ReloadError::Failed(e.to_string()))?;
-        rooms.rules.set(rules);
         rooms.store.set_max_bytes(config.store_max_bytes);
         rooms.content.set_ttl(config.block_ttl);
         rooms

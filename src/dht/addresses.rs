@@ -38,15 +38,6 @@ pub(crate) fn usable<'a>(
         .cloned()
 }
 
-/// Whether an address is on this host's loopback.
-pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

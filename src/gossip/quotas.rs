@@ -14,6 +14,7 @@ use super::dropped::Dropped;
 use super::seen::{Id, Seen};
 use crate::peers::bucket::{Bucket, Budget, Rates};
 use crate::peers::{Conduct, Policy};
+use crate::system::moment::Moment;
 
 /// New messages of all peers together: as many as ten peers may send. Gossipsub
 /// keeps some 600 bytes of each for two minutes, which makes 70 MiB with the
@@ -102,18 +103,19 @@ impl Peer {
 pub(crate) struct Purse<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) peer: &'a PeerId,
+    pub(crate) now: Moment,
 }
 
 impl Purse<'_> {
     pub(crate) fn message(&self) -> bool {
-        self.policy.allow(self.peer, 1).is_ok()
+        self.policy.allow(self.peer, 1, self.now).is_ok()
     }
 
     /// Above what it may bring of others, and grossly so.
     fn excess(&self, gross: bool) {
-        let _ = self.policy.charge_bytes(self.peer, SLOWER);
+        let _ = self.policy.charge_bytes(self.peer, SLOWER, self.now.mono);
         if gross {
-            self.policy.report(self.peer, Conduct::OverBudget);
+            self.policy.report(self.peer, Conduct::OverBudget, self.now);
         }
     }
 
@@ -359,14 +361,18 @@ mod tests {
 
         fn admit(&mut self, peer: &PeerId, message: &RawMessage) -> Result<(), Dropped> {
             let policy = &self.policy;
-            let purse = Purse { policy, peer };
+            let purse = Purse {
+                policy,
+                peer,
+                now: Moment::now(),
+            };
             self.quotas.admit(peer, message, self.now, &purse)
         }
 
         /// Tokens left, up to what the clock has added meanwhile.
         fn tokens(&self, peer: &PeerId) -> u32 {
             (0..1000)
-                .take_while(|_| self.policy.allow(peer, 1).is_ok())
+                .take_while(|_| self.policy.allow(peer, 1, Moment::now()).is_ok())
                 .count() as u32
         }
     }
@@ -486,7 +492,7 @@ mod tests {
             // And a copy of each, at a time.
             assert_eq!(bench.admit(&forwarder, &new), Err(Dropped::Copy));
         }
-        assert_eq!(bench.policy.score_of(&forwarder), 0.0);
+        assert_eq!(bench.policy.score_of(&forwarder, Instant::now()), 0.0);
         assert_eq!(bench.tokens(&forwarder), 200, "its own bucket is untouched");
     }
 
@@ -501,7 +507,7 @@ mod tests {
                 let new = message("joined", PeerId::random(), n, 10);
                 dropped += usize::from(bench.admit(&peer, &new).is_err());
             }
-            (dropped, bench.policy.score_of(&peer))
+            (dropped, bench.policy.score_of(&peer, Instant::now()))
         };
         // All that a node at its ceiling passes on, and half as much again.
         assert_eq!(brought(1000, 20), (0, 0.0));

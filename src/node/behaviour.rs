@@ -14,11 +14,11 @@ use super::dht_intake::DhtIntake;
 use super::gossip::Intake;
 use super::keep;
 use super::options::{AGENT, DhtMode, Options};
+use super::peers::behaviour as gate;
 use super::probe;
 use super::streams;
 use crate::dht::records::Records;
 use crate::node::Metrics;
-use crate::peers::{behaviour as gate, presence};
 
 /// A Kademlia query that has not ended by then gives what it has.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -41,7 +41,6 @@ pub struct BuildError {
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: gate::Behaviour,
-    pub(super) presence: presence::Behaviour,
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -73,7 +72,6 @@ impl Behaviour {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
             gate,
-            presence: presence::Behaviour::new(options.policy.clone()),
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(
                 // Without a signed peer record: libp2p 0.57 signs it under a domain

@@ -25,6 +25,7 @@ use crate::block::network::{
 use crate::content::refusal::Refusal;
 use crate::peers::reputation::BEST;
 use crate::peers::{Conduct, Policy};
+use crate::system::moment::Moment;
 
 /// The largest block that any node of this program may be set to take: the upper
 /// end of `P2P_MAX_BLOCK_BYTES`.
@@ -244,10 +245,11 @@ fn conduct(fault: &Fault) -> Option<Conduct> {
 
 /// Those that may be asked, the better reputation first.
 fn best_first(policy: &Policy, peers: Vec<PeerId>) -> Vec<PeerId> {
+    let now = Instant::now();
     let mut scored: Vec<(f64, PeerId)> = peers
         .into_iter()
-        .filter(|peer| policy.banned_peer(peer).is_none())
-        .map(|peer| (policy.score_of(&peer), peer))
+        .filter(|peer| !policy.is_banned(peer, now))
+        .map(|peer| (policy.score_of(&peer, now), peer))
         .collect();
     // Strangers among themselves stay in the order that they came in.
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -259,7 +261,7 @@ fn best_first(policy: &Policy, peers: Vec<PeerId>) -> Vec<PeerId> {
 fn score(policy: &Policy, peer: &PeerId) -> f64 {
     match policy.is_trusted(peer) {
         true => f64::from(BEST),
-        false => policy.score_of(peer),
+        false => policy.score_of(peer, Instant::now()),
     }
 }
 
@@ -337,7 +339,7 @@ impl Network for ContentNetwork {
 
     fn report(&self, peer: PeerId, fault: Fault) {
         if let Some(conduct) = conduct(&fault) {
-            self.policy.report(&peer, conduct);
+            self.policy.report(&peer, conduct, Moment::now());
         }
         if matches!(&fault, Fault::Block { why, .. } if !why.is_fault()) {
             return;
@@ -349,11 +351,12 @@ impl Network for ContentNetwork {
     }
 
     fn pace(&self, peer: &PeerId, requests: u32) -> Option<Duration> {
-        self.policy.charge(peer, requests)
+        self.policy.charge(peer, requests, Instant::now())
     }
 
     fn delivered(&self, peer: &PeerId) {
-        self.policy.report(peer, Conduct::BlockDelivered);
+        self.policy
+            .report(peer, Conduct::BlockDelivered, Moment::now());
     }
 
     fn score(&self, peer: &PeerId) -> f64 {
@@ -498,7 +501,7 @@ mod tests {
         let (friend, stranger) = (PeerId::random(), PeerId::random());
         policy.trust(&[friend]);
         for peer in [&friend, &stranger] {
-            policy.report(peer, Conduct::WrongBlock);
+            policy.report(peer, Conduct::WrongBlock, Moment::now());
         }
         assert_eq!(score(&policy, &friend), f64::from(BEST));
         assert!(score(&policy, &stranger) < 0.0);
@@ -508,12 +511,12 @@ mod tests {
     fn the_better_reputation_is_asked_first_and_the_banned_never() {
         let policy = Policy::default();
         let peers: Vec<PeerId> = (0..5).map(|_| PeerId::random()).collect();
-        policy.report(&peers[0], Conduct::WrongBlock);
+        policy.report(&peers[0], Conduct::WrongBlock, Moment::now());
         for _ in 0..20 {
-            policy.report(&peers[3], Conduct::BlockDelivered);
+            policy.report(&peers[3], Conduct::BlockDelivered, Moment::now());
         }
         let target = crate::peers::Target::Peer(peers[4]);
-        policy.ban(target, None, "").unwrap();
+        policy.ban(target, None, "", Moment::now()).unwrap();
         let order = best_first(&policy, peers.clone());
         assert_eq!(order, [peers[3], peers[1], peers[2], peers[0]]);
     }

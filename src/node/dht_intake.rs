@@ -32,6 +32,7 @@ use libp2p::{Multiaddr, PeerId, kad};
 use crate::dht::answer;
 use crate::dht::records::Records;
 use crate::peers::Policy;
+use crate::system::moment::Moment;
 use askers::Askers;
 use placer::Placer;
 pub(super) use placer::{Provision, Replies};
@@ -194,7 +195,7 @@ impl NetworkBehaviour for DhtIntake {
         event: THandlerOutEvent<Self>,
     ) {
         if let Some(reset) = request(&event)
-            && self.policy.allow(&peer, 1).is_err()
+            && self.policy.allow(&peer, 1, Moment::now()).is_err()
         {
             if let Some(reset) = reset {
                 self.resets.push_back((peer, id, reset));

@@ -36,6 +36,7 @@ use super::compat::close_on_drop::CloseOnDrop;
 use super::compat::{muxer_error, stream_class};
 use crate::node::Metrics;
 use crate::peers::{Conduct, Policy};
+use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 use crate::telemetry::throttle;
 use crate::transport::pace::Pace;
@@ -141,7 +142,7 @@ impl Account {
     fn failed(&self, error: &io::Error) {
         if muxer_error::is_flood_of_streams(error) {
             let policy = &self.shared.policy;
-            policy.report(&self.peer, Conduct::StreamFlood);
+            policy.report(&self.peer, Conduct::StreamFlood, Moment::now());
         }
     }
 
@@ -316,7 +317,9 @@ impl Metered {
                 shared.bandwidth.count(direction, class, bytes);
             }
             if direction == Direction::In && class == Class::Own {
-                let wait = shared.policy.charge_bytes(&self.account.peer, bytes);
+                let wait = shared
+                    .policy
+                    .charge_bytes(&self.account.peer, bytes, Instant::now());
                 if let Some(wait) = wait {
                     shared.metrics.peer_bytes_waits.inc();
                     self.debt = Some(Box::new(Timer::after(wait)));
@@ -653,7 +656,7 @@ mod tests {
             waits += u32::from(account.opened(now).is_some());
         }
         assert!(waits > 500_000, "{waits}");
-        assert_eq!(meters.0.policy.score_of(&account.peer), 0.0);
+        assert_eq!(meters.0.policy.score_of(&account.peer, Instant::now()), 0.0);
         // A rest, and it is as if nothing had been.
         let later = start + Duration::from_secs(610);
         assert_eq!(account.opened(later), None);
@@ -665,8 +668,8 @@ mod tests {
         let account = meters.account(PeerId::random());
         // As it comes from the transports: an error of io around that of yamux.
         account.failed(&io::Error::other("broken"));
-        assert_eq!(meters.0.policy.score_of(&account.peer), 0.0);
+        assert_eq!(meters.0.policy.score_of(&account.peer, Instant::now()), 0.0);
         account.failed(&io::Error::other(io::Error::other(yamux::Error::Flood)));
-        assert!(meters.0.policy.score_of(&account.peer) < 0.0);
+        assert!(meters.0.policy.score_of(&account.peer, Instant::now()) < 0.0);
     }
 }

@@ -21,7 +21,8 @@
 //! | `openings` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
 //! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
-//! | `queries`, `peers`, `standing`, `health` | what the loop keeps of each |
+//! | `queries`, `standing` | what the loop keeps of each |
+//! | `peers` | the adapter to [`crate::peers`], which knows who is connected |
 //! | `address_book` | where peers can be dialed |
 //! | `candidates` | addresses of this node on their way to being tested |
 //! | [`misbehaviour`] | the lines about misbehaving peers, which fail2ban reads |
@@ -58,13 +59,11 @@ pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
 mod compat;
-mod connected;
 mod content_network;
 mod dht_intake;
 mod event_loop;
 pub mod gossip;
 pub mod handle;
-mod health;
 pub mod identity;
 mod keep;
 mod meter;
@@ -72,6 +71,7 @@ mod metrics;
 pub mod misbehaviour;
 mod openings;
 pub mod options;
+mod peers;
 mod probe;
 pub mod pulse;
 mod queries;
@@ -97,53 +97,32 @@ pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
 pub use metrics::Metrics;
 pub use options::{Changes, Options};
+pub use peers::PeerMetrics;
 pub use pulse::Pulse;
 pub(crate) use queries::REFRESH;
 
 use crate::gossip::members::Members;
 use crate::gossip::pace::Pace;
 use crate::gossip::{NetworkTopics, mesh_bounds};
-use crate::peers::{self, resources::Resources};
+use crate::system::resources::Resources;
 use crate::telemetry::throttle::Throttle;
 
-/// The gate of a node with these options.
-fn gate(options: &Options) -> peers::gate::Gate {
+/// Tells the policy of a node with these options where peers are, as far as it is known
+/// before the first of them comes.
+fn introduce(options: &Options) {
     use standing::peer_of;
-    let mut rules = options.gate.clone();
-    rules.trusted.extend(&options.trusted_peers);
-    rules.peering = options.peering.iter().filter_map(peer_of).collect();
-    let resources = options.resources.clone().unwrap_or_else(|| {
-        let resources = Resources::new();
-        resources.watch();
-        resources
+    let entrances = options.bootstrap_peers.iter().chain(&options.relays);
+    let named = entrances.chain(&options.peering);
+    let configured: Vec<_> = named.map(|a| (peer_of(a), a.clone())).collect();
+    options.policy.write(|peers| {
+        peers.peering(options.peering.iter().filter_map(peer_of));
+        peers.configured(&configured);
+        for known in &options.remembered_peers {
+            for address in &known.addrs {
+                peers.remembered_at(&known.peer, address);
+            }
+        }
     });
-    let limits = options.limits.clone();
-    let mut gate = peers::gate::Gate::new(
-        rules,
-        limits,
-        resources,
-        Arc::new(options.policy.clone()),
-        Instant::now(),
-    );
-    // Where trusted peers are, as far as it is known before the first of them comes.
-    let named = || {
-        let entrances = options.bootstrap_peers.iter().chain(&options.relays);
-        entrances.chain(&options.peering)
-    };
-    let configured = named().filter_map(|a| Some((peer_of(a)?, a)));
-    for address in named() {
-        if let Some(ip) = peers::presence::direct_ip(address) {
-            options.policy.configured(peer_of(address).as_ref(), ip);
-        }
-    }
-    let remembered = options.remembered_peers.iter();
-    let remembered = remembered.flat_map(|p| p.addrs.iter().map(|a| (p.peer, a)));
-    for (peer, address) in configured.chain(remembered) {
-        if let Some(ip) = peers::subnet::ip_of(address) {
-            gate.remember(&peer, ip);
-        }
-    }
-    gate
 }
 
 /// A running node. Stop it with [`Node::stop`]; dropping it stops it too, but
@@ -172,7 +151,7 @@ impl Node {
         metrics: Arc<Metrics>,
     ) -> Result<Node, BuildError> {
         let local = identity.public().to_peer_id();
-        options.policy.trust(&options.trusted_peers);
+        introduce(&options);
         let bandwidth =
             bandwidth::Bandwidth::new(options.max_upload_rate, options.max_download_rate, &metrics);
         let meters = meter::Meters::new(bandwidth.clone(), metrics.clone(), options.policy.clone());
@@ -181,7 +160,17 @@ impl Node {
             metrics.streams_idle_closed.clone(),
         );
         let pending = peers::pending::Pending::default();
-        let gate = peers::behaviour::Behaviour::new(gate(&options), pending.clone());
+        let resources = options.resources.clone().unwrap_or_else(|| {
+            let resources = Resources::new();
+            resources.watch();
+            resources
+        });
+        let gate = peers::behaviour::Behaviour::new(
+            options.policy.clone(),
+            options.limits.clone(),
+            resources,
+            pending.clone(),
+        );
         let terms = streams::Terms {
             bandwidth: bandwidth.clone(),
             idle: idle.clone(),
@@ -235,7 +224,7 @@ impl Node {
             bandwidth,
             idle,
             speed: Default::default(),
-            peers: Default::default(),
+            peers: peers::connected::Connected::new(options.policy.clone()),
             topics: Default::default(),
             tended,
             network_topics: network_topics.clone(),
@@ -262,7 +251,6 @@ impl Node {
             refusals: Throttle::default(),
             sanctions: options.policy.sanctions(),
             misbehaviour_lines: Default::default(),
-            health: Default::default(),
             ticks: 0,
             options,
         };

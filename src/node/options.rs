@@ -5,9 +5,9 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId};
 
 pub use crate::config::DhtMode;
+use crate::peers::Policy;
 use crate::peers::limits::Limits;
-use crate::peers::resources::Resources;
-use crate::peers::{Policy, gate};
+use crate::system::resources::Resources;
 use crate::system::watchdog::Watchdog;
 
 /// Settings of the node. `Default` is what the contract's table says.
@@ -45,8 +45,6 @@ pub struct Options {
     pub gossip_heartbeat: Duration,
     /// How many connections.
     pub limits: Limits,
-    /// From where.
-    pub gate: gate::Rules,
     /// Inbound streams of one connection that may be in negotiation at once.
     pub max_inbound_streams: usize,
     /// Streams of one connection that this node may open, the greater part of them
@@ -61,9 +59,7 @@ pub struct Options {
     pub max_upload_rate: Option<u64>,
     /// See `max_upload_rate`.
     pub max_download_rate: Option<u64>,
-    /// Peers that bypass limits.
-    pub trusted_peers: Vec<PeerId>,
-    /// What is known of peers: reputations, budgets, bans.
+    /// What is known of peers, and whom the operator trusts.
     pub policy: Policy,
     /// What is remembered of sequence numbers on the network's own topics; without
     /// it, only until the node stops.
@@ -101,23 +97,22 @@ pub struct Changes {
     pub topics: Vec<String>,
     /// See [`Options`].
     pub limits: Limits,
-    /// See [`Options`]; with the trusted peers.
-    pub gate: gate::Rules,
     /// See [`Options`].
     pub stream_idle_timeout: Duration,
     /// See [`Options`].
     pub max_upload_rate: Option<u64>,
     /// See [`Options`].
     pub max_download_rate: Option<u64>,
-    /// Budgets, trusted peers and subnets, for [`Options::policy`].
+    /// What the operator sets about peers, for [`Options::policy`]. Its peers of
+    /// `P2P_PEERING` are taken from `peering`.
     pub trust: crate::peers::Settings,
 }
 
 impl Options {
     /// The peers whose connections are kept whenever they ask for it.
-    pub(super) fn welcome(&self) -> impl Iterator<Item = PeerId> {
-        let peering = self.peering.iter().filter_map(super::standing::peer_of);
-        self.trusted_peers.iter().copied().chain(peering)
+    pub(super) fn welcome(&self) -> Vec<PeerId> {
+        self.policy
+            .read(|peers| peers.trust().exempt().copied().collect())
     }
 }
 
@@ -140,21 +135,19 @@ impl Default for Options {
             gossip_d: 8,
             gossip_heartbeat: Duration::from_secs(1),
             limits: Limits::default(),
-            gate: gate::Rules::default(),
             max_inbound_streams: 128,
             max_outbound_streams: 256,
             connection_idle_timeout: Duration::from_secs(30),
             stream_idle_timeout: Duration::from_secs(60),
             max_upload_rate: None,
             max_download_rate: None,
-            trusted_peers: Vec::new(),
             policy: Policy::default(),
             messages: None,
             // The defaults of rust-libp2p, whose nodes are most of those met here.
             ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
             // A direct connection that is dead stands until pings end it, after 55 to
-            // 70 s (see `health.rs`); until then the relayed one may be the only one
+            // 70 s (see `peers/record.rs`); until then the relayed one may be the only one
             // that works. This must be longer. A relay that keeps to the usual limit
             // ends a circuit after two minutes anyway.
             relay_overlap: Duration::from_secs(90),
@@ -175,7 +168,7 @@ mod tests {
     #[test]
     fn a_relayed_connection_outlives_a_dead_direct_one() {
         let options = Options::default();
-        // What `health.rs` counts: two pauses, one answer that does not come, and
+        // What `peers/record.rs` counts: two pauses, one answer that does not come, and
         // two negotiations of 10 s that libp2p gives up.
         let negotiations = 2 * Duration::from_secs(10);
         let dead = 2 * options.ping_interval + options.ping_timeout + negotiations;

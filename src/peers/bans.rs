@@ -41,6 +41,7 @@ use ipnet::IpNet;
 use libp2p::PeerId;
 
 use super::reputation::STRIKE_HALF_LIFE;
+use crate::system::moment::Moment;
 
 /// Bans that operators may set. Large block lists have some tens of thousands of
 /// ranges; about 200 bytes each.
@@ -80,25 +81,6 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The time of day may differ by so much from what the monotonic clock says
 /// before it counts as stepped: NTP slews smaller errors.
 const STEP: Duration = Duration::from_secs(5);
-
-/// A point in time by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Goes on evenly while the process runs.
-    pub mono: Instant,
-    /// The time of day, which may be set.
-    pub wall: SystemTime,
-}
-
-impl Moment {
-    /// This moment.
-    pub fn now() -> Self {
-        Moment {
-            mono: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-}
 
 /// Whom a ban is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,7 @@
 //!    networks and bans end it. Then the limits: descriptors and memory left,
 //!    room in the total, its subnet's connections and handshakes, places for
 //!    handshakes, and the rates. A refusal here costs a closed socket.
-//! 2. After it ([`Gate::may_stand_inbound`]) the peer is known: bans of peers,
+//! 2. After it ([`Gate::established_inbound`]) the peer is known: bans of peers,
 //!    connections of one peer, and once more the room in the total, since others
 //!    came in meanwhile.
 //!
@@ -43,9 +43,9 @@
 //!
 //! Loopback is this host: no subnet, no rate. The caps hold for it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -56,11 +56,12 @@ use super::limits::{
     GRACE, Limits, MAX_PENDING_INBOUND, MAX_PENDING_OUTBOUND, MAX_PENDING_PER_SUBNET, TRUSTED_LANE,
     TRUSTED_LANE_KNOWN, descriptors_kept, kept, memory_for_inbound,
 };
-use super::networks::Networks;
 use super::rate::{Bucket, Rate, Table};
-pub use super::refusal::Refusal;
-use super::resources::Resources;
-pub use super::subnet::{Prefixes, names_this_host};
+use super::refusal::Refusal;
+use super::rules::Rules;
+use super::state::Peers;
+use super::subnet::Prefixes;
+use crate::system::resources::{Resources, Sample};
 
 /// The chance of an attempt that is over a rate; see the module's page.
 pub const LEAK: f64 = 1.0 / 32.0;
@@ -72,172 +73,6 @@ const LANE_RATE: Rate = Rate {
     per_second: 2.0,
     burst: 8.0,
 };
-
-/// Addresses of trusted peers that are remembered: a few for each of the few
-/// that an operator lists; the oldest is forgotten.
-const MAX_KNOWN: usize = 256;
-
-/// The rules of the gate.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Only these networks, when there are any (`P2P_ALLOW_CIDRS`).
-    pub allow: Networks,
-    /// None of these (`P2P_DENY_CIDRS`); wins over `allow`.
-    pub deny: Networks,
-    /// Connections with one subnet (`P2P_MAX_CONNECTIONS_PER_SUBNET`).
-    pub per_subnet: u32,
-    /// What makes two addresses one subnet (`P2P_SUBNET_PREFIXES`).
-    pub prefixes: Prefixes,
-    /// Inbound connections a second (`P2P_MAX_INBOUND_RATE`).
-    pub rate: u32,
-    /// Inbound connections a second from one subnet
-    /// (`P2P_MAX_INBOUND_RATE_PER_SUBNET`).
-    pub subnet_rate: u32,
-    /// Peers that pass the limits.
-    pub trusted: HashSet<PeerId>,
-    /// Peers that pass the limits, but neither the lists of addresses nor bans
-    /// (`P2P_PEERING`).
-    pub peering: HashSet<PeerId>,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Rules {
-            allow: Networks::default(),
-            deny: Networks::default(),
-            per_subnet: 64,
-            prefixes: Prefixes::default(),
-            rate: 64,
-            subnet_rate: 8,
-            trusted: HashSet::new(),
-            peering: HashSet::new(),
-        }
-    }
-}
-
-impl Rules {
-    /// Whether the limits of connections do not hold for `peer`.
-    fn exempts(&self, peer: &PeerId) -> bool {
-        self.trusted.contains(peer) || self.peering.contains(peer)
-    }
-
-    fn exempts_somebody(&self) -> bool {
-        !self.trusted.is_empty() || !self.peering.is_empty()
-    }
-
-    /// Whether an address may connect, or be dialed, at all; `trusted` ones need
-    /// not be in the allowed networks.
-    ///
-    /// # Errors
-    /// The rule that refuses it.
-    pub fn address(&self, ip: IpAddr, trusted: bool) -> Result<(), Refusal> {
-        let ip = ip.to_canonical();
-        if let Some(network) = self.deny.find(ip) {
-            return Err(Refusal::Denied { ip, network });
-        }
-        if !trusted && !self.allow.is_empty() && self.allow.find(ip).is_none() {
-            return Err(Refusal::NotAllowed { ip });
-        }
-        Ok(())
-    }
-}
-
-impl Rules {
-    /// Whether an address may be dialed, which `name` stood for if it is given.
-    /// A name can be anybody's, and so can be what it stands for: one that leads
-    /// to this host would turn the node against the services of its own host.
-    /// `trusted` is as in [`Self::address`].
-    ///
-    /// # Errors
-    /// The rule that refuses it.
-    pub fn dial(&self, ip: IpAddr, name: Option<&str>, trusted: bool) -> Result<(), Refusal> {
-        let ip = ip.to_canonical();
-        if let Some(name) = name
-            && !names_this_host(name)
-            && (ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
-        {
-            return Err(Refusal::NameOfThisHost {
-                name: name.to_owned(),
-                ip,
-            });
-        }
-        self.address(ip, trusted)
-    }
-}
-
-/// The rules for dials, which the resolver asks from its own tasks; a reload can
-/// change them. Clones are handles to the same ones.
-#[derive(Clone, Debug, Default)]
-pub struct LiveRules(Arc<RwLock<Arc<Rules>>>);
-
-impl LiveRules {
-    /// These, for now.
-    pub fn new(rules: Rules) -> Self {
-        LiveRules(Arc::new(RwLock::new(Arc::new(rules))))
-    }
-
-    /// What they are now.
-    pub fn get(&self) -> Arc<Rules> {
-        let rules = self.0.read();
-        rules.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Others from now on.
-    pub fn set(&self, rules: Rules) {
-        let held = self.0.write();
-        *held.unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-    }
-}
-
-/// Who is banned. Asked by the event loop, so it must answer from memory.
-pub trait Blacklist: std::fmt::Debug + Send + Sync {
-    /// The ban that holds for an address, in words; for a `trusted` one only an
-    /// operator's does.
-    fn address(&self, ip: IpAddr, trusted: bool) -> Option<String>;
-    /// The ban that holds for a peer, in words.
-    fn peer(&self, peer: &PeerId) -> Option<String>;
-    /// Whether a trusted peer is configured at `ip` or was met there.
-    fn is_trusted_at(&self, ip: IpAddr) -> bool;
-}
-
-impl Blacklist for super::Policy {
-    fn address(&self, ip: IpAddr, trusted: bool) -> Option<String> {
-        let ban = match trusted {
-            true => self.banned_ip_by_operator(ip),
-            false => self.banned_ip(ip),
-        };
-        ban.as_ref().map(in_words)
-    }
-    fn peer(&self, peer: &PeerId) -> Option<String> {
-        self.banned_peer(peer).as_ref().map(in_words)
-    }
-    fn is_trusted_at(&self, ip: IpAddr) -> bool {
-        self.is_trusted_at(ip)
-    }
-}
-
-fn in_words(ban: &super::Ban) -> String {
-    match ban.reason.as_str() {
-        "" => format!("by {}", ban.author.name()),
-        reason => format!("by {}: {reason}", ban.author.name()),
-    }
-}
-
-/// Nobody is.
-#[derive(Clone, Copy, Debug)]
-pub struct NobodyBanned;
-
-impl Blacklist for NobodyBanned {
-    fn address(&self, _: IpAddr, _: bool) -> Option<String> {
-        None
-    }
-    fn peer(&self, _: &PeerId) -> Option<String> {
-        None
-    }
-    fn is_trusted_at(&self, _: IpAddr) -> bool {
-        false
-    }
-}
 
 /// An inbound connection in the making.
 #[derive(Debug)]
@@ -289,70 +124,45 @@ impl Taken {
     }
 }
 
-/// Connections of a subnet.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    /// Established, both directions.
-    standing: u32,
-    /// Inbound handshakes, without those in the lane.
-    arriving: u32,
-}
-
-/// The decisions, apart from libp2p. Every map in it has at most one entry for
-/// each connection that it let through.
+/// The decisions about connections, apart from libp2p. What is established is in the
+/// [`Peers`] that each call is given; here is what is in the making. Every map has at
+/// most one entry for each connection that the gate let through.
 #[derive(Debug)]
 pub struct Gate {
-    rules: Rules,
     limits: Limits,
     resources: Resources,
-    bans: Arc<dyn Blacklist>,
     closed: bool,
-    subnets: HashMap<IpNet, Count>,
-    /// Established connections by address, to count them anew when other prefixes
-    /// make the subnets.
-    addresses: HashMap<IpAddr, u32>,
+    /// What makes two addresses one subnet, as `arriving` has them.
+    prefixes: Prefixes,
+    /// Inbound handshakes of each subnet, without those in the lane.
+    arriving: HashMap<IpNet, u32>,
     arrivals: HashMap<ConnectionId, Arrival>,
     taken: Taken,
     /// No handshake in a common place has had its time before this.
     none_slow_before: Instant,
     dials: HashSet<ConnectionId>,
-    peers: HashMap<PeerId, u32>,
-    inbound: u32,
-    outbound: u32,
     rate: Bucket,
     subnet_rate: Table,
     lane_rate: Bucket,
-    known: VecDeque<IpAddr>,
 }
 
 impl Gate {
-    /// A gate that nobody has passed yet.
-    pub fn new(
-        rules: Rules,
-        limits: Limits,
-        resources: Resources,
-        bans: Arc<dyn Blacklist>,
-        now: Instant,
-    ) -> Self {
+    /// A gate that nobody has passed yet, with the rules of `peers`.
+    pub fn new(peers: &Peers, limits: Limits, resources: Resources, now: Instant) -> Self {
+        let rules = peers.rules();
         Gate {
             rate: Bucket::new(Rate::per_second(rules.rate), now),
             subnet_rate: Table::new(Rate::per_second(rules.subnet_rate), now),
             lane_rate: Bucket::new(LANE_RATE, now),
-            rules,
+            prefixes: peers.table().prefixes(),
             limits,
             resources,
-            bans,
             closed: false,
-            subnets: HashMap::new(),
-            addresses: HashMap::new(),
+            arriving: HashMap::new(),
             arrivals: HashMap::new(),
             taken: Taken::default(),
             none_slow_before: now,
             dials: HashSet::new(),
-            peers: HashMap::new(),
-            inbound: 0,
-            outbound: 0,
-            known: VecDeque::new(),
         }
     }
 
@@ -361,88 +171,33 @@ impl Gate {
         self.closed = true;
     }
 
-    /// Other rules and limits from `now` on; `known` is where trusted peers are.
-    /// What stands, stands, also over a limit: nothing new comes until there is
-    /// room. Whoever the rules no longer allow is for the caller to close.
-    pub fn adjust(
-        &mut self,
-        rules: Rules,
-        limits: Limits,
-        known: impl Iterator<Item = (PeerId, IpAddr)>,
-        now: Instant,
-    ) {
-        self.rate.set_rate(Rate::per_second(rules.rate), now);
+    /// Other limits from `now` on, and the rules that `peers` has now. Connections that
+    /// are established stay, also over a limit: nothing new comes until there is room.
+    pub fn adjust(&mut self, peers: &Peers, limits: Limits, now: Instant) {
+        let Rules {
+            rate, subnet_rate, ..
+        } = **peers.rules();
+        self.rate.set_rate(Rate::per_second(rate), now);
         self.subnet_rate
-            .set_rate(Rate::per_second(rules.subnet_rate), now);
-        let prefixes = rules.prefixes;
-        let other_subnets = prefixes != self.rules.prefixes;
-        self.rules = rules;
+            .set_rate(Rate::per_second(subnet_rate), now);
         self.limits = limits;
-        if other_subnets {
-            self.subnets.clear();
-            for (ip, count) in &self.addresses {
-                if let Some(subnet) = prefixes.subnet(*ip) {
-                    self.subnets.entry(subnet).or_default().standing += count;
-                }
-            }
-            for arrival in self.arrivals.values_mut() {
-                arrival.subnet = arrival.ip.and_then(|ip| prefixes.subnet(ip));
-                if let (Some(subnet), Place::Common) = (arrival.subnet, &arrival.place) {
-                    self.subnets.entry(subnet).or_default().arriving += 1;
-                }
-            }
+        let prefixes = peers.table().prefixes();
+        if prefixes == self.prefixes {
+            return;
         }
-        self.known.clear();
-        for (peer, ip) in known {
-            self.remember(&peer, ip);
+        self.prefixes = prefixes;
+        self.arriving.clear();
+        for arrival in self.arrivals.values_mut() {
+            arrival.subnet = arrival.ip.and_then(|ip| prefixes.subnet(ip));
+            if let (Some(subnet), Place::Common) = (arrival.subnet, &arrival.place) {
+                *self.arriving.entry(subnet).or_default() += 1;
+            }
         }
     }
 
     /// Resources as they were last looked at.
-    pub fn resources(&self) -> Option<super::resources::Sample> {
+    pub fn resources(&self) -> Option<Sample> {
         self.resources.now()
-    }
-
-    /// Remembers that a trusted peer is at `ip`.
-    pub fn remember(&mut self, peer: &PeerId, ip: IpAddr) {
-        if !self.rules.exempts(peer) || self.known.contains(&ip) {
-            return;
-        }
-        if self.known.len() >= MAX_KNOWN {
-            self.known.pop_front();
-        }
-        self.known.push_back(ip);
-    }
-
-    /// Whether an address may be connected, when it is known whether its peer is
-    /// trusted.
-    ///
-    /// # Errors
-    /// The rule or ban that refuses it.
-    pub fn address(&self, ip: IpAddr, trusted: bool) -> Result<(), Refusal> {
-        self.rules.address(ip, trusted)?;
-        let ip = ip.to_canonical();
-        match self.bans.address(ip, trusted) {
-            Some(ban) => Err(Refusal::BannedAddress { ip, ban }),
-            None => Ok(()),
-        }
-    }
-
-    /// As [`Self::address`], while nobody has proven yet who is there.
-    fn unproven(&self, ip: IpAddr) -> Result<(), Refusal> {
-        self.address(ip, false).or_else(|refusal| {
-            if self.bans.is_trusted_at(ip) {
-                return self.address(ip, true);
-            }
-            Err(refusal)
-        })
-    }
-
-    fn peer(&self, peer: &PeerId) -> Result<(), Refusal> {
-        match self.bans.peer(peer) {
-            Some(ban) => Err(Refusal::BannedPeer { peer: *peer, ban }),
-            None => Ok(()),
-        }
     }
 
     /// An inbound connection arrives from `ip`, which is unknown for some
@@ -453,6 +208,7 @@ impl Gate {
     /// Why it may not.
     pub fn arrives(
         &mut self,
+        peers: &Peers,
         id: ConnectionId,
         ip: Option<IpAddr>,
         now: Instant,
@@ -462,13 +218,13 @@ impl Gate {
             return Err(Refusal::Draining);
         }
         if let Some(ip) = ip {
-            self.unproven(ip)?;
+            peers.unproven(ip, now)?;
         }
-        let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
+        let subnet = ip.and_then(|ip| self.prefixes.subnet(ip));
         let local = ip.is_some_and(|ip| ip.is_loopback());
-        let (place, evict) = match self.stranger(subnet, local, now, &chance) {
+        let (place, evict) = match self.stranger(peers, subnet, local, now, &chance) {
             Ok(evict) => (Place::Common, evict),
-            Err(refusal) => match self.lane(ip, now) {
+            Err(refusal) => match self.lane(peers, ip, now) {
                 Some(lane) => (Place::Lane(Box::new(refusal), lane), None),
                 None => return Err(refusal),
             },
@@ -484,7 +240,7 @@ impl Gate {
         if place == Place::Common
             && let Some(subnet) = subnet
         {
-            self.subnets.entry(subnet).or_default().arriving += 1;
+            *self.arriving.entry(subnet).or_default() += 1;
         }
         self.arrivals.insert(
             id,
@@ -503,26 +259,34 @@ impl Gate {
         if let Some(count) = self.taken.of(place) {
             *count = count.saturating_sub(1);
         }
-        if *place == Place::Common {
-            self.gone(subnet, |count| &mut count.arriving);
+        if *place == Place::Common
+            && let Some(subnet) = subnet
+            && let Entry::Occupied(mut count) = self.arriving.entry(subnet)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
     /// The limits before the handshake, the rates last since they are spent.
     fn stranger(
         &mut self,
+        peers: &Peers,
         subnet: Option<IpNet>,
         local: bool,
         now: Instant,
         chance: &impl Fn() -> f64,
     ) -> Result<Option<ConnectionId>, Refusal> {
         self.resources_left(true)?;
-        self.room_inbound()?;
+        self.room_inbound(peers)?;
+        let rules = peers.rules();
         let mut evict = None;
         if let Some(subnet) = subnet {
-            let count = self.subnets.get(&subnet).copied().unwrap_or_default();
-            let (allowed, kept) = (self.rules.per_subnet, kept(self.rules.per_subnet));
-            let used = count.standing + count.arriving;
+            let arriving = self.arriving.get(&subnet).copied().unwrap_or(0);
+            let (allowed, kept) = (rules.per_subnet, kept(rules.per_subnet));
+            let used = peers.table().of_subnet(&subnet) + arriving;
             if used >= allowed - kept {
                 return Err(Refusal::Subnet {
                     subnet,
@@ -531,7 +295,7 @@ impl Gate {
                     kept,
                 });
             }
-            if count.arriving >= MAX_PENDING_PER_SUBNET {
+            if arriving >= MAX_PENDING_PER_SUBNET {
                 let refusal = Refusal::PendingSubnet {
                     subnet,
                     allowed: MAX_PENDING_PER_SUBNET,
@@ -547,13 +311,14 @@ impl Gate {
             evict = Some(self.slow(|_| true, now, chance).ok_or(refusal)?);
         }
         if !local {
-            self.rates(subnet, now, chance)?;
+            self.rates(rules, subnet, now, chance)?;
         }
         Ok(evict)
     }
 
     fn rates(
         &mut self,
+        rules: &Rules,
         subnet: Option<IpNet>,
         now: Instant,
         chance: &impl Fn() -> f64,
@@ -564,12 +329,12 @@ impl Gate {
         {
             return Err(Refusal::SubnetRate {
                 subnet,
-                allowed: self.rules.subnet_rate,
+                allowed: rules.subnet_rate,
             });
         }
         if !self.rate.take(now) && chance() >= LEAK {
             return Err(Refusal::Rate {
-                allowed: self.rules.rate,
+                allowed: rules.rate,
             });
         }
         Ok(())
@@ -608,11 +373,13 @@ impl Gate {
     }
 
     /// The half of the lane of trusted peers that has a place, if one has.
-    fn lane(&mut self, ip: Option<IpAddr>, now: Instant) -> Option<Lane> {
-        if !self.rules.exempts_somebody() {
+    fn lane(&mut self, peers: &Peers, ip: Option<IpAddr>, now: Instant) -> Option<Lane> {
+        if peers.trust().exempts_nobody() {
             return None;
         }
-        if self.taken.known < TRUSTED_LANE_KNOWN && ip.is_some_and(|ip| self.known.contains(&ip)) {
+        if self.taken.known < TRUSTED_LANE_KNOWN
+            && ip.is_some_and(|ip| peers.trust().is_expected_at(ip))
+        {
             return Some(Lane::Known);
         }
         let free = self.taken.open < TRUSTED_LANE - TRUSTED_LANE_KNOWN;
@@ -651,9 +418,10 @@ impl Gate {
         Ok(())
     }
 
-    fn room_inbound(&self) -> Result<(), Refusal> {
+    fn room_inbound(&self, peers: &Peers) -> Result<(), Refusal> {
+        let table = peers.table();
         let (allowed, kept) = (self.limits.total, kept(self.limits.total));
-        let used = self.inbound + self.outbound;
+        let used = table.inbound() + table.outbound();
         if used >= allowed - kept {
             return Err(Refusal::Total {
                 used,
@@ -661,17 +429,18 @@ impl Gate {
                 kept,
             });
         }
-        if self.inbound >= self.limits.inbound {
+        if table.inbound() >= self.limits.inbound {
             return Err(Refusal::Inbound {
-                used: self.inbound,
+                used: table.inbound(),
                 allowed: self.limits.inbound,
             });
         }
         Ok(())
     }
 
-    fn room_outbound(&self) -> Result<(), Refusal> {
-        let used = self.inbound + self.outbound;
+    fn room_outbound(&self, peers: &Peers) -> Result<(), Refusal> {
+        let table = peers.table();
+        let used = table.inbound() + table.outbound();
         if used >= self.limits.total {
             return Err(Refusal::Total {
                 used,
@@ -679,17 +448,17 @@ impl Gate {
                 kept: 0,
             });
         }
-        if self.outbound >= self.limits.outbound {
+        if table.outbound() >= self.limits.outbound {
             return Err(Refusal::Outbound {
-                used: self.outbound,
+                used: table.outbound(),
                 allowed: self.limits.outbound,
             });
         }
         Ok(())
     }
 
-    fn room_of_peer(&self, peer: &PeerId) -> Result<(), Refusal> {
-        let used = self.peers.get(peer).copied().unwrap_or(0);
+    fn room_of_peer(&self, peers: &Peers, peer: &PeerId) -> Result<(), Refusal> {
+        let used = peers.table().of_peer(peer);
         if used >= self.limits.per_peer {
             return Err(Refusal::PerPeer {
                 peer: *peer,
@@ -703,29 +472,30 @@ impl Gate {
     /// The handshake of an inbound connection is done, and its peer known.
     ///
     /// # Errors
-    /// Why the connection may not stand.
-    pub fn may_stand_inbound(
+    /// Why the connection may not be established.
+    pub fn established_inbound(
         &self,
+        peers: &Peers,
         id: ConnectionId,
         peer: &PeerId,
         ip: Option<IpAddr>,
+        now: Instant,
     ) -> Result<(), Refusal> {
-        let trusted = self.rules.trusted.contains(peer);
         // A ban may have come meanwhile.
         if let Some(ip) = ip {
-            self.address(ip, trusted)?;
+            peers.address(ip, peers.trust().is_trusted(peer), now)?;
         }
-        self.peer(peer)?;
-        if self.rules.exempts(peer) {
+        peers.peer(peer, now)?;
+        if peers.trust().is_exempt(peer) {
             return Ok(());
         }
         if let Some(Place::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.place) {
             return Err(Refusal::clone(why));
         }
-        self.room_of_peer(peer)?;
-        self.room_inbound()?;
-        let (allowed, kept) = (self.rules.per_subnet, kept(self.rules.per_subnet));
-        self.room_in_subnet(ip, allowed, kept)
+        self.room_of_peer(peers, peer)?;
+        self.room_inbound(peers)?;
+        let allowed = peers.rules().per_subnet;
+        self.room_in_subnet(peers, ip, kept(allowed))
     }
 
     /// A dial begins, to `peer` if that is known.
@@ -734,24 +504,26 @@ impl Gate {
     /// Why it may not.
     pub fn dials(
         &mut self,
+        peers: &Peers,
         id: ConnectionId,
         peer: Option<&PeerId>,
         ips: impl Iterator<Item = IpAddr>,
+        now: Instant,
     ) -> Result<(), Refusal> {
         for ip in ips {
-            self.unproven(ip)?;
+            peers.unproven(ip, now)?;
         }
         if let Some(peer) = peer {
-            self.peer(peer)?;
+            peers.peer(peer, now)?;
         }
-        if !peer.is_some_and(|peer| self.rules.exempts(peer)) {
+        if !peer.is_some_and(|peer| peers.trust().is_exempt(peer)) {
             if self.dials.len() >= MAX_PENDING_OUTBOUND as usize {
                 return Err(Refusal::PendingOutbound {
                     allowed: MAX_PENDING_OUTBOUND,
                 });
             }
             self.resources_left(false)?;
-            self.room_outbound()?;
+            self.room_outbound(peers)?;
         }
         self.dials.insert(id);
         self.resources.opened();
@@ -761,26 +533,32 @@ impl Gate {
     /// The handshake of a dial is done.
     ///
     /// # Errors
-    /// Why the connection may not stand.
-    pub fn may_stand_outbound(&self, peer: &PeerId, ip: Option<IpAddr>) -> Result<(), Refusal> {
-        let trusted = self.rules.trusted.contains(peer);
+    /// Why the connection may not be established.
+    pub fn established_outbound(
+        &self,
+        peers: &Peers,
+        peer: &PeerId,
+        ip: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         if let Some(ip) = ip {
-            self.address(ip, trusted)?;
+            peers.address(ip, peers.trust().is_trusted(peer), now)?;
         }
-        self.peer(peer)?;
-        if self.rules.exempts(peer) {
+        peers.peer(peer, now)?;
+        if peers.trust().is_exempt(peer) {
             return Ok(());
         }
-        self.room_of_peer(peer)?;
-        self.room_outbound()?;
-        self.room_in_subnet(ip, self.rules.per_subnet, 0)
+        self.room_of_peer(peers, peer)?;
+        self.room_outbound(peers)?;
+        self.room_in_subnet(peers, ip, 0)
     }
 
-    fn room_in_subnet(&self, ip: Option<IpAddr>, allowed: u32, kept: u32) -> Result<(), Refusal> {
-        let Some(subnet) = ip.and_then(|ip| self.rules.prefixes.subnet(ip)) else {
+    fn room_in_subnet(&self, peers: &Peers, ip: Option<IpAddr>, kept: u32) -> Result<(), Refusal> {
+        let Some(subnet) = ip.and_then(|ip| self.prefixes.subnet(ip)) else {
             return Ok(());
         };
-        let used = self.subnets.get(&subnet).map_or(0, |c| c.standing);
+        let allowed = peers.rules().per_subnet;
+        let used = peers.table().of_subnet(&subnet);
         if used >= allowed - kept {
             return Err(Refusal::Subnet {
                 subnet,
@@ -792,66 +570,12 @@ impl Gate {
         Ok(())
     }
 
-    /// A connection in the making came to nothing.
-    pub fn failed(&mut self, id: ConnectionId) {
+    /// A connection is no longer in the making: it is established, or it came to
+    /// nothing.
+    pub fn settled(&mut self, id: ConnectionId) {
         self.dials.remove(&id);
         if let Some(arrival) = self.arrivals.remove(&id) {
             self.free(arrival.subnet, &arrival.place);
-        }
-    }
-
-    /// A connection stands.
-    pub fn opened(&mut self, id: ConnectionId, peer: PeerId, ip: Option<IpAddr>, outbound: bool) {
-        self.failed(id);
-        *self.peers.entry(peer).or_default() += 1;
-        if outbound {
-            self.outbound += 1;
-        } else {
-            self.inbound += 1;
-        }
-        let Some(ip) = ip else { return };
-        self.remember(&peer, ip);
-        *self.addresses.entry(ip).or_default() += 1;
-        if let Some(subnet) = self.rules.prefixes.subnet(ip) {
-            self.subnets.entry(subnet).or_default().standing += 1;
-        }
-    }
-
-    /// A connection that stood has ended.
-    pub fn ended(&mut self, peer: &PeerId, ip: Option<IpAddr>, outbound: bool) {
-        if let Some(count) = self.peers.get_mut(peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.peers.remove(peer);
-            }
-        }
-        let direction = if outbound {
-            &mut self.outbound
-        } else {
-            &mut self.inbound
-        };
-        *direction = direction.saturating_sub(1);
-        if let Some(ip) = ip
-            && let Some(count) = self.addresses.get_mut(&ip)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.addresses.remove(&ip);
-            }
-        }
-        let subnet = ip.and_then(|ip| self.rules.prefixes.subnet(ip));
-        self.gone(subnet, |count| &mut count.standing);
-    }
-
-    /// Takes one from a count, and forgets the subnet that has none.
-    fn gone(&mut self, subnet: Option<IpNet>, which: impl Fn(&mut Count) -> &mut u32) {
-        let Some(subnet) = subnet else { return };
-        if let Some(count) = self.subnets.get_mut(&subnet) {
-            let number = which(count);
-            *number = number.saturating_sub(1);
-            if count.standing == 0 && count.arriving == 0 {
-                self.subnets.remove(&subnet);
-            }
         }
     }
 }

@@ -9,10 +9,11 @@ use ipnet::IpNet;
 use libp2p::PeerId;
 use proptest::prelude::*;
 
-use super::bans::{BanList, Moment, Target};
+use super::bans::{BanList, Target};
 use super::bucket::{Bucket, Budget};
 use super::conduct::Conduct;
 use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputation, Reputations, WORST};
+use crate::system::moment::Moment;
 
 proptest! {
     /// The definition of a token bucket, without a level: a request passes if

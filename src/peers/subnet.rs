@@ -1,8 +1,6 @@
 //! Which addresses belong together, and the address that a connection counts for.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use ipnet::IpNet;
 use libp2p::Multiaddr;
@@ -22,39 +20,6 @@ impl Default for Prefixes {
     fn default() -> Self {
         Prefixes { ipv4: 32, ipv6: 56 }
     }
-}
-
-/// Prefix lengths that several rooms read and a reload can change. Clones are
-/// handles to the same ones.
-#[derive(Clone, Debug)]
-pub struct LivePrefixes(Arc<AtomicU16>);
-
-impl LivePrefixes {
-    /// These, for now.
-    pub fn new(prefixes: Prefixes) -> Self {
-        LivePrefixes(Arc::new(AtomicU16::new(pack(prefixes))))
-    }
-
-    /// What they are now.
-    pub fn get(&self) -> Prefixes {
-        let [ipv4, ipv6] = self.0.load(Ordering::Relaxed).to_be_bytes();
-        Prefixes { ipv4, ipv6 }
-    }
-
-    /// Others from now on.
-    pub fn set(&self, prefixes: Prefixes) {
-        self.0.store(pack(prefixes), Ordering::Relaxed);
-    }
-}
-
-impl Default for LivePrefixes {
-    fn default() -> Self {
-        LivePrefixes::new(Prefixes::default())
-    }
-}
-
-fn pack(prefixes: Prefixes) -> u16 {
-    u16::from_be_bytes([prefixes.ipv4, prefixes.ipv6])
 }
 
 impl Prefixes {
@@ -92,6 +57,13 @@ pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
+/// The IP address of a direct connection's remote. A circuit through a relay has
+/// none: the address that it begins with is the relay's.
+pub fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
+    let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
+    ip_of(address).filter(|_| !relayed)
+}
+
 /// The address that an inbound connection counts for. Of one that comes through
 /// a relay nothing is known but the relay, so it counts for that.
 pub fn ip_of_inbound(local: &Multiaddr, remote: &Multiaddr) -> Option<IpAddr> {
@@ -110,6 +82,20 @@ pub fn names_this_host(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_circuit_has_no_address_of_its_own() {
+        let ip = |text: &str| direct_ip(&text.parse().unwrap()).map(|ip| ip.to_string());
+        assert_eq!(ip("/ip4/192.0.2.1/tcp/1").as_deref(), Some("192.0.2.1"));
+        assert_eq!(
+            ip("/ip6/::ffff:192.0.2.1/udp/1/quic-v1").as_deref(),
+            Some("192.0.2.1")
+        );
+        let relay = libp2p::PeerId::random();
+        let relayed = format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit");
+        assert_eq!(ip(&relayed), None);
+        assert_eq!(ip("/dns/example.org/tcp/1"), None);
+    }
 
     #[test]
     fn a_circuit_counts_for_its_relay() {

@@ -3,21 +3,21 @@
 //! Bans are written at once: an operator's before the command is answered, the
 //! node's own within milliseconds, each with the reputation of its peer. Other ones are written every [`SAVE_EVERY`]
 //! when some have changed by a whole point, at most
-//! [`SAVE_AT_ONCE`](crate::peers::policy::SAVE_AT_ONCE) in one transaction, and all of
+//! [`SAVE_AT_ONCE`](crate::peers::state::SAVE_AT_ONCE) in one transaction, and all of
 //! them when the daemon ends. So `kill -9` loses at most ten seconds of
 //! reputations, or more in a flood of a hundred offenders a second, and no ban
 //! that a command has acknowledged.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_std::task::spawn_blocking;
 use futures::StreamExt;
 
 use super::{Error, Store};
 use crate::peers::Policy;
-use crate::peers::bans::Moment;
-use crate::peers::policy::Unsaved;
+use crate::peers::Unsaved;
+use crate::system::moment::Moment;
 use crate::telemetry::throttle;
 
 /// How often changed reputations are saved. One flush of a small transaction.
@@ -68,7 +68,8 @@ impl Keeper {
     /// When the database cannot be written; it is tried again later.
     pub async fn save_bans(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        self.write(self.policy.take_unsaved_bans()).await
+        self.write(self.policy.take_unsaved_bans(Instant::now()))
+            .await
     }
 
     /// Saves everything that has changed.
@@ -78,7 +79,7 @@ impl Keeper {
     pub async fn save(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         loop {
-            let unsaved = self.policy.take_unsaved();
+            let unsaved = self.policy.take_unsaved(Instant::now());
             let last = !self.policy.is_dirty();
             self.write(unsaved).await?;
             if last {
@@ -97,7 +98,7 @@ impl Keeper {
                     futures::future::Either::Left(_) => self.save_bans().await,
                     futures::future::Either::Right(_) => {
                         let _turn = self.turn.lock().await;
-                        self.write(self.policy.take_unsaved()).await
+                        self.write(self.policy.take_unsaved(Instant::now())).await
                     }
                 }
             };

@@ -11,8 +11,8 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTra
 
 use super::database::Fail;
 use super::{Error, Store, bans};
+use crate::peers::Unsaved;
 use crate::peers::bans::Ban;
-use crate::peers::policy::Unsaved;
 use crate::peers::reputation::{CAPACITY, Reputation};
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 

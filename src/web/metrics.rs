@@ -8,7 +8,7 @@ use std::sync::Arc;
 use prometheus::{Error, IntGauge};
 
 use crate::telemetry::{Metrics as _, Registry};
-use crate::{block, control, node, peers, store};
+use crate::{block, control, node, store};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Metrics {
     /// several rooms count on.
     pub node: Arc<node::Metrics>,
     /// Of offences, budgets and bans.
-    pub policy: Arc<peers::Metrics>,
+    pub policy: Arc<node::PeerMetrics>,
     /// Of blocks and announcements.
     pub block: Arc<block::Metrics>,
     /// Of the store and its disk.
@@ -46,7 +46,7 @@ impl Metrics {
         let registry = Registry::new()?;
         Ok(Arc::new(Metrics {
             node: Arc::new(node::Metrics::register(&registry)?),
-            policy: Arc::new(peers::Metrics::register(&registry)?),
+            policy: Arc::new(node::PeerMetrics::register(&registry)?),
             block: Arc::new(block::Metrics::register(&registry)?),
             store: Arc::new(store::Metrics::register(&registry)?),
             control: Arc::new(control::Metrics::register(&registry)?),

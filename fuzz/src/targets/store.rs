@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use p2p_node::peers::Conduct;
-use p2p_node::peers::bans::{BanList, Moment};
+use p2p_node::peers::bans::BanList;
 use p2p_node::peers::reputation::{BEST, Reputations, WORST};
 use p2p_node::fuzzing::store;
 use p2p_node::message::windows::{Mark, Windows};
+use p2p_node::system::moment::Moment;
 
 /// The length of a key, the key, and a row; each row is read as every kind.
 pub fn rows(data: &[u8]) {

@@ -1,6 +1,5 @@
 //! What changes while the node runs: a reload of the configuration.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId, gossipsub};
@@ -10,7 +9,6 @@ use crate::node::handle::Error;
 use crate::node::keep::Reason;
 use crate::node::options::Changes;
 use crate::node::standing::peer_of;
-use crate::peers::{presence, subnet};
 
 impl EventLoop {
     /// Applies a configuration in one turn: nobody sees half of it.
@@ -26,11 +24,10 @@ impl EventLoop {
             relays,
             topics,
             limits,
-            gate,
             stream_idle_timeout,
             max_upload_rate,
             max_download_rate,
-            trust,
+            mut trust,
         } = changes;
         self.adjust_topics(&topics, now);
         self.adjust_external(&external_addrs);
@@ -46,28 +43,15 @@ impl EventLoop {
             let entrances = bootstrap_peers.iter().chain(&relays);
             entrances.chain(&peering)
         };
-        let configured: Vec<_> = named()
-            .filter_map(|a| Some((peer_of(a), presence::direct_ip(a)?)))
-            .collect();
-        self.options.policy.adjust(&trust, &configured);
-        self.swarm
-            .behaviour_mut()
-            .gossip
-            .set_rates(trust.rates, now);
+        let configured: Vec<_> = named().map(|a| (peer_of(a), a.clone())).collect();
+        trust.peering = peering.iter().filter_map(peer_of).collect();
+        let rates = trust.rates;
+        self.options
+            .policy
+            .write(|peers| peers.adjust(trust, &configured));
+        self.swarm.behaviour_mut().gossip.set_rates(rates, now);
         self.set_pace(now);
-        let mut known: Vec<(PeerId, IpAddr)> = named()
-            .filter_map(|a| Some((peer_of(a)?, subnet::ip_of(a)?)))
-            .collect();
-        for peer in &trust.trusted {
-            let here = self.peers.addresses(peer).filter_map(presence::direct_ip);
-            known.extend(here.map(|ip| (*peer, ip)));
-        }
-        self.swarm.behaviour_mut().gate.gate_mut().adjust(
-            gate.clone(),
-            limits.clone(),
-            known.into_iter(),
-            now,
-        );
+        self.swarm.behaviour_mut().gate.adjust(limits.clone(), now);
 
         let options = &mut self.options;
         options.external_addrs = external_addrs;
@@ -77,17 +61,15 @@ impl EventLoop {
         options.relays = relays;
         options.topics = topics;
         options.limits = limits;
-        options.gate = gate;
         options.stream_idle_timeout = stream_idle_timeout;
         options.max_upload_rate = max_upload_rate;
         options.max_download_rate = max_download_rate;
-        options.trusted_peers = trust.trusted;
-        let welcome: Vec<PeerId> = options.welcome().collect();
+        let welcome = options.welcome();
         let total = options.limits.total;
         self.swarm.behaviour_mut().keep.adjust(total, welcome);
         self.place_changed = true;
         self.record_limits();
-        self.close_unwelcome();
+        self.close_unwelcome(now);
         Ok(())
     }
 

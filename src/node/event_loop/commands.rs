@@ -55,10 +55,8 @@ impl EventLoop {
                 let list = self.peers.describe(
                     now,
                     &self.meters,
-                    &self.options.trusted_peers,
-                    &self.peering,
+                    |peer| self.peering.contains(peer),
                     &self.swarm.behaviour().keep,
-                    &self.options.policy,
                 );
                 let _ = reply.send(Ok(list));
             }
@@ -122,8 +120,20 @@ impl EventLoop {
         }
     }
 
+    /// Where a peer can be dialed, as far as this node knows.
     pub(super) fn known_addrs(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
-        let mut known = self.peers.dialed_addrs(peer);
+        self.known_addrs_after(peer, None)
+    }
+
+    /// As [`Self::known_addrs`], when a connection has just ended that this node had
+    /// dialed at `dialed`.
+    pub(super) fn known_addrs_after(
+        &mut self,
+        peer: &PeerId,
+        dialed: Option<Multiaddr>,
+    ) -> Vec<Multiaddr> {
+        let mut known: Vec<Multiaddr> = dialed.into_iter().collect();
+        known.extend(self.peers.dialed_addrs(peer));
         known.extend(self.swarm.behaviour_mut().book.get(peer));
         if let Some(bucket) = self.swarm.behaviour_mut().kad.kbucket(*peer) {
             for entry in bucket.iter().filter(|e| e.node.key.preimage() == peer) {

@@ -14,7 +14,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
-use crate::node::connected::Peers;
+use crate::node::peers::connected::Connected;
 
 /// What every subsystem may read.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ pub(in crate::node) struct View<'a> {
     /// Whether the node is draining.
     pub(in crate::node) draining: bool,
     /// The connected peers.
-    pub(in crate::node) peers: &'a Peers,
+    pub(in crate::node) peers: &'a Connected,
 }
 
 /// What a subsystem wants done. See the module's documentation.

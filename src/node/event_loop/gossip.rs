@@ -17,6 +17,7 @@ use crate::node::gossip::subscriber::Subscriber;
 use crate::node::gossip::validation::{Done, Job};
 use crate::node::handle::{Error, GossipMessage, Reply};
 use crate::peers::Conduct;
+use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 
 /// How long the event loop waits for the disk at its end, for the sake of programs on
@@ -157,7 +158,9 @@ impl EventLoop {
                 if let Some(conduct) = refused.conduct(&job.source, job.message.source.as_ref()) {
                     let gossip = &mut self.swarm.behaviour_mut().gossip;
                     if conduct != Conduct::Replay || gossip.persistent_replay(&job.source) {
-                        self.options.policy.report(&job.source, conduct);
+                        self.options
+                            .policy
+                            .report(&job.source, conduct, Moment::now());
                     }
                 }
                 let acceptance = refused.acceptance();
@@ -201,7 +204,7 @@ impl EventLoop {
         if let MessageAcceptance::Accept = acceptance {
             self.options
                 .policy
-                .report(&job.source, Conduct::MessageDelivered);
+                .report(&job.source, Conduct::MessageDelivered, Moment::now());
         }
         let accepted = matches!(acceptance, MessageAcceptance::Accept);
         let gossip = &mut self.swarm.behaviour_mut().gossip;

@@ -65,7 +65,7 @@ impl EventLoop {
                 caps.outbound.into(),
             ),
         ];
-        if let Some(sample) = self.swarm.behaviour().gate.gate().resources() {
+        if let Some(sample) = self.swarm.behaviour().gate.resources() {
             if let Some(allowed) = caps.memory {
                 list.push(LimitStatus {
                     unit: Unit::Bytes,

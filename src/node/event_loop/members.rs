@@ -190,7 +190,7 @@ impl EventLoop {
         let held = self.swarm.behaviour_mut().kad.store_mut().providers(key);
         let near = self.peers.any_near();
         for peer in peers.into_iter().filter(|p| *p != local) {
-            if self.options.policy.banned_peer(&peer).is_some() {
+            if self.options.policy.is_banned(&peer, Instant::now()) {
                 continue;
             }
             if let Some(record) = held.iter().find(|r| r.provider == peer) {

@@ -48,21 +48,20 @@ use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
 use crate::node::compat::boxed_handlers::BoxedHandlers;
-use crate::node::connected::Peers;
 use crate::node::gossip::recording::Recording;
 use crate::node::gossip::sealing::Sealed;
 use crate::node::gossip::subscriber::Subscriber;
 use crate::node::gossip::validation::{Done, Validation};
 use crate::node::handle::{Command, PeerAddrs, Reply};
-use crate::node::health::Health;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
+use crate::node::peers::connected::Connected;
 use crate::node::pulse::Pulse;
 use crate::node::queries::Queries;
 use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
 use crate::node::streams::Idle;
-use crate::peers::bans::Moment;
 use crate::peers::{Order, Sanctions};
+use crate::system::moment::Moment;
 use crate::telemetry::throttle::Throttle;
 
 /// Commands taken before the swarm gets its turn.
@@ -102,7 +101,7 @@ pub(super) struct EventLoop {
     pub(super) bandwidth: Bandwidth,
     pub(super) idle: Idle,
     pub(super) speed: limits::Speed,
-    pub(super) peers: Peers,
+    pub(super) peers: Connected,
     pub(super) topics: Topics<Subscriber>,
     pub(super) tended: Tended,
     pub(super) network_topics: NetworkTopics,
@@ -137,7 +136,6 @@ pub(super) struct EventLoop {
     pub(super) refusals: Throttle,
     pub(super) sanctions: Sanctions,
     pub(super) misbehaviour_lines: sanctions::Lines,
-    pub(super) health: Health,
     pub(super) ticks: u64,
 }
 
@@ -295,7 +293,7 @@ impl EventLoop {
 
     /// Closes every connection, so that peers see an end and not a time-out.
     async fn say_goodbye(&mut self) {
-        for peer in self.peers.ids().copied().collect::<Vec<_>>() {
+        for peer in self.peers.ids() {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         let mut deadline = futures::FutureExt::fuse(async_io::Timer::after(GOODBYE));
@@ -425,7 +423,12 @@ impl EventLoop {
         metrics.topics.set(as_gauge(self.topics.len()));
         metrics.connected_peers.set(as_gauge(self.peers.len()));
         let keep = &self.swarm.behaviour().keep;
-        let kept = self.peers.ids().filter(|peer| keep.is_kept(peer)).count();
+        let kept = self
+            .peers
+            .ids()
+            .iter()
+            .filter(|peer| keep.is_kept(peer))
+            .count();
         metrics.connections_kept.set(as_gauge(kept));
         let public = self.nat.state == Reachability::Public;
         let ways = &metrics.nat_traversal;

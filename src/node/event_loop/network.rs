@@ -10,15 +10,18 @@ use super::effect::Effect;
 use super::members::broke_off;
 use super::text::{as_gauge, causes, refusal_text, same_place};
 use crate::api::Reachability;
-use crate::dht::addresses::{is_loopback, usable};
+use crate::dht::addresses::usable;
 use crate::dht::records::Sender;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::compat::muxer_error::is_closed_by_remote;
-use crate::node::connected::Connection;
 use crate::node::handle::Error;
+use crate::node::peers::connected;
 use crate::node::queries::Next;
+use crate::peers::record::{Connection, Record};
 use crate::peers::refusal::Refusal;
+use crate::peers::table::Closed;
 use crate::peers::{Conduct, limit_of};
+use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 use crate::text::duration::millis;
 
@@ -45,7 +48,7 @@ fn tell_closed(
         since,
         ..
     } = connection;
-    let protocol = connection.transport();
+    let protocol = connected::transport(connection);
     let direction = direction(*outbound);
     let duration_ms = millis(now.saturating_duration_since(*since));
     match cause {
@@ -115,12 +118,12 @@ impl EventLoop {
                 endpoint,
                 ..
             } => {
-                let opened = self.peers.opened(peer_id, connection_id, &endpoint, now);
                 self.metrics.connections_opened.inc();
                 self.metrics.connections_active.inc();
-                let (address, protocol) = (endpoint.get_remote_address(), opened.transport());
+                let opened = Connection::new(&endpoint, now);
+                let protocol = connected::transport(&opened);
                 log::debug!(
-                    peer:% = peer_id, address:% = address, protocol = protocol,
+                    peer:% = peer_id, address:% = opened.address, protocol = protocol,
                     direction = direction(endpoint.is_dialer());
                     "connection opened"
                 );
@@ -136,7 +139,8 @@ impl EventLoop {
                 ..
             } => {
                 self.metrics.connections_active.dec();
-                let silent = self.health.ended(connection_id);
+                let closed = self.swarm.behaviour_mut().gate.take_closed(connection_id);
+                let silent = closed.as_ref().is_some_and(|c| c.connection.is_silent());
                 let label = match &cause {
                     None if silent => "ping",
                     None => "local",
@@ -148,15 +152,17 @@ impl EventLoop {
                     .connections_closed
                     .with_label_values(&[label])
                     .inc();
-                // What is known of it goes with the connection.
-                self.learn_addrs(&peer_id);
-                let addresses = self.known_addrs(&peer_id);
-                let (connection, last) = self.peers.closed(&peer_id, connection_id);
+                let last = closed.as_ref().is_none_or(|closed| closed.last);
                 self.place_changed = true;
-                if let Some(closed) = connection {
-                    tell_closed(&peer_id, &closed, label, cause.as_ref(), now);
+                if let Some(Closed { connection, .. }) = &closed {
+                    let dialed = connection.outbound.then(|| connection.address.clone());
+                    let addresses = self.known_addrs_after(&peer_id, dialed);
+                    if self.tended.members.knows(&peer_id) {
+                        self.tended.members.learn(&peer_id, &addresses);
+                    }
+                    tell_closed(&peer_id, connection, label, cause.as_ref(), now);
                     if last && matches!(label, "error" | "ping") {
-                        self.place_lost(peer_id, addresses, closed.since, now);
+                        self.place_lost(peer_id, addresses, connection.since, now);
                     }
                 }
                 if last {
@@ -287,7 +293,8 @@ impl EventLoop {
                 .is_some_and(Refusal::is_of_rules),
             DialError::Transport(errors) => {
                 let mut tried = errors.iter().map(|(address, _)| address);
-                !errors.is_empty() && tried.all(|address| self.is_unwelcome_at(peer, address))
+                !errors.is_empty()
+                    && tried.all(|address| self.is_unwelcome_at(peer, address, Instant::now()))
             }
             _ => false,
         }
@@ -302,17 +309,26 @@ impl EventLoop {
                 result,
             }) => match result {
                 Ok(rtt) => {
-                    self.health.answered(connection);
                     self.metrics.traffic.message(Direction::Out, "ping");
                     self.metrics.ping_rtt.observe(rtt.as_secs_f64());
-                    self.peers.pinged(&peer, rtt);
+                    self.options.policy.record_mut(&peer, |record| {
+                        record.ping = Some(rtt);
+                        if let Some(connection) = record.connection_mut(connection) {
+                            connection.ping_answered();
+                        }
+                    });
                 }
                 Err(ping::Failure::Unsupported) => {}
                 Err(e) => {
                     log::debug!(peer:% = peer, error:% = e; "ping failed");
-                    if self.health.failed(connection) {
+                    let lost = |record: &mut Record| {
+                        let connection = record.connection_mut(connection);
+                        connection.is_some_and(Connection::ping_lost)
+                    };
+                    if self.options.policy.record_mut(&peer, lost) == Some(true) {
                         log::debug!(peer:% = peer; "closing a connection that answers no ping");
-                        self.options.policy.report(&peer, Conduct::PingLost);
+                        let moment = Moment::now();
+                        self.options.policy.report(&peer, Conduct::PingLost, moment);
                         self.carry_out([Effect::Close(connection)], now);
                     }
                 }
@@ -430,17 +446,20 @@ impl EventLoop {
                 // A push changes what is known of a peer each time that it comes. How
                 // many addresses it lists is no offence: a host of containers has
                 // hundreds, the message holds no more, and a few are kept.
-                if self.options.policy.allow(&peer_id, 1).is_err() {
+                if self
+                    .options
+                    .policy
+                    .allow(&peer_id, 1, Moment::now())
+                    .is_err()
+                {
                     return;
                 }
-                self.peers.identified(&peer_id, &info.agent_version);
                 let protocols = info.protocols.iter().map(AsRef::as_ref);
-                self.peers.speaks(&peer_id, protocols);
+                self.options.policy.record_mut(&peer_id, |record| {
+                    record.identified(&info.agent_version, protocols);
+                });
                 self.place_changed = true;
-                let near = self
-                    .peers
-                    .address_of(&peer_id, connection_id)
-                    .is_some_and(is_loopback);
+                let near = self.peers.is_near(&peer_id, connection_id);
                 let speaks_kad = info
                     .protocols
                     .iter()
@@ -472,8 +491,9 @@ impl EventLoop {
     /// tells new addresses again and again would grow its entry without end.
     pub(super) fn route(&mut self, peer: PeerId, mut addrs: Vec<Multiaddr>) {
         // What a peer says of itself may be under way when it is banned.
-        addrs.retain(|address| !self.is_unwelcome_at(&peer, address));
-        if addrs.is_empty() || self.options.policy.banned_peer(&peer).is_some() {
+        let now = Instant::now();
+        addrs.retain(|address| !self.is_unwelcome_at(&peer, address, now));
+        if addrs.is_empty() || self.options.policy.is_banned(&peer, Instant::now()) {
             return;
         }
         // Where we reached it is good too, also when it does not know (a port
@@ -608,8 +628,10 @@ impl EventLoop {
         };
         let Err(e) = stored else { return };
         self.metrics.dht_records_refused.inc();
-        if e.is_of_sender() && self.peers.stuffs(&sender, now) {
-            self.options.policy.report(&sender, Conduct::RecordStuffing);
+        let policy = &self.options.policy;
+        let due = |record: &mut Record| record.record_refused(now);
+        if e.is_of_sender() && policy.record_mut(&sender, due) == Some(true) {
+            policy.report(&sender, Conduct::RecordStuffing, Moment::now());
         }
         if let Some(more) = self.refusals.allow("P2P_DHT_MAX_RECORDS", now) {
             log::warn!(

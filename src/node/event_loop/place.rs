@@ -43,7 +43,7 @@ impl EventLoop {
             self.carry_out([Effect::dial_known(peer, addresses)], now);
         }
         let missing = self.place.missing;
-        self.record_missing(missing);
+        self.record_missing(missing, now);
         let candidates = match missing {
             0 => Vec::new(),
             _ => self.candidates(now),
@@ -74,7 +74,7 @@ impl EventLoop {
     /// fewer peers than the floor none are: all that it knows are kept. Kademlia
     /// forgets who cannot be reached, so whoever stays in its table is there. Who is
     /// banned can be no neighbour, so that nobody is missing there.
-    fn record_missing(&mut self, missing: usize) {
+    fn record_missing(&mut self, missing: usize, now: Instant) {
         let others = match missing {
             0 => 0,
             _ => {
@@ -83,7 +83,7 @@ impl EventLoop {
                 let table = self.swarm.behaviour_mut().kad.kbuckets();
                 let away = |peer: &PeerId| {
                     let known = peers.contains(peer) || bootstrap.contains(peer);
-                    !known && policy.banned_peer(peer).is_none()
+                    !known && !policy.is_banned(peer, now)
                 };
                 let known = table.map(|b| {
                     let keys = b.iter().map(|e| *e.node.key.preimage());
@@ -142,17 +142,17 @@ impl EventLoop {
             .collect();
         let mut list: Vec<_> = self
             .peers
-            .ids()
+            .bearings(now)
+            .iter()
             // One that has not said who it is yet may be gone in a moment.
-            .filter(|peer| self.peers.is_identified(peer))
-            .map(|peer| {
-                let (age, dialed, direct) = self.peers.bearing(peer, now);
+            .filter(|(_, bearing)| bearing.identified)
+            .map(|(peer, bearing)| {
                 let neighbour = Neighbour {
                     peer: *peer,
-                    age,
+                    age: bearing.age,
                     subnet: self.options.policy.subnet_of(peer),
-                    dialed,
-                    direct,
+                    dialed: bearing.dialed,
+                    direct: bearing.direct,
                     near: false,
                     gossip: gossip.contains(peer),
                     bootstrap: self.bootstrap.contains(peer),
@@ -189,7 +189,7 @@ impl EventLoop {
             .into_iter()
             .chain(remembered)
             .filter(|p| !self.peers.contains(p) && !keep.is_refused(p, now))
-            .filter(|p| !self.bootstrap.contains(p) && policy.banned_peer(p).is_none())
+            .filter(|p| !self.bootstrap.contains(p) && !policy.is_banned(p, now))
             .collect();
         known.sort_by_cached_key(|p| local.distance(&KBucketKey::from(*p)));
         // The same peer has the same distance.

@@ -8,8 +8,6 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::EventLoop;
 use crate::node::misbehaviour::{self, Misbehaviour};
-use crate::node::options::Options;
-use crate::peers::presence::direct_ip;
 use crate::peers::{Action, Order, Sanction};
 
 /// Lines a minute for one address: enough for fail2ban to count to the three of
@@ -62,7 +60,7 @@ impl EventLoop {
     pub(super) fn order(&mut self, order: Order, now: Instant) {
         match order {
             Order::Sanction(sanction) => self.judge(&sanction, now),
-            Order::Recheck => self.close_unwelcome(),
+            Order::Recheck => self.close_unwelcome(now),
         }
     }
 
@@ -77,27 +75,29 @@ impl EventLoop {
     }
 
     /// Whether a ban or the rules for networks keep out a peer at this address.
-    pub(super) fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr) -> bool {
-        is_unwelcome_at(&self.options, peer, address)
+    pub(super) fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr, now: Instant) -> bool {
+        let policy = &self.options.policy;
+        policy.read(|peers| peers.is_unwelcome_at(peer, address, now))
     }
 
     /// Takes peers out of the routing table that are banned, or whose addresses all
     /// are, whether they are connected or not: every query that passes by would try to
     /// dial them.
-    fn forget_unwelcome(&mut self) {
-        let options = &self.options;
+    fn forget_unwelcome(&mut self, now: Instant) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let mut unwelcome: Vec<PeerId> = Vec::new();
-        for bucket in kad.kbuckets() {
-            let peers = bucket.iter().filter_map(|entry| {
-                let peer = *entry.node.key.preimage();
-                let banned = options.policy.banned_peer(&peer).is_some();
-                let mut addresses = entry.node.value.iter();
-                let mut nowhere = || addresses.all(|a| is_unwelcome_at(options, &peer, a));
-                (banned || nowhere()).then_some(peer)
-            });
-            unwelcome.extend(peers);
-        }
+        self.options.policy.read(|peers| {
+            for bucket in kad.kbuckets() {
+                let forbidden = bucket.iter().filter_map(|entry| {
+                    let peer = *entry.node.key.preimage();
+                    let banned = peers.ban_of_peer(&peer, now).is_some();
+                    let mut addresses = entry.node.value.iter();
+                    let mut nowhere = || addresses.all(|a| peers.is_unwelcome_at(&peer, a, now));
+                    (banned || nowhere()).then_some(peer)
+                });
+                unwelcome.extend(forbidden);
+            }
+        });
         for peer in unwelcome {
             kad.remove_peer(&peer);
         }
@@ -126,44 +126,16 @@ impl EventLoop {
     }
 
     /// Closes all connections that a ban or the rules for addresses forbid.
-    pub(super) fn close_unwelcome(&mut self) {
-        self.forget_unwelcome();
-        let unwelcome: Vec<(PeerId, bool)> = self
-            .peers
-            .ids()
-            .filter_map(|peer| {
-                let by_id = self.options.policy.banned_peer(peer).is_some();
-                let mut addresses = self.peers.addresses(peer);
-                let by_address = by_id || addresses.any(|a| self.is_unwelcome_at(peer, a));
-                by_address.then_some((*peer, by_id))
-            })
-            .collect();
-        for (peer, by_id) in unwelcome {
-            if by_id {
-                let _ = self.swarm.disconnect_peer_id(peer);
-                continue;
-            }
-            // Of a peer that has several addresses only the banned ones end.
-            let ids: Vec<_> = self
-                .peers
-                .connections(&peer)
-                .filter(|(_, address)| self.is_unwelcome_at(&peer, address))
-                .map(|(id, _)| id)
-                .collect();
-            for id in ids {
-                self.swarm.close_connection(id);
+    pub(super) fn close_unwelcome(&mut self, now: Instant) {
+        self.forget_unwelcome(now);
+        for (peer, connection) in self.peers.unwelcome(now) {
+            match connection {
+                // Of a peer that has several addresses only the banned ones end.
+                Some(id) => drop(self.swarm.close_connection(id)),
+                None => drop(self.swarm.disconnect_peer_id(peer)),
             }
         }
     }
-}
-
-/// See [`EventLoop::is_unwelcome_at`].
-fn is_unwelcome_at(options: &Options, peer: &PeerId, address: &Multiaddr) -> bool {
-    let policy = &options.policy;
-    direct_ip(address).is_some_and(|ip| {
-        let trusted = policy.is_trusted(peer);
-        policy.banned_at(peer, ip).is_some() || options.gate.address(ip, trusted).is_err()
-    })
 }
 
 #[cfg(test)]

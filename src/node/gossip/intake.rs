@@ -82,6 +82,7 @@ use crate::node::compat::{gossipsub_address, gossipsub_hello};
 use crate::node::options::Options;
 use crate::peers::bucket::{Budget, Rates, scale};
 use crate::peers::{Conduct, Policy};
+use crate::system::moment::Moment;
 
 /// Most offences that one frame is reported for: more than any reputation
 /// survives.
@@ -243,18 +244,19 @@ impl Intake {
     /// Once a second: gives gossipsub the reputations of connected peers, and
     /// reports the peers whose score is so low that it ignores them.
     pub(crate) fn tend(&mut self) {
+        let now = Moment::now();
         self.senders.tend();
         let peers: Vec<PeerId> = self.quotas.peers().copied().collect();
         for peer in &peers {
             let trusted = self.policy.is_trusted(peer);
-            let reputation = self.policy.score_of(peer);
+            let reputation = self.policy.score_of(peer, now.mono);
             self.quotas.weigh(peer, scale(reputation as f32, trusted));
             let application = scoring::application_score(reputation, trusted);
             self.inner.set_application_score(peer, application);
             if let Some(score) = self.inner.peer_score(peer)
                 && scoring::is_graylisted(score, application)
             {
-                self.policy.report(peer, Conduct::LowGossipScore);
+                self.policy.report(peer, Conduct::LowGossipScore, now);
             }
         }
     }
@@ -268,7 +270,8 @@ impl Intake {
     }
 
     /// Takes out of an arrived frame what does not go on.
-    fn sift(&mut self, peer: &PeerId, event: &mut FromHandler, now: Instant) {
+    fn sift(&mut self, peer: &PeerId, event: &mut FromHandler, moment: Moment) {
+        let now = moment.mono;
         let FromHandler::Message {
             rpc,
             invalid_messages,
@@ -277,7 +280,11 @@ impl Intake {
             return;
         };
         let (quotas, policy) = (&mut self.quotas, &self.policy);
-        let purse = Purse { policy, peer };
+        let purse = Purse {
+            policy,
+            peer,
+            now: moment,
+        };
         let mut drops = Vec::new();
         rpc.messages
             .retain(|message| match quotas.admit(peer, message, now, &purse) {
@@ -293,7 +300,7 @@ impl Intake {
         for (n, (message, error)) in invalid_messages.iter().enumerate() {
             purse.message();
             if n < REPORTS_A_FRAME && quotas.joined.contains(&message.topic) {
-                policy.report(peer, conduct_of(error));
+                policy.report(peer, conduct_of(error), moment);
             }
             drops.push(Dropped::Invalid);
         }
@@ -301,7 +308,7 @@ impl Intake {
         let mut admit = |weight| {
             let (admitted, report) = quotas.admit_control(peer, weight, now, trusted);
             if report {
-                policy.report(peer, Conduct::OverBudget);
+                policy.report(peer, Conduct::OverBudget, moment);
             }
             if !admitted {
                 drops.push(Dropped::Control);
@@ -394,10 +401,11 @@ impl NetworkBehaviour for Intake {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::ConnectionEstablished(e) => {
-                let reputation = self.policy.score_of(&e.peer_id);
+                let now = Instant::now();
+                let reputation = self.policy.score_of(&e.peer_id, now);
                 let trusted = self.policy.is_trusted(&e.peer_id);
                 let weight = scale(reputation as f32, trusted);
-                self.quotas.enter(e.peer_id, weight, Instant::now());
+                self.quotas.enter(e.peer_id, weight, now);
             }
             FromSwarm::ConnectionClosed(e) if e.remaining_established == 0 => {
                 self.quotas.leave(&e.peer_id);
@@ -424,7 +432,7 @@ impl NetworkBehaviour for Intake {
         id: ConnectionId,
         mut event: THandlerOutEvent<Self>,
     ) {
-        self.sift(&peer, &mut event, Instant::now());
+        self.sift(&peer, &mut event, Moment::now());
         self.inner.on_connection_handler_event(peer, id, event);
     }
 

@@ -1,14 +1,21 @@
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use libp2p::Multiaddr;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
 
 use super::super::bans::SUBNET_AFTER;
-use super::super::resources::Sample;
-use super::super::{Conduct, Policy, Settings, Target};
+use super::super::networks::Networks;
+use super::super::record::Connection;
+use super::super::{Conduct, Settings, Target};
 use super::*;
+use crate::system::moment::Moment;
 
-/// A gate with its clock and its luck: never lucky unless told.
+/// A gate with what is known of peers, its clock and its luck: never lucky unless told.
 struct World {
+    peers: Peers,
     gate: Gate,
     resources: Resources,
     now: Instant,
@@ -18,17 +25,26 @@ struct World {
 
 impl World {
     fn new(rules: Rules, limits: Limits) -> World {
-        World::with_bans(rules, limits, Arc::new(NobodyBanned))
+        World::with(settings(rules), limits)
     }
 
-    fn with_bans(rules: Rules, limits: Limits, bans: Arc<dyn Blacklist>) -> World {
+    fn with(settings: Settings, limits: Limits) -> World {
         let (now, resources) = (Instant::now(), Resources::new());
+        let peers = Peers::new(settings);
         World {
-            gate: Gate::new(rules, limits, resources.clone(), bans, now),
+            gate: Gate::new(&peers, limits, resources.clone(), now),
+            peers,
             resources,
             now,
             luck: Cell::new(0.999),
             next: 0,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            mono: self.now,
+            wall: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -38,42 +54,100 @@ impl World {
     }
 
     fn arrives(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
+        self.arrives_from(Some(ip(from))).map(|(id, _)| id)
+    }
+
+    /// With the handshake that was given up for it.
+    fn arrives_from(
+        &mut self,
+        from: Option<IpAddr>,
+    ) -> Result<(ConnectionId, Option<ConnectionId>), Refusal> {
         let id = self.id();
         let luck = &self.luck;
         let arrived = self
             .gate
-            .arrives(id, Some(ip(from)), self.now, || luck.get());
-        arrived.map(|_| id)
+            .arrives(&self.peers, id, from, self.now, || luck.get());
+        arrived.map(|evicted| (id, evicted))
+    }
+
+    fn proves(&mut self, id: ConnectionId, peer: PeerId, from: &str) -> Result<(), Refusal> {
+        self.gate
+            .established_inbound(&self.peers, id, &peer, Some(ip(from)), self.now)
+    }
+
+    /// The swarm tells of a connection that is established.
+    fn opened(&mut self, id: ConnectionId, peer: PeerId, ip: IpAddr, outbound: bool) {
+        self.gate.settled(id);
+        let connection = Connection::new(&endpoint(ip, outbound), self.now);
+        self.peers.opened(peer, id, connection);
     }
 
     /// Arrives and proves to be `peer`.
     fn comes_as(&mut self, peer: PeerId, from: &str) -> Result<ConnectionId, Refusal> {
         let id = self.arrives(from)?;
-        let stands = self.gate.may_stand_inbound(id, &peer, Some(ip(from)));
-        match stands {
-            Ok(()) => self.gate.opened(id, peer, Some(ip(from)), false),
-            Err(_) => self.gate.failed(id),
+        let allowed = self.proves(id, peer, from);
+        match allowed {
+            Ok(()) => self.opened(id, peer, ip(from), false),
+            Err(_) => self.gate.settled(id),
         }
-        stands.map(|()| id)
+        allowed.map(|()| id)
     }
 
     fn comes(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
         self.comes_as(PeerId::random(), from)
     }
 
+    /// Begins a dial of an address.
+    fn begins(&mut self, peer: Option<&PeerId>, to: &[&str]) -> Result<ConnectionId, Refusal> {
+        let id = self.id();
+        let ips = to.iter().map(|to| ip(to));
+        self.gate
+            .dials(&self.peers, id, peer, ips, self.now)
+            .map(|()| id)
+    }
+
+    fn reaches(&mut self, peer: &PeerId, to: Option<&str>) -> Result<(), Refusal> {
+        self.gate
+            .established_outbound(&self.peers, peer, to.map(ip), self.now)
+    }
+
     fn dials(&mut self, to: &str) -> Result<(), Refusal> {
-        let (id, peer) = (self.id(), PeerId::random());
-        self.gate.dials(id, Some(&peer), [ip(to)].into_iter())?;
-        let stands = self.gate.may_stand_outbound(&peer, Some(ip(to)));
-        match stands {
-            Ok(()) => self.gate.opened(id, peer, Some(ip(to)), true),
-            Err(_) => self.gate.failed(id),
+        let peer = PeerId::random();
+        let id = self.begins(Some(&peer), &[to])?;
+        let allowed = self.reaches(&peer, Some(to));
+        match allowed {
+            Ok(()) => self.opened(id, peer, ip(to), true),
+            Err(_) => self.gate.settled(id),
         }
-        stands
+        allowed
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+    }
+}
+
+fn endpoint(ip: IpAddr, outbound: bool) -> ConnectedPoint {
+    let address: Multiaddr = Multiaddr::empty()
+        .with(ip.into())
+        .with(libp2p::multiaddr::Protocol::Tcp(1));
+    match outbound {
+        true => ConnectedPoint::Dialer {
+            address,
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        },
+        false => ConnectedPoint::Listener {
+            local_addr: "/ip4/192.0.2.9/tcp/1".parse().unwrap(),
+            send_back_addr: address,
+        },
+    }
+}
+
+fn settings(rules: Rules) -> Settings {
+    Settings {
+        rules,
+        ..Settings::default()
     }
 }
 
@@ -128,14 +202,12 @@ fn a_denied_network_wins_over_an_allowed_one() {
 
 #[test]
 fn a_name_cannot_lead_to_this_host_or_to_a_denied_network() {
-    let rules = Rules {
+    let peers = Peers::new(settings(Rules {
         deny: nets(&["10.0.0.0/8"]),
         ..rules()
-    };
-    refused(
-        rules.dial(ip("10.1.2.3"), Some("x.test"), false),
-        "P2P_DENY_CIDRS",
-    );
+    }));
+    let dial = |to, name| peers.dial(ip(to), name, Instant::now());
+    refused(dial("10.1.2.3", Some("x.test")), "P2P_DENY_CIDRS");
     for here in [
         "127.0.0.1",
         "::1",
@@ -143,34 +215,11 @@ fn a_name_cannot_lead_to_this_host_or_to_a_denied_network() {
         "0.0.0.0",
         "224.0.0.1",
     ] {
-        refused(
-            rules.dial(ip(here), Some("x.test"), false),
-            "name of this host",
-        );
+        refused(dial(here, Some("x.test")), "name of this host");
     }
-    rules.dial(ip("127.0.0.1"), None, false).unwrap();
-    rules
-        .dial(ip("127.0.0.1"), Some("localhost"), false)
-        .unwrap();
-    rules.dial(ip("192.0.2.1"), Some("x.test"), false).unwrap();
-}
-
-#[derive(Debug)]
-struct Bans {
-    ip: IpAddr,
-    peer: PeerId,
-}
-
-impl Blacklist for Bans {
-    fn address(&self, ip: IpAddr, _: bool) -> Option<String> {
-        (ip == self.ip).then(|| "for ever: spam".into())
-    }
-    fn peer(&self, peer: &PeerId) -> Option<String> {
-        (*peer == self.peer).then(|| "for ever: spam".into())
-    }
-    fn is_trusted_at(&self, _: IpAddr) -> bool {
-        false
-    }
+    dial("127.0.0.1", None).unwrap();
+    dial("127.0.0.1", Some("localhost")).unwrap();
+    dial("192.0.2.1", Some("x.test")).unwrap();
 }
 
 #[test]
@@ -178,60 +227,40 @@ fn bans_hold_before_and_after_the_handshake_for_trusted_peers_too() {
     let banned = PeerId::random();
     let friend = PeerId::random();
     let rules = Rules {
-        trusted: [banned, friend].into(),
         deny: nets(&["198.51.100.0/24"]),
         ..rules()
     };
-    let bans = Bans {
-        ip: ip("192.0.2.66"),
-        peer: banned,
+    let trusting = Settings {
+        trusted: vec![banned, friend],
+        ..settings(rules)
     };
-    let mut world = World::with_bans(rules, Limits::default(), Arc::new(bans));
+    let mut world = World::with(trusting, Limits::default());
+    let now = world.moment();
+    for target in [Target::Net(ip("192.0.2.66").into()), Target::Peer(banned)] {
+        world.peers.ban(target, None, "spam", now).unwrap();
+    }
     let text = refused(world.arrives("192.0.2.66"), "bans");
     assert!(text.contains("spam"), "{text}");
     refused(world.comes_as(banned, "192.0.2.1"), "bans");
     refused(world.comes_as(friend, "198.51.100.1"), "P2P_DENY_CIDRS");
-    let id = world.id();
-    refused(
-        world.gate.dials(id, None, [ip("192.0.2.66")].into_iter()),
-        "bans",
-    );
-    refused(world.gate.dials(id, Some(&banned), [].into_iter()), "bans");
+    refused(world.begins(None, &["192.0.2.66"]), "bans");
+    refused(world.begins(Some(&banned), &[]), "bans");
     world.comes_as(friend, "192.0.2.1").unwrap();
-}
-
-/// Bans everybody once told.
-#[derive(Debug, Default)]
-struct Late {
-    addresses: AtomicBool,
-    peers: AtomicBool,
-}
-
-impl Blacklist for Late {
-    fn address(&self, _: IpAddr, _: bool) -> Option<String> {
-        self.addresses.load(Relaxed).then(|| "by operator".into())
-    }
-    fn peer(&self, _: &PeerId) -> Option<String> {
-        self.peers.load(Relaxed).then(|| "by operator".into())
-    }
-    fn is_trusted_at(&self, _: IpAddr) -> bool {
-        false
-    }
 }
 
 #[test]
 fn a_ban_that_comes_during_a_handshake_ends_it() {
-    let late = Arc::new(Late::default());
-    let mut world = World::with_bans(rules(), Limits::default(), late.clone());
-    let (peer, from) = (PeerId::random(), Some(ip("192.0.2.1")));
-    let id = world.arrives("192.0.2.1").unwrap();
-    for bans in [&late.addresses, &late.peers] {
-        world.gate.may_stand_inbound(id, &peer, from).unwrap();
-        world.gate.may_stand_outbound(&peer, from).unwrap();
-        bans.store(true, Relaxed);
-        refused(world.gate.may_stand_inbound(id, &peer, from), "bans");
-        refused(world.gate.may_stand_outbound(&peer, from), "bans");
-        bans.store(false, Relaxed);
+    let mut world = World::new(rules(), Limits::default());
+    let (peer, from) = (PeerId::random(), "192.0.2.1");
+    let id = world.arrives(from).unwrap();
+    for target in [Target::Net(ip(from).into()), Target::Peer(peer)] {
+        world.proves(id, peer, from).unwrap();
+        world.reaches(&peer, Some(from)).unwrap();
+        let now = world.moment();
+        world.peers.ban(target, None, "", now).unwrap();
+        refused(world.proves(id, peer, from), "bans");
+        refused(world.reaches(&peer, Some(from)), "bans");
+        world.peers.unban(&target, now.mono).unwrap();
     }
 }
 
@@ -246,30 +275,34 @@ fn a_subnet_fills_up_with_connections_and_handshakes_and_empties_again() {
     );
     let (one, same, other) = ("2001:db8:0:1::1", "2001:db8:0:2::9", "2001:db8:0:100::1");
     let peer = PeerId::random();
-    world.comes_as(peer, one).unwrap();
+    let first = world.comes_as(peer, one).unwrap();
     let pending = world.arrives(same).unwrap();
     let text = refused(world.arrives(one), "P2P_MAX_CONNECTIONS_PER_SUBNET");
     assert!(text.contains("2001:db8::/56"), "{text}");
     world.comes(other).unwrap();
-    world.gate.failed(pending);
-    world.arrives(same).map(|id| world.gate.failed(id)).unwrap();
-    world.gate.ended(&peer, Some(ip(one)), false);
-    assert_eq!(world.gate.subnets.len(), 1, "only the other one is left");
-    assert_eq!(world.gate.peers.len(), 1, "a peer that left is forgotten");
+    world.gate.settled(pending);
+    world
+        .arrives(same)
+        .map(|id| world.gate.settled(id))
+        .unwrap();
+    world.peers.closed(&peer, first).unwrap();
+    assert!(world.gate.arriving.is_empty());
+    assert_eq!(world.peers.table().len(), 1, "only the other one is left");
 }
 
 #[test]
 fn wider_prefixes_make_wider_subnets_and_loopback_none() {
-    let mut world = World::new(
-        Rules {
-            per_subnet: 1,
-            prefixes: Prefixes { ipv4: 24, ipv6: 56 },
-            rate: 1,
-            subnet_rate: 1,
-            ..Rules::default()
-        },
-        Limits::default(),
-    );
+    let rules = Rules {
+        per_subnet: 1,
+        rate: 1,
+        subnet_rate: 1,
+        ..Rules::default()
+    };
+    let wide = Settings {
+        prefixes: Prefixes { ipv4: 24, ipv6: 56 },
+        ..settings(rules)
+    };
+    let mut world = World::with(wide, Limits::default());
     world.comes("192.0.2.1").unwrap();
     refused(world.comes("192.0.2.250"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
     world.comes("192.0.3.1").unwrap();
@@ -295,7 +328,8 @@ fn strangers_cannot_take_the_places_of_our_own_dials() {
     }
     // And the cap holds for them too.
     refused(world.dials(&host(200)), "P2P_MAX_CONNECTIONS");
-    assert_eq!(world.gate.inbound + world.gate.outbound, 40);
+    let table = world.peers.table();
+    assert_eq!(table.inbound() + table.outbound(), 40);
 
     let mut world = World::new(rules(), Limits::default());
     for _ in 0..48 {
@@ -317,35 +351,35 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
     };
     let mut world = World::new(rules(), limits);
     let arrived: Vec<_> = (0..20).map(|n| world.arrives(&host(n)).unwrap()).collect();
-    let mut standing = 0;
+    let mut established = 0;
     for (n, id) in (0..).zip(arrived) {
-        let (peer, from) = (PeerId::random(), Some(ip(&host(n))));
-        if world.gate.may_stand_inbound(id, &peer, from).is_ok() {
-            world.gate.opened(id, peer, from, false);
-            standing += 1;
+        let (peer, from) = (PeerId::random(), host(n));
+        if world.proves(id, peer, &from).is_ok() {
+            world.opened(id, peer, ip(&from), false);
+            established += 1;
         } else {
-            world.gate.failed(id);
+            world.gate.settled(id);
         }
     }
-    assert_eq!(standing, 6);
-    assert!(world.gate.arrivals.is_empty());
-    assert_eq!(world.gate.subnets.len(), 6);
+    assert_eq!(established, 6);
+    assert!(world.gate.arrivals.is_empty() && world.gate.arriving.is_empty());
+    assert_eq!(world.peers.table().len(), 6);
 
     // Dials too.
     let dialed: Vec<_> = (0..9)
         .map(|_| {
-            let (id, peer) = (world.id(), PeerId::random());
-            world.gate.dials(id, Some(&peer), [].into_iter()).unwrap();
-            (id, peer)
+            let peer = PeerId::random();
+            (world.begins(Some(&peer), &[]).unwrap(), peer)
         })
         .collect();
     for (id, peer) in dialed {
-        match world.gate.may_stand_outbound(&peer, None) {
-            Ok(()) => world.gate.opened(id, peer, None, true),
-            Err(_) => world.gate.failed(id),
+        match world.reaches(&peer, None) {
+            Ok(()) => world.opened(id, peer, ip("192.0.2.1"), true),
+            Err(_) => world.gate.settled(id),
         }
     }
-    assert_eq!((world.gate.inbound, world.gate.outbound), (6, 2));
+    let table = world.peers.table();
+    assert_eq!((table.inbound(), table.outbound()), (6, 2));
 
     // And both for one subnet: of four, one place is kept.
     let rules = Rules {
@@ -359,13 +393,13 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
     for _ in 0..2 {
         world.dials("192.0.2.1").unwrap();
     }
-    let mut stands = |id| {
-        let (peer, from) = (PeerId::random(), Some(ip("192.0.2.1")));
-        let stands = world.gate.may_stand_inbound(id, &peer, from);
-        stands.map(|()| world.gate.opened(id, peer, from, false))
+    let mut establish = |id| {
+        let (peer, from) = (PeerId::random(), "192.0.2.1");
+        let allowed = world.proves(id, peer, from);
+        allowed.map(|()| world.opened(id, peer, ip(from), false))
     };
-    stands(arrived[0]).unwrap();
-    refused(stands(arrived[1]), "P2P_MAX_CONNECTIONS_PER_SUBNET");
+    establish(arrived[0]).unwrap();
+    refused(establish(arrived[1]), "P2P_MAX_CONNECTIONS_PER_SUBNET");
 }
 
 #[test]
@@ -392,12 +426,8 @@ fn each_direction_and_each_peer_has_its_cap() {
         world.comes_as(peer, "192.0.2.2"),
         "P2P_MAX_CONNECTIONS_PER_PEER",
     );
-    let id = world.id();
-    world.gate.dials(id, Some(&peer), [].into_iter()).unwrap();
-    refused(
-        world.gate.may_stand_outbound(&peer, None),
-        "P2P_MAX_CONNECTIONS_PER_PEER",
-    );
+    world.begins(Some(&peer), &[]).unwrap();
+    refused(world.reaches(&peer, None), "P2P_MAX_CONNECTIONS_PER_PEER");
 }
 
 #[test]
@@ -415,43 +445,39 @@ fn one_subnet_cannot_hold_all_handshakes_and_slow_ones_make_room() {
     // The slow ones are pushed out one by one; those that came since are not.
     let mut out = HashSet::new();
     for n in 0..MAX_PENDING_INBOUND {
-        let id = world.id();
-        let from = Some(ip(&host(1000 + n)));
-        let luck = world.luck.get();
-        let evicted = world.gate.arrives(id, from, world.now, || luck).unwrap();
+        let (_, evicted) = world.arrives_from(Some(ip(&host(1000 + n)))).unwrap();
         assert!(out.insert(evicted.expect("somebody makes room")));
     }
     refused(world.arrives("198.51.100.2"), "pending connections");
     for id in out {
-        world.gate.failed(id);
+        world.gate.settled(id);
     }
     assert_eq!(world.gate.arrivals.len(), MAX_PENDING_INBOUND as usize);
-    let arriving: u32 = world.gate.subnets.values().map(|c| c.arriving).sum();
+    let arriving: u32 = world.gate.arriving.values().sum();
     assert_eq!(arriving, MAX_PENDING_INBOUND);
     // A full subnet's slow ones make room for their neighbour, and for nobody else.
     world.pass(GRACE);
     let ids: Vec<ConnectionId> = world.gate.arrivals.keys().copied().collect();
     for id in &ids[..64] {
-        world.gate.failed(*id);
+        world.gate.settled(*id);
     }
     let mine: HashSet<_> = (0..MAX_PENDING_PER_SUBNET)
         .map(|_| world.arrives("192.0.2.1").unwrap())
         .collect();
     refused(world.arrives("192.0.2.1"), "pending connections");
     world.pass(GRACE);
-    let id = world.id();
-    let from = Some(ip("192.0.2.1"));
-    let evicted = world.gate.arrives(id, from, world.now, || 0.5).unwrap();
+    world.luck.set(0.5);
+    let (_, evicted) = world.arrives_from(Some(ip("192.0.2.1"))).unwrap();
     assert!(mine.contains(&evicted.unwrap()));
 }
 
 #[test]
 fn places_are_counted_as_they_are_taken() {
-    let rules = Rules {
-        trusted: [PeerId::random()].into(),
-        ..rules()
+    let trusting = Settings {
+        trusted: vec![PeerId::random()],
+        ..settings(Rules { ..rules() })
     };
-    let mut world = World::new(rules, Limits::default());
+    let mut world = World::with(trusting, Limits::default());
     let mut under_way = Vec::new();
     let mut state = 1_u32;
     for step in 0..5_000 {
@@ -467,7 +493,7 @@ fn places_are_counted_as_they_are_taken() {
         if (step / 500) % 2 == 1 {
             for _ in 0..2.min(under_way.len()) {
                 let id = under_way.swap_remove(state as usize % under_way.len());
-                world.gate.failed(id);
+                world.gate.settled(id);
             }
         }
         let mut counted = Taken::default();
@@ -481,10 +507,10 @@ fn places_are_counted_as_they_are_taken() {
         assert!(counted.open <= TRUSTED_LANE - TRUSTED_LANE_KNOWN);
     }
     for id in under_way {
-        world.gate.failed(id);
+        world.gate.settled(id);
     }
     assert_eq!(world.gate.taken, Taken::default());
-    assert!(world.gate.subnets.is_empty());
+    assert!(world.gate.arriving.is_empty());
 }
 
 #[test]
@@ -495,7 +521,7 @@ fn rates_hold_for_a_subnet_and_in_total() {
         ..Rules::default()
     };
     let mut world = World::new(rules, Limits::default());
-    let come = |world: &mut World, from: &str| world.arrives(from).map(|id| world.gate.failed(id));
+    let come = |world: &mut World, from: &str| world.arrives(from).map(|id| world.gate.settled(id));
     for _ in 0..4 {
         come(&mut world, "192.0.2.1").unwrap();
     }
@@ -525,7 +551,7 @@ fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
     // The flood spends the total.
     while world
         .arrives(&host(world.next as u32))
-        .map(|id| world.gate.failed(id))
+        .map(|id| world.gate.settled(id))
         .is_ok()
     {}
     let (mut state, mut passed) = (1_u64, 0);
@@ -537,7 +563,7 @@ fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
         // A new address for each try, so that the rate of its subnet is not in play.
         let from = host(1_000_000 + world.next as u32);
         if let Ok(id) = world.arrives(&from) {
-            world.gate.failed(id);
+            world.gate.settled(id);
             passed += 1;
         }
     }
@@ -554,7 +580,7 @@ fn a_flooding_subnet_does_not_leak_into_what_others_need() {
     let mut passed = 0;
     for _ in 0..10_000 {
         if let Ok(id) = world.arrives("192.0.2.1") {
-            world.gate.failed(id);
+            world.gate.settled(id);
             passed += 1;
         }
     }
@@ -564,7 +590,7 @@ fn a_flooding_subnet_does_not_leak_into_what_others_need() {
     for n in 0..60 {
         world
             .arrives(&host(n))
-            .map(|id| world.gate.failed(id))
+            .map(|id| world.gate.settled(id))
             .unwrap();
     }
 }
@@ -576,12 +602,14 @@ fn trusted_peers_pass_what_strangers_fill() {
         total: 1,
         ..Limits::default()
     };
-    let rules = Rules {
-        trusted: [friend].into(),
-        per_subnet: 1,
-        ..rules()
+    let trusting = Settings {
+        trusted: vec![friend],
+        ..settings(Rules {
+            per_subnet: 1,
+            ..rules()
+        })
     };
-    let mut world = World::new(rules, full);
+    let mut world = World::with(trusting, full);
     world.comes("192.0.2.1").unwrap();
     refused(world.comes("192.0.2.9"), "P2P_MAX_CONNECTIONS");
     // From a full subnet, to a full node, more often than anybody may.
@@ -601,26 +629,28 @@ fn trusted_peers_pass_what_strangers_fill() {
     // And a stranger gets the reason that it would have got without the lane.
     let id = world.arrives("192.0.2.1").unwrap();
     let stranger = PeerId::random();
-    let stands = world
-        .gate
-        .may_stand_inbound(id, &stranger, Some(ip("192.0.2.1")));
-    refused(stands, "P2P_MAX_CONNECTIONS");
+    refused(
+        world.proves(id, stranger, "192.0.2.1"),
+        "P2P_MAX_CONNECTIONS",
+    );
 }
 
 #[test]
 fn the_lane_costs_a_handshake_twice_a_second_at_most() {
-    let rules = Rules {
-        trusted: [PeerId::random()].into(),
-        rate: 1,
-        subnet_rate: 1,
-        ..Rules::default()
+    let trusting = Settings {
+        trusted: vec![PeerId::random()],
+        ..settings(Rules {
+            rate: 1,
+            subnet_rate: 1,
+            ..Rules::default()
+        })
     };
-    let mut world = World::new(rules, Limits::default());
+    let mut world = World::with(trusting, Limits::default());
     let mut handshakes = 0;
     for n in 0..10_000 {
         world.pass(Duration::from_millis(1));
         if let Ok(id) = world.arrives(&host(n)) {
-            world.gate.failed(id);
+            world.gate.settled(id);
             handshakes += 1;
         }
     }
@@ -654,10 +684,7 @@ fn no_limit_keeps_out_a_peer_of_peering() {
     ];
     for (limit, change) in cases {
         let (friend, home) = (PeerId::random(), "192.0.2.77");
-        let mut rules = Rules {
-            peering: [friend].into(),
-            ..rules()
-        };
+        let mut rules = rules();
         let mut limits = Limits {
             per_peer: 1,
             ..Limits::default()
@@ -668,21 +695,25 @@ fn no_limit_keeps_out_a_peer_of_peering() {
             resident: 100 << 20,
         };
         change(&mut rules, &mut limits, &mut sample);
-        let mut world = World::new(rules, limits);
+        let settings = Settings {
+            peering: vec![friend],
+            ..settings(rules)
+        };
+        let mut world = World::with(settings, limits);
         world.resources.set(sample);
-        world.gate.remember(&friend, ip(home));
+        let address = endpoint(ip(home), true).get_remote_address().clone();
+        world.peers.remembered_at(&friend, &address);
         // Strangers beside it take all that there is.
         let refusal = (0..200).find_map(|_| world.comes(home).err());
         assert_eq!(refusal.unwrap().limit(), limit);
         for from in [home, home, "198.51.100.5"] {
             let came = world.comes_as(friend, from);
             assert!(came.is_ok(), "{limit} from {from}: {came:?}");
-            let (id, to) = (world.id(), ip(from));
-            let dialed = world.gate.dials(id, Some(&friend), [to].into_iter());
+            let dialed = world.begins(Some(&friend), &[from]);
             assert!(dialed.is_ok(), "{limit} to {from}: {dialed:?}");
-            let stands = world.gate.may_stand_outbound(&friend, Some(to));
-            assert!(stands.is_ok(), "{limit} to {from}: {stands:?}");
-            world.gate.opened(id, friend, Some(to), true);
+            let reached = world.reaches(&friend, Some(from));
+            assert!(reached.is_ok(), "{limit} to {from}: {reached:?}");
+            world.opened(dialed.unwrap(), friend, ip(from), true);
         }
     }
 }
@@ -694,11 +725,11 @@ fn descriptors_and_memory_run_out_for_strangers_first() {
         ..Limits::default()
     };
     let friend = PeerId::random();
-    let rules = Rules {
-        trusted: [friend].into(),
-        ..rules()
+    let trusting = Settings {
+        trusted: vec![friend],
+        ..settings(Rules { ..rules() })
     };
-    let mut world = World::new(rules.clone(), limits.clone());
+    let mut world = World::with(trusting.clone(), limits.clone());
     let sample = Sample {
         descriptors: 1024,
         open: 800,
@@ -722,7 +753,7 @@ fn descriptors_and_memory_run_out_for_strangers_first() {
     refused(world.dials("192.0.2.1"), "LimitNOFILE");
     world.comes_as(friend, "192.0.2.1").unwrap();
 
-    let mut world = World::new(rules, limits);
+    let mut world = World::with(trusting, limits);
     world.resources.set(Sample {
         resident: 1499 << 20,
         ..sample
@@ -741,22 +772,16 @@ fn descriptors_and_memory_run_out_for_strangers_first() {
         ..sample
     });
     refused(world.dials("192.0.2.1"), "P2P_MAX_MEMORY");
-    let id = world.id();
-    world.gate.dials(id, Some(&friend), [].into_iter()).unwrap();
+    world.begins(Some(&friend), &[]).unwrap();
 }
 
 #[test]
 fn dials_under_way_are_counted_and_a_closed_gate_lets_nobody_in() {
     let mut world = World::new(rules(), Limits::default());
     for _ in 0..MAX_PENDING_OUTBOUND {
-        let id = world.id();
-        world.gate.dials(id, None, [].into_iter()).unwrap();
+        world.begins(None, &[]).unwrap();
     }
-    let id = world.id();
-    refused(
-        world.gate.dials(id, None, [].into_iter()),
-        "pending connections",
-    );
+    refused(world.begins(None, &[]), "pending connections");
     // Handshakes of strangers are counted apart.
     world.arrives("192.0.2.1").unwrap();
     world.gate.close();
@@ -764,74 +789,46 @@ fn dials_under_way_are_counted_and_a_closed_gate_lets_nobody_in() {
 }
 
 #[test]
-fn known_addresses_of_trusted_peers_are_bounded() {
-    let friend = PeerId::random();
-    let mut world = World::new(
-        Rules {
-            trusted: [friend].into(),
-            ..rules()
-        },
-        Limits::default(),
-    );
-    for n in 0..10_000 {
-        world.gate.remember(&friend, ip(&host(n)));
-        world
-            .gate
-            .remember(&PeerId::random(), ip(&host(100_000 + n)));
-    }
-    assert_eq!(world.gate.known.len(), MAX_KNOWN);
-    assert!(world.gate.known.contains(&ip(&host(9_999))));
-}
-
-#[test]
 fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known() {
     let (friend, stranger) = (PeerId::random(), PeerId::random());
-    let policy = Policy::new(Settings {
+    let trusting = Settings {
         trusted: vec![friend],
-        ..Settings::default()
-    });
-    let rules = Rules {
-        allow: nets(&["10.0.0.0/8"]),
-        trusted: [friend].into(),
-        ..rules()
+        ..settings(Rules {
+            allow: nets(&["10.0.0.0/8"]),
+            ..rules()
+        })
     };
-    let bans = Arc::new(policy.clone());
-    let mut world = World::with_bans(rules.clone(), Limits::default(), bans);
+    let mut world = World::with(trusting, Limits::default());
     let (known, new) = ("192.0.2.1", "192.0.2.2");
-    policy.configured(Some(&friend), ip(known));
+    let address = endpoint(ip(known), true).get_remote_address().clone();
+    world.peers.configured(&[(Some(friend), address)]);
     // Outside of the allowed networks.
     refused(world.arrives(new), "P2P_ALLOW_CIDRS");
     world.comes_as(friend, known).unwrap();
     refused(world.comes_as(stranger, known), "P2P_ALLOW_CIDRS");
-    let id = world.id();
-    let dial = |world: &mut World, to| world.gate.dials(id, Some(&friend), [ip(to)].into_iter());
-    dial(&mut world, known).unwrap();
-    refused(dial(&mut world, new), "P2P_ALLOW_CIDRS");
-    world
-        .gate
-        .may_stand_outbound(&friend, Some(ip(known)))
-        .unwrap();
-    let stands = world.gate.may_stand_outbound(&stranger, Some(ip(known)));
-    refused(stands, "P2P_ALLOW_CIDRS");
+    world.begins(Some(&friend), &[known]).unwrap();
+    refused(world.begins(Some(&friend), &[new]), "P2P_ALLOW_CIDRS");
+    world.reaches(&friend, Some(known)).unwrap();
+    refused(world.reaches(&stranger, Some(known)), "P2P_ALLOW_CIDRS");
     // Banned by the node itself, before the peer was known to be there.
-    for n in 0..SUBNET_AFTER {
+    let now = world.moment();
+    for _ in 0..SUBNET_AFTER {
         let bad = PeerId::random();
-        policy.connected(bad, ConnectionId::new_unchecked(n), Some(ip("10.0.0.1")));
-        policy.report(&bad, Conduct::Bomb);
-        policy.report(&bad, Conduct::Bomb);
+        world.comes_as(bad, "10.0.0.1").unwrap();
+        for _ in 0..2 {
+            world.peers.report(&bad, Conduct::Bomb, now);
+        }
     }
     refused(world.arrives("10.0.0.1"), "bans");
-    policy.connected(
-        friend,
-        ConnectionId::new_unchecked(99),
-        Some(ip("10.0.0.1")),
-    );
+    // It was met there before the ban.
+    let id = world.id();
+    world.opened(id, friend, ip("10.0.0.1"), false);
     world.comes_as(friend, "10.0.0.1").unwrap();
     refused(world.comes_as(stranger, "10.0.0.1"), "bans");
     // An operator's ban holds for both.
     for banned in [known, "10.0.0.1"] {
         let target = Target::Net(ip(banned).into());
-        policy.ban(target, None, "").unwrap();
+        world.peers.ban(target, None, "", now).unwrap();
         refused(world.arrives(banned), "bans");
     }
 }
@@ -843,52 +840,54 @@ fn other_rules_hold_from_their_moment_on_and_count_what_stands() {
     world.comes_as(peer, "192.0.2.1").unwrap();
     world.comes_as(peer, "192.0.2.1").unwrap();
     let arriving = world.arrives("192.0.2.9").unwrap();
-    let adjust = |world: &mut World, rules: Rules, limits: Limits| {
-        let now = world.now;
-        world.gate.adjust(rules, limits, std::iter::empty(), now);
+    let adjust = |world: &mut World, settings: Settings, limits: Limits| {
+        world.peers.adjust(settings, &[]);
+        world.gate.adjust(&world.peers, limits, world.now);
     };
     // Three of one /24, though of two addresses.
-    let wide = Rules {
-        per_subnet: 4,
+    let wide = Settings {
         prefixes: Prefixes { ipv4: 24, ipv6: 56 },
-        ..rules()
+        ..settings(Rules {
+            per_subnet: 4,
+            ..rules()
+        })
     };
     adjust(&mut world, wide, Limits::default());
     refused(world.comes("192.0.2.77"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
-    world.gate.failed(arriving);
+    world.gate.settled(arriving);
     world.comes("192.0.2.77").unwrap();
     // Of each address by itself again.
     let narrow = Rules {
         per_subnet: 4,
         ..rules()
     };
-    adjust(&mut world, narrow, Limits::default());
+    adjust(&mut world, settings(narrow), Limits::default());
     world.comes("192.0.2.78").unwrap();
 
     let one = Limits {
         per_peer: 2,
         ..Limits::default()
     };
-    adjust(&mut world, rules(), one);
+    adjust(&mut world, settings(rules()), one);
     refused(
         world.comes_as(peer, "192.0.2.1"),
         "P2P_MAX_CONNECTIONS_PER_PEER",
     );
-    adjust(&mut world, rules(), Limits::default());
+    adjust(&mut world, settings(rules()), Limits::default());
     world.comes_as(peer, "192.0.2.1").unwrap();
 
     let slow = Rules {
         rate: 1,
         ..Rules::default()
     };
-    adjust(&mut world, slow, Limits::default());
+    adjust(&mut world, settings(slow), Limits::default());
     let came = (0..50).filter(|n| world.comes(&host(*n)).is_ok()).count();
     assert_eq!(came, 2, "two seconds' worth");
     let slow = Rules {
         subnet_rate: 1,
         ..rules()
     };
-    adjust(&mut world, slow, Limits::default());
+    adjust(&mut world, settings(slow), Limits::default());
     // The bucket of all was spent, and fills at the new rate.
     world.pass(Duration::from_secs(1));
     let came = (0..20).filter(|_| world.comes(&host(77)).is_ok()).count();

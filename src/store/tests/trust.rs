@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use libp2p::PeerId;
 
-use crate::peers::bans::{Author, Ban, Change, Moment};
-use crate::peers::policy::{SAVE_AT_ONCE, Unsaved};
+use crate::peers::Unsaved;
+use crate::peers::bans::{Author, Ban, Change};
+use crate::peers::state::SAVE_AT_ONCE;
 use crate::peers::{Conduct, Policy, Target, reputation::Reputation};
 use crate::store::Metrics;
 use crate::store::{Options, Store, bans::BANS, reputations::REPUTATIONS};
+use crate::system::moment::Moment;
 use crate::telemetry::Metrics as _;
 
 fn open(dir: &std::path::Path) -> Store {
@@ -88,8 +90,10 @@ fn a_store_without_these_tables_opens_and_gets_them() {
     let store = open(dir.path());
     assert_eq!(store.load_trust().unwrap(), (vec![], vec![]));
     let policy = Policy::default();
-    policy.report(&PeerId::random(), Conduct::Bomb);
-    store.save_trust(&policy.take_unsaved(), second(1)).unwrap();
+    policy.report(&PeerId::random(), Conduct::Bomb, Moment::now());
+    store
+        .save_trust(&policy.take_unsaved(std::time::Instant::now()), second(1))
+        .unwrap();
     assert_eq!(store.load_trust().unwrap().1.len(), 1);
 }
 
@@ -98,23 +102,30 @@ fn what_was_saved_is_in_force_in_the_next_run() {
     let dir = tempfile::tempdir().unwrap();
     let (bad, worse) = (PeerId::random(), PeerId::random());
     let before = Policy::default();
-    before.report(&bad, Conduct::InvalidSignature);
-    before.report(&worse, Conduct::Bomb);
-    before.report(&worse, Conduct::Bomb);
+    before.report(&bad, Conduct::InvalidSignature, Moment::now());
+    before.report(&worse, Conduct::Bomb, Moment::now());
+    before.report(&worse, Conduct::Bomb, Moment::now());
     before
-        .ban("192.0.2.0/24".parse().unwrap(), None, "x")
+        .ban("192.0.2.0/24".parse().unwrap(), None, "x", Moment::now())
         .unwrap();
     let store = open(dir.path());
     store
-        .save_trust(&before.take_unsaved(), SystemTime::now())
+        .save_trust(
+            &before.take_unsaved(std::time::Instant::now()),
+            SystemTime::now(),
+        )
         .unwrap();
     drop(store);
     let after = Policy::default();
     let (bans, reputations) = open(dir.path()).load_trust().unwrap();
     after.restore(bans, reputations, Moment::now());
-    assert!(after.banned_peer(&worse).is_some());
-    assert!(after.banned_ip("192.0.2.9".parse().unwrap()).is_some());
-    let score = after.score_of(&bad);
+    assert!(after.is_banned(&worse, std::time::Instant::now()));
+    assert!(
+        after
+            .ban_of_address("192.0.2.9".parse().unwrap(), std::time::Instant::now())
+            .is_some()
+    );
+    let score = after.score_of(&bad, std::time::Instant::now());
     assert!((-20.0..-19.0).contains(&score), "{score}");
     assert!(!after.is_dirty());
 }
@@ -133,26 +144,31 @@ fn a_ban_is_saved_with_the_reputation_of_its_peer() {
         let (bans, reputations) = open(dir.path()).load_trust().unwrap();
         after.restore(bans, reputations, Moment::now());
         let strikes = after.reputation(&peer, std::time::Instant::now()).strikes;
-        (after.banned_peer(&peer).is_some(), strikes.round())
+        (
+            after.is_banned(&peer, std::time::Instant::now()),
+            strikes.round(),
+        )
     };
     let policy = Policy::default();
     let others = || {
         // More than one save of reputations takes.
         for _ in 0..2 * SAVE_AT_ONCE {
-            policy.report(&PeerId::random(), Conduct::Malformed);
+            policy.report(&PeerId::random(), Conduct::Malformed, Moment::now());
         }
     };
     others();
-    policy.report(&peer, Conduct::Bomb);
-    policy.report(&peer, Conduct::Bomb);
-    save(policy.take_unsaved_bans());
+    policy.report(&peer, Conduct::Bomb, Moment::now());
+    policy.report(&peer, Conduct::Bomb, Moment::now());
+    save(policy.take_unsaved_bans(std::time::Instant::now()));
     assert_eq!(reopened(), (true, 1.0));
-    policy.unban(&Target::Peer(peer)).unwrap();
-    save(policy.take_unsaved_bans());
+    policy
+        .unban(&Target::Peer(peer), std::time::Instant::now())
+        .unwrap();
+    save(policy.take_unsaved_bans(std::time::Instant::now()));
     assert_eq!(reopened(), (false, 0.0));
     // And so by the save of everything, whoever else waits.
-    policy.report(&peer, Conduct::Bomb);
-    policy.report(&peer, Conduct::Bomb);
-    save(policy.take_unsaved());
+    policy.report(&peer, Conduct::Bomb, Moment::now());
+    policy.report(&peer, Conduct::Bomb, Moment::now());
+    save(policy.take_unsaved(std::time::Instant::now()));
     assert_eq!(reopened(), (true, 1.0));
 }

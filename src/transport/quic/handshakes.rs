@@ -20,8 +20,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Options;
+use crate::peers::Policy;
 use crate::peers::rate::Table;
-use crate::peers::subnet::LivePrefixes;
 
 /// Counts the handshakes of all listeners of a transport. Clones share the count.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Handshakes {
     inner: Arc<Mutex<Inner>>,
     retry_above: usize,
     limit: usize,
-    subnets: LivePrefixes,
+    policy: Policy,
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Handshakes {
             inner: Arc::new(Mutex::new(inner)),
             retry_above: options.retry_above,
             limit: options.max_pending_handshakes,
-            subnets: options.subnets.clone(),
+            policy: options.policy.clone(),
         }
     }
 
@@ -72,7 +72,10 @@ impl Handshakes {
     pub(super) fn ask(&self, validated: bool, ip: IpAddr, now: Instant, waker: &Waker) -> Decision {
         let mut inner = lock(&self.inner);
         if !validated {
-            let often = |inner: &mut Inner| match self.subnets.get().subnet(ip) {
+            let often = |inner: &mut Inner| match self
+                .policy
+                .read(|peers| peers.table().prefixes().subnet(ip))
+            {
                 Some(subnet) => !inner.unproven.take(&subnet, now),
                 // Only this host can send from loopback.
                 None => false,

@@ -9,8 +9,8 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use super::congestion::{Factory, LastPacket};
 use super::socket::MAX_SEGMENTED_SEND;
 use super::{Error, credit};
+use crate::peers::Policy;
 use crate::peers::rate::Rate;
-use crate::peers::subnet::LivePrefixes;
 
 /// Tuning of the QUIC transport. [`Options::default`] suits a node on the
 /// public internet; the reasons stand at the fields.
@@ -64,7 +64,7 @@ pub struct Options {
     /// no extra round trip, and one that comes again and again pays it.
     pub unproven: Rate,
     /// What makes two addresses one subnet.
-    pub subnets: LivePrefixes,
+    pub policy: Policy,
     /// Handshakes under way on all listeners together; further ones wait in a
     /// queue. 256: each costs about 100 KiB and a millisecond of signatures.
     pub max_pending_handshakes: usize,
@@ -87,7 +87,7 @@ impl Default for Options {
                 per_second: 0.2,
                 burst: 4.0,
             },
-            subnets: LivePrefixes::default(),
+            policy: Policy::default(),
             max_pending_handshakes: 256,
         }
     }

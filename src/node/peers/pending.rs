@@ -27,7 +27,7 @@ type Addresses = (Multiaddr, Multiaddr);
 /// Handshakes that were announced and that nobody has asked the gate about yet.
 /// Clones share the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Pending(Arc<Mutex<Inner>>);
+pub(crate) struct Pending(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {

@@ -17,14 +17,14 @@ use super::pending::Pending;
 
 /// Forwards everything to `T`, and announces what ends each inbound handshake.
 #[derive(Debug)]
-pub struct Transport<T> {
+pub(crate) struct Transport<T> {
     inner: T,
     pending: Pending,
 }
 
 impl<T> Transport<T> {
     /// Wraps `inner`. `pending` is shared with the gate.
-    pub fn new(inner: T, pending: Pending) -> Self {
+    pub(crate) fn new(inner: T, pending: Pending) -> Self {
         Transport { inner, pending }
     }
 }

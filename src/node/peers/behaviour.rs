@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures::stream::AbortHandle;
-use libp2p::core::ConnectedPoint;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
@@ -14,58 +13,78 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::gate::Gate;
 use super::pending::Pending;
-use super::subnet::{ip_of, ip_of_inbound};
+use crate::peers::gate::Gate;
+use crate::peers::limits::Limits;
+use crate::peers::record::Connection;
+use crate::peers::subnet::{ip_of, ip_of_inbound};
+use crate::peers::table::Closed;
+use crate::peers::{Peers, Policy};
+use crate::system::resources::{Resources, Sample};
 
-/// The gate as a libp2p behaviour: asked before anybody else about each
-/// connection, both before and after its handshake.
+/// The gate as a libp2p behaviour, which is asked before anybody else about each
+/// connection, both before and after its handshake. It is the one that tells the table
+/// of peers of connections, before any other behaviour and the event loop hear of them.
 #[derive(Debug)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
+    policy: Policy,
     gate: Gate,
     pending: Pending,
     /// Ends the handshake of an inbound connection: one for each that is under way.
     handshakes: HashMap<ConnectionId, AbortHandle>,
+    /// What was known of connections that have ended, until the event loop hears of
+    /// their end and takes it: the swarm tells it of each, next.
+    closed: HashMap<ConnectionId, Closed>,
 }
 
 impl Behaviour {
     /// A gate for the swarm. `pending` is shared with the transport.
-    pub fn new(gate: Gate, pending: Pending) -> Self {
+    pub(crate) fn new(
+        policy: Policy,
+        limits: Limits,
+        resources: Resources,
+        pending: Pending,
+    ) -> Self {
+        let gate = policy.read(|peers| Gate::new(peers, limits, resources, Instant::now()));
         Behaviour {
+            policy,
             gate,
             pending,
             handshakes: HashMap::new(),
+            closed: HashMap::new(),
         }
     }
 
     /// Refuses every new connection from now on. Those that are established stay.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.gate.close();
     }
 
-    /// The decisions themselves.
-    pub fn gate(&self) -> &Gate {
-        &self.gate
+    /// Other limits from now on, and the rules that the policy has now.
+    pub(crate) fn adjust(&mut self, limits: Limits, now: Instant) {
+        let gate = &mut self.gate;
+        self.policy.read(|peers| gate.adjust(peers, limits, now));
     }
 
-    /// To change what they follow.
-    pub fn gate_mut(&mut self) -> &mut Gate {
-        &mut self.gate
+    /// Resources as they were last looked at.
+    pub(crate) fn resources(&self) -> Option<Sample> {
+        self.gate.resources()
     }
 
-    fn failed(&mut self, id: ConnectionId) {
+    /// What was known of a connection of whose end the event loop was just told.
+    pub(crate) fn take_closed(&mut self, id: ConnectionId) -> Option<Closed> {
+        self.closed.remove(&id)
+    }
+
+    fn ask<R>(&mut self, question: impl FnOnce(&mut Gate, &Peers, Instant) -> R) -> R {
+        let gate = &mut self.gate;
+        let now = Instant::now();
+        self.policy.read(|peers| question(gate, peers, now))
+    }
+
+    fn settled(&mut self, id: ConnectionId) {
         self.handshakes.remove(&id);
-        self.gate.failed(id);
-    }
-}
-
-fn ip_of_endpoint(endpoint: &ConnectedPoint) -> Option<std::net::IpAddr> {
-    match endpoint {
-        ConnectedPoint::Dialer { address, .. } => ip_of(address),
-        ConnectedPoint::Listener {
-            local_addr,
-            send_back_addr,
-        } => ip_of_inbound(local_addr, send_back_addr),
+        self.gate.settled(id);
     }
 }
 
@@ -82,8 +101,7 @@ impl NetworkBehaviour for Behaviour {
         let handle = self.pending.take(local, remote);
         let ip = ip_of_inbound(local, remote);
         let evict = self
-            .gate
-            .arrives(id, ip, Instant::now(), rand::random)
+            .ask(|gate, peers, now| gate.arrives(peers, id, ip, now, rand::random))
             .map_err(ConnectionDenied::new)?;
         if let Some(slow) = evict.and_then(|id| self.handshakes.remove(&id)) {
             slow.abort();
@@ -101,8 +119,8 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.gate
-            .may_stand_inbound(id, &peer, ip_of_inbound(local, remote))
+        let ip = ip_of_inbound(local, remote);
+        self.ask(|gate, peers, now| gate.established_inbound(peers, id, &peer, ip, now))
             .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -120,8 +138,7 @@ impl NetworkBehaviour for Behaviour {
             [one] => ip_of(one),
             _ => None,
         };
-        self.gate
-            .dials(id, peer.as_ref(), only.into_iter())
+        self.ask(|gate, peers, now| gate.dials(peers, id, peer.as_ref(), only.into_iter(), now))
             .map_err(ConnectionDenied::new)?;
         Ok(Vec::new())
     }
@@ -134,8 +151,8 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.gate
-            .may_stand_outbound(&peer, ip_of(remote))
+        let ip = ip_of(remote);
+        self.ask(|gate, peers, now| gate.established_outbound(peers, &peer, ip, now))
             .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -143,20 +160,26 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(new) => {
-                self.handshakes.remove(&new.connection_id);
-                let (ip, outbound) = (ip_of_endpoint(new.endpoint), new.endpoint.is_dialer());
-                self.gate
-                    .opened(new.connection_id, new.peer_id, ip, outbound);
+                self.settled(new.connection_id);
+                let connection = Connection::new(new.endpoint, Instant::now());
+                self.policy
+                    .write(|peers| peers.opened(new.peer_id, new.connection_id, connection));
             }
             FromSwarm::ConnectionClosed(ConnectionClosed {
-                peer_id, endpoint, ..
+                peer_id,
+                connection_id,
+                ..
             }) => {
-                let (ip, outbound) = (ip_of_endpoint(endpoint), endpoint.is_dialer());
-                self.gate.ended(&peer_id, ip, outbound);
+                let closed = self
+                    .policy
+                    .write(|peers| peers.closed(&peer_id, connection_id));
+                if let Some(closed) = closed {
+                    self.closed.insert(connection_id, closed);
+                }
             }
             FromSwarm::DialFailure(DialFailure { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
-                self.failed(connection_id);
+                self.settled(connection_id);
             }
             _ => {}
         }

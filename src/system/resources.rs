@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use crate::system::{memory, rlimits};
+use super::{memory, rlimits};
 
 /// Time between two looks. At the default inbound rate 64 connections come in
 /// it, some 6 MiB.
