@@ -12,10 +12,9 @@ mod common;
 #[path = "common/ear.rs"]
 mod ear;
 
-use std::net::UdpSocket;
 use std::time::Instant;
 
-use common::{Daemon, eventually};
+use common::{Daemon, eventually, own_socket};
 use ear::Ear;
 
 const TOPIC: &str = "/p2p-node/chat";
@@ -47,22 +46,16 @@ fn knows_subscribers(daemon: &Daemon, name: &str, count: u64) {
     );
 }
 
-/// A UDP port that is free now, for a daemon that has to come back at the same.
-fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 #[test]
 fn a_killed_quic_peer_that_comes_back_hears_and_is_heard() {
     let dir = tempfile::tempdir().unwrap();
-    let listen = |port: u16| format!("/ip4/127.0.0.1/udp/{port}/quic-v1");
-    let start = |name: &str, port: u16, doors: &[&str]| {
-        let (listen, doors) = (listen(port), doors.join(","));
+    let anywhere = "/ip4/127.0.0.1/udp/0/quic-v1";
+    let start = |name: &str, listen: &str, doors: &[&str]| {
+        let doors = doors.join(",");
         Daemon::start(
             &dir.path().join(name),
             &[
-                ("P2P_LISTEN_ADDRS", listen.as_str()),
+                ("P2P_LISTEN_ADDRS", listen),
                 ("P2P_BOOTSTRAP_PEERS", doors.as_str()),
                 ("P2P_TOPICS", TOPIC),
                 // No connection ends because it idles: a link that does not work
@@ -72,12 +65,13 @@ fn a_killed_quic_peer_that_comes_back_hears_and_is_heard() {
         )
     };
     // The one that will be killed has dialed `a` and was dialed by `c`.
-    let port = free_port();
-    let a = start("a", 0, &[]);
+    let own = own_socket();
+    let own = format!("/ip4/{}/udp/{}/quic-v1", own.ip(), own.port());
+    let a = start("a", anywhere, &[]);
     let at_a = a.address("quic-v1");
-    let mut b = start("b", port, &[&at_a]);
+    let mut b = start("b", &own, &[&at_a]);
     let at_b = b.address("quic-v1");
-    let c = start("c", 0, &[&at_a, &at_b]);
+    let c = start("c", anywhere, &[&at_a, &at_b]);
     let ear = |daemon: &Daemon, name: &str| Ear::at(daemon, TOPIC, &dir.path().join(name));
     let (at_ear_a, at_ear_c) = (ear(&a, "heard-a"), ear(&c, "heard-c"));
     let at_ear_b = ear(&b, "heard-b");
@@ -86,9 +80,8 @@ fn a_killed_quic_peer_that_comes_back_hears_and_is_heard() {
     reaches("c at first", &c, "c-first", &[&at_ear_a, &at_ear_b]);
 
     for life in 0..2 {
-        b.child.kill().unwrap();
-        b.child.wait().unwrap();
-        b = start("b", port, &[&at_a]);
+        b.kill();
+        b = start("b", &own, &[&at_a]);
         let at_ear_b = ear(&b, &format!("heard-b-{life}"));
         let word = |who: &str| format!("{who}-life-{life}");
         knows_subscribers(&b, "b", 2);

@@ -168,17 +168,14 @@ fn a_second_daemon_on_the_socket_is_refused_and_a_dead_ones_is_taken_over() {
     let mut daemon = Daemon::start();
     let other = tempfile::tempdir().unwrap();
     let socket = daemon.socket();
-    let mut second = common::Daemon::spawn(Start {
-        dir: other.path(),
-        variables: &[("P2P_CONTROL_SOCKET", socket.to_str().unwrap())],
-        namespace: None,
-    });
+    let mut second = Start::new(other.path())
+        .with(&[("P2P_CONTROL_SOCKET", socket.to_str().unwrap())])
+        .spawn();
     assert_eq!(second.wait(), Some(1));
     let said = second.log();
     assert!(said.contains("already running"), "{said}");
     // As after kill -9: the file is there and nobody listens.
-    daemon.running.child.kill().unwrap();
-    daemon.running.wait();
+    daemon.running.kill();
     assert!(socket.exists());
     let none = block_on(Client::connect(&socket)).unwrap_err();
     assert!(matches!(none, Error::NoDaemon { .. }), "{none}");

@@ -47,7 +47,7 @@ fn stop_with_a_query(node: &mut Daemon, peer: &Daemon) -> Child {
     eventually("the node drains", || {
         node.log().contains("draining").then_some(())
     });
-    assert!(node.child.try_wait().unwrap().is_none(), "{}", node.log());
+    assert!(node.ended().is_none(), "{}", node.log());
     put
 }
 

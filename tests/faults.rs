@@ -111,11 +111,9 @@ fn a_node_with_a_dead_disk_passes_messages_on_and_ends_with_a_goodbye() {
 #[test]
 fn a_start_with_a_dead_disk_can_be_stopped() {
     let dir = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::spawn(Start {
-        dir: dir.path(),
-        variables: &[("FAULT_DEAD_DISK", "1")],
-        namespace: None,
-    });
+    let mut daemon = Start::new(dir.path())
+        .with(&[("FAULT_DEAD_DISK", "1")])
+        .spawn();
     // Signals are caught once this line is there.
     eventually("the daemon starts", || {
         daemon.log().contains("faults on demand").then_some(())

@@ -10,8 +10,7 @@
 mod common;
 
 use std::future::poll_fn;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::pin::Pin;
@@ -46,39 +45,19 @@ const TRANSPORTS: [(&str, &str); 2] = [
 /// A daemon, and where its metrics are.
 struct Observed {
     daemon: Daemon,
-    metrics: String,
 }
 
 impl Observed {
     fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut all = vec![("P2P_LOG_FORMAT", "json"), ("P2P_DHT_MODE", "server")];
+        let mut all = vec![("P2P_DHT_MODE", "server")];
         all.extend(variables);
         let daemon = Daemon::start(dir, &all);
-        let metrics = eventually("the daemon says where its metrics are", || {
-            let log = daemon.log();
-            let mut lines = log.lines().filter_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                Some(line["metrics"].as_str()?.to_owned())
-            });
-            lines.next()
-        });
-        Observed { daemon, metrics }
+        Observed { daemon }
     }
 
     /// Sum of the samples whose name, with labels, begins so.
     fn metric(&self, sample: &str) -> u64 {
-        let mut socket = TcpStream::connect(&self.metrics).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        socket
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        let samples = text.lines().filter(|line| line.starts_with(sample));
-        let sum: f64 = samples
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum();
-        sum as u64
+        self.daemon.metric_sum(sample) as u64
     }
 
     fn bulk(&self, direction: &str) -> u64 {

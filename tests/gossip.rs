@@ -795,8 +795,7 @@ fn a_killed_publisher_is_heard_again_and_repeats_no_number() {
                 last = number;
             }
         });
-        mouth.child.kill().unwrap();
-        mouth.wait();
+        mouth.kill();
     }
 }
 
@@ -830,8 +829,7 @@ fn what_was_heard_before_a_kill_is_a_replay_after_it() {
     };
     let old = sealed(7, b"old");
     speak(&daemon, vec![old.clone()], b"old");
-    daemon.child.kill().unwrap();
-    daemon.wait();
+    daemon.kill();
     let daemon = common::Daemon::start(&home, &[]);
     speak(&daemon, vec![old, sealed(8, b"new")], b"new");
 }

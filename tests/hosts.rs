@@ -23,30 +23,6 @@ use lan::{Lan, ip};
 
 const FILE_BYTES: u64 = 320 << 20;
 
-/// A sample of the daemon's metrics on a host.
-fn metric(host: &str, sample: &str) -> u64 {
-    sample_of(host, sample).unwrap_or_else(|text| panic!("no {sample} in:\n{text}"))
-}
-
-/// As [`metric`]; a counter that nothing has counted yet is not there.
-fn metric_or_zero(host: &str, sample: &str) -> u64 {
-    sample_of(host, sample).unwrap_or(0)
-}
-
-fn sample_of(host: &str, sample: &str) -> Result<u64, String> {
-    let ask = "exec 3<>/dev/tcp/127.0.0.1/9100; printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3";
-    let answer = Command::new("ip")
-        .args(["netns", "exec", host, "bash", "-c", ask])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-    let line = text.lines().find(|l| l.starts_with(sample));
-    let value = line
-        .and_then(|l| l.rsplit(' ').next())
-        .and_then(|v| v.parse().ok());
-    value.ok_or(text)
-}
-
 #[test]
 fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
     let lan = match Lan::new(3) {
@@ -59,18 +35,14 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let start = |n: usize, more: &[(&str, &str)]| {
         let listen = format!("/ip4/192.0.2.{n}/tcp/4001,/ip4/192.0.2.{n}/udp/4001/quic-v1");
-        let mut variables = vec![
-            ("P2P_LISTEN_ADDRS", listen.as_str()),
-            ("P2P_METRICS_PORT", "9100"),
-        ];
+        let mut variables = vec![("P2P_LISTEN_ADDRS", listen.as_str())];
         variables.extend_from_slice(more);
         let dir = dir.path().join(format!("host{n}"));
-        Daemon::spawn(Start {
-            dir: &dir,
-            variables: &variables,
-            namespace: Some(lan.host(n)),
-        })
-        .wait_ready()
+        Start::new(&dir)
+            .with(&variables)
+            .on_host(Some(lan.host(n)))
+            .spawn()
+            .wait_ready()
     };
     let entry = start(1, &[("P2P_BOOTSTRAP", "true")]);
     let door = entry.address("tcp");
@@ -107,10 +79,9 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
     });
     let sent = r#"p2p_block_bytes_total{direction="out"}"#;
     eventually("the second provider has sent some of it", || {
-        (metric(lan.host(2), sent) > 0).then_some(())
+        (second.metric(sent) > 0.0).then_some(())
     });
-    second.child.kill().unwrap();
-    second.wait();
+    second.kill();
     assert!(
         at_kill < FILE_BYTES,
         "the second provider was killed too late to matter"
@@ -123,10 +94,7 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
         seeker.log()
     );
     assert!(same_bytes(&file, &copy));
-    assert!(
-        metric(lan.host(1), sent) > 0,
-        "the first provider sent nothing"
-    );
+    assert!(entry.metric(sent) > 0.0, "the first provider sent nothing");
     for log in [entry.log(), second.log(), seeker.log()] {
         assert!(!log.contains("panicked"), "{log}");
     }
@@ -153,11 +121,10 @@ fn a_family_without_addresses_does_not_keep_the_daemon_from_being_ready() {
     assert!(off.unwrap().success());
     let dir = tempfile::tempdir().unwrap();
     let listen = "/ip6/::/tcp/4001,/ip6/::/udp/4001/quic-v1,/ip4/0.0.0.0/tcp/4001";
-    let daemon = Daemon::spawn(Start {
-        dir: dir.path(),
-        variables: &[("P2P_LISTEN_ADDRS", listen)],
-        namespace: Some(host),
-    });
+    let daemon = Start::new(dir.path())
+        .with(&[("P2P_LISTEN_ADDRS", listen)])
+        .on_host(Some(host))
+        .spawn();
     daemon.wait_ready();
 }
 
@@ -172,15 +139,14 @@ fn a_wildcard_listener_follows_addresses_that_come_and_go() {
     };
     let host = lan.host(1);
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::spawn(Start {
-        dir: dir.path(),
-        variables: &[(
+    let daemon = Start::new(dir.path())
+        .with(&[(
             "P2P_LISTEN_ADDRS",
             "/ip4/0.0.0.0/tcp/4001,/ip4/0.0.0.0/udp/4001/quic-v1",
-        )],
-        namespace: Some(host),
-    })
-    .wait_ready();
+        )])
+        .on_host(Some(host))
+        .spawn()
+        .wait_ready();
     let listens_on = |address: &str| {
         let status = daemon.json(&["status"]);
         let list = status["listen_addresses"].as_array().unwrap().clone();
@@ -222,19 +188,17 @@ fn one_address_has_its_cap_and_its_rate_and_others_are_served() {
         let mut variables = vec![("P2P_LISTEN_ADDRS", listen.as_str())];
         variables.extend_from_slice(more);
         let dir = dir.path().join(name);
-        Daemon::spawn(Start {
-            dir: &dir,
-            variables: &variables,
-            namespace: Some(lan.host(host)),
-        })
-        .wait_ready()
+        Start::new(&dir)
+            .with(&variables)
+            .on_host(Some(lan.host(host)))
+            .spawn()
+            .wait_ready()
     };
     let node = start(
         "node",
         1,
         4001,
         &[
-            ("P2P_METRICS_PORT", "9100"),
             ("P2P_MAX_CONNECTIONS_PER_SUBNET", "1"),
             ("P2P_MAX_INBOUND_RATE_PER_SUBNET", "2"),
             ("P2P_CONNECTION_IDLE_TIMEOUT", "10m"),
@@ -242,7 +206,7 @@ fn one_address_has_its_cap_and_its_rate_and_others_are_served() {
     );
     let refused = |limit: &str| {
         let sample = format!("p2p_connections_refused_total{{limit=\"{limit}\"}}");
-        metric_or_zero(lan.host(1), &sample)
+        node.metric_sum(&sample)
     };
     let knows = |daemon: &Daemon| {
         let id = daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
@@ -278,7 +242,7 @@ fn one_address_has_its_cap_and_its_rate_and_others_are_served() {
             .status();
         assert!(done.unwrap().success());
         let over = refused("P2P_MAX_INBOUND_RATE_PER_SUBNET");
-        (over > 0 && over + refused("P2P_MAX_CONNECTIONS_PER_SUBNET") >= 100).then_some(())
+        (over > 0.0 && over + refused("P2P_MAX_CONNECTIONS_PER_SUBNET") >= 100.0).then_some(())
     });
     let other = start("other", 3, 4001, &stays);
     for transport in ["tcp", "quic-v1"] {

@@ -170,12 +170,11 @@ fn members_come_together_again_after_a_partition() {
     let start = |name: &str| {
         let n = if name == "a" { 1 } else { 2 };
         let listen = format!("/ip4/192.0.2.{n}/tcp/4001");
-        Daemon::spawn(Start {
-            dir: &dir.path().join(name),
-            variables: &[("P2P_LISTEN_ADDRS", listen.as_str()), ON],
-            namespace: Some(lan.host(n)),
-        })
-        .wait_ready()
+        Start::new(&dir.path().join(name))
+            .with(&[("P2P_LISTEN_ADDRS", listen.as_str()), ON])
+            .on_host(Some(lan.host(n)))
+            .spawn()
+            .wait_ready()
     };
     let ((a, at_a), (b, at_b)) = two(dir.path(), start);
     let link = |state: &str| ip(&["-n", lan.host(2), "link", "set", "eth0", state]).unwrap();

@@ -163,8 +163,7 @@ fn of_those_who_cannot_be_reached_the_one_is_named_that_tells_most() {
     // the other has ended, which its host says at once.
     let [still, mut ended] = holders;
     still.signal(Signal::SIGSTOP);
-    ended.child.kill().unwrap();
-    ended.wait();
+    ended.kill();
     let seeker = hosts.start("seeker", &[enter]);
     finds(&seeker, &cid, &[&ids[0], &ids[1]]);
 

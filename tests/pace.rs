@@ -11,8 +11,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -45,13 +44,11 @@ const PLAIN: &str = "weblog";
 /// A daemon on both topics, and where its metrics are.
 struct Observed {
     daemon: Daemon,
-    metrics: String,
 }
 
 impl Observed {
     fn start(dir: &Path, topics: &str) -> Self {
         let variables = [
-            ("P2P_LOG_FORMAT", "json"),
             // No walk through the DHT connects those that the test does not.
             ("P2P_DHT_MODE", "client"),
             // What ends a connection here is not that nobody used it.
@@ -59,20 +56,12 @@ impl Observed {
             ("P2P_TOPICS", topics),
         ];
         let variables = if topics.is_empty() {
-            &variables[..3]
+            &variables[..2]
         } else {
             &variables[..]
         };
         let daemon = Daemon::start(dir, variables);
-        let metrics = eventually("the daemon says where its metrics are", || {
-            let log = daemon.log();
-            let mut lines = log.lines().filter_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                Some(line["metrics"].as_str()?.to_owned())
-            });
-            lines.next()
-        });
-        Observed { daemon, metrics }
+        Observed { daemon }
     }
 
     fn connect(&self, to: &Observed) {
@@ -80,8 +69,7 @@ impl Observed {
     }
 
     fn id(&self) -> PeerId {
-        let id = self.daemon.json(&["id"]);
-        id["peer_id"].as_str().unwrap().parse().unwrap()
+        self.daemon.id().parse().unwrap()
     }
 
     /// Waits until this daemon knows that `peers` subscribe to `topic`.
@@ -97,36 +85,19 @@ impl Observed {
         });
     }
 
-    /// The lines of all metrics.
-    fn page(&self) -> String {
-        let mut socket = TcpStream::connect(&self.metrics).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        socket
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        text
-    }
-
     fn metric(&self, sample: &str) -> f64 {
-        let page = self.page();
-        let lines = page.lines().filter(|line| line.starts_with(sample));
-        lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        self.daemon.metric_sum(sample)
     }
 
     /// Fails when this daemon has dropped any message but copies of others.
     fn dropped_nothing(&self, name: &str) {
-        let page = self.page();
-        let lost = page.lines().filter(|line| {
-            let counts = line.starts_with("p2p_gossip_dropped_total{")
-                || line.starts_with("p2p_gossip_unsent_total");
-            let copy = line.contains("reason=\"copy\"");
-            counts && !copy && !line.ends_with(" 0")
-        });
-        let lost: Vec<&str> = lost.collect();
+        let scrape = self.daemon.scrape();
+        let dropped = scrape.starting("p2p_gossip_dropped_total{");
+        let unsent = scrape.starting("p2p_gossip_unsent_total");
+        let lost: Vec<(&str, f64)> = dropped
+            .chain(unsent)
+            .filter(|(name, count)| *count != 0.0 && !name.contains("reason=\"copy\""))
+            .collect();
         assert!(lost.is_empty(), "{name}: {lost:?}");
     }
 

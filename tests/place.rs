@@ -9,13 +9,10 @@
 
 mod common;
 
-use std::future::Future;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Daemon, eventually};
+use common::{Daemon, eventually, eventually_async, own_address};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
@@ -25,16 +22,9 @@ use p2p_node::node::{Handle, Node, Options};
 use p2p_node::telemetry::Metrics as _;
 use p2p_node::transport::{self, Security};
 
-/// A daemon whose env file can change, with its metrics on a port of its own.
+/// A daemon whose env file can change.
 struct Host {
     daemon: Daemon,
-    metrics: u16,
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
 }
 
 impl Host {
@@ -44,15 +34,10 @@ impl Host {
         if !file.exists() {
             std::fs::write(&file, "").unwrap();
         }
-        let metrics = free_port();
-        let port = metrics.to_string();
-        let mut all = vec![
-            ("P2P_ENV_FILE", file.to_str().unwrap()),
-            ("P2P_METRICS_PORT", &port),
-        ];
+        let mut all = vec![("P2P_ENV_FILE", file.to_str().unwrap())];
         all.extend(variables);
         let daemon = Daemon::start(dir, &all);
-        Host { daemon, metrics }
+        Host { daemon }
     }
 
     fn reload(&self, dir: &Path, text: &str) {
@@ -61,22 +46,11 @@ impl Host {
     }
 
     fn id(&self) -> String {
-        let id = self.daemon.json(&["id"]);
-        id["peer_id"].as_str().unwrap().to_owned()
+        self.daemon.id()
     }
 
     fn metric(&self, name: &str) -> f64 {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.metrics)).unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        socket.write_all(request).unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        let line = text
-            .lines()
-            .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}"))
-            .parse()
-            .unwrap()
+        self.daemon.metric(name)
     }
 
     fn opened(&self) -> f64 {
@@ -238,7 +212,7 @@ fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restart
     stranger.reload(&path("stranger"), &format!("P2P_PEERING={at_hub}\n"));
     stranger.stands_for(&hub.id(), 1.0);
 
-    let listen = format!("/ip4/127.0.0.1/tcp/{}", free_port());
+    let listen = own_address();
     let friend = || {
         let variables = [none, IDLE, ("P2P_LISTEN_ADDRS", &listen)];
         Host::start(&path("friend"), &variables)
@@ -411,12 +385,8 @@ async fn start(security: Security, listen: &str, idle: Duration) -> Running {
     }
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
-    let end = Instant::now() + DEADLINE;
-    while !ask().await {
-        assert!(Instant::now() < end, "never happened: {what}");
-        async_io::Timer::after(Duration::from_millis(20)).await;
-    }
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    eventually_async(what, async || holds().await.then_some(())).await;
 }
 
 #[test]
@@ -437,7 +407,7 @@ fn whoever_closes_an_idle_connection_says_goodbye() {
                 let closed = &of.metrics.connections_closed;
                 closed.with_label_values(&[cause]).get()
             };
-            until("the other side sees the end", || async {
+            until("the other side sees the end", async || {
                 let causes = ["idle", "local", "ping", "remote", "error"];
                 causes.iter().any(|cause| closed(&other, cause) > 0)
             })
@@ -449,13 +419,13 @@ fn whoever_closes_an_idle_connection_says_goodbye() {
             let third = start(security, listen, long).await;
             third.handle.dial(other.address.clone()).await.unwrap();
             let there = third.peer;
-            until("it is there", || async {
+            until("it is there", async || {
                 let peers = other.handle.peers().await.unwrap();
                 peers.iter().any(|p| p.id == there)
             })
             .await;
             third.node.stop().await;
-            until("the end of the node is seen", || async {
+            until("the end of the node is seen", async || {
                 closed(&other, "remote") == 2
             })
             .await;

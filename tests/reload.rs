@@ -36,7 +36,6 @@ impl Subject {
         std::fs::write(&file, text).unwrap();
         let mut all = vec![
             ("P2P_ENV_FILE", file.to_str().unwrap()),
-            ("P2P_LOG_FORMAT", "json"),
             // What ends a connection here is not that nobody used it.
             ("P2P_CONNECTION_IDLE_TIMEOUT", "1h"),
         ];
@@ -76,36 +75,12 @@ impl Subject {
 
     /// The value of a metric that has no labels, or with labels as they are written.
     fn metric(&self, name: &str) -> f64 {
-        let address = eventually("the metrics' address is logged", || {
-            let log = self.daemon.log();
-            let line = log.lines().find(|l| l.contains("\"msg\":\"ready\""))?;
-            let line: Value = serde_json::from_str(line).unwrap();
-            Some(line["metrics"].as_str().unwrap().to_owned())
-        });
-        let text = get(&address, "/metrics");
-        let line = text
-            .lines()
-            .find(|l| l.strip_prefix(name).is_some_and(|r| r.starts_with(' ')));
-        let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+        self.daemon.metric(name)
     }
 
     fn logged(&self, what: &str) -> usize {
         self.daemon.log().matches(what).count()
     }
-}
-
-fn get(address: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }
 
 /// What a variable's effect is, seen from outside.
@@ -395,18 +370,13 @@ fn a_reload_while_starting_and_while_draining() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("node.env");
     std::fs::write(&file, "P2P_TOPICS=first\n").unwrap();
-    let mut daemon = Daemon::spawn(Start {
-        dir: dir.path(),
-        variables: &[
-            ("P2P_ENV_FILE", file.to_str().unwrap()),
-            ("P2P_LOG_FORMAT", "json"),
-        ],
-        namespace: None,
-    });
+    let mut daemon = Start::new(dir.path())
+        .with(&[("P2P_ENV_FILE", file.to_str().unwrap())])
+        .spawn();
     // The data folder is made after the signals are caught and the file is read.
     eventually("the start has begun", || {
         let begun = dir.path().join("data").exists();
-        assert!(daemon.child.try_wait().unwrap().is_none());
+        assert!(daemon.ended().is_none());
         begun.then_some(())
     });
     std::fs::write(&file, "P2P_TOPICS=second\nP2P_DRAIN_TIMEOUT=0s\n").unwrap();

@@ -52,8 +52,7 @@ fn what_put_acknowledged_survives_kill_after_kill() {
             let ended = put.try_wait().unwrap().is_some();
             (ended || folder_bytes(&segments) > before + (round << 20)).then_some(())
         });
-        daemon.child.kill().unwrap();
-        daemon.wait();
+        daemon.kill();
         put.wait().unwrap();
     }
 }
@@ -139,8 +138,7 @@ fn a_node_that_is_killed_soon_after_it_met_a_peer_finds_back_to_it() {
     eventually("the routing table is saved", || {
         wanderer.log().contains("routing table saved").then_some(())
     });
-    wanderer.child.kill().unwrap();
-    wanderer.wait();
+    wanderer.kill();
     let wanderer = Daemon::start(&home, &[]);
     let door_id = door.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
     eventually("the wanderer is back", || {

@@ -12,6 +12,7 @@ use async_std::task::{JoinHandle, block_on, spawn};
 use bytes::Bytes;
 use cid::Cid;
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use p2p_node::control::Client;
 use p2p_node::control::client::{Event, PutOptions};
 
@@ -41,7 +42,6 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Place<'a> {
     pub(crate) namespace: Option<&'a str>,
     pub(crate) listen: String,
-    pub(crate) allow: &'static str,
 }
 
 impl<'a> Place<'a> {
@@ -50,7 +50,6 @@ impl<'a> Place<'a> {
         Place {
             namespace: None,
             listen: format!("/ip4/127.0.0.{}/tcp/0", n + 1),
-            allow: "127.0.0.1/32",
         }
     }
 
@@ -59,34 +58,41 @@ impl<'a> Place<'a> {
         Place {
             namespace: Some(lan.host(n)),
             listen: format!("/ip4/192.0.2.{n}/tcp/4001"),
-            allow: "192.0.2.1/32",
         }
     }
 
     /// Starts a daemon there that knows the victim and lets nobody else in.
     pub(crate) fn start(&self, dir: &Path, victim: &Multiaddr) -> Daemon {
-        self.start_with(dir, &[("P2P_BOOTSTRAP_PEERS", &victim.to_string())])
+        let known = victim.to_string();
+        self.start_with(dir, victim, &[("P2P_BOOTSTRAP_PEERS", &known)])
     }
 
-    /// Starts a daemon there that knows nobody.
-    pub(crate) fn start_alone(&self, dir: &Path) -> Daemon {
-        self.start_with(dir, &[])
+    /// The same, of a daemon that knows nobody.
+    pub(crate) fn start_alone(&self, dir: &Path, victim: &Multiaddr) -> Daemon {
+        self.start_with(dir, victim, &[])
     }
 
-    fn start_with(&self, dir: &Path, more: &[(&str, &str)]) -> Daemon {
+    fn start_with(&self, dir: &Path, victim: &Multiaddr, more: &[(&str, &str)]) -> Daemon {
+        let Some(Protocol::Ip4(victim)) = victim.iter().next() else {
+            panic!("the victim is at {victim}")
+        };
+        // On loopback the kernel may also give what the victim dials this source.
+        let allow = match self.namespace {
+            Some(_) => format!("{victim}/32"),
+            None => format!("{victim}/32,127.0.0.1/32"),
+        };
         let mut variables = vec![
             ("P2P_LISTEN_ADDRS", self.listen.as_str()),
             // In the mesh, or its connection would be closed as idle.
             ("P2P_TOPICS", TOPIC),
-            ("P2P_ALLOW_CIDRS", self.allow),
+            ("P2P_ALLOW_CIDRS", &allow),
         ];
         variables.extend_from_slice(more);
-        Daemon::spawn(Start {
-            dir,
-            variables: &variables,
-            namespace: self.namespace,
-        })
-        .wait_ready()
+        Start::new(dir)
+            .with(&variables)
+            .on_host(self.namespace)
+            .spawn()
+            .wait_ready()
     }
 }
 

@@ -1,14 +1,11 @@
 //! The daemon that is attacked, and what it reports about itself in the meantime.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 
-use crate::common::{DEADLINE, Daemon, Start};
+use crate::common::{Daemon, Start, own_address};
 
 /// The topic that everything goes over: of this network, so its messages travel
 /// in signed envelopes.
@@ -17,51 +14,46 @@ pub(crate) const TOPIC: &str = "/p2p-node/hostile";
 /// A daemon with default limits.
 pub(crate) struct Victim {
     pub(crate) daemon: Daemon,
-    dir: PathBuf,
-    namespace: Option<String>,
-    http: u16,
+    start: Start,
     listen: String,
 }
 
 impl Victim {
     /// Starts one in `dir`; on loopback, or as host 1 of a network.
     pub(crate) fn start(dir: &Path, namespace: Option<&str>) -> Victim {
-        let (listen, http) = match namespace {
-            Some(_) => ("/ip4/192.0.2.1/tcp/4001".to_owned(), 9100),
-            None => (format!("/ip4/127.0.0.1/tcp/{}", free_port()), free_port()),
+        // On loopback too it keeps its address when it is started again.
+        let listen = match namespace {
+            Some(_) => "/ip4/192.0.2.1/tcp/4001".to_owned(),
+            None => own_address(),
         };
-        let mut victim = Victim {
-            daemon: spawn(dir, namespace, &listen, http),
-            dir: dir.to_owned(),
-            namespace: namespace.map(Into::into),
-            http,
+        let start = Start::new(dir).on_host(namespace).with(&[
+            ("P2P_LISTEN_ADDRS", &listen),
+            ("P2P_TOPICS", TOPIC),
+            // Without it a node that nobody has dialled back serves no records,
+            // and there would be nothing to attack.
+            ("P2P_DHT_MODE", "server"),
+        ]);
+        Victim {
+            daemon: start.spawn().wait_ready(),
+            start,
             listen,
-        };
-        victim.daemon = victim.daemon.wait_ready();
-        victim
+        }
     }
 
     /// Ends it as `end` does and starts it again with the same data and address.
     pub(crate) fn restart(&mut self, end: impl FnOnce(&mut Daemon)) {
         end(&mut self.daemon);
-        self.daemon = spawn(
-            &self.dir,
-            self.namespace.as_deref(),
-            &self.listen,
-            self.http,
-        )
-        .wait_ready();
+        self.daemon = self.start.spawn().wait_ready();
     }
 
     /// Where it listens, with its peer id.
     pub(crate) fn address(&self) -> Multiaddr {
-        let id = self.daemon.json(&["id"]);
-        let peer = id["peer_id"].as_str().unwrap();
+        let peer = self.daemon.id();
         format!("{}/p2p/{peer}", self.listen).parse().unwrap()
     }
 
     fn pid(&self) -> u32 {
-        self.daemon.child.id()
+        self.daemon.pid()
     }
 
     fn status_field(&self, name: &str) -> u64 {
@@ -97,49 +89,17 @@ impl Victim {
         ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
     }
 
-    /// What its HTTP port answers to a GET.
-    fn http(&self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        match &self.namespace {
-            Some(host) => {
-                let ask = format!(
-                    "exec 3<>/dev/tcp/127.0.0.1/{}; printf '{}' >&3; cat <&3",
-                    self.http,
-                    request.replace('\r', "\\r").replace('\n', "\\n")
-                );
-                let answer = Command::new("ip")
-                    .args(["netns", "exec", host, "bash", "-c", &ask])
-                    .output()
-                    .unwrap();
-                String::from_utf8_lossy(&answer.stdout).into_owned()
-            }
-            None => {
-                let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http)).unwrap();
-                socket.set_read_timeout(Some(DEADLINE)).unwrap();
-                socket.write_all(request.as_bytes()).unwrap();
-                let mut answer = String::new();
-                socket.read_to_string(&mut answer).unwrap();
-                answer
-            }
-        }
-    }
-
     /// Sum of the samples whose name, with labels, begins with `sample`.
     pub(crate) fn metric(&self, sample: &str) -> f64 {
-        let text = self.http("/metrics");
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        text.lines()
-            .filter(|l| l.starts_with(sample))
-            .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        self.daemon.metric_sum(sample)
     }
 
     /// What must hold at every moment: it lives, answers, and has not panicked.
     pub(crate) fn assert_well(&mut self) {
-        if let Some(status) = self.daemon.child.try_wait().unwrap() {
+        if let Some(status) = self.daemon.ended() {
             panic!("the daemon ended ({status}):\n{}", self.daemon.log());
         }
-        let live = self.http("/health/live");
+        let (live, _) = self.daemon.get("/health/live");
         assert!(live.starts_with("HTTP/1.1 200"), "not live: {live}");
         let log = self.daemon.log();
         let panicked = log.lines().find(|l| l.contains("panicked"));
@@ -154,27 +114,6 @@ impl Victim {
         all.filter(|c| c["address"].as_str().unwrap().starts_with(prefix))
             .count()
     }
-}
-
-fn spawn(dir: &Path, namespace: Option<&str>, listen: &str, http: u16) -> Daemon {
-    Daemon::spawn(Start {
-        dir,
-        variables: &[
-            ("P2P_LISTEN_ADDRS", listen),
-            ("P2P_METRICS_PORT", &http.to_string()),
-            ("P2P_TOPICS", TOPIC),
-            // Without it a node that nobody has dialled back serves no records,
-            // and there would be nothing to attack.
-            ("P2P_DHT_MODE", "server"),
-        ],
-        namespace,
-    })
-}
-
-/// A port of loopback that nobody has; the daemon keeps it over a restart.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Bytes as MiB with one digit.

@@ -3,7 +3,6 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `web` | the metrics port of a daemon, asked as a browser or Prometheus asks |
 //! | `stranger` | a peer that calls itself hostile things by real identify |
 //! | `metrics` | values after things were done; promtool's lint (`PROMTOOL=required`) |
 //! | `scrapers` | fifty scrapers, slow and dead ones among them |
@@ -23,4 +22,3 @@ mod metrics;
 mod page;
 mod scrapers;
 mod stranger;
-mod web;

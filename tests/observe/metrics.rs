@@ -3,17 +3,10 @@
 //! If promtool is missing, its part is skipped, unless `PROMTOOL=required` is set.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use crate::common::{Daemon, eventually};
-use crate::web::{Scrape, get, port, until};
-
-/// A port that nobody has at this moment.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
+use crate::common::http::{Scrape, get, until};
+use crate::common::{Closed, Daemon, eventually, own_address};
 
 /// A relay and bootstrap node that knows its own address, and two nodes that
 /// know it; all in the room of one topic.
@@ -25,7 +18,7 @@ struct World {
 
 fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
-    let address = format!("/ip4/127.0.0.1/tcp/{}", free_port());
+    let address = own_address();
     let topic = ("P2P_TOPICS", "room");
     let relay = Daemon::start(
         &dir.path().join("relay"),
@@ -36,8 +29,7 @@ fn world() -> World {
             topic,
         ],
     );
-    let id = relay.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
-    let full = format!("{address}/p2p/{id}");
+    let full = format!("{address}/p2p/{}", relay.id());
     let nodes = ["a", "b"].map(|name| {
         Daemon::start(
             &dir.path().join(name),
@@ -61,7 +53,7 @@ fn world() -> World {
 fn metrics_move_with_what_happens() {
     let world = world();
     let [a, b] = &world.nodes;
-    let at = [&world.relay, a, b].map(port);
+    let at = [&world.relay, a, b].map(Daemon::http);
     let [relay, of_a, of_b] = at;
     let some = |value: f64| value >= 1.0;
 
@@ -96,8 +88,7 @@ fn metrics_move_with_what_happens() {
     let ok = "libp2p_nat_traversal_attempts_total{method=\"relay\",result=\"ok\"}";
     assert!(Scrape::of(of_a).value(ok) >= 1.0);
     assert_eq!(Scrape::of(of_b).value(ok), 0.0);
-    let id = |daemon: &Daemon| daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
-    let (id_a, id_b, id_relay) = (id(a), id(b), id(&world.relay));
+    let (id_a, id_b, id_relay) = (a.id(), b.id(), world.relay.id());
     let relayed = format!("{}/p2p-circuit/p2p/{id_a}", world.relay.address("tcp"));
     b.cli(&["disconnect", &id_a]);
     eventually("b reaches a through the relay", || {
@@ -156,9 +147,9 @@ fn metrics_move_with_what_happens() {
     assert!(heard.value("p2p_messages_total{direction=\"in\",protocol=\"gossip\"}") >= 1.0);
 
     // What fails and what is refused.
-    let nobody = format!("/ip4/127.0.0.1/tcp/{}", free_port());
+    let nobody = Closed::new();
     let failed = Scrape::of(of_b).value("p2p_peer_dial_failures_total");
-    assert!(!b.cli(&["connect", &nobody]).status.success());
+    assert!(!b.cli(&["connect", &nobody.address()]).status.success());
     until(of_b, "p2p_peer_dial_failures_total", |v| v > failed);
     let banned = Scrape::of(of_a);
     assert_eq!(banned.value("p2p_bans_active"), 0.0);
@@ -209,7 +200,7 @@ fn promtool_has_nothing_to_say_of_the_metrics() {
     }
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
-    let (_, text) = get(port(&daemon), "/metrics");
+    let (_, text) = get(daemon.http(), "/metrics");
     // That it can find something at all.
     assert!(!lint("# HELP x_count A.\n# TYPE x_count counter\nx_count 1\n").is_empty());
     assert_eq!(lint(&text), "", "{text}");
@@ -240,7 +231,7 @@ fn lint(text: &str) -> String {
 fn no_series_appears_later() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
-    let scrape = Scrape::of(port(&daemon));
+    let scrape = Scrape::of(daemon.http());
     for series in [
         "p2p_streams_refused_total{reason=\"surplus\"}",
         "p2p_connections_refused_total{limit=\"P2P_MAX_CONNECTIONS\"}",

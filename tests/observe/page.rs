@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::{Daemon, PROGRAM, eventually};
+use crate::common::http::{get, until};
+use crate::common::{Closed, Daemon, PROGRAM, eventually};
 use crate::stranger::{self, AGENT};
-use crate::web::{get, port, until};
 
 /// Hostile where an operator or a program on this host can choose a text.
 const NETWORK: &str = "lab";
@@ -45,7 +45,7 @@ fn world() -> World {
             ],
         ));
     }
-    let at = port(&daemons[0]);
+    let at = daemons[0].http();
     until(at, "p2p_connected_peers", |v| v >= 2.0);
     let file = dir.path().join("file");
     let content: Vec<u8> = (0..6_000_000u32)
@@ -63,7 +63,7 @@ fn world() -> World {
     }
     assert!(
         !daemons[0]
-            .cli(&["connect", "/ip4/127.0.0.1/tcp/9"])
+            .cli(&["connect", &Closed::new().address()])
             .status
             .success()
     );
@@ -92,7 +92,7 @@ fn a_stranger_puts_nothing_on_the_page() {
     });
     let peers: serde_json::Value = serde_json::from_str(&peers).unwrap();
     let peer = peers[0]["peer_id"].as_str();
-    let (head, page) = get(port(&daemon), "/");
+    let (head, page) = get(daemon.http(), "/");
     for text in ["<script", AGENT, "forged", "192.0.2.1", "<img"] {
         assert!(!page.contains(text), "{text} is on {page}");
     }
@@ -107,7 +107,7 @@ fn a_stranger_puts_nothing_on_the_page() {
         head.contains("X-Content-Type-Options: nosniff")
             && head.contains("Cache-Control: no-store")
     );
-    let (_, metrics) = get(port(&daemon), "/metrics");
+    let (_, metrics) = get(daemon.http(), "/metrics");
     assert!(
         !metrics.contains("forged") && !metrics.contains("12D3"),
         "{metrics}"
@@ -218,7 +218,7 @@ impl Picture {
 #[ignore = "needs Chromium; run by tests/page/run"]
 fn a_browser_shows_the_page_and_asks_for_nothing_else() {
     let world = world();
-    let at = port(&world.daemons[0]);
+    let at = world.daemons[0].http();
     let url = format!("http://{at}/?still");
 
     // That the check can find something: a page that asks for a picture.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::Daemon;
-use crate::web::{get, port};
+use crate::common::http::get;
 
 const SCRAPERS: usize = 50;
 const SCRAPES: usize = 20;
@@ -15,7 +15,7 @@ const SCRAPES: usize = 20;
 fn fifty_scrapers_with_slow_and_dead_ones_among_them_hold_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
-    let at = port(&daemon);
+    let at = daemon.http();
     // Dead: they never ask. Deaf: they ask and never read. Slow: half a request.
     let bad: Vec<TcpStream> = (0..60)
         .map(|n| {

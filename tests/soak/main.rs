@@ -38,7 +38,8 @@ use async_std::task::block_on;
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join, join_all};
 
-use crowd::{Member, own_address};
+use common::own_address;
+use crowd::Member;
 use tally::Tally;
 
 /// Daemons that stay. The first is the one that all enter through.

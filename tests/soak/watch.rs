@@ -58,7 +58,7 @@ pub(crate) async fn until_the_end(soak: &Soak) -> Watched {
     loop {
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         for (member, readings) in soak.steady.iter().zip(&mut all) {
-            let pid = member.daemon().child.id();
+            let pid = member.daemon().pid();
             readings.push(Reading {
                 minutes,
                 anonymous_kib: anonymous_kib(pid),

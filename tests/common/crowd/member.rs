@@ -10,8 +10,7 @@ use p2p_node::api::Status;
 use p2p_node::control::Client;
 use p2p_node::control::client::{Error, Event, PutOptions};
 
-use super::{eventually, own_address};
-use crate::common::{Daemon, Start};
+use crate::common::{Daemon, Start, eventually_async as eventually, own_address};
 
 /// A daemon with the folder and the variables that it starts from.
 pub(crate) struct Member {
@@ -64,17 +63,18 @@ impl Member {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        self.daemon = Some(Daemon::spawn(Start {
-            dir: &self.dir,
-            variables: &variables,
-            namespace: self.namespace.as_deref(),
-        }));
+        self.daemon = Some(
+            Start::new(&self.dir)
+                .with(&variables)
+                .on_host(self.namespace.as_deref())
+                .spawn(),
+        );
     }
 
     /// Waits until it serves.
     pub(crate) async fn ready(&mut self) {
         eventually("a daemon of the crowd is ready", async || {
-            if let Some(status) = self.daemon.as_mut().unwrap().child.try_wait().unwrap() {
+            if let Some(status) = self.daemon.as_mut().unwrap().ended() {
                 panic!("a daemon ended at its start ({status}):\n{}", self.log());
             }
             let mut client = Client::connect(self.daemon().socket()).await.ok()?;
@@ -105,8 +105,8 @@ impl Member {
 
     /// Waits for its end after a signal; the exit code.
     pub(crate) async fn wait(&mut self) -> Option<i32> {
-        let child = &mut self.daemon.as_mut().expect("it runs").child;
-        let ended = async || child.try_wait().unwrap();
+        let daemon = self.daemon.as_mut().expect("it runs");
+        let ended = async || daemon.ended();
         eventually("a daemon of the crowd ends", ended).await.code()
     }
 

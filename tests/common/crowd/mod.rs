@@ -9,30 +9,15 @@
 )]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-mod address;
 mod ear;
 mod member;
 
 use std::path::Path;
-use std::time::Instant;
 
-pub(crate) use address::own_address;
 pub(crate) use ear::Ear;
 pub(crate) use member::Member;
 
-use crate::common::DEADLINE;
-
-/// Asks again until `ask` answers, with a deadline.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < end, "never happened: {what}");
-        async_io::Timer::after(std::time::Duration::from_millis(50)).await;
-    }
-}
+pub(crate) use crate::common::eventually_async as eventually;
 
 /// The daemon that everybody entered through, and everybody else.
 pub(crate) struct Crowd {

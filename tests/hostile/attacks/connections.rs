@@ -138,12 +138,10 @@ fn network() -> Option<Lan> {
 fn newcomer(bout: &Bout, patience: Duration) -> Option<(Duration, Daemon)> {
     let lan = bout.lan.as_ref().unwrap();
     let place = Place::host(lan, 5);
-    let daemon = place.start_alone(
-        &bout
-            .path()
-            .join(format!("newcomer{}", patience.as_millis())),
-    );
-    let address = bout.victim.address().to_string();
+    let victim = bout.victim.address();
+    let dir = format!("newcomer{}", patience.as_millis());
+    let daemon = place.start_alone(&bout.path().join(dir), &victim);
+    let address = victim.to_string();
     let begun = Instant::now();
     while begun.elapsed() < patience {
         if daemon.cli(&["connect", "-q", &address]).status.success() {

@@ -402,8 +402,7 @@ fn replays_at_once_and_after_restarts() {
         };
         wait(bout, 8);
         bout.victim.restart(|daemon| {
-            daemon.child.kill().unwrap();
-            daemon.wait();
+            daemon.kill();
         });
         bout.honest.wait_again();
         wait(bout, 16);
