@@ -3,6 +3,11 @@
 //! Data goes to a temporary file in the same folder, which takes the final name
 //! when all of it is on the disk. Whatever happens before (disk full, Ctrl-C,
 //! the daemon's end, a power cut), the final name shows what it showed before.
+//!
+//! The crate `tempfile` is not used for this: its `persist` neither syncs the file and
+//! its folder to the disk nor keeps the mode of the file that is replaced, so that the
+//! steps that matter here would stay, and `NamedTempFile` does not keep `/dev/null` from
+//! being replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

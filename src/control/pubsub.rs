@@ -106,7 +106,7 @@ impl Session {
             .map(|s| {
                 unfold((s, Losses::default()), |(mut s, mut losses)| async move {
                     let message = s.next().await?;
-                    losses.note(&s);
+                    losses.note(&s, Instant::now());
                     Some((message, (s, losses)))
                 })
                 .boxed()
@@ -138,15 +138,17 @@ struct Losses {
 }
 
 impl Losses {
-    fn note(&mut self, subscription: &Subscription) {
+    /// Logs what has been lost since the last time, at most once in [`LOSS_LOG`].
+    fn note(&mut self, subscription: &Subscription, now: Instant) {
         let lost = subscription.dropped();
-        if lost > self.known && self.logged.is_none_or(|at| at.elapsed() >= LOSS_LOG) {
+        let rested = |at| now.saturating_duration_since(at) >= LOSS_LOG;
+        if lost > self.known && self.logged.is_none_or(rested) {
             log::warn!(
                 topic = subscription.topic(), lost = lost - self.known;
                 "a subscriber on the control socket is too slow and loses messages"
             );
             self.known = lost;
-            self.logged = Some(Instant::now());
+            self.logged = Some(now);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The whole of the shutdown: readiness turns, the node drains, transfers finish,
-//! what is known of peers is saved, connections close.
+//! The shutdown. The daemon reports that it is not ready, the node drains, transfers
+//! finish, what is known of peers is saved, and the connections close.
 //!
-//! What is under way has `P2P_DRAIN_TIMEOUT` to finish; a second signal cuts that
-//! short. Saving runs beside it and is waited for in either case, for a limited
-//! time: a disk that does not answer must not keep the daemon from ending.
+//! What is under way has `P2P_DRAIN_TIMEOUT` to finish, unless a second signal ends the
+//! wait. Saving runs at the same time, and the daemon waits for it in either case, but
+//! only for a limited time: a disk that does not answer must not keep it from ending.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use crate::block::content::Content;
 use crate::node::ContentNetwork;
 use crate::system::signals::Signals;
 
-/// Time to save the routing table and reputations, and again to say goodbye and
-/// to save what gossip remembers: milliseconds, unless something hangs.
+/// Time to save the routing table and reputations, and again to close connections and to
+/// save what gossip remembers. Each takes milliseconds unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the steps after the drain take at most together, each waiting for
+/// The longest that the steps after the drain take together when each waits for
 /// something that hangs: saving, the goodbyes, the metrics port with the other tasks; and some seconds
 /// for a machine that is slow because it shuts down.
 const REST: Duration = Duration::from_secs(15);
@@ -32,11 +32,12 @@ const REST: Duration = Duration::from_secs(15);
 /// connections close: a turn of each connection's task and of the socket.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Who fetches a file asks for blocks in advance, so that a transfer with nothing
-/// unanswered for this long is over. More than a round trip around the world.
+/// A transfer is over when nothing of it has been unanswered for this long, since a peer
+/// that fetches a file asks for blocks in advance. It is longer than a round trip around
+/// the world.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// How often that is looked at.
+/// How often the number of unanswered requests for blocks is read meanwhile.
 const LOOK: Duration = Duration::from_millis(25);
 
 impl Daemon {
@@ -50,8 +51,8 @@ impl Daemon {
         let begin = Instant::now();
         let left = || drain_timeout.saturating_sub(begin.elapsed());
 
-        // What is saved is what was known before the peers go, in a task of its
-        // own: neither a second signal nor impatience takes it back.
+        // What was known before the peers leave is saved in a task of its own, so that
+        // neither a second signal nor the end of a wait undoes it.
         let saved = task::spawn({
             let (handle, store) = (handle.clone(), self.peer.store.clone());
             let keeper = self.peer.keeper.clone();

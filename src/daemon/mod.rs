@@ -1,16 +1,16 @@
-//! Life of the daemon: open, listen, ready, run, drain, close.
+//! The life of the daemon: it opens, listens, becomes ready, runs, drains and closes.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `open` | the start, up to the moment from which the daemon serves |
-//! | `close` | the whole of the shutdown |
-//! | `options` | the configuration as each room wants it |
-//! | [`peer`] | what of the daemon other hosts meet: the node and its content |
+//! | `close` | the shutdown |
+//! | `options` | the configuration in the form that each room takes |
+//! | [`peer`] | the part of the daemon that other hosts meet: the node and its content |
 //! | `reload` | the configuration, read again while the node runs |
-//! | `resources` | what the machine gives the node |
+//! | `resources` | the resources that the machine gives the node |
 //! | [`tasks`] | tasks that run beside the node, with one owner |
 //! | `status` | the line that `systemctl status` shows |
-//! | `upkeep` | what goes on beside the node while it runs |
+//! | `upkeep` | regular work beside the node |
 //! | `error` | why the daemon could not start, or ended badly |
 
 mod close;
@@ -44,7 +44,7 @@ use crate::web::http::Readiness;
 
 pub use error::{Error, NotOurs};
 
-/// The longest start that is worth waiting for. A database of 10 GiB is checked
+/// The longest that a start may take. A database of 10 GiB is checked
 /// and repaired in a minute or two on a slow disk.
 const START_AT_MOST: Duration = Duration::from_secs(600);
 
@@ -86,7 +86,7 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
                 Either::Left((signal, _)) => {
                     log::info!(signal = signal.name(); "stopping");
                 }
-                // Without its loop the node is a process that looks alive.
+                // Without its event loop the process would run on and do nothing.
                 Either::Right(_) => return Err(Error::LoopEnded),
             }
         }
@@ -95,9 +95,9 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
     })
 }
 
-/// A start takes as long as the database needs to be opened, which after a crash
-/// may be minutes: tells the manager that it goes on, and after a while no more,
-/// so that a start that hangs at a dead disk ends.
+/// Tells the service manager that the start goes on. Opening the database may take minutes
+/// after a crash. After a while it says nothing more, so that a start that hangs at a dead
+/// disk is ended.
 async fn ask_for_patience(notifier: Notifier) {
     let begin = Instant::now();
     while begin.elapsed() < START_AT_MOST {

@@ -1,8 +1,8 @@
 //! The start, up to the moment from which the daemon serves.
 //!
-//! Everything that can be refused is opened before the node listens, the cheap
-//! and exclusive things first: a second daemon on the same folder or socket, a
-//! taken port or a damaged store end the start before any peer notices.
+//! Everything that can fail is opened before the node listens, and first what is cheap
+//! and exclusive. A second daemon on the same folder or socket, a taken port or a damaged
+//! store ends the start before any peer notices.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -49,7 +49,7 @@ impl Daemon {
         let metrics = Metrics::new()?;
         let sockets = manager.sockets.clone();
         {
-            // First what is in the way of others.
+            // Inherited sockets that are not needed may hold ports that are.
             let (sockets, wanted) = (sockets.clone(), options::bindings(config));
             spawn_blocking(move || sockets.keep_only(&wanted)).await;
         }
@@ -106,7 +106,7 @@ impl Daemon {
         )
         .await?;
         let metrics_address = http.local_addr();
-        // From here on whoever asks hears that the node is starting.
+        // From here on the health pages say that the node is starting.
         let (stop_http, http_stopped) = oneshot::channel::<()>();
         let http = Task::spawn("metrics port", http.run(http_stopped.map(drop)));
         let mut tasks = Tasks::default();
@@ -166,7 +166,7 @@ impl Daemon {
         tasks.spawn("memory", upkeep::tend_memory());
 
         readiness.set_ready();
-        // The one line that says who this is and where.
+        // The one line that says who the node is and where it listens.
         let listening = handle.status().await?.listen_addrs;
         let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
         let notifier = manager.notifier;
@@ -231,8 +231,8 @@ fn make_data_dir(path: &std::path::Path, me: Uid) -> Result<(), Error> {
 }
 
 /// Listens on every address. A wildcard socket of a family of which no interface
-/// has an address (IPv6 switched off, as in many containers; a network that comes
-/// up later) is open and has nothing to tell yet: that is no reason to wait.
+/// has an address (IPv6 switched off, as in many containers; a network that comes up
+/// later) is open and has no address to report yet, so the start does not wait for it.
 async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
     let all = addresses.iter().map(|address| async move {
         match timeout(FIRST_ADDRESS, handle.listen(address.clone())).await {

@@ -1,9 +1,9 @@
-//! One peer of the network: the node, its content, and what goes on beside them.
+//! One peer of the network: the node, its content, and the regular work beside them.
 //!
-//! This is all of the daemon that other hosts meet, without what the programs of
-//! its own host and the service manager see. The daemon puts it over real
-//! sockets; the network of `benches/network` puts hundreds of them over wires in
-//! memory, so that what is measured there is what runs here.
+//! This is the part of the daemon that other hosts meet, without the part that programs
+//! of its own host and the service manager see. The daemon runs it over real sockets. The
+//! network of `benches/network` runs hundreds of them over connections in memory, so that
+//! it measures the same code.
 
 use std::sync::Arc;
 
@@ -31,13 +31,13 @@ use crate::web::metrics::Metrics;
 pub struct Peer {
     /// The event loop, which listens nowhere yet.
     pub node: Node,
-    /// What it has to give.
+    /// The content that it has.
     pub content: Content<ContentNetwork>,
-    /// Where that and the rest of its state lie.
+    /// The store of that content and of the rest of its state.
     pub store: Store,
-    /// What carries bans and reputations to the store.
+    /// Saves bans and reputations to the store.
     pub keeper: Keeper,
-    /// Streams of those who want content; until [`Peer::serve`] takes them.
+    /// Streams of peers that ask for content, until [`Peer::serve`] takes them.
     incoming: Option<IncomingStreams>,
 }
 
@@ -76,7 +76,7 @@ impl Peer {
                 Vec::new()
             })
             };
-        // Before it listens, or a banned peer would find the door open for a moment.
+        // Before it listens, or a banned peer could connect for a moment.
         let keeper = Keeper::new(Policy::new(options::trust(config)), store.clone());
         keeper.load().await?;
         let (stack, relay_client) = stack(keeper.policy())?;

@@ -1,4 +1,5 @@
-//! What goes on beside the node for as long as the daemon runs.
+//! The regular work of a daemon beside its node: saving the routing table, removing what
+//! has expired, giving back memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,11 +15,11 @@ use crate::system::{allocator, memory};
 /// it are lost, which costs the next start a few dials.
 const SAVE_PEERS_EVERY: Duration = Duration::from_secs(300);
 
-/// How often it is looked whether the routing table has grown, and the shortest time
-/// between two saves. A look reads one number.
+/// How often the size of the routing table is compared with that at the last save, and
+/// so the shortest time between two saves. The comparison reads one number.
 const LOOK_AT_PEERS: Duration = Duration::from_secs(5);
 
-/// How often what has expired leaves the store.
+/// How often expired blocks are removed from the store.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the heap's unused pages go back to the kernel, and from how much
@@ -26,7 +27,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const TRIM_EVERY: Duration = Duration::from_secs(30);
 const TRIM_FROM: u64 = 48 << 20;
 
-/// Clears what a killed run left, then what expires.
+/// Removes what a run that was killed left behind, and from then on what expires.
 pub(super) async fn tend_store(store: Store) {
     let scrubbed = {
         let store = store.clone();
@@ -48,8 +49,7 @@ pub(super) async fn tend_store(store: Store) {
     }
 }
 
-/// Gives memory back to the kernel that a burst of work or an attack has left
-/// unused.
+/// Gives memory that a burst of work or an attack has left unused back to the kernel.
 pub(super) async fn tend_memory() {
     let mut ticks = async_io::Timer::interval(TRIM_EVERY);
     while ticks.next().await.is_some() {
@@ -64,10 +64,10 @@ pub(super) async fn tend_memory() {
 
 /// When the routing table was saved, and with how many peers.
 ///
-/// A node that is killed in its first minutes, and whose bootstrap peers are gone when
-/// it comes back, has no other way in than those it has met. So the table is saved with
-/// its first peers and whenever it holds twice as many as at the last save, which for
-/// the largest that there can be are a dozen saves more.
+/// A node that is killed in its first minutes, and whose bootstrap peers are gone when it
+/// starts again, can only get back into the network through the peers it has met. So the
+/// table is saved with its first peers, and whenever it holds twice as many as at the last
+/// save. For the largest possible table that makes a dozen more saves.
 #[derive(Debug)]
 struct Saved {
     at: Instant,

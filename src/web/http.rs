@@ -1,9 +1,9 @@
 //! The metrics port: `/metrics`, `/health/live`, `/health/ready`, and `/` for
 //! people.
 //!
-//! A server of four fixed pages needs no HTTP framework: the head of a request
-//! is parsed by `httparse`, nothing of a request gets into an answer, every
-//! answer closes its connection. What a client can take is bounded: at most
+//! A server of four fixed pages needs no HTTP framework. `httparse` parses the head of a
+//! request, nothing of a request gets into an answer, and every answer closes its
+//! connection. What clients can use up is bounded: at most
 //! [`MAX_CONNECTIONS`] at once, [`MAX_HEAD`] bytes and [`TIMEOUT`] for the head
 //! of its request, as long again to take the answer, no body. One task serves
 //! all of them, so that a flood here costs the node no threads.
@@ -22,7 +22,7 @@ use std::{
     os::fd::AsFd,
     pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_std::net::{TcpListener, TcpStream};
@@ -39,8 +39,8 @@ use crate::web::{last_hour::LastHour, metrics::Metrics};
 use answer::Answer;
 use request::Head;
 
-/// Connections served at once; further ones wait in the backlog. Prometheus, a
-/// container's health check and some people need a handful.
+/// Connections that are served at once; further ones wait in the backlog. Prometheus, a
+/// container's health check and a few people need no more than a handful.
 pub const MAX_CONNECTIONS: usize = 64;
 
 /// The longest head of a request, as other servers have it. Prometheus sends
@@ -52,17 +52,17 @@ pub const MAX_HEAD: usize = 8 * 1024;
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When all places are taken, new clients wait this long for one to come free;
-/// then the one that has been here longest has to go. An honest client is done
-/// in milliseconds, so the longest here is one that only holds its place.
+/// then the oldest connection is closed. An honest client is done in milliseconds, so the
+/// oldest connection is one that only occupies its place.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Time for the last answers when the daemon stops. A client that sends its
 /// request in one piece has its answer in milliseconds.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Bytes and time spent on reading what a client still sends after its answer:
-/// closing with unread input would reset the connection and take the answer
-/// away from it.
+/// How many bytes are read, and for how long, of what a client still sends after its
+/// answer. Closing a connection with unread input would reset it, and the client could
+/// lose the answer.
 const LINGER_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -91,7 +91,7 @@ pub enum Error {
     },
 }
 
-/// Who has the port, as far as a port number tells.
+/// Which program probably has the port, as far as its number tells.
 fn owner(addr: &SocketAddr) -> &'static str {
     match addr.port() {
         9100 => {
@@ -168,8 +168,8 @@ impl Http {
         self.local_addr
     }
 
-    /// Serves until `stop`; then answers who is being served, in limited time, and
-    /// leaves those who still wait to the next process, if there is one.
+    /// Serves until `stop`. Then it answers the clients that are being served, in limited
+    /// time, and leaves those that still wait to the next process, if there is one.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut serving = FuturesUnordered::new();
         // The oldest first; entries of finished connections stay until they
@@ -221,8 +221,7 @@ impl Http {
                         ));
                     }
                     Some(Err(error)) => {
-                        if let Some(kept_back) = throttle.allow("accept", std::time::Instant::now())
-                        {
+                        if let Some(kept_back) = throttle.allow("accept", Instant::now()) {
                             log::warn!(error:% = error, kept_back; "cannot accept a client of the metrics port");
                         }
                         // Most likely out of descriptors: trying again at once
@@ -250,10 +249,10 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> 
     }
 }
 
-/// Reads one request and answers it. Errors are the client's own business.
+/// Reads one request and answers it. Nothing is reported when the client goes away.
 async fn serve(mut stream: TcpStream, context: Context) {
     let answer = match within(TIMEOUT, read_head(&mut stream)).await {
-        Some(Ok(head)) => context.answer(head),
+        Some(Ok(head)) => context.answer(head, Instant::now()),
         Some(Err(Some(answer))) => answer,
         // Gone before it asked.
         Some(Err(None)) => return,
@@ -303,11 +302,11 @@ async fn read_head(stream: &mut TcpStream) -> Result<Head, Option<Answer>> {
 }
 
 impl Context {
-    fn answer(&self, head: Head) -> Answer {
+    fn answer(&self, head: Head, now: Instant) -> Answer {
         let answer = match (head.method, head.page) {
             (_, None) => Answer::not_found(),
             (request::Method::Other, Some(_)) => Answer::method_not_allowed(),
-            (_, Some(page)) => page::render(page, self),
+            (_, Some(page)) => page::render(page, self, now),
         };
         if head.method == request::Method::Head {
             answer.without_body()

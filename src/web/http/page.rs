@@ -14,7 +14,8 @@ use crate::api::Health;
 mod chart;
 mod status;
 
-pub(super) fn render(page: Page, context: &Context) -> Answer {
+/// The answer to a request for `page` that came at `now`.
+pub(super) fn render(page: Page, context: &Context, now: Instant) -> Answer {
     let Context {
         probe,
         metrics,
@@ -22,8 +23,8 @@ pub(super) fn render(page: Page, context: &Context) -> Answer {
     } = context;
     match page {
         Page::Metrics => {
-            // Set by who asks: a stuck loop could not say that it is stuck.
-            let health = probe.health(Instant::now());
+            // Set when somebody asks, since a stuck event loop could not say so itself.
+            let health = probe.health(now);
             metrics.live.set(health.live.into());
             metrics.ready.set(health.ready.into());
             match metrics.render() {
@@ -32,15 +33,14 @@ pub(super) fn render(page: Page, context: &Context) -> Answer {
             }
         }
         Page::Live => {
-            if probe.health(Instant::now()).live {
+            if probe.health(now).live {
                 Answer::ok(JSON, json!({ "status": "ok" }).to_string())
             } else {
                 Answer::unavailable(JSON, json!({ "status": "stuck" }).to_string())
             }
         }
-        Page::Ready => ready(&probe.health(Instant::now())),
+        Page::Ready => ready(&probe.health(now)),
         Page::Status { still } => {
-            let now = Instant::now();
             let page = status::page(&status::Sources {
                 health: &probe.health(now),
                 view: &last_hour.view(),
