@@ -18,7 +18,7 @@ use p2p_node::{
     store::Metrics,
     store::{Options, Root, Store},
     system::memory,
-    telemetry::Metrics as _,
+    telemetry::Register as _,
 };
 use sha2::{Digest, Sha256};
 

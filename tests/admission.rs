@@ -20,7 +20,7 @@ use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
 use p2p_node::peers::limits::{Limits, MAX_PENDING_INBOUND, kept};
 use p2p_node::peers::{Policy, Settings};
-use p2p_node::telemetry::Metrics as _;
+use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
 
 /// Far above what any step takes; only a hang reaches it.

@@ -31,7 +31,7 @@ use p2p_node::control::Client;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
 use p2p_node::peers::Policy;
-use p2p_node::telemetry::Metrics as _;
+use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
 
 const MIB: u64 = 1 << 20;

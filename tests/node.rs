@@ -22,7 +22,7 @@ use p2p_node::peers::limits::Limits;
 use p2p_node::peers::rules::Rules;
 use p2p_node::peers::{Conduct, Policy, Settings};
 use p2p_node::system::moment::Moment;
-use p2p_node::telemetry::Metrics as _;
+use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
 
 /// Far above what any step takes; only a hang reaches it.

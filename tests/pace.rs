@@ -33,7 +33,7 @@ use p2p_node::node::Metrics;
 use p2p_node::node::{Changes, Handle, Node, Options};
 use p2p_node::peers::bucket::{Budget, Rates};
 use p2p_node::peers::{Policy, Settings};
-use p2p_node::telemetry::Metrics as _;
+use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
 
 /// A topic of this network.

@@ -19,7 +19,7 @@ use libp2p::{Multiaddr, PeerId};
 use p2p_node::config::DhtMode;
 use p2p_node::node::Metrics;
 use p2p_node::node::{Handle, Node, Options};
-use p2p_node::telemetry::Metrics as _;
+use p2p_node::telemetry::Register as _;
 use p2p_node::transport::{self, Security};
 
 /// A daemon whose env file can change.

@@ -13,7 +13,7 @@ use cid::Cid;
 use multihash::Multihash;
 use p2p_node::store::Metrics;
 use p2p_node::store::{Options as StoreOptions, Root, Store};
-use p2p_node::telemetry::Metrics as _;
+use p2p_node::telemetry::Register as _;
 use sha2::{Digest, Sha256};
 
 use crate::node::Daemon;

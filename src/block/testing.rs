@@ -23,7 +23,7 @@ use crate::block::Metrics;
 use crate::content::testing::content;
 use crate::message::provenance::{Provenance, Signer};
 use crate::store::{self, Options, Store};
-use crate::telemetry::Metrics as _;
+use crate::telemetry::Register as _;
 use crate::text::unix_time::unix_millis;
 
 type Handler = Arc<dyn Fn(UnixStream) -> BoxFuture<'static, ()> + Send + Sync>;

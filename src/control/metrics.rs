@@ -19,7 +19,7 @@ pub struct Metrics {
     pub traffic: Traffic,
 }
 
-impl telemetry::Metrics for Metrics {
+impl telemetry::Register for Metrics {
     fn register(registry: &Registry) -> Result<Self, Error> {
         let metrics = Metrics {
             control_requests: registry.counters(
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn every_request_of_the_protocol_is_shown_from_the_start() {
         let registry = Registry::new().unwrap();
-        <Metrics as telemetry::Metrics>::register(&registry).unwrap();
+        <Metrics as telemetry::Register>::register(&registry).unwrap();
         let text = registry.render().unwrap();
         for kind in ["identify", "bans", "diag", "reload", "unknown"] {
             let series = format!("p2p_control_requests_total{{kind=\"{kind}\"}} 0");

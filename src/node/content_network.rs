@@ -446,7 +446,7 @@ mod tests {
     use crate::message::provenance::Flaw;
     use crate::node::Metrics;
     use crate::node::Node;
-    use crate::telemetry::Metrics as _;
+    use crate::telemetry::Register as _;
     use crate::transport;
 
     /// A host that accepts connections and never says anything.

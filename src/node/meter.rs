@@ -421,7 +421,7 @@ impl AsyncWrite for Metered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Metrics as _;
+    use crate::telemetry::Register as _;
     use crate::transport::yamux;
 
     /// A muxer that opens streams, and gets as many as one asks for.

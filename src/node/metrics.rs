@@ -122,7 +122,7 @@ pub struct Metrics {
     pub traffic: Traffic,
 }
 
-impl telemetry::Metrics for Metrics {
+impl telemetry::Register for Metrics {
     fn register(registry: &Registry) -> Result<Self, Error> {
         let metrics = Metrics {
             connections_opened: registry.counter(

@@ -25,7 +25,7 @@ pub struct Metrics {
     pub store_removed: IntCounterVec,
 }
 
-impl telemetry::Metrics for Metrics {
+impl telemetry::Register for Metrics {
     fn register(registry: &Registry) -> Result<Self, Error> {
         let metrics = Metrics {
             store_limit: registry.gauge(

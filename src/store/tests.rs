@@ -10,7 +10,7 @@ use multihash::Multihash;
 use tempfile::TempDir;
 
 use super::*;
-use crate::telemetry::Metrics as _;
+use crate::telemetry::Register as _;
 
 mod announcements;
 mod crash;

@@ -1,5 +1,4 @@
-//! Metrics and logs as mechanism: how they are made and written. What is counted and
-//! said is each room's own.
+//! How metrics and logs are made and written. Each room decides what it counts and logs.
 //!
 //! | file | noun |
 //! |---|---|
@@ -20,5 +19,5 @@ pub mod throttle;
 pub mod traffic;
 
 pub use direction::Direction;
-pub use registry::{Metrics, Registry, touch};
+pub use registry::{Register, Registry, touch};
 pub use traffic::Traffic;

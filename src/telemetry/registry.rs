@@ -1,9 +1,9 @@
-//! Where metrics are made, and kept for whoever scrapes them.
+//! The registry: it creates metrics and keeps them for those who scrape them.
 //!
 //! Names, types and units follow the Prometheus conventions: counters end in
 //! `_total`, times are in seconds, sizes in bytes. No label ever holds a peer
-//! id, an address or a topic that a remote chose: a remote that can mint label
-//! values can grow Prometheus without bound.
+//! id, an address or a topic that a remote chose, since a remote that can create label
+//! values can make Prometheus grow without bound.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use prometheus::{
 use super::process::Process;
 use super::traffic::Traffic;
 
-/// All metrics of one node. Clones are handles to the same.
+/// All metrics of one node. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Registry {
     all: prometheus::Registry,
     traffic: Traffic,
 }
 
-/// The metrics of one room, which registers them.
-pub trait Metrics: Sized {
+/// A group of metrics that one room counts, and how they get into a [`Registry`].
+pub trait Register: Sized {
     /// Makes and registers them.
     ///
     /// # Errors
@@ -31,18 +31,18 @@ pub trait Metrics: Sized {
     /// program and shows in every test.
     fn register(registry: &Registry) -> Result<Self, Error>;
 
-    /// Those of a room that is used without the others, in a registry of their own.
+    /// The metrics of a room that is used without the others, in a registry of their own.
     ///
     /// # Errors
-    /// As [`Metrics::register`].
+    /// As [`Register::register`].
     fn new() -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self::register(&Registry::new()?)?))
     }
 }
 
 impl Registry {
-    /// One with the standard metrics of the process, the version, and those that
-    /// several rooms count on.
+    /// A registry with the standard metrics of the process, the version, and the metrics
+    /// that several rooms share.
     ///
     /// # Errors
     /// When a name breaks the naming rules.
@@ -62,7 +62,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// What several rooms count on.
+    /// The metrics that several rooms share.
     pub fn traffic(&self) -> Traffic {
         self.traffic.clone()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prometheus::{Error, IntGauge};
 
-use crate::telemetry::{Metrics as _, Registry};
+use crate::telemetry::{Register as _, Registry};
 use crate::{block, control, node, store};
 
 /// See the module's documentation.

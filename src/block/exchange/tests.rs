@@ -24,7 +24,7 @@ use crate::block::Metrics;
 use crate::block::testing::{Count, provenance, publish};
 use crate::content::address::{Codec, address};
 use crate::content::testing::content;
-use crate::telemetry::Metrics as _;
+use crate::telemetry::Register as _;
 
 /// Has one block of 1 MiB, which does not pack, under every raw CID, and counts
 /// what is read.

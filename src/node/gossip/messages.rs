@@ -84,7 +84,7 @@ mod tests {
     use crate::message::envelope::Limits;
     use crate::message::pb;
     use crate::peers::Conduct;
-    use crate::telemetry::Metrics as _;
+    use crate::telemetry::Register as _;
     use libp2p::gossipsub::{IdentTopic, MessageAcceptance, MessageId};
     use prost::Message as _;
 

@@ -19,7 +19,7 @@ pub struct PeerMetrics {
     pub over_budget: IntCounter,
 }
 
-impl telemetry::Metrics for PeerMetrics {
+impl telemetry::Register for PeerMetrics {
     fn register(registry: &Registry) -> Result<Self, Error> {
         let metrics = PeerMetrics {
             blacklist: registry.counter(

@@ -32,7 +32,7 @@ use crate::node::address_book;
 use crate::node::bandwidth::{Bandwidth, Class};
 use crate::node::meter::Meters;
 use crate::peers::Policy;
-use crate::telemetry::{Direction, Metrics as _};
+use crate::telemetry::{Direction, Register as _};
 use crate::transport::yamux;
 
 /// Far above what any step takes; only a hang reaches it.

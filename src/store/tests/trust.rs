@@ -11,7 +11,7 @@ use crate::peers::{Conduct, Policy, Target, reputation::Reputation};
 use crate::store::Metrics;
 use crate::store::{Options, Store, bans::BANS, reputations::REPUTATIONS};
 use crate::system::moment::Moment;
-use crate::telemetry::Metrics as _;
+use crate::telemetry::Register as _;
 
 fn open(dir: &std::path::Path) -> Store {
     let options = Options {

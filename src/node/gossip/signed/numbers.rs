@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::message::sequence::BLOCK;
-    use crate::telemetry::Metrics as _;
+    use crate::telemetry::Register as _;
 
     const CHILD: &str = "P2P_SEQUENCE_CRASH_TEST_DIR";
     const ROUNDS: u64 = 20;

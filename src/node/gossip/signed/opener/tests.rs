@@ -14,7 +14,7 @@ use crate::message::envelope::seal;
 use crate::message::statement::{Purpose, Statement};
 use crate::message::windows::id_of;
 use crate::message::{pb, refusal};
-use crate::telemetry::Metrics as _;
+use crate::telemetry::Register as _;
 
 const LIMITS: Limits = Limits {
     envelope: 64 << 10,
