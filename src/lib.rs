@@ -7,7 +7,9 @@
 //! # Floors
 //!
 //! A room uses only rooms that stand below it, or beside it in one direction;
-//! `tests/floors.rs` reads this drawing and the source, and fails on anything else.
+//! `tests/floors.rs` reads this drawing and the source, and fails on anything else. The
+//! rooms that decide read no clock, use neither disk nor network, and count no metrics:
+//! time and events go in, and decisions come out. The same test holds them to that.
 //!
 //! ```text
 //! cli daemon  what people type; the life of the process
@@ -16,7 +18,7 @@
 //! node  the swarm
 //! block  the bytes of content: kept, served, fetched, announced
 //! store transport  bytes on disk; bytes to other hosts
-//! neighbours dht gossip peers content message  what is decided: of neighbours, records, gossip, peers, content; what travels between nodes
+//! neighbours dht gossip peers content message  what is decided; what travels between nodes
 //! api config system telemetry text  the ground
 //! ```
 //!
@@ -33,8 +35,9 @@
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
 //! | [`neighbours`] | the node's place in its network: whom to keep, whom to dial, when to try again |
 //! | [`dht`] | decisions about the DHT: records held and their bounds, provider records sent, walks |
-//! | [`peers`] | who may connect and how much: the gate and its limits, reputation, budgets, bans |
-//! neighbours dht gossip peers content message  what is decided: of neighbours, records, gossip, peers, content; what travels between nodes
+//! | [`gossip`] | decisions about gossip: who may send how much, topics, whose turn it is to publish, members |
+//! | [`content`] | decisions about content: CIDs and trees, what a fetch asks of whom, what is announced when |
+//! | [`peers`] | one record of each peer, and what is decided about them: the gate and its limits, reputation, budgets, bans |
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
 //! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |

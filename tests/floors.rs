@@ -232,6 +232,123 @@ fn a_room_uses_only_rooms_below_it() {
     }
 }
 
+/// What the rooms that decide have no use for: clocks, disk, network, tasks, metrics and
+/// logs that are counted.
+const NOT_TO_DECIDE: [&str; 13] = [
+    "Instant::now",
+    "SystemTime::now",
+    "Moment::now",
+    "Timer",
+    "fs",
+    "TcpStream",
+    "UdpSocket",
+    "async_std",
+    "async_io",
+    "async_net",
+    "blocking",
+    "prometheus",
+    "telemetry",
+];
+
+/// A source without what is compiled for tests only, and the modules of that kind which
+/// it declares and which are in files of their own.
+fn without_tests(tokens: &[String]) -> (Vec<String>, BTreeSet<String>) {
+    let (mut left, mut modules) = (Vec::new(), BTreeSet::new());
+    let is = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token == word);
+    let mut i = 0;
+    while i < tokens.len() {
+        if !(is(i, "#") && is(i + 1, "cfg") && is(i + 2, "test")) {
+            left.push(tokens[i].clone());
+            i += 1;
+            continue;
+        }
+        let item = i + 3;
+        let end = |at: &usize| is(*at, ";") || is(*at, "{");
+        let end = (item..tokens.len()).find(end).unwrap_or(tokens.len());
+        if is(end, ";") {
+            if is(end - 2, "mod") {
+                modules.insert(tokens[end - 1].clone());
+            }
+            i = end + 1;
+            continue;
+        }
+        let mut depth = 0;
+        i = end;
+        while i < tokens.len() {
+            depth += i32::from(is(i, "{")) - i32::from(is(i, "}"));
+            i += 1;
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    (left, modules)
+}
+
+/// The words of [`NOT_TO_DECIDE`] that a source uses, outside of its tests.
+fn undecided(tokens: &[String]) -> Vec<&'static str> {
+    let path = |at: usize, words: &str| {
+        let words = words.split("::").flat_map(|word| [word, "::"]);
+        let mut words: Vec<_> = words.collect();
+        words.pop();
+        let mut there = tokens[at..].iter().map(String::as_str);
+        words.into_iter().all(|word| there.next() == Some(word))
+    };
+    let used = |words: &&str| (0..tokens.len()).any(|at| path(at, words));
+    NOT_TO_DECIDE.into_iter().filter(used).collect()
+}
+
+#[test]
+fn the_rooms_that_decide_read_no_clock_and_touch_nothing() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
+    let drawn = lib.lines().find(|line| line.contains("  what is decided"));
+    let rooms = drawn.and_then(|line| line.trim_start_matches("//! ").split("  ").next());
+    let rooms: Vec<&str> = rooms.unwrap().split(' ').collect();
+    assert!(rooms.len() > 4, "{rooms:?}");
+    let mut wrong = Vec::new();
+    for room in rooms {
+        let sources: Vec<_> = files(&src.join(room))
+            .into_iter()
+            .map(|file| {
+                let source = fs::read_to_string(&file).unwrap();
+                (module(&src, &file), without_tests(&tokens(&source)))
+            })
+            .collect();
+        assert!(!sources.is_empty(), "{room} has no files");
+        let for_tests: BTreeSet<Vec<String>> = sources
+            .iter()
+            .flat_map(|(module, (_, inner))| {
+                let path = |name: &String| [&module[..], std::slice::from_ref(name)].concat();
+                inner.iter().map(path).collect::<Vec<_>>()
+            })
+            .collect();
+        for (module, (left, _)) in &sources {
+            let tested = |at: usize| for_tests.contains(&module[..at]);
+            if !(1..=module.len()).any(tested) {
+                let used = undecided(left);
+                let told = used
+                    .into_iter()
+                    .map(|words| format!("{}: {words}", module.join("::")));
+                wrong.extend(told);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_is_for_tests_only_is_passed_over_and_the_rest_is_named() {
+    let source = "use std::time::Instant; fn a() { let now = Instant::now(); }\n\
+                  #[cfg(test)] mod model;\n#[cfg(test)] use std::fs;\n\
+                  #[cfg(test)] fn b() { if true { async_std::task::yield_now(); } }\n\
+                  fn c(fs_type: u8) { crate::telemetry::count(); }\n\
+                  #[cfg(test)] mod tests { fn d() { std::fs::read(\"x\"); } }";
+    let (left, modules) = without_tests(&tokens(source));
+    assert_eq!(modules.into_iter().collect::<Vec<_>>(), ["model"]);
+    assert_eq!(undecided(&left), ["Instant::now", "telemetry"]);
+}
+
 /// Paths in backticks that begin with `src/`.
 fn paths(page: &str) -> Vec<&str> {
     let quoted = page.split('`').skip(1).step_by(2);

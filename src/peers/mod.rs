@@ -46,6 +46,8 @@ pub mod state;
 pub mod subnet;
 pub mod table;
 pub mod trust;
+#[cfg(test)]
+mod world;
 
 pub use bans::{Ban, Target};
 pub use conduct::Conduct;

@@ -11,11 +11,11 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use async_std::channel::{Receiver, Sender};
 use futures::Stream;
 use futures::task::AtomicWaker;
 use ipnet::IpNet;
@@ -41,8 +41,9 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
 struct Shared {
     peers: Mutex<Peers>,
     waker: AtomicWaker,
-    /// Has a message when a ban was made or lifted that is not on the disk yet.
-    unsaved: (Sender<()>, Receiver<()>),
+    /// A ban was made or lifted that is not on the disk yet.
+    unsaved: AtomicBool,
+    saver: AtomicWaker,
     observer: OnceLock<Arc<dyn Observer>>,
 }
 
@@ -65,7 +66,8 @@ impl Policy {
             shared: Arc::new(Shared {
                 peers: Mutex::new(Peers::new(settings)),
                 waker: AtomicWaker::new(),
-                unsaved: async_std::channel::bounded(1),
+                unsaved: AtomicBool::new(false),
+                saver: AtomicWaker::new(),
                 observer: OnceLock::new(),
             }),
         }
@@ -93,8 +95,8 @@ impl Policy {
             self.shared.waker.wake();
         }
         if outcome.unsaved {
-            // Full means that a message is there already.
-            let _ = self.shared.unsaved.0.try_send(());
+            self.shared.unsaved.store(true, Ordering::Release);
+            self.shared.saver.wake();
         }
         if let Some(observer) = self.shared.observer.get() {
             outcome.notes.iter().for_each(|note| observer.note(note));
@@ -258,9 +260,18 @@ impl Policy {
         self.read(Peers::is_dirty)
     }
 
-    /// Resolves when a ban was made or lifted since the last call.
+    /// Resolves when a ban was made or lifted since the last call, for the one task that
+    /// saves them.
     pub async fn bans_changed(&self) {
-        let _ = self.shared.unsaved.1.recv().await;
+        let shared = &self.shared;
+        std::future::poll_fn(|cx| {
+            shared.saver.register(cx.waker());
+            match shared.unsaved.swap(false, Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
     }
 
     /// What the event loop is to do, as a stream for its one reader.

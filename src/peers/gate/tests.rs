@@ -1,148 +1,10 @@
-use std::cell::Cell;
-use std::time::{Duration, SystemTime};
-
-use libp2p::Multiaddr;
-use libp2p::core::ConnectedPoint;
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
+use std::time::Duration;
 
 use super::super::bans::SUBNET_AFTER;
 use super::super::networks::Networks;
-use super::super::record::Connection;
+use super::super::world::{World, endpoint, ip};
 use super::super::{Conduct, Settings, Target};
 use super::*;
-use crate::system::moment::Moment;
-
-/// A gate with what is known of peers, its clock and its luck: never lucky unless told.
-struct World {
-    peers: Peers,
-    gate: Gate,
-    resources: Resources,
-    now: Instant,
-    luck: Cell<f64>,
-    next: usize,
-}
-
-impl World {
-    fn new(rules: Rules, limits: Limits) -> World {
-        World::with(settings(rules), limits)
-    }
-
-    fn with(settings: Settings, limits: Limits) -> World {
-        let (now, resources) = (Instant::now(), Resources::new());
-        let peers = Peers::new(settings);
-        World {
-            gate: Gate::new(&peers, limits, resources.clone(), now),
-            peers,
-            resources,
-            now,
-            luck: Cell::new(0.999),
-            next: 0,
-        }
-    }
-
-    fn moment(&self) -> Moment {
-        Moment {
-            mono: self.now,
-            wall: SystemTime::UNIX_EPOCH,
-        }
-    }
-
-    fn id(&mut self) -> ConnectionId {
-        self.next += 1;
-        ConnectionId::new_unchecked(self.next)
-    }
-
-    fn arrives(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
-        self.arrives_from(Some(ip(from))).map(|(id, _)| id)
-    }
-
-    /// With the handshake that was given up for it.
-    fn arrives_from(
-        &mut self,
-        from: Option<IpAddr>,
-    ) -> Result<(ConnectionId, Option<ConnectionId>), Refusal> {
-        let id = self.id();
-        let luck = &self.luck;
-        let arrived = self
-            .gate
-            .arrives(&self.peers, id, from, self.now, || luck.get());
-        arrived.map(|evicted| (id, evicted))
-    }
-
-    fn proves(&mut self, id: ConnectionId, peer: PeerId, from: &str) -> Result<(), Refusal> {
-        self.gate
-            .established_inbound(&self.peers, id, &peer, Some(ip(from)), self.now)
-    }
-
-    /// The swarm tells of a connection that is established.
-    fn opened(&mut self, id: ConnectionId, peer: PeerId, ip: IpAddr, outbound: bool) {
-        self.gate.settled(id);
-        let connection = Connection::new(&endpoint(ip, outbound), self.now);
-        self.peers.opened(peer, id, connection);
-    }
-
-    /// Arrives and proves to be `peer`.
-    fn comes_as(&mut self, peer: PeerId, from: &str) -> Result<ConnectionId, Refusal> {
-        let id = self.arrives(from)?;
-        let allowed = self.proves(id, peer, from);
-        match allowed {
-            Ok(()) => self.opened(id, peer, ip(from), false),
-            Err(_) => self.gate.settled(id),
-        }
-        allowed.map(|()| id)
-    }
-
-    fn comes(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
-        self.comes_as(PeerId::random(), from)
-    }
-
-    /// Begins a dial of an address.
-    fn begins(&mut self, peer: Option<&PeerId>, to: &[&str]) -> Result<ConnectionId, Refusal> {
-        let id = self.id();
-        let ips = to.iter().map(|to| ip(to));
-        self.gate
-            .dials(&self.peers, id, peer, ips, self.now)
-            .map(|()| id)
-    }
-
-    fn reaches(&mut self, peer: &PeerId, to: Option<&str>) -> Result<(), Refusal> {
-        self.gate
-            .established_outbound(&self.peers, peer, to.map(ip), self.now)
-    }
-
-    fn dials(&mut self, to: &str) -> Result<(), Refusal> {
-        let peer = PeerId::random();
-        let id = self.begins(Some(&peer), &[to])?;
-        let allowed = self.reaches(&peer, Some(to));
-        match allowed {
-            Ok(()) => self.opened(id, peer, ip(to), true),
-            Err(_) => self.gate.settled(id),
-        }
-        allowed
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-    }
-}
-
-fn endpoint(ip: IpAddr, outbound: bool) -> ConnectedPoint {
-    let address: Multiaddr = Multiaddr::empty()
-        .with(ip.into())
-        .with(libp2p::multiaddr::Protocol::Tcp(1));
-    match outbound {
-        true => ConnectedPoint::Dialer {
-            address,
-            role_override: Endpoint::Dialer,
-            port_use: PortUse::Reuse,
-        },
-        false => ConnectedPoint::Listener {
-            local_addr: "/ip4/192.0.2.9/tcp/1".parse().unwrap(),
-            send_back_addr: address,
-        },
-    }
-}
 
 fn settings(rules: Rules) -> Settings {
     Settings {
@@ -158,10 +20,6 @@ fn rules() -> Rules {
         subnet_rate: 100_000,
         ..Rules::default()
     }
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
 }
 
 fn host(n: u32) -> String {
@@ -183,7 +41,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Refusal>, limit: &str) -> Strin
 
 #[test]
 fn a_denied_network_wins_over_an_allowed_one() {
-    let mut world = World::new(
+    let mut world = World::with_rules(
         Rules {
             allow: nets(&["192.0.2.0/24", "2001:db8::/32"]),
             deny: nets(&["192.0.2.128/25"]),
@@ -250,7 +108,7 @@ fn bans_hold_before_and_after_the_handshake_for_trusted_peers_too() {
 
 #[test]
 fn a_ban_that_comes_during_a_handshake_ends_it() {
-    let mut world = World::new(rules(), Limits::default());
+    let mut world = World::with_rules(rules(), Limits::default());
     let (peer, from) = (PeerId::random(), "192.0.2.1");
     let id = world.arrives(from).unwrap();
     for target in [Target::Net(ip(from).into()), Target::Peer(peer)] {
@@ -266,7 +124,7 @@ fn a_ban_that_comes_during_a_handshake_ends_it() {
 
 #[test]
 fn a_subnet_fills_up_with_connections_and_handshakes_and_empties_again() {
-    let mut world = World::new(
+    let mut world = World::with_rules(
         Rules {
             per_subnet: 2,
             ..rules()
@@ -317,7 +175,7 @@ fn strangers_cannot_take_the_places_of_our_own_dials() {
         total: 40,
         ..Limits::default()
     };
-    let mut world = World::new(rules(), limits);
+    let mut world = World::with_rules(rules(), limits);
     for n in 0..30 {
         world.comes(&host(n)).unwrap();
     }
@@ -331,7 +189,7 @@ fn strangers_cannot_take_the_places_of_our_own_dials() {
     let table = world.peers.table();
     assert_eq!(table.inbound() + table.outbound(), 40);
 
-    let mut world = World::new(rules(), Limits::default());
+    let mut world = World::with_rules(rules(), Limits::default());
     for _ in 0..48 {
         world.comes("192.0.2.1").unwrap();
     }
@@ -349,7 +207,7 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
         total: 8,
         ..Limits::default()
     };
-    let mut world = World::new(rules(), limits);
+    let mut world = World::with_rules(rules(), limits);
     let arrived: Vec<_> = (0..20).map(|n| world.arrives(&host(n)).unwrap()).collect();
     let mut established = 0;
     for (n, id) in (0..).zip(arrived) {
@@ -386,7 +244,7 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
         per_subnet: 4,
         ..rules()
     };
-    let mut world = World::new(rules, Limits::default());
+    let mut world = World::with_rules(rules, Limits::default());
     let arrived: Vec<_> = (0..3)
         .map(|_| world.arrives("192.0.2.1").unwrap())
         .collect();
@@ -410,14 +268,14 @@ fn each_direction_and_each_peer_has_its_cap() {
         per_peer: 3,
         ..Limits::default()
     };
-    let mut world = World::new(rules(), limits.clone());
+    let mut world = World::with_rules(rules(), limits.clone());
     world.comes("192.0.2.1").unwrap();
     world.comes("192.0.2.2").unwrap();
     refused(world.comes("192.0.2.3"), "P2P_MAX_INBOUND_CONNECTIONS");
     world.dials("192.0.2.4").unwrap();
     refused(world.dials("192.0.2.5"), "P2P_MAX_OUTBOUND_CONNECTIONS");
 
-    let mut world = World::new(rules(), Limits::default());
+    let mut world = World::with_rules(rules(), Limits::default());
     let peer = PeerId::random();
     for _ in 0..4 {
         world.comes_as(peer, "192.0.2.1").unwrap();
@@ -432,7 +290,7 @@ fn each_direction_and_each_peer_has_its_cap() {
 
 #[test]
 fn one_subnet_cannot_hold_all_handshakes_and_slow_ones_make_room() {
-    let mut world = World::new(rules(), Limits::default());
+    let mut world = World::with_rules(rules(), Limits::default());
     for _ in 0..MAX_PENDING_PER_SUBNET {
         world.arrives("192.0.2.1").unwrap();
     }
@@ -520,7 +378,7 @@ fn rates_hold_for_a_subnet_and_in_total() {
         subnet_rate: 2,
         ..Rules::default()
     };
-    let mut world = World::new(rules, Limits::default());
+    let mut world = World::with_rules(rules, Limits::default());
     let come = |world: &mut World, from: &str| world.arrives(from).map(|id| world.gate.settled(id));
     for _ in 0..4 {
         come(&mut world, "192.0.2.1").unwrap();
@@ -547,7 +405,7 @@ fn rates_hold_for_a_subnet_and_in_total() {
 
 #[test]
 fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
-    let mut world = World::new(Rules::default(), Limits::default());
+    let mut world = World::with_rules(Rules::default(), Limits::default());
     // The flood spends the total.
     while world
         .arrives(&host(world.next as u32))
@@ -575,7 +433,7 @@ fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
 
 #[test]
 fn a_flooding_subnet_does_not_leak_into_what_others_need() {
-    let mut world = World::new(Rules::default(), Limits::default());
+    let mut world = World::with_rules(Rules::default(), Limits::default());
     world.luck.set(0.0);
     let mut passed = 0;
     for _ in 0..10_000 {
@@ -777,7 +635,7 @@ fn descriptors_and_memory_run_out_for_strangers_first() {
 
 #[test]
 fn dials_under_way_are_counted_and_a_closed_gate_lets_nobody_in() {
-    let mut world = World::new(rules(), Limits::default());
+    let mut world = World::with_rules(rules(), Limits::default());
     for _ in 0..MAX_PENDING_OUTBOUND {
         world.begins(None, &[]).unwrap();
     }
@@ -835,7 +693,7 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
 
 #[test]
 fn other_rules_hold_from_their_moment_on_and_count_what_stands() {
-    let mut world = World::new(rules(), Limits::default());
+    let mut world = World::with_rules(rules(), Limits::default());
     let peer = PeerId::random();
     world.comes_as(peer, "192.0.2.1").unwrap();
     world.comes_as(peer, "192.0.2.1").unwrap();

@@ -1,0 +1,347 @@
+//! What is known of peers and the gate, driven in virtual time.
+//!
+//! Tests let peers come, send and misbehave, and time pass, in microseconds and always
+//! with the same outcome, so that they can expect exact values: nothing in this room
+//! reads a clock.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+
+use super::bans::Target;
+use super::bucket::{Budget, Rates};
+use super::gate::Gate;
+use super::limits::Limits;
+use super::record::Connection;
+use super::refusal::Refusal;
+use super::reputation::{Action, FIRST_BAN};
+use super::rules::Rules;
+use super::state::{Note, Order, Peers, Settings};
+use super::{Conduct, OverBudget};
+use crate::system::moment::Moment;
+use crate::system::resources::Resources;
+
+/// A gate with what is known of peers, its clock and its luck: never lucky unless told.
+pub(super) struct World {
+    pub(super) peers: Peers,
+    pub(super) gate: Gate,
+    pub(super) resources: Resources,
+    pub(super) now: Instant,
+    pub(super) luck: Cell<f64>,
+    pub(super) next: usize,
+}
+
+impl World {
+    pub(super) fn with_rules(rules: Rules, limits: Limits) -> World {
+        let settings = Settings {
+            rules,
+            ..Settings::default()
+        };
+        World::with(settings, limits)
+    }
+
+    pub(super) fn with(settings: Settings, limits: Limits) -> World {
+        let (now, resources) = (Instant::now(), Resources::new());
+        let peers = Peers::new(settings);
+        World {
+            gate: Gate::new(&peers, limits, resources.clone(), now),
+            peers,
+            resources,
+            now,
+            luck: Cell::new(0.999),
+            next: 0,
+        }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            mono: self.now,
+            wall: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    pub(super) fn id(&mut self) -> ConnectionId {
+        self.next += 1;
+        ConnectionId::new_unchecked(self.next)
+    }
+
+    pub(super) fn arrives(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
+        self.arrives_from(Some(ip(from))).map(|(id, _)| id)
+    }
+
+    /// With the handshake that was given up for it.
+    pub(super) fn arrives_from(
+        &mut self,
+        from: Option<IpAddr>,
+    ) -> Result<(ConnectionId, Option<ConnectionId>), Refusal> {
+        let id = self.id();
+        let luck = &self.luck;
+        let arrived = self
+            .gate
+            .arrives(&self.peers, id, from, self.now, || luck.get());
+        arrived.map(|evicted| (id, evicted))
+    }
+
+    pub(super) fn proves(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        from: &str,
+    ) -> Result<(), Refusal> {
+        self.gate
+            .established_inbound(&self.peers, id, &peer, Some(ip(from)), self.now)
+    }
+
+    /// The swarm tells of a connection that is established.
+    pub(super) fn opened(&mut self, id: ConnectionId, peer: PeerId, ip: IpAddr, outbound: bool) {
+        self.gate.settled(id);
+        let connection = Connection::new(&endpoint(ip, outbound), self.now);
+        self.peers.opened(peer, id, connection);
+    }
+
+    /// Arrives and proves to be `peer`.
+    pub(super) fn comes_as(&mut self, peer: PeerId, from: &str) -> Result<ConnectionId, Refusal> {
+        let id = self.arrives(from)?;
+        let allowed = self.proves(id, peer, from);
+        match allowed {
+            Ok(()) => self.opened(id, peer, ip(from), false),
+            Err(_) => self.gate.settled(id),
+        }
+        allowed.map(|()| id)
+    }
+
+    pub(super) fn comes(&mut self, from: &str) -> Result<ConnectionId, Refusal> {
+        self.comes_as(PeerId::random(), from)
+    }
+
+    /// Begins a dial of an address.
+    pub(super) fn begins(
+        &mut self,
+        peer: Option<&PeerId>,
+        to: &[&str],
+    ) -> Result<ConnectionId, Refusal> {
+        let id = self.id();
+        let ips = to.iter().map(|to| ip(to));
+        self.gate
+            .dials(&self.peers, id, peer, ips, self.now)
+            .map(|()| id)
+    }
+
+    pub(super) fn reaches(&mut self, peer: &PeerId, to: Option<&str>) -> Result<(), Refusal> {
+        self.gate
+            .established_outbound(&self.peers, peer, to.map(ip), self.now)
+    }
+
+    pub(super) fn dials(&mut self, to: &str) -> Result<(), Refusal> {
+        let peer = PeerId::random();
+        let id = self.begins(Some(&peer), &[to])?;
+        let allowed = self.reaches(&peer, Some(to));
+        match allowed {
+            Ok(()) => self.opened(id, peer, ip(to), true),
+            Err(_) => self.gate.settled(id),
+        }
+        allowed
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+}
+
+/// How the swarm describes a direct connection.
+pub(super) fn endpoint(ip: IpAddr, outbound: bool) -> ConnectedPoint {
+    let address: Multiaddr = Multiaddr::empty()
+        .with(ip.into())
+        .with(libp2p::multiaddr::Protocol::Tcp(1));
+    match outbound {
+        true => ConnectedPoint::Dialer {
+            address,
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        },
+        false => ConnectedPoint::Listener {
+            local_addr: "/ip4/192.0.2.9/tcp/1".parse().unwrap(),
+            send_back_addr: address,
+        },
+    }
+}
+
+pub(super) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+impl World {
+    /// Everything that the event loop is told to do now.
+    fn orders(&mut self) -> Vec<Order> {
+        std::iter::from_fn(|| self.peers.next_order()).collect()
+    }
+
+    /// What is worth counting since the last call.
+    fn notes(&mut self) -> Vec<Note> {
+        self.peers.take_outcome().notes
+    }
+
+    fn score(&self, peer: &PeerId) -> f32 {
+        self.peers.reputation(peer, self.now).score
+    }
+
+    /// Sends `messages` one by one, and answers how many were within the budget.
+    fn sends(&mut self, peer: &PeerId, messages: usize) -> usize {
+        let now = self.moment();
+        let sent = (0..messages).filter(|_| self.peers.allow(peer, 1, now).is_ok());
+        sent.count()
+    }
+
+    /// The event loop closes what the orders say; answers whether the peer is gone.
+    fn is_cut_off(&mut self, peer: &PeerId) -> bool {
+        let orders = self.orders();
+        let cut = orders.iter().any(|order| match order {
+            Order::Sanction(sanction) => sanction.peer == *peer && sanction.action > Action::Note,
+            Order::Recheck => false,
+        });
+        if cut {
+            let record = self.peers.table().get(peer);
+            let ids: Vec<_> = record
+                .iter()
+                .flat_map(|r| r.connections())
+                .map(|(id, _)| id)
+                .collect();
+            for id in ids {
+                self.peers.closed(peer, id).unwrap();
+            }
+        }
+        cut
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A budget of ten messages at once and one a second.
+fn frugal() -> Settings {
+    Settings {
+        rates: Rates {
+            messages: Budget { burst: 10, fill: 1 },
+            ..Rates::default()
+        },
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn a_flood_its_ban_the_bans_end_and_a_reload() {
+    let mut world = World::with(frugal(), Limits::default());
+    let (flooder, honest) = (PeerId::random(), PeerId::random());
+    let from = "192.0.2.1";
+    world.comes_as(flooder, from).unwrap();
+    world.comes_as(honest, "192.0.2.2").unwrap();
+    // The burst passes. Ten more are dropped and cost nothing; from then on, each
+    // eleventh within a second is reported once.
+    assert_eq!(world.sends(&flooder, 20), 10);
+    assert_eq!(world.score(&flooder), 0.0);
+    assert_eq!(world.sends(&flooder, 100), 0);
+    assert_eq!(world.score(&flooder), -4.0);
+    let dropped = Note::OverBudget(flooder, OverBudget::Messages);
+    let notes = world.notes();
+    assert_eq!(notes.iter().filter(|note| **note == dropped).count(), 110);
+    assert!(notes.contains(&Note::Offence(Conduct::OverBudget)));
+    // It goes on, a thousand each second, and is reported each second. Its score falls
+    // by four each time, while an hour would halve it.
+    let mut seconds = 1;
+    while !world.is_cut_off(&flooder) {
+        world.pass(SECOND);
+        world.sends(&flooder, 1_000);
+        seconds += 1;
+    }
+    assert_eq!(seconds, 13, "13 times four points reach -50");
+    // It comes back and goes on until it is banned, at -80.
+    world.comes_as(flooder, from).unwrap();
+    while world.peers.ban_of_peer(&flooder, world.now).is_none() {
+        world.pass(SECOND);
+        world.sends(&flooder, 1_000);
+        if world.is_cut_off(&flooder) && world.peers.ban_of_peer(&flooder, world.now).is_none() {
+            world.comes_as(flooder, from).unwrap();
+        }
+        seconds += 1;
+    }
+    assert_eq!(seconds, 21, "21 times four points reach -80");
+    let refusal = world.comes_as(flooder, from).unwrap_err();
+    assert_eq!(refusal.limit(), "bans");
+    // The honest peer has its whole budget, and others may come from that address.
+    assert_eq!(world.sends(&honest, 20), 10);
+    world.comes(from).unwrap();
+
+    // The ban lasts ten minutes to the nanosecond.
+    world.pass(FIRST_BAN - Duration::from_nanos(1));
+    world.comes_as(flooder, from).unwrap_err();
+    world.pass(Duration::from_nanos(1));
+    world.comes_as(flooder, from).unwrap();
+    // It is not forgiven: its budget is an eighth, which is one message.
+    assert_eq!(world.sends(&flooder, 20), 1);
+
+    // A reload trusts it, and gives everybody another budget from the next message on.
+    let reloaded = Settings {
+        rates: Rates {
+            messages: Budget { burst: 3, fill: 1 },
+            ..Rates::default()
+        },
+        trusted: vec![flooder],
+        ..Settings::default()
+    };
+    world.peers.adjust(reloaded, &[]);
+    world
+        .gate
+        .adjust(&world.peers, Limits::default(), world.now);
+    world.pass(60 * SECOND);
+    assert_eq!(world.sends(&honest, 20), 3);
+    assert_eq!(world.sends(&flooder, 100), 30, "ten times the budget");
+    assert!(
+        world.peers.trust().is_trusted_at(ip(from)),
+        "it was here when it became trusted"
+    );
+}
+
+#[test]
+fn an_operators_ban_is_lifted_with_what_led_to_it() {
+    let mut world = World::with(frugal(), Limits::default());
+    let peer = PeerId::random();
+    world.comes_as(peer, "192.0.2.1").unwrap();
+    let now = world.moment();
+    world.peers.report(&peer, Conduct::Bomb, now);
+    assert_eq!(world.score(&peer), -50.0);
+    let hour = 3600 * SECOND;
+    let target = Target::Peer(peer);
+    world.peers.ban(target, Some(hour), "spam", now).unwrap();
+    assert_eq!(world.orders()[0], Order::Recheck);
+    world.pass(hour / 2);
+    assert!(world.peers.unban(&target, world.now).is_some());
+    assert_eq!(world.score(&peer), 0.0);
+    assert_eq!(world.sends(&peer, 20), 10);
+    let in_force = world.notes().into_iter().rev().find_map(|note| match note {
+        Note::InForce(bans) => Some(bans),
+        _ => None,
+    });
+    assert_eq!(in_force, Some(0));
+}
+
+#[test]
+fn a_score_halves_in_an_hour_and_scales_the_budget() {
+    let mut world = World::with(frugal(), Limits::default());
+    let peer = PeerId::random();
+    let now = world.moment();
+    world.peers.report(&peer, Conduct::WrongBlock, now);
+    assert_eq!(world.score(&peer), -25.0);
+    // At -25 a budget is scaled by 1 - 0.875 / 2 = 0.5625.
+    assert_eq!(world.sends(&peer, 20), 5);
+    world.pass(3600 * SECOND);
+    assert_eq!(world.score(&peer), -12.5);
+    assert_eq!(world.sends(&peer, 20), 7, "0.78 of ten");
+    world.pass(3600 * SECOND);
+    assert_eq!(world.score(&peer), -6.25);
+    assert_eq!(world.sends(&peer, 20), 8, "0.89 of ten");
+}
