@@ -88,7 +88,7 @@ impl Behaviour {
                     .with_interval(options.ping_interval)
                     .with_timeout(options.ping_timeout),
             ),
-            probe: probe::Behaviour::default(),
+            probe: probe::Behaviour::new(options.policy.clone()),
             keep: keep::Behaviour::new(
                 local,
                 protocol(

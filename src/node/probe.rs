@@ -12,7 +12,7 @@
 //! Peers with good reasons for a second connection (a direct one after one
 //! through a relay, two dials that crossed) answer, and nothing happens.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,16 +28,20 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol, ping};
 
+use crate::peers::Policy;
+use crate::peers::record::Record;
+
 /// How long an older connection may take to answer. 10 s: a busy link with deep
 /// buffers takes a few; a connection that was closed although it lives costs a
 /// retry, and there is a newer one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Behaviour {
-    /// Bounded by the limits of connections.
-    connections: HashMap<PeerId, Vec<ConnectionId>>,
+    /// Knows the connections of each peer. The gate has told it of a new one before this
+    /// behaviour hears of it.
+    policy: Policy,
     /// At most one entry for each connection, and taken at the next poll.
     orders: VecDeque<ToSwarm<Infallible, Probe>>,
 }
@@ -49,6 +53,21 @@ pub(super) struct Probe;
 /// From a handler: nobody has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Silent;
+
+impl Behaviour {
+    /// Asks the connections that `policy` knows.
+    pub(super) fn new(policy: Policy) -> Self {
+        Behaviour {
+            policy,
+            orders: VecDeque::new(),
+        }
+    }
+
+    fn connections(&self, peer: &PeerId) -> Vec<ConnectionId> {
+        let ids = |record: &Record| record.connections().map(|(id, _)| id).collect();
+        self.policy.record(peer, ids).unwrap_or_default()
+    }
+}
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
@@ -76,27 +95,17 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        match event {
-            FromSwarm::ConnectionEstablished(new) => {
-                let known = self.connections.entry(new.peer_id).or_default();
-                for older in known.iter() {
-                    self.orders.push_back(ToSwarm::NotifyHandler {
-                        peer_id: new.peer_id,
-                        handler: NotifyHandler::One(*older),
-                        event: Probe,
-                    });
-                }
-                known.push(new.connection_id);
+        let FromSwarm::ConnectionEstablished(new) = event else {
+            return;
+        };
+        for older in self.connections(&new.peer_id) {
+            if older != new.connection_id {
+                self.orders.push_back(ToSwarm::NotifyHandler {
+                    peer_id: new.peer_id,
+                    handler: NotifyHandler::One(older),
+                    event: Probe,
+                });
             }
-            FromSwarm::ConnectionClosed(old) => {
-                if let Some(known) = self.connections.get_mut(&old.peer_id) {
-                    known.retain(|id| *id != old.connection_id);
-                    if known.is_empty() {
-                        self.connections.remove(&old.peer_id);
-                    }
-                }
-            }
-            _ => {}
         }
     }
 
@@ -108,7 +117,7 @@ impl NetworkBehaviour for Behaviour {
     ) {
         // The last one is left to its time-outs: whatever is wrong with it, it is
         // no newer one that has taken its place.
-        if self.connections.get(&peer).is_some_and(|c| c.len() > 1) {
+        if self.connections(&peer).len() > 1 {
             log::debug!(peer:% = peer; "a connection of an earlier life of this peer is closed");
             self.orders.push_back(ToSwarm::CloseConnection {
                 peer_id: peer,
@@ -203,7 +212,10 @@ impl ConnectionHandler for Handler {
 mod tests {
     use super::*;
     use libp2p::core::ConnectedPoint;
-    use libp2p::swarm::{ConnectionClosed, behaviour::ConnectionEstablished};
+    use libp2p::swarm::behaviour::ConnectionEstablished;
+    use std::time::Instant;
+
+    use crate::peers::record::Connection;
 
     fn endpoint() -> ConnectedPoint {
         ConnectedPoint::Listener {
@@ -213,23 +225,24 @@ mod tests {
     }
 
     fn opened(probe: &mut Behaviour, peer_id: PeerId, id: usize) {
+        let (connection_id, endpoint) = (ConnectionId::new_unchecked(id), endpoint());
+        // As the gate does, before others hear of it.
+        let connection = Connection::new(&endpoint, Instant::now());
+        probe
+            .policy
+            .write(|peers| peers.opened(peer_id, connection_id, connection));
         probe.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
             peer_id,
-            connection_id: ConnectionId::new_unchecked(id),
-            endpoint: &endpoint(),
+            connection_id,
+            endpoint: &endpoint,
             failed_addresses: &[],
             other_established: 0,
         }));
     }
 
-    fn closed(probe: &mut Behaviour, peer_id: PeerId, id: usize) {
-        probe.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
-            peer_id,
-            connection_id: ConnectionId::new_unchecked(id),
-            endpoint: &endpoint(),
-            cause: None,
-            remaining_established: 0,
-        }));
+    fn closed(probe: &mut Behaviour, peer: PeerId, id: usize) {
+        let id = ConnectionId::new_unchecked(id);
+        probe.policy.write(|peers| peers.closed(&peer, id)).unwrap();
     }
 
     fn next(probe: &mut Behaviour) -> Option<ToSwarm<Infallible, Probe>> {
@@ -242,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_new_connection_has_the_older_ones_of_its_peer_asked() {
-        let (mut probe, peer) = (Behaviour::default(), PeerId::random());
+        let (mut probe, peer) = (Behaviour::new(Policy::default()), PeerId::random());
         opened(&mut probe, peer, 1);
         opened(&mut probe, PeerId::random(), 2);
         assert!(next(&mut probe).is_none());
@@ -262,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_silent_one_is_closed_unless_it_is_the_last() {
-        let (mut probe, peer) = (Behaviour::default(), PeerId::random());
+        let (mut probe, peer) = (Behaviour::new(Policy::default()), PeerId::random());
         opened(&mut probe, peer, 1);
         opened(&mut probe, peer, 2);
         assert!(next(&mut probe).is_some());
@@ -275,8 +288,6 @@ mod tests {
         closed(&mut probe, peer, 1);
         probe.on_connection_handler_event(peer, ConnectionId::new_unchecked(2), Silent);
         assert!(next(&mut probe).is_none());
-        closed(&mut probe, peer, 2);
-        assert!(probe.connections.is_empty(), "nobody is remembered");
     }
 
     #[test]
