@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use super::bandwidth::Class;
-use super::queries::REFRESH;
+use super::event_loop::REFRESH;
 use crate::gossip::Dropped;
 use crate::message::refusal;
 use crate::peers::refusal::Refusal;

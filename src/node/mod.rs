@@ -13,6 +13,7 @@
 //! | [`ContentNetwork`] | the network as the block exchange sees it |
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping; each of its subsystems |
+//! | `configured` | peers that the node is told to connect to, and relays: tried again and again |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `compat` | every trick on libp2p, each with what libp2p would have to offer instead |
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
@@ -21,7 +22,6 @@
 //! | `openings` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
 //! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
-//! | `queries`, `standing` | what the loop keeps of each |
 //! | `peers` | the adapter to [`crate::peers`], which knows who is connected |
 //! | `address_book` | where peers can be dialed |
 //! | `candidates` | addresses of this node on their way to being tested |
@@ -59,6 +59,7 @@ pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
 mod compat;
+mod configured;
 mod content_network;
 mod dht_intake;
 mod event_loop;
@@ -74,9 +75,7 @@ pub mod options;
 mod peers;
 mod probe;
 pub mod pulse;
-mod queries;
 mod record_store;
-mod standing;
 pub mod streams;
 
 use std::sync::Arc;
@@ -93,24 +92,23 @@ use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 pub use behaviour::BuildError;
 use compat::boxed_handlers::BoxedHandlers;
 pub use content_network::{ContentNetwork, dht_key};
+pub(crate) use event_loop::REFRESH;
 pub use gossip::Messages;
 pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
 pub use metrics::Metrics;
 pub use options::{Changes, Options};
 pub use peers::PeerMetrics;
 pub use pulse::Pulse;
-pub(crate) use queries::REFRESH;
 
 use crate::gossip::members::Members;
 use crate::gossip::pace::Pace;
 use crate::gossip::{NetworkTopics, mesh_bounds};
 use crate::system::resources::Resources;
-use crate::telemetry::throttle::Throttle;
 
 /// Tells the policy of a node with these options where peers are, as far as it is known
 /// before the first of them comes.
 fn introduce(options: &Options) {
-    use standing::peer_of;
+    use configured::peer_of;
     let entrances = options.bootstrap_peers.iter().chain(&options.relays);
     let named = entrances.chain(&options.peering);
     let configured: Vec<_> = named.map(|a| (peer_of(a), a.clone())).collect();
@@ -213,47 +211,23 @@ impl Node {
         let pulse = Arc::new(Pulse::new());
         let (low, _, _) = mesh_bounds(options.gossip_d);
         let tended = event_loop::Tended::new(Members::new(low, options.gossip_d));
-        let event_loop = event_loop::EventLoop {
+        let event_loop = event_loop::EventLoop::new(event_loop::Parts {
             swarm,
             commands: receiver,
             stop: stopped,
-            _alive: alive,
+            alive,
+            options,
             metrics,
             pulse: pulse.clone(),
             meters,
             bandwidth,
             idle,
-            speed: Default::default(),
-            peers: peers::connected::Connected::new(options.policy.clone()),
-            topics: Default::default(),
             tended,
             network_topics: network_topics.clone(),
             validation,
             recording,
             publishing,
-            queries: Default::default(),
-            bootstrap: standing::Bootstrap::new(options.bootstrap_peers.clone()),
-            peering: standing::Peering::new(options.peering.clone()),
-            relays: standing::Relays::new(options.relays.clone()),
-            place: crate::neighbours::Neighbours::new(Instant::now(), rand::random),
-            place_changed: true,
-            remembered: options.remembered_peers.iter().map(|p| p.peer).collect(),
-            nat: Default::default(),
-            reserved: Default::default(),
-            entered: Vec::new(),
-            dialing: Default::default(),
-            listens: Default::default(),
-            listening: Vec::new(),
-            circuits: 0,
-            drained: Vec::new(),
-            draining: false,
-            drain_writes_until: None,
-            refusals: Throttle::default(),
-            sanctions: options.policy.sanctions(),
-            misbehaviour_lines: Default::default(),
-            ticks: 0,
-            options,
-        };
+        });
         let task = async_std::task::spawn(event_loop.run());
         let public_key = identity.public();
         Ok(Node {

@@ -13,6 +13,7 @@
 //! | [`lazy_buffers`] | lets streams of frames begin without buffers |
 //! | [`muxer_error`] | finds the error of a multiplexer inside libp2p's errors |
 //! | [`no_keep_alive`] | stops the streams of a protocol from keeping connections |
+//! | [`query_addresses`] | reads the addresses that a query of the DHT has learnt |
 //! | [`stream_class`] | tells the stream below libp2p what the stream above it is for |
 //!
 //! One more lies below this room, since the connection gate needs it: the transport of
@@ -27,4 +28,5 @@ pub(super) mod hashed_size;
 pub(super) mod lazy_buffers;
 pub(super) mod muxer_error;
 pub(super) mod no_keep_alive;
+pub(super) mod query_addresses;
 pub(super) mod stream_class;

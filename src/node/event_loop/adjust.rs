@@ -2,18 +2,17 @@
 
 use std::time::Instant;
 
-use libp2p::{Multiaddr, PeerId, gossipsub};
+use libp2p::gossipsub;
 
 use super::EventLoop;
+use crate::node::configured::peer_of;
 use crate::node::handle::Error;
-use crate::node::keep::Reason;
 use crate::node::options::Changes;
-use crate::node::standing::peer_of;
 
 impl EventLoop {
     /// Applies a configuration in one turn: nobody sees half of it.
     pub(super) fn adjust(&mut self, changes: Changes, now: Instant) -> Result<(), Error> {
-        if self.draining {
+        if self.drain.is_draining() {
             return Err(Error::Draining);
         }
         let Changes {
@@ -30,12 +29,11 @@ impl EventLoop {
             mut trust,
         } = changes;
         self.adjust_topics(&topics, now);
-        self.adjust_external(&external_addrs);
-        self.bootstrap.adjust(&bootstrap_peers);
-        self.adjust_peering(&peering, now);
-        for listener in self.relays.adjust(&relays) {
-            self.swarm.remove_listener(listener);
-        }
+        let neighbourhood = &mut self.neighbourhood;
+        let effects = neighbourhood.adjust(&bootstrap_peers, &peering, min_peers);
+        self.carry_out(effects, now);
+        let effects = self.reach.adjust(&external_addrs, &relays);
+        self.carry_out(effects, now);
         self.bandwidth.adjust(max_upload_rate, max_download_rate);
         self.idle.set_timeout(stream_idle_timeout);
 
@@ -67,7 +65,6 @@ impl EventLoop {
         let welcome = options.welcome();
         let total = options.limits.total;
         self.swarm.behaviour_mut().keep.adjust(total, welcome);
-        self.place_changed = true;
         self.record_limits();
         self.close_unwelcome(now);
         Ok(())
@@ -89,21 +86,6 @@ impl EventLoop {
         }
     }
 
-    fn adjust_peering(&mut self, addresses: &[Multiaddr], now: Instant) {
-        let before: Vec<PeerId> = self.peering.peers().collect();
-        self.peering.adjust(addresses);
-        let keep = &mut self.swarm.behaviour_mut().keep;
-        for peer in before {
-            if !self.peering.contains(&peer) {
-                keep.release(&peer, Reason::Peering);
-            }
-        }
-        for peer in self.peering.peers() {
-            // Who is not connected is dialed at the next tick.
-            keep.hold(&peer, Reason::Peering, None, now);
-        }
-    }
-
     fn adjust_topics(&mut self, topics: &[String], now: Instant) {
         for name in self.options.topics.clone() {
             if !topics.contains(&name) {
@@ -115,18 +97,5 @@ impl EventLoop {
             self.keep_topic(name.clone(), now);
         }
         self.leave_abandoned();
-    }
-
-    fn adjust_external(&mut self, addresses: &[Multiaddr]) {
-        for address in self.options.external_addrs.clone() {
-            if !addresses.contains(&address) {
-                self.swarm.remove_external_address(&address);
-            }
-        }
-        for address in addresses {
-            if !self.options.external_addrs.contains(address) {
-                self.swarm.add_external_address(address.clone());
-            }
-        }
     }
 }

@@ -10,11 +10,15 @@
 
 use std::time::Instant;
 
+use libp2p::core::transport::ListenerId;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
+use crate::node::handle::Reply;
+use crate::node::keep::Reason;
 use crate::node::peers::connected::Connected;
+use crate::peers::Conduct;
 
 /// What every subsystem may read.
 #[derive(Clone, Copy)]
@@ -44,6 +48,51 @@ pub(in crate::node) enum Effect {
     Disconnect(PeerId),
     /// Close one connection.
     Close(ConnectionId),
+    /// Keep the connections with a peer although nothing uses them.
+    Hold {
+        /// Which peer.
+        peer: PeerId,
+        /// Why.
+        reason: Reason,
+        /// Until when; without end when there is none.
+        until: Option<Instant>,
+    },
+    /// Keep them for this reason no longer.
+    Release {
+        /// Which peer.
+        peer: PeerId,
+        /// Why they were kept.
+        reason: Reason,
+    },
+    /// Tell the policy for peers what a peer has done.
+    Report {
+        /// Which peer.
+        peer: PeerId,
+        /// What it has done.
+        conduct: Conduct,
+    },
+    /// Listen at an address. `wanted_by` is told what has become of it.
+    Listen {
+        /// Where.
+        address: Multiaddr,
+        /// Who wants it.
+        wanted_by: ListenFor,
+    },
+    /// Listen there no more.
+    RemoveListener(ListenerId),
+    /// Tell others that they can dial this address.
+    AddExternalAddress(Multiaddr),
+    /// Tell it no more.
+    RemoveExternalAddress(Multiaddr),
+}
+
+/// Who wants a listener. See [`super::reach`].
+#[derive(Debug)]
+pub(in crate::node) enum ListenFor {
+    /// A program on this host, which waits for its first address.
+    Command(Reply<Multiaddr>),
+    /// The node, which wants a reservation at the relay with this index.
+    Relay(usize),
 }
 
 /// Who wants a dial, and is told when the swarm refuses to begin it.

@@ -25,9 +25,6 @@ use crate::telemetry::Direction;
 /// loop three seconds for its end, goodbyes included.
 const WRITTEN: Duration = Duration::from_secs(1);
 
-/// How long a drain waits for it. A busy host gets more time here, where there is some.
-pub(super) const DRAIN_WRITTEN: Duration = Duration::from_secs(5);
-
 /// A message that was accepted.
 pub(in crate::node) struct Accepted {
     topic: TopicHash,

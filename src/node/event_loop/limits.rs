@@ -98,13 +98,13 @@ impl EventLoop {
             list.push(plain(
                 "relay reservations",
                 "",
-                self.reserved.len() as u64,
+                self.reach.reservations() as u64,
                 relay.max_reservations as u64,
             ));
             list.push(plain(
                 "relayed circuits",
                 "",
-                self.circuits as u64,
+                self.reach.circuits() as u64,
                 relay.max_circuits as u64,
             ));
         }

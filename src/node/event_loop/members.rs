@@ -207,7 +207,7 @@ impl EventLoop {
 
     /// Does what is due for the members of topics.
     pub(super) fn tend_members(&mut self, now: Instant) {
-        if self.draining {
+        if self.drain.is_draining() {
             return;
         }
         self.tended.outside |= self.peers.len() == 0;
@@ -286,7 +286,7 @@ impl EventLoop {
     /// Holds the connections with members that are to be kept.
     pub(super) fn keep_members(&mut self, now: Instant) {
         self.tended.newcomer = false;
-        if self.draining {
+        if self.drain.is_draining() {
             return;
         }
         let behaviour = self.swarm.behaviour();

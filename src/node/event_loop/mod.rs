@@ -7,43 +7,46 @@
 
 mod adjust;
 mod commands;
+mod dht;
 mod dialing;
+mod drain;
 mod effect;
 mod gossip;
 mod limits;
 mod members;
+mod neighbourhood;
 mod network;
-mod place;
 mod publish;
+mod reach;
 mod sanctions;
 mod text;
 
+pub(crate) use dht::REFRESH;
 pub(super) use members::Tended;
 pub(in crate::node) use publish::Publishing;
 use text::as_gauge;
 pub(super) use text::{key_text, one_line};
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_std::channel::Receiver;
-use futures::channel::{mpsc, oneshot};
+use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
-use libp2p::core::transport::ListenerId;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, gossipsub};
+use libp2p::{PeerId, gossipsub};
 
+use self::dht::Dht;
 use self::dialing::Dialing;
+use self::drain::Drain;
 use self::effect::{Dialer, Effect};
 use self::gossip::Accepted;
-use crate::api::{NatStatus, Reachability};
+use self::neighbourhood::Neighbourhood;
+use self::reach::Reach;
 use crate::gossip::refused::Refused;
 use crate::gossip::{NetworkTopics, topics::Topics};
 use crate::message::Opened;
 use crate::message::windows::Mark;
-use crate::neighbours::Neighbours;
 use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
@@ -52,13 +55,11 @@ use crate::node::gossip::recording::Recording;
 use crate::node::gossip::sealing::Sealed;
 use crate::node::gossip::subscriber::Subscriber;
 use crate::node::gossip::validation::{Done, Validation};
-use crate::node::handle::{Command, PeerAddrs, Reply};
+use crate::node::handle::Command;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
 use crate::node::peers::connected::Connected;
 use crate::node::pulse::Pulse;
-use crate::node::queries::Queries;
-use crate::node::standing::{Bootstrap, Need, Peering, Relays, peer_of};
 use crate::node::streams::Idle;
 use crate::peers::{Order, Sanctions};
 use crate::system::moment::Moment;
@@ -69,10 +70,6 @@ const COMMANDS_A_TURN: usize = 16;
 
 /// Housekeeping, and the pulse.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How long a value that was put here is held and published again, as others
-/// hold it by the specification.
-const VALUE_TTL: Duration = Duration::from_secs(48 * 3600);
 
 /// Expired DHT records are dropped this often, in ticks.
 const SWEEP_TICKS: u64 = 300;
@@ -88,55 +85,57 @@ const KEEP_TICKS: u64 = 5;
 /// How long the loop waits at its end for connections to close properly.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-pub(super) struct EventLoop {
+/// What the loop is made of that others make.
+pub(super) struct Parts {
     pub(super) swarm: Swarm<BoxedHandlers<Behaviour>>,
     pub(super) commands: Receiver<Command>,
     pub(super) stop: oneshot::Receiver<()>,
     /// Dropped with the loop, which tells that it has ended.
-    pub(super) _alive: oneshot::Sender<()>,
+    pub(super) alive: oneshot::Sender<()>,
     pub(super) options: Options,
     pub(super) metrics: Arc<Metrics>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) meters: Meters,
     pub(super) bandwidth: Bandwidth,
     pub(super) idle: Idle,
-    pub(super) speed: limits::Speed,
-    pub(super) peers: Connected,
-    pub(super) topics: Topics<Subscriber>,
     pub(super) tended: Tended,
     pub(super) network_topics: NetworkTopics,
     pub(super) validation: Validation<Result<(Opened, Mark), Refused>>,
     pub(super) recording: Recording<Accepted>,
     pub(super) publishing: Publishing,
-    pub(super) queries: Queries,
-    pub(super) bootstrap: Bootstrap,
-    pub(super) peering: Peering,
-    pub(super) relays: Relays,
-    pub(super) place: Neighbours,
-    /// Connections, or what is agreed about them, have changed since the floor was
-    /// last looked at.
-    pub(super) place_changed: bool,
-    /// The peers of the last run; as many as the store keeps.
-    pub(super) remembered: Vec<PeerId>,
-    pub(super) nat: NatStatus,
-    /// Peers that hold a reservation at this node's relay server, which bounds them.
-    pub(super) reserved: HashSet<PeerId>,
-    /// Who is told of each peer that enters the routing table: the announcer.
-    pub(super) entered: Vec<mpsc::Sender<()>>,
-    pub(super) dialing: Dialing,
-    pub(super) listens: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
-    /// The listeners of this host's own addresses; those at relays are `relays`'.
-    pub(super) listening: Vec<ListenerId>,
-    /// Connections that this node relays for others now.
-    pub(super) circuits: usize,
-    pub(super) drained: Vec<Reply<()>>,
-    pub(super) draining: bool,
-    /// Until when the drain waits for the disk.
-    pub(super) drain_writes_until: Option<Instant>,
-    pub(super) refusals: Throttle,
-    pub(super) sanctions: Sanctions,
-    pub(super) misbehaviour_lines: sanctions::Lines,
-    pub(super) ticks: u64,
+}
+
+/// The swarm, who asks something of it, and the subsystems that decide what it does.
+pub(super) struct EventLoop {
+    swarm: Swarm<BoxedHandlers<Behaviour>>,
+    commands: Receiver<Command>,
+    stop: oneshot::Receiver<()>,
+    _alive: oneshot::Sender<()>,
+    /// What is configured, as of the last reload.
+    options: Options,
+    metrics: Arc<Metrics>,
+    pulse: Arc<Pulse>,
+    meters: Meters,
+    bandwidth: Bandwidth,
+    idle: Idle,
+    speed: limits::Speed,
+    /// The connected peers, which every subsystem reads.
+    peers: Connected,
+    dialing: Dialing,
+    reach: Reach,
+    neighbourhood: Neighbourhood,
+    dht: Dht,
+    drain: Drain,
+    topics: Topics<Subscriber>,
+    tended: Tended,
+    network_topics: NetworkTopics,
+    validation: Validation<Result<(Opened, Mark), Refused>>,
+    recording: Recording<Accepted>,
+    publishing: Publishing,
+    sanctions: Sanctions,
+    misbehaviour_lines: sanctions::Lines,
+    refusals: Throttle,
+    ticks: u64,
 }
 
 impl Drop for EventLoop {
@@ -173,7 +172,7 @@ macro_rules! view {
         $crate::node::event_loop::effect::View {
             now: $now,
             local: *$loop.swarm.local_peer_id(),
-            draining: $loop.draining,
+            draining: $loop.drain.is_draining(),
             peers: &$loop.peers,
         }
     };
@@ -181,6 +180,56 @@ macro_rules! view {
 use view;
 
 impl EventLoop {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            swarm,
+            commands,
+            stop,
+            alive,
+            options,
+            metrics,
+            pulse,
+            meters,
+            bandwidth,
+            idle,
+            tended,
+            network_topics,
+            validation,
+            recording,
+            publishing,
+        } = parts;
+        let external = options.external_addrs.clone();
+        EventLoop {
+            swarm,
+            commands,
+            stop,
+            _alive: alive,
+            pulse,
+            meters,
+            bandwidth,
+            idle,
+            speed: limits::Speed::default(),
+            peers: Connected::new(options.policy.clone()),
+            dialing: Dialing::default(),
+            reach: Reach::new(external, &options.relays, metrics.clone()),
+            neighbourhood: Neighbourhood::new(&options, metrics.clone(), Instant::now()),
+            dht: Dht::new(&options, metrics.clone()),
+            drain: Drain::default(),
+            topics: Topics::default(),
+            tended,
+            network_topics,
+            validation,
+            recording,
+            publishing,
+            sanctions: options.policy.sanctions(),
+            misbehaviour_lines: sanctions::Lines::default(),
+            refusals: Throttle::default(),
+            ticks: 0,
+            metrics,
+            options,
+        }
+    }
+
     /// Carries out what a subsystem wants done.
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, now: Instant) {
         for effect in effects {
@@ -194,6 +243,34 @@ impl EventLoop {
                 Effect::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
                 // It may have ended by itself.
                 Effect::Close(id) => drop(self.swarm.close_connection(id)),
+                Effect::Hold {
+                    peer,
+                    reason,
+                    until,
+                } => {
+                    // Who has gone in the meantime is not held.
+                    let keep = &mut self.swarm.behaviour_mut().keep;
+                    keep.hold(&peer, reason, until, now);
+                }
+                Effect::Release { peer, reason } => {
+                    let keep = &mut self.swarm.behaviour_mut().keep;
+                    keep.release(&peer, reason, now);
+                }
+                Effect::Report { peer, conduct } => {
+                    let wall = std::time::SystemTime::now();
+                    let moment = Moment { mono: now, wall };
+                    self.options.policy.report(&peer, conduct, moment);
+                }
+                Effect::Listen { address, wanted_by } => {
+                    let result = self.swarm.listen_on(address.clone());
+                    self.reach.begun(address, wanted_by, result);
+                }
+                // As above.
+                Effect::RemoveListener(id) => drop(self.swarm.remove_listener(id)),
+                Effect::AddExternalAddress(address) => self.swarm.add_external_address(address),
+                Effect::RemoveExternalAddress(address) => {
+                    self.swarm.remove_external_address(&address);
+                }
             }
         }
     }
@@ -219,10 +296,13 @@ impl EventLoop {
         for name in self.options.topics.clone() {
             self.keep_topic(name, now);
         }
-        for address in self.options.external_addrs.clone() {
-            self.swarm.add_external_address(address);
-        }
-        self.enter_remembered(now);
+        let start = self.reach.start();
+        self.carry_out(start, now);
+        let remembered = std::mem::take(&mut self.options.remembered_peers);
+        let local = *self.swarm.local_peer_id();
+        let book = &mut self.swarm.behaviour_mut().book;
+        let dials = self.neighbourhood.start(remembered, book, local);
+        self.carry_out(dials, now);
         self.record_limits();
         let mut tick = async_io::Timer::interval(TICK);
         // Faster than the tick only when the manager is told to be impatient.
@@ -305,22 +385,6 @@ impl EventLoop {
         }
     }
 
-    /// Puts peers of the last run into the address book, and dials a few of them
-    /// beside the configured ones.
-    fn enter_remembered(&mut self, now: Instant) {
-        let remembered = std::mem::take(&mut self.options.remembered_peers);
-        for (n, known) in remembered.into_iter().enumerate() {
-            let PeerAddrs { peer, addrs } = known;
-            if peer == *self.swarm.local_peer_id() {
-                continue;
-            }
-            self.swarm.behaviour_mut().book.add(peer, &addrs, true);
-            if n < crate::node::standing::REMEMBERED_AT_ONCE {
-                self.carry_out([Effect::dial_known(peer, Vec::new())], now);
-            }
-        }
-    }
-
     fn beat_watchdog(&mut self, now: Instant) {
         if let Some(watchdog) = &mut self.options.watchdog {
             watchdog.beat(now);
@@ -331,39 +395,55 @@ impl EventLoop {
     fn housekeeping(&mut self, now: Instant) {
         self.ticks += 1;
         self.leave_abandoned();
-        for id in self.queries.abandoned() {
-            if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
-                query.finish();
-            }
-        }
+        let behaviour = &mut **self.swarm.behaviour_mut();
+        self.dht.tend(&mut behaviour.kad);
         if self.ticks.is_multiple_of(TEND_TICKS) {
             self.options.policy.tend(Moment::now());
         }
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
-            self.swarm
-                .behaviour_mut()
-                .kad
-                .store_mut()
-                .remove_expired(now);
+            self.dht.sweep(&mut behaviour.kad, now);
         }
-        self.swarm.behaviour_mut().gossip.tend();
+        behaviour.gossip.tend();
         self.dialing.tend(now);
-        self.swarm.behaviour_mut().keep.tend(now);
-        let table = self.routing_table_size();
-        if !self.draining {
-            let need = self.tend_place(now, table);
-            self.tend_standing(now, need);
+        behaviour.keep.tend(now);
+        let table = dht::routing_table_size(&mut behaviour.kad);
+        if !self.drain.is_draining() {
+            self.tend_neighbourhood(now);
+            let relays = self.reach.due(now, rand::random);
+            self.carry_out(relays, now);
             self.tend_members(now);
             if self.tended.newcomer || self.ticks.is_multiple_of(KEEP_TICKS) {
                 self.keep_members(now);
             }
         }
         self.publish_unheard(now);
-        self.close_superseded(now);
+        let streams = &self.swarm.behaviour().streams;
+        let view = view!(self, now);
+        let superseded = self
+            .neighbourhood
+            .superseded(view, |peer, id| streams.is_used(peer, id));
+        self.carry_out(superseded, now);
         self.speed.look(&self.bandwidth, now);
         let mesh = self.record_gauges(table);
         self.pulse.beat(now, self.peers.len(), table, mesh);
         self.finish_drain(now);
+    }
+
+    fn tend_neighbourhood(&mut self, now: Instant) {
+        let view = view!(self, now);
+        let behaviour = &mut **self.swarm.behaviour_mut();
+        let (gossip, topics) = (&behaviour.gossip, &self.topics);
+        let on_topics = || {
+            let all = gossip.all_peers();
+            all.filter(|(_, theirs)| theirs.iter().any(|t| topics.contains(t)))
+                .map(|(peer, _)| *peer)
+                .collect()
+        };
+        let (kad, keep) = (&mut behaviour.kad, &behaviour.keep);
+        let effects = self
+            .neighbourhood
+            .tend(view, self.ticks, kad, keep, on_topics);
+        self.carry_out(effects, now);
     }
 
     /// Leaves the topics that nobody on this host wants any more.
@@ -372,33 +452,6 @@ impl EventLoop {
             self.topic_left(&topic);
             let topic = gossipsub::IdentTopic::new(topic.into_string());
             self.swarm.behaviour_mut().gossip.leave(&topic);
-        }
-    }
-
-    fn tend_standing(&mut self, now: Instant, need: Need) {
-        let connected = |peer: &PeerId| self.peers.contains(peer);
-        for address in self.bootstrap.due(now, need, connected, rand::random) {
-            log::debug!(address:% = address; "dialing bootstrap peer");
-            let opts = match peer_of(&address) {
-                Some(peer) => DialOpts::peer_id(peer)
-                    .addresses(vec![address.clone()])
-                    .condition(PeerCondition::DisconnectedAndNotDialing)
-                    .build(),
-                None => DialOpts::unknown_peer_id().address(address.clone()).build(),
-            };
-            let dial = Effect::Dial {
-                opts: Box::new(opts),
-                by: Dialer::Bootstrap(address),
-            };
-            self.carry_out([dial], now);
-        }
-        for (index, address) in self.relays.due(now, rand::random) {
-            match self.swarm.listen_on(address.clone()) {
-                Ok(id) => self.relays.list[index].listener = Some(id),
-                Err(e) => {
-                    log::warn!(address:% = address, error:% = e; "cannot ask relay for a reservation");
-                }
-            }
         }
     }
 
@@ -430,10 +483,10 @@ impl EventLoop {
             .filter(|peer| keep.is_kept(peer))
             .count();
         metrics.connections_kept.set(as_gauge(kept));
-        let public = self.nat.state == Reachability::Public;
+        let public = self.reach.is_public();
         let ways = &metrics.nat_traversal;
         ways.with_label_values(&["direct"]).set(public.into());
-        let reserved = self.relays.list.iter().filter(|r| r.reserved).count();
+        let reserved = self.reach.reserved();
         ways.with_label_values(&["relay"]).set(as_gauge(reserved));
         let records = self.swarm.behaviour_mut().kad.store_mut();
         metrics
@@ -447,12 +500,8 @@ impl EventLoop {
         mesh
     }
 
+    /// How many peers the routing table holds.
     fn routing_table_size(&mut self) -> usize {
-        self.swarm
-            .behaviour_mut()
-            .kad
-            .kbuckets()
-            .map(|b| b.num_entries())
-            .sum()
+        dht::routing_table_size(&mut self.swarm.behaviour_mut().kad)
     }
 }

@@ -214,13 +214,12 @@ impl EventLoop {
     /// search for him begins then. Programs on this host do not wait for others.
     fn is_early(&mut self, to: &Due, now: Instant) -> bool {
         let hash = to.topic.hash();
-        if self.topics.is_heard(&hash) || self.draining {
+        if self.topics.is_heard(&hash) || self.drain.is_draining() {
             return false;
         }
         self.topic_published(&hash, &to.name, now);
         if self.peers.len() == 0 {
-            self.bootstrap.wanted();
-            self.place.search.wanted(now);
+            self.neighbourhood.wanted(now);
             return true;
         }
         self.tended.members.is_looking(&hash, now)
@@ -243,7 +242,7 @@ impl EventLoop {
             return;
         }
         let (swarm, topics, members) = (&self.swarm, &self.topics, &self.tended.members);
-        let (draining, gossip) = (self.draining, &swarm.behaviour().gossip);
+        let (draining, gossip) = (self.drain.is_draining(), &swarm.behaviour().gossip);
         let over = self.publishing.unheard.take(now, |early| {
             let hash = early.message.to.topic.hash();
             // A node that was alone looks for peers first, and then for members.
@@ -428,7 +427,7 @@ impl EventLoop {
             self.publishing.pace.spend(bytes, now);
         }
         if nobody && self.peers.len() == 0 {
-            self.bootstrap.wanted();
+            self.neighbourhood.bootstrap_wanted();
         }
         let result = match sent {
             Ok(_) => Ok(peers),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
 
 use super::EventLoop;
 use crate::node::misbehaviour::{self, Misbehaviour};
@@ -72,12 +72,6 @@ impl EventLoop {
         if sanction.action > Action::Note {
             let _ = self.swarm.disconnect_peer_id(sanction.peer);
         }
-    }
-
-    /// Whether a ban or the rules for networks keep out a peer at this address.
-    pub(super) fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr, now: Instant) -> bool {
-        let policy = &self.options.policy;
-        policy.read(|peers| peers.is_unwelcome_at(peer, address, now))
     }
 
     /// Takes peers out of the routing table that are banned, or whose addresses all

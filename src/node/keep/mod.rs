@@ -24,7 +24,7 @@
 //! ```ignore
 //! let keep = &mut self.swarm.behaviour_mut().keep;
 //! keep.hold(&peer, Reason::Publishing, Some(now + Duration::from_secs(120)), now);
-//! keep.release(&peer, Reason::Publishing);
+//! keep.release(&peer, Reason::Publishing, now);
 //! ```
 //!
 //! Several owners can hold the same peer, each with its own [`Reason`] and with or
@@ -216,10 +216,10 @@ impl Behaviour {
     }
 
     /// Ends keeping the connection for `reason`.
-    pub(super) fn release(&mut self, peer: &PeerId, reason: Reason) {
+    pub(super) fn release(&mut self, peer: &PeerId, reason: Reason, now: Instant) {
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.holds.clear(reason);
-            self.settle(peer, Instant::now());
+            self.settle(peer, now);
         }
     }
 

@@ -184,7 +184,8 @@ fn a_connection_that_one_side_holds_stays_on_both_until_it_is_released() {
             assert!(a.is_connected(&b).await && b.is_connected(&a).await);
         }
         let there = b.peer;
-        a.keep(move |k| k.release(&there, Reason::Floor)).await;
+        a.keep(move |k| k.release(&there, Reason::Floor, Instant::now()))
+            .await;
         a.ended(&b).await;
         b.ended(&a).await;
         assert!(!b.is_kept(&a).await);
@@ -217,7 +218,8 @@ fn who_has_no_room_refuses_and_is_not_asked_again_at_once() {
         b.ended(&full).await;
         assert!(full.is_kept(&a).await);
         // The place is free when the first one lets go.
-        a.keep(move |k| k.release(&there, Reason::Floor)).await;
+        a.keep(move |k| k.release(&there, Reason::Floor, Instant::now()))
+            .await;
         a.ended(&full).await;
         full.ended(&a).await;
         b.connect(&full, Some(Reason::Floor)).await;
@@ -455,7 +457,8 @@ fn who_is_dismissed_is_told() {
         let held = a.keep(move |k| k.hold(&there, Reason::Publishing, None, Instant::now()));
         assert!(held.await);
         a.told(Event::Agreed(full.peer)).await;
-        full.keep(move |k| k.release(&here, Reason::Topic)).await;
+        full.keep(move |k| k.release(&here, Reason::Topic, Instant::now()))
+            .await;
         a.told(Event::Refused(full.peer)).await;
     });
 }
@@ -535,7 +538,7 @@ fn it_can_be_told_why_a_connection_is_kept() {
     keep.hold(&peer, Reason::Floor, None, now);
     keep.report(peer, id(1), Report::Asked(Class::Use), now);
     assert_eq!(keep.reasons(&peer), ["floor", "topic", "asked"]);
-    keep.release(&peer, Reason::Topic);
+    keep.release(&peer, Reason::Topic, now);
     keep.report(peer, id(1), Report::Left, now);
     assert_eq!(keep.reasons(&peer), ["floor"]);
 }

@@ -20,8 +20,8 @@ use self::reasons::DialReasons;
 use self::waiters::{Outcome, Waiters};
 use super::effect::{Dialer, Effect, View};
 use super::text::one_line;
+use crate::node::configured::peer_of;
 use crate::node::handle::{Error, Reply};
-use crate::node::standing::peer_of;
 
 /// A dial that a program on this host asked for.
 #[derive(Debug)]

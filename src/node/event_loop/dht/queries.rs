@@ -10,9 +10,9 @@ use libp2p::kad::{
     QueryResult, QueryStats,
 };
 
-use super::dht_intake::Provision;
-use super::handle::{Error, PeerAddrs, Reply};
 use crate::node::Metrics;
+use crate::node::dht_intake::Provision;
+use crate::node::handle::{Error, PeerAddrs, QUERY_RESULTS, Reply};
 use crate::text::duration::millis;
 
 /// Queries of this host's programs at once. Each holds some tens of peers with
@@ -105,6 +105,7 @@ impl Queries {
         stats: &QueryStats,
         last: bool,
         metrics: &Metrics,
+        now: Instant,
     ) -> Next {
         let kind = match self.map.get(&id).map(|q| &q.waiter) {
             Some(Waiter::Provide(_)) => "provide",
@@ -125,7 +126,7 @@ impl Queries {
             let started = self.map.get(&id).map(|q| q.started);
             let took = stats
                 .duration()
-                .or_else(|| started.map(|s| s.elapsed()))
+                .or_else(|| started.map(|s| now.saturating_duration_since(s)))
                 .unwrap_or_default();
             log::debug!(
                 protocol = "dht", kind, result = outcome, duration_ms = millis(took),
@@ -231,7 +232,7 @@ impl Query {
                 if let GetProvidersOk::FoundProviders { providers, .. } = found {
                     for peer in providers {
                         // A full queue means a reader that has plenty already.
-                        if told.len() < super::handle::QUERY_RESULTS && told.insert(peer) {
+                        if told.len() < QUERY_RESULTS && told.insert(peer) {
                             let _ = results.try_send(peer);
                         }
                     }
@@ -252,7 +253,7 @@ impl Query {
                 QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(record))),
             ) => {
                 let value = record.record.value;
-                if found.len() < super::handle::QUERY_RESULTS && !found.contains(&value) {
+                if found.len() < QUERY_RESULTS && !found.contains(&value) {
                     found.push(value.clone());
                     let _ = results.try_send(value);
                 }

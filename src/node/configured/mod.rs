@@ -1,0 +1,20 @@
+//! Configured peers, to which the node connects again and again.
+//!
+//! Each is tried for ever, with backoff and jitter. Time and chance come as arguments.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`bootstrap`] | the peers through which the node enters its network (`P2P_BOOTSTRAP_PEERS`) |
+//! | [`peering`] | the peers that are connected always (`P2P_PEERING`) |
+//! | [`relays`] | the relays at which the node wants to be reachable (`P2P_RELAYS`) |
+//! | [`target`] | an address that the node keeps trying |
+
+mod bootstrap;
+mod peering;
+mod relays;
+mod target;
+
+pub(super) use bootstrap::{Bootstrap, Need, REMEMBERED_AT_ONCE};
+pub(super) use peering::Peering;
+pub(super) use relays::Relays;
+pub(super) use target::peer_of;

@@ -1,0 +1,178 @@
+//! What programs on this host ask of the DHT.
+
+use std::time::Duration;
+
+use libp2p::kad;
+use libp2p::kad::store::RecordStore;
+
+use super::Dht;
+use super::queries::{MAX_QUERIES, Waiter};
+use crate::node::dht_intake::{DhtIntake, Provision};
+use crate::node::event_loop::effect::View;
+use crate::node::event_loop::key_text;
+use crate::node::handle::{DhtCommand, Error};
+
+/// How long a value that was put here is held and published again, as others
+/// hold it by the specification.
+const VALUE_TTL: Duration = Duration::from_secs(48 * 3600);
+
+impl Dht {
+    /// What a program on this host asks of the DHT.
+    pub(in crate::node::event_loop) fn command(
+        &mut self,
+        command: DhtCommand,
+        kad: &mut DhtIntake,
+        view: View<'_>,
+    ) {
+        let now = view.now;
+        let alone = super::routing_table_size(kad) == 0;
+        let refusal = |kind: &'static str, key: &str| Error::Dht {
+            kind,
+            key: key.to_owned(),
+            reason: if view.draining {
+                "the node is draining".into()
+            } else {
+                format!(
+                    "this host runs {MAX_QUERIES} DHT queries already, the most that one node \
+                     may; try again later"
+                )
+            },
+        };
+        let refused = self.queries.is_full() || view.draining;
+        match command {
+            DhtCommand::ClosestPeers { key, reply } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("closest-peers", &text)));
+                    return;
+                }
+                let id = kad.get_closest_peers(key);
+                self.queries
+                    .insert(id, text, Waiter::ClosestPeers(reply), now);
+            }
+            DhtCommand::FindProviders {
+                key,
+                results,
+                reply,
+            } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("find-providers", &text)));
+                    return;
+                }
+                let id = kad.get_providers(key.into());
+                let told = Default::default();
+                self.queries
+                    .insert(id, text, Waiter::Providers { results, told }, now);
+                let _ = reply.send(Ok(()));
+            }
+            DhtCommand::Provide {
+                key,
+                of_content,
+                verify,
+                replies,
+            } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = replies.told.send(Err(refusal("provide", &text)));
+                    return;
+                }
+                let key = kad::RecordKey::from(key);
+                // Who asks this node for the providers is told of it at once.
+                let kept = if of_content {
+                    kad.store_mut().provide_content(key.clone());
+                    Ok(())
+                } else {
+                    let record = kad::ProviderRecord::new(key.clone(), view.local, Vec::new());
+                    kad.store_mut().add_provider(record)
+                };
+                let refusal = match kept {
+                    Err(e) => Some(Error::Dht {
+                        kind: "provide",
+                        key: text.clone(),
+                        reason: format!("{e} (P2P_DHT_MAX_RECORDS)"),
+                    }),
+                    // Kademlia calls it done when there is nobody to tell.
+                    Ok(()) if alone => Some(Error::NoDhtPeer {
+                        kind: "provide",
+                        key: text.clone(),
+                    }),
+                    Ok(()) => None,
+                };
+                if let Some(error) = refusal {
+                    let _ = replies.told.send(Err(error));
+                    return;
+                }
+                let id = kad.get_closest_peers(key.to_vec());
+                let provision = Provision {
+                    key,
+                    verify,
+                    replies,
+                };
+                self.queries
+                    .insert(id, text, Waiter::Provide(provision), now);
+            }
+            DhtCommand::WatchTable { mut entered } => {
+                if !alone {
+                    // It is empty yet.
+                    let _ = entered.try_send(());
+                }
+                self.entered.push(entered);
+            }
+            DhtCommand::KeepContent { keys } => {
+                for key in keys {
+                    kad.store_mut().provide_content(key.into());
+                }
+            }
+            DhtCommand::StopProviding { key } => kad.stop_providing(&key.into()),
+            DhtCommand::GetValue {
+                key,
+                results,
+                first_only,
+                end,
+            } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = end.send(Err(refusal("get", &text)));
+                    return;
+                }
+                let id = kad.get_record(key.into());
+                let waiter = Waiter::Value {
+                    results,
+                    first_only,
+                    found: Vec::new(),
+                    end,
+                };
+                self.queries.insert(id, text, waiter, now);
+            }
+            DhtCommand::PutValue { key, value, reply } => {
+                let text = key_text(&key);
+                if refused {
+                    let _ = reply.send(Err(refusal("put", &text)));
+                    return;
+                }
+                let mut record = kad::Record::new(key, value);
+                record.publisher = Some(view.local);
+                // Kademlia gives the copies of others an end, and ours none.
+                record.expires = Some(now + VALUE_TTL);
+                match kad.put_record(record, kad::Quorum::One) {
+                    Ok(id) => self.queries.insert(id, text, Waiter::PutValue(reply), now),
+                    Err(e) => {
+                        let reason = match e {
+                            kad::store::Error::ValueTooLarge => format!(
+                                "the value is larger than {} bytes, the most that a DHT record holds",
+                                crate::dht::records::MAX_VALUE_BYTES
+                            ),
+                            e => format!("{e} (P2P_DHT_MAX_RECORDS)"),
+                        };
+                        let _ = reply.send(Err(Error::Dht {
+                            kind: "put",
+                            key: text,
+                            reason,
+                        }));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The DHT: queries of this host, records that others want held here, and the routing
+//! table.
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`commands`] | what programs on this host ask of it |
+//! | [`queries`] | queries under way, and who waits for them |
+
+mod commands;
+mod queries;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::channel::mpsc;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::DialError;
+use libp2p::{Multiaddr, PeerId, kad};
+
+use self::queries::{Next, Queries};
+use super::effect::{Effect, View};
+use super::text::same_place;
+use crate::api::DhtStatus;
+use crate::dht::addresses::MAX_ADDRS_PER_PEER;
+use crate::dht::records::Sender;
+use crate::node::configured::peer_of;
+use crate::node::dht_intake::DhtIntake;
+use crate::node::handle::PeerAddrs;
+use crate::node::options::Options;
+use crate::node::peers::connected::Connected;
+use crate::node::{Metrics, address_book, compat};
+use crate::peers::record::Record;
+use crate::peers::refusal::Refusal;
+use crate::peers::{Conduct, Peers, Policy};
+use crate::telemetry::Direction;
+use crate::telemetry::throttle::Throttle;
+
+pub(crate) use queries::REFRESH;
+
+/// See the module's documentation.
+pub(in crate::node) struct Dht {
+    metrics: Arc<Metrics>,
+    policy: Policy,
+    /// The name of its protocol.
+    protocol: String,
+    queries: Queries,
+    /// Who is told of each peer that enters the routing table: the announcer.
+    entered: Vec<mpsc::Sender<()>>,
+    lines: Throttle,
+}
+
+/// How many peers the routing table holds.
+pub(super) fn routing_table_size(kad: &mut DhtIntake) -> usize {
+    kad.kbuckets().map(|b| b.num_entries()).sum()
+}
+
+/// The routing table.
+pub(super) fn routing_table(kad: &mut DhtIntake) -> Vec<PeerAddrs> {
+    let mut table = Vec::new();
+    for bucket in kad.kbuckets() {
+        for entry in bucket.iter() {
+            table.push(PeerAddrs {
+                peer: *entry.node.key.preimage(),
+                addrs: entry.node.value.iter().cloned().collect(),
+            });
+        }
+    }
+    table
+}
+
+/// Where a peer can be dialed, as far as this node knows without asking others: at the
+/// addresses `dialed`, where it was, and at those that the book and the routing table
+/// hold.
+pub(super) fn known_addrs(
+    peer: &PeerId,
+    dialed: Vec<Multiaddr>,
+    book: &mut address_book::Behaviour,
+    kad: &mut DhtIntake,
+) -> Vec<Multiaddr> {
+    let mut known = dialed;
+    known.extend(book.get(peer));
+    if let Some(bucket) = kad.kbucket(*peer) {
+        for entry in bucket.iter().filter(|e| e.node.key.preimage() == peer) {
+            known.extend(entry.node.value.iter().cloned());
+        }
+    }
+    let mut seen = HashSet::new();
+    known.iter_mut().for_each(|a| {
+        if peer_of(a).is_some() && !a.iter().any(|p| p == Protocol::P2pCircuit) {
+            a.pop();
+        }
+    });
+    known.retain(|a| seen.insert(a.clone()));
+    known.truncate(MAX_ADDRS_PER_PEER);
+    known
+}
+
+impl Dht {
+    pub(super) fn new(options: &Options, metrics: Arc<Metrics>) -> Self {
+        Dht {
+            metrics,
+            policy: options.policy.clone(),
+            protocol: options.kad_protocol.clone(),
+            queries: Queries::default(),
+            entered: Vec::new(),
+            lines: Throttle::default(),
+        }
+    }
+
+    /// Whether these protocols, which a peer has told, make it a server of this DHT.
+    pub(super) fn is_server<'a>(&self, mut protocols: impl Iterator<Item = &'a str>) -> bool {
+        protocols.any(|name| name == self.protocol)
+    }
+
+    /// Queries under way of programs on this host.
+    pub(super) fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// What programs on this host are told.
+    pub(super) fn status(&self, kad: &mut DhtIntake) -> DhtStatus {
+        DhtStatus {
+            protocol: self.protocol.clone(),
+            mode: match kad.mode() {
+                kad::Mode::Server => "server".to_owned(),
+                kad::Mode::Client => "client".to_owned(),
+            },
+            table_size: routing_table_size(kad) as u64,
+            values: kad.store_mut().values_len() as u64,
+            provider_records: kad.store_mut().provider_records_len() as u64,
+            queries: self.queries.len() as u64,
+        }
+    }
+
+    /// Ends queries whose asker has gone.
+    pub(super) fn tend(&self, kad: &mut DhtIntake) {
+        for id in self.queries.abandoned() {
+            if let Some(mut query) = kad.query_mut(&id) {
+                query.finish();
+            }
+        }
+    }
+
+    /// Forgets records whose time is over.
+    pub(super) fn sweep(&self, kad: &mut DhtIntake, now: Instant) {
+        kad.store_mut().remove_expired(now);
+    }
+
+    /// Takes in where peers can be dialed that the answer to a query named.
+    pub(super) fn learn(
+        &self,
+        result: &kad::QueryResult,
+        kad: &mut DhtIntake,
+        book: &mut address_book::Behaviour,
+        peers: &Connected,
+    ) {
+        let near = peers.any_near();
+        match result {
+            // Kademlia knows the addresses of the providers that an answer named only
+            // while the query runs; the book keeps them until the fetch dials.
+            kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders {
+                providers,
+                ..
+            })) => {
+                for peer in providers.iter().filter(|peer| !peers.contains(peer)) {
+                    let known = compat::query_addresses::addresses_in_queries(kad, *peer);
+                    book.add(*peer, &known, near);
+                }
+            }
+            kad::QueryResult::GetClosestPeers(Ok(found)) => {
+                for peer in &found.peers {
+                    book.add(peer.peer_id, &peer.addrs, near);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a step of a query in. `last` says that there will be no other.
+    pub(super) fn step(
+        &mut self,
+        id: kad::QueryId,
+        result: kad::QueryResult,
+        stats: &kad::QueryStats,
+        last: bool,
+        kad: &mut DhtIntake,
+        now: Instant,
+    ) {
+        if last {
+            let sent = u64::from(stats.num_requests());
+            let messages = &self.metrics.traffic.messages;
+            messages.with_label_values(&["out", "dht"]).inc_by(sent);
+        }
+        let next = self
+            .queries
+            .step(id, result, stats, last, &self.metrics, now);
+        match next {
+            Next::Continue => {}
+            Next::Finish => {
+                if let Some(mut query) = kad.query_mut(&id) {
+                    query.finish();
+                }
+            }
+            Next::Place(provision, peers) => kad.place(id, provision, &peers),
+        }
+    }
+
+    /// A peer has entered the routing table.
+    pub(super) fn entered(&mut self) {
+        // A sender that is full has told already.
+        self.entered.retain_mut(|to| {
+            let told = to.try_send(());
+            told.is_ok() || told.is_err_and(|e| e.is_full())
+        });
+    }
+
+    /// A dial of a peer has failed; `alone` says whether nobody is connected.
+    pub(super) fn dial_failed(
+        &self,
+        peer: &PeerId,
+        error: &DialError,
+        alone: bool,
+        kad: &mut DhtIntake,
+        view: View<'_>,
+    ) {
+        // Kademlia keeps the last address of a peer whatever happens, and every
+        // query that passes by waits for it: a host that is off holds QUIC's whole
+        // handshake time-out. One that comes back identifies itself and is routed
+        // to again. When nobody is connected the fault may be on this side.
+        let gone = matches!(
+            error,
+            DialError::Transport(_) | DialError::WrongPeerId { .. } | DialError::NoAddresses
+        );
+        let gone = gone && !alone;
+        // Whom this node's own rules keep out is not there for it either.
+        let forbidden = self.is_forbidden(peer, error, view.now);
+        if (gone || forbidden) && !view.peers.contains(peer) {
+            kad.remove_peer(peer);
+        }
+    }
+
+    /// Puts what a peer says of its addresses into the routing table, in place of
+    /// what it said before. Kademlia itself only ever adds, so that a peer which
+    /// tells new addresses again and again would grow its entry without end.
+    pub(super) fn route(
+        &self,
+        peer: PeerId,
+        mut addrs: Vec<Multiaddr>,
+        kad: &mut DhtIntake,
+        peers: &Connected,
+        now: Instant,
+    ) {
+        // What a peer says of itself may be under way when it is banned.
+        addrs.retain(|address| !self.is_unwelcome_at(&peer, address, now));
+        if addrs.is_empty() || self.policy.is_banned(&peer, now) {
+            return;
+        }
+        // Where we reached it is good too, also when it does not know (a port
+        // mapping, a name).
+        let dialed = peers.dialed_addrs(&peer);
+        for address in &addrs {
+            kad.add_address(&peer, address.clone());
+        }
+        let stale: Vec<Multiaddr> = match kad.kbucket(peer) {
+            Some(bucket) => bucket
+                .iter()
+                .filter(|e| *e.node.key.preimage() == peer)
+                .flat_map(|e| e.node.value.iter().cloned().collect::<Vec<_>>())
+                .filter(|known| !addrs.iter().chain(&dialed).any(|a| same_place(a, known)))
+                .collect(),
+            None => Vec::new(),
+        };
+        for address in stale {
+            kad.remove_address(&peer, &address);
+        }
+    }
+
+    /// Stores what another node asked this one to hold for the DHT.
+    ///
+    /// A provider that does not know yet which of its addresses others can dial
+    /// sends none; whoever asks for it later gets those that it told by identify.
+    pub(super) fn store_record(
+        &mut self,
+        request: kad::InboundRequest,
+        kad: &mut DhtIntake,
+        book: &mut address_book::Behaviour,
+        now: Instant,
+    ) -> Option<Effect> {
+        self.metrics.traffic.message(Direction::In, "dht");
+        let sender = match &request {
+            kad::InboundRequest::AddProvider {
+                record: Some(record),
+            } => record.provider,
+            kad::InboundRequest::PutRecord { source, .. } => *source,
+            _ => return None,
+        };
+        let store = kad.store_mut();
+        let policy = &self.policy;
+        let account = if policy.is_trusted(&sender) {
+            Sender::EXEMPT
+        } else {
+            store.sender(&sender, policy.subnet_of(&sender))
+        };
+        let stored = match request {
+            kad::InboundRequest::AddProvider {
+                record: Some(mut record),
+            } => {
+                if record.addresses.is_empty() {
+                    record.addresses = book.get(&record.provider);
+                }
+                store.put_provider_from(account, record, now)
+            }
+            kad::InboundRequest::PutRecord {
+                record: Some(record),
+                ..
+            } => store.put_value_from(account, record, now),
+            _ => return None,
+        };
+        let e = stored.err()?;
+        self.metrics.dht_records_refused.inc();
+        if let Some(more) = self.lines.allow("P2P_DHT_MAX_RECORDS", now) {
+            log::warn!(
+                peer:% = sender, limit = "P2P_DHT_MAX_RECORDS", suppressed = more;
+                "a DHT record was refused by this node's own limit: {e}"
+            );
+        }
+        let due = |record: &mut Record| record.record_refused(now);
+        let due = e.is_of_sender() && self.policy.record_mut(&sender, due) == Some(true);
+        due.then_some(Effect::Report {
+            peer: sender,
+            conduct: Conduct::RecordStuffing,
+        })
+    }
+
+    /// Whether a ban or the rules for networks keep out a peer at this address.
+    fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr, now: Instant) -> bool {
+        let unwelcome = |peers: &Peers| peers.is_unwelcome_at(peer, address, now);
+        self.policy.read(unwelcome)
+    }
+
+    /// Whether bans or rules for networks of this node have made a dial fail. The
+    /// transport asks the rules too, and its errors do not name them.
+    fn is_forbidden(&self, peer: &PeerId, error: &DialError, now: Instant) -> bool {
+        match error {
+            DialError::Denied { cause } => cause
+                .downcast_ref::<Refusal>()
+                .is_some_and(Refusal::is_of_rules),
+            DialError::Transport(errors) => {
+                let mut tried = errors.iter().map(|(address, _)| address);
+                !errors.is_empty() && tried.all(|address| self.is_unwelcome_at(peer, address, now))
+            }
+            _ => false,
+        }
+    }
+}
