@@ -1,4 +1,4 @@
-//! Snappy on the wire: when it is tried, and how its output is taken in safely.
+//! Snappy on the wire: when it is tried, and how its output is unpacked safely.
 //!
 //! A sender packs a field, keeps the smaller form and marks which one it is
 //! ([`pack`]). A receiver reads the unpacked size that the packed form declares
@@ -28,11 +28,11 @@ pub const ALWAYS_FROM: usize = 10 << 10;
 /// | 1 KiB of text | 65% | 1.7 | 211 |
 /// | 4 KiB of text | 51% | 7.7 | 261 |
 /// | 1 KiB that is random | - | 0.2 | never |
-/// | 4 KiB that are random | - | 0.6 | never |
+/// | 4 KiB that is random | - | 0.6 | never |
 ///
 /// The last column is the speed of a link on which sending the saved bytes takes
 /// as long as packing and unpacking, for one hop; gossip sends a message to
-/// several neighbours. In vain it costs a hundredth of a signature check (31 µs).
+/// several neighbours. A try in vain costs a hundredth of a signature check (31 µs).
 pub const TRY_FROM: usize = NEVER_BELOW;
 
 /// The most that one byte of Snappy's elements unpacks to, rounded up: a copy of
@@ -61,7 +61,7 @@ pub enum Error {
         limit: usize,
     },
     /// The bytes are not Snappy's, or their declared size is not what they hold.
-    #[error("the bytes are not what Snappy makes: they are damaged or were not packed")]
+    #[error("the bytes are not valid Snappy data: they are damaged or were not packed")]
     Broken,
     /// A way of packing that this program does not know.
     #[error("compression {0} is unknown; known are 0 (none) and 1 (Snappy)")]
@@ -70,7 +70,7 @@ pub enum Error {
 
 /// The smaller form of `data`, and which one it is.
 ///
-/// `data` itself is handed on without a copy when packing is not tried or does
+/// `data` itself is returned without a copy when packing is not tried or does
 /// not make it smaller.
 pub fn pack(data: Bytes) -> (Bytes, Compression) {
     if data.len() < TRY_FROM {
@@ -78,8 +78,8 @@ pub fn pack(data: Bytes) -> (Bytes, Compression) {
     }
     match snap::raw::Encoder::new().compress_vec(&data) {
         Ok(mut packed) if packed.len() < data.len() => {
-            // Room for the worst case was allocated; what waits in a queue
-            // should hold only what it is.
+            // Room for the worst case was allocated; a message that waits in a
+            // queue should take only what it needs.
             packed.shrink_to_fit();
             (packed.into(), Compression::Snappy)
         }
@@ -88,7 +88,7 @@ pub fn pack(data: Bytes) -> (Bytes, Compression) {
     }
 }
 
-/// The bytes that `data` stands for, at most `limit`.
+/// Unpacks `data`, to at most `limit` bytes.
 ///
 /// # Errors
 /// See [`Error`].
@@ -134,7 +134,7 @@ pub fn check(data: &[u8], compression: Compression, limit: usize) -> Result<usiz
     }
 }
 
-/// The compression that a field on the wire names.
+/// The compression that a field on the wire stands for.
 ///
 /// # Errors
 /// [`Error::Unknown`].

@@ -1,23 +1,23 @@
 //! The signed envelope around a payload: sealing it and opening it.
 //!
-//! The steps of opening go from cheap to dear, and each needs the ones before:
+//! The steps of opening go from cheap to expensive, and each needs the ones before:
 //!
 //! 1. size of the envelope;
-//! 2. decoding, and that it is written the one way that envelopes are written;
+//! 2. decoding, and whether it is in its canonical form;
 //! 3. the key, within its bounds, and the peer id that follows from it;
 //! 4. the signature ([`Envelope::open`] ends here);
 //! 5. the publisher's replay window (`node::gossip::signed::Opener`);
 //! 6. the declared size, then unpacking ([`Envelope::unpack`]).
 //!
 //! Only what a publisher signed reaches the windows, so nobody can fill another
-//! publisher's window or make one under a name that is not his.
+//! publisher's window or make one under somebody else's id.
 //!
-//! # What a message is told apart by
+//! # What identifies a message
 //!
-//! By publisher and number, never by its bytes or its signature. An envelope
-//! has one form all the same: fields in the order of their numbers, each once
+//! Its publisher and number do, never its bytes or its signature. An envelope
+//! has one canonical form all the same: fields in the order of their numbers, each once
 //! and with no others beside them. A forwarder cannot make a second message of
-//! one by padding it, and nothing that is not signed travels inside.
+//! one by padding it, and an envelope carries nothing that is not signed.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use libp2p::PeerId;
@@ -33,7 +33,7 @@ use super::statement::{Purpose, Statement};
 /// The tag of the payload on the wire: field 1, length-delimited.
 const PAYLOAD_TAG: u8 = 1 << 3 | 2;
 
-/// Bytes that an envelope has beside its payload, at most: key and signature at
+/// The most bytes that an envelope has beside its payload: key and signature at
 /// their bounds, three lengths, a number, a compression, and the tags.
 pub const MAX_OVERHEAD: usize = MAX_KEY_BYTES + MAX_SIGNATURE_BYTES + 40;
 
@@ -48,7 +48,7 @@ pub struct Limits {
 
 impl Limits {
     /// A payload of at most `payload` bytes, and an envelope that holds one
-    /// that does not get smaller by packing.
+    /// that packing does not make smaller.
     pub fn of_payload(payload: usize) -> Self {
         Limits {
             envelope: payload.saturating_add(MAX_OVERHEAD),
@@ -60,7 +60,7 @@ impl Limits {
 /// Why a payload was not sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// The payload is longer than receivers take.
+    /// The payload is longer than receivers accept.
     #[error("cannot publish {len} bytes: a message has at most {limit}")]
     TooLong {
         /// Its bytes.
@@ -68,7 +68,7 @@ pub enum SealError {
         /// The limit.
         limit: usize,
     },
-    /// The envelope would be longer than receivers take.
+    /// The envelope would be longer than receivers accept.
     #[error(
         "cannot publish {len} bytes: the envelope would have {envelope}, at most {limit} are allowed; publish less at once"
     )]
@@ -91,7 +91,7 @@ pub enum SealError {
 /// Seals `payload` for `topic` as message `number` of the owner of `keypair`.
 ///
 /// The payload is packed when that makes it smaller ([`compression::pack`]).
-/// Receivers take each number of a key once.
+/// Receivers accept each number of a key once.
 ///
 /// # Errors
 /// See [`SealError`].
@@ -105,7 +105,7 @@ pub fn seal(
     Packed::new(payload, limits)?.seal(keypair, topic, number, limits)
 }
 
-/// A payload in the form in which it travels, to be sealed.
+/// A payload in the form in which it is sent, to be sealed.
 #[derive(Clone, Debug)]
 pub struct Packed {
     clear: Bytes,
@@ -134,7 +134,7 @@ impl Packed {
         })
     }
 
-    /// Its bytes as it travels.
+    /// Its bytes in the form in which it is sent.
     pub fn size(&self) -> usize {
         self.payload.len()
     }
@@ -144,8 +144,8 @@ impl Packed {
         self.clear
     }
 
-    /// The bytes of an envelope around it of the owner of `keypair`, at most. With
-    /// an Ed25519 key it has a byte or two less, for its number is shorter.
+    /// The most bytes that an envelope around it has when the owner of `keypair` seals
+    /// it. With an Ed25519 key it has a byte or two less, because its number is shorter.
     pub fn envelope_size(&self, keypair: &Keypair) -> usize {
         let signature = match keypair.key_type() {
             KeyType::Ed25519 => 64,

@@ -1,7 +1,7 @@
-//! Publishers whose keys were used lately, ready for the next signature check.
+//! Decoded keys of recent publishers, for the next signature check.
 //!
-//! Making a key from its bytes takes a square root in a finite field, about a
-//! tenth of a signature check; an active publisher's key is used again and again.
+//! Decoding a key takes a square root in a finite field, about a tenth of a signature
+//! check; an active publisher's key is used again and again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::publisher::Publisher;
 use super::windows::{Id, id_of};
 
-/// Publishers kept, at some 400 bytes each. More active ones at once only make
-/// the check slower, to what it costs without this; so does whoever sends
-/// messages of many made-up ones.
+/// Publishers kept, at some 400 bytes each. With more active ones at
+/// once, a check only becomes as slow as it would be without this; the same happens
+/// when somebody sends messages of many made-up publishers.
 const SLOTS: usize = 512;
 
 /// A publisher and its id in the replay windows.
@@ -62,8 +62,8 @@ impl Keys {
         (*slot.key == *key).then(|| slot.known.clone())
     }
 
-    /// Keeps a publisher, instead of another. Only one whose signature was right:
-    /// anybody can name a key.
+    /// Keeps a publisher, in place of another. To be called only for one whose signature
+    /// was right: anybody can send a key.
     pub(crate) fn keep(&mut self, key: &[u8], known: Arc<Known>) {
         let at = self.slot(key);
         self.slots[at] = Some(Slot {

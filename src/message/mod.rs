@@ -1,4 +1,4 @@
-//! What travels between nodes of a network beside libp2p's own protocols.
+//! What nodes of a network send each other beside libp2p's own protocols.
 //!
 //! `proto/message.proto` is the definition; its field numbers never change. A
 //! block goes inside the frames of [`crate::block::exchange`].
@@ -9,16 +9,16 @@
 //! | [`statement`] | what a signature covers |
 //! | [`provenance`] | what the publisher of a block says of it, and signs |
 //! | [`publisher`] | the key that travels with a message, and its bounds |
-//! | [`refusal`] | why a message is not taken, and the label that counts it |
+//! | [`refusal`] | why a message is refused, and the label under which that is counted |
 //! | [`compression`] | Snappy: when it is tried, and unpacking within a limit |
 //! | [`window`] | which numbers of one publisher were seen |
-//! | [`windows`] | the bounded set of windows, and who loses his when it is full |
+//! | [`windows`] | the bounded set of windows, and which is dropped when it is full |
 //! | `varint` | lengths and numbers on every wire |
-//! | `keys` | publishers used lately, ready for the next signature check |
+//! | `keys` | decoded keys of recent publishers, for the next signature check |
 //! | [`sequence`] | this node's own numbers: which may be used |
 //!
-//! All is pure: time is an argument, and nothing waits. On it stand the services that
-//! wait for the store, in [`crate::node::gossip::signed`].
+//! Nothing here reads a clock or waits: time is an argument. The services that use this
+//! and wait for the store are in [`crate::node::gossip::signed`].
 
 pub mod compression;
 pub mod envelope;

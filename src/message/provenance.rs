@@ -1,11 +1,11 @@
 //! Where a block comes from: what its publisher says of it, and signs.
 //!
 //! The hash in a CID proves the bytes and nothing else. The provenance adds who
-//! put them, when, and for how long: it travels with the block from host to host
-//! as it was signed, so that content ends when its publisher said it would,
-//! whoever serves it, and what is served can be held against its publisher.
+//! put them, when, and for how long. It is passed on with the block from host to host
+//! as it was signed, so that content expires when its publisher said it would,
+//! whoever serves it, and the publisher answers for what is served.
 //! Anybody may publish any bytes; of two statements on one block the one that
-//! lives longer counts.
+//! expires later counts.
 //!
 //! What is signed is a [`Statement`] for [`Purpose::Block`]: the multihash of the
 //! block's bytes, when it was put (milliseconds since 1970), its time to live from
@@ -27,17 +27,17 @@ pub const VERSION: u32 = 1;
 
 /// How far ahead of this host's clock a block may be dated. Hosts with NTP agree
 /// to a fraction of a second, and those without drift by some seconds a day;
-/// Kerberos asks for the same five minutes. More would let a publisher count
-/// time that has not begun, and less would refuse honest hosts.
+/// Kerberos allows the same five minutes. More would let a publisher extend
+/// the lifetime of its content, and less would refuse honest hosts.
 pub const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// The first moment that a clock of a running node can show: 2025-01-01, before
-/// this program was there. A host without a battery-backed clock begins at 1970,
+/// The earliest time that the clock of a running node can show: 2025-01-01, before
+/// this program existed. A host without a battery-backed clock begins at 1970,
 /// or at the date of its image, until NTP sets it.
 const CLOCK_FLOOR: Duration = Duration::from_secs(1_735_689_600);
 
-/// Whether `now` can be the time at all. What is put by a clock that says
-/// otherwise has no date.
+/// Whether `now` can be the current time. Content that is put while the clock shows an
+/// earlier time has no date.
 pub fn is_clock_set(now: SystemTime) -> bool {
     now >= UNIX_EPOCH + CLOCK_FLOOR
 }
@@ -66,13 +66,13 @@ pub enum Flaw {
     /// It has no signature or no key.
     #[error("no publisher has signed it")]
     Unsigned,
-    /// A field is longer than any that is honest, or cannot be read.
+    /// A field is longer than an honest one can be, or cannot be read.
     #[error("the {0} of its publisher is malformed")]
     Malformed(&'static str),
     /// The key did not make the signature over these fields.
     #[error("the signature is not its publisher's")]
     Signature,
-    /// Its time is over.
+    /// It has expired.
     #[error(
         "it expired {} ago by this host's clock; put it again at its source, or check the clocks of both hosts",
         duration::show(*ago)
@@ -111,7 +111,7 @@ pub enum SignError {
 }
 
 impl Provenance {
-    /// When the block's time is over, in milliseconds since 1970.
+    /// When the block expires, in milliseconds since 1970.
     pub fn expires_ms(&self) -> u64 {
         self.timestamp
             .saturating_add(u64::from(self.ttl).saturating_mul(1000))
@@ -122,12 +122,12 @@ impl Provenance {
         from_unix_millis(self.timestamp)
     }
 
-    /// When its time is over.
+    /// When it expires.
     pub fn expires_at(&self) -> SystemTime {
         from_unix_millis(self.expires_ms())
     }
 
-    /// Who signed it, when the key can be read. Says nothing of the signature.
+    /// The peer id of its key, when that can be read. The signature is not checked.
     pub fn publisher(&self) -> Option<PeerId> {
         Some(Publisher::decode(&self.key).ok()?.peer())
     }
@@ -156,7 +156,7 @@ impl Provenance {
         }
     }
 
-    /// Checks the time: not over, and not dated ahead by more than [`MAX_SKEW`].
+    /// Checks the time: it has not expired, and is not dated ahead by more than [`MAX_SKEW`].
     ///
     /// # Errors
     /// [`Flaw::Expired`] and [`Flaw::Future`].
@@ -229,8 +229,7 @@ fn statement(hash: &[u8], timestamp: u64, ttl: u32, version: u32) -> Statement {
         .number(version.into())
 }
 
-/// A time to live as it travels: whole seconds, a begun one counted, at most 136
-/// years.
+/// A time to live as it is sent: whole seconds, rounded up, at most 136 years.
 pub fn ttl_seconds(ttl: Duration) -> u32 {
     let begun = u64::from(ttl.subsec_nanos() > 0);
     u32::try_from(ttl.as_secs().saturating_add(begun)).unwrap_or(u32::MAX)

@@ -1,17 +1,17 @@
-//! The publisher's key as it travels with what it signed.
+//! The publisher's key, as it is sent with what it signed.
 
 use libp2p::PeerId;
 use libp2p::identity::PublicKey;
 
 /// Longest key in libp2p's protobuf form: RSA with 4096 bits takes 555 bytes,
 /// the other types less than 100. Longer RSA keys would make each signature
-/// check slower for nobody's good.
+/// check slower and help nobody.
 pub const MAX_KEY_BYTES: usize = 600;
 
 /// Longest signature: that of RSA with 4096 bits. Ed25519's has 64 bytes.
 pub const MAX_SIGNATURE_BYTES: usize = 512;
 
-/// Why a key is not taken.
+/// Why a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// There is none.
@@ -23,12 +23,12 @@ pub enum KeyError {
     /// It does not decode as a key of a type that libp2p knows.
     #[error("no key of a known type (Ed25519, secp256k1, ECDSA, RSA)")]
     Unsupported,
-    /// It is a key, but not written the one way that keys are written.
+    /// It is a key, but not in its canonical form.
     #[error("the key is not in its canonical form")]
     NotCanonical,
 }
 
-/// Whoever signed something: the key and the peer id that follows from it.
+/// The signer of something: the key and the peer id that follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publisher {
     key: PublicKey,
@@ -49,8 +49,8 @@ impl Publisher {
             return Err(KeyError::TooLong(bytes.len()));
         }
         let key = PublicKey::try_decode_protobuf(bytes).map_err(|_| KeyError::Unsupported)?;
-        // The peer id is made from the key and not from these bytes: were they
-        // free to differ, one message could be written in endless ways.
+        // The peer id is made from the key and not from these bytes: if other
+        // encodings were allowed, one message could have any number of forms.
         if key.encode_protobuf() != bytes {
             return Err(KeyError::NotCanonical);
         }
@@ -67,7 +67,7 @@ impl Publisher {
     ///
     /// Of some key types a third party can turn one valid signature into
     /// another (ECDSA; Ed25519's are checked to be reduced). So a signature
-    /// says who, and is never what two messages are told apart by.
+    /// proves who signed, but does not identify a message.
     pub(super) fn verify(&self, bytes: &[u8], signature: &[u8]) -> bool {
         signature.len() <= MAX_SIGNATURE_BYTES && self.key.verify(bytes, signature)
     }

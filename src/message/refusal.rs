@@ -1,4 +1,4 @@
-//! Why a message was not taken, as one line for a person and one label for a
+//! Why a message was refused, as one line for a person and one label for a
 //! counter.
 
 use libp2p::PeerId;
@@ -11,7 +11,7 @@ use super::window;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The envelope is longer than allowed; nothing of it was looked at.
+    /// The envelope is longer than allowed; nothing in it was read.
     #[error("an envelope of {len} bytes is longer than the {limit} allowed")]
     Oversized {
         /// Its bytes.
@@ -19,10 +19,10 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
-    /// It is not a `SignedMessage`, or not written the one way that it is written.
+    /// It is not a `SignedMessage`, or not in its canonical form.
     #[error("not a signed message: {0}")]
     Malformed(&'static str),
-    /// There is no key in it that could be used.
+    /// It has no key that can be used.
     #[error("a signed message without a usable key: {0}")]
     Key(#[from] KeyError),
     /// The signature is not the publisher's, for this topic, number and payload.
@@ -40,7 +40,7 @@ pub enum Refusal {
     /// This number of this publisher was accepted before.
     #[error("message {number} of {publisher} was accepted before")]
     Replay {
-        /// Whose.
+        /// The publisher.
         publisher: PeerId,
         /// Its sequence number.
         number: u64,
@@ -48,7 +48,7 @@ pub enum Refusal {
     /// The number is below the publisher's window, where nothing is remembered.
     #[error("message {number} of {publisher} is older than the window, which begins at {oldest}")]
     TooOld {
-        /// Whose.
+        /// The publisher.
         publisher: PeerId,
         /// Its sequence number.
         number: u64,
@@ -58,7 +58,7 @@ pub enum Refusal {
     /// The payload cannot be unpacked, or not within the limit.
     #[error("the payload of a message of {publisher}: {error}")]
     Payload {
-        /// Whose.
+        /// The publisher.
         publisher: PeerId,
         /// What is wrong with it.
         error: compression::Error,
@@ -98,10 +98,10 @@ impl Refusal {
         }
     }
 
-    /// Whether the peer that handed the message on could have known better: it
-    /// is wrong for every node, whatever that has seen. An honest peer checks
-    /// before it forwards; but its windows remember other numbers than ours,
-    /// so it may forward what is a replay only here.
+    /// Whether the peer that forwarded the message is to blame: the message is wrong for
+    /// every node, whatever that node has seen. An honest peer checks before it
+    /// forwards; but its windows remember other numbers than those of this node, so it
+    /// may forward what is a replay only here.
     pub fn blames_forwarder(&self) -> bool {
         !matches!(
             self,
@@ -109,7 +109,7 @@ impl Refusal {
         )
     }
 
-    /// What a window said of `number` of `publisher`.
+    /// What it means that a window refused `number` of `publisher`.
     pub(crate) fn of_window(refused: window::Refused, publisher: PeerId, number: u64) -> Self {
         match refused {
             window::Refused::Replay => Refusal::Replay { publisher, number },

@@ -1,19 +1,19 @@
 //! This node's own sequence numbers: which may be used, and which are to be
 //! reserved next.
 //!
-//! Receivers take each number of a publisher once. So no number may be used
+//! Receivers accept each number of a publisher once. So no number may be used
 //! twice, whatever happens to this process or its disk:
 //!
 //! - Numbers are reserved in blocks. The end of a block is on disk before its
-//!   first number is used, and after a restart counting goes on behind the last
-//!   block, used up or not.
-//! - A start never begins below the clock in microseconds. Numbers go up by one
-//!   a message and so fall behind the clock, since nobody publishes a message a
+//!   first number is used, and after a restart counting continues after the last
+//!   block, whether it was used up or not.
+//! - A start never begins below the clock in microseconds. Numbers go up by one with
+//!   each message and so fall behind the clock, since nobody publishes a message every
 //!   microsecond; a node whose database is lost begins above all that it ever
-//!   used. The database in turn covers a clock that was set back.
+//!   used. The database in turn protects against a clock that was set back.
 //!
-//! Only both at once, a lost database and a clock behind its last start, would
-//! make a node repeat itself, and so would one identity on two hosts.
+//! A node repeats numbers only if both happen at once, a lost database and a clock
+//! behind its last start, or if two hosts use one identity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,7 +30,7 @@ pub const LOW: u64 = BLOCK / 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this node has no sequence numbers left to publish under: the stored counter is at its end, \
-     which points to a damaged database; a new identity starts anew"
+     which points to a damaged database; a new identity has numbers of its own"
 )]
 pub struct Exhausted;
 
@@ -74,8 +74,8 @@ impl Sequence {
     }
 
     /// Adds a block that was reserved durably: the numbers from `start` up to
-    /// `end`. Goes on behind what is left, or jumps there. A block that lies
-    /// lower than numbers handed out before adds only what is above them.
+    /// `end`. Continues after what is left, or jumps there. A block that lies
+    /// lower than numbers given out before adds only what is above them.
     pub fn add(&mut self, start: u64, end: u64) {
         if self.left() == 0 {
             self.next = start.max(self.next);
@@ -83,14 +83,14 @@ impl Sequence {
         } else if start == self.end {
             self.end = end.max(self.end);
         } else if start > self.end {
-            // Dropping what is left keeps the numbers in one piece.
+            // Dropping what is left keeps the numbers one contiguous range.
             (self.next, self.end) = (start, end.max(start));
         }
     }
 }
 
 /// The block that follows `stored`, the end of the last one (`None` at the first
-/// start): its first number and the one behind its last. A start (`fresh`) is
+/// start): its first number and the one after its last. A start (`fresh`) is
 /// never below the clock.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
 //! What a signature of this node's own formats covers.
 //!
 //! A statement begins with a prefix that names its purpose, so that a signature
-//! made for one use is worth nothing in another: the identity key also signs
+//! made for one use is not valid for another: the identity key also signs
 //! libp2p's handshakes and gossip. Every part after it has a fixed length or
-//! carries its own, so that two different lists of parts never give the same
+//! carries its length, so that two different lists of parts never give the same
 //! bytes.
 
 use libp2p::identity::{Keypair, SigningError};
@@ -21,7 +21,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// None of these begins another, or begins what libp2p signs
+    /// None of these is the beginning of another, or of what libp2p signs
     /// (`libp2p-pubsub:`, `noise-libp2p-static-key:`, `libp2p-tls-handshake:`).
     fn prefix(self) -> &'static [u8] {
         match self {
@@ -36,7 +36,7 @@ impl Purpose {
 pub struct Statement(Vec<u8>);
 
 impl Statement {
-    /// A statement for `purpose`, with nothing said yet.
+    /// A statement for `purpose`, which has no parts yet.
     pub fn new(purpose: Purpose) -> Self {
         let mut bytes = Vec::with_capacity(192);
         bytes.extend_from_slice(purpose.prefix());

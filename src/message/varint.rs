@@ -6,14 +6,15 @@ use unsigned_varint::decode::{self, Error};
 /// Bytes of the longest number, 64 bits in groups of seven.
 const LONGEST: usize = 10;
 
-/// The number at the beginning of `bytes`, and what follows it.
+/// The number at the beginning of `bytes`, and the bytes after it.
 ///
 /// Each number has one form: padded ones are refused, and so are those of more
 /// than 64 bits. `unsigned_varint` cuts the latter off at 64, so that two programs
 /// would read two different lengths from the same bytes.
 ///
 /// # Errors
-/// [`Error::Insufficient`] when more bytes may make it one; the others for good.
+/// [`Error::Insufficient`] when more bytes may complete it; after any other it never
+/// can be.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, &[u8]), Error> {
     let (number, rest) = decode::u64(bytes)?;
     match bytes.get(LONGEST - 1) {

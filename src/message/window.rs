@@ -1,9 +1,10 @@
 //! The replay window of one publisher: which of its numbers were seen.
 //!
-//! A strict "only ever higher" would drop honest messages that overtook one
+//! Accepting only ever higher numbers would drop honest messages that overtook one
 //! another on their way through the mesh. So the 64 numbers up to the highest
 //! one are remembered one by one, as a bitmap (as RFC 4303, section 3.4.3, does
-//! for IPsec); what is older is refused, since nobody knows any more.
+//! for IPsec). Older ones are refused, since it is no longer known whether they were
+//! seen.
 
 /// Numbers that are remembered one by one.
 pub const WIDTH: u32 = u64::BITS;
@@ -50,10 +51,10 @@ impl Window {
     /// Whether `number` would be accepted.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it would not.
     pub fn check(&self, number: u64) -> Result<(), Refused> {
         // Subtractions only, of the lower from the higher: a publisher that
-        // jumps to u64::MAX overflows nothing, and has shut itself out.
+        // jumps to u64::MAX overflows nothing, and can publish nothing after that.
         if self.seen == 0 || number > self.highest {
             return Ok(());
         }

@@ -17,7 +17,7 @@ fn mark(n: u64, number: u64, at: u32, lane: u8) -> Mark {
     }
 }
 
-/// Every list holds what it says, in both directions, and every place once.
+/// Every list holds what it says, in both directions, and every entry once.
 fn check_lists(windows: &Windows) {
     let mut seen = 0;
     let mut of_lane = vec![0; LANES];
@@ -27,15 +27,15 @@ fn check_lists(windows: &Windows) {
     for (list, established, lane) in lists {
         let (mut at, mut older, mut len) = (list.oldest, NONE, 0);
         while at != NONE {
-            let place = &windows.places[at as usize];
-            assert_eq!(windows.index[&place.id], at);
-            assert_eq!((place.older, place.established), (older, established));
+            let entry = &windows.entries[at as usize];
+            assert_eq!(windows.index[&entry.id], at);
+            assert_eq!((entry.older, entry.established), (older, established));
             if let Some(lane) = lane {
-                assert_eq!(usize::from(place.lane), lane);
+                assert_eq!(usize::from(entry.lane), lane);
             } else {
-                of_lane[usize::from(place.lane)] += 1;
+                of_lane[usize::from(entry.lane)] += 1;
             }
-            (older, at) = (at, place.newer);
+            (older, at) = (at, entry.newer);
             len += 1;
         }
         assert_eq!((list.newest, list.len), (older, len));
@@ -105,7 +105,7 @@ fn a_flood_of_made_up_publishers_does_not_push_out_an_established_one() {
 #[test]
 fn ids_that_come_back_cannot_push_out_who_was_established_before() {
     let mut windows = with_an_established_publisher(160);
-    // Three times the places, each coming back through a lane of its own.
+    // Three times as many as there is room for, each coming back through a lane of its own.
     for at in [
         ESTABLISHED_AFTER,
         3 * ESTABLISHED_AFTER,
@@ -153,12 +153,12 @@ fn a_silent_established_publisher_gives_its_place_to_a_lively_one() {
         .accept(mark(99, 1, later - ESTABLISHED_AFTER, 99))
         .unwrap();
     windows.accept(mark(99, 2, later, 99)).unwrap();
-    assert!(!windows.places[windows.index[&id(99)] as usize].established);
+    assert!(!windows.entries[windows.index[&id(99)] as usize].established);
     windows
         .accept(mark(99, 3, later + ESTABLISHED_AFTER, 99))
         .unwrap();
-    assert!(windows.places[windows.index[&id(99)] as usize].established);
-    assert!(!windows.places[windows.index[&id(0)] as usize].established);
+    assert!(windows.entries[windows.index[&id(99)] as usize].established);
+    assert!(!windows.entries[windows.index[&id(0)] as usize].established);
     assert_eq!(windows.established(), 16);
     // It is still known, as the first to go of its lane.
     assert_eq!(windows.check(&id(0), 1), Err(Refused::Replay));
@@ -201,7 +201,7 @@ fn the_memory_of_a_full_set_is_what_the_documentation_says() {
     }
     assert_eq!(windows.len(), MAX_PUBLISHERS);
     let slot = size_of::<(Id, u32)>() + 1;
-    let bytes = windows.places.capacity() * size_of::<Place>()
+    let bytes = windows.entries.capacity() * size_of::<Entry>()
         + (windows.index.capacity() * 8).div_ceil(7) * slot;
     assert!(bytes <= MAX_PUBLISHERS * BYTES_PER_PUBLISHER, "{bytes}");
     assert!(bytes < 2 << 20, "{bytes}");
