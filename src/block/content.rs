@@ -22,7 +22,7 @@ use crate::content::address::{self, AddressError};
 use crate::content::fetch::memory::Budget;
 use crate::content::schedule::Backlog;
 use crate::message::provenance::{Provenance, SignError, Signer, is_clock_set, ttl_seconds};
-use crate::store::{self, Life, Removed, Root, Store};
+use crate::store::{self, Lifetime, Removed, Root, Store};
 use crate::text::duration::millis;
 use crate::text::unix_time::unix_millis;
 
@@ -505,11 +505,11 @@ impl StoredBlocks {
     /// What is said of a block to who fetches it; `None` when its time is over.
     fn provenance(&self, cid: &Cid) -> Result<Option<Provenance>, String> {
         let now = (self.now)();
-        let life = self.store.life(cid, now).map_err(|e| e.to_string())?;
+        let life = self.store.lifetime(cid, now).map_err(|e| e.to_string())?;
         let (put_at, expires_at) = match life {
-            Life::Published(provenance) => return Ok(Some(provenance)),
-            Life::Held { put_at, expires_at } => (put_at, expires_at),
-            Life::Over(_) | Life::Absent => return Ok(None),
+            Lifetime::Published(provenance) => return Ok(Some(provenance)),
+            Lifetime::OfRoot { put_at, expires_at } => (put_at, expires_at),
+            Lifetime::Expired(_) | Lifetime::Absent => return Ok(None),
         };
         if !is_clock_set(now) {
             return Err(UNDATED.into());
@@ -540,11 +540,11 @@ impl Source for StoredBlocks {
 
     fn has(&self, cid: &Cid) -> Result<bool, String> {
         let now = (self.now)();
-        match self.store.life(cid, now).map_err(|e| e.to_string())? {
-            Life::Published(_) => {}
-            Life::Held { .. } if is_clock_set(now) => {}
-            Life::Held { .. } => return Err(UNDATED.into()),
-            Life::Over(_) | Life::Absent => return Ok(false),
+        match self.store.lifetime(cid, now).map_err(|e| e.to_string())? {
+            Lifetime::Published(_) => {}
+            Lifetime::OfRoot { .. } if is_clock_set(now) => {}
+            Lifetime::OfRoot { .. } => return Err(UNDATED.into()),
+            Lifetime::Expired(_) | Lifetime::Absent => return Ok(false),
         }
         self.store.has(cid).map_err(|e| e.to_string())
     }

@@ -1,8 +1,8 @@
 //! The table of announcements: which roots the DHT was told of, and when.
 //!
-//! It is written in batches, some seconds after the fact: what a kill takes of it
-//! is announced once more. A root that has no row was never announced, so that
-//! the rows and the roots need no common transaction.
+//! It is written in batches, some seconds after the announcements: those that are lost
+//! when the process is killed are made once more. A root that has no row was never
+//! announced, so that the rows and the roots need no common transaction.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ impl Store {
         })
     }
 
-    /// Stores when roots were announced, and forgets those that are gone. Durable
+    /// Stores when roots were announced, and forgets those of roots that were removed. Durable
     /// when it returns.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Store {
         })
     }
 
-    /// The CIDs of the roots whose time is not over at `now`, in the order in which
+    /// The CIDs of the roots that have not expired at `now`, in the order in which
     /// they were put.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The table of bans.
 //!
-//! Key: the target as it is written, a peer id or a network. Value: [`BanRow`].
+//! Key: the target as text, a peer id or a network. Value: [`BanRow`].
 //! A store that was made before this table existed has none, and no bans.
 
 use prost::Message;
@@ -58,7 +58,7 @@ pub(super) fn read(tx: &ReadTransaction) -> Result<Vec<Ban>, Fail> {
         Err(e) => return Err(e.into()),
     };
     let mut bans = Vec::new();
-    // The table is as bounded as what was written into it.
+    // The table holds no more than could be written into it.
     for row in table.iter()?.take(MAX_OPERATOR + MAX_AUTOMATIC) {
         let (key, value) = row?;
         match decode(key.value(), value.value()) {

@@ -12,9 +12,9 @@ use std::{
 use cid::Cid;
 
 use super::{
-    Error, Life, Root, Store,
+    Error, Lifetime, Removed, Root, Store,
     database::Fail,
-    index::{self, Index},
+    index::Index,
     root::RootRow,
     segment::{Location, SEGMENT_BYTES, Writer, footprint},
 };
@@ -22,11 +22,11 @@ use crate::message::provenance::Provenance;
 
 /// After so many blocks a batch writes down what it has, so that its memory
 /// stays about a megabyte whatever it imports. With 1 MiB blocks that is every
-/// 4 GiB, so the cost of the extra flush vanishes.
+/// 4 GiB, so the cost of the extra flush is negligible.
 const SPILL_AFTER: usize = 4096;
 
 /// An open batch. Its new blocks are invisible until [`Batch::checkpoint`] or
-/// [`Batch::commit`]; blocks in it are never evicted. Dropping it takes back
+/// [`Batch::commit`]; blocks in it are never evicted. Dropping it removes
 /// what no checkpoint kept.
 #[derive(Debug)]
 pub struct Batch {
@@ -41,11 +41,11 @@ pub struct Batch {
     blocks: HashMap<Vec<u8>, Option<Location>>,
     /// What publishers say of them.
     provenance: HashMap<Vec<u8>, Provenance>,
-    /// Footprint of the new ones among them.
+    /// Disk space that the new ones among them take.
     in_flight: u64,
     /// The id that holds the blocks spilled so far.
     pending: Option<u64>,
-    /// A segment file was made whose name is not durable yet.
+    /// Whether a segment file was made whose name is not durable yet.
     new_file: bool,
     broken: bool,
 }
@@ -68,7 +68,7 @@ impl Batch {
 
     /// As [`Batch::put`], with what the block's publisher says of it; the caller
     /// has checked that too. When the block has a publisher already, the
-    /// statement that lives longer stays.
+    /// statement that expires later stays.
     ///
     /// # Errors
     /// As [`Batch::put`].
@@ -83,32 +83,31 @@ impl Batch {
         self.put(cid, data)
     }
 
-    /// When the block's time is over as far as this batch and the store know;
-    /// `None` for never. A block that nobody knows is over at `now`.
+    /// When the block expires as far as this batch and the store know; `None` for never.
+    /// A block that neither knows expires at `now`.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn expires_at(&self, cid: &Cid, now: SystemTime) -> Result<Option<SystemTime>, Error> {
         let said = self.provenance.get(&cid.hash().to_bytes());
         let said = said.map(Provenance::expires_at);
-        Ok(match self.store.life(cid, now)? {
-            Life::Published(stored) => said.max(Some(stored.expires_at())),
-            Life::Held {
+        Ok(match self.store.lifetime(cid, now)? {
+            Lifetime::Published(stored) => said.max(Some(stored.expires_at())),
+            Lifetime::OfRoot {
                 expires_at: None, ..
             } => None,
-            Life::Held { expires_at, .. } => said.max(expires_at),
-            Life::Over(at) => said.max(at).or(Some(now)),
-            Life::Absent => said.or(Some(now)),
+            Lifetime::OfRoot { expires_at, .. } => said.max(expires_at),
+            Lifetime::Expired(at) => said.max(at).or(Some(now)),
+            Lifetime::Absent => said.or(Some(now)),
         })
     }
 
     /// Adds a block; the caller has checked that `data` is what `cid` names.
-    /// A block that is in the store already is only held, not written again,
-    /// unless the disk has spoilt it: whoever puts is told that it is durable.
+    /// A block that is in the store already is not written again, unless it is damaged on
+    /// disk: the caller is told that the block is durable.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Full`], [`Error::DiskFull`] and what a
-    /// disk can fail with. After a failed write the batch cannot be committed;
+    /// [`Error::TooLarge`], [`Error::Full`], [`Error::DiskFull`] and those of the disk. After a failed write the batch cannot be committed;
     /// after the first two it can go on.
     pub fn put(&mut self, cid: &Cid, data: &[u8]) -> Result<(), Error> {
         if self.broken {
@@ -133,7 +132,7 @@ impl Batch {
             self.forget(cid);
         }
         let need = footprint(&key, data.len());
-        self.store.reserve(need)?;
+        self.store.reserve(need, self.store.moment())?;
         match self.write(&key, data) {
             Ok(at) => {
                 self.in_flight += need;
@@ -171,7 +170,7 @@ impl Batch {
     }
 
     /// Gives up a block that was kept, because reading it found it damaged: the
-    /// store has dropped it, and it can be put anew.
+    /// store has dropped it, and it can be put again.
     pub(crate) fn forget(&mut self, cid: &Cid) {
         let key = cid.hash().to_bytes();
         if let Some(None) = self.blocks.get(&key) {
@@ -180,7 +179,7 @@ impl Batch {
         }
     }
 
-    /// Makes durable what was put so far, as cache that outlives the batch: an
+    /// Makes what was put so far durable, as cache that outlives the batch: an
     /// interrupted fetch resumes from it.
     ///
     /// # Errors
@@ -190,8 +189,8 @@ impl Batch {
     }
 
     /// Makes everything that was put durable, all or nothing. With a root, the
-    /// blocks belong to it, also those that were there before; a root with the
-    /// same CID is joined: it stays pinned and lives as long as either says.
+    /// blocks belong to it, also those that were there before. A root with the
+    /// same CID is merged: it stays pinned, and expires when the later of the two does.
     /// Without one they are cache.
     ///
     /// # Errors
@@ -278,7 +277,7 @@ impl Batch {
         if self.broken {
             return Err(Error::Broken);
         }
-        // Whatever goes wrong from here on leaves the batch unfit.
+        // A failure from here on leaves the batch unusable.
         self.broken = true;
         self.sync()?;
 
@@ -301,7 +300,7 @@ impl Batch {
                 Some(id) => id,
                 None => {
                     let id = index.begin_pending()?;
-                    // Before the commit: a sweep must not take it for a dead batch.
+                    // Before the commit: a sweep must not take it for one of a killed process.
                     store.open_batch(id);
                     opened = Some(id);
                     id
@@ -314,7 +313,7 @@ impl Batch {
                 match (index.locate(key)?, at) {
                     (None, Some(at)) => index.insert(id, key, *at, now)?,
                     (Some(_), Some(at)) => {
-                        // Another batch was first; this copy is waste.
+                        // Another batch was first; this copy is not needed.
                         index.discard(key, *at)?;
                         index.attach(id, key)?;
                     }
@@ -387,19 +386,19 @@ impl Drop for Batch {
 }
 
 impl Store {
-    /// Ends batches that nobody owns any more.
+    /// Ends batches that are no longer open.
     pub(super) fn end_pending(&self, ids: &[u64]) -> Result<(), Error> {
         let protected = self.protected();
         let now = self.now();
-        let gone = self.write(|index| {
-            let mut gone = index::Gone::default();
+        let removed = self.write(|index| {
+            let mut removed = Removed::default();
             for &id in ids {
-                gone += index.end_pending(id, now, &|key| protected.contains_key(key))?;
+                removed += index.end_pending(id, now, &|key| protected.contains(key))?;
             }
-            Ok(gone)
+            Ok(removed)
         })?;
         drop(protected);
-        if gone.blocks > 0 {
+        if removed.blocks > 0 {
             self.inner.removals.fetch_add(1, Ordering::AcqRel);
             self.reclaim()?;
         }

@@ -1,5 +1,5 @@
 //! The redb file: opening it, setting a damaged one aside, transactions, and
-//! getting it back to work after the disk failed.
+//! opening it again after the disk failed.
 
 use std::{
     fs, io,
@@ -26,14 +26,14 @@ const CACHE_BYTES: usize = 4 << 20;
 /// Name of the database file in the data folder.
 const FILE: &str = "store.redb";
 
-/// How the name of a database begins that is still being made. A kill leaves
-/// such a file behind; the scrub deletes it.
+/// How the name of a database begins that is still being made. A process that is
+/// killed leaves such a file behind; [`super::Store::scrub`] deletes it.
 pub(super) const NEW_PREFIX: &str = "store.redb.new-";
 
 /// Name of the folder of block payloads in the data folder.
 pub(super) const BLOCKS: &str = "blocks";
 
-/// Why a transaction did not come to its end.
+/// Why a transaction was not committed.
 #[derive(Debug)]
 pub(super) enum Fail {
     Db(redb::Error),
@@ -63,8 +63,8 @@ fail_from!(
     SetDurabilityError
 );
 
-/// The database, which comes back by itself after an I/O error: redb refuses
-/// everything after one, until it is opened again.
+/// The database, which is opened again after an I/O error: until then redb refuses
+/// everything.
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
@@ -75,15 +75,15 @@ pub(super) struct Database {
 
 enum Opened {
     Good(redb::Database),
-    /// Not ours, or damaged: the reason.
+    /// It is damaged, or of another program: the reason.
     Foreign(String),
 }
 
 impl Database {
     /// Opens the database of the data folder `dir`, or makes one. A damaged or
-    /// foreign one is moved aside together with the blocks, which mean nothing
-    /// without it.
-    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+    /// foreign one is moved aside together with the blocks, which are of no use
+    /// without it. Its new name contains the time `now`.
+    pub(super) fn open(dir: &Path, now: SystemTime) -> Result<Self, Error> {
         #[cfg(feature = "fault-injection")]
         crate::system::faults::disk();
         let path = dir.join(FILE);
@@ -94,12 +94,12 @@ impl Database {
             match open_existing(&path, dir)? {
                 Opened::Good(db) => db,
                 Opened::Foreign(reason) => {
-                    set_aside(dir, &path, &reason)?;
-                    create(dir, &path)?
+                    set_aside(dir, &path, &reason, now)?;
+                    create(dir, &path, now)?
                 }
             }
         } else {
-            create(dir, &path)?
+            create(dir, &path, now)?
         };
         Ok(Database {
             path,
@@ -132,7 +132,7 @@ impl Database {
                 log::info!(path:% = self.path.display(); "opened the database again after an I/O error");
                 Ok(())
             }
-            // Not set aside while running: the next start does, and says so.
+            // It is not set aside while running: the next start does that and logs it.
             Opened::Foreign(reason) => {
                 Err(Error::database(&self.path, redb::Error::Corrupted(reason)))
             }
@@ -219,13 +219,13 @@ fn builder() -> redb::Builder {
 }
 
 /// Makes the database under a name of its own and links it to the real one,
-/// so that a kill half-way never leaves a file that the next start takes for a
-/// damaged one, and of two first starts at once only one wins.
-fn create(dir: &Path, path: &Path) -> Result<redb::Database, Error> {
+/// so that a kill in between never leaves a file that the next start takes for a
+/// damaged one, and of two first starts at once only one succeeds.
+fn create(dir: &Path, path: &Path, now: SystemTime) -> Result<redb::Database, Error> {
     let new = dir.join(format!(
         "{NEW_PREFIX}{}-{}",
         std::process::id(),
-        unix_millis(SystemTime::now())
+        unix_millis(now)
     ));
     let run = || -> Result<redb::Database, Fail> {
         let db = builder().create(&new).map_err(|e| Fail::Db(e.into()))?;
@@ -255,8 +255,8 @@ fn create(dir: &Path, path: &Path) -> Result<redb::Database, Error> {
 }
 
 fn open_existing(path: &Path, dir: &Path) -> Result<Opened, Error> {
-    // redb says of itself that opening a file that something else altered may
-    // panic; a damaged disk must not keep the daemon from saying so.
+    // According to redb's documentation, opening a file that something else altered may
+    // panic; a damaged disk must not keep the daemon from reporting it.
     let attempt = std::panic::catch_unwind(AssertUnwindSafe(|| -> Result<_, Fail> {
         let db = builder().open(path).map_err(|e| Fail::Db(e.into()))?;
         let format = index::format(&db.begin_read()?)?;
@@ -289,13 +289,13 @@ fn open_existing(path: &Path, dir: &Path) -> Result<Opened, Error> {
             }
             e => Ok(Opened::Foreign(e.to_string())),
         },
-        Err(_) => Ok(Opened::Foreign("reading it made no sense".into())),
+        Err(_) => Ok(Opened::Foreign("reading it ended in a panic".into())),
     }
 }
 
-/// Moves the database and the blocks to names that nothing else has.
-fn set_aside(dir: &Path, path: &Path, reason: &str) -> Result<(), Error> {
-    let stamp = unix_millis(SystemTime::now());
+/// Moves the database and the blocks to names that nothing else uses.
+fn set_aside(dir: &Path, path: &Path, reason: &str, now: SystemTime) -> Result<(), Error> {
+    let stamp = unix_millis(now);
     let aside = path.with_extension(format!("redb.damaged-{stamp}"));
     let blocks = dir.join(BLOCKS);
     let blocks_aside = dir.join(format!("{BLOCKS}.damaged-{stamp}"));

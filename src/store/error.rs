@@ -72,7 +72,7 @@ pub enum Error {
         /// Its own error.
         source: Box<redb::Error>,
     },
-    /// The store is at its cap and nothing more may be evicted.
+    /// The store is at its cap, and nothing more may be evicted.
     #[error(
         "the store is full: {need} more bytes do not fit under P2P_STORE_MAX_BYTES={max}, and what \
          is stored ({used} bytes) is pinned or in use; raise P2P_STORE_MAX_BYTES or remove content \
@@ -115,7 +115,7 @@ pub enum Error {
     /// There are no sequence numbers left.
     #[error(transparent)]
     Exhausted(#[from] crate::message::sequence::Exhausted),
-    /// A block that an open batch relied on was dropped as damaged meanwhile.
+    /// A block that an open batch relied on was dropped as damaged in the meantime.
     #[error(
         "a block of this batch was dropped from the store as damaged; put or get the content again"
     )]
@@ -126,7 +126,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Sorts an I/O error by what the operator has to do about it.
+    /// Makes the error that says what the operator has to do about an I/O error.
     pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
@@ -144,7 +144,7 @@ impl Error {
         }
     }
 
-    /// Sorts an error of the database in the same way.
+    /// The same for an error of the database.
     pub(super) fn database(path: impl Into<PathBuf>, source: redb::Error) -> Self {
         match source {
             redb::Error::Io(source) => Error::io("write the database", path, source),

@@ -1,19 +1,18 @@
-//! The journal of accepted messages: what the table of replay windows does not
-//! say yet.
+//! The journal of accepted messages: those that the table of replay windows does not
+//! have yet.
 //!
 //! A mark is written before its message is delivered and without a flush, which
-//! costs microseconds. That survives a killed process, since the kernel has it;
-//! flushes and the table of windows follow in the background and cover a crash
-//! of the machine but for the last seconds.
+//! costs microseconds. It survives when the process is killed, since the kernel has it;
+//! flushes and the table of windows follow in the background, so that a crash of the
+//! machine loses only the last seconds.
 //!
 //! # Format
 //!
 //! Files `windows/<number as 16 hex digits>.journal`; each is [`MAGIC`], then
 //! records of [`RECORD_BYTES`]: publisher's id (16), number (8), second (4),
 //! lane (1), zero (3), and the first 8 bytes of the SHA-256 of these 32; numbers
-//! little endian. Every record stands for itself and means the same however
-//! often and in whatever order it is read: a torn or damaged one is left out and
-//! the others count. A new file is begun whenever the windows are stored; the
+//! little endian. Each record is independent and means the same however often and in whatever
+//! order it is read: one that is torn or damaged is left out and the others count. A new file is begun whenever the windows are stored; the
 //! files before it are deleted once they are.
 
 use std::{
@@ -26,7 +25,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Error, Store, make_private_dir};
+use super::{Error, Store, folder};
 use crate::message::windows::Mark;
 
 /// How a file begins.
@@ -35,12 +34,12 @@ const MAGIC: [u8; 8] = *b"p2pseen1";
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = 40;
 
-/// A file takes no more than this. The windows are stored long before, at an
-/// eighth of it; only when they cannot be stored does a journal get this large.
+/// The largest size of a file. The windows are stored long before, at an eighth of it;
+/// only when they cannot be stored does a journal become this large.
 pub const MAX_BYTES: u64 = 8 << 20;
 
-/// Files at most, read and written: what a node leaves that is killed again and
-/// again before it stores its windows. The next ones go unwritten.
+/// The most files, read and written: a node that is killed again and again before it
+/// stores its windows leaves one each time. No more are written then.
 const MAX_FILES: usize = 32;
 
 const FOLDER: &str = "windows";
@@ -66,7 +65,7 @@ pub struct Journal {
     path: PathBuf,
     number: u64,
     len: u64,
-    /// Files before it, whose marks the stored windows may not have.
+    /// The files before it, whose marks may not be in the stored windows.
     older: Vec<PathBuf>,
 }
 
@@ -83,7 +82,7 @@ impl Store {
 
 impl Journal {
     fn open(dir: &Path, mut take: impl FnMut(Mark)) -> Result<(Self, Found), Error> {
-        make_private_dir(dir)?;
+        folder::make_private(dir)?;
         let io = |e| Error::io("read the folder", dir, e);
         let mut files = Vec::new();
         for entry in fs::read_dir(dir).map_err(io)? {
@@ -122,11 +121,11 @@ impl Journal {
         self.older.len()
     }
 
-    /// Writes marks. A process that is killed after this returned has them.
+    /// Writes marks. They survive when the process is killed after this returned.
     ///
     /// # Errors
-    /// When the disk does not take them, or the journal is at its bound because
-    /// the windows were not stored for long. None of them is written then.
+    /// When they cannot be written, or the journal is full because the windows could not
+    /// be stored for a long time. None of them is written then.
     pub fn append(&mut self, marks: &[Mark]) -> Result<(), Error> {
         #[cfg(feature = "fault-injection")]
         crate::system::faults::disk();
@@ -141,8 +140,8 @@ impl Journal {
         if self.len + bytes.len() as u64 > MAX_BYTES {
             return Err(self.full());
         }
-        // Where the last whole record ends: what a failed write left behind is
-        // written over.
+        // At the end of the last complete record: what a failed write left behind is
+        // overwritten.
         file.write_all_at(&bytes, self.len)
             .map_err(|e| Error::io("write", &self.path, e))?;
         self.len += bytes.len() as u64;
@@ -164,7 +163,8 @@ impl Journal {
         std::mem::take(&mut self.older)
     }
 
-    /// Takes back what [`Self::rotate`] gave, when the windows were not stored.
+    /// Takes back the files that [`Self::rotate`] returned, when the windows could not be
+    /// stored.
     pub fn keep(&mut self, files: Vec<PathBuf>) {
         self.older.extend(files);
     }
@@ -173,7 +173,9 @@ impl Journal {
         Error::io(
             "write",
             &self.dir,
-            io::Error::other("the journal is full; the windows could not be stored for long"),
+            io::Error::other(
+                "the journal is full, because the windows could not be stored for a long time",
+            ),
         )
     }
 
@@ -200,11 +202,11 @@ impl Journal {
     }
 }
 
-/// Deletes files that [`Journal::rotate`] gave.
+/// Deletes files that [`Journal::rotate`] returned.
 pub fn delete(files: &[PathBuf]) {
     for path in files {
         if let Err(error) = fs::remove_file(path) {
-            // Read once more at the next start, to no effect.
+            // It is read once more at the next start, which has no effect.
             log::warn!(path:% = path.display(), error:% = error; "cannot delete an old journal of message numbers");
         }
     }
@@ -237,8 +239,8 @@ pub(super) fn scan(
         .take(MAGIC.len() as u64)
         .read_to_end(&mut magic)?;
     if magic != MAGIC {
-        // Killed before the first write, or damaged there. Records keep their
-        // places, so what follows is read all the same.
+        // The process was killed before the first write, or the beginning is damaged.
+        // Records have fixed offsets, so what follows is read all the same.
         found.damaged += u64::from(!magic.is_empty());
     }
     loop {

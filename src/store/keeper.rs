@@ -1,10 +1,10 @@
 //! Carries what [`Policy`] remembers to the store and back.
 //!
 //! Bans are written at once: an operator's before the command is answered, the
-//! node's own within milliseconds, each with the reputation of its peer. Other ones are written every [`SAVE_EVERY`]
-//! when some have changed by a whole point, at most
-//! [`SAVE_AT_ONCE`](crate::peers::state::SAVE_AT_ONCE) in one transaction, and all of
-//! them when the daemon ends. So `kill -9` loses at most ten seconds of
+//! node's own within milliseconds, each with the reputation of its peer. Other
+//! reputations are written every [`SAVE_EVERY`] when some have changed by a whole point,
+//! at most [`SAVE_AT_ONCE`](crate::peers::state::SAVE_AT_ONCE) in one transaction, and
+//! all of them when the daemon ends. So `kill -9` loses at most ten seconds of
 //! reputations, or more in a flood of a hundred offenders a second, and no ban
 //! that a command has acknowledged.
 
@@ -23,12 +23,12 @@ use crate::telemetry::throttle;
 /// How often changed reputations are saved. One flush of a small transaction.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Saves what an [`Policy`] remembers. Cheap to clone.
+/// Saves what a [`Policy`] remembers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     policy: Policy,
     store: Store,
-    /// One save at a time: a later state must not be overtaken by an earlier.
+    /// One save at a time: an earlier state must not overwrite a later one.
     turn: Arc<async_std::sync::Mutex<()>>,
 }
 
@@ -42,12 +42,12 @@ impl Keeper {
         }
     }
 
-    /// What is kept.
+    /// The policy whose memory is saved.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Takes in what an earlier run saved. Call it before the node listens.
+    /// Restores what an earlier run saved. To be called before the node listens.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -88,7 +88,7 @@ impl Keeper {
         }
     }
 
-    /// Saves bans when they change and reputations now and then, for ever.
+    /// Saves bans when they change and reputations now and then; never returns.
     pub async fn run(self) {
         let mut ticks = async_io::Timer::interval(SAVE_EVERY).fuse();
         loop {
@@ -115,7 +115,7 @@ impl Keeper {
             return Ok(());
         }
         let (store, policy) = (self.store.clone(), self.policy.clone());
-        // Put back within the blocking task: whoever waits may have gone.
+        // Put back within the blocking task: the caller may no longer be waiting.
         spawn_blocking(move || {
             store
                 .save_trust(&unsaved, SystemTime::now())

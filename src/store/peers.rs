@@ -1,5 +1,5 @@
-//! The table of remembered peers: the routing table and the address book at
-//! the last save, to find the network again after a restart.
+//! The table of remembered peers: the routing table and the address book as they were
+//! last saved, with which a node finds its network again after a restart.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -18,25 +18,25 @@ pub(super) const PEERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("pe
 /// a restart needs, and still one small transaction of some 200 KiB.
 pub const MAX_PEERS: usize = 1024;
 
-/// Peers of earlier saves that stay beside those of the last one. The routing table of a
-/// node that has just started, or whose network is down, holds a few, and these are then
-/// the way back: eight times what a start dials at once.
+/// Peers of earlier saves that are kept beside those of the last one. The routing table
+/// of a node that has just started, or whose network is down, holds only a few peers, and
+/// these are then the way back: eight times as many as a start dials at once.
 pub const MAX_EARLIER: usize = 64;
 
 /// Addresses remembered of one peer at most. An honest peer has a few for each
 /// of its interfaces and transports; a hostile one could list thousands.
 pub const MAX_ADDRS: usize = 16;
 
-/// A longer address is not remembered: circuit addresses with certificate
-/// hashes stay below, and nothing honest comes near.
+/// A longer address is not remembered. Circuit addresses with certificate hashes are
+/// shorter, and no honest address is nearly as long.
 const MAX_ADDR_BYTES: usize = 512;
 
 /// A peer and where it was reachable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPeer {
-    /// Who.
+    /// Its id.
     pub peer: PeerId,
-    /// Where, the best first.
+    /// Where it was reachable, the best address first.
     pub addrs: Vec<Multiaddr>,
     /// When this node was last connected to it.
     pub last_seen: SystemTime,

@@ -1,7 +1,7 @@
 //! The table of reputations, and saving what [`crate::peers`] remembers.
 //!
-//! Key: peer id. Value: [`ReputationRow`]. As for the bans, a store that was
-//! made before this table existed has none.
+//! Key: peer id. Value: [`ReputationRow`]. A store that was made before this table
+//! existed has none, as with bans.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ struct ReputationRow {
     score: f32,
     #[prost(float, tag = "2")]
     strikes: f32,
-    /// When they were so.
+    /// When they had these values.
     #[prost(uint64, tag = "3")]
     at: u64,
 }
@@ -36,7 +36,7 @@ impl Store {
     /// Saves what has changed of bans and reputations. Durable when it returns.
     ///
     /// # Errors
-    /// When the database cannot be written; nothing of it is saved then.
+    /// When the database cannot be written; nothing is saved then.
     pub fn save_trust(&self, unsaved: &Unsaved, now: SystemTime) -> Result<(), Error> {
         self.database().write(|tx| {
             if !unsaved.bans.is_empty() {
@@ -84,7 +84,7 @@ fn read(tx: &ReadTransaction) -> Result<Vec<Saved>, Fail> {
         Err(e) => return Err(e.into()),
     };
     let mut saved = Vec::new();
-    // Rows of forgotten peers may wait for their removal.
+    // Rows of peers that were forgotten may not have been removed yet.
     for row in table.iter()?.take(4 * CAPACITY) {
         let (key, value) = row?;
         saved.extend(decode(key.value(), value.value()));

@@ -1,9 +1,11 @@
 //! Roots: the content that somebody named, as opposed to its blocks.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use cid::Cid;
 
+use super::{Error, Removed, Store, index};
 use crate::message::provenance::is_clock_set;
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 
@@ -20,20 +22,20 @@ pub struct Root {
     pub pinned: bool,
     /// When it was put here, to the millisecond.
     pub put_at: SystemTime,
-    /// From when on it is removed, pinned or not; never, when absent.
+    /// When it is removed, pinned or not; never, when absent.
     pub expires_at: Option<SystemTime>,
     /// The file name that it was put under, for people.
     pub name: Option<String>,
 }
 
 impl Root {
-    /// Whether its time is over at `now`.
+    /// Whether it has expired at `now`.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
 }
 
-/// How a root lies in the database: protobuf, so that fields can be added.
+/// A root as a row: protobuf, so that fields can be added.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct RootRow {
     #[prost(bytes = "vec", tag = "1")]
@@ -69,8 +71,8 @@ impl RootRow {
         }
     }
 
-    /// Joins what was known of the same content before: fetching what this
-    /// host has pinned must not unpin it or shorten its life.
+    /// Merges what was known of the same content before: fetching content that this
+    /// host has pinned must not unpin it or make it expire earlier.
     pub(super) fn join(&mut self, before: RootRow) {
         self.pinned |= before.pinned;
         self.expires_at = match (self.expires_at, before.expires_at) {
@@ -87,13 +89,13 @@ impl RootRow {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// Whether it was put by a clock that was not set.
+    /// Whether it was put while the clock was not set.
     pub(super) fn is_undated(&self) -> bool {
         !is_clock_set(from_unix_millis(self.put_at))
     }
 
-    /// Moves its times so that it is put at `now`: by a clock that began at 1970
-    /// its time would be over as soon as the clock is right.
+    /// Moves its times so that it is put at `now`: dated by a clock that began at 1970, it
+    /// would expire as soon as the clock is right.
     pub(super) fn date(&mut self, now: u64) {
         let moved = now.saturating_sub(self.put_at);
         self.put_at = now;
@@ -111,5 +113,66 @@ impl RootRow {
             expires_at: self.expires_at.map(from_unix_millis),
             name: self.name.clone(),
         })
+    }
+}
+
+impl Store {
+    /// Every root, in the order in which they were put.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn roots(&self) -> Result<Vec<Root>, Error> {
+        let rows = self.inner.database.read(index::roots)?;
+        Ok(rows.iter().filter_map(|row| row.to_root()).collect())
+    }
+
+    /// How many roots there are. Reads memory only.
+    pub fn roots_len(&self) -> u64 {
+        self.inner.roots.load(Ordering::Relaxed)
+    }
+
+    /// As long as this is the same, no root was added or removed. Reads memory only.
+    pub fn roots_version(&self) -> (u64, u64) {
+        // A new root has a new number, and a removed one makes the count less.
+        let next = self.inner.next_root.load(Ordering::Relaxed);
+        (next, self.roots_len())
+    }
+
+    /// The root with this CID.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn root(&self, cid: &Cid) -> Result<Option<Root>, Error> {
+        let row = self
+            .inner
+            .database
+            .read(|tx| index::root(tx, &cid.to_bytes()))?;
+        Ok(row.and_then(|row| row.to_root()))
+    }
+
+    /// Removes a root and the blocks that no other root holds; nothing when
+    /// there is no such root. Blocks in open batches stay as cache.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing was removed then.
+    pub fn remove_root(&self, cid: &Cid) -> Result<Removed, Error> {
+        let protected = self.protected();
+        let now = self.now();
+        let removed = self.write(|index| match index.root_id(&cid.to_bytes())? {
+            Some(id) => index.remove_root(id, now, &|key| protected.contains(key)),
+            None => Ok(Removed::default()),
+        })?;
+        drop(protected);
+        self.inner
+            .metrics
+            .store_removed
+            .with_label_values(&["removed"])
+            .inc_by(removed.blocks);
+        self.inner.removals.fetch_add(1, Ordering::AcqRel);
+        if let Err(error) = self.reclaim() {
+            // The content was removed all the same; the next sweep tries again.
+            log::warn!(error:% = error; "cannot give back the space of removed blocks yet");
+        }
+        Ok(removed)
     }
 }

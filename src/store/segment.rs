@@ -3,12 +3,12 @@
 //! A segment is a file `blocks/<id as 8 hex digits>.seg` that only grows.
 //! Every record in it begins at a multiple of [`ALIGN`]: magic (4 bytes),
 //! payload length (u32, little endian), multihash length (u16), multihash,
-//! payload. The header makes a record recognisable by itself, so that a read
-//! of the wrong place never passes for a block.
+//! payload. The header identifies the record, so that bytes read at a
+//! wrong offset are never taken for a block.
 //!
-//! Space is given back by punching holes and, when nothing in a segment lives
-//! any more, by deleting it. The alignment makes every record whole file
-//! system blocks, so a hole always frees all of it.
+//! Space is given back by punching holes and, when a segment holds no block any more,
+//! by deleting it. Because of the alignment every record takes whole blocks of the file
+//! system, so a hole always frees all of it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -51,7 +51,7 @@ const SPARE_WRITERS: usize = 8;
 const MAGIC: [u8; 4] = *b"p2pb";
 const FIXED_HEADER: usize = 4 + 4 + 2;
 
-/// Where a record lies, and how long its payload is.
+/// Where a record is, and how long its payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) segment: u32,
@@ -67,7 +67,7 @@ pub(super) fn footprint(key: &[u8], len: usize) -> u64 {
 /// Why a record could not be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The file is gone or shorter than it must be, or the header is another's.
+    /// The file is missing or too short, or the header is that of another record.
     Damaged(&'static str),
     /// Anything else.
     Io(io::Error),
@@ -81,21 +81,21 @@ pub(super) struct Segments {
     first: u32,
     next: AtomicU32,
     spare: Mutex<Vec<Writer>>,
-    /// Ids that some writer holds; these files are never deleted.
+    /// Ids that have a writer; these files are never deleted.
     owned: Mutex<HashSet<u32>>,
     readers: Mutex<HashMap<u32, Arc<File>>>,
     punch_unsupported: AtomicBool,
     buffers: Pool,
 }
 
-/// The end of a segment where one batch appends. Exactly one exists for an id.
+/// The end of a segment, where one batch appends. There is one for each id.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) id: u32,
     pub(super) file: Arc<File>,
     /// Where the next record goes.
     pub(super) end: u64,
-    /// Up to here the database knows what the bytes mean.
+    /// The bytes before this are recorded in the database.
     pub(super) committed: u64,
 }
 
@@ -107,7 +107,7 @@ impl Writer {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The maps behind these locks are valid between any two statements.
+    // What these locks guard is valid between any two statements.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -155,7 +155,7 @@ impl Segments {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.path(id);
         // A file of this name can only be what a killed run left behind: the
-        // database, which we hold the lock of, has never heard of this id.
+        // database, which this process has locked, does not know this id.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -176,8 +176,8 @@ impl Segments {
         ))
     }
 
-    /// Takes a writer back: cuts off what was not committed, keeps it for the
-    /// next batch when it has room.
+    /// Takes a writer back: cuts off what was not committed, and keeps the writer for
+    /// the next batch when its segment has room.
     pub(super) fn put_back(&self, mut writer: Writer) {
         if writer.committed == 0 {
             let _ = std::fs::remove_file(self.path(writer.id));
@@ -186,7 +186,7 @@ impl Segments {
         }
         if writer.is_dirty() {
             if writer.file.set_len(writer.committed).is_err() {
-                // The tail is garbage that the next start cuts off.
+                // The tail is garbage, which the next start cuts off.
                 self.release(writer.id);
                 return;
             }
@@ -236,7 +236,7 @@ impl Segments {
                     .write_all_at(payload, offset + head.len() as u64)
             })
             .map_err(|e| {
-                // Give back what a full disk took in part.
+                // Give back the space of what was written in part.
                 let _ = writer.file.set_len(offset);
                 Error::io("append to", self.path(writer.id), e)
             })?;
@@ -262,7 +262,7 @@ impl Segments {
         let file = Arc::new(File::open(self.path(id))?);
         let mut readers = lock(&self.readers);
         if readers.len() >= READERS {
-            // Which ones go hardly matters: opening again takes microseconds.
+            // Which ones are closed hardly matters: opening one again takes microseconds.
             readers.clear();
         }
         readers.insert(id, file.clone());
@@ -320,7 +320,7 @@ impl Segments {
         }
     }
 
-    /// Deletes a segment that nothing lives in.
+    /// Deletes a segment that holds no block.
     pub(super) fn delete(&self, id: u32) -> Result<(), Error> {
         lock(&self.readers).remove(&id);
         let path = self.path(id);
@@ -350,7 +350,7 @@ impl Segments {
         Ok(found)
     }
 
-    /// Whether the file of a segment can be opened for all that is done with it.
+    /// Whether the file of a segment can be opened for reading and writing.
     pub(super) fn usable(&self, id: u32) -> Result<(), Error> {
         let path = self.path(id);
         match OpenOptions::new().read(true).write(true).open(&path) {

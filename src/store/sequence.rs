@@ -15,8 +15,8 @@ pub(super) const SEQUENCE: TableDefinition<&str, u64> = TableDefinition::new("se
 const END: &str = "end";
 
 impl Store {
-    /// Reserves a block of sequence numbers: the first, and the one behind the
-    /// last. Durable when it returns, so no later call gives any of them again.
+    /// Reserves a block of sequence numbers: returns the first, and the one after the
+    /// last. Durable when it returns, so no later call returns any of them again.
     /// `fresh` says that this is the first block of a run, which begins no lower
     /// than the clock.
     ///

@@ -3,17 +3,17 @@
 use std::{
     collections::HashMap,
     sync::atomic::Ordering,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use super::{
-    Error, Store,
+    Error, Removed, Store,
+    clock::Moment,
     database::{Fail, NEW_PREFIX},
-    index::{self, Gone, Index},
-    lock,
+    handle::lock,
+    index::{self, Index},
 };
 use crate::message::provenance::is_clock_set;
-use crate::text::unix_time::{from_unix_millis, unix_millis};
 
 /// Cached blocks looked at in one go while evicting.
 const CHUNK: usize = 256;
@@ -21,55 +21,10 @@ const CHUNK: usize = 256;
 /// Ranges punched between two transactions.
 const HOLES: usize = 65_536;
 
-/// A wall clock that goes ahead of the monotonic one by more than this has been
-/// set. Daemons that correct a clock slowly stay far below.
-const JUMP: Duration = Duration::from_secs(3600);
-
-/// Nothing expires for this long after a jump: the time between two sweeps, in
-/// which a clock that was set wrongly can be set right.
-const HOLD: Duration = Duration::from_secs(60);
-
-/// Tells time that passed from a wall clock that was set. By the latter
-/// everything would be over at once, pinned content too.
-#[derive(Debug)]
-pub(super) struct Clocks {
-    last: (SystemTime, Instant),
-    held_until: Option<Instant>,
-}
-
-impl Clocks {
-    /// From the moment when the clocks showed these times.
-    pub(super) fn new(wall: SystemTime, monotonic: Instant) -> Self {
-        Clocks {
-            last: (wall, monotonic),
-            held_until: None,
-        }
-    }
-
-    /// Whether roots may expire by the wall clock now.
-    fn may_expire(&mut self, wall: SystemTime, monotonic: Instant) -> bool {
-        let (last_wall, last_monotonic) = self.last;
-        self.last = (wall, monotonic);
-        // A clock that was set back makes nothing expire.
-        let seen = wall.duration_since(last_wall).unwrap_or_default();
-        let passed = monotonic.saturating_duration_since(last_monotonic);
-        let ahead = seen.saturating_sub(passed);
-        if ahead > JUMP {
-            self.held_until = Some(monotonic + HOLD);
-            log::warn!(
-                seconds = ahead.as_secs();
-                "the clock went ahead by more than the time that passed (it was set, or the host \
-                 slept); nothing expires in the next minute"
-            );
-        }
-        self.held_until.is_none_or(|until| monotonic >= until)
-    }
-}
-
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Roots whose time was over.
+    /// Roots that had expired.
     pub expired_roots: u64,
     /// Blocks removed with them.
     pub expired_blocks: u64,
@@ -81,7 +36,7 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// Removes every root whose time is over at `now`.
+/// Removes every root that has expired at `now`.
 fn expire(
     index: &mut Index<'_>,
     now: u64,
@@ -90,10 +45,10 @@ fn expire(
 ) -> Result<(), Fail> {
     for (id, row) in index.all_roots()? {
         if row.is_expired(now) {
-            let gone = index.remove_root(id, now, protected)?;
+            let removed = index.remove_root(id, now, protected)?;
             swept.expired_roots += 1;
-            swept.expired_blocks += gone.blocks;
-            swept.bytes += gone.bytes;
+            swept.expired_blocks += removed.blocks;
+            swept.bytes += removed.bytes;
         }
     }
     Ok(())
@@ -135,10 +90,10 @@ fn evict(
             (None, Some(_)) => false,
             (None, None) => break,
         };
-        let gone = if block_first {
+        let removed = if block_first {
             match cached.next() {
                 Some((_, key)) if !protected(&key) => index.remove(&key)?,
-                _ => Gone::default(),
+                _ => Removed::default(),
             }
         } else {
             match roots.pop() {
@@ -146,11 +101,11 @@ fn evict(
                     swept.evicted_roots += 1;
                     index.remove_root(id, now, protected)?
                 }
-                None => Gone::default(),
+                None => Removed::default(),
             }
         };
-        swept.evicted_blocks += gone.blocks;
-        swept.bytes += gone.bytes;
+        swept.evicted_blocks += removed.blocks;
+        swept.bytes += removed.bytes;
     }
     Ok(())
 }
@@ -166,12 +121,19 @@ impl Store {
     pub fn sweep(&self, now: SystemTime, monotonic: Instant) -> Result<Swept, Error> {
         self.end_dead_batches()?;
         let goal = self.usage().max_bytes;
-        let swept = self.make_room(goal, unix_millis(now), monotonic)?;
+        let swept = self.make_room(
+            goal,
+            Moment {
+                wall: now,
+                monotonic,
+            },
+        )?;
         self.reclaim()?;
         Ok(swept)
     }
 
-    /// Ends the batches of which only the database knows: killed ones.
+    /// Ends the batches that only the database knows of: the process that had them was
+    /// killed.
     fn end_dead_batches(&self) -> Result<(), Error> {
         let mut ids = self.inner.database.read(index::pending)?;
         ids.retain(|id| !self.is_batch_open(*id));
@@ -183,15 +145,11 @@ impl Store {
     }
 
     /// Expires, then evicts down to `goal` bytes of disk.
-    pub(super) fn make_room(
-        &self,
-        goal: u64,
-        now: u64,
-        monotonic: Instant,
-    ) -> Result<Swept, Error> {
-        let may_expire = lock(&self.inner.clocks).may_expire(from_unix_millis(now), monotonic);
-        let is_set = is_clock_set(from_unix_millis(now));
-        let touches = self.take_touches();
+    pub(super) fn make_room(&self, goal: u64, moment: Moment) -> Result<Swept, Error> {
+        let may_expire = lock(&self.inner.jumps).may_expire(moment);
+        let is_set = is_clock_set(moment.wall);
+        let now = moment.millis();
+        let touches = lock(&self.inner.touches).take();
         let roots = self.inner.database.read(index::roots)?;
         let undated = is_set && roots.iter().any(|r| r.is_undated());
         let expired = may_expire && roots.iter().any(|r| r.is_expired(now));
@@ -199,7 +157,7 @@ impl Store {
             return Ok(Swept::default());
         }
         let protected = self.protected();
-        let is_protected = |key: &[u8]| protected.contains_key(key);
+        let is_protected = |key: &[u8]| protected.contains(key);
         let result = self.write(|index| {
             let mut swept = Swept::default();
             index.apply_touches(&touches)?;
@@ -216,7 +174,7 @@ impl Store {
         let swept = match result {
             Ok(swept) => swept,
             Err(e) => {
-                self.give_back_touches(touches);
+                lock(&self.inner.touches).give_back(touches);
                 return Err(e);
             }
         };
@@ -240,7 +198,7 @@ impl Store {
     /// Gives the space of removed blocks back to the file system. Not durable
     /// by itself: after a crash the same is done again.
     pub(super) fn reclaim(&self) -> Result<(), Error> {
-        // One at a time, or two would punch the same.
+        // One at a time, or two would punch the same holes.
         let _one = self.lock_reclaim();
         let segments = &self.inner.segments;
         let mut empty = self.inner.database.read(index::empty_segments)?;
@@ -262,7 +220,7 @@ impl Store {
             if holes.is_empty() {
                 return Ok(());
             }
-            // Who removed these blocks may not have come to say so yet, and a
+            // The thread that removed these blocks may not have counted that yet, and a
             // read that began before must not take the hole for the block.
             self.inner.removals.fetch_add(1, Ordering::AcqRel);
             for &(id, offset, len) in &holes {
@@ -277,7 +235,7 @@ impl Store {
         }
     }
 
-    /// Removes what a killed run left behind: segment files that were never
+    /// Removes what a run that was killed left behind: segment files that were never
     /// committed, tails of those that were, half-made databases, batches that
     /// were open. The daemon calls it in the background once it is ready; the
     /// store is correct without it, only larger on disk.
@@ -298,8 +256,8 @@ impl Store {
                     bytes += len;
                 }
                 Some(&end) => match segments.usable(id) {
-                    // Somebody else's file, as after a backup that root restored:
-                    // what it holds is told now and not when it is asked for.
+                    // The file may belong to another user, as after a backup that root
+                    // restored: it is reported now and not when a block is read.
                     Err(e) => unusable.push(e),
                     Ok(()) if len > end => {
                         segments.truncate(id, end)?;

@@ -1,21 +1,27 @@
 //! Tests of the store as its users see it, over real files in a temporary
 //! folder. Time is a number that a test turns.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use cid::Cid;
 use multihash::Multihash;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::database::BLOCKS;
+use super::reading::SHA2_256;
 use super::*;
 use crate::telemetry::Register as _;
 
 mod announcements;
 mod crash;
 mod disk;
-mod life;
+mod lifetime;
 mod model;
 mod rules;
 mod trust;
@@ -93,7 +99,7 @@ impl World {
             self.dir.path(),
             self.options,
             Metrics::new().unwrap(),
-            Box::new(move || at(clock.load(Ordering::Relaxed))),
+            super::clock::Clock::with_wall(move || at(clock.load(Ordering::Relaxed))),
         )
     }
 

@@ -1,6 +1,6 @@
 //! The table of replay windows: which numbers of which publishers were seen.
 //!
-//! It is written every few minutes; what was accepted since is in the
+//! It is written every few minutes; messages that were accepted since are in the
 //! [`journal`](super::journal).
 
 use redb::{ReadableTable, TableDefinition, TableError};

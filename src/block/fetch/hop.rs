@@ -17,7 +17,7 @@ use crate::content::fetch::memory::{ChargedBytes, MemoryUse, Reservation};
 use crate::content::fetch::plan::Arrived;
 use crate::content::refusal::Refusal;
 use crate::message::compression::Compression;
-use crate::store::{Batch, Error, Life, Store};
+use crate::store::{Batch, Error, Lifetime, Store};
 
 /// A block as a provider sent it.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ impl Done {
     /// Whether the store's copy may be used. One whose time is over is fetched
     /// again: somebody may have put it anew, and this node could not serve it.
     fn lives(&mut self, around: &Around, cid: &Cid) -> Result<bool, Error> {
-        let Life::Over(at) = around.store.life(cid, around.now)? else {
+        let Lifetime::Expired(at) = around.store.lifetime(cid, around.now)? else {
             return Ok(true);
         };
         if let Some(at) = at {

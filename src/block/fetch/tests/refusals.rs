@@ -9,7 +9,7 @@ use crate::block::content::{Announce, ImportOptions};
 use crate::block::testing::publish_at;
 use crate::content::refusal::REASONS;
 use crate::message::provenance::MAX_SKEW;
-use crate::store::Life;
+use crate::store::Lifetime;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -246,7 +246,7 @@ fn what_is_put_without_the_time_is_shared_when_it_is_known() {
         assert_eq!(root.expires_at, Some(clock() + HOUR));
         assert_eq!(sink.get(&put.cid).await.unwrap().0, data);
         assert!(sink.net.faults().is_empty() && sink.net.opened(&peer) > 1);
-        let Life::Published(said) = sink.store.life(&put.cid, clock()).unwrap() else {
+        let Lifetime::Published(said) = sink.store.lifetime(&put.cid, clock()).unwrap() else {
             panic!("nobody vouches for it");
         };
         assert_eq!(said.expires_at(), clock() + HOUR);

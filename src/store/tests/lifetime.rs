@@ -41,12 +41,12 @@ fn what_a_publisher_says_survives_a_restart_and_goes_with_the_block() {
     let store = world.open();
     assert_eq!(store.provenance(&cid).unwrap(), Some(said(SET, 60)));
     assert_eq!(
-        store.life(&cid, date(SET + 59)).unwrap(),
-        Life::Published(said(SET, 60))
+        store.lifetime(&cid, date(SET + 59)).unwrap(),
+        Lifetime::Published(said(SET, 60))
     );
     store.remove_root(&cid).unwrap();
     assert_eq!(store.provenance(&cid).unwrap(), None);
-    assert_eq!(store.life(&cid, date(SET)).unwrap(), Life::Absent);
+    assert_eq!(store.lifetime(&cid, date(SET)).unwrap(), Lifetime::Absent);
 }
 
 #[test]
@@ -101,26 +101,29 @@ fn a_block_without_a_publisher_lives_with_its_longest_root() {
             .unwrap();
     }
     assert_eq!(
-        store.life(&shared, date(SET + 29)).unwrap(),
-        Life::Held {
+        store.lifetime(&shared, date(SET + 29)).unwrap(),
+        Lifetime::OfRoot {
             put_at: date(SET + 1),
             expires_at: Some(date(SET + 30))
         }
     );
-    let over = Life::Over(Some(date(SET + 30)));
-    assert_eq!(store.life(&shared, date(SET + 30)).unwrap(), over);
+    let over = Lifetime::Expired(Some(date(SET + 30)));
+    assert_eq!(store.lifetime(&shared, date(SET + 30)).unwrap(), over);
     // A root outlives what a publisher said.
     publish(&store, 1, said(SET, 25));
-    let life = |at| store.life(&shared, date(SET + at)).unwrap();
-    assert!(matches!(life(24), Life::Published(_)));
-    assert!(matches!(life(25), Life::Held { .. }));
+    let life = |at| store.lifetime(&shared, date(SET + at)).unwrap();
+    assert!(matches!(life(24), Lifetime::Published(_)));
+    assert!(matches!(life(25), Lifetime::OfRoot { .. }));
     assert_eq!(life(30), over);
     // Cache that nobody vouches for is of no use.
     let (cached, data) = block(2, KIB);
     let mut batch = store.batch().unwrap();
     batch.put(&cached, &data).unwrap();
     batch.commit(None).unwrap();
-    assert_eq!(store.life(&cached, date(SET)).unwrap(), Life::Over(None));
+    assert_eq!(
+        store.lifetime(&cached, date(SET)).unwrap(),
+        Lifetime::Expired(None)
+    );
 }
 
 #[test]
@@ -140,8 +143,8 @@ fn a_store_of_before_blocks_had_publishers_opens_and_takes_them() {
     assert_eq!(world.names_with("damaged"), [""; 0]);
     assert_eq!(store.provenance(&cid).unwrap(), None);
     assert!(matches!(
-        store.life(&cid, date(SET)).unwrap(),
-        Life::Held { .. }
+        store.lifetime(&cid, date(SET)).unwrap(),
+        Lifetime::OfRoot { .. }
     ));
     publish(&store, 1, said(SET, 60));
     assert_eq!(store.provenance(&cid).unwrap(), Some(said(SET, 60)));
