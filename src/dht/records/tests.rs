@@ -44,6 +44,27 @@ fn a_full_store_makes_room_for_new_values_from_expired_ones() {
     assert_eq!(records.value(&key(3)).unwrap().value, vec![5]);
 }
 
+/// Each look walks the whole store, so that a flood must not cause one with every packet.
+#[test]
+fn a_full_store_looks_for_expired_records_once_in_ten_seconds() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let mut records = Records::new(PeerId::random(), 2);
+    for (n, expires) in [(0, 5), (1, 15)] {
+        let mut record = Record::new(key(n), vec![1]);
+        record.expires = Some(after(expires));
+        records.put_value(record, start).unwrap();
+    }
+    let mut put = |n, at| records.put_value(Record::new(key(n), vec![1]), at);
+    assert_eq!(put(2, after(4)), Err(Refused::Full(2)));
+    // The first record has expired, and ten seconds have not passed.
+    assert_eq!(put(2, after(13)), Err(Refused::Full(2)));
+    assert_eq!(put(2, after(14)), Ok(()));
+    assert_eq!(put(3, after(23)), Err(Refused::Full(2)));
+    assert_eq!(put(3, after(24)), Ok(()));
+    assert_eq!(records.values_len(), 2);
+}
+
 #[test]
 fn provider_keys_and_providers_of_a_key_are_capped() {
     let now = Instant::now();

@@ -1,7 +1,7 @@
 //! The files that hold the payloads of blocks.
 //!
 //! A segment is a file `blocks/<id as 8 hex digits>.seg` that only grows.
-//! Every record in it begins at a multiple of [`ALIGN`]: magic (4 bytes),
+//! Every record in it begins at a multiple of 4 KiB (`ALIGN`): magic (4 bytes),
 //! payload length (u32, little endian), multihash length (u16), multihash,
 //! payload. The header identifies the record, so that bytes read at a
 //! wrong offset are never taken for a block.
@@ -9,6 +9,9 @@
 //! Space is given back by punching holes and, when a segment holds no block any more,
 //! by deleting it. Because of the alignment every record takes whole blocks of the file
 //! system, so a hole always frees all of it.
+
+mod location;
+mod writer;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,10 +30,9 @@ use nix::{errno::Errno, fcntl::FallocateFlags};
 
 use super::Error;
 use crate::system::pool::Pool;
-
-/// Records begin at multiples of this many bytes: the block size of ext4, xfs
-/// and btrfs, and so the smallest hole that they can punch.
-pub(super) const ALIGN: u64 = 4096;
+use location::FIXED_HEADER;
+pub(super) use location::{Location, footprint};
+pub(super) use writer::Writer;
 
 /// A segment that reached this size takes no more records. Large enough that
 /// a full store of 10 GiB is some 160 files, small enough that deleted content
@@ -49,21 +51,6 @@ const SPARE_BUFFERS: usize = 4;
 const SPARE_WRITERS: usize = 8;
 
 const MAGIC: [u8; 4] = *b"p2pb";
-const FIXED_HEADER: usize = 4 + 4 + 2;
-
-/// Where a record is, and how long its payload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) segment: u32,
-    pub(super) offset: u64,
-    pub(super) len: u32,
-}
-
-/// Bytes of disk that a record of `len` bytes of payload takes.
-pub(super) fn footprint(key: &[u8], len: usize) -> u64 {
-    ((FIXED_HEADER + key.len() + len) as u64).next_multiple_of(ALIGN)
-}
-
 /// Why a record could not be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
@@ -86,24 +73,6 @@ pub(super) struct Segments {
     readers: Mutex<HashMap<u32, Arc<File>>>,
     punch_unsupported: AtomicBool,
     buffers: Pool,
-}
-
-/// The end of a segment, where one batch appends. There is one for each id.
-#[derive(Debug)]
-pub(super) struct Writer {
-    pub(super) id: u32,
-    pub(super) file: Arc<File>,
-    /// Where the next record goes.
-    pub(super) end: u64,
-    /// The bytes before this are recorded in the database.
-    pub(super) committed: u64,
-}
-
-impl Writer {
-    /// Whether records were appended that are not committed yet.
-    pub(super) fn is_dirty(&self) -> bool {
-        self.end > self.committed
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,6 +15,8 @@
 //! order it is read: one that is torn or damaged is left out and the others count. A new file is begun whenever the windows are stored; the
 //! files before it are deleted once they are.
 
+mod record;
+
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -23,16 +25,14 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest, Sha256};
-
 use super::{Error, Store, folder};
 use crate::message::windows::Mark;
+pub use record::RECORD_BYTES;
+use record::decode;
+pub(super) use record::encode;
 
 /// How a file begins.
 const MAGIC: [u8; 8] = *b"p2pseen1";
-
-/// Bytes of a record.
-pub const RECORD_BYTES: usize = 40;
 
 /// The largest size of a file. The windows are stored long before, at an eighth of it;
 /// only when they cannot be stored does a journal become this large.
@@ -259,30 +259,6 @@ pub(super) fn scan(
             None => found.damaged += 1,
         }
     }
-}
-
-pub(super) fn encode(mark: &Mark) -> [u8; RECORD_BYTES] {
-    let mut record = [0; RECORD_BYTES];
-    record[..16].copy_from_slice(&mark.id);
-    record[16..24].copy_from_slice(&mark.number.to_le_bytes());
-    record[24..28].copy_from_slice(&mark.at.to_le_bytes());
-    record[28] = mark.lane;
-    let check = Sha256::digest(&record[..32]);
-    record[32..].copy_from_slice(&check[..8]);
-    record
-}
-
-fn decode(record: &[u8]) -> Option<Mark> {
-    let record: &[u8; RECORD_BYTES] = record.try_into().ok()?;
-    if Sha256::digest(&record[..32])[..8] != record[32..] {
-        return None;
-    }
-    Some(Mark {
-        id: record[..16].try_into().ok()?,
-        number: u64::from_le_bytes(record[16..24].try_into().ok()?),
-        at: u32::from_le_bytes(record[24..28].try_into().ok()?),
-        lane: record[28],
-    })
 }
 
 #[cfg(test)]
