@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::handle::{Error, Handle, at_found_addresses, here_and_there};
-use super::openings::{Openings, Place};
+use super::permits::{DialPermit, Permits};
 use super::streams::PeerStream;
 use crate::block::network::{
     Fault, Held, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
@@ -58,7 +58,7 @@ pub struct ContentNetwork {
     protocol: StreamProtocol,
     policy: Policy,
     shunned: Arc<Mutex<HashMap<PeerId, Instant>>>,
-    openings: Openings,
+    permits: Permits,
 }
 
 impl ContentNetwork {
@@ -70,7 +70,7 @@ impl ContentNetwork {
             protocol,
             policy,
             shunned: Arc::default(),
-            openings: Openings::default(),
+            permits: Permits::default(),
         }
     }
 
@@ -99,7 +99,7 @@ impl ContentNetwork {
     }
 
     /// Connects to a peer at `addrs` and where else it is known to be. One that is
-    /// not connected waits for a place to dial.
+    /// not connected waits for a permit to dial.
     async fn connect(&self, peer: PeerId, addrs: Vec<Multiaddr>) -> Result<(), Undialed> {
         if self.policy.is_connected(&peer) {
             return Ok(());
@@ -107,17 +107,17 @@ impl ContentNetwork {
         let mut dial = Dial {
             handle: self.handle.clone(),
             peer,
-            place: Some(self.openings.place().await),
+            permit: Some(self.permits.to_dial().await),
         };
         let connect = self.handle.connect(peer, addrs);
-        let over = dial.place.as_mut().map(Place::over);
+        let over = dial.permit.as_mut().map(DialPermit::over);
         let over = OptionFuture::from(over);
         let ended = match select(Box::pin(connect), Box::pin(over)).await {
             Either::Left((ended, _)) => ended,
-            // The dial ends with `dial`, and after that its place is free.
+            // The dial ends with `dial`, and after that its permit is free.
             Either::Right(_) => return Err(Undialed::Over),
         };
-        dial.place = None;
+        dial.permit = None;
         ended.map_err(Undialed::Failed)
     }
 
@@ -132,7 +132,7 @@ impl ContentNetwork {
             Err(other) => return Err(other.into()),
         };
         let failed = |there: &str| here_and_there(&here, there);
-        let Some(walk) = self.openings.walk() else {
+        let Some(walk) = self.permits.to_walk() else {
             let busy = "the DHT was not asked, as others are being looked for there";
             return Err(OpenError::Busy(failed(busy)));
         };
@@ -184,7 +184,7 @@ fn unreachable(error: Error) -> OpenError {
 /// Why a peer is not connected.
 enum Undialed {
     Failed(Error),
-    /// Its dial took long, and others waited for its place.
+    /// Its dial took long, and others waited for its permit.
     Over,
 }
 
@@ -199,21 +199,21 @@ impl From<Undialed> for OpenError {
 
 const OVER: &str = "it did not answer for some seconds, and others were to be dialed";
 
-/// A dial and its place, which it gives back when it has ended: also when nobody
+/// A dial and its permit, which it gives back when it has ended: also when nobody
 /// waits for it any more.
 struct Dial {
     handle: Handle,
     peer: PeerId,
-    place: Option<Place>,
+    permit: Option<DialPermit>,
 }
 
 impl Drop for Dial {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
+        if let Some(permit) = self.permit.take() {
             let (handle, peer) = (self.handle.clone(), self.peer);
             spawn(async move {
                 handle.abandon(peer).await;
-                drop(place);
+                drop(permit);
             });
         }
     }
@@ -451,7 +451,7 @@ mod tests {
 
     /// A host that accepts connections and never says anything.
     #[test]
-    fn an_opening_that_is_dropped_leaves_no_dial_and_no_place_taken() {
+    fn an_opening_that_is_dropped_leaves_no_dial_and_no_permit_taken() {
         const DEADLINE: Duration = Duration::from_secs(30);
         block_on(async {
             let identity = Keypair::generate_ed25519();
@@ -480,18 +480,18 @@ mod tests {
             else {
                 panic!("it was not dialed");
             };
-            assert_eq!(network.openings.dialing(), 1);
+            assert_eq!(network.permits.dialing(), 1);
             drop(opening);
             let mut all = Vec::new();
             let end = timeout(DEADLINE, silent.read_to_end(&mut all)).await;
             let _ = end.expect("the dial goes on");
-            // One more is dialed, whose place is the only one taken.
+            // One more is dialed, whose permit is the only one taken.
             let again = network.open_near(peer);
             let accepting = Box::pin(host.accept());
             let Either::Right((Ok(_silent), _again)) = select(again, accepting).await else {
                 panic!("it was not dialed again");
             };
-            assert_eq!(network.openings.dialing(), 1);
+            assert_eq!(network.permits.dialing(), 1);
         });
     }
 

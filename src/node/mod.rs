@@ -19,7 +19,7 @@
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
 //! | `gossip` | gossipsub: what comes in, who judges it, and what this host publishes |
-//! | `openings` | how many dials and walks all fetches together may have under way |
+//! | `permits` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
 //! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
 //! | `peers` | the adapter to [`crate::peers`], which knows who is connected |
@@ -70,9 +70,9 @@ mod keep;
 mod meter;
 mod metrics;
 pub mod misbehaviour;
-mod openings;
 pub mod options;
 mod peers;
+mod permits;
 mod probe;
 pub mod pulse;
 mod record_store;

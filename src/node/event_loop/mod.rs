@@ -4,6 +4,24 @@
 //! next one (bounded, so that a busy program cannot keep the network waiting); once a
 //! second a turn is the housekeeping. The loop waits for nothing else: no disk, no
 //! client.
+//!
+//! The loop itself decides little. It gives each event to the subsystem that it belongs
+//! to, with the time of the turn, and carries out the effects that come back:
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`effect`] | what a subsystem may read, and what it wants done |
+//! | [`dialing`] | dials that programs on this host asked for, and who waits for peers |
+//! | [`reach`] | how others can reach this node, and whom it relays for |
+//! | [`neighbourhood`] | the peers that this node is connected to of its own accord |
+//! | [`dht`] | queries, records and the routing table |
+//! | [`drain`] | who waits until this node has finished what it does for others |
+//! | [`gossip`], [`publish`], [`members`] | messages that come, messages that go, and who is on the topics |
+//! | [`sanctions`] | what follows from misbehaviour |
+//! | [`commands`], [`network`] | to which of them each command and each event goes |
+//! | [`adjust`] | what a reload of the configuration changes |
+//! | [`limits`] | every limit, used and allowed |
+//! | [`text`] | why a dial failed, and what a key is, for people |
 
 mod adjust;
 mod commands;
@@ -376,7 +394,7 @@ impl EventLoop {
         for peer in self.peers.ids() {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
-        let mut deadline = futures::FutureExt::fuse(async_io::Timer::after(GOODBYE));
+        let mut deadline = FutureExt::fuse(async_io::Timer::after(GOODBYE));
         while self.peers.len() > 0 {
             futures::select! {
                 event = self.swarm.select_next_some() => self.event(event, Instant::now()),

@@ -234,3 +234,114 @@ impl Dialing {
         self.waiters.tend(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::oneshot::{Receiver, channel};
+
+    use super::*;
+    use crate::node::peers::connected::Connected;
+    use crate::peers::Policy;
+
+    type Answer = Receiver<Result<PeerId, Error>>;
+
+    struct Node {
+        dialing: Dialing,
+        peers: Connected,
+        local: PeerId,
+        now: Instant,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            Node {
+                dialing: Dialing::default(),
+                peers: Connected::new(Policy::default()),
+                local: PeerId::random(),
+                now: Instant::now(),
+            }
+        }
+
+        /// A program wants to be connected with `peer`. Answers the number of the dial,
+        /// when there is one.
+        fn connect(&mut self, peer: PeerId, draining: bool) -> (Option<ConnectionId>, Answer) {
+            let (reply, answer) = channel();
+            let view = View {
+                now: self.now,
+                local: self.local,
+                draining,
+                peers: &self.peers,
+            };
+            let dial = self
+                .dialing
+                .connect(Some(peer), Vec::new(), false, reply, view);
+            let id = dial.map(|effect| match effect {
+                Effect::Dial {
+                    opts,
+                    by: Dialer::Command(id),
+                } if opts.connection_id() == id => id,
+                other => panic!("{other:?}"),
+            });
+            (id, answer)
+        }
+    }
+
+    fn reason(answer: &mut Answer) -> String {
+        match answer.try_recv() {
+            Ok(Some(Err(Error::Dial { reason, .. }))) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_dials_a_peer_that_is_being_dialed_shares_the_end_of_that_dial() {
+        let (mut node, peer) = (Node::new(), PeerId::random());
+        let (first, mut one) = node.connect(peer, false);
+        let (second, mut two) = node.connect(peer, false);
+        let (first, second) = (first.unwrap(), second.unwrap());
+        let under_way = DialError::DialPeerConditionFalse(PeerCondition::NotDialing);
+        node.dialing.refused(second, &under_way, node.now);
+        assert!(matches!(two.try_recv(), Ok(None)));
+        // As long as one of the two waits, the dial goes on.
+        drop(two);
+        assert!(node.dialing.abandon(peer, false).is_none());
+        let (third, mut three) = node.connect(peer, false);
+        node.dialing.refused(third.unwrap(), &under_way, node.now);
+        let told = node
+            .dialing
+            .failed(first, Some(peer), &DialError::Aborted, node.now);
+        assert_eq!(reason(&mut one), told);
+        assert_eq!(reason(&mut three), told);
+        // Its next dial is a new one, which nobody waits for in the end.
+        let (again, four) = node.connect(peer, false);
+        assert!(again.is_some());
+        drop(four);
+        let end = node.dialing.abandon(peer, false);
+        assert!(matches!(end, Some(Effect::Disconnect(whom)) if whom == peer));
+        assert!(node.dialing.abandon(peer, true).is_none());
+    }
+
+    #[test]
+    fn a_connection_answers_all_who_wait_for_it_whoever_dialed() {
+        let (mut node, peer) = (Node::new(), PeerId::random());
+        let (first, mut one) = node.connect(peer, false);
+        let (second, mut two) = node.connect(peer, false);
+        let under_way = DialError::DialPeerConditionFalse(PeerCondition::NotDialing);
+        node.dialing.refused(second.unwrap(), &under_way, node.now);
+        node.dialing.established(peer, first.unwrap());
+        for answer in [&mut one, &mut two] {
+            assert!(matches!(answer.try_recv(), Ok(Some(Ok(who))) if who == peer));
+        }
+    }
+
+    #[test]
+    fn a_node_neither_dials_itself_nor_anybody_while_it_drains() {
+        let mut node = Node::new();
+        let (dial, mut answer) = node.connect(node.local, false);
+        assert!(dial.is_none());
+        assert_eq!(reason(&mut answer), ITSELF);
+        let (dial, mut answer) = node.connect(PeerId::random(), true);
+        assert!(dial.is_none());
+        assert!(matches!(answer.try_recv(), Ok(Some(Err(Error::Draining)))));
+    }
+}

@@ -1,10 +1,11 @@
-//! Places for openings of the exchange that have to dial, and for walks through the
-//! DHT for a peer's addresses: of all fetches of a node together.
+//! Permits to dial, for fetches that open a stream to a peer that is not connected, and
+//! to walk through the DHT for a peer's addresses. All fetches of a node share them.
 //!
 //! Provider records are free to forge, and one hostile DHT node names as many peers
 //! that nobody can reach as a fetch takes. Their dials must leave the node room for
-//! its own. Whoever waits for a place is served in turn, and does not wait for a
-//! crowd: a dial that has taken long gives its place back when another waits.
+//! its own. Whoever waits for a permit is served in turn, and does not wait for a
+//! crowd: a dial that has taken long gives its permit back when another waits. A
+//! semaphore does not do that: it does not know who has had a permit for the longest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +15,12 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use futures_timer::Delay;
 
-/// Openings that dial at once. The gate allows the node 256 dials in all, so that
-/// more than half are left for its own; and as many places, given back after
+/// Dials for fetches at once. The gate allows the node 256 dials in all, so that
+/// more than half are left for its own; and as many permits, given back after
 /// [`LONG`], take up the 32 a second that a fetch begins.
 const MAX_DIALS: usize = 96;
 
-/// How long a dial keeps its place when another waits for it: some round trips of a
+/// How long a dial keeps its permit when another waits for it: some round trips of a
 /// long path, and a lost packet of it.
 const LONG: Duration = Duration::from_secs(3);
 
@@ -27,9 +28,9 @@ const LONG: Duration = Duration::from_secs(3);
 /// tens of peers, and most providers are named together with their addresses.
 const MAX_WALKS: usize = 8;
 
-/// See the module's documentation. Clones share the places.
+/// See the module's documentation. Clones share the permits.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Openings {
+pub(super) struct Permits {
     queue: Arc<Mutex<Queue>>,
     walks: Arc<AtomicUsize>,
 }
@@ -39,18 +40,18 @@ struct Queue {
     next: u64,
     /// Those that dial, the oldest first.
     dialing: BTreeMap<u64, Dialing>,
-    waiting: VecDeque<oneshot::Sender<Place>>,
+    waiting: VecDeque<oneshot::Sender<DialPermit>>,
 }
 
 #[derive(Debug)]
 struct Dialing {
     since: Instant,
-    /// Taken when it was told to give its place back.
+    /// Taken when it was told to give its permit back.
     over: Option<oneshot::Sender<()>>,
 }
 
 impl Queue {
-    fn admit(&mut self, openings: &Openings, now: Instant) -> Place {
+    fn admit(&mut self, permits: &Permits, now: Instant) -> DialPermit {
         let id = self.next;
         self.next += 1;
         let (over, told) = oneshot::channel();
@@ -59,25 +60,25 @@ impl Queue {
             over: Some(over),
         };
         self.dialing.insert(id, dialing);
-        Place {
-            openings: openings.clone(),
+        DialPermit {
+            permits: permits.clone(),
             id,
             told,
         }
     }
 
-    /// The next that waits, with its place when there is one.
+    /// The next that waits, with its permit when there is one.
     fn serve(
         &mut self,
-        openings: &Openings,
+        permits: &Permits,
         now: Instant,
-    ) -> Option<(oneshot::Sender<Place>, Place)> {
+    ) -> Option<(oneshot::Sender<DialPermit>, DialPermit)> {
         self.waiting.retain(|waiter| !waiter.is_canceled());
         if self.dialing.len() >= MAX_DIALS {
             return None;
         }
         let waiter = self.waiting.pop_front()?;
-        Some((waiter, self.admit(openings, now)))
+        Some((waiter, self.admit(permits, now)))
     }
 
     /// Tells as many dials that they are over as others wait, the oldest first and
@@ -95,41 +96,41 @@ impl Queue {
     }
 }
 
-impl Openings {
+impl Permits {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing that holds it can panic half-way through a change.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place to dial, in turn.
-    pub(super) async fn place(&self) -> Place {
+    /// A permit to dial, in turn.
+    pub(super) async fn to_dial(&self) -> DialPermit {
         loop {
-            let place = {
+            let permit = {
                 let mut queue = self.lock();
                 let now = Instant::now();
                 if queue.dialing.len() < MAX_DIALS && queue.waiting.is_empty() {
                     return queue.admit(self, now);
                 }
-                let (waiter, place) = oneshot::channel();
+                let (waiter, permit) = oneshot::channel();
                 queue.waiting.push_back(waiter);
                 queue.review(now);
-                place
+                permit
             };
             // Those that wait and have gone may have been all that were in the way.
             self.serve();
-            if let Ok(place) = place.await {
-                return place;
+            if let Ok(permit) = permit.await {
+                return permit;
             }
         }
     }
 
-    /// Gives free places to those that wait.
+    /// Gives free permits to those that wait.
     fn serve(&self) {
         loop {
             let next = self.lock().serve(self, Instant::now());
-            let Some((waiter, place)) = next else { return };
-            // A place that comes back is free again, and the next gets it.
-            let _ = waiter.send(place);
+            let Some((waiter, permit)) = next else { return };
+            // A permit that comes back is free again, and the next gets it.
+            let _ = waiter.send(permit);
         }
     }
 
@@ -139,46 +140,46 @@ impl Openings {
         self.lock().dialing.len()
     }
 
-    /// A place for a walk, if one is free.
-    pub(super) fn walk(&self) -> Option<Walk> {
+    /// A permit for a walk, if one is free.
+    pub(super) fn to_walk(&self) -> Option<WalkPermit> {
         let more = |walks| (walks < MAX_WALKS).then_some(walks + 1);
         let taken = self
             .walks
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.ok().map(|_| Walk(self.walks.clone()))
+        taken.ok().map(|_| WalkPermit(self.walks.clone()))
     }
 }
 
-/// A place to dial, until it is dropped.
+/// A permit to dial, which is given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    openings: Openings,
+pub(super) struct DialPermit {
+    permits: Permits,
     id: u64,
     told: oneshot::Receiver<()>,
 }
 
-impl Place {
-    /// Done when the dial has taken long and another waits for the place.
+impl DialPermit {
+    /// Done when the dial has taken long and another waits for the permit.
     pub(super) async fn over(&mut self) {
         Delay::new(LONG).await;
-        self.openings.lock().review(Instant::now());
+        self.permits.lock().review(Instant::now());
         let _ = (&mut self.told).await;
     }
 }
 
-impl Drop for Place {
+impl Drop for DialPermit {
     fn drop(&mut self) {
-        let over = self.openings.lock().dialing.remove(&self.id);
+        let over = self.permits.lock().dialing.remove(&self.id);
         drop(over);
-        self.openings.serve();
+        self.permits.serve();
     }
 }
 
-/// A place for a walk, until it is dropped.
+/// A permit for a walk, which is given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Walk(Arc<AtomicUsize>);
+pub(super) struct WalkPermit(Arc<AtomicUsize>);
 
-impl Drop for Walk {
+impl Drop for WalkPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -191,27 +192,27 @@ mod tests {
 
     use super::*;
 
-    fn full(openings: &Openings) -> VecDeque<Place> {
-        let places = (0..MAX_DIALS).map(|_| openings.place().now_or_never().unwrap());
-        places.collect()
+    fn full(permits: &Permits) -> VecDeque<DialPermit> {
+        let held = (0..MAX_DIALS).map(|_| permits.to_dial().now_or_never().unwrap());
+        held.collect()
     }
 
-    fn wait(openings: &Openings) -> BoxFuture<'static, Place> {
-        let openings = openings.clone();
-        let mut waiter = async move { openings.place().await }.boxed();
-        assert!((&mut waiter).now_or_never().is_none(), "there is no place");
+    fn wait(permits: &Permits) -> BoxFuture<'static, DialPermit> {
+        let permits = permits.clone();
+        let mut waiter = async move { permits.to_dial().await }.boxed();
+        assert!((&mut waiter).now_or_never().is_none(), "there is no permit");
         waiter
     }
 
     #[test]
-    fn places_go_to_those_who_wait_in_turn_and_not_to_who_has_gone() {
-        let openings = Openings::default();
-        let mut places = full(&openings);
-        let mut waiters: VecDeque<_> = (0..4).map(|_| wait(&openings)).collect();
+    fn permits_go_to_those_who_wait_in_turn_and_not_to_who_has_gone() {
+        let permits = Permits::default();
+        let mut held = full(&permits);
+        let mut waiters: VecDeque<_> = (0..4).map(|_| wait(&permits)).collect();
         drop(waiters.remove(1));
-        places.pop_front();
+        held.pop_front();
         // Who comes now does not come first.
-        let last = wait(&openings);
+        let last = wait(&permits);
         waiters.push_back(last);
         let first = waiters.pop_front().unwrap().now_or_never();
         assert!(first.is_some());
@@ -220,54 +221,54 @@ mod tests {
                 .iter_mut()
                 .all(|waiter| waiter.now_or_never().is_none())
         );
-        places.clear();
+        held.clear();
         assert!(
             waiters
                 .drain(..)
                 .all(|waiter| waiter.now_or_never().is_some())
         );
-        // A place that was given and never taken comes back too.
+        // A permit that was given and never taken comes back too.
         drop(first);
-        let places = full(&openings);
-        let given = wait(&openings);
-        drop(places);
+        let held = full(&permits);
+        let given = wait(&permits);
+        drop(held);
         drop(given);
-        assert_eq!(full(&openings).len(), MAX_DIALS);
-        assert!(openings.lock().dialing.is_empty());
+        assert_eq!(full(&permits).len(), MAX_DIALS);
+        assert!(permits.lock().dialing.is_empty());
     }
 
     #[test]
     fn the_oldest_dials_are_over_when_others_wait_and_they_have_had_their_time() {
-        let openings = Openings::default();
-        let mut places = full(&openings);
-        let told = |places: &mut VecDeque<Place>| {
-            let over = places
+        let permits = Permits::default();
+        let mut held = full(&permits);
+        let told = |held: &mut VecDeque<DialPermit>| {
+            let over = held
                 .iter_mut()
-                .map(|place| place.told.try_recv() == Ok(Some(())));
+                .map(|permit| permit.told.try_recv() == Ok(Some(())));
             over.collect::<Vec<bool>>()
         };
         let start = Instant::now();
-        openings.lock().review(start + LONG * 2);
-        assert!(!told(&mut places).contains(&true), "nobody waits");
-        let waiters = [wait(&openings), wait(&openings)];
-        openings.lock().review(start);
-        assert!(!told(&mut places).contains(&true), "they are new");
-        openings.lock().review(start + LONG * 2);
-        let over = told(&mut places);
+        permits.lock().review(start + LONG * 2);
+        assert!(!told(&mut held).contains(&true), "nobody waits");
+        let waiters = [wait(&permits), wait(&permits)];
+        permits.lock().review(start);
+        assert!(!told(&mut held).contains(&true), "they are new");
+        permits.lock().review(start + LONG * 2);
+        let over = told(&mut held);
         assert_eq!(over[..3], [true, true, false]);
         assert_eq!(over.iter().filter(|over| **over).count(), waiters.len());
         // As long as they have not gone, no others go for the same.
-        openings.lock().review(start + LONG * 2);
-        assert!(!told(&mut places).contains(&true));
+        permits.lock().review(start + LONG * 2);
+        assert!(!told(&mut held).contains(&true));
     }
 
     #[test]
     fn walks_are_few_and_nobody_waits_for_one() {
-        let openings = Openings::default();
-        let walks: Vec<Walk> = (0..MAX_WALKS).filter_map(|_| openings.walk()).collect();
+        let permits = Permits::default();
+        let walks: Vec<WalkPermit> = (0..MAX_WALKS).filter_map(|_| permits.to_walk()).collect();
         assert_eq!(walks.len(), MAX_WALKS);
-        assert!(openings.walk().is_none());
+        assert!(permits.to_walk().is_none());
         drop(walks);
-        assert!(openings.walk().is_some());
+        assert!(permits.to_walk().is_some());
     }
 }
