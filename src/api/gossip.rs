@@ -1,9 +1,9 @@
-//! Gossip, as programs on this host send and hear it.
+//! Gossip, as programs on this host send and receive it.
 
 use bytes::Bytes;
 use libp2p::PeerId;
 
-/// Whom a published message went to.
+/// How many received a published message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// Connected peers that it was queued for: all that subscribe to the topic, but
@@ -22,6 +22,6 @@ pub struct Message {
     pub data: Bytes,
     /// The publisher's sequence number, as its bytes.
     pub seqno: Bytes,
-    /// On which topic it came.
+    /// The topic that it was published on.
     pub topic: String,
 }

@@ -1,13 +1,13 @@
-//! Whether the node lives and serves.
+//! Whether the node is live and ready.
 
 use std::time::Duration;
 
 /// Answer to a health question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// The event loop turns.
+    /// Whether the event loop makes progress.
     pub live: bool,
-    /// The node serves.
+    /// Whether the node serves.
     pub ready: bool,
     /// Why it is not ready.
     pub reason: Option<String>,
@@ -15,6 +15,6 @@ pub struct Health {
     pub connected_peers: u64,
     /// Peers in the DHT's routing table.
     pub routing_table_size: u64,
-    /// Since the daemon's start.
+    /// The time since the daemon's start.
     pub uptime: Duration,
 }

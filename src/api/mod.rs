@@ -1,5 +1,4 @@
-//! What a program on this host sees of the node, in Rust's own types. The node makes
-//! them, the control socket carries them (`proto/p2pd.proto`), and commands and the
+//! What a program on this host sees of the node, as Rust types. The node makes them, the control socket carries them (`proto/p2pd.proto`), and commands and the
 //! diagnosis show them.
 //!
 //! | file | holds |
@@ -7,11 +6,11 @@
 //! | [`status`] | everything that `p2p-node status` shows |
 //! | [`peer`] | peers and their connections |
 //! | [`stream`] | streams between a program and a peer |
-//! | [`health`] | whether the node lives and serves |
+//! | [`health`] | whether the node is live and ready |
 //! | [`reload`] | what a reload of the configuration did |
 //! | [`entry`] | files in the local store |
-//! | [`progress`] | how a fetch goes |
-//! | [`gossip`] | messages, and whom they went to |
+//! | [`progress`] | the progress of a fetch |
+//! | [`gossip`] | messages, and how many received them |
 //! | [`snapshot`] | the daemon at one moment, for a diagnosis |
 
 pub mod entry;

@@ -7,9 +7,9 @@ use libp2p::{Multiaddr, PeerId};
 /// A peer and where it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Who.
+    /// Its peer id.
     pub id: PeerId,
-    /// Where; may be empty.
+    /// Its addresses; may be empty.
     pub addrs: Vec<Multiaddr>,
 }
 
@@ -17,7 +17,7 @@ pub struct PeerInfo {
 /// tags that programs give over the control socket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
-    /// Who.
+    /// Its peer id.
     pub id: PeerId,
     /// The agent version that it told by identify; empty while it has told none. The
     /// remote chose it, so escape it before printing.
@@ -55,6 +55,6 @@ pub struct Connection {
     pub transport: String,
     /// Address of the other end.
     pub addr: Multiaddr,
-    /// Since it was established.
+    /// The time since it was established.
     pub age: Duration,
 }

@@ -1,6 +1,6 @@
-//! How a fetch goes.
+//! The progress of a fetch.
 
-/// How a fetch goes.
+/// The progress of a fetch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of the file that are here and verified.

@@ -3,9 +3,9 @@
 /// What a reload of the configuration did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reload {
-    /// In force now.
+    /// Changes that are in force now.
     pub changed: Vec<Change>,
-    /// Differ from what is in force, and take effect with the next start.
+    /// Changes that take effect with the next start.
     pub restart: Vec<Change>,
 }
 
@@ -26,7 +26,7 @@ pub enum ReloadError {
     /// The configuration is bad.
     #[error("{0}")]
     Refused(String),
-    /// The node could not take it.
+    /// The node could not apply it.
     #[error("{0}")]
     Failed(String),
 }

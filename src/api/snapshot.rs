@@ -1,4 +1,4 @@
-//! What the daemon tells of itself for a diagnosis, at one moment.
+//! The daemon at one moment, for a diagnosis.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,17 +12,17 @@ pub struct Snapshot {
     pub status: Option<Status>,
     /// Why it is not ready to serve; `None` when it is.
     pub not_ready: Option<String>,
-    /// Since the event loop last turned.
+    /// The time since the event loop last made progress.
     pub loop_lag: Duration,
     /// The text of `/metrics`.
     pub metrics: String,
     /// The same, from up to some minutes before; the oldest first.
     pub earlier: Vec<Earlier>,
-    /// Since the daemon's start.
+    /// The time since the daemon's start.
     pub uptime: Duration,
     /// Process id, as the daemon sees it.
     pub pid: u32,
-    /// Processor time used since the start, in user and kernel.
+    /// Processor time used since the start, by the program and by the kernel for it.
     pub cpu: Duration,
     /// The daemon's clock.
     pub clock: Option<SystemTime>,

@@ -15,7 +15,7 @@ pub struct Status {
     pub agent: String,
     /// Name of the network (`P2P_NETWORK`).
     pub network: String,
-    /// Since the daemon's start.
+    /// The time since the daemon's start.
     pub uptime: Duration,
     /// How far it is between its start and its end.
     pub state: State,
@@ -39,9 +39,9 @@ pub struct Status {
     pub topics: Vec<TopicStatus>,
     /// The block store.
     pub store: StoreStatus,
-    /// How the node stands towards NAT.
+    /// Whether and how the node can be reached through NAT.
     pub nat: NatStatus,
-    /// How far the files of this host are announced.
+    /// Files of this host that wait to be announced.
     pub announcements: AnnouncementStatus,
     /// What is used of what is allowed.
     pub limits: Vec<LimitStatus>,
@@ -70,7 +70,7 @@ pub struct DhtStatus {
     pub queries: u64,
 }
 
-/// How far the files of the host are announced to the DHT, in [`Status`].
+/// Files of the host that wait to be announced to the DHT, in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnnouncementStatus {
     /// Files that wait to be announced, those under way included.
@@ -123,9 +123,9 @@ pub struct LimitStatus {
     pub name: String,
     /// What the two numbers count.
     pub unit: Unit,
-    /// Used now.
+    /// How much is used now.
     pub used: u64,
-    /// Allowed.
+    /// How much is allowed.
     pub allowed: u64,
     /// The variable that raises it, for example `P2P_MAX_CONNECTIONS`.
     pub variable: String,

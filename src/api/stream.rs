@@ -5,9 +5,9 @@ use libp2p::{Multiaddr, PeerId};
 /// The other end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
-    /// Who.
+    /// Its peer id.
     pub peer: PeerId,
-    /// Over which address.
+    /// Its address.
     pub addr: Multiaddr,
     /// The protocol that both agreed on.
     pub proto: String,

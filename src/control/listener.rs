@@ -21,32 +21,33 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::system::sockets::{Binding, Sockets};
 
-/// Owner and group may use the socket: whoever may, may do all that the node can.
+/// The owner and the group may use the socket. Everybody who may use it can do everything
+/// that the node can.
 const MODE: u32 = 0o660;
 
 /// What the socket is called in the service manager's store.
 const PURPOSE: &str = "control";
 
-/// Connections that the kernel keeps until the loop accepts them: more than
-/// the commands that one shell loop starts at a time.
+/// Connections that the kernel keeps until the server accepts them: more than one loop of
+/// a shell starts at a time.
 const BACKLOG: i32 = 128;
 
-/// How long a start waits for another daemon's that opens its socket in the
-/// same folder, which takes under a millisecond. Any user can hold the lock of
-/// a folder like /tmp, and while this waits no signal is heard.
+/// How long the start of a daemon waits for another daemon that opens its socket in the
+/// same folder, which takes less than a millisecond. Any user can hold the lock of a
+/// folder such as /tmp, and no signal is handled during this wait.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often an inherited socket is emptied to make room for the probe: a few
-/// clients that come at the same time can take it.
+/// How often the queue of an inherited socket is emptied to make room for the probe. A few
+/// clients that connect at the same time can take the room before it does.
 const ADOPT_ROUNDS: usize = 8;
 
-/// How often it is tried meanwhile.
+/// How often the lock is tried during that wait.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A daemon answers there.
+    /// Another daemon answers there.
     #[error(
         "a daemon is already running at the control socket {0}; stop it, or give this one its own \
          with P2P_CONTROL_SOCKET"
@@ -81,24 +82,25 @@ pub enum BindError {
 #[derive(Debug)]
 pub(super) struct ControlListener {
     listener: Async<UnixListener>,
-    /// The one before, when the file was lost and made anew: it may still be
-    /// reached by another name. One is enough, or each loss would cost a descriptor.
+    /// The socket before this one, when its file was lost and a new one was created: it may
+    /// still be reached by another name. Only one is kept, or each loss would cost a
+    /// descriptor.
     former: Option<Async<UnixListener>>,
     path: PathBuf,
     sockets: Sockets,
-    /// The last look found something that had been told already.
+    /// Whether what the last check found has been logged.
     told: bool,
     /// Device and inode of our file.
     file: (u64, u64),
-    /// The service manager keeps the socket: its file stays when this ends.
+    /// Whether the service manager keeps the socket; if so, its file stays when this ends.
     kept: bool,
-    /// Clients that were waiting when an inherited socket was looked at.
+    /// Clients that were in the queue of an inherited socket when it was probed.
     early: Mutex<VecDeque<UnixStream>>,
 }
 
 impl ControlListener {
-    /// Listens at `path`, replacing the socket file of a daemon that is no more.
-    /// The one that `sockets` has for the path is taken, if the path leads to it.
+    /// Listens at `path`, replacing the socket file of a daemon that has ended. The socket
+    /// that `sockets` has for the path is used if the path leads to it.
     pub(super) fn bind(path: &Path, sockets: &Sockets) -> Result<Self, BindError> {
         Self::bind_within(path, sockets, LOCK_PATIENCE)
     }
@@ -143,8 +145,8 @@ impl ControlListener {
                 return Err(BindError::NotASocket(path.to_path_buf()));
             }
             Ok(_) => match probe(path) {
-                // Any answer but "nobody listens" is from somebody who lives,
-                // be it one who is too busy or of another user.
+                // Any answer but "nobody listens" comes from a running daemon, which may
+                // be too busy or belong to another user.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(path).map_err(io)?;
                     log::debug!(path:% = path.display(); "replaced the control socket of a daemon that is no more");
@@ -172,12 +174,12 @@ impl ControlListener {
         })
     }
 
-    /// Looks whether the path still leads here. Opens a new socket when its file
-    /// is gone, or nobody could reach this daemon any more; leaves what another
-    /// has put there. Tells each change once.
+    /// Checks whether the path still leads here. When the file is gone, nobody could reach
+    /// this daemon any more, so a new socket is opened. A file that another process has put
+    /// there is left alone. Each change is logged once.
     pub(super) async fn tend(&mut self) {
         let (path, file, sockets) = (self.path.clone(), self.file, self.sockets.clone());
-        // A disk that hangs holds up nobody but new clients.
+        // A disk that hangs delays only new clients.
         let found = spawn_blocking(move || Found::look(&path, file, &sockets)).await;
         let opened = match found {
             Ok(Found::Ours) => {
@@ -313,14 +315,14 @@ impl Drop for ControlListener {
     }
 }
 
-/// A queue of sockets is valid whatever happened to who held the lock.
+/// A queue of sockets is valid even if a thread panicked while it held the lock.
 fn lock_early(early: &Mutex<VecDeque<UnixStream>>) -> MutexGuard<'_, VecDeque<UnixStream>> {
     early.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes sure that who connects to `path` reaches `listener`, by doing it: the
-/// file may have been removed, or replaced by another daemon's. Answers the
-/// listener and the clients that were waiting before.
+/// Checks that a connection to `path` reaches `listener`, by making one: the file may have
+/// been removed or replaced by another daemon's. Returns the listener and the clients that
+/// were in its queue.
 fn adopt(path: &Path, listener: UnixListener) -> io::Result<(UnixListener, VecDeque<UnixStream>)> {
     let mut early = VecDeque::new();
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;

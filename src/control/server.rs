@@ -23,24 +23,25 @@ use super::streams::Handlers;
 use crate::control::Metrics;
 use crate::system::sockets::Sockets;
 
-/// Clients at once. Each holds a descriptor and, in the worst case, a request
-/// of 4 MiB; programs that open a connection for each stream need hundreds, and
-/// a thousand would eat into the descriptors that peers need.
+/// The most clients at once. Each holds a descriptor and, in the worst case, a request
+/// of 4 MiB. Programs that open a connection for each stream need hundreds, and a
+/// thousand would use up descriptors that peers need.
 pub const MAX_CLIENTS: usize = 512;
 
-/// How long accepting rests when the system has no descriptors left.
+/// How long the server waits before it accepts again when the system has no descriptors
+/// left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether the path still leads to the socket.
+/// How often the server checks whether the path still leads to its socket.
 const TEND_EVERY: Duration = Duration::from_secs(10);
 
-/// When the daemon stops, a client that has just been accepted has this long to
-/// ask. Its request comes in the same millisecond, but a busy machine may let it
-/// wait for its turn between the two.
+/// How long a client that has just been accepted has to send its request when the daemon
+/// stops. The request usually comes in the same millisecond, but on a busy machine the
+/// client may have to wait for the processor in between.
 const NEWCOMER: Duration = Duration::from_millis(500);
 
-/// Then requests that were asked have this long for their answers. A subscription
-/// has no end and is cut off.
+/// How long requests that have arrived then have for their answers. A subscription has no
+/// end and is cut off.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What clients share.
@@ -51,20 +52,20 @@ pub(super) struct Shared {
     pub(super) handlers: Handlers,
     /// Places for uploads and downloads.
     pub(super) transfers: Arc<Semaphore>,
-    /// Set while the daemon stops: what is under way goes on, nothing new begins.
+    /// Set while the daemon stops: transfers that are under way go on, and no new one begins.
     pub(super) draining: Arc<AtomicBool>,
 }
 
-/// The control socket, bound and not yet answering: a daemon binds it early, so
-/// that a second daemon finds out before it touches anything else.
+/// The control socket, bound and not yet answering. A daemon binds it early, so that a
+/// second daemon notices the first before it touches anything else.
 #[derive(Debug)]
 pub struct Server {
     listener: ControlListener,
 }
 
 impl Server {
-    /// Binds the socket at `path` with mode 0660. The file of a daemon that is
-    /// no more is replaced; one that `sockets` has for the path is used.
+    /// Binds the socket at `path` with mode 0660. The file of a daemon that has ended is
+    /// replaced. A socket that `sockets` has for the path is used instead.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -113,8 +114,8 @@ impl Server {
     }
 }
 
-/// A control socket that answers. Dropping it stops it at once; [`Running::close`]
-/// is the polite way.
+/// A control socket that answers. Dropping it stops it at once; [`Running::close`] lets
+/// clients finish.
 #[derive(Debug)]
 pub struct Running {
     stop_accepting: Sender<()>,
@@ -127,9 +128,9 @@ pub struct Running {
 
 impl Running {
     /// Lets uploads and downloads finish for up to `grace`, and answers other
-    /// requests meanwhile (`status` says that the node drains). Then nobody is
-    /// accepted any more, who has asked something gets its answer, and in limited
-    /// time all clients have ended.
+    /// requests meanwhile (`status` says that the node drains). Then no further client is
+    /// accepted, those that have sent a request get its answer, and in limited time all
+    /// clients have ended.
     pub async fn close(self, grace: Duration) {
         self.draining.store(true, Ordering::Release);
         // Whoever holds every place knows that no transfer is under way.
@@ -192,7 +193,7 @@ async fn accept(
             let refusal = session::error(format!(
                 "the control socket already serves {MAX_CLIENTS} clients, which is its limit; close some"
             ));
-            // Into an empty socket buffer: never waits.
+            // It fits the empty buffer of the socket, so that this never waits.
             let _ = channel.write(&refusal).now_or_never();
             continue;
         };

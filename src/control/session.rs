@@ -23,15 +23,15 @@ use crate::control::Metrics;
 use crate::node;
 use crate::telemetry::Direction;
 
-/// How long one answer may wait for a client that does not read. Its socket
-/// holds some hundred KiB by then; a person who has paused a pipe is given up,
-/// and what the client cost is free again.
+/// How long one answer may wait for a client that does not read. By then its socket holds
+/// some hundred KiB. A person who has paused a pipe is cut off as well, so that what the
+/// client occupies becomes free.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Time for a request that names none, as go-libp2p's daemon has it.
+/// The time for a request that names none, as in go-libp2p's daemon.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest time that a request may ask for: above every query's own end.
+/// The longest time that a request may ask for. Every query ends by itself before that.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Why a request is answered with ERROR: one line for a person.
@@ -59,11 +59,11 @@ impl From<&str> for Failure {
 /// Why a client's session ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It hung up, or its connection has become something else.
+    /// It hung up, or its connection was turned into a stream.
     Over,
     /// It does not read what it asked for.
     Stalled,
-    /// What it sent is not of the protocol.
+    /// It sent something that is not part of the protocol.
     Malformed(codec::Error),
 }
 
@@ -77,7 +77,7 @@ impl From<io::Error> for End {
 pub(super) struct Session {
     pub(super) channel: Channel<Async<UnixStream>>,
     pub(super) shared: Arc<Shared>,
-    /// The node, with turns of this client's own when it publishes.
+    /// The node, with a place of this client's own in the queue of those who publish.
     pub(super) publisher: node::Handle,
 }
 
@@ -95,8 +95,8 @@ impl Session {
         Arc::clone(&self.shared.metrics)
     }
 
-    /// Serves the client until it is done; once `winding_down` ends, only what it
-    /// has asked already.
+    /// Serves the client until it hangs up. Once `winding_down` ends, it is served only
+    /// what it has already asked for.
     pub(super) async fn run(mut self, winding_down: Receiver<()>) {
         let metrics = self.metrics();
         let end = loop {
@@ -120,7 +120,7 @@ impl Session {
                 .control_requests
                 .with_label_values(&[label(kind.ok())])
                 .inc();
-            // What turns the connection into something else takes it along.
+            // A request that turns the connection into a stream takes the session with it.
             let result = match kind {
                 Ok(Kind::StreamOpen) => match self.open_stream(request.stream_open).await {
                     Ok(session) => {
@@ -246,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Does `work` unless the client hangs up meanwhile, which drops it.
+    /// Does `work` until it ends or the client hangs up, in which case it is dropped.
     pub(super) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let gone = client_gone(&mut self.channel);
         pin_mut!(work, gone);
@@ -340,7 +340,7 @@ pub(super) fn ok() -> pb::Response {
     }
 }
 
-/// The answer that says why not, in one line.
+/// The answer that gives the reason of a failure in one line.
 pub(super) fn error(why: String) -> pb::Response {
     let msg = if why.contains(['\n', '\r']) {
         why.replace(['\n', '\r'], " ")

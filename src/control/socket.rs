@@ -12,19 +12,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::codec::Channel;
 
-/// How often a client that has ended its direction is asked whether it is gone
-/// altogether. The kernel wakes nobody for that alone.
+/// How often the socket of a client that has ended its direction is checked for the end of
+/// the other one. The kernel does not wake a waiting task for that alone.
 const HANGUP_CHECK: Duration = Duration::from_millis(200);
 
-/// Bytes read ahead of requests while one is served: pipelined small requests.
-/// A client that sends more waits.
+/// Bytes of further requests that are read while one is served, for clients that pipeline
+/// small requests. A client that sends more has to wait.
 const AHEAD: usize = 64 * 1024;
 
 /// A connected local socket, of a client or of a client's stream handler.
 pub(super) trait Local:
     AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync + 'static
 {
-    /// Ends our direction.
+    /// Ends this side's direction.
     fn shutdown_write(&self) -> io::Result<()>;
 
     /// Reads through a shared reference, so that both directions go at once.
@@ -55,8 +55,8 @@ macro_rules! local {
 local!(UnixStream);
 local!(TcpStream);
 
-/// Waits until the other side is gone in both directions. To be asked when its
-/// direction has ended already: a half-close alone is not a goodbye.
+/// Waits until the other side has closed both directions. Call it when that side has ended
+/// its own direction, which alone does not mean that it is gone.
 pub(super) async fn gone(socket: &impl AsFd) {
     while !is_gone(socket) {
         Timer::after(HANGUP_CHECK).await;
@@ -88,7 +88,7 @@ pub(super) async fn client_gone<S: Local>(channel: &mut Channel<S>) {
     }
 }
 
-/// Waits until the client ends its direction, and forgets what it sends.
+/// Waits until the client ends its direction, and discards what it sends.
 pub(super) async fn client_ends<S: Local>(channel: &mut Channel<S>) {
     while !channel.ended() {
         channel.forget();

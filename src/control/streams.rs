@@ -52,7 +52,7 @@ const MAX_STREAMS: usize = 512;
 /// (P2P_MAX_INBOUND_STREAMS).
 const MAX_STREAMS_PER_PEER: usize = MAX_STREAMS / 4;
 
-/// A local handler that does not take the connection in this time is not there.
+/// A local handler that does not accept the connection in this time counts as absent.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After this much silence the kernel asks whether the other end of a TCP
@@ -85,7 +85,8 @@ fn log_full(full: Full, peer: PeerId, protocol: &StreamProtocol) {
 #[derive(Debug)]
 struct Route {
     to: Target,
-    /// Nobody listened there at the last stream: the first to make room.
+    /// Whether nobody listened there at the last stream. Such a route is the first to be
+    /// removed when room is needed.
     dead: bool,
     /// Closed when the route goes, which ends the task that takes its streams.
     life: Sender<()>,
@@ -389,8 +390,8 @@ async fn hand_over<L: Local>(io: L, info: &StreamInfo, stream: PeerStream) -> io
     pass(channel.into_parts().0, Bytes::new(), stream, info).await
 }
 
-/// Carries bytes until the stream ends, also by standing still: a program that
-/// neither reads nor writes does not use the stream and so would not notice.
+/// Carries bytes until the stream ends or has been idle for too long. The idle time is
+/// watched here because a program that neither reads nor writes would not notice its end.
 async fn pass<L: Local>(
     io: L,
     ahead: Bytes,

@@ -23,7 +23,7 @@ use super::finding::{Finding, Severity};
 use super::thresholds as at;
 use crate::text::duration;
 
-/// Every check, in the order that people read them in.
+/// Every check, in the order in which people read them.
 pub fn all(f: &Figures) -> Vec<Finding> {
     vec![
         daemon::version(f),
@@ -53,7 +53,7 @@ pub fn all(f: &Figures) -> Vec<Finding> {
     ]
 }
 
-/// How bad it is that so much of a limit is used.
+/// The severity of so much of a limit being used.
 fn scarce(share: f64) -> Severity {
     if share > at::LIMIT_USED_UP {
         Severity::Problem
@@ -62,8 +62,8 @@ fn scarce(share: f64) -> Severity {
     }
 }
 
-/// The percentile that decides: of lately, as the alerts have it. Nothing that is
-/// long over is held against a node.
+/// The percentile that decides, which is that of the last minutes, as in the alerts. A
+/// node is not judged by what is long past.
 fn judged(p99: &P99, span: Duration) -> Option<(Quantile, String)> {
     let lately = p99.lately?;
     Some((lately, told(p99, span)?))

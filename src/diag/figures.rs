@@ -1,4 +1,4 @@
-//! The numbers that the checks look at, drawn from what the daemon told.
+//! The numbers that the checks look at, taken from what the daemon reported.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,9 +32,9 @@ pub struct P99 {
 /// Attempts of one way through NAT, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// That worked.
+    /// Attempts that succeeded.
     pub ok: u64,
-    /// That did not.
+    /// Attempts that failed.
     pub failed: u64,
 }
 
@@ -49,7 +49,7 @@ pub enum Reach {
     Failed(String),
     /// It is banned by this node.
     Banned,
-    /// Nobody tried.
+    /// Nobody tried to reach it.
     Unknown,
 }
 
@@ -77,7 +77,7 @@ pub struct Figures {
     pub answers: bool,
     /// Why it is not ready.
     pub not_ready: Option<String>,
-    /// Since the event loop last turned.
+    /// The time since the event loop last made progress.
     pub loop_lag: Duration,
     /// By how much the clock was set since the start.
     pub clock_step_ms: i64,
@@ -129,7 +129,7 @@ pub struct Figures {
     /// See [`Figures::dht_slow`].
     pub dht_too_slow: u64,
 
-    /// Files that wait to be announced, and for how long the most overdue has.
+    /// Files that wait to be announced, and how long the most overdue of them has waited.
     pub announcements: (u64, Duration),
     /// Announcements lately of which nobody could be told, or which too few took.
     pub announcements_failed: u64,
@@ -183,13 +183,13 @@ pub struct Figures {
 
 const DHT: &str = "libp2p_dht_query_duration_seconds";
 
-/// What the node does by itself with a message that has arrived. A request on the
-/// control socket may rightly take minutes, and the time of a block holds its way
-/// over the network.
+/// The protocols whose messages the node processes by itself. A request on the control
+/// socket may rightly take minutes, and the time of a block includes its way over the
+/// network.
 const OWN_WORK: [&str; 2] = ["gossip", "dht"];
 
 impl Figures {
-    /// Draws the figures from a snapshot. What it does not hold (whether bootstrap
+    /// Takes the figures from a snapshot. What it does not hold (whether bootstrap
     /// peers answer, the system's word on its clock, the processor time between
     /// two snapshots) stays as it is by default, for the caller to fill in.
     pub fn of(snapshot: &Snapshot) -> Figures {

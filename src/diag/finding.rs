@@ -1,6 +1,6 @@
 //! What a check found.
 
-/// How bad a finding is.
+/// How severe a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// As it should be.
@@ -14,7 +14,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word that people and JSON see.
+    /// The word for it in the output and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Severity::Ok => "ok",
@@ -30,7 +30,7 @@ impl Severity {
 pub struct Finding {
     /// Which check, one word, such as `dht`.
     pub check: &'static str,
-    /// How bad it is.
+    /// How severe it is.
     pub severity: Severity,
     /// What was found, in one line.
     pub finding: String,
@@ -39,7 +39,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// All is well.
+    /// A finding without a problem.
     pub fn ok(check: &'static str, finding: impl Into<String>) -> Finding {
         Finding::new(check, Severity::Ok, finding, "")
     }
@@ -60,7 +60,7 @@ impl Finding {
     }
 }
 
-/// The worst severity of all; [`Severity::Ok`] of none.
+/// The worst severity of all findings; [`Severity::Ok`] when there are none.
 pub fn worst(findings: &[Finding]) -> Severity {
     findings
         .iter()

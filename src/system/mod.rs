@@ -1,4 +1,4 @@
-//! What the kernel tells us and what we ask of it.
+//! What the program asks the kernel and the service manager, and what they answer.
 
 pub(crate) mod advice;
 pub mod allocator;

@@ -1,9 +1,9 @@
-//! What the service manager is told: ready, stopping, how it goes, that the
-//! event loop turns (sd_notify(3)).
+//! Messages to the service manager: ready, stopping, the state in one line, and that the
+//! event loop makes progress (sd_notify(3)).
 //!
-//! The texts and the reading of the environment are sd-notify's. The socket is
-//! our own: sd-notify opens one for each message and waits until the manager
-//! takes it, and an event loop waits for nobody.
+//! The crate `sd-notify` writes the messages and reads the environment. The socket is this
+//! program's own: `sd-notify` opens one for each message and waits until the manager takes
+//! it, and the event loop must not wait.
 
 use std::env;
 use std::io::{self, IoSlice};
@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use sd_notify::NotifyState;
 
-/// How long a message that must arrive waits for a manager whose queue is full.
+/// How long the sender of an important message waits for a manager whose queue is full.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The way to the service manager. Without one (`NOTIFY_SOCKET` is not set)
@@ -46,7 +46,7 @@ impl Notifier {
         }
     }
 
-    /// Whether somebody listens.
+    /// Whether there is a service manager.
     pub fn is_connected(&self) -> bool {
         self.socket.is_some()
     }
@@ -64,8 +64,8 @@ impl Notifier {
         }
     }
 
-    /// The service stops, which takes at most `at_most`: the manager's own
-    /// time-out does not strike before.
+    /// The service stops, which takes at most `at_most`; the manager does not kill it before
+    /// that.
     pub fn stopping(&self, at_most: Duration) {
         self.must(&[
             NotifyState::Stopping,
@@ -74,22 +74,22 @@ impl Notifier {
         ]);
     }
 
-    /// What is under way (the start, the stop) takes `from_now` more at most.
+    /// The start or stop that is under way takes at most `from_now` longer.
     pub fn extend(&self, from_now: Duration) {
         self.may(&[extension(from_now)]);
     }
 
-    /// One line of how it goes, as `systemctl status` shows it.
+    /// The state of the service in one line, as `systemctl status` shows it.
     pub fn status(&self, line: &str) {
         self.may(&[NotifyState::Status(line)]);
     }
 
-    /// The event loop turns. Only [`super::watchdog::Watchdog`] says so.
+    /// The event loop makes progress. Only [`super::watchdog::Watchdog`] says so.
     pub(super) fn watchdog(&self) {
         self.may(&[NotifyState::Watchdog]);
     }
 
-    /// Has the manager keep a socket over restarts of this process, under a name
+    /// Makes the manager keep a socket over restarts of this process, under a name
     /// ([`super::sockets`]). `FDPOLL=0`: an error that somebody's ICMP put on a
     /// UDP socket is no reason to throw it away.
     pub fn store(&self, name: &str, socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -101,7 +101,7 @@ impl Notifier {
         self.send_within(PATIENCE, text.as_bytes(), &[socket])
     }
 
-    /// Has the manager forget what it keeps under a name.
+    /// Makes the manager forget what it keeps under a name.
     pub fn forget(&self, name: &str) {
         self.must(&[
             NotifyState::Custom("FDSTOREREMOVE=1"),
@@ -109,8 +109,8 @@ impl Notifier {
         ]);
     }
 
-    /// Waits until the manager has acted on everything told so far, at most two
-    /// seconds; whether it has.
+    /// Waits, at most two seconds, until the manager has acted on all messages so far.
+    /// Returns whether it has.
     pub fn barrier(&self) -> bool {
         if self.socket.is_none() {
             return true;

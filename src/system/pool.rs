@@ -1,4 +1,4 @@
-//! Large buffers that are used again.
+//! Large buffers that are reused.
 //!
 //! A buffer of a mebibyte that is allocated for each block is zeroed for each
 //! block too, and the allocator gives its pages back to the kernel when it is
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
-/// Buffers below this size are left to the allocator, which keeps such memory
-/// by itself.
+/// Buffers below this size are left to the allocator, which keeps such memory for reuse
+/// itself.
 const WORTH: usize = 64 << 10;
 
 /// A pool of buffers. Clones share it; when the last one is gone, buffers that

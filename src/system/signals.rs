@@ -1,4 +1,4 @@
-//! The signals that steer the daemon, as a stream.
+//! The signals that control the daemon, as a stream.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 use async_signal::Signals as Inner;
 use futures::{Stream, StreamExt};
 
-/// What somebody asks of the process.
+/// A signal that the daemon handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM: stop cleanly.

@@ -2,12 +2,12 @@
 //!
 //! The service manager keeps a copy of each in its store (`FDSTORE=1`,
 //! sd_pid_notify_with_fds(3)) and hands them to the next process
-//! (sd_listen_fds(3)). While the service restarts nobody is refused: clients wait
-//! in the backlog of the kernel. Sockets of a `.socket` unit come the same way.
+//! (sd_listen_fds(3)). No client is refused while the service restarts; clients wait in
+//! the backlog of the kernel. Sockets of a `.socket` unit come the same way.
 //!
-//! A socket is known by its own address, as `getsockname` tells it, and not by
-//! its name: whatever the configuration asks for takes the one that fits, and
-//! what nobody asks for is closed and leaves the manager's store.
+//! A socket is identified by its own address, which `getsockname` tells, and not by its
+//! name. Each address of the configuration takes the socket that fits. A socket that no
+//! address asks for is closed and removed from the manager's store.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -141,7 +141,7 @@ impl Sockets {
         self.close(surplus);
     }
 
-    /// Closes what nobody took.
+    /// Closes the sockets that nobody took.
     pub fn close_rest(&self) {
         let rest = std::mem::take(&mut *self.lock());
         self.close(rest);
@@ -200,9 +200,9 @@ impl Sockets {
             .map(UnixListener::from)
     }
 
-    /// Has the manager keep a socket that was opened for `asked`, named after its
-    /// `purpose` (a word). A port that the kernel chose is not kept: the next
-    /// process asks for another. Whether the manager was told.
+    /// Makes the manager keep a socket that was opened for `asked`, named after its `purpose`
+    /// (a word). A port that the kernel chose is not kept, since the next process asks for
+    /// another. Returns whether the manager was told.
     pub fn keep(&self, purpose: &str, asked: &Binding, socket: BorrowedFd<'_>) -> bool {
         if !asked.lasts() || !self.notifier.is_connected() {
             return false;
@@ -224,7 +224,7 @@ impl Sockets {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Inherited>> {
-        // A list of sockets is valid whatever happened to who held the lock.
+        // A list of sockets is valid even if a thread panicked while it held the lock.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

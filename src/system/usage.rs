@@ -1,4 +1,4 @@
-//! What the process has used, and what its disk has left.
+//! The processor time that the process has used, and the room on its disk.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use nix::sys::time::TimeVal;
 pub struct Space {
     /// Free for this user.
     pub free: u64,
-    /// All of it.
+    /// The size of the file system.
     pub total: u64,
 }
 

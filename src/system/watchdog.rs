@@ -1,9 +1,8 @@
-//! The watchdog: the event loop tells the service manager that it turns
+//! The watchdog: the event loop tells the service manager that it makes progress
 //! (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
-//! The loop itself owns the [`Watchdog`] and beats between two turns. Nobody
-//! else holds one, so that a loop which is stuck is one that does not beat,
-//! whatever other threads do.
+//! The loop itself owns the [`Watchdog`] and reports between two turns. Nobody else holds
+//! one, so that the reports end when the loop is stuck, whatever other threads do.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// A watchdog that bites when no beat came for `period`.
+    /// A watchdog that restarts the service when no report came for `period`.
     pub fn new(notifier: Notifier, period: Duration) -> Watchdog {
         Watchdog {
             notifier,
@@ -34,7 +33,7 @@ impl Watchdog {
         self.every
     }
 
-    /// The loop turned at `now`.
+    /// Reports that the loop made progress, at `now`.
     pub fn beat(&mut self, now: Instant) {
         let due = self
             .last

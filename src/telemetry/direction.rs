@@ -1,6 +1,6 @@
-//! Which way something went.
+//! The direction of a message, byte or connection.
 
-/// Which way a message, byte or connection went.
+/// The direction of a message, byte or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From a remote to this node.

@@ -1,7 +1,7 @@
 //! The metrics of the last minutes, for a diagnosis that cannot wait for them.
 //!
-//! Whoever asks what is wrong asks once, and counters since the start do not say
-//! what happens now. A host without Prometheus has nobody else who remembers.
+//! An operator asks once what is wrong, and counters since the start do not tell what
+//! happens now. On a host without Prometheus nothing else records them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +19,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// some 30 KiB.
 const KEPT: usize = 6;
 
-/// Without the room behind the text in which it was rendered: that grows in doublings,
-/// and a text just above 32 KiB would keep 64.
+/// The text without the spare room of the buffer that it was rendered into: buffers grow by
+/// doubling, and a text just above 32 KiB would keep 64.
 type Entries = VecDeque<(Instant, Box<str>)>;
 
 /// The text of `/metrics` some time ago.
@@ -39,7 +39,7 @@ pub struct History {
 }
 
 impl History {
-    /// Adds an entry every minute, the first of them now; for ever.
+    /// Adds an entry now and then every minute, for ever.
     pub async fn write(self, registry: Registry) {
         let mut ticks = async_io::Timer::interval(EVERY);
         loop {

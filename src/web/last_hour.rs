@@ -1,9 +1,9 @@
 //! The last hour of the node, for the status page: a ring of samples, and the
 //! newest thing that the event loop said of itself.
 //!
-//! It is kept here and not asked for when a page is made, so that a page never
-//! waits for the event loop, also when that is stuck, and so that a hundred
-//! visitors cost the loop what one does.
+//! It is kept here and not asked for when a page is made, so that a page never waits for
+//! the event loop, even when that is stuck, and so that a hundred visitors cost the loop no
+//! more than one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,8 +28,8 @@ pub const EVERY: Duration = Duration::from_secs(5);
 /// Samples kept: an hour, in some 100 KiB.
 pub const KEPT: usize = 720;
 
-/// How long the event loop may take to say how it is. A loop that needs longer
-/// is in trouble, and the page shows what it said last.
+/// How long the event loop may take to report its status. A loop that needs longer has a
+/// problem, and the page shows what it reported last.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is refused or fails, each a row of the page. The order is that of [`Totals::refused`].
@@ -158,7 +158,7 @@ impl LastHour {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // It is whole between any two statements.
+        // It is valid between any two statements, so that a panic leaves nothing half done.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -179,7 +179,7 @@ impl LastHour {
         }
     }
 
-    /// Takes a sample in. A loop that did not answer leaves what it said before.
+    /// Adds a sample. When the loop did not answer, its last status stays.
     pub fn record(
         &self,
         at: Instant,

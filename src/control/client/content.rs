@@ -1,4 +1,4 @@
-//! Files: into the store, out of it, and what lies there.
+//! Files: putting them into the store, fetching them, listing and removing them.
 
 use std::io;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct PutOptions {
     pub ttl: Option<Duration>,
     /// A name for people, such as the file's; at most 255 bytes are kept.
     pub name: Option<String>,
-    /// Be done when it is stored; it is announced in the background.
+    /// Finish when the file is stored, and let it be announced in the background.
     pub background: bool,
 }
 
@@ -27,8 +27,8 @@ impl Client {
     /// Stores what `input` gives until its end, and announces it. `sent` is
     /// told the number of bytes that the daemon has taken so far.
     ///
-    /// The daemon stores nothing of it unless all of it came: an error of
-    /// `input`, or this future dropped, leaves nothing behind.
+    /// The daemon stores nothing unless all of it arrives: when `input` fails, or this future
+    /// is dropped, nothing is left behind.
     pub async fn put<R: AsyncRead + Unpin>(
         &mut self,
         mut input: R,

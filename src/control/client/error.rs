@@ -39,19 +39,19 @@ pub enum Error {
         /// What happened.
         cause: codec::Error,
     },
-    /// The daemon ended the connection before it had said all.
+    /// The daemon ended the connection before its answer was complete.
     #[error("the daemon at {path} hung up; see its log for the cause")]
     HungUp {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The daemon says why it did not do it.
+    /// The daemon refused, with its reason.
     #[error("{0}")]
     Refused(String),
-    /// The daemon's answer is not one to what was asked.
+    /// The daemon's answer does not fit the request.
     #[error("the daemon's answer lacks {0}; client and daemon may be of different versions")]
     Unexpected(&'static str),
-    /// The daemon's answer holds nonsense.
+    /// A field of the daemon's answer is not valid.
     #[error("the daemon's answer cannot be used: {0}")]
     Invalid(#[from] InvalidField),
     /// What was to be sent could not be read.

@@ -46,8 +46,8 @@ pub use error::Error;
 pub use pubsub::Subscription;
 pub use streams::RawStream;
 
-/// A connection to a daemon. Requests on it are answered one after the other;
-/// open several for work at the same time.
+/// A connection to a daemon. Requests on it are answered one after the other; open several
+/// connections to do several things at once.
 #[derive(Debug)]
 pub struct Client {
     channel: Channel<Async<UnixStream>>,

@@ -1,4 +1,4 @@
-//! The node itself: who and how it is, and its configuration.
+//! The node itself: its identity, its state and its configuration.
 
 use super::{Client, Error, Kind, request};
 use crate::api::{Health, PeerInfo, Reload, ReloadError, Snapshot, Status};
@@ -26,7 +26,7 @@ impl Client {
         )?)
     }
 
-    /// Is it live and ready?
+    /// Whether the node is live and ready.
     pub async fn health(&mut self) -> Result<Health, Error> {
         let answer = self.ask(request(Kind::Health)).await?;
         Ok(Health::from_pb(
@@ -34,7 +34,7 @@ impl Client {
         ))
     }
 
-    /// What a diagnosis looks at.
+    /// The daemon at this moment, for a diagnosis.
     pub async fn diag(&mut self) -> Result<Snapshot, Error> {
         let answer = self.ask(request(Kind::Diag)).await?;
         Ok(diag::from_pb(
@@ -42,7 +42,7 @@ impl Client {
         )?)
     }
 
-    /// Has the daemon read its configuration again; what came of it.
+    /// Makes the daemon read its configuration again, and returns the outcome.
     pub async fn reload(&mut self) -> Result<Result<Reload, ReloadError>, Error> {
         let answer = self.ask(request(Kind::Reload)).await?;
         let reload = answer.reload.ok_or(Error::Unexpected("reload"))?;

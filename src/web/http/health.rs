@@ -1,4 +1,4 @@
-//! How the node is, as the health pages tell it.
+//! The health of the node, as the health pages report it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 use crate::api::{Health, State};
 use crate::node::Pulse;
 
-/// Whoever can tell how the node is, at once and without waiting.
+/// Something that can report the health of the node without waiting.
 pub trait Probe: Send + Sync {
     /// The state at `now`.
     fn health(&self, now: Instant) -> Health;
@@ -54,7 +54,7 @@ impl Readiness {
     }
 }
 
-/// The real node: its event loop's pulse, and what the daemon says.
+/// The real node: the pulse of its event loop, and the readiness that the daemon reports.
 #[derive(Clone, Debug)]
 pub struct NodeProbe {
     /// Written by the event loop.
