@@ -766,7 +766,7 @@ fn raw_endpoint(server: Option<quinn::ServerConfig>) -> quinn::Endpoint {
         quinn::EndpointConfig::default(),
         server,
         socket,
-        std::sync::Arc::new(quinn::AsyncStdRuntime),
+        std::sync::Arc::new(super::runtime::AsyncStd),
     )
     .unwrap()
 }
