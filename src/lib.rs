@@ -19,7 +19,7 @@
 //! block  the bytes of content: kept, served, fetched, announced
 //! store transport  bytes on disk; bytes to other hosts
 //! neighbours dht gossip peers content message  what is decided; what travels between nodes
-//! api config system telemetry text  the ground
+//! api config rate system telemetry text  the ground
 //! ```
 //!
 //! | room | holds |
@@ -41,6 +41,7 @@
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
 //! | [`config`] | environment and flags become one validated [`config::Config`]; the table of variables |
+//! | [`rate`] | how often, or how much: the token bucket |
 //! | [`system`] | signals, resource limits, what the kernel and systemd tell us |
 //! | [`telemetry`] | metrics and logs as mechanism; what is counted is each room's own |
 //! | [`text`] | how sizes, times and the text of strangers are written |
@@ -87,6 +88,7 @@ pub mod message;
 pub mod neighbours;
 pub mod node;
 pub mod peers;
+mod rate;
 pub mod store;
 pub mod system;
 pub mod telemetry;

@@ -55,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use super::QUEUE;
 use crate::peers::bucket::Budget;
+use crate::rate::{Bucket, Capacity};
 
 /// What may be published at once, as a part of a receiver's burst.
 const BURST: (u64, u64) = (2, 5);
@@ -71,50 +72,51 @@ const MOST: u64 = QUEUE as u64 / 4;
 
 /// Tokens of one kind.
 #[derive(Clone, Copy, Debug)]
-struct Level {
-    level: i128,
-    burst: i128,
-    /// Units a nanosecond.
-    fill: i128,
+struct Tokens {
+    bucket: Bucket,
+    capacity: Capacity,
 }
 
-impl Level {
-    fn full(budget: Budget, most: u64) -> Self {
+impl Tokens {
+    fn full(budget: Budget, most: u64, now: Instant) -> Self {
         // At least one token, with which everything passes in the end.
         let part = (budget.burst.saturating_mul(BURST.0) / BURST.1).min(most);
-        let burst = i128::from(part.max(1)) * UNIT;
-        Level {
-            level: burst,
-            burst,
-            fill: i128::from(budget.fill.max(1)) * i128::from(FILL.0),
+        let capacity = Capacity {
+            full: i128::from(part.max(1)) * UNIT,
+            per_nanosecond: i128::from(budget.fill.max(1)) * i128::from(FILL.0),
+        };
+        Tokens {
+            bucket: Bucket::full(capacity, now),
+            capacity,
         }
     }
 
-    fn gain(&mut self, elapsed: Duration) {
-        let nanos = i128::try_from(elapsed.as_nanos().min(1 << 64)).unwrap_or(i128::MAX);
-        self.level = (self.level + nanos.saturating_mul(self.fill)).min(self.burst);
+    fn refill(&mut self, now: Instant) {
+        self.bucket.refill(self.capacity, now);
+    }
+
+    fn spent(&self) -> i128 {
+        self.capacity.full - self.bucket.level()
     }
 
     /// How long until `tokens` may be taken.
     fn wait(&self, tokens: u64) -> Duration {
-        let wanted = (i128::from(tokens) * UNIT).min(self.burst);
-        let lacking = (wanted - self.level).max(0);
-        let nanos = (lacking + self.fill - 1) / self.fill;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let wanted = (i128::from(tokens) * UNIT).min(self.capacity.full);
+        self.bucket.wait(wanted, self.capacity)
     }
 
     /// Tokens a second.
     fn rate(&self) -> u64 {
-        u64::try_from(self.fill * 1_000_000_000 / UNIT).unwrap_or(u64::MAX)
+        let units = self.capacity.per_nanosecond * 1_000_000_000;
+        u64::try_from(units / UNIT).unwrap_or(u64::MAX)
     }
 }
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    messages: Level,
-    bytes: Level,
-    at: Instant,
+    messages: Tokens,
+    bytes: Tokens,
 }
 
 impl Pace {
@@ -122,9 +124,8 @@ impl Pace {
     /// peers together; its buckets are full.
     pub(crate) fn new(messages: Budget, bytes: Budget, now: Instant) -> Self {
         Pace {
-            messages: Level::full(messages, MOST),
-            bytes: Level::full(bytes, u64::MAX),
-            at: now,
+            messages: Tokens::full(messages, MOST, now),
+            bytes: Tokens::full(bytes, u64::MAX, now),
         }
     }
 
@@ -132,21 +133,15 @@ impl Pace {
     /// fill a bucket.
     pub(crate) fn set(&mut self, messages: Budget, bytes: Budget, now: Instant) {
         self.advance(now);
-        let next = Pace::new(messages, bytes, now);
-        let spent = *self;
+        let mut next = Pace::new(messages, bytes, now);
+        next.messages.bucket.take(self.messages.spent());
+        next.bytes.bucket.take(self.bytes.spent());
         *self = next;
-        let keep = |new: &mut Level, old: Level| {
-            new.level -= old.burst - old.level;
-        };
-        keep(&mut self.messages, spent.messages);
-        keep(&mut self.bytes, spent.bytes);
     }
 
     fn advance(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.at);
-        self.at = self.at.max(now);
-        self.messages.gain(elapsed);
-        self.bytes.gain(elapsed);
+        self.messages.refill(now);
+        self.bytes.refill(now);
     }
 
     /// How long a message of `bytes` has to wait at `now`; zero when it may go.
@@ -158,15 +153,15 @@ impl Pace {
     /// Counts a message of `bytes` that goes now.
     pub(crate) fn spend(&mut self, bytes: u64, now: Instant) {
         self.advance(now);
-        self.messages.level -= UNIT;
-        self.bytes.level -= i128::from(bytes) * UNIT;
+        self.messages.bucket.take(UNIT);
+        self.bytes.bucket.take(i128::from(bytes) * UNIT);
     }
 
     /// How long the pace takes for a message of `bytes` in the long run: what it
     /// costs those who wait behind it.
     pub(crate) fn cost(&self, bytes: u64) -> Duration {
-        let time = |level: &Level, tokens: u64| {
-            let nanos = i128::from(tokens) * UNIT / level.fill;
+        let time = |kind: &Tokens, tokens: u64| {
+            let nanos = i128::from(tokens) * UNIT / kind.capacity.per_nanosecond;
             Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
         };
         time(&self.messages, 1).max(time(&self.bytes, bytes))
@@ -181,7 +176,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::bucket::{Bucket, Rates};
+    use crate::peers::bucket::{self, Rates};
 
     const BYTES: Budget = Budget {
         burst: 6 << 20,
@@ -361,7 +356,7 @@ mod tests {
             other += Duration::from_nanos(1_000_000_000 / OTHERS);
         }
         arrivals.sort();
-        let mut bucket = Bucket::full(budget, start);
+        let mut bucket = bucket::Bucket::full(budget, start);
         arrivals
             .iter()
             .all(|(at, tokens)| bucket.take(*tokens, budget, *at))

@@ -36,10 +36,10 @@ use super::compat::close_on_drop::CloseOnDrop;
 use super::compat::{muxer_error, stream_class};
 use crate::node::Metrics;
 use crate::peers::{Conduct, Policy};
+use crate::rate::Pace;
 use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 use crate::telemetry::throttle;
-use crate::transport::pace::Pace;
 
 /// Streams that a peer may open a second, for long. Programs that open one for
 /// each request reach hundreds a second, DHT queries of one peer some tens; at

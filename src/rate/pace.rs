@@ -1,44 +1,52 @@
-//! A budget of events: so many at once, and so many a second for long. Pure.
+//! A budget of events: so many at once, and so many a second for long.
 
 use std::time::{Duration, Instant};
 
-/// The generic cell rate algorithm (ITU-T I.371): a token bucket of which one
-/// instant is the whole state.
+use super::bucket::{Bucket, Capacity};
+
+/// Units of the bucket in one event.
+const UNIT: i128 = 1_000_000_000;
+
+/// A bucket that counts every event, also those that come too early.
 ///
-/// Example: one event each 2 ms, 1,000 at once. The first thousand pass however
-/// close together they come; from then on one each 2 ms. After two quiet seconds
-/// there is room for a thousand again, after one for five hundred.
+/// Example: 500 events a second, 1,000 at once. The first thousand pass however close
+/// together they come; from then on one passes every 2 ms. After two seconds without an
+/// event there is room for a thousand again, after one second for five hundred.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// Between two events of one that never stops.
-    interval: Duration,
-    /// How far the account may run ahead of the clock.
-    ahead: Duration,
-    /// When all that happened is paid for.
-    paid: Instant,
+    capacity: Capacity,
+    bucket: Bucket,
 }
 
 impl Pace {
     /// `per_second` (not zero) for long, `burst` at once.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        let interval = Duration::from_secs(1) / per_second.max(1);
+        let capacity = Capacity {
+            full: i128::from(burst) * UNIT,
+            per_nanosecond: i128::from(per_second.max(1)),
+        };
         Pace {
-            interval,
-            ahead: interval * burst,
-            paid: now,
+            capacity,
+            bucket: Bucket::full(capacity, now),
         }
     }
 
-    /// Counts one event. `Err`: how long until there is room for the next, which
-    /// may come all the same; it costs as much.
+    /// Counts one event.
+    ///
+    /// # Errors
+    /// There is no room for it. Says how long until there is room for the next event, which
+    /// may come earlier all the same; it costs as much.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        self.paid = self.paid.max(now) + self.interval;
-        // An account far in debt is no more than one that is full: who stops
-        // for the time of the burst begins afresh.
-        self.paid = self.paid.min(now + self.ahead * 2);
-        match self.paid.checked_duration_since(now + self.ahead) {
-            Some(wait) if !wait.is_zero() => Err(wait),
-            _ => Ok(()),
+        let full = self.capacity.full;
+        self.bucket.refill(self.capacity, now);
+        self.bucket.take(UNIT);
+        // A debt is bounded by what the bucket holds: whoever stops for the time of the
+        // burst begins afresh.
+        self.bucket.clamp(-full, full);
+        let wait = self.bucket.wait(0, self.capacity);
+        match wait.is_zero() {
+            true => Ok(()),
+            false => Err(wait),
         }
     }
 }

@@ -19,7 +19,6 @@
 //! | [`tls`] | TLS 1.3 over a stream of bytes |
 //! | [`coalesce`] | what makes many small writes of the multiplexer one |
 //! | [`buffer`] | the memory that both borrow while they are busy |
-//! | `pace` | a budget of events |
 //!
 //! libp2p 0.57 has transports for tokio only; these are the same protocols on
 //! async-std's reactor.
@@ -27,7 +26,6 @@
 pub(crate) mod buffer;
 mod coalesce;
 pub mod dns;
-pub(crate) mod pace;
 pub mod quic;
 mod security;
 pub mod tcp;

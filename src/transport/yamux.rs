@@ -21,7 +21,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use prometheus::IntCounter;
 
 use super::coalesce::Coalesce;
-use super::pace::Pace;
+use crate::rate::Pace;
 use crate::telemetry::throttle;
 
 /// Payload bytes of the largest frame sent. Four times the crate's default:

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 
 use super::class::Class;
+use crate::rate::{Bucket, Capacity};
 
 /// One grant, whatever the rate: enough for a frame of each multiplexer.
 const MAX_GRANT: u64 = 64 << 10;
@@ -55,8 +56,7 @@ pub(super) struct Queue {
     /// Bytes a second; not zero.
     rate: u64,
     /// In [`UNIT`]s of a byte.
-    level: i128,
-    filled: Instant,
+    bucket: Bucket,
     own: Lanes,
     bulk: Lanes,
     /// Bytes that bulk may take though the bucket is in debt, in [`UNIT`]s.
@@ -180,8 +180,7 @@ impl Queue {
         let rate = rate.max(1);
         Queue {
             rate,
-            level: i128::from(burst(rate)) * UNIT,
-            filled: now,
+            bucket: Bucket::full(capacity(rate), now),
             own: Lanes::default(),
             bulk: Lanes::default(),
             owed_to_bulk: 0,
@@ -195,24 +194,14 @@ impl Queue {
     pub(super) fn set_rate(&mut self, rate: u64, now: Instant) {
         self.refill(now);
         self.rate = rate.max(1);
-        let full = i128::from(burst(self.rate)) * UNIT;
         let least = -i128::from(self.rate) * UNIT;
-        self.level = self.level.clamp(least, full);
+        self.bucket.clamp(least, capacity(self.rate).full);
         let most = i128::from(grant(self.rate)) * UNIT * 2;
         self.owed_to_bulk = self.owed_to_bulk.min(most);
     }
 
     fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.filled).as_nanos();
-        if elapsed > 0 {
-            // A century at 2^64 bytes a second fits into 127 bits.
-            let more = i128::try_from(elapsed)
-                .unwrap_or(i128::MAX)
-                .saturating_mul(i128::from(self.rate));
-            let full = i128::from(burst(self.rate)) * UNIT;
-            self.level = self.level.saturating_add(more).min(full);
-            self.filled = now;
-        }
+        self.bucket.refill(capacity(self.rate), now);
     }
 
     fn lanes(&mut self, class: Class) -> &mut Lanes {
@@ -237,7 +226,7 @@ impl Queue {
 
     fn charge(&mut self, class: Class, bytes: usize) {
         let cost = bytes as i128 * UNIT;
-        self.level -= cost;
+        self.bucket.take(cost);
         match class {
             Class::Own if !self.bulk.is_empty() => {
                 // Not without bound: bulk that comes late has no old claims.
@@ -255,8 +244,8 @@ impl Queue {
         let most = usize::try_from(grant(self.rate)).unwrap_or(usize::MAX);
         loop {
             let ready = |q: &Queue, class| match class {
-                Class::Own => !q.own.is_empty() && q.level > q.floor(class),
-                Class::Bulk => !q.bulk.is_empty() && q.level > q.floor(class),
+                Class::Own => !q.own.is_empty() && q.bucket.level() > q.floor(class),
+                Class::Bulk => !q.bulk.is_empty() && q.bucket.level() > q.floor(class),
             };
             let class = if self.bulk_is_due() && ready(self, Class::Bulk) {
                 Class::Bulk
@@ -288,7 +277,7 @@ impl Queue {
         wake: &mut Vec<Waker>,
     ) -> Option<usize> {
         self.pump(now, wake);
-        if self.lanes(class).is_empty() && self.level > self.floor(class) {
+        if self.lanes(class).is_empty() && self.bucket.level() > self.floor(class) {
             let most = usize::try_from(grant(self.rate)).unwrap_or(usize::MAX);
             let bytes = want.min(most);
             self.lanes(class).pass(peer, bytes);
@@ -323,7 +312,7 @@ impl Queue {
 
     /// Takes back what was granted and not used.
     pub(super) fn give_back(&mut self, class: Class, peer: PeerId, bytes: usize) {
-        self.level += bytes as i128 * UNIT;
+        self.bucket.give_back(bytes as i128 * UNIT);
         self.lanes(class).give_back(peer, bytes);
     }
 
@@ -343,11 +332,15 @@ impl Queue {
             (true, false) => self.floor(Class::Bulk),
         };
         // Above the floor, not at it.
-        let missing = (floor - self.level + 1).max(0);
-        let nanos = (missing + i128::from(self.rate) - 1) / i128::from(self.rate);
-        Some(Duration::from_nanos(
-            u64::try_from(nanos).unwrap_or(u64::MAX),
-        ))
+        Some(self.bucket.wait(floor + 1, capacity(self.rate)))
+    }
+}
+
+/// What the bucket holds and gains, in [`UNIT`]s of a byte.
+fn capacity(rate: u64) -> Capacity {
+    Capacity {
+        full: i128::from(burst(rate)) * UNIT,
+        per_nanosecond: i128::from(rate),
     }
 }
 
