@@ -8,10 +8,10 @@
 //! semaphore does not do that: it does not know who has had a permit for the longest.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_lock::{Semaphore, SemaphoreGuardArc};
 use futures::channel::oneshot;
 use futures_timer::Delay;
 
@@ -29,10 +29,19 @@ const LONG: Duration = Duration::from_secs(3);
 const MAX_WALKS: usize = 8;
 
 /// See the module's documentation. Clones share the permits.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Permits {
     queue: Arc<Mutex<Queue>>,
-    walks: Arc<AtomicUsize>,
+    walks: Arc<Semaphore>,
+}
+
+impl Default for Permits {
+    fn default() -> Self {
+        Permits {
+            queue: Arc::default(),
+            walks: Arc::new(Semaphore::new(MAX_WALKS)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -142,11 +151,8 @@ impl Permits {
 
     /// A permit for a walk, if one is free.
     pub(super) fn to_walk(&self) -> Option<WalkPermit> {
-        let more = |walks| (walks < MAX_WALKS).then_some(walks + 1);
-        let taken = self
-            .walks
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.ok().map(|_| WalkPermit(self.walks.clone()))
+        let permit = self.walks.try_acquire_arc()?;
+        Some(WalkPermit { _permit: permit })
     }
 }
 
@@ -177,12 +183,8 @@ impl Drop for DialPermit {
 
 /// A permit for a walk, which is given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct WalkPermit(Arc<AtomicUsize>);
-
-impl Drop for WalkPermit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+pub(super) struct WalkPermit {
+    _permit: SemaphoreGuardArc,
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! From addresses with names to addresses without.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_io::Timer;
+use async_lock::{Semaphore, SemaphoreGuard};
 use async_std::task::spawn_blocking;
 use futures::future::{Either, select};
 use futures::{StreamExt, pin_mut, stream};
@@ -42,8 +42,8 @@ struct Shared {
     options: Options,
     /// Locked for a moment only, never across an await.
     system: Mutex<System>,
-    /// Resolutions under way.
-    running: AtomicUsize,
+    /// One permit for each resolution that may be under way.
+    permits: Semaphore,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -51,15 +51,6 @@ impl std::fmt::Debug for Resolver {
         f.debug_struct("Resolver")
             .field("options", &self.shared.options)
             .finish()
-    }
-}
-
-/// Permission for one of the [`MAX_RESOLUTIONS`] resolutions.
-struct Permit<'a>(&'a AtomicUsize);
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -76,7 +67,7 @@ impl Resolver {
             shared: Arc::new(Shared {
                 options,
                 system: Mutex::new(system),
-                running: AtomicUsize::new(0),
+                permits: Semaphore::new(MAX_RESOLUTIONS),
             }),
         })
     }
@@ -98,7 +89,7 @@ impl Resolver {
         let Some(mut walk) = Walk::new(address) else {
             return Ok(vec![address.clone()]);
         };
-        let _permit = self.enter(address)?;
+        let _permit = self.permit(address)?;
         let deadline = self.shared.options.deadline;
         let timer = Timer::after(deadline);
         let timed_out = {
@@ -112,16 +103,12 @@ impl Resolver {
         walk.finish()
     }
 
-    fn enter(&self, address: &Multiaddr) -> Result<Permit<'_>, Error> {
-        let running = self.shared.running.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(&self.shared.running);
-        if running >= MAX_RESOLUTIONS {
-            return Err(Error::Busy {
-                name: address.to_string(),
-                limit: MAX_RESOLUTIONS,
-            });
-        }
-        Ok(permit)
+    fn permit(&self, address: &Multiaddr) -> Result<SemaphoreGuard<'_>, Error> {
+        let permit = self.shared.permits.try_acquire();
+        permit.ok_or_else(|| Error::Busy {
+            name: address.to_string(),
+            limit: MAX_RESOLUTIONS,
+        })
     }
 
     async fn follow(&self, walk: &mut Walk) {
