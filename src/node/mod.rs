@@ -157,7 +157,7 @@ impl Node {
             options.stream_idle_timeout,
             metrics.streams_idle_closed.clone(),
         );
-        let pending = peers::pending::Pending::default();
+        let pending = compat::pending_handshakes::Pending::default();
         let resources = options.resources.clone().unwrap_or_else(|| {
             let resources = Resources::new();
             resources.watch();
@@ -179,7 +179,7 @@ impl Node {
         let (messages, bytes) = behaviour.gossip.takes();
         let pace = Pace::new(messages, bytes, Instant::now());
         let counted = meters.clone();
-        let transport = peers::evict::Transport::new(transport, pending)
+        let transport = compat::abortable_handshakes::Transport::new(transport, pending)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
             .boxed();
         let config = swarm::Config::with_executor(|task| {

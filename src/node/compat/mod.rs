@@ -4,6 +4,7 @@
 //!
 //! | file | trick |
 //! |---|---|
+//! | [`abortable_handshakes`] | a transport whose inbound handshakes can be ended |
 //! | [`boxed_handlers`] | keeps the handlers of a connection behind a pointer |
 //! | [`close_on_drop`] | closes a connection in order that the swarm merely drops |
 //! | [`forward`] | forwards what the swarm asks to the behaviour inside another one |
@@ -13,12 +14,11 @@
 //! | [`lazy_buffers`] | lets streams of frames begin without buffers |
 //! | [`muxer_error`] | finds the error of a multiplexer inside libp2p's errors |
 //! | [`no_keep_alive`] | stops the streams of a protocol from keeping connections |
+//! | [`pending_handshakes`] | what ends each handshake, until the gate is asked about it |
 //! | [`query_addresses`] | reads the addresses that a query of the DHT has learnt |
 //! | [`stream_class`] | tells the stream below libp2p what the stream above it is for |
-//!
-//! One more lies below this room, since the connection gate needs it: the transport of
-//! [`crate::peers::evict`], which ends handshakes that the swarm cannot end.
 
+pub(super) mod abortable_handshakes;
 pub(super) mod boxed_handlers;
 pub(super) mod close_on_drop;
 pub(super) mod forward;
@@ -28,5 +28,6 @@ pub(super) mod hashed_size;
 pub(super) mod lazy_buffers;
 pub(super) mod muxer_error;
 pub(super) mod no_keep_alive;
+pub(super) mod pending_handshakes;
 pub(super) mod query_addresses;
 pub(super) mod stream_class;

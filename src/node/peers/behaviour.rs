@@ -13,7 +13,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::pending::Pending;
+use crate::node::compat::pending_handshakes::Pending;
 use crate::peers::gate::Gate;
 use crate::peers::limits::Limits;
 use crate::peers::record::Connection;

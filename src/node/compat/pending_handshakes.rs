@@ -62,7 +62,11 @@ impl Pending {
 
     /// What ends the handshake between these addresses. Of several, the one that was
     /// announced first.
-    pub(super) fn take(&self, local: &Multiaddr, remote: &Multiaddr) -> Option<AbortHandle> {
+    pub(in crate::node) fn take(
+        &self,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Option<AbortHandle> {
         let addresses = (local.clone(), remote.clone());
         let mut inner = self.lock();
         let waiting = inner.waiting.get_mut(&addresses)?;

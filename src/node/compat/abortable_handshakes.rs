@@ -1,8 +1,20 @@
 //! A transport whose inbound handshakes can be ended from outside.
 //!
-//! The swarm has no way to end a handshake that is under way. So this transport wraps
-//! each inbound handshake, and announces what ends it in [`Pending`], where the gate
-//! finds it.
+//! # What libp2p lacks
+//!
+//! The swarm has no way to end a handshake that is under way, neither for its user nor for
+//! a behaviour. So a handshake that is slow on purpose would keep its place until it times
+//! out, although somebody else needs it.
+//!
+//! # What is done instead
+//!
+//! The transport wraps each inbound handshake, and announces what ends it in [`Pending`],
+//! where the connection gate finds it.
+//!
+//! # What would make this superfluous
+//!
+//! A method of the swarm, or an order of a behaviour, that ends a pending connection by
+//! its [`ConnectionId`](libp2p::swarm::ConnectionId).
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +25,7 @@ use futures::{FutureExt, TryFutureExt};
 use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 
-use super::pending::Pending;
+use super::pending_handshakes::Pending;
 
 /// Forwards everything to `T`, and announces what ends each inbound handshake.
 #[derive(Debug)]
