@@ -1,4 +1,4 @@
-//! The muxer that the swarm gets, below libp2p: every stream of every connection
+//! The muxer below libp2p that the swarm uses: every stream of every connection
 //! passes here, whatever protocol it carries, and so does every byte.
 //!
 //! - It counts the streams of each peer: libp2p knows its own handlers' streams
@@ -13,10 +13,9 @@
 //! - It paces the streams that a peer opens. How many are open at once is limited
 //!   by the multiplexers; but opening, negotiating and closing one costs tens of
 //!   microseconds, and a peer can do that without end. Waiting is all that the
-//!   pace costs: an honest program that always wants more is slowed to it. Who
-//!   wants several times as many is cut off by yamux (its streams are reset, and
-//!   it goes on; `transport/yamux`), which is reported; over QUIC it has no credit
-//!   for them, and cannot.
+//!   pace costs: an honest program that always wants more is slowed to it. A peer that
+//!   opens several times as many, although yamux resets them, is disconnected by yamux
+//!   (`transport/yamux`), which is reported. Over QUIC it has no credit for more.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};

@@ -1,11 +1,11 @@
 //! Byte buffers that cost nothing while a connection is idle.
 //!
-//! A busy connection wants buffers of a hundred KiB and more, so that one
+//! A busy connection needs buffers of a hundred KiB and more, so that one
 //! system call and one run of the cipher move many frames. A thousand idle
 //! connections must not hold a hundred MiB for that. So a [`Fifo`] owns no
 //! memory while it is empty: it takes a chunk from a pool that the whole
 //! process shares when the first byte arrives, and gives it back with the last
-//! one. Chunks stay initialised in the pool, so taking one zeroes nothing.
+//! one. Chunks stay initialised in the pool, so taking one does not zero it again.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -57,7 +57,7 @@ impl Fifo {
         self.start == self.end
     }
 
-    /// Whether no byte fits before the queue has run empty.
+    /// Whether no further byte fits until the queue is empty.
     pub(crate) fn is_full(&self) -> bool {
         self.end == CHUNK
     }

@@ -1,27 +1,27 @@
-//! Many frames, one run of the cipher: the layer between yamux and the cipher.
+//! The layer between yamux and the cipher, which encrypts many frames at once.
 //!
-//! Yamux writes a header of 12 bytes, then a body, then flushes, for each frame;
-//! every flush would be a TLS record or Noise message and a system call of its
-//! own. [`Coalesce`] collects frames, and treats yamux's flush as a wish that it
-//! fulfils as soon as yamux has no more to write.
+//! For each frame, yamux writes a header of 12 bytes, then a body, then flushes. Every
+//! flush would be a TLS record or Noise message and a system call of its own.
+//! [`Coalesce`] collects frames, and delays a flush that yamux asks for until yamux has
+//! no more to write.
 //!
 //! # Why no byte is stranded
 //!
 //! `yamux::Connection::poll_next_inbound` returns `Pending` only in two states:
 //! it polled a read, which was pending; or it did not poll a read because an
-//! answer that it owes (pong, go away) could not be written, which means that a
-//! write was pending. In the first, this layer flushes before it reports
+//! answer that it has to send (pong, go away) could not be written, which means that
+//! a write was pending. In the first state, this layer flushes before it reports
 //! `Pending`. In the second, the buffer is full and the waker is registered with
-//! the cipher below, so that yamux is polled again when there is room, and comes
-//! to the first. When it returns a new stream instead, its caller polls again
-//! (see [`crate::transport::yamux`]). Closing flushes for real.
+//! the cipher below, so that yamux is polled again when there is room, and reaches
+//! the first state. When yamux returns a new stream instead, its caller polls again
+//! (see [`crate::transport::yamux`]). Closing flushes at once.
 //!
-//! A remote that sends without a pause would keep reads from ever being pending.
-//! Therefore the wish is also fulfilled after [`PATIENCE`] bytes read, and after
-//! [`TURN`] bytes the task gives way to others.
+//! While a remote sends without a pause, no read is ever pending. Therefore this layer
+//! also flushes after [`PATIENCE`] bytes were read, and after [`TURN`] bytes the task
+//! lets other tasks run.
 //!
-//! Only the multiplexer may stand above this layer: other protocols rely on
-//! flush.
+//! Only the multiplexer may use this layer: other protocols rely on a flush that
+//! happens when it is asked for.
 
 use std::io;
 use std::pin::Pin;
@@ -31,26 +31,25 @@ use futures::{AsyncRead, AsyncWrite};
 
 use super::buffer::Fifo;
 
-/// Bytes that may arrive before a flush that was asked for happens. One default
-/// window's quarter: small beside a round trip at any speed where it matters.
+/// Bytes that may arrive before a flush that was asked for happens. A quarter of the
+/// default window: the delay is small beside a round trip at any speed where it matters.
 const PATIENCE: usize = 64 * 1024;
 
-/// Bytes read in one go before other tasks get their turn on this thread, about
-/// a millisecond of work.
+/// Bytes read before other tasks on this thread may run, about a millisecond of work.
 const TURN: usize = 1024 * 1024;
 
-/// Collects what the multiplexer writes above a cipher. See the module's page.
+/// Collects what the multiplexer writes to a cipher. See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Coalesce<C> {
     inner: C,
     output: Fifo,
-    /// Bytes went to the cipher since its last complete flush.
+    /// Whether the cipher got bytes since its last complete flush.
     unflushed: bool,
-    /// The multiplexer asked for a flush that has not happened yet.
+    /// Whether the multiplexer asked for a flush that has not happened yet.
     wanted: bool,
     /// Bytes read since the flush was asked for.
     waited: usize,
-    /// Bytes read since this task last gave way.
+    /// Bytes read since this task last let others run.
     turn: usize,
 }
 
@@ -67,7 +66,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Coalesce<C> {
         }
     }
 
-    /// Hands the buffered bytes to the cipher.
+    /// Passes the buffered bytes to the cipher.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let n = ready!(Pin::new(&mut self.inner).poll_write(cx, self.output.filled()))?;
@@ -80,7 +79,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Coalesce<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends everything on its way.
+    /// Flushes everything, the cipher included.
     fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         if self.unflushed {
@@ -92,7 +91,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Coalesce<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Fulfils the wish for a flush as far as possible now. When the kernel takes
+    /// Flushes as far as possible now, if a flush was asked for. When the kernel takes
     /// no more, the waker is registered and the rest follows later.
     fn fulfil(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.wanted

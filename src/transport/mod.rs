@@ -17,8 +17,8 @@
 //! | [`yamux`] | the multiplexer on top of them |
 //! | [`security`] | TLS 1.3 or Noise |
 //! | [`tls`] | TLS 1.3 over a stream of bytes |
-//! | [`coalesce`] | what makes many small writes of the multiplexer one |
-//! | [`buffer`] | the memory that both borrow while they are busy |
+//! | [`coalesce`] | combines many small writes of the multiplexer into one |
+//! | [`buffer`] | the memory that connections use while they are busy |
 //!
 //! libp2p 0.57 has transports for tokio only; these are the same protocols on
 //! async-std's reactor.
@@ -53,7 +53,7 @@ pub use security::Security;
 
 use crate::system::sockets::Sockets;
 
-/// What the swarm gets: connections to peers that proved who they are.
+/// The transport of the swarm: connections to peers that proved their identity.
 pub type Stack = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// Settings of the transports.
@@ -74,7 +74,7 @@ pub struct Options {
     pub security: Security,
     /// How names in addresses are resolved.
     pub dns: dns::Options,
-    /// Asked before each dial of an IP address, resolved or given.
+    /// Called before each dial of an IP address, whether it was resolved or given.
     pub dial_filter: dns::DialFilter,
     /// Tuning of QUIC. Its stream limit and handshake timeout are taken from
     /// the fields above.
@@ -135,16 +135,16 @@ pub fn build(
     let resolver = dns::Resolver::new(options.dns.clone())?;
     let tcp = tcp::Transport::with_sockets(options.sockets.clone());
 
-    // What a name stands for is looked up last, so that `/dnsaddr` may lead to
-    // any transport. Only WebSocket needs to see the name too, for its Host
-    // header and the certificate of `/wss`, and resolves below itself.
+    // Names are resolved by the outermost transport, so that `/dnsaddr` may lead to
+    // any transport. Only WebSocket needs to see the name too, for its Host header and
+    // the certificate of `/wss`, and has a resolver below it.
     let named = dns::Transport::with_resolver(tcp.sibling(), resolver.clone())
         .with_dial_filter(options.dial_filter.clone());
     let named_websocket = upgrade.apply_private(websocket::Config::new(named));
     let websocket = upgrade.apply_private(websocket::Config::new(tcp.sibling()));
     let plain = or(websocket, upgrade.apply_private(tcp));
     let plain = match options.network_key {
-        // The network key encrypts a stream of bytes; QUIC has none to encrypt.
+        // The network key encrypts a stream of bytes, and QUIC has none.
         Some(_) => {
             log::info!("QUIC is off: a private network (P2P_NETWORK_KEY_FILE) is TCP only");
             plain

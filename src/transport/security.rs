@@ -15,7 +15,7 @@ use libp2p::{PeerId, noise};
 
 use super::{BuildError, tls};
 
-/// The security protocols to offer on connections that bring none of their own.
+/// The security protocols to offer on connections that have none of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Security {
     /// TLS 1.3, and Noise for peers without it.
@@ -27,8 +27,8 @@ pub enum Security {
     Noise,
 }
 
-/// The security upgrade, for both directions. Cheap to clone: what is large is
-/// shared inside.
+/// The security upgrade, for both directions. Cheap to clone, since clones share what is
+/// large.
 #[derive(Clone)]
 pub(crate) struct Config {
     tls: tls::Config,

@@ -82,7 +82,7 @@ pub(crate) enum Error {
     /// The certificate proves no peer.
     #[error("the remote's certificate is not a libp2p one: {0}")]
     Certificate(#[source] certificate::ParseError),
-    /// libp2p certificates stand alone.
+    /// The chain of certificates is not exactly one certificate, as in libp2p.
     #[error("the remote presented no certificate or a chain of them, not a single one")]
     Chain,
 }

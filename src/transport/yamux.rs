@@ -1,7 +1,7 @@
-//! The multiplexer: yamux with windows, frames and stream counts of our choice.
+//! The multiplexer: yamux with this node's own windows, frames and stream counts.
 //!
-//! `libp2p-yamux` hides the settings that matter for throughput and for memory,
-//! so this is an adapter of our own over the same `yamux` crate.
+//! `libp2p-yamux` hides the settings that matter for throughput and for memory, so this
+//! is another adapter over the same `yamux` crate.
 //! Specification: <https://github.com/libp2p/specs/blob/master/yamux/README.md>.
 
 use std::collections::VecDeque;
@@ -49,13 +49,13 @@ const SLACK: usize = 64;
 const MAX_WAITING: usize = 256;
 
 /// Inbound streams beyond the limit that a peer may open a second, for long, and
-/// at once. Each is reset, which costs this node 5 µs and the peer nothing: a
-/// peer that sees the resets and goes on is cut off, whether it resets its own
-/// streams or not (the "rapid reset" of HTTP/2, CVE-2023-44487). Streams that
-/// this node takes at its pace (`node/meter`, 500 a second) are no surplus, so
-/// this is for who wants three times as many as it is given, for long; who wants
-/// somewhat more is slowed and nothing else. A peer that respects the
-/// acknowledgement backlog has 256 streams under way at most.
+/// at once. Each is reset, which costs this node 5 µs and the peer nothing. A peer that
+/// sees the resets and continues is disconnected, whether it resets its own streams or
+/// not (the "rapid reset" of HTTP/2, CVE-2023-44487). Streams that this node takes at its
+/// own pace (`node/meter`, 500 a second) are not beyond the limit, so this concerns a peer
+/// that opens three times as many as it is given, for long; one that opens somewhat more
+/// is only slowed. A peer that respects the acknowledgement backlog has 256 streams under
+/// way at most.
 const SURPLUS: u32 = 1000;
 /// See [`SURPLUS`].
 const SURPLUS_AT_ONCE: u32 = 1024;
@@ -152,7 +152,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Config 
 struct Count {
     open: AtomicUsize,
     max: usize,
-    /// Whoever waits for a stream of this direction to end.
+    /// The task that waits for a stream of this direction to end.
     waker: AtomicWaker,
 }
 
@@ -199,7 +199,7 @@ pub(crate) struct Muxer<C> {
     inbound_waker: Option<Waker>,
     /// Counts inbound streams that are refused.
     refused: Option<IntCounter>,
-    /// Of inbound streams that are refused; once there was one.
+    /// The pace of inbound streams that are refused, once there was one.
     surplus: Option<Box<Pace>>,
 }
 
@@ -223,8 +223,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
             if let Some(refused) = &self.refused {
                 refused.inc();
             }
-            // Once a connection, and of those one a minute: a remote must not
-            // fill the log, be it with streams or with connections.
+            // Logged once for each connection, and at most once a minute in all: a
+            // remote must not fill the log, neither with streams nor with connections.
             if self.surplus.is_none()
                 && let Some(suppressed) = throttle::allow("surplus inbound streams")
             {
@@ -347,13 +347,13 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A multiplexed connection that failed or ended.
+/// Why a multiplexed connection failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It broke, or the peer ended it.
+    /// It broke, or the peer closed it.
     #[error("multiplexed connection: {0}")]
     Connection(#[from] yamux::ConnectionError),
-    /// The peer goes on opening streams though they are refused.
+    /// The peer continues to open streams although they are refused.
     #[error(
         "the peer opened {SURPLUS_AT_ONCE} streams beyond this node's limit, which were reset, and went on; it may have more at once with a higher P2P_MAX_INBOUND_STREAMS"
     )]

@@ -1,20 +1,20 @@
-//! Ceilings of what the whole node sends and receives, shared between peers.
+//! Ceilings for what the whole node sends and receives, shared between peers.
 //!
 //! Every stream of every connection passes `meter` (below libp2p), where its bytes
 //! are counted and, under a ceiling, charged. The streams of content and of
 //! programs pass `streams` too (above libp2p), where they wait for their turn
-//! *before* they move bytes: not reading lets the flow control of yamux or QUIC
-//! slow the sender, and not writing slows who writes here.
+//! *before* they move bytes. While a stream is not read, the flow control of yamux or
+//! QUIC slows the sender; while it is not written, the local writer waits.
 //!
 //! | file | noun |
 //! |---|---|
 //! | `class` | what a stream is for |
-//! | `queue` | the token bucket, and who is next; pure |
+//! | `queue` | the token bucket, and which peer is next; pure |
 //! | `shaper` | one direction: the queue, its lock, its one timer |
 //!
-//! What counts are the bytes of payload of streams. What the ciphers, the
-//! multiplexers, TCP and IP add (some percent) comes on top, and so does what a
-//! peer sends ahead within the receive windows of its streams, once a stream.
+//! Only the payload of streams counts. What the ciphers, the multiplexers, TCP and IP
+//! add (some percent) is not included, and neither is what a peer sends ahead within the
+//! receive windows of its streams, once for each stream.
 //!
 //! A relayed connection runs inside a stream of the connection with the relay,
 //! where its bytes are charged; its own streams wait for their turn and are not
@@ -64,7 +64,7 @@ impl Bandwidth {
         }))
     }
 
-    /// Other ceilings from now on.
+    /// Changes the ceilings from now on.
     pub(super) fn adjust(&self, upload: Option<u64>, download: Option<u64>) {
         self.0.up.set_rate(upload);
         self.0.down.set_rate(download);

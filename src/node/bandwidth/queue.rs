@@ -1,5 +1,5 @@
 //! Who may move bytes next: one token bucket, and the peers that wait for it.
-//! Pure: time comes as an argument, and who is to be woken goes out as a list.
+//! Pure: time comes as an argument, and the tasks to wake are returned as a list.
 //!
 //! The bucket fills continuously, at the rate, up to the burst. What is taken
 //! may bring it below zero (a debt), by one grant for bulk and by a second's
@@ -16,7 +16,7 @@
 //! Turns go by peer and not by stream: each peer has a tally of the bytes that it
 //! was granted, and the lowest tally is next (start-time fair queueing, Goyal,
 //! Vin and Cheng 1996). A peer that comes back starts at the tally that is being
-//! served, so that silence is no claim on the future.
+//! served, so that having been silent gives no advantage.
 //!
 //! Peer ids are free, so a host with many of them has many turns. It is not held
 //! to one by its address: behind one address of a home or a mobile network are
@@ -35,7 +35,7 @@ use crate::rate::{Bucket, Capacity};
 /// One grant, whatever the rate: enough for a frame of each multiplexer.
 const MAX_GRANT: u64 = 64 << 10;
 
-/// So that a low ceiling is not spent on the wake-ups of tiny grants.
+/// So that under a low ceiling not every grant is tiny and costs a wake-up.
 const MIN_GRANT: u64 = 4 << 10;
 
 /// The node's own protocols are let through before bulk; but for each of these
@@ -47,7 +47,7 @@ const OWN_PER_BULK: i128 = 4;
 /// in nanoseconds all sums are whole numbers.
 const UNIT: i128 = 1_000_000_000;
 
-/// Peers remembered before those are forgotten who have no claim or debt left.
+/// Peers that are remembered before those without a claim or a debt are forgotten.
 const TALLIES: usize = 64;
 
 /// See the module's documentation.

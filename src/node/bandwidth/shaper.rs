@@ -1,5 +1,5 @@
-//! One direction of the ceilings: the queue behind its lock, and the one task
-//! that wakes whose turn has come.
+//! One direction of the ceilings: the queue behind its lock, and the one task that wakes
+//! the streams whose turn has come.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,8 +60,8 @@ impl Shaper {
         self.limited.load(Ordering::Relaxed)
     }
 
-    /// Another ceiling from now on, in bytes a second; `None` is none. Whoever
-    /// waits is served at the new one.
+    /// Changes the ceiling from now on, in bytes a second; `None` is none. Streams that
+    /// wait are served at the new one.
     pub(super) fn set_rate(self: &Arc<Self>, rate: Option<u64>) {
         let now = Instant::now();
         let mut wake = Vec::new();
@@ -80,7 +80,7 @@ impl Shaper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the task looks in time, and wakes who has been served.
+    /// Makes sure that the task looks in time, and wakes those that were served.
     fn settle(self: &Arc<Self>, mut state: MutexGuard<'_, State>, now: Instant, wake: Vec<Waker>) {
         let mut spawn = false;
         let mut earlier = false;
@@ -119,7 +119,7 @@ impl Shaper {
                 wake.into_iter().for_each(Waker::wake);
                 match due {
                     None => return Poll::Ready(()),
-                    // Further off than clocks go.
+                    // Later than a clock can tell.
                     Some(None) => return Poll::Pending,
                     Some(Some(due)) => timer.set_at(due),
                 }
@@ -132,8 +132,7 @@ impl Shaper {
     }
 }
 
-/// One direction of one stream at a ceiling: its place in the queue, given up
-/// when dropped.
+/// One direction of one stream at a ceiling. Dropping it leaves the queue.
 #[derive(Debug)]
 pub(in crate::node) struct Turn {
     shaper: Arc<Shaper>,
@@ -154,7 +153,7 @@ impl Turn {
         }
     }
 
-    /// Whether it has a place in the queue.
+    /// Whether it waits in the queue.
     pub(in crate::node) fn waiting(&self) -> bool {
         self.waiting
     }
@@ -175,7 +174,7 @@ impl Turn {
             return match state.queue.claim(who, cx.waker()) {
                 Some(bytes) => {
                     self.waiting = false;
-                    // The wish may have shrunk since.
+                    // It may want less than when it asked.
                     drop(state);
                     if bytes > want {
                         self.give_back(bytes - want);

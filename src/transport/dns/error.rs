@@ -1,12 +1,12 @@
-//! What can go wrong between a name and a connection, in words.
+//! What can go wrong between a name and a connection.
 
 use std::fmt;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 
-/// Why a name could not be resolved. Remotes choose names and what their records
-/// say, so these are escaped: an error stays a line that steers no terminal.
+/// Why a name could not be resolved. Remotes choose names and what their records say, so
+/// both are escaped: an error is one line and cannot control a terminal.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// The options hold no name server.
@@ -103,7 +103,7 @@ pub enum Error {
         /// The name that was asked for.
         name: String,
     },
-    /// `/dnsaddr` answers lead on and on.
+    /// `/dnsaddr` answers lead to further names too many times.
     #[error(
         "cannot resolve {}: still names after {limit} names in a row; \
          its owner must shorten the chain", .name.escape_debug())]
@@ -133,7 +133,7 @@ pub enum Error {
     },
 }
 
-/// A duration as a person writes it.
+/// A length of time in words.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {
@@ -166,16 +166,16 @@ pub enum DialError<E> {
     },
 }
 
-/// An address that names stood for and that could not be dialed.
+/// An address that a name stood for and that could not be dialed.
 #[derive(Debug)]
 pub struct Attempt<E> {
     /// The address.
     pub address: Multiaddr,
-    /// What came of it.
+    /// Why that failed.
     pub failure: Failure<E>,
 }
 
-/// What came of dialing one address.
+/// Why one address could not be dialed.
 #[derive(Debug)]
 pub enum Failure<E> {
     /// The inner transport does not know such addresses.
@@ -196,7 +196,7 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     }
 }
 
-/// Attempts that an error message tells of; more would be no line any more.
+/// Attempts that an error message lists. With more it would be too long for one line.
 const ATTEMPTS_SHOWN: usize = 3;
 
 impl<E: fmt::Display> fmt::Display for DialError<E> {
@@ -209,7 +209,7 @@ impl<E: fmt::Display> fmt::Display for DialError<E> {
             }
             DialError::Unreachable { address, attempts } => {
                 write!(f, "cannot dial {address}: ")?;
-                // What was tried says more than what could not be.
+                // An attempt that was made says more than one that was not.
                 let (tried, unknown): (Vec<_>, Vec<_>) = attempts
                     .iter()
                     .partition(|a| !matches!(a.failure, Failure::Unsupported));

@@ -6,25 +6,25 @@
 //! resolution without a dial, for code that wants the addresses themselves,
 //! such as bootstrapping from `/dnsaddr`, where the answers carry the peer ids.
 //!
-//! The way of an address: [`Transport`] → [`Resolver`] (system files, name
-//! servers) → `walk` (which name next, when to stop) → up to [`MAX_DIALS`]
-//! dials, each started a head start after the one before.
+//! An address passes [`Transport`], [`Resolver`] (system files and name servers) and
+//! `walk` (which name is next, and when to stop). Then up to [`MAX_DIALS`] addresses are
+//! dialed, each with a head start over the next.
 //!
 //! `/dnsaddr` follows <https://github.com/multiformats/multiaddr/blob/master/protocols/DNSADDR.md>:
 //! TXT records `dnsaddr=<multiaddr>` at `_dnsaddr.<name>`, of which only those
 //! count that end with whatever follows the name in the address (usually
 //! `/p2p/ID`).
 //!
-//! What a name stands for is known only here, so here is where [`DialFilter`] is
-//! asked whether an address may be dialed: a name that a remote told could
-//! otherwise lead to where the node's own rules forbid it to go.
+//! Which addresses a name stands for is known only here, so [`DialFilter`] is asked here
+//! whether an address may be dialed. Otherwise a name that a remote sent could lead to
+//! an address that the node's own rules forbid.
 //!
 //! # Bounds
 //!
 //! Names come from remotes too (identify, the DHT, nested `/dnsaddr` answers),
-//! and whoever runs a domain decides what its answers say. So one address may
-//! cost [`MAX_LOOKUPS`] lookups, names may stand for names [`MAX_DEPTH`] deep,
-//! [`MAX_ADDRESSES`] addresses come out, everything ends at
+//! and whoever runs a domain decides what its answers say. So one address may cost
+//! [`MAX_LOOKUPS`] lookups at most, names may stand for names [`MAX_DEPTH`] deep, a
+//! resolution returns [`MAX_ADDRESSES`] addresses at most and ends at
 //! [`Options::deadline`], and [`MAX_RESOLUTIONS`] run at once.
 
 pub(crate) mod address;
@@ -57,21 +57,22 @@ pub const MAX_DEPTH: usize = 5;
 
 /// Lookups for one address. A `/dns` lookup of both families counts as one.
 ///
-/// The public bootstrap list takes about ten; three times that is room to grow.
+/// The public bootstrap list takes about ten, so this leaves room for one three times
+/// as long.
 pub const MAX_LOOKUPS: usize = 32;
 
 /// Lookups of one address that are under way at once: enough that a list is
-/// read in a few round trips, few enough to be no burst for a home router.
+/// read in a few round trips, and few enough for a home router.
 pub const MAX_CONCURRENT_LOOKUPS: usize = 4;
 
-/// Addresses that come out of one resolution.
+/// Addresses that one resolution returns.
 ///
 /// A well-connected host publishes about ten addresses (two families, four
 /// transports), so this holds a list of six such hosts.
 pub const MAX_ADDRESSES: usize = 64;
 
-/// Records of one answer that are looked at. More than [`MAX_ADDRESSES`], as
-/// the records of other peers and of unknown form fall away first.
+/// Records of one answer that are looked at. More than [`MAX_ADDRESSES`], since
+/// the records of other peers and those of unknown form are left out first.
 pub const MAX_RECORDS: usize = 256;
 
 /// Bytes of one `dnsaddr=` record. Real ones, with relay and certificate

@@ -1,4 +1,4 @@
-//! The transport: resolves, then dials what came out.
+//! The transport, which resolves names and dials the addresses that they stand for.
 //!
 //! One name often stands for several addresses, some of which do not work from
 //! here (no IPv6, a blocked UDP, a host that is down). Tried strictly one after
@@ -6,7 +6,7 @@
 //! tried all at once, every dial would be a burst of handshakes of which all but
 //! one are thrown away. So each address gets a head start
 //! ([`Options::head_start`]) over the next, as browsers do (RFC 8305, "happy
-//! eyeballs"): the first connection that stands wins, the others are dropped.
+//! eyeballs"): the first connection that is established wins, and the others are dropped.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,12 +46,12 @@ impl<T> Transport<T> {
     ///
     /// # Errors
     ///
-    /// Options that can never work, see [`Resolver::new`].
+    /// When the options can never work, see [`Resolver::new`].
     pub fn new(inner: T, options: Options) -> Result<Self, Error> {
         Ok(Self::with_resolver(inner, Resolver::new(options)?))
     }
 
-    /// The same with a resolver that others use too.
+    /// As [`Transport::new`], with a resolver that others use too.
     pub fn with_resolver(inner: T, resolver: Resolver) -> Self {
         let inner = Inner {
             transport: inner,
@@ -206,7 +206,7 @@ where
                 }
             }
         }
-        // Until a dial ends, or, while others wait, for the head start.
+        // Waits until a dial ends or, while other addresses wait, for the head start.
         let ended = if more {
             match select(running.next(), Timer::after(options.head_start)).await {
                 Either::Left((ended, _)) => ended,

@@ -1,4 +1,4 @@
-//! From addresses with names to addresses without.
+//! Resolves addresses with names to addresses without names.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +21,9 @@ use super::{
     Error, MAX_CONCURRENT_LOOKUPS, MAX_RECORD_BYTES, MAX_RECORDS, MAX_RESOLUTIONS, Options,
 };
 
-/// How long the second family of addresses may come after the first. Some home
-/// routers drop questions for IPv6 addresses; waiting out a timeout for them
-/// would cost every dial seconds.
+/// How much later than the first family of addresses the second one may come. Some home
+/// routers drop questions for IPv6 addresses, and waiting for the timeout would cost
+/// every dial seconds.
 const SECOND_FAMILY_GRACE: Duration = Duration::from_millis(500);
 
 /// Where the multiaddrs of a name lie, by the specification of `/dnsaddr`.
@@ -59,8 +59,8 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// Options that can never work. Files that are missing or bad now are told
-    /// of when a name is resolved, as they may be there by then.
+    /// When the options can never work. A file that is missing or invalid now is
+    /// reported when a name is resolved, since it may be there by then.
     pub fn new(options: Options) -> Result<Resolver, Error> {
         let system = System::load(&options)?;
         Ok(Resolver {
@@ -83,8 +83,8 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// When no address was found: what went wrong first. Names that failed
-    /// beside others that did not are logged only.
+    /// When no address was found: the first failure. When only some of the names
+    /// failed, that is logged and not an error.
     pub async fn resolve(&self, address: &Multiaddr) -> Result<Vec<Multiaddr>, Error> {
         let Some(mut walk) = Walk::new(address) else {
             return Ok(vec![address.clone()]);
@@ -268,8 +268,8 @@ async fn both(
             }
         }
         (Some(Ok(ips)), _) | (_, Some(Ok(ips))) => Ok(ips),
-        // Of two failures the one that says more: not "no AAAA records" where
-        // the question for A was not answered at all.
+        // Returns the failure that says more: not "no AAAA records" when the
+        // question for A was not answered at all.
         (Some(Err(Error::NoRecords { .. })), Some(Err(other))) => Err(other),
         (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
         (None, None) => Err(no_records(named, families)),
@@ -357,7 +357,7 @@ async fn records(system: &System, named: &Named) -> Result<Vec<Multiaddr>, Error
     Ok(found)
 }
 
-/// The multiaddr of a TXT record. Its parts are one text: a part holds 255 bytes.
+/// The multiaddr of a TXT record. Its parts of up to 255 bytes are one text.
 pub(crate) fn parse_record(parts: &[Box<[u8]>]) -> Option<Multiaddr> {
     if parts.iter().map(|p| p.len()).sum::<usize>() > MAX_RECORD_BYTES {
         return None;
@@ -382,7 +382,7 @@ fn no_records(named: &Named, asked: &[RecordType]) -> Error {
     }
 }
 
-/// hickory's error in words that say what to do.
+/// Turns hickory's error into one that says what to do.
 fn explain(resolver: &Hickory, named: &Named, asked: &[RecordType], error: NetError) -> Error {
     let name = named.name.clone();
     match error {

@@ -16,7 +16,7 @@ use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider
 /// How long a TCP connection to a name server may take when hickory does not say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// hickory's door to this runtime.
+/// This runtime, as hickory uses it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AsyncStd;
 

@@ -1,5 +1,5 @@
-//! The system's files: resolv.conf and hosts, read again when they change, as
-//! the C library does. A daemon outlives many a network configuration.
+//! The system's files resolv.conf and hosts. They are read again when they change, as the
+//! C library does, because the network configuration changes while a daemon runs.
 
 use std::fs;
 use std::io::{self, Read};
@@ -22,15 +22,15 @@ use super::{Error, Options, Servers};
 /// A resolver of hickory's over this node's runtime.
 pub(crate) type Hickory = hickory_resolver::Resolver<AsyncStd>;
 
-/// Bytes of a configuration file that are read. A hosts file of an ad blocker
-/// has some megabytes; more is not a file for people.
+/// Bytes of a configuration file that are read. The hosts file of an ad
+/// blocker has some megabytes, and no sensible file has more.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Answers kept in memory. A node knows few names, and asks for them again and
 /// again; an answer can be 64 KiB.
 const CACHED_ANSWERS: u64 = 256;
 
-/// What tells one state of a file from another.
+/// Distinguishes one state of a file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp(Option<(SystemTime, u64)>);
 
@@ -52,7 +52,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is in force now. Cheap to clone.
+/// The configuration that is used now. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct System {
     /// The resolver, or the file that should have named servers and what is
@@ -68,7 +68,8 @@ impl System {
     ///
     /// # Errors
     ///
-    /// Only options that can never work; a bad file is kept as a result.
+    /// When the options can never work. An invalid file is not an error here: the failure
+    /// is kept and reported when a name is resolved.
     pub(crate) fn load(options: &Options) -> Result<System, Error> {
         let (resolver, servers_stamp) = match &options.servers {
             Servers::Fixed(servers) if servers.is_empty() => return Err(Error::NoServersGiven),
@@ -122,7 +123,7 @@ impl System {
             .any(|(path, stamp)| Stamp::of(path) != *stamp)
     }
 
-    /// Whether files are behind it at all.
+    /// Whether any of it was read from a file.
     pub(crate) fn has_files(&self) -> bool {
         self.servers_stamp.is_some() || self.hosts_stamp.is_some()
     }

@@ -9,10 +9,10 @@ use libp2p::Multiaddr;
 use super::address::Named;
 use super::{Error, MAX_ADDRESSES, MAX_DEPTH, MAX_LOOKUPS};
 
-/// The way from one address with names to addresses without.
+/// The names that one address leads to, and the addresses found so far.
 ///
-/// It goes breadth first, so that what the owner of a name published directly
-/// comes before what others published under names that it points to.
+/// Names are followed breadth first, so that what the owner of a name published directly
+/// comes before what others published under names that it refers to.
 #[derive(Debug)]
 pub(crate) struct Walk {
     /// The name that was asked for, for errors.
@@ -21,13 +21,13 @@ pub(crate) struct Walk {
     next: Vec<Named>,
     /// Addresses without names.
     found: Vec<Multiaddr>,
-    /// Everything met, so that nothing is followed twice: what ends a loop.
+    /// Everything found so far, so that nothing is followed twice and loops end.
     seen: HashSet<Multiaddr>,
     depth: usize,
     lookups: usize,
-    /// The first thing that went wrong: told when nothing was found.
+    /// The first failure, which is returned when nothing was found.
     failure: Option<Error>,
-    /// Whether an answer led only to what had been met before.
+    /// Whether an answer contained only what was found before.
     came_back: bool,
 }
 
@@ -100,7 +100,7 @@ impl Walk {
         self.failure.get_or_insert(error);
     }
 
-    /// Time is up.
+    /// Ends the walk because its time is over.
     pub(crate) fn time_out(&mut self, waited: std::time::Duration) {
         self.fail(Error::Timeout {
             name: self.name.clone(),

@@ -1,9 +1,10 @@
-//! CUBIC, with a way past it for the last packet of a connection.
+//! CUBIC, which lets the last packet of a connection pass.
 //!
 //! quinn holds a CONNECTION_CLOSE back while the congestion window is full and
-//! stream data waits, and a closed connection takes no more acknowledgements:
-//! the remote of a busy connection would never be told. RFC 9002, section 7,
-//! exempts nothing but is concerned with sustained load; one packet is none.
+//! stream data waits, and a closed connection processes no more acknowledgements. So
+//! the remote of a busy connection would never be told that it was closed. RFC 9002,
+//! section 7, makes no exception, but it is about sustained load, and one packet is
+//! not that.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use std::time::Instant;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// Lets one connection's last packet pass whatever its congestion window says.
+/// Lets the last packet of one connection pass, whatever the congestion window allows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastPacket(Arc<AtomicBool>);
 
 impl LastPacket {
-    /// From now on nothing is held back. To be called right before closing.
+    /// Holds nothing back from now on. To be called right before closing.
     pub(super) fn allow(&self) {
         self.0.store(true, Ordering::Release);
     }

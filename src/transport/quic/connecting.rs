@@ -1,9 +1,9 @@
-//! A handshake until it is done, refused or late.
+//! A handshake until it has succeeded, was refused, or took too long.
 //!
-//! An inbound one begins when it is first polled, and not when its first packet
-//! arrives. Until then nothing has been signed or decrypted for it, so that
-//! whoever drops it (the swarm, when the gate refuses the address) has paid for
-//! no handshake; the remote is told that it was refused.
+//! An inbound handshake begins when it is first polled, and not when its first packet
+//! arrives. Until then nothing has been signed or decrypted for it. When it is dropped
+//! before that (by the swarm, because the gate refuses the address), it has cost almost
+//! nothing, and the remote is told that it was refused.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,18 +21,18 @@ use super::handshakes::Permit;
 use super::tls::{self, PeerVerifier};
 use super::{Connection, Error, Options};
 
-/// A QUIC connection whose handshake is under way. Dropping it gives the
-/// attempt up and tells the remote.
+/// A QUIC connection whose handshake is under way. Dropping it ends the attempt and
+/// tells the remote.
 #[derive(Debug)]
 pub struct Connecting {
     state: State,
     remote: SocketAddr,
     allowed: Duration,
     timeout: Delay,
-    /// Outbound only: knows who was asked for and who answered.
+    /// Outbound only: knows which peer was expected and which one answered.
     verifier: Option<Arc<PeerVerifier>>,
     last: LastPacket,
-    /// Streams that the remote may hold open once the connection stands.
+    /// Streams that the remote may hold open once the connection is established.
     max_inbound: u32,
     /// Inbound only: held until the handshake has ended.
     _permit: Option<Permit>,

@@ -120,7 +120,7 @@ impl StreamMuxer for Connection {
             async move { quinn.closed().await }.boxed()
         });
         match ready!(closing.poll_unpin(cx)) {
-            // Closed here, or there a moment earlier: both is what was wanted.
+            // Closed by this side, or by the remote a moment earlier: it is closed.
             quinn::ConnectionError::LocallyClosed
             | quinn::ConnectionError::ApplicationClosed(_) => Poll::Ready(Ok(())),
             error => Poll::Ready(Err(error.into())),
@@ -130,7 +130,7 @@ impl StreamMuxer for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Streams keep quinn's connection alive; without its muxer nobody would
+        // Streams keep quinn's connection alive. Without its muxer nothing would
         // ever close it.
         self.last.allow();
         self.quinn.close(quinn::VarInt::from_u32(0), &[]);

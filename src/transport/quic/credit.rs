@@ -1,8 +1,8 @@
-//! How many streams the remote may hold open: few at first, all of them once it
-//! uses those.
+//! How many streams the remote may hold open: few at first, and as many as the limit
+//! allows once it uses those.
 //!
-//! quinn makes an entry for each stream that a remote may open, whether it ever
-//! does or not. The default of `P2P_MAX_INBOUND_STREAMS`, 128, costs 10.5 KiB a
+//! quinn makes an entry for each stream that a remote may open, whether it opens it
+//! or not. The default of `P2P_MAX_INBOUND_STREAMS`, 128, costs 10.5 KiB a
 //! connection, and an idle one uses two or three streams.
 
 use std::sync::Arc;
@@ -25,8 +25,9 @@ pub(super) struct Credit {
     open: Arc<AtomicU32>,
     given: u32,
     max: u32,
-    /// The stream that the present round trip began with, and how many it has had.
+    /// When the first stream of the present round trip was opened.
     round: Option<Instant>,
+    /// How many streams were opened in it.
     in_round: u32,
 }
 

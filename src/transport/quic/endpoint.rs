@@ -28,10 +28,10 @@ const MAX_WAITING_ATTEMPTS: usize = 1024;
 const WAITING_ATTEMPT_BYTES: u64 = 16 << 10;
 const WAITING_BYTES: u64 = 4 << 20;
 
-/// A name for TLS, which insists on one; libp2p has none and never looks at it.
+/// A server name, which TLS requires. libp2p has none and ignores it.
 const SERVER_NAME: &str = "l";
 
-/// What all endpoints of a transport have in common.
+/// What all endpoints of a transport share.
 pub(super) struct Shared {
     pub(super) options: Options,
     tls: Tls,
@@ -57,7 +57,7 @@ impl Shared {
         last: &LastPacket,
     ) -> quinn::ServerConfig {
         let mut config = quinn::ServerConfig::with_crypto(self.tls.server());
-        // Where there is no route back the answer gets lost as any packet may.
+        // Without a route back the answer is lost, as any packet may be.
         let mtu = socket::route_mtu(remote).ok().flatten();
         config.transport = self.options.for_path(remote, mtu, last);
         self.limit(&mut config);
@@ -161,7 +161,7 @@ impl Endpoint {
         let mut config = quinn::ClientConfig::new(crypto);
         config
             .transport_config(shared.options.for_path(remote, mtu, &last))
-            // Tokens for later connections are for servers with a name.
+            // Tokens for later connections are stored by server name, and there is none.
             .token_store(Arc::new(NoneTokenStore));
         let connecting = self
             .quinn

@@ -1,4 +1,4 @@
-//! What can go wrong, as one line for a person.
+//! What can go wrong with QUIC, each as one line for a person.
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ pub enum Error {
         /// The local address of the socket.
         address: SocketAddr,
     },
-    /// There is no way to the remote from this host.
+    /// This host has no route to the remote.
     #[error("cannot dial {remote}: {source}")]
     Unreachable {
         /// The address dialled.
@@ -75,7 +75,7 @@ pub enum Error {
         /// The time allowed.
         after: Duration,
     },
-    /// The remote has proved to be someone else than was asked for.
+    /// The remote proved to be another peer than the expected one.
     #[error("expected peer {expected} at {remote}, but {found} answered")]
     WrongPeer {
         /// The remote's address.

@@ -1,7 +1,7 @@
-//! Opening a way through this node's NAT for an inbound QUIC connection.
+//! Opens this node's NAT for an inbound QUIC connection.
 //!
-//! DCUtR's part for the side that will be the server: the remote dials, and its
-//! packets pass this side's NAT only after something went the other way. So
+//! This is the part of DCUtR for the side that will be the server: the remote dials, and
+//! its packets pass this side's NAT only after a packet went the other way. So
 //! packets of random bytes go to the remote at random intervals until its
 //! connection arrives (libp2p specification `relay/DCUtR`, "QUIC").
 
@@ -21,7 +21,7 @@ use super::connecting::Connecting;
 use super::socket::Socket;
 use super::{Connection, Error};
 
-/// Bytes of a punching packet: any number would do; a NAT looks at headers only.
+/// Bytes of a punching packet. Any number would do, since a NAT looks at headers only.
 const PACKET: usize = 64;
 
 /// Punches a hole to `remote` until `arrival` brings the connection that came
@@ -63,9 +63,9 @@ pub(super) async fn run(
 async fn punch(socket: Arc<Socket>, remote: SocketAddr) -> Infallible {
     loop {
         let mut packet = [0; PACKET];
-        // Without randomness the packet still opens the way.
+        // The packet opens the NAT without random bytes too.
         let _ = aws_lc_rs::rand::fill(&mut packet);
-        // A packet that cannot be sent now is one that was lost.
+        // A packet that cannot be sent now counts as lost.
         let _ = socket.try_send(&Transmit {
             destination: remote,
             ecn: None,

@@ -31,7 +31,7 @@ pub(super) struct Listener {
     arrivals: BoxStream<'static, quinn::Incoming>,
     /// An attempt that waits until a handshake may begin.
     waiting: Option<quinn::Incoming>,
-    /// Follows the interfaces, for a wildcard address only.
+    /// Watches the interfaces, for a wildcard address only.
     interfaces: Option<IfWatcher>,
     /// Addresses that have been announced.
     announced: BTreeSet<IpAddr>,
@@ -43,7 +43,7 @@ enum State {
     /// A fixed address that has not been announced.
     Announce,
     Open,
-    /// Closed with this reason, which has not been told.
+    /// Closed with this reason, which nobody was told yet.
     Closing(Result<(), Error>),
     Closed,
 }
@@ -85,14 +85,14 @@ impl Listener {
         })
     }
 
-    /// Stops accepting. Connections that were made here live on, and the socket
-    /// with them.
+    /// Stops accepting. Connections that were made here stay, and the socket with
+    /// them.
     pub(super) fn close(&mut self, reason: Result<(), Error>) {
         if !self.is_open() {
             return;
         }
         self.endpoint.quinn.set_server_config(None);
-        // Dropped, it would be refused; left alone, its client tries again and
+        // Dropping it would refuse it. When it is ignored, its client tries again and
         // may find the next process.
         if let Some(waiting) = self.waiting.take() {
             waiting.ignore();
@@ -140,7 +140,7 @@ impl Listener {
                 }
                 Ok(_) => {}
                 Err(source) => {
-                    // It never recovers, and would tell so at every poll. The
+                    // It never recovers, and would return the error at every poll. The
                     // addresses known so far stay.
                     self.interfaces = None;
                     return Poll::Ready(TransportEvent::ListenerError {

@@ -24,7 +24,7 @@
 //! # Why not quinn's own async-std runtime
 //!
 //! quinn's socket for async-io waits for the reactor before every send and
-//! every receive, one trip through epoll each, and moves a timer in the reactor
+//! every receive, which costs a call of epoll each, and moves a timer in the reactor
 //! for every packet. [`runtime`] and [`socket`] try the system call first and
 //! wait only when the kernel says so, and let a timer that was moved later fire
 //! at its old time and look again.

@@ -1,5 +1,5 @@
-//! A UDP socket as quinn wants it: batches, segmentation offload, and no trip
-//! through the reactor unless the kernel would block.
+//! A UDP socket for quinn: with batches and segmentation offload, and without the
+//! reactor unless the kernel would block.
 
 use std::fmt;
 use std::future::Future;
@@ -32,7 +32,7 @@ const RECEIVE_BATCH: usize = 8;
 pub(super) const MAX_SEGMENTED_SEND: usize = 65_535 - 48;
 
 /// Receive errors in a row after which a socket counts as broken. The kernel
-/// reports an ICMP error once each, so that a run this long is no network's doing.
+/// reports an ICMP error once each, so that so many in a row do not come from the network.
 const MAX_RECEIVE_ERRORS: usize = 64;
 
 /// A UDP socket bound for QUIC.

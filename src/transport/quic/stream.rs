@@ -67,7 +67,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // quinn sends as soon as the path allows; there is nothing to hurry.
+        // quinn sends as soon as the path allows, so there is nothing to flush.
         Poll::Ready(Ok(()))
     }
 

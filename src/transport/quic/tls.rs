@@ -1,4 +1,4 @@
-//! TLS for QUIC: certificates, who is behind them, and the secrets of an endpoint.
+//! TLS for QUIC: certificates, the peers that they prove, and the secrets of an endpoint.
 
 use std::sync::{Arc, OnceLock};
 
@@ -128,7 +128,7 @@ impl PeerVerifier {
         }
     }
 
-    /// The expected peer and the other one that answered in its place.
+    /// The expected peer, and the other one that answered instead.
     pub(super) fn mismatch(&self) -> Option<(PeerId, PeerId)> {
         let (expected, found) = (self.expected?, *self.found.get()?);
         (expected != found).then_some((expected, found))
@@ -213,8 +213,8 @@ pub(super) fn remote_peer(connection: &quinn::Connection) -> Result<PeerId, Stri
 }
 
 /// The key of the stateless resets of `identity`'s endpoints: the same after a
-/// restart, so that peers of the previous life are told at once that their
-/// connections are gone instead of waiting for a timeout.
+/// restart, so that peers with connections from before the restart are told at once that
+/// those are gone, instead of waiting for a timeout.
 ///
 /// An RSA identity has no secret of fixed size to derive from and gets a random
 /// key, with which those peers wait.
@@ -226,12 +226,12 @@ pub(super) fn reset_key(identity: &Keypair) -> Result<Arc<dyn HmacKey>, Error> {
     ))))
 }
 
-/// The key by which an endpoint of `identity` knows its own connection ids, those
-/// of its previous life too: a packet with any other id is not worth an answer,
-/// a stateless reset included.
+/// The key by which an endpoint of `identity` recognises its own connection ids, those
+/// from before a restart too. A packet with any other id gets no answer, not even a
+/// stateless reset.
 ///
-/// It may become known, since the ids are no secret and are made with a weak
-/// hash; whoever has it can ask for resets, and gets fewer bytes than it sends.
+/// The key may become known, since the ids are not secret and are made with a weak hash.
+/// Whoever has it can provoke resets, and gets fewer bytes than it sends.
 pub(super) fn connection_id_key(identity: &Keypair) -> Result<u64, Error> {
     let [a, b, c, d, e, f, g, h, ..] = derive(identity, ID_DOMAIN)?;
     Ok(u64::from_le_bytes([a, b, c, d, e, f, g, h]))

@@ -30,10 +30,11 @@ use crate::system::sockets::Sockets;
 ///
 /// - Dials leave from a listening socket of the same family when one can reach
 ///   the remote and `PortUse::Reuse` asks for it, so that NATs and remotes see
-///   one address for everything; otherwise from one dialling socket a family.
+///   one address for everything. Otherwise they leave from a socket for dials, one for
+///   each family.
 /// - A dial in the role of the listener punches a hole and waits for the
 ///   remote's connection (DCUtR).
-/// - Removing a listener leaves its connections alone.
+/// - Removing a listener does not end its connections.
 pub struct Transport {
     shared: Arc<Shared>,
     handshakes: Handshakes,
@@ -124,7 +125,7 @@ impl Transport {
         let slot = self.dialers.slot(remote.ip());
         if let Some(dialer) = slot {
             match dialer.dial(&self.shared, remote, peer) {
-                // Its socket was lost: go on with a new one.
+                // Its socket was lost. Use a new one.
                 Err(Error::Dial {
                     source: quinn::ConnectError::EndpointStopping,
                     ..
@@ -243,7 +244,7 @@ impl Libp2pTransport for Transport {
             let upgrade = match this.hole_punches.remove(&upgrade.remote_address()) {
                 Some(waiting) => match waiting.send(upgrade) {
                     Ok(()) => continue,
-                    // That dial was given up; this is an ordinary connection.
+                    // That dial was dropped, so this is an ordinary connection.
                     Err(upgrade) => upgrade,
                 },
                 None => upgrade,

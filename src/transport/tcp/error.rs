@@ -1,4 +1,4 @@
-//! What can go wrong with TCP, in the words of the person who has to fix it.
+//! What can go wrong with TCP, said for the person who has to fix it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ pub enum Error {
         address: SocketAddr,
         /// What the kernel said.
         source: io::Error,
-        /// Who holds the address, when it is taken and that can be found out.
+        /// Which process holds the address, when it is in use and that can be found out.
         owner: Option<String>,
     },
     /// An inherited socket cannot be used as a listener.

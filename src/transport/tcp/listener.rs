@@ -18,12 +18,12 @@ use super::Error;
 use super::address::to_multiaddr;
 use super::ports::Ports;
 
-/// Pause after `accept` failed for want of a resource (descriptors, memory).
-/// The backlog of the kernel keeps connections meanwhile; long enough not to
-/// burn a core, short enough that nobody times out.
+/// Pause after `accept` failed because a resource (descriptors, memory) ran out. The
+/// kernel's backlog keeps connections meanwhile. It is long enough not to keep a core
+/// busy, and short enough that nobody times out.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A failing `accept` is logged this often at most.
+/// A failing `accept` is logged at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Connections waiting in the kernel for `accept`. The kernel caps it at
@@ -169,7 +169,7 @@ impl Listener {
     }
 
     fn on_failure(&mut self, error: &io::Error) {
-        // One connection that broke in the queue says nothing about the next.
+        // That one connection broke in the queue does not concern the next one.
         let connection_only = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted

@@ -6,7 +6,7 @@
 //! | [`listener`] | one listening socket, its addresses, and what arrives |
 //! | [`ports`] | which local ports dials may reuse |
 //! | [`stream`] | the connected socket, buffered |
-//! | [`owner`] | who holds a port that is taken |
+//! | [`owner`] | which process holds a port that is in use |
 //! | [`error`] | what can go wrong |
 
 pub(crate) mod address;
@@ -40,8 +40,8 @@ pub use error::Error;
 pub(crate) use listener::needs_scope;
 pub use stream::Stream;
 
-/// The TCP transport: any number of listeners, and dials that leave from a
-/// listening port when they may.
+/// The TCP transport: any number of listeners, and dials that leave from the port of
+/// a listener where possible.
 ///
 /// Clones made by [`Transport::sibling`] share the knowledge of listening ports.
 #[derive(Default)]
@@ -79,8 +79,7 @@ impl Transport {
         }
     }
 
-    /// Another transport, whose dials may leave from this one's ports and the
-    /// other way round.
+    /// Another transport. The dials of each may leave from the ports of the other.
     pub fn sibling(&self) -> Self {
         Transport {
             ports: self.ports.clone(),
@@ -137,7 +136,7 @@ impl libp2p::core::Transport for Transport {
         let Some(at) = self.listeners.iter().position(|l| l.id == id) else {
             return false;
         };
-        // Connections hold sockets of their own and live on.
+        // Connections have sockets of their own and stay.
         self.listeners.remove(at);
         self.closed.push_back(id);
         self.wake();

@@ -1,13 +1,12 @@
-//! Who holds a port on this host, for the error that says it is taken.
+//! Which process holds a port of this host, for the error that says that it is in use.
 //!
-//! Best effort, from `/proc`: the owner's process is visible to root and to the
-//! same user; of others only the user id is.
+//! The answer comes from `/proc` and may be incomplete: the process is visible to root
+//! and to the same user, and of other users' processes only the user id is.
 
 use std::fs;
 use std::net::SocketAddr;
 
-/// Describes the holder of a listening socket that stands in the way of
-/// listening on `address`, such as `process 812 (ipfs)`.
+/// Describes the holder of a listening socket that prevents listening on `address`, such as `process 812 (ipfs)`.
 pub(crate) fn of_listener(address: SocketAddr) -> Option<String> {
     of_socket(
         ["/proc/self/net/tcp", "/proc/self/net/tcp6"],

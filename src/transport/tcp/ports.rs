@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// dial. Bounded by listeners times interface addresses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports {
-    /// With the number of listeners that announced the address.
+    /// Each with the number of listeners that announced it.
     listening: Arc<Mutex<BTreeMap<(IpAddr, u16), usize>>>,
 }
 
@@ -40,7 +40,7 @@ impl Ports {
     }
 
     /// The local address to dial `remote` from, when there is a listener of the
-    /// same family and loopback-ness.
+    /// same family, on loopback when the remote is.
     ///
     /// The address itself is left open, because the routing table knows better
     /// which one reaches the remote; only the port matters.

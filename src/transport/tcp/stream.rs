@@ -1,10 +1,9 @@
-//! A TCP connection as the ciphers above want it: large reads, few writes.
+//! A TCP connection for the ciphers above it: with large reads and few writes.
 //!
-//! What stands above asks for little at a time (rustls 4 KiB, Noise 8 KiB, the
-//! pre-shared key cipher writes 1 KiB), and each request would be a system
-//! call. Here one call fetches what the kernel has, up to [`CHUNK`], and small
-//! writes wait for the flush that their writer owes them. Large requests go
-//! straight through, without a copy.
+//! The ciphers read and write little at a time (rustls 4 KiB, Noise 8 KiB, the
+//! pre-shared key cipher writes 1 KiB), and each request would be a system call. Here
+//! one call fetches what the kernel has, up to [`CHUNK`], and small writes wait until
+//! their writer flushes. Large requests are passed through without a copy.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
@@ -36,7 +35,7 @@ pub struct Stream {
 impl Stream {
     /// Takes a connected, non-blocking socket.
     pub(crate) fn new(socket: Async<TcpStream>) -> Self {
-        // Frames are coalesced above; what is flushed should leave at once.
+        // Frames are collected above, and what is flushed should leave at once.
         if let Err(e) = socket.get_ref().set_nodelay(true) {
             log::debug!(error:% = e; "cannot set TCP_NODELAY");
         }
@@ -134,7 +133,7 @@ impl AsyncWrite for Stream {
             let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
             return Poll::Ready(Ok(this.output.push(first)));
         }
-        // One call for what waits and for what comes.
+        // One call writes what waits and what is new.
         loop {
             let waiting = this.output.filled();
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
@@ -163,7 +162,7 @@ impl AsyncWrite for Stream {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         match self.socket.get_ref().shutdown(std::net::Shutdown::Write) {
-            // The remote was faster.
+            // The remote closed it first.
             Err(e) if e.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             other => Poll::Ready(other),
         }
