@@ -9,73 +9,40 @@ connections made since the start, resident memory and CPU. Connections made are 
 sum over all nodes, so that each is counted at both of its ends; handshakes are half
 of them. It ends by itself, and so do the daemons. FOLDER is emptied first.
 """
-import json
 import os
-import re
+import pathlib
 import shutil
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "common"))
+import harness  # pylint: disable=wrong-import-position
 
 MIB = 2**20
-SAMPLE = re.compile(r"^([a-z_0-9]+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
+
+def start(program, folder, name, is_bootstrap, entrances):
+    """A daemon that knows how it is reached from outside, as on loopback nobody can
+    find out."""
+    address = harness.own_address()
+    variables = {
+        "P2P_LISTEN_ADDRS": address,
+        "P2P_EXTERNAL_ADDRS": address,
+        # What a daemon takes that is told nothing else.
+        "P2P_DHT_MODE": "auto",
+    }
+    if is_bootstrap:
+        variables["P2P_BOOTSTRAP"] = "true"
+    if entrances:
+        variables["P2P_BOOTSTRAP_PEERS"] = ",".join(entrances)
+    return harness.Node(program, folder, name, **variables).run()
 
 
-class Node:
-    """A daemon with a folder of its own."""
-
-    def __init__(self, program, folder, is_bootstrap, entrances):
-        os.makedirs(folder)
-        self.program = program
-        self.data = os.path.join(folder, "data")
-        self.metrics_port = free_port()
-        self.address = f"/ip4/127.0.0.1/tcp/{free_port()}"
-        environment = {
-            "PATH": os.environ["PATH"],
-            "P2P_DATA_DIR": self.data,
-            "P2P_METRICS_PORT": str(self.metrics_port),
-            "P2P_LISTEN_ADDRS": self.address,
-            "P2P_EXTERNAL_ADDRS": self.address,
-        }
-        if is_bootstrap:
-            environment["P2P_BOOTSTRAP"] = "true"
-        if entrances:
-            environment["P2P_BOOTSTRAP_PEERS"] = ",".join(entrances)
-        with open(os.path.join(folder, "log"), "w") as log:
-            self.process = subprocess.Popen(
-                [program, "run"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-
-    def peer_id(self):
-        command = [self.program, "--socket", self.data + "/control.sock", "id", "--json"]
-        for _ in range(600):
-            answer = subprocess.run(command, capture_output=True, text=True)
-            if answer.returncode == 0:
-                return json.loads(answer.stdout)["peer_id"]
-            time.sleep(0.2)
-        raise SystemExit("a daemon does not say its peer id")
-
-    def metrics(self):
-        """Its metrics by name and labels, or None when it does not answer."""
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
-                text = answer.read().decode()
-        except OSError:
-            return None
-        return {name: float(value) for name, value in SAMPLE.findall(text)}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def metrics(node):
+    """Its metrics by name and labels, or None when it does not answer."""
+    try:
+        return node.metrics()
+    except OSError:
+        return None
 
 
 def spread(values):
@@ -88,12 +55,15 @@ def start_all(nodes, program, count, bootstrap_count, folder):
     entrances = []
     for number in range(count):
         is_bootstrap = number < bootstrap_count
-        node = Node(program, os.path.join(folder, str(number)), is_bootstrap, entrances)
+        node = start(program, folder, str(number), is_bootstrap, entrances)
         nodes.append(node)
         if is_bootstrap:
-            entrances.append(f"{node.address}/p2p/{node.peer_id()}")
+            entrances.append(node.wait_ready().address())
         else:
+            # The pace at which they come, not a wait for something to happen.
             time.sleep(0.15)
+    for node in nodes[bootstrap_count:]:
+        node.wait_ready()
 
 
 def watch(nodes, bootstrap_count, minutes):
@@ -102,7 +72,7 @@ def watch(nodes, bootstrap_count, minutes):
     before = None
     while time.time() - begin < minutes * 60:
         time.sleep(60)
-        samples = [node.metrics() for node in nodes]
+        samples = [metrics(node) for node in nodes]
         answered = [sample for sample in samples if sample]
         if not answered:
             raise SystemExit("no daemon answers")
@@ -151,9 +121,7 @@ def main():
         watch(nodes, int(bootstrap_count), float(minutes))
     finally:
         for node in nodes:
-            node.process.kill()
-        for node in nodes:
-            node.process.wait()
+            node.kill()
 
 
 if __name__ == "__main__":

@@ -6,17 +6,19 @@
 mod common;
 
 use std::io::{IoSliceMut, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, PROGRAM};
-use nix::sys::signal::Signal::{self, SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
+use common::{
+    DEADLINE, Daemon, PROGRAM, Process, Start, bare_command, eventually, http, own_socket,
+};
+use nix::sys::signal::Signal::{SIGHUP, SIGKILL, SIGSTOP, SIGTERM};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// The sockets in a manager's store pass to every process that is started beside
@@ -46,19 +48,19 @@ impl Told {
 }
 
 /// The manager of one service.
-struct Manager<'a> {
-    dir: &'a Path,
+struct Manager {
+    dir: tempfile::TempDir,
     socket: UnixDatagram,
     /// Names and sockets in its store.
     store: Vec<(String, RawFd)>,
-    tcp: u16,
-    http: u16,
+    /// Where the service listens, over TCP and over QUIC. It must be the same in each
+    /// of its lives, as must its HTTP port.
+    listen: SocketAddr,
+    http: SocketAddr,
+    _alone: MutexGuard<'static, ()>,
 }
 
-/// A running service; killed when dropped.
-struct Service(Child);
-
-impl Drop for Manager<'_> {
+impl Drop for Manager {
     fn drop(&mut self) {
         for (_, fd) in self.store.drain(..) {
             let _ = nix::unistd::close(fd);
@@ -66,46 +68,52 @@ impl Drop for Manager<'_> {
     }
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Service {
-    fn signal(&self, signal: Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
-        nix::sys::signal::kill(pid, signal).unwrap();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-impl<'a> Manager<'a> {
-    fn new(dir: &'a Path) -> Manager<'a> {
-        let socket = UnixDatagram::bind(dir.join("notify")).unwrap();
+impl Manager {
+    fn new() -> Manager {
+        let _alone = alone();
+        let dir = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let manager = Manager {
             dir,
             socket,
             store: Vec::new(),
-            tcp: free_port(),
-            http: free_port(),
+            listen: own_socket(),
+            http: own_socket(),
+            _alone,
         };
         std::fs::write(manager.env_file(), "").unwrap();
         manager
     }
 
-    fn env_file(&self) -> PathBuf {
-        self.dir.join("node.env")
+    /// One whose service is ready.
+    fn with_service() -> (Manager, Daemon) {
+        let mut manager = Manager::new();
+        let service = manager.start();
+        (manager, service)
     }
 
-    /// Starts the service with everything in the store.
-    fn start(&self) -> Service {
+    fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn control_socket(&self) -> PathBuf {
+        self.dir().join("data/control.sock")
+    }
+
+    fn env_file(&self) -> PathBuf {
+        self.dir().join("node.env")
+    }
+
+    /// Starts the service with everything in the store, and waits until it is ready.
+    fn start(&mut self) -> Daemon {
+        let service = self.spawn();
+        self.hear_until("READY=1");
+        service
+    }
+
+    /// Starts it and does not wait.
+    fn spawn(&self) -> Daemon {
         let n = self.store.len();
         // The shell moves the sockets to the numbers from 3 on, and passes its own
         // process id on by exec.
@@ -118,35 +126,23 @@ impl<'a> Manager<'a> {
         }
         script += "exec \"$0\" run\n";
         let names: Vec<&str> = self.store.iter().map(|(name, _)| name.as_str()).collect();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("log"))
-            .unwrap();
-        let mut command = Command::new("bash");
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("P2P_") {
-                command.env_remove(name);
-            }
-        }
-        let listen = format!(
-            "/ip4/127.0.0.1/tcp/{0},/ip4/127.0.0.1/udp/{0}/quic-v1",
-            self.tcp
-        );
+        let (ip, port) = (self.listen.ip(), self.listen.port());
+        let listen = format!("/ip4/{ip}/tcp/{port},/ip4/{ip}/udp/{port}/quic-v1");
+        let mut command = bare_command(None, Path::new("bash"));
         command
             .args(["-c", &script, PROGRAM])
-            .env("NOTIFY_SOCKET", self.dir.join("notify"))
+            .env("NOTIFY_SOCKET", self.dir().join("notify"))
             .env("WATCHDOG_USEC", "2000000")
             .env("LISTEN_FDS", n.to_string())
-            .env("LISTEN_FDNAMES", names.join(":"))
-            .env("P2P_ENV_FILE", self.env_file())
-            .env("P2P_DATA_DIR", self.dir.join("data"))
-            .env("P2P_METRICS_PORT", self.http.to_string())
-            .env("P2P_LISTEN_ADDRS", listen)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        Service(command.spawn().unwrap())
+            .env("LISTEN_FDNAMES", names.join(":"));
+        Start::new(self.dir())
+            .with(&[
+                ("P2P_ENV_FILE", self.env_file().to_str().unwrap()),
+                ("P2P_METRICS_HOST", &self.http.ip().to_string()),
+                ("P2P_METRICS_PORT", &self.http.port().to_string()),
+                ("P2P_LISTEN_ADDRS", &listen),
+            ])
+            .spawn_by(command)
     }
 
     /// The next message; what is to be stored is stored.
@@ -222,7 +218,7 @@ impl<'a> Manager<'a> {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
     }
 
     fn names(&self) -> Vec<&str> {
@@ -233,32 +229,20 @@ impl<'a> Manager<'a> {
 
     fn cli(&self, args: &[&str]) -> std::process::Output {
         let mut command = Command::new(PROGRAM);
-        command
-            .arg("--socket")
-            .arg(self.dir.join("data/control.sock"));
+        command.arg("--socket").arg(self.control_socket());
         command.args(args).stdin(Stdio::null()).output().unwrap()
     }
 }
 
-/// One request over HTTP; the head of its answer.
-fn http(port: u16) -> std::io::Result<String> {
-    let mut client = connect(port)?;
-    client.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let mut answer = String::new();
-    client.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn connect(port: u16) -> std::io::Result<TcpStream> {
-    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let client = TcpStream::connect_timeout(&at, DEADLINE)?;
-    client.set_read_timeout(Some(DEADLINE))?;
-    Ok(client)
+/// Whether the daemon says over HTTP that it is ready: the head of its answer.
+fn health(at: SocketAddr) -> std::io::Result<String> {
+    http::ask(at, "/health/ready").map(|(head, _)| head)
 }
 
 /// The first words of a libp2p connection.
-fn greet(port: u16) -> std::io::Result<()> {
-    let mut client = connect(port)?;
+fn greet(at: SocketAddr) -> std::io::Result<()> {
+    let mut client = TcpStream::connect_timeout(&at, DEADLINE)?;
+    client.set_read_timeout(Some(DEADLINE))?;
     client.write_all(b"\x13/multistream/1.0.0\n")?;
     let mut answer = [0; 20];
     client.read_exact(&mut answer)?;
@@ -268,18 +252,16 @@ fn greet(port: u16) -> std::io::Result<()> {
 
 #[test]
 fn the_manager_hears_how_it_is_from_start_to_stop() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let mut service = manager.start();
+    let mut manager = Manager::new();
+    let mut service = manager.spawn();
     let ready = manager.hear_until("READY=1");
     assert_eq!(
         ready.value("STATUS"),
         Some("0 peers, 0 blocks (0 B), mesh 0")
     );
     // All of it answers by then.
-    assert!(http(manager.http).unwrap().contains("200 OK"));
-    greet(manager.tcp).unwrap();
+    assert!(health(manager.http).unwrap().contains("200 OK"));
+    greet(manager.listen).unwrap();
     assert!(manager.cli(&["id"]).status.success());
 
     // An idle loop beats, at least every second half of the period.
@@ -290,7 +272,7 @@ fn the_manager_hears_how_it_is_from_start_to_stop() {
     }
 
     // The line follows what changes, without being asked.
-    let file = dir.path().join("file");
+    let file = manager.dir().join("file");
     common::write_noise(&file, 300_000, 7);
     let put = manager.cli(&["put", file.to_str().unwrap()]);
     assert!(put.status.success(), "{put:?}");
@@ -310,15 +292,12 @@ fn the_manager_hears_how_it_is_from_start_to_stop() {
         .parse()
         .unwrap();
     assert!(more > 600_000_000, "less than P2P_DRAIN_TIMEOUT: {more}");
-    assert_eq!(service.0.wait().unwrap().code(), Some(0));
+    assert_eq!(service.wait(), Some(0));
 }
 
 #[test]
 fn a_process_that_is_stopped_does_not_beat() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let service = manager.start();
+    let (mut manager, service) = Manager::with_service();
     manager.hear_until("WATCHDOG=1");
     service.signal(SIGSTOP);
     // What was sent before may still come; then nothing for more than the period.
@@ -334,17 +313,13 @@ fn a_process_that_is_stopped_does_not_beat() {
 
 #[test]
 fn nobody_is_refused_while_it_restarts() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let (tcp, port) = (manager.tcp, manager.http);
-    let mut service = manager.start();
-    manager.hear_until("READY=1");
+    let (mut manager, mut service) = Manager::with_service();
+    let (listen, at) = (manager.listen, manager.http);
     let names = [
         "p2p-node/control".to_owned(),
-        format!("p2p-node/http/127.0.0.1/{port}"),
-        format!("p2p-node/quic/127.0.0.1/{tcp}"),
-        format!("p2p-node/tcp/127.0.0.1/{tcp}"),
+        format!("p2p-node/http/{}/{}", at.ip(), at.port()),
+        format!("p2p-node/quic/{}/{}", listen.ip(), listen.port()),
+        format!("p2p-node/tcp/{}/{}", listen.ip(), listen.port()),
     ];
     assert_eq!(manager.names(), names);
 
@@ -370,17 +345,17 @@ fn nobody_is_refused_while_it_restarts() {
         let clients = [
             client(
                 0,
-                Box::new(move || greet(tcp).map_err(|e| format!("tcp: {e}"))),
+                Box::new(move || greet(listen).map_err(|e| format!("tcp: {e}"))),
             ),
             client(
                 1,
-                Box::new(move || match http(port) {
+                Box::new(move || match health(at) {
                     Ok(answer) if answer.starts_with("HTTP/1.1 ") => Ok(()),
                     other => Err(format!("http: {other:?}")),
                 }),
             ),
             client(2, {
-                let socket = dir.path().join("data/control.sock");
+                let socket = manager.control_socket();
                 Box::new(move || {
                     let mut command = Command::new(PROGRAM);
                     let output = command.arg("--socket").arg(&socket).arg("id").output();
@@ -394,7 +369,7 @@ fn nobody_is_refused_while_it_restarts() {
         ];
         let all_are_served = || {
             let before: Vec<usize> = served.iter().map(|n| n.load(Ordering::Acquire)).collect();
-            common::eventually("every client is served", || {
+            eventually("every client is served", || {
                 let more = |(n, b): (&AtomicUsize, &usize)| n.load(Ordering::Acquire) > *b;
                 served.iter().zip(&before).all(more).then_some(())
             });
@@ -402,9 +377,8 @@ fn nobody_is_refused_while_it_restarts() {
         for _ in 0..3 {
             all_are_served();
             service.signal(SIGTERM);
-            assert_eq!(service.0.wait().unwrap().code(), Some(0));
+            assert_eq!(service.wait(), Some(0));
             service = manager.start();
-            manager.hear_until("READY=1");
             assert_eq!(manager.names(), names, "nothing is stored twice");
         }
         all_are_served();
@@ -420,21 +394,17 @@ fn nobody_is_refused_while_it_restarts() {
 
 #[test]
 fn who_comes_after_a_kill_waits_and_is_served() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let mut service = manager.start();
-    manager.hear_until("READY=1");
+    let (mut manager, mut service) = Manager::with_service();
     service.signal(SIGKILL);
-    service.0.wait().unwrap();
+    service.wait();
     // Nobody runs now.
-    let (tcp, port) = (manager.tcp, manager.http);
-    let socket = dir.path().join("data/control.sock");
+    let (listen, at) = (manager.listen, manager.http);
+    let socket = manager.control_socket();
     let mut control = Command::new(PROGRAM);
     control.arg("--socket").arg(&socket).arg("id");
     let waiting = [
-        std::thread::spawn(move || greet(tcp).map_err(|e| e.to_string())),
-        std::thread::spawn(move || http(port).map(drop).map_err(|e| e.to_string())),
+        std::thread::spawn(move || greet(listen).map_err(|e| e.to_string())),
+        std::thread::spawn(move || health(at).map(drop).map_err(|e| e.to_string())),
         std::thread::spawn(move || match control.output().unwrap() {
             output if output.status.success() => Ok(()),
             output => Err(format!("{output:?}")),
@@ -444,7 +414,7 @@ fn who_comes_after_a_kill_waits_and_is_served() {
     let second = Command::new(PROGRAM)
         .args(["run", "--metrics-port", "0", "--listen-addrs"])
         .arg("/ip4/127.0.0.1/tcp/0")
-        .args(["--data-dir", dir.path().join("second").to_str().unwrap()])
+        .args(["--data-dir", manager.dir().join("second").to_str().unwrap()])
         .args(["--control-socket", socket.to_str().unwrap()])
         .output()
         .unwrap();
@@ -452,7 +422,6 @@ fn who_comes_after_a_kill_waits_and_is_served() {
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains("already running"), "{said}");
     let _service = manager.start();
-    manager.hear_until("READY=1");
     for client in waiting {
         client.join().unwrap().unwrap();
     }
@@ -464,44 +433,39 @@ const DIALER_WAITS: Duration = Duration::from_secs(10);
 
 #[test]
 fn who_dials_quic_between_two_lives_is_answered_by_the_second() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
+    let mut manager = Manager::new();
     let quic = [("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/udp/0/quic-v1")];
     // Before anything is in the store, which it would inherit.
-    let dialer = common::Daemon::start(&dir.path().join("dialer"), &quic);
-    let mut manager = Manager::new(dir.path());
+    let dialer = Daemon::start(&manager.dir().join("dialer"), &quic);
     let mut service = manager.start();
-    manager.hear_until("READY=1");
     let id = manager.cli(&["id", "--json"]);
     let id: serde_json::Value = serde_json::from_slice(&id.stdout).unwrap();
     let address = format!(
-        "/ip4/127.0.0.1/udp/{}/quic-v1/p2p/{}",
-        manager.tcp,
+        "/ip4/{}/udp/{}/quic-v1/p2p/{}",
+        manager.listen.ip(),
+        manager.listen.port(),
         id["peer_id"].as_str().unwrap()
     );
     let end = Instant::now() + DEADLINE;
     loop {
         service.signal(SIGTERM);
-        assert_eq!(service.0.wait().unwrap().code(), Some(0));
+        assert_eq!(service.wait(), Some(0));
         // Nobody runs now. The dial is made once.
         let begin = Instant::now();
-        let mut dial = Service(
+        let mut dial = Process::spawn(
             dialer
                 .command(&["connect", &address])
                 .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap(),
+                .stderr(Stdio::piped()),
         );
         let held = manager.store.iter().find(|(n, _)| n.contains("/quic/"));
         let first = peek(held.unwrap().1);
         // A long header of the type Initial (RFC 9000, 17.2.2).
         assert_eq!(first & 0b1111_0000, 0b1100_0000, "{first:#b}");
-        assert!(dial.0.try_wait().unwrap().is_none());
+        assert!(dial.ended().is_none());
         service = manager.start();
-        manager.hear_until("READY=1");
         let started = begin.elapsed();
-        let status = common::eventually("the dial ends", || dial.0.try_wait().unwrap());
+        let status = eventually("the dial ends", || dial.ended());
         println!(
             "up {started:?} after the dial began, connected after {:?}",
             begin.elapsed()
@@ -510,7 +474,7 @@ fn who_dials_quic_between_two_lives_is_answered_by_the_second() {
             break;
         }
         let mut why = String::new();
-        let stderr = dial.0.stderr.as_mut().unwrap();
+        let mut stderr = dial.take_stderr();
         stderr.read_to_string(&mut why).unwrap();
         assert!(
             started > DIALER_WAITS / 2 && Instant::now() < end,
@@ -526,7 +490,7 @@ fn who_dials_quic_between_two_lives_is_answered_by_the_second() {
 /// The first byte of the first datagram that waits in a socket, which stays there;
 /// waits until there is one.
 fn peek(socket: RawFd) -> u8 {
-    common::eventually("a datagram waits", || {
+    eventually("a datagram waits", || {
         let mut byte = [0];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         match nix::sys::socket::recv(socket, &mut byte, flags) {
@@ -539,68 +503,45 @@ fn peek(socket: RawFd) -> u8 {
 
 #[test]
 fn a_socket_that_the_configuration_no_longer_wants_is_forgotten() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let mut service = manager.start();
-    manager.hear_until("READY=1");
+    let (mut manager, mut service) = Manager::with_service();
     service.signal(SIGTERM);
-    service.0.wait().unwrap();
-    let old = manager.tcp;
-    manager.tcp = free_port();
+    service.wait();
+    let old = manager.listen;
+    let keeps_old = |manager: &Manager| {
+        manager
+            .names()
+            .concat()
+            .contains(&format!("/{}/", old.ip()))
+    };
+    assert!(keeps_old(&manager), "{:?}", manager.names());
+    manager.listen = own_socket();
     let _service = manager.start();
-    manager.hear_until("READY=1");
     assert_eq!(manager.names().len(), 4, "{:?}", manager.names());
-    assert!(!manager.names().concat().contains(&format!("/{old}")));
-    // Nobody holds the old port any more.
-    TcpListener::bind(("127.0.0.1", old)).unwrap();
-    greet(manager.tcp).unwrap();
+    assert!(!keeps_old(&manager), "{:?}", manager.names());
+    // Nobody holds the old address any more.
+    TcpListener::bind(old).unwrap();
+    greet(manager.listen).unwrap();
 }
 
-/// An upload that never ends, which keeps the drain waiting; killed when dropped.
-struct Upload(Child);
-
-impl Upload {
-    fn begin(manager: &Manager<'_>) -> Upload {
-        let mut upload = Command::new(PROGRAM)
+/// An upload that never ends, which keeps the drain waiting.
+fn upload(manager: &Manager) -> Process {
+    let mut upload = Process::spawn(
+        Command::new(PROGRAM)
             .arg("--socket")
-            .arg(manager.dir.join("data/control.sock"))
+            .arg(manager.control_socket())
             .args(["put", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        upload
-            .stdin
-            .as_mut()
-            .unwrap()
-            .write_all(&[7; 100_000])
-            .unwrap();
-        let upload = Upload(upload);
-        common::eventually("the upload is under way", || {
-            let metrics = {
-                let mut client = connect(manager.http).unwrap();
-                client
-                    .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                    .unwrap();
-                let mut answer = String::new();
-                client.read_to_string(&mut answer).unwrap();
-                answer
-            };
-            metrics
-                .contains("p2p_control_requests_total{kind=\"block\"} 1")
-                .then_some(())
-        });
-        upload
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+            .stderr(Stdio::null()),
+    );
+    upload.stdin().write_all(&[7; 100_000]).unwrap();
+    eventually("the upload is under way", || {
+        let (_, metrics) = http::get(manager.http, "/metrics");
+        metrics
+            .contains("p2p_control_requests_total{kind=\"block\"} 1")
+            .then_some(())
+    });
+    upload
 }
 
 /// The clock of MONOTONIC_USEC.
@@ -615,11 +556,7 @@ fn monotonic() -> u64 {
 
 #[test]
 fn a_reload_is_told_from_its_begin_to_its_end() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let _service = manager.start();
-    manager.hear_until("READY=1");
+    let (mut manager, _service) = Manager::with_service();
     // A bad file ends the reload too: systemd would wait for ever for a READY=1.
     for (file, code) in [
         ("P2P_MAX_CONNECTIONS=77\n", 0),
@@ -656,18 +593,14 @@ fn a_reload_is_told_from_its_begin_to_its_end() {
 
 #[test]
 fn who_stops_does_not_reload() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let mut service = manager.start();
-    manager.hear_until("READY=1");
-    let _upload = Upload::begin(&manager);
+    let (mut manager, mut service) = Manager::with_service();
+    let _upload = upload(&manager);
     service.signal(SIGTERM);
     manager.hear_until("STOPPING=1");
     let output = manager.cli(&["reload"]);
     service.signal(SIGHUP);
     service.signal(SIGTERM);
-    assert_eq!(service.0.wait().unwrap().code(), Some(0));
+    assert_eq!(service.wait(), Some(0));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -685,17 +618,13 @@ fn who_stops_does_not_reload() {
 
 #[test]
 fn a_second_signal_ends_the_wait_and_what_is_known_is_saved() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let mut service = manager.start();
-    manager.hear_until("READY=1");
-    let _upload = Upload::begin(&manager);
+    let (mut manager, mut service) = Manager::with_service();
+    let _upload = upload(&manager);
     service.signal(SIGTERM);
     manager.hear_until("STOPPING=1");
     let begin = Instant::now();
     service.signal(SIGTERM);
-    let code = service.0.wait().unwrap().code();
+    let code = service.wait();
     println!("ended {:?} after the second signal", begin.elapsed());
     assert_eq!(code, Some(0), "{}", manager.log());
     assert!(manager.log().contains("second signal"), "{}", manager.log());
@@ -703,22 +632,17 @@ fn a_second_signal_ends_the_wait_and_what_is_known_is_saved() {
 
 #[test]
 fn a_control_socket_made_anew_is_kept_in_the_place_of_the_lost_one() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    let mut manager = Manager::new(dir.path());
-    let mut service = manager.start();
-    manager.hear_until("READY=1");
+    let (mut manager, mut service) = Manager::with_service();
     let kept: Vec<String> = manager.names().into_iter().map(Into::into).collect();
-    std::fs::remove_file(dir.path().join("data/control.sock")).unwrap();
+    std::fs::remove_file(manager.control_socket()).unwrap();
     let told = manager.hear_until("FDSTORE=1");
     assert_eq!(told.value("FDNAME"), Some("p2p-node/control"));
     assert_eq!(manager.names(), kept);
     assert!(manager.cli(&["status"]).status.success());
     service.signal(SIGTERM);
-    assert_eq!(service.0.wait().unwrap().code(), Some(0));
+    assert_eq!(service.wait(), Some(0));
     // The next process is reached through the one that was stored last.
     let _service = manager.start();
-    manager.hear_until("READY=1");
     assert!(manager.cli(&["status"]).status.success());
     let log = manager.log();
     assert!(!log.contains("opening a new one"), "{log}");

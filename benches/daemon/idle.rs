@@ -88,7 +88,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         }
         if scrapes.is_empty() {
             // What carries the connections makes no difference to it.
-            scrapes = scrape::lines(daemon.port, peers.len())?;
+            scrapes = scrape::lines(daemon.http, peers.len())?;
         }
         daemon.stop()?;
         for peer in peers {
@@ -119,13 +119,13 @@ fn row(transport: &str, now: &Cost, before: Option<&Cost>) -> String {
 /// What it costs once it is at rest.
 fn look(daemon: &Daemon, connections: usize) -> Result<Cost> {
     std::thread::sleep(QUIET);
-    let (begun, used) = (Instant::now(), daemon.cpu()?);
+    let (begun, used) = (Instant::now(), daemon.cpu());
     std::thread::sleep(WATCHED);
-    let cpu = (daemon.cpu()? - used) / begun.elapsed().as_secs_f64() * 1e3;
+    let cpu = (daemon.cpu() - used) / begun.elapsed().as_secs_f64() * 1e3;
     Ok(Cost {
         connections,
-        resident: daemon.memory("VmRSS")?,
-        anonymous: daemon.memory("RssAnon")?,
+        resident: daemon.memory("VmRSS"),
+        anonymous: daemon.memory("RssAnon"),
         cpu,
     })
 }

@@ -24,6 +24,8 @@
 //! (`benches/twin`, built when it is not there yet), a plain TCP copy, and a
 //! plain copy of the file that is flushed to disk as `get` flushes its own.
 
+#[path = "../../tests/common/mod.rs"]
+mod common;
 mod idle;
 mod node;
 mod roots;
@@ -62,7 +64,7 @@ fn main() -> Result<()> {
         roots: 100_000,
         receivers: 2,
         transports: vec!["tcp".into(), "quic".into()],
-        node: env!("CARGO_BIN_EXE_p2p-node").into(),
+        node: common::program(),
         twin: None,
         dir: env!("CARGO_TARGET_TMPDIR").into(),
     };

@@ -127,24 +127,22 @@ fn put_and_get(options: &Options, name: &str, input: &Path, row: &mut Row) -> Re
     let mb = (options.mib << 20) as f64 / 1e6;
     let path = input.to_str().ok_or("the folder's name is not UTF-8")?;
     warm(options.mib << 21)?;
-    let before = provider.cpu()?;
+    let before = provider.cpu();
     let (cid, took, command) = provider.run(&["put", path])?;
-    row.put.add(
-        mb / took.as_secs_f64(),
-        &[provider.cpu()? - before, command],
-    );
+    row.put
+        .add(mb / took.as_secs_f64(), &[provider.cpu() - before, command]);
 
     let output = options.dir.join("output");
     let path = output.to_str().ok_or("the folder's name is not UTF-8")?;
     // A copy in the store and one in the file.
     warm(3 * (options.mib << 20))?;
-    let before = [provider.cpu()?, fetcher.cpu()?];
+    let before = [provider.cpu(), fetcher.cpu()];
     let (_, took, command) = fetcher.run(&["get", &cid, "-o", path])?;
     row.get.add(
         mb / took.as_secs_f64(),
         &[
-            provider.cpu()? - before[0],
-            fetcher.cpu()? - before[1],
+            provider.cpu() - before[0],
+            fetcher.cpu() - before[1],
             command,
         ],
     );

@@ -1,9 +1,11 @@
 //! The blacklist, as an operator uses it, against real daemons.
 
+use nix::sys::signal::Signal::SIGKILL;
 use serde_json::Value;
 
+use crate::common::until;
 use crate::daemon::Daemon;
-use crate::support::{PEER, until};
+use crate::support::PEER;
 
 fn connected(d: &Daemon, to: &str) -> bool {
     let peers = d.json(&["peers"]);
@@ -20,21 +22,21 @@ fn a_ban_disconnects_at_once_and_outlives_kill_9() {
     let mut a = Daemon::start(&[]);
     let b = Daemon::start(&[&a]);
     let (id, other) = (a.id(), b.id());
-    until("b has joined", || connected(&a, &other)).unwrap();
+    until("b has joined", || connected(&a, &other));
     let peers = a.json(&["peers"]);
     assert!(peers[0]["reputation"].is_number(), "{peers}");
     assert!(a.ask(&["peers"]).succeeds().text().contains("REPUTATION"));
 
     let said = a.ask(&["ban", &other, "--for", "1h", "--reason", "spam"]);
     assert_eq!(said.succeeds().text(), format!("banned {other} for 1h\n"));
-    until("b is gone", || !connected(&a, &other)).unwrap();
+    until("b is gone", || !connected(&a, &other));
     // The handshake ends before the refusal does, and is not taken for it.
     let refused = b.ask(&["connect", &a.address()]);
     refused.fails(1, &["cannot connect to", &id]);
     a.ask(&["connect", &b.address()])
         .fails(1, &["refused by this node's own limit bans"]);
 
-    a.restart("-KILL");
+    a.restart(SIGKILL);
     assert_eq!(a.id(), id);
     let listed = bans(&a);
     assert_eq!(listed.len(), 1, "{listed:?}");
@@ -59,7 +61,7 @@ fn a_ban_disconnects_at_once_and_outlives_kill_9() {
 
     a.ask(&["unban", &other]).succeeds();
     a.ask(&["connect", &b.address()]).succeeds();
-    a.restart("-KILL");
+    a.restart(SIGKILL);
     assert!(bans(&a).is_empty());
 }
 
@@ -68,13 +70,13 @@ fn a_ban_of_a_range_closes_what_comes_from_it() {
     let a = Daemon::start(&[]);
     let b = Daemon::start(&[&a]);
     let other = b.id();
-    until("b has joined", || connected(&a, &other)).unwrap();
+    until("b has joined", || connected(&a, &other));
     let said = a.ask(&["ban", "127.0.0.9/8"]).succeeds();
     assert_eq!(
         said.text(),
         "banned 127.0.0.0/8 (which 127.0.0.9/8 lies in) until unbanned\n"
     );
-    until("b is gone", || !connected(&a, &other)).unwrap();
+    until("b is gone", || !connected(&a, &other));
     a.ask(&["connect", &b.address()]).fails(1, &["connect "]);
     a.ask(&["unban", "127.0.0.1"])
         .fails(1, &["it falls under that of 127.0.0.0/8"]);

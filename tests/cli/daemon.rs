@@ -2,47 +2,53 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 
+use nix::sys::signal::Signal::{self, SIGINT, SIGTERM};
 use serde_json::Value;
 
-use crate::support::{CID, DEADLINE, PEER, Said, finish, names, node, p2p, run, until};
+use crate::common::{self, Process, Start, until};
+use crate::support::{CID, PEER, Said, finish, names, node, p2p, run};
 
-/// A daemon in a folder of its own, ended with this.
+/// A daemon in a home of its own, ended with this.
 pub(crate) struct Daemon {
-    home: tempfile::TempDir,
-    pub(crate) child: Child,
-    /// The rest of its log, when it has ended.
-    log: Option<std::thread::JoinHandle<String>>,
+    running: common::Daemon,
+    start: Start,
+    home: PathBuf,
+    _dir: tempfile::TempDir,
 }
 
 impl Daemon {
     /// Starts a daemon that bootstraps from `peers` and waits until it is ready.
     pub(crate) fn start(peers: &[&Daemon]) -> Daemon {
-        let home = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        // Its log is outside of its home, where only the daemon and the commands
+        // write.
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
         let peers: Vec<String> = peers.iter().map(|d| d.address()).collect();
-        let (child, log) = launch(home.path(), &peers);
+        let start = start_in(&home, dir.path());
+        let peers = [("P2P_BOOTSTRAP_PEERS", &*peers.join(","))];
         Daemon {
+            running: start.clone().with(&peers).spawn().wait_ready(),
+            start,
             home,
-            child,
-            log: Some(log),
+            _dir: dir,
         }
     }
 
-    /// Ends it with a signal and starts it again in its folder.
-    pub(crate) fn restart(&mut self, signal: &str) {
-        kill(&self.child, signal);
-        finish_quietly(&mut self.child);
-        self.log.take().unwrap().join().unwrap();
-        let (child, log) = launch(self.home.path(), &[]);
-        (self.child, self.log) = (child, Some(log));
+    /// Ends it with a signal and starts it again in its home, without anybody to
+    /// bootstrap from.
+    pub(crate) fn restart(&mut self, signal: Signal) {
+        self.running.signal(signal);
+        self.running.wait();
+        self.running = self.start.spawn().wait_ready();
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     #[track_caller]
@@ -67,81 +73,41 @@ impl Daemon {
     }
 
     /// Ends it with a signal and answers its exit code and its log.
-    fn end(mut self, signal: &str) -> (Option<i32>, String) {
-        kill(&self.child, signal);
-        let code = finish_quietly(&mut self.child);
-        (code, self.log.take().unwrap().join().unwrap())
+    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
+        self.running.signal(signal);
+        (self.running.wait(), self.running.log())
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if self.log.is_some() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
+/// What a daemon in `home` is told, and the commands for it.
+fn variables(home: &Path) -> [(&'static str, String); 7] {
+    let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    [
+        ("P2P_DATA_DIR", text(home.join("data"))),
+        ("P2P_CONTROL_SOCKET", text(home.join("s"))),
+        ("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/tcp/0".into()),
+        ("P2P_METRICS_PORT", "0".into()),
+        ("P2P_DHT_MODE", "server".into()),
+        // What ends a connection here is not that nobody used it.
+        ("P2P_CONNECTION_IDLE_TIMEOUT", "1h".into()),
+        ("P2P_LOG_FORMAT", "json".into()),
+    ]
 }
 
-/// Runs a daemon in `home` and waits until it is ready.
-fn launch(home: &Path, peers: &[String]) -> (Child, std::thread::JoinHandle<String>) {
-    let mut child = command(home, &["run"])
-        .env("P2P_BOOTSTRAP_PEERS", peers.join(","))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let (ready, is_ready) = mpsc::channel();
-    let log = std::thread::spawn(move || {
-        let mut log = String::new();
-        // To the end, or the daemon would wait for room in the pipe.
-        while lines.read_line(&mut log).unwrap() > 0 {
-            let last = log.lines().last().unwrap_or_default();
-            if last.contains("\"msg\":\"ready\"") {
-                let _ = ready.send(());
-            }
-        }
-        log
-    });
-    if is_ready.recv_timeout(DEADLINE).is_err() {
-        child.kill().unwrap();
-        panic!("the daemon is not ready: {}", log.join().unwrap());
-    }
-    (child, log)
+/// How a daemon in `home` is started, whose log is in `dir`.
+pub(crate) fn start_in(home: &Path, dir: &Path) -> Start {
+    let variables = variables(home);
+    Start::new(dir).with(
+        &variables
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str())),
+    )
 }
 
 pub(crate) fn command(home: &Path, args: &[&str]) -> Command {
     let mut command = node(home, args);
+    command.envs(variables(home));
     command
-        .env("P2P_CONTROL_SOCKET", home.join("s"))
-        .env("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/tcp/0")
-        .env("P2P_METRICS_PORT", "0")
-        .env("P2P_DHT_MODE", "server")
-        // What ends a connection here is not that nobody used it.
-        .env("P2P_CONNECTION_IDLE_TIMEOUT", "1h")
-        .env("P2P_LOG_FORMAT", "json");
-    command
-}
-
-pub(crate) fn kill(child: &Child, signal: &str) {
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-}
-
-fn finish_quietly(child: &mut Child) -> Option<i32> {
-    let mut status = None;
-    until("the daemon ends", || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    })
-    .unwrap();
-    status.unwrap().code()
 }
 
 /// Bytes without a pattern that a chunk's length would fit.
@@ -191,7 +157,7 @@ fn two_daemons_and_every_command() {
             .map(|p| p["peer_id"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    until("b has joined", || connected(&b).contains(&a.id())).unwrap();
+    until("b has joined", || connected(&b).contains(&a.id()));
     let table = b.ask(&["peers"]).succeeds();
     assert!(
         table.text().contains("p2p-node/") && table.text().contains("tcp"),
@@ -208,13 +174,13 @@ fn two_daemons_and_every_command() {
     // put, ls, stat
     let bytes = content(3_500_000);
     fs::write(a.path().join("file"), &bytes).unwrap();
-    until("a knows b", || !connected(&a).is_empty()).unwrap();
+    until("a knows b", || !connected(&a).is_empty());
     let put = a.json(&["put", "file"]);
     let cid = put["cid"].as_str().unwrap();
     assert_eq!(put["size"], bytes.len());
     let mut piped = command(a.path(), &["put", "-", "--ttl", "1h"]);
-    let mut child = piped.stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let mut child = Process::spawn(piped.stdin(Stdio::piped()));
+    child.take_stdin().write_all(&bytes).unwrap();
     let said = finish(child);
     assert_eq!((said.code, said.text().trim()), (Some(0), cid), "{said:?}");
     assert!(a.ask(&["ls"]).succeeds().text().contains(cid));
@@ -269,7 +235,7 @@ fn two_daemons_and_every_command() {
     assert!(!a.ask(&["ls", "-q"]).succeeds().text().contains(cid));
 
     for d in [a, b] {
-        let (code, log) = d.end("-TERM");
+        let (code, log) = d.end(SIGTERM);
         assert_eq!(code, Some(0), "{log}");
     }
 }
@@ -278,19 +244,18 @@ fn two_daemons_and_every_command() {
 fn gossip_goes_from_publish_to_subscribe() {
     let a = Daemon::start(&[]);
     let b = Daemon::start(&[&a]);
-    let mut child = command(a.path(), &["subscribe", "weather", "news", "--json"])
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut subscribe = command(a.path(), &["subscribe", "weather", "news", "--json"]);
+    let mut child = Process::spawn(&mut subscribe);
+    let mut lines = BufReader::new(child.take_stdout()).lines();
     // Published again until it arrives: the mesh forms when it forms.
     let stop = AtomicBool::new(false);
     let line = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 let mut publish = command(b.path(), &["publish", "weather"]);
-                let mut publish = publish.stdin(Stdio::piped()).spawn().unwrap();
+                let mut publish = Process::spawn(publish.stdin(Stdio::piped()));
                 // Nobody may listen yet: then it has ended before it is written to.
-                let _ = publish.stdin.take().unwrap().write_all(b"rain\nsun\xff");
+                let _ = publish.take_stdin().write_all(b"rain\nsun\xff");
                 finish(publish);
             }
         });
@@ -307,7 +272,7 @@ fn gossip_goes_from_publish_to_subscribe() {
         "{message}"
     );
     // The daemon's end is the subscription's: told, and not success.
-    let (code, log) = a.end("-INT");
+    let (code, log) = a.end(SIGINT);
     assert_eq!(code, Some(0), "{log}");
     drop(lines);
     finish(child).tells(&["subscribe weather news: "]);
@@ -352,30 +317,29 @@ fn what_cannot_be_done_is_told_in_one_line() {
 #[test]
 fn ctrl_c_while_nobody_has_it() {
     let d = Daemon::start(&[]);
-    let child = command(d.path(), &["get", CID, "-o", "f"]).spawn().unwrap();
+    let child = Process::spawn(&mut command(d.path(), &["get", CID, "-o", "f"]));
     until("the command has begun", || {
         names(d.path()).iter().any(|n| n.ends_with(".part"))
-    })
-    .unwrap();
-    kill(&child, "-INT");
+    });
+    child.signal(SIGINT);
     finish(child).fails(130, &["interrupted"]);
     assert_eq!(names(d.path()), ["data", "s"]);
 }
 
 #[test]
 fn a_daemon_killed_half_way_through_a_get_is_told() {
-    let d = Daemon::start(&[]);
+    let mut d = Daemon::start(&[]);
     // Larger than all that pipes and buffers on the way can hold.
     fs::write(d.path().join("file"), content(64 << 20)).unwrap();
     let put = d.ask(&["put", "file", "-q"]);
     let cid = put.text().trim().to_owned();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut get = command(d.path(), &["get", &cid]);
-    let child = get.stdout(writer).spawn().unwrap();
+    let child = Process::spawn(get.stdout(writer));
     drop(get);
     // Some bytes have come; the pipe, full since, holds up the rest.
     reader.read_exact(&mut [0; 1000]).unwrap();
-    kill(&d.child, "-KILL");
+    d.running.kill();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
     finish(child).fails(1, &["get bafy"]);
     // What is left of its socket is no daemon.
@@ -413,10 +377,8 @@ fn root_does_not_run_in_the_folder_of_another_user() {
         assert!(names(&data).is_empty(), "{:?}", names(&data));
     }
     std::os::unix::fs::chown(&data, Some(0), None).unwrap();
-    let (mut child, log) = launch(home.path(), &[]);
-    kill(&child, "-TERM");
-    assert_eq!(finish_quietly(&mut child), Some(0));
-    log.join().unwrap();
+    let daemon = start_in(home.path(), home.path()).spawn().wait_ready();
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]
@@ -426,11 +388,11 @@ fn a_control_socket_whose_file_is_deleted_comes_back() {
     let id = daemon.id();
     fs::remove_file(&path).unwrap();
     daemon.ask(&["id"]).fails(69, &[path.to_str().unwrap()]);
-    until("the socket is back", || path.exists()).unwrap();
+    until("the socket is back", || path.exists());
     // It listens from the moment that its mode is set.
-    until("status answers", || daemon.ask(&["status"]).code == Some(0)).unwrap();
+    until("status answers", || daemon.ask(&["status"]).code == Some(0));
     assert_eq!(daemon.id(), id);
-    let (code, log) = daemon.end("-TERM");
+    let (code, log) = daemon.end(SIGTERM);
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("opened a new one").count(), 1, "{log}");
 }

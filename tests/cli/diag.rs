@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::daemon::{Daemon, command};
+use crate::common::{Closed, PROGRAM, bare_command};
+use crate::daemon::{Daemon, command, start_in};
 use crate::support::{Said, run};
 
 /// The finding of `check`: its verdict, what was found and what to do.
@@ -158,28 +160,16 @@ fn a_full_store_and_few_descriptors_are_told() {
     fs::write(home.path().join("big"), big).unwrap();
     let start = |descriptors: &str, store: &str| {
         let limited = format!("ulimit -n {descriptors} && exec \"$0\" run");
-        let plain = command(home.path(), &[]);
-        let mut shell = std::process::Command::new("sh");
-        shell
-            .env_clear()
-            .args(["-c", &limited])
-            .arg(plain.get_program());
-        shell.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        shell
-            .env("P2P_STORE_MAX_BYTES", store)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
-        let daemon = shell.spawn().unwrap();
-        let ask = |args: &[&str]| run(command(home.path(), args));
-        crate::support::until("the node is ready", || ask(&["health"]).code == Some(0)).unwrap();
-        daemon
+        let mut shell = bare_command(None, Path::new("sh"));
+        shell.args(["-c", &limited, PROGRAM]);
+        let start = start_in(home.path(), home.path()).with(&[("P2P_STORE_MAX_BYTES", store)]);
+        start.spawn_by(shell).wait_ready()
     };
     let ask = |args: &[&str]| run(command(home.path(), args));
     let mut daemon = start("200", "2MiB");
     let put = ask(&["put", "big"]);
     let told = ask(&["diag", "--json"]).json();
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
+    daemon.kill();
     assert_eq!(put.code, Some(1), "{put:?}");
     let (finding, advice) = verdict(&told, "connections", "warning");
     assert!(finding.contains("descriptors for"), "{finding}");
@@ -189,8 +179,7 @@ fn a_full_store_and_few_descriptors_are_told() {
 
     let mut daemon = start("4096", "1GiB");
     let told = ask(&["diag", "--json"]).json();
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
+    daemon.kill();
     verdict(&told, "connections", "ok");
     verdict(&told, "store", "ok");
 }
@@ -379,25 +368,16 @@ fn the_script_says_what_the_program_says() {
     if !have_curl() {
         return;
     }
-    // Freed at once; whoever else takes it in between fails this test loudly.
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let url = format!("http://{free}");
+    let closed = Closed::new();
+    let url = format!("http://{}", closed.socket());
     let (code, said) = script(&["sh"], &[&url]);
     assert_eq!(code, Some(69), "{said}");
     assert!(said.contains("nobody answers"), "{said}");
 
     let home = tempfile::tempdir().unwrap();
-    let mut daemon = command(home.path(), &["run"])
-        .env("P2P_METRICS_PORT", free.port().to_string())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let daemon = start_in(home.path(), home.path()).spawn().wait_ready();
+    let url = format!("http://{}", daemon.http());
     let ask = |args: &[&str]| run(command(home.path(), args));
-    let ready = crate::support::until("the node is ready", || ask(&["health"]).code == Some(0));
     let _ = ask(&["dht", "get", "nothing", "--timeout", "1s"]);
     let told = ask(&["diag", "--json"]).json();
     let busybox = std::process::Command::new("busybox").output().is_ok();
@@ -406,10 +386,8 @@ fn the_script_says_what_the_program_says() {
         shells.push(&["busybox", "sh"]);
     }
     let said: Vec<_> = shells.iter().map(|shell| script(shell, &[&url])).collect();
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
+    drop(daemon);
 
-    ready.unwrap();
     let p99 = told["figures"]["dht_query_p99"]["since_start_seconds"]
         .as_f64()
         .unwrap();

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bans;
+#[path = "../common/mod.rs"]
+mod common;
 mod daemon;
 mod diag;
 mod offline;

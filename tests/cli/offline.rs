@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 
-use crate::support::{CID, PEER, finish, names, node, p2p, run};
+use crate::support::{CID, PEER, names, node, p2p, run};
 
 #[test]
 fn wrong_usage_is_exit_2_and_one_line() {
@@ -326,7 +326,7 @@ fn a_reader_that_goes_is_no_failure_and_a_full_disk_is() {
 
     let mut command = node(home.path(), &["key", "show"]);
     command.stderr(Stdio::null());
-    assert_eq!(finish(command.spawn().unwrap()).code, Some(1));
+    assert_eq!(run(command).code, Some(1));
 }
 
 #[test]

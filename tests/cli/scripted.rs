@@ -5,10 +5,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::JoinHandle;
 
-use crate::support::{CID, finish, names, node, p2p, run, until};
+use nix::sys::signal::Signal::{SIGINT, SIGKILL, SIGTERM};
+
+use crate::common::{Process, until};
+use crate::support::{CID, finish, names, node, p2p, run};
 
 /// Serves one connection at `home/s` after its first request has come.
 fn serve(home: &Path, script: impl FnOnce(&mut UnixStream) + Send + 'static) -> JoinHandle<()> {
@@ -104,8 +107,8 @@ fn publish_goes_on_after_a_refused_line() {
         heard
     });
     let mut command = node(home.path(), &["publish", "t", "--socket", "s", "--json"]);
-    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let mut child = Process::spawn(command.stdin(std::process::Stdio::piped()));
+    let mut stdin = child.take_stdin();
     stdin.write_all(b"one\nbad\n").unwrap();
     // Longer than any line may be.
     stdin.write_all(&vec![b'x'; 5 * MIB]).unwrap();
@@ -188,7 +191,7 @@ fn get_ends_quietly_when_its_reader_goes() {
     let (reader, writer) = std::io::pipe().unwrap();
     let mut command = node(home.path(), &["get", CID, "--socket", "s"]);
     command.stdout(writer);
-    let child = command.spawn().unwrap();
+    let child = Process::spawn(&mut command);
     drop(command);
     let mut first = [0; 10];
     (&reader).read_exact(&mut first).unwrap();
@@ -246,7 +249,7 @@ fn a_refusal_is_passed_on_in_one_line() {
 }
 
 /// Starts a `get` that has written 1 MiB and waits for more that never comes.
-fn half_way(home: &Path) -> (Child, JoinHandle<()>) {
+fn half_way(home: &Path) -> (Process, JoinHandle<()>) {
     let out = home.join("out");
     fs::create_dir(&out).unwrap();
     fs::write(out.join("f"), "old").unwrap();
@@ -256,36 +259,23 @@ fn half_way(home: &Path) -> (Child, JoinHandle<()>) {
         // Until the command hangs up.
         let _ = s.read(&mut [0]);
     });
-    let child = node(home, &["get", CID, "-o", "out/f", "--socket", "s"])
-        .spawn()
-        .unwrap();
+    let mut get = node(home, &["get", CID, "-o", "out/f", "--socket", "s"]);
+    let child = Process::spawn(&mut get);
     until("a megabyte is written", || {
         fs::read_dir(&out).unwrap().any(|e| {
             let e = e.unwrap();
             e.file_name() != "f" && e.metadata().is_ok_and(|m| m.len() == MIB as u64)
         })
-    })
-    .unwrap();
+    });
     (child, daemon)
-}
-
-fn kill(child: &Child, signal: &str) {
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
 }
 
 #[test]
 fn ctrl_c_removes_the_temporary_file() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
         let home = tempfile::tempdir().unwrap();
         let (child, daemon) = half_way(home.path());
-        kill(&child, signal);
+        child.signal(signal);
         finish(child).fails(code, &["interrupted", "out/f is unchanged"]);
         assert_eq!(names(&home.path().join("out")), ["f"]);
         assert_eq!(fs::read(home.path().join("out/f")).unwrap(), b"old");
@@ -297,7 +287,7 @@ fn ctrl_c_removes_the_temporary_file() {
 fn kill_9_leaves_the_final_name_as_it_was() {
     let home = tempfile::tempdir().unwrap();
     let (child, daemon) = half_way(home.path());
-    kill(&child, "-KILL");
+    child.signal(SIGKILL);
     assert_eq!(finish(child).code, None);
     assert_eq!(fs::read(home.path().join("out/f")).unwrap(), b"old");
     let names = names(&home.path().join("out"));

@@ -1,13 +1,9 @@
 //! Runs the binary in an environment of its own and gathers what it says.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-/// Nothing here takes seconds; a test that waits longer than this has failed,
-/// however loaded the machine is.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+use crate::common::{PROGRAM, Process};
 
 /// A valid CID, of `hello\n` as one raw leaf, and a valid peer id.
 pub(crate) const CID: &str = "bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am";
@@ -59,7 +55,7 @@ impl Said {
 
 /// The binary with a clean environment whose home is `home`.
 pub(crate) fn node(home: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_p2p-node"));
+    let mut command = Command::new(PROGRAM);
     command
         .env_clear()
         .env("HOME", home)
@@ -75,7 +71,7 @@ pub(crate) fn node(home: &Path, args: &[&str]) -> Command {
 /// Runs a command to its end.
 #[track_caller]
 pub(crate) fn run(mut command: Command) -> Said {
-    finish(command.spawn().unwrap())
+    finish(Process::spawn(&mut command))
 }
 
 /// Runs `p2p-node` with `args` to its end.
@@ -84,47 +80,15 @@ pub(crate) fn p2p(home: &Path, args: &[&str]) -> Said {
     run(node(home, args))
 }
 
-/// Waits for a child's end and gathers what it said.
+/// Waits for the end of a process and gathers what it said.
 #[track_caller]
-pub(crate) fn finish(mut child: Child) -> Said {
-    fn drain(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(mut stream) = stream {
-                stream.read_to_end(&mut bytes).unwrap();
-            }
-            bytes
-        })
-    }
-    let stdout = drain(child.stdout.take());
-    let stderr = drain(child.stderr.take());
-    let mut status = None;
-    let ended = until("the command ends", || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    if ended.is_err() {
-        child.kill().unwrap();
-    }
-    let stderr = String::from_utf8(stderr.join().unwrap()).unwrap();
-    assert_eq!(ended, Ok(()), "{stderr}");
+pub(crate) fn finish(process: Process) -> Said {
+    let output = process.output();
     Said {
-        code: status.unwrap().code(),
-        stdout: stdout.join().unwrap(),
-        stderr,
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
-}
-
-/// Waits until `done`, with a deadline.
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
-    let begun = Instant::now();
-    while !done() {
-        if begun.elapsed() > DEADLINE {
-            return Err(format!("waited in vain until {what}"));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
 
 /// Names in a folder, sorted.

@@ -2,23 +2,25 @@
 //! they got. These are for the rest, without a port that is merely hoped to be free.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// An address that nobody else uses, for a daemon that must have the same one again
 /// after a restart, or must be told its own address when it starts.
 ///
 /// Two test programs that run at the same time have different process ids. Such an
 /// id has 22 bits: 16 of them are in the IP address and the rest in the port. The
-/// last byte of the IP address counts within one program. The port is below those
-/// that the kernel gives out by itself, so that no outgoing connection has it.
+/// last byte of the IP address, and then the port, count within one program. The
+/// ports are below those that the kernel gives out by itself, so that no outgoing
+/// connection has one of them. `harness.py` does the same.
 pub(crate) fn own_socket() -> SocketAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    assert!(n < u8::MAX, "one program has 254 addresses of its own");
+    let (block, last) = (n / 254, (n % 254) as u8 + 1);
     let pid = std::process::id();
     let [high, low] = [pid >> 8 & 0xff, pid & 0xff].map(|byte| byte as u8);
-    let port = 10_000 + u16::try_from(pid >> 16).unwrap();
-    (Ipv4Addr::new(127, high, low, n), port).into()
+    let port = 10_000 + 64 * block + u16::try_from(pid >> 16).unwrap();
+    assert!(port < 32_768, "no addresses are left");
+    (Ipv4Addr::new(127, high, low, last), port).into()
 }
 
 /// The same as a multiaddr of TCP.
@@ -40,9 +42,14 @@ impl Closed {
         Closed(socket)
     }
 
-    /// Where it is, as a multiaddr.
+    /// Where it is.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    /// The same as a multiaddr.
     pub(crate) fn address(&self) -> String {
-        let at = self.0.local_addr().unwrap().as_socket().unwrap();
+        let at = self.socket();
         format!("/ip4/{}/tcp/{}", at.ip(), at.port())
     }
 }

@@ -1,16 +1,16 @@
-//! A process of the daemon.
+//! A daemon that runs.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use nix::unistd::{SysconfVar, sysconf};
 
-use super::eventually;
 use super::http::{self, Scrape};
+use super::{Process, eventually};
 
 /// The program that was built with the tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_p2p-node");
@@ -108,7 +108,7 @@ impl Start {
             .stdout(Stdio::null())
             .stderr(log);
         Daemon {
-            child: command.spawn().unwrap(),
+            process: Process::spawn(&mut command),
             start: self.clone(),
             logged_before,
         }
@@ -117,7 +117,7 @@ impl Start {
 
 /// A running daemon; killed when dropped.
 pub(crate) struct Daemon {
-    child: Child,
+    process: Process,
     start: Start,
     /// Bytes that earlier lives in the same folder had logged.
     logged_before: u64,
@@ -145,7 +145,33 @@ impl Daemon {
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
+    }
+
+    /// A line of its `/proc/PID/status` in KiB, such as `VmRSS`.
+    #[track_caller]
+    pub(crate) fn memory(&self, line: &str) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let found = status
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))
+            .and_then(|rest| rest.split_whitespace().next());
+        found
+            .unwrap_or_else(|| panic!("no {line}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Seconds of processor time that it has used.
+    #[track_caller]
+    pub(crate) fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name before the last parenthesis may hold anything; utime and stime are
+        // the 12th and 13th field after it.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: f64 = ticks.map(|t| t.parse::<f64>().unwrap()).sum();
+        ticks / sysconf(SysconfVar::CLK_TCK).unwrap().unwrap_or(100) as f64
     }
 
     /// Its control socket.
@@ -289,18 +315,18 @@ impl Daemon {
     /// Sends a signal to it.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
-        self::signal(&self.child, signal);
+        self.process.signal(signal);
     }
 
     /// How it has ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
+        self.process.ended()
     }
 
     /// Waits for its end; the exit code, which one that a signal has killed lacks.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> Option<i32> {
-        eventually("the daemon ends", || self.ended()).code()
+        self.process.wait()
     }
 
     /// Ends it as systemd would; the exit code.
@@ -313,23 +339,8 @@ impl Daemon {
     /// Kills it, as a power cut would, and waits until it is gone.
     #[track_caller]
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.wait();
+        self.process.kill();
     }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Sends a signal to a process that the test has started.
-#[track_caller]
-pub(crate) fn signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    kill(pid, signal).unwrap();
 }
 
 fn in_namespace(namespace: Option<&str>, program: &Path) -> Command {

@@ -2,26 +2,24 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use crate::common::Daemon;
+use crate::common::{Daemon, Process};
 
 /// See the module's documentation; ended when dropped.
 pub(crate) struct Ear {
-    child: Child,
+    _process: Process,
     heard: PathBuf,
 }
 
 impl Ear {
     pub(crate) fn at(daemon: &Daemon, topic: &str, heard: &Path) -> Ear {
-        let child = daemon
-            .command(&["subscribe", topic])
+        let mut command = daemon.command(&["subscribe", topic]);
+        command
             .stdout(File::create(heard).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null());
         Ear {
-            child,
+            _process: Process::spawn(&mut command),
             heard: heard.to_owned(),
         }
     }
@@ -30,12 +28,5 @@ impl Ear {
     pub(crate) fn count(&self, text: &str) -> usize {
         let heard = std::fs::read_to_string(&self.heard).unwrap_or_default();
         heard.lines().filter(|line| line.contains(text)).count()
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

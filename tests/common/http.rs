@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::{DEADLINE, eventually};
 
@@ -14,8 +15,17 @@ pub(super) fn request(path: &str) -> String {
 /// Asks for a page; the head and the body of the answer. The body ends where its
 /// length says: the server lingers before it closes.
 pub(crate) fn ask(at: SocketAddr, path: &str) -> io::Result<(String, String)> {
-    let mut stream = TcpStream::connect_timeout(&at, DEADLINE)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
+    ask_within(DEADLINE, at, path)
+}
+
+/// [`ask`], which fails when nothing comes for `patience`.
+pub(crate) fn ask_within(
+    patience: Duration,
+    at: SocketAddr,
+    path: &str,
+) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&at, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(request(path).as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = vec![0; 64 * 1024];

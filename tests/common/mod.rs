@@ -8,7 +8,8 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `daemon` | a process of the daemon |
+//! | `daemon` | a daemon that runs |
+//! | `process` | a process that ends with the test |
 //! | `http` | its HTTP port: pages and metrics |
 //! | `wait` | waiting until something holds |
 //! | `address` | addresses to listen on, and one where nobody listens |
@@ -38,10 +39,13 @@ mod address;
 mod daemon;
 pub(crate) mod http;
 mod noise;
+mod process;
 mod wait;
 
 pub(crate) use address::{Closed, own_address, own_socket};
-pub(crate) use daemon::{Daemon, PROGRAM, Start, bare_command, program, signal};
+pub(crate) use daemon::{Daemon, PROGRAM, Start, bare_command, program};
 pub(crate) use http::Scrape;
 pub(crate) use noise::{noise, same_bytes, write_noise};
-pub(crate) use wait::{DEADLINE, eventually, eventually_async};
+pub(crate) use process::Process;
+use wait::pause;
+pub(crate) use wait::{DEADLINE, eventually, eventually_async, until};

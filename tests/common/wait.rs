@@ -8,6 +8,17 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 /// The time between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Lets a moment pass before the next question.
+pub(super) fn pause() {
+    std::thread::park_timeout(PAUSE);
+}
+
+/// Waits until `holds`, and fails after [`DEADLINE`].
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually(what, || holds().then_some(()));
+}
+
 /// Asks again until `ask` answers, and fails after [`DEADLINE`].
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -17,7 +28,7 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
             return answer;
         }
         assert!(Instant::now() < end, "never happened: {what}");
-        std::thread::park_timeout(PAUSE);
+        pause();
     }
 }
 

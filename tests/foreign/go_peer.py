@@ -12,11 +12,12 @@ from p2pclient.pb import p2pd_pb2 as pb
 from p2pclient.utils import raise_if_failed, read_pbmsg_safe, write_pbmsg
 
 import checks
-from python_client import Side, content_id, echo, free_port, knows
+import harness
+from python_client import Side, content_id, echo, knows
 
 
 def go(folder):
-    daemon = checks.Daemon(folder, "go")
+    daemon = harness.ControlledProgram(folder, "go")
     command = [
         os.environ["P2PD"],
         f"-listen=/unix{daemon.socket}",
@@ -198,7 +199,7 @@ async def main():
     # go's daemon knows only the DHT of IPFS.
     # go drops a provider record without addresses, and ours carries those that
     # are known to be reachable from outside: on loopback only configured ones.
-    tcp = f"/ip4/127.0.0.1/tcp/{free_port()}"
+    tcp = harness.own_address()
     more = {
         "P2P_KAD_PROTOCOL": "/ipfs/kad/1.0.0",
         "P2P_LISTEN_ADDRS": f"{tcp},/ip4/127.0.0.1/udp/0/quic-v1",
@@ -207,8 +208,8 @@ async def main():
     starters = [lambda f: checks.ours(f, "ours", **more), go]
     with checks.running(*starters) as (ours, theirs):
         sides = (
-            Side(ours, f"/ip4/127.0.0.1/tcp/{free_port()}"),
-            Side(theirs, f"/ip4/127.0.0.1/tcp/{free_port()}"),
+            Side(ours, harness.own_address()),
+            Side(theirs, harness.own_address()),
         )
         speak_to_go(sides[1].client)
         return await checks.run(ALL, *sides)

@@ -10,7 +10,8 @@ from p2pclient.pb import p2pd_pb2 as pb
 from p2pclient.utils import read_pbmsg_safe
 
 import checks
-from python_client import Side, free_port
+import harness
+from python_client import Side
 
 TOPIC = "js-and-us"
 
@@ -28,7 +29,7 @@ class Js:
         pipe = asyncio.subprocess.PIPE
         self.process = await asyncio.create_subprocess_exec(
             "node", script, address, TOPIC, stdin=pipe, stdout=pipe,
-            preexec_fn=checks.die_with_parent,
+            preexec_fn=harness.die_with_parent,
         )
         self.id = (await self.line())["id"]
 
@@ -120,7 +121,7 @@ async def main():
     with checks.running(lambda f: checks.ours(f, "ours")) as (ours,):
         js = Js()
         try:
-            side = Side(ours, f"/ip4/127.0.0.1/tcp/{free_port()}")
+            side = Side(ours, harness.own_address())
             return await checks.run(ALL, side, js)
         finally:
             await js.stop()

@@ -14,6 +14,7 @@ from p2pclient.pb import p2pd_pb2 as pb
 from p2pclient.utils import read_pbmsg_safe
 
 import checks
+import harness
 
 PROTOCOL = "/foreign/echo/1.0.0"
 
@@ -242,18 +243,12 @@ ALL = [
 ]
 
 
-def free_port():
-    from p2pclient.utils import get_unused_tcp_port
-
-    return get_unused_tcp_port()
-
-
 async def main():
     starters = [lambda f: checks.ours(f, "a"), lambda f: checks.ours(f, "b")]
     with checks.running(*starters) as (a, b):
         sides = (
             Side(a, f"/unix{a.folder}/handler.sock"),
-            Side(b, f"/ip4/127.0.0.1/tcp/{free_port()}"),
+            Side(b, harness.own_address()),
         )
         return await checks.run(ALL, *sides)
 

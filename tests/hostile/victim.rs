@@ -52,41 +52,29 @@ impl Victim {
         format!("{}/p2p/{peer}", self.listen).parse().unwrap()
     }
 
-    fn pid(&self) -> u32 {
-        self.daemon.pid()
-    }
-
-    fn status_field(&self, name: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = text.lines().find(|l| l.starts_with(name)).unwrap();
-        let kib = line.split_whitespace().nth(1).unwrap();
-        kib.parse::<u64>().unwrap() * 1024
+    fn bytes(&self, line: &str) -> u64 {
+        (self.daemon.memory(line) * 1024.0) as u64
     }
 
     /// Resident bytes now.
     pub(crate) fn resident(&self) -> u64 {
-        self.status_field("VmRSS:")
+        self.bytes("VmRSS")
     }
 
     /// The most resident bytes since [`Victim::forget_peak`]: the kernel's own
     /// mark, which misses nothing between two looks.
     pub(crate) fn peak(&self) -> u64 {
-        self.status_field("VmHWM:")
+        self.bytes("VmHWM")
     }
 
     pub(crate) fn forget_peak(&self) {
         // See proc(5): 5 sets the mark to the present size.
-        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+        std::fs::write(format!("/proc/{}/clear_refs", self.daemon.pid()), "5").unwrap();
     }
 
     /// Seconds of processor time that it has used.
     pub(crate) fn cpu(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // Fields 14 and 15, counted after the name, which may hold spaces; in
-        // hundredths of a second on every Linux there is.
-        let (_, fields) = text.rsplit_once(')').unwrap();
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        ticks.map(|t| t.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+        self.daemon.cpu()
     }
 
     /// Sum of the samples whose name, with labels, begins with `sample`.

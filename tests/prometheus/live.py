@@ -6,27 +6,25 @@ every query of the dashboard has data, and an alert fires when a node is ended.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.parse
-import urllib.request
 
 import dashboard as grafana
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
+import harness  # pylint: disable=wrong-import-position
+from harness import eventually, get  # pylint: disable=wrong-import-position
+
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "prometheus"
-# Far above what any step takes; only a hang reaches it.
-DEADLINE = float(os.environ.get("DEADLINE", "300"))
 TOPIC = "news"
 
 CONTRACT = [
@@ -75,110 +73,15 @@ MAY_BE_EMPTY = {
 }
 
 
-def die_with_parent():
-    # PR_SET_PDEATHSIG: nothing outlives a test that was killed.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def node(binary, folder, name, **more):
+    """A node of the network of this test, which runs and is not waited for."""
+    variables = {"P2P_NETWORK": "prometheus-test", "P2P_TOPICS": TOPIC}
+    return harness.Node(binary, folder, name, **(variables | more)).run()
 
 
-def eventually(what, ask):
-    """Asks until the answer is true, and gives it."""
-    end = time.monotonic() + DEADLINE
-    pause = threading.Event()
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        if time.monotonic() > end:
-            raise AssertionError(f"still not after {DEADLINE:.0f} s: {what}")
-        pause.wait(0.1)
-
-
-def stop(process):
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def get(url):
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return answer.read().decode()
-
-
-def free_port():
-    with contextlib.closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Node:
-    def __init__(self, binary, folder, name, **more):
-        self.binary, self.name = binary, name
-        self.folder = folder / name
-        self.folder.mkdir()
-        self.socket = self.folder / "control.sock"
-        env = {k: v for k, v in os.environ.items() if not k.startswith("P2P_")} | {
-            "P2P_DATA_DIR": str(self.folder / "data"),
-            "P2P_CONTROL_SOCKET": str(self.socket),
-            "P2P_LISTEN_ADDRS": "/ip4/127.0.0.1/tcp/0",
-            "P2P_METRICS_PORT": "0",
-            "P2P_DHT_MODE": "server",
-            "P2P_NETWORK": "prometheus-test",
-            "P2P_TOPICS": TOPIC,
-            "P2P_LOG_FORMAT": "json",
-            "RUST_LOG": "info",
-            **more,
-        }
-        self.log = self.folder / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [binary, "run"],
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=die_with_parent,
-            )
-
-    def wait_ready(self):
-        def ready():
-            if self.process.poll() is not None:
-                raise AssertionError(f"{self.name} ended:\n{self.log.read_text()}")
-            for line in self.log.read_text().splitlines():
-                with contextlib.suppress(ValueError):
-                    entry = json.loads(line)
-                    if entry.get("msg") == "ready":
-                        return entry["metrics"]
-            return None
-
-        self.metrics = eventually(f"{self.name} says that it is ready", ready)
-        self.id = json.loads(self.cli("--json", "id"))
-        return self
-
-    def address(self):
-        return next(a for a in self.id["addresses"] if "/tcp/" in a)
-
-    def command(self, *args):
-        return [self.binary, "--socket", str(self.socket), *args]
-
-    def cli(self, *args, check=True, data=None):
-        done = subprocess.run(
-            self.command(*args), input=data, capture_output=True, timeout=DEADLINE, check=False
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(
-                f"{self.name}: {args} failed: {done.stderr.decode()}\n{self.log.read_text()[-3000:]}"
-            )
-        return done.stdout.decode().strip()
-
-
-class Prometheus:
+class Prometheus(harness.Program):
     def __init__(self, folder, targets):
-        self.folder = folder / "prometheus"
-        self.folder.mkdir()
+        super().__init__(folder, "prometheus")
         shutil.copy(SHIPPED / "p2p-node.rules.yml", self.folder)
         # JSON is YAML.
         (self.folder / "prometheus.yml").write_text(
@@ -192,38 +95,27 @@ class Prometheus:
                 }
             )
         )
-        self.process = None
+        self.url = "http://{}:{}".format(*harness.own_socket())
 
     def start(self):
-        """On a port that was free a moment ago; another one when it no longer is."""
-        for _ in range(5):
-            port = free_port()
-            self.url = f"http://127.0.0.1:{port}"
-            with (self.folder / "log").open("wb") as log:
-                self.process = subprocess.Popen(
-                    [
-                        "prometheus",
-                        f"--config.file={self.folder / 'prometheus.yml'}",
-                        f"--storage.tsdb.path={self.folder / 'data'}",
-                        f"--web.listen-address=127.0.0.1:{port}",
-                    ],
-                    cwd=self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    preexec_fn=die_with_parent,
-                )
-            if eventually("Prometheus starts or ends", self.started) == "ready":
-                return self
-        raise AssertionError(f"Prometheus does not start:\n{(self.folder / 'log').read_text()}")
+        self.launch(
+            [
+                "prometheus",
+                f"--config.file={self.folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self.folder / 'data'}",
+                f"--web.listen-address={self.url.removeprefix('http://')}",
+            ],
+            {},
+        )
+        eventually("Prometheus starts", self.ready)
+        return self
 
-    def started(self):
-        if self.process.poll() is not None:
-            return "ended"
+    def ready(self):
+        self.must_run()
         with contextlib.suppress(OSError):
             get(f"{self.url}/-/ready")
-            return "ready"
-        return None
+            return True
+        return False
 
     def api(self, path, **query):
         try:
@@ -271,11 +163,11 @@ def check_contract(prometheus, nodes):
         for metric in CONTRACT:
             name, brace, labels = metric.partition("{")
             inside = labels.rstrip("}") + ", " if brace else ""
-            query = f'{name}{{{inside}job="p2p-node", instance="{node.metrics}"}}'
+            query = f'{name}{{{inside}job="p2p-node", instance="{node.http}"}}'
             eventually(f"data for {query}", lambda q=query: prometheus.query(q))
         checked = subprocess.run(
             ["promtool", "check", "metrics"],
-            input=get(f"http://{node.metrics}/metrics"),
+            input=get(f"http://{node.http}/metrics"),
             capture_output=True,
             text=True,
             check=False,
@@ -306,8 +198,8 @@ def check_rules(prometheus):
 def check_alert(prometheus, nodes):
     """Ends the last node; the alert comes after the two minutes of its rule."""
     gone = nodes[-1]
-    stop(gone.process)
-    query = f'ALERTS{{alertname="P2PNodeDown", alertstate="firing", instance="{gone.metrics}"}}'
+    gone.stop()
+    query = f'ALERTS{{alertname="P2PNodeDown", alertstate="firing", instance="{gone.http}"}}'
     eventually("P2PNodeDown fires", lambda: prometheus.query(query))
     others = prometheus.query('ALERTS{alertname="P2PNodeDown"}')
     assert len(others) == 1, others
@@ -319,7 +211,7 @@ def check_alert(prometheus, nodes):
         for a in prometheus.api("alerts")["alerts"]
         if a["labels"]["alertname"] == "P2PNodeDown"
     ]
-    assert shown == [f"p2p-node on {gone.metrics} does not answer Prometheus"], shown
+    assert shown == [f"p2p-node on {gone.http} does not answer Prometheus"], shown
     print(f"ok: {shown[0]}")
 
 
@@ -357,11 +249,9 @@ def main():
     halt = threading.Event()
     with tempfile.TemporaryDirectory(prefix="p2p-prometheus-") as name:
         folder = pathlib.Path(name)
-        processes = []
-        worker = None
-        try:
+        with harness.stopped_at_the_end() as programs:
             # The first has all there is: a relay, and ceilings of bandwidth.
-            first = Node(
+            first = node(
                 binary,
                 folder,
                 "bootstrap",
@@ -369,29 +259,26 @@ def main():
                 P2P_MAX_UPLOAD_RATE="100MiB",
                 P2P_MAX_DOWNLOAD_RATE="100MiB",
             )
-            processes.append(first.process)
+            programs.append(first)
             first.wait_ready()
-            nodes = [first]
             for name in ("second", "third"):
-                node = Node(binary, folder, name, P2P_BOOTSTRAP_PEERS=first.address())
-                processes.append(node.process)
-                nodes.append(node.wait_ready())
+                programs.append(node(binary, folder, name, P2P_BOOTSTRAP_PEERS=first.address()))
+                programs[-1].wait_ready()
+            nodes = list(programs)
             nodes[1].cli("ban", nodes[2].id["peer_id"], "--reason", "a test")
-            prometheus = Prometheus(folder, [node.metrics for node in nodes])
+            prometheus = Prometheus(folder, [node.http for node in nodes])
+            programs.append(prometheus)
             prometheus.start()
-            processes.append(prometheus.process)
             worker = threading.Thread(target=traffic, args=(nodes, folder, halt))
             worker.start()
-            check_contract(prometheus, nodes)
-            check_rules(prometheus)
-            check_alert(prometheus, nodes)
-            check_dashboard(prometheus)
-        finally:
-            halt.set()
-            if worker:
+            try:
+                check_contract(prometheus, nodes)
+                check_rules(prometheus)
+                check_alert(prometheus, nodes)
+                check_dashboard(prometheus)
+            finally:
+                halt.set()
                 worker.join()
-            for process in reversed(processes):
-                stop(process)
 
 
 if __name__ == "__main__":

@@ -58,11 +58,10 @@ pub(crate) async fn until_the_end(soak: &Soak) -> Watched {
     loop {
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         for (member, readings) in soak.steady.iter().zip(&mut all) {
-            let pid = member.daemon().pid();
             readings.push(Reading {
                 minutes,
-                anonymous_kib: anonymous_kib(pid),
-                descriptors: descriptors(pid),
+                anonymous_kib: member.daemon().memory("RssAnon"),
+                descriptors: descriptors(member.daemon().pid()),
             });
         }
         if minutes >= printed {
@@ -137,13 +136,6 @@ fn slope(readings: &[Reading], value: impl Fn(&Reading) -> f64) -> f64 {
         below += x * x;
     }
     if below == 0.0 { 0.0 } else { above / below }
-}
-
-fn anonymous_kib(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
-    let number = line.and_then(|l| l.split_whitespace().next());
-    number.unwrap().parse().unwrap()
 }
 
 fn descriptors(pid: u32) -> f64 {
