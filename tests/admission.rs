@@ -7,80 +7,23 @@
     reason = "a test's panic is its report"
 )]
 
-use std::future::Future;
+mod common;
+#[path = "common/local.rs"]
+mod local;
+
 use std::time::{Duration, Instant};
 
+use common::eventually_async as eventually;
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
-use p2p_node::config::DhtMode;
-use p2p_node::node::Metrics;
-use p2p_node::node::{Handle, Node, Options};
+use local::{Running, connected, options, run, start};
+use p2p_node::node::{Handle, Options};
 use p2p_node::peers::limits::{Limits, MAX_PENDING_INBOUND, kept};
 use p2p_node::peers::{Policy, Settings};
-use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
-
-/// Far above what any step takes; only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-struct Running {
-    _node: Node,
-    handle: Handle,
-    peer: PeerId,
-    address: Multiaddr,
-    metrics: std::sync::Arc<Metrics>,
-}
-
-fn options() -> Options {
-    Options {
-        dht_mode: DhtMode::Server,
-        ..Options::default()
-    }
-}
-
-async fn start(options: Options) -> Running {
-    start_as(Keypair::generate_ed25519(), options).await
-}
-
-async fn start_as(identity: Keypair, options: Options) -> Running {
-    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
-    let metrics = Metrics::new().unwrap();
-    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
-    let handle = node.handle();
-    let peer = handle.local_peer_id();
-    let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
-    let address = handle.listen(listen).await.unwrap();
-    Running {
-        _node: node,
-        handle,
-        peer,
-        address: address.with(Protocol::P2p(peer)),
-        metrics,
-    }
-}
-
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < end, "never happened: {what}");
-        async_io::Timer::after(Duration::from_millis(10)).await;
-    }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let _ = env_logger::builder().is_test(true).try_init();
-    async_std::task::block_on(test);
-}
-
-async fn connected(handle: &Handle, peer: PeerId) -> bool {
-    handle.peers().await.unwrap().iter().any(|p| p.id == peer)
-}
 
 async fn connections(handle: &Handle) -> (u64, u64) {
     let status = handle.status().await.unwrap();
@@ -149,7 +92,7 @@ fn a_flood_fills_what_strangers_may_have_and_the_node_works_on() {
         .await;
         assert_eq!(full, 30);
         eventually("the others are refused", || async {
-            let refused = &node.metrics.connections_refused;
+            let refused = &node.metrics.node.connections_refused;
             let refused = refused.with_label_values(&["P2P_MAX_CONNECTIONS"]).get();
             let (inbound, _) = connections(&node.handle).await;
             assert!(inbound <= for_strangers, "{inbound} inbound");
@@ -208,7 +151,7 @@ fn without_memory_only_trusted_peers_come_in_or_are_dialed() {
             (!connected(&node.handle, stranger.peer).await).then_some(())
         })
         .await;
-        let refused = &node.metrics.connections_refused;
+        let refused = &node.metrics.node.connections_refused;
         let refused = refused.with_label_values(&["P2P_MAX_MEMORY"]);
         let before = refused.get();
         let _ = stranger.handle.dial(node.address.clone()).await;
@@ -242,7 +185,7 @@ fn slow_handshakes_make_room_for_an_honest_one() {
             .map(|_| std::net::TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap())
             .collect();
         eventually("all places are taken", || async {
-            let refused = &node.metrics.connections_refused;
+            let refused = &node.metrics.node.connections_refused;
             let refused = refused.with_label_values(&["pending connections"]).get();
             (refused >= 20).then_some(())
         })
@@ -403,7 +346,11 @@ fn a_peer_that_answers_no_ping_is_let_go() {
         healthy.handle.dial(node.address.clone()).await.unwrap();
         let (silent, silent_id) = silent_peer(&node).await;
         eventually("the silent one is let go for its silence", || async {
-            let closed = node.metrics.connections_closed.with_label_values(&["ping"]);
+            let closed = node
+                .metrics
+                .node
+                .connections_closed
+                .with_label_values(&["ping"]);
             (closed.get() == 1).then_some(())
         })
         .await;
@@ -471,7 +418,7 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
             .put_value(b"/k".to_vec(), b"v".to_vec())
             .await
             .unwrap();
-        let opened = &hub.metrics.connections_opened;
+        let opened = &hub.metrics.node.connections_opened;
         eventually("all have been there", || async {
             (opened.get() >= 5).then_some(())
         })
@@ -484,7 +431,11 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
             (left.len() == 2).then_some(())
         })
         .await;
-        let idled = hub.metrics.connections_closed.with_label_values(&["idle"]);
+        let idled = hub
+            .metrics
+            .node
+            .connections_closed
+            .with_label_values(&["idle"]);
         // One may have been dialed back, and so have had two connections.
         assert!(idled.get() >= 3, "the other sides would have stayed");
         // The stream is alive.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use async_std::task::block_on;
 use cid::Cid;
-use common::{Daemon, eventually};
+use common::{Daemon, Process, eventually};
 use nix::sys::signal::Signal;
 use p2p_node::control::Client;
 use p2p_node::control::client::Event;
@@ -148,15 +148,14 @@ fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
     let files = write_files(&dir.path().join("files"), FILES);
 
     let mut command = publisher.command(&["put"]);
-    let mut command = command
+    command
         .args(&files)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let mut command = Process::spawn(&mut command);
     let reported = Arc::new(Mutex::new(HashSet::new()));
     let reader = {
-        let (out, reported) = (command.stdout.take().unwrap(), reported.clone());
+        let (out, reported) = (command.take_stdout(), reported.clone());
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines() {
                 let line = line.unwrap();
@@ -175,14 +174,12 @@ fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
     eventually("more files are reported", || {
         (reported.lock().unwrap().len() >= before + 100).then_some(())
     });
-    publisher.signal(Signal::SIGKILL);
-    publisher.wait();
-    let ended = eventually("the command ends", || command.try_wait().unwrap());
-    assert!(!ended.success(), "the kill came after the last file");
+    publisher.kill();
+    let ended = command.wait();
+    assert_ne!(ended, Some(0), "the kill came after the last file");
     reader.join().unwrap();
     let mut said = String::new();
-    let mut err = command.stderr.take().unwrap();
-    err.read_to_string(&mut said).unwrap();
+    command.take_stderr().read_to_string(&mut said).unwrap();
     assert!(said.contains("the daemon"), "it does not say why: {said:?}");
     all.iter().for_each(|d| d.signal(Signal::SIGCONT));
     let reported = std::mem::take(&mut *reported.lock().unwrap());

@@ -5,9 +5,8 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use common::{Daemon, eventually};
+use common::{Daemon, Process, eventually};
 use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTERM};
 
 /// A node whose routing table holds one peer, and that peer.
@@ -32,14 +31,9 @@ fn pair(dir: &Path, more: &[(&str, &str)]) -> (Daemon, Daemon) {
 
 /// Begins to put a value on a peer that answers nothing, which goes on until it
 /// does, and tells the node to stop.
-fn stop_with_a_query(node: &mut Daemon, peer: &Daemon) -> Child {
+fn stop_with_a_query(node: &mut Daemon, peer: &Daemon) -> Process {
     peer.signal(SIGSTOP);
-    let put = node
-        .command(&["dht", "put", "greeting", "hello"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let put = node.begin(&["dht", "put", "greeting", "hello"]);
     eventually("the query goes on", || {
         (node.json(&["status"])["dht"]["queries"] != 0).then_some(())
     });
@@ -58,7 +52,7 @@ fn a_dht_operation_in_progress_finishes_and_its_client_hears_of_it() {
     let put = stop_with_a_query(&mut node, &peer);
     peer.signal(SIGCONT);
 
-    let put = put.wait_with_output().unwrap();
+    let put = put.output();
     assert!(put.status.success(), "{put:?}\n{}", node.log());
     assert_eq!(node.wait(), Some(0), "{}", node.log());
     assert_eq!(peer.ok(&["dht", "get", "greeting"]), "hello");
@@ -84,6 +78,6 @@ fn it_leaves_its_meshes_while_its_connections_still_stand() {
     let peers = friend.json(&["peers"]).to_string();
     assert!(peers.contains(id.as_str().unwrap()), "{peers}");
     peer.signal(SIGCONT);
-    put.wait_with_output().unwrap();
+    put.output();
     assert_eq!(node.wait(), Some(0), "{}", node.log());
 }

@@ -11,15 +11,16 @@
     reason = "a test's panic is its report"
 )]
 
+#[path = "common/forms.rs"]
+mod forms;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
 use libp2p::PeerId;
-use p2p_node::config::LogFormat;
 use p2p_node::node::misbehaviour::{Misbehaviour, tell};
 use p2p_node::peers::{Action, Conduct};
-use p2p_node::telemetry::logs;
 
 const OFFENDERS: [&str; 3] = ["192.0.2.7", "2001:db8::7", "::ffff:198.51.100.7"];
 
@@ -53,13 +54,7 @@ fn forgeries() -> Vec<String> {
 #[test]
 #[ignore = "run by the other test, as a process of its own"]
 fn child() {
-    let format = match std::env::var("FORM").unwrap().as_str() {
-        "journal" => LogFormat::Journal,
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
-        other => panic!("{other}"),
-    };
-    logs::init(format, "").unwrap();
+    forms::init("");
     let peer = PeerId::random();
     match std::env::var("LINES").unwrap().as_str() {
         "offences" => {
@@ -106,22 +101,7 @@ fn child() {
 
 /// What the program wrote, a line each.
 fn written(form: &str, lines: &str) -> Vec<String> {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "child",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env("FORM", form)
-        .env("LINES", lines)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stderr).unwrap();
-    // Split as a reader of log files does. The test harness says nothing here.
-    text.lines().map(str::to_owned).collect()
+    forms::written("child", form, &[("LINES", lines)])
 }
 
 /// The addresses that fail2ban would count against, one for each line.

@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "common/local.rs"]
+mod local;
 
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Read};
@@ -18,7 +20,7 @@ use std::process::Stdio;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Daemon, eventually, same_bytes, write_noise};
+use common::{DEADLINE, Daemon, Process, eventually, eventually_async, same_bytes, write_noise};
 use futures::{AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::core::Endpoint;
 use libp2p::core::muxing::StreamMuxerExt;
@@ -26,12 +28,10 @@ use libp2p::core::transport::{DialOpts, PortUse, Transport};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_node::config::DhtMode;
+use local::{Running, Setup, options};
 use p2p_node::control::Client;
-use p2p_node::node::Metrics;
-use p2p_node::node::{Handle, Node, Options};
+use p2p_node::node::Options;
 use p2p_node::peers::Policy;
-use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
 
 const MIB: u64 = 1 << 20;
@@ -127,7 +127,7 @@ fn two_peers_get_as_much_though_one_has_many_streams() {
     for sink in [&many, &one] {
         sink.daemon.ok(&["connect", &source.daemon.address("tcp")]);
     }
-    let mut greedy: Vec<_> = (0..6)
+    let greedy: Vec<_> = (0..6)
         .map(|seed| {
             let (cid, _) = source.put(dir.path(), 8 * MIB, seed);
             let out = dir.path().join(format!("greedy-{seed}"));
@@ -135,7 +135,7 @@ fn two_peers_get_as_much_though_one_has_many_streams() {
                 .daemon
                 .command(&["get", &cid, "-o", out.to_str().unwrap()]);
             get.stdout(Stdio::null()).stderr(Stdio::null());
-            get.spawn().unwrap()
+            Process::spawn(&mut get)
         })
         .collect();
     let (cid, _) = source.put(dir.path(), 3 * MIB, 100);
@@ -146,10 +146,7 @@ fn two_peers_get_as_much_though_one_has_many_streams() {
     let out = dir.path().join("out");
     one.daemon.ok(&["get", &cid, "-o", out.to_str().unwrap()]);
     let greedy_got = many.bulk("in") - before;
-    for get in &mut greedy {
-        let _ = get.kill();
-        let _ = get.wait();
-    }
+    drop(greedy);
     // Shared by streams it would be six times as much, 18 MiB.
     assert!(
         (MIB..8 * MIB).contains(&greedy_got),
@@ -169,19 +166,15 @@ fn gossip_passes_while_a_transfer_fills_the_ceiling() {
     let sink = Observed::start(&dir.path().join("b"), &ceiling[1..]);
     sink.daemon.ok(&["connect", &source.daemon.address("tcp")]);
     let mut subscriber = sink.daemon.command(&["subscribe", "news"]);
-    let mut subscriber = subscriber.stdout(Stdio::piped()).spawn().unwrap();
-    let mut heard = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    let mut subscriber = Process::spawn(subscriber.stdout(Stdio::piped()));
+    let mut heard = BufReader::new(subscriber.take_stdout()).lines();
     // At 64 KiB/s this takes 17 minutes: it goes on as long as the test.
     let (cid, _) = source.put(dir.path(), 64 * MIB, 1);
     let out = dir.path().join("out");
     let mut get = sink
         .daemon
         .command(&["get", &cid, "-o", out.to_str().unwrap()]);
-    let mut get = get
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut get = Process::spawn(get.stdout(Stdio::null()).stderr(Stdio::null()));
     eventually("the transfer is held to the ceiling", || {
         let waits = source.metric("p2p_bandwidth_waits_total{class=\"bulk\",direction=\"out\"}");
         (sink.bulk("in") > MIB / 4 && waits > 0).then_some(())
@@ -195,19 +188,7 @@ fn gossip_passes_while_a_transfer_fills_the_ceiling() {
         let line = heard.next().unwrap().unwrap();
         assert!(line.contains(&message), "{line}");
     }
-    assert_eq!(get.try_wait().unwrap(), None, "the transfer still runs");
-    for child in [&mut get, &mut subscriber] {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-}
-
-/// A node in this process.
-struct Running {
-    _node: Node,
-    handle: Handle,
-    peer: PeerId,
-    address: Multiaddr,
+    assert_eq!(get.ended(), None, "the transfer still runs");
 }
 
 async fn start(listen: &str, inbound: usize, outbound: usize, idle: Duration) -> Running {
@@ -221,31 +202,23 @@ async fn start_with(
     idle: Duration,
     policy: Policy,
 ) -> Running {
-    let identity = Keypair::generate_ed25519();
-    let transport = transport::Options {
-        max_inbound_streams: inbound,
-        max_outbound_streams: outbound,
-        ..transport::Options::default()
+    let setup = Setup {
+        transport: transport::Options {
+            max_inbound_streams: inbound,
+            max_outbound_streams: outbound,
+            ..transport::Options::default()
+        },
+        listen: listen.into(),
+        options: Options {
+            max_inbound_streams: inbound,
+            max_outbound_streams: outbound,
+            stream_idle_timeout: idle,
+            policy,
+            ..options()
+        },
+        ..Setup::default()
     };
-    let options = Options {
-        dht_mode: DhtMode::Server,
-        max_inbound_streams: inbound,
-        max_outbound_streams: outbound,
-        stream_idle_timeout: idle,
-        policy,
-        ..Options::default()
-    };
-    let (stack, relay) = transport::build(&identity, &transport).unwrap();
-    let node = Node::start(&identity, stack, relay, options, Metrics::new().unwrap()).unwrap();
-    let handle = node.handle();
-    let peer = handle.local_peer_id();
-    let address = handle.listen(listen.parse().unwrap()).await.unwrap();
-    Running {
-        _node: node,
-        handle,
-        peer,
-        address: address.with(Protocol::P2p(peer)),
-    }
+    setup.start().await
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -407,9 +380,10 @@ fn a_flood_of_streams_ends_the_connection_and_costs_reputation() {
             Poll::Pending
         })
         .await;
-        while policy.score_of(&attacker, Instant::now()) >= 0.0 {
-            async_io::Timer::after(Duration::from_millis(10)).await;
-        }
+        eventually_async("the attacker is held to account", async || {
+            (policy.score_of(&attacker, Instant::now()) < 0.0).then_some(())
+        })
+        .await;
     });
 }
 

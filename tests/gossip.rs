@@ -8,75 +8,38 @@
 )]
 
 mod common;
+#[path = "common/local.rs"]
+mod local;
 
-use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_std::channel::Sender;
+use common::{DEADLINE, eventually_async as eventually};
 use futures::StreamExt;
 use libp2p::gossipsub::{
     Behaviour, ConfigBuilder, IdentTopic, MessageAuthenticity, MessageId, PublishError,
     ValidationMode,
 };
 use libp2p::identity::Keypair;
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
-use p2p_node::config::DhtMode;
+use local::{Running, options, run};
 use p2p_node::control::{Client, client};
 use p2p_node::message::{Limits, seal};
+use p2p_node::node::Subscription;
 use p2p_node::node::streams::PeerStream;
-use p2p_node::node::{Handle, Node, Options, Subscription};
-use p2p_node::peers::Policy;
 use p2p_node::transport;
-use p2p_node::web::metrics::Metrics;
-
-/// Far above what any step takes; only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A topic of this network, and one of another application.
 const OWN: &str = "/p2p-node/chat";
 const PLAIN: &str = "weather";
-
-struct Running {
-    handle: Handle,
-    peer: PeerId,
-    address: Multiaddr,
-    policy: Policy,
-    metrics: Arc<Metrics>,
-    node: Node,
-}
 
 async fn start() -> Running {
     start_as(&Keypair::generate_ed25519()).await
 }
 
 async fn start_as(identity: &Keypair) -> Running {
-    let (stack, relay) = transport::build(identity, &transport::Options::default()).unwrap();
-    let metrics = Metrics::new().unwrap();
-    let options = Options {
-        dht_mode: DhtMode::Server,
-        ..Options::default()
-    };
-    let policy = options.policy.clone();
-    policy.observe(metrics.policy.clone());
-    let node = Node::start(identity, stack, relay, options, metrics.node.clone()).unwrap();
-    let handle = node.handle();
-    let peer = handle.local_peer_id();
-    let address = handle
-        .listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())
-        .await
-        .unwrap()
-        .with(Protocol::P2p(peer));
-    Running {
-        handle,
-        peer,
-        address,
-        policy,
-        metrics,
-        node,
-    }
+    local::start_as(identity.clone(), options()).await
 }
 
 impl Running {
@@ -113,26 +76,6 @@ impl Running {
         })
         .await;
     }
-
-    /// Waits until `peer` is known to subscribe to `topic`.
-    async fn hears(&self, topic: &str, peer: PeerId) {
-        eventually("the subscription arrives", async || {
-            let peers = self.handle.topic_peers(Some(topic.into())).await.unwrap();
-            peers.contains(&peer).then_some(())
-        })
-        .await;
-    }
-}
-
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < end, "never happened: {what}");
-        async_io::Timer::after(Duration::from_millis(20)).await;
-    }
 }
 
 async fn next(subscription: &mut Subscription) -> (PeerId, Vec<u8>, u64) {
@@ -145,11 +88,6 @@ async fn next(subscription: &mut Subscription) -> (PeerId, Vec<u8>, u64) {
         message.data.to_vec(),
         message.seqno.unwrap(),
     )
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let _ = env_logger::builder().is_test(true).try_init();
-    async_std::task::block_on(test);
 }
 
 /// A message for the foreign peer to send: topic and bytes as they are.

@@ -16,7 +16,7 @@ mod common;
 #[path = "common/lan.rs"]
 mod lan;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use common::{Daemon, Start, eventually, same_bytes, write_noise};
 use lan::{Lan, ip};
@@ -25,12 +25,8 @@ const FILE_BYTES: u64 = 320 << 20;
 
 #[test]
 fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
-    let lan = match Lan::new(3) {
-        Ok(lan) => lan,
-        Err(why) => {
-            println!("passed over: cannot make hosts: {why}");
-            return;
-        }
+    let Some(lan) = Lan::if_possible(3) else {
+        return;
     };
     let dir = tempfile::tempdir().unwrap();
     let start = |n: usize, more: &[(&str, &str)]| {
@@ -67,12 +63,7 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
     });
 
     let copy = dir.path().join("copy");
-    let get = seeker
-        .command(&["get", &cid, "-o", copy.to_str().unwrap()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let get = seeker.begin(&["get", &cid, "-o", copy.to_str().unwrap()]);
     let stored = |daemon: &Daemon| daemon.json(&["status"])["store"]["bytes"].as_u64();
     let at_kill = eventually("a third of the file has come", || {
         stored(&seeker).filter(|bytes| *bytes >= FILE_BYTES / 3)
@@ -86,7 +77,7 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
         at_kill < FILE_BYTES,
         "the second provider was killed too late to matter"
     );
-    let output = get.wait_with_output().unwrap();
+    let output = get.output();
     assert!(
         output.status.success(),
         "get failed: {}\n{}",
@@ -106,12 +97,8 @@ fn a_file_is_found_and_fetched_while_one_of_its_two_providers_is_killed() {
 /// daemon: a socket on every address is open all the same.
 #[test]
 fn a_family_without_addresses_does_not_keep_the_daemon_from_being_ready() {
-    let lan = match Lan::new(1) {
-        Ok(lan) => lan,
-        Err(why) => {
-            println!("passed over: cannot make hosts: {why}");
-            return;
-        }
+    let Some(lan) = Lan::if_possible(1) else {
+        return;
     };
     let host = lan.host(1);
     let off = Command::new("ip")
@@ -130,12 +117,8 @@ fn a_family_without_addresses_does_not_keep_the_daemon_from_being_ready() {
 
 #[test]
 fn a_wildcard_listener_follows_addresses_that_come_and_go() {
-    let lan = match Lan::new(1) {
-        Ok(lan) => lan,
-        Err(why) => {
-            println!("passed over: cannot make hosts: {why}");
-            return;
-        }
+    let Some(lan) = Lan::if_possible(1) else {
+        return;
     };
     let host = lan.host(1);
     let dir = tempfile::tempdir().unwrap();
@@ -174,12 +157,8 @@ fn a_wildcard_listener_follows_addresses_that_come_and_go() {
 /// Loopback is exempt from what is counted by address, so this needs hosts.
 #[test]
 fn one_address_has_its_cap_and_its_rate_and_others_are_served() {
-    let lan = match Lan::new(3) {
-        Ok(lan) => lan,
-        Err(why) => {
-            println!("passed over: cannot make hosts: {why}");
-            return;
-        }
+    let Some(lan) = Lan::if_possible(3) else {
+        return;
     };
     let dir = tempfile::tempdir().unwrap();
     let start = |name: &str, host: usize, port: u16, more: &[(&str, &str)]| {

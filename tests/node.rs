@@ -7,77 +7,34 @@
     reason = "a test's panic is its report"
 )]
 
+mod common;
+#[path = "common/local.rs"]
+mod local;
+
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::{Closed, DEADLINE, eventually_async as eventually, own_address};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_node::config::DhtMode;
-use p2p_node::node::Metrics;
-use p2p_node::node::{Error, Handle, Node, Options};
+use local::{Running, Setup, connected, options, run, start};
+use p2p_node::node::{Error, Options};
 use p2p_node::peers::limits::Limits;
 use p2p_node::peers::rules::Rules;
 use p2p_node::peers::{Conduct, Policy, Settings};
 use p2p_node::system::moment::Moment;
-use p2p_node::telemetry::Register as _;
 use p2p_node::transport;
 
-/// Far above what any step takes; only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-struct Running {
-    node: Node,
-    handle: Handle,
-    metrics: Arc<Metrics>,
-    peer: PeerId,
-    /// Where it listens, with `/p2p/…`.
-    address: Multiaddr,
-}
-
-fn options() -> Options {
-    Options {
-        dht_mode: DhtMode::Server,
-        ..Options::default()
-    }
-}
-
-async fn start(options: Options) -> Running {
-    start_as(Keypair::generate_ed25519(), "/ip4/127.0.0.1/tcp/0", options).await
-}
-
 async fn start_as(identity: Keypair, listen: &str, options: Options) -> Running {
-    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
-    let metrics = Metrics::new().unwrap();
-    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
-    let handle = node.handle();
-    let peer = handle.local_peer_id();
-    let address = handle
-        .listen(listen.parse().unwrap())
-        .await
-        .unwrap()
-        .with(Protocol::P2p(peer));
-    Running {
-        node,
-        handle,
-        metrics,
-        peer,
-        address,
-    }
-}
-
-/// Asks again until `ask` answers, with a deadline.
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < end, "never happened: {what}");
-        async_io::Timer::after(Duration::from_millis(20)).await;
-    }
+    let setup = Setup {
+        identity,
+        listen: listen.into(),
+        options,
+        ..Setup::default()
+    };
+    setup.start().await
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -87,15 +44,6 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
-    let _ = env_logger::builder().is_test(true).try_init();
-    async_std::task::block_on(test);
-}
-
-async fn connected(handle: &Handle, peer: PeerId) -> bool {
-    handle.peers().await.unwrap().iter().any(|p| p.id == peer)
-}
-
 #[test]
 fn why_a_peer_was_not_reached_is_told_again_when_no_address_of_it_is_left() {
     run(async {
@@ -103,8 +51,8 @@ fn why_a_peer_was_not_reached_is_told_again_when_no_address_of_it_is_left() {
         let why = |result: Result<(), p2p_node::node::Error>| result.unwrap_err().to_string();
         let unknown = why(node.handle.connect(gone, Vec::new()).await);
         assert!(unknown.contains("no address of it is known"), "{unknown}");
-        // Nothing listens at port 1 of this host.
-        let at = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let nobody = Closed::new();
+        let at = nobody.address().parse().unwrap();
         let closed = why(node.handle.connect(gone, vec![at]).await);
         assert!(closed.contains("nothing listens on that port"), "{closed}");
         let again = why(node.handle.connect(gone, Vec::new()).await);
@@ -222,13 +170,8 @@ fn a_bootstrap_peer_that_comes_late_is_still_found() {
     run(async {
         let identity = Keypair::generate_ed25519();
         let peer = identity.public().to_peer_id();
-        // A port that was free a moment ago, for a node that starts later.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+        // For a node that starts later.
+        let listen = own_address();
         let address: Multiaddr = format!("{listen}/p2p/{peer}").parse().unwrap();
         let early = start(Options {
             bootstrap_peers: vec![address],
@@ -501,6 +444,7 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
         let closed = |node: &Running| {
             let closed = node
                 .metrics
+                .node
                 .connections_closed
                 .with_label_values(&["local"]);
             closed.get()

@@ -8,33 +8,28 @@
 )]
 
 mod common;
+#[path = "common/local.rs"]
+mod local;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Daemon, eventually};
+use common::{DEADLINE, Daemon, Process, eventually, eventually_async};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
-use libp2p::identity::Keypair;
-use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use libp2p::PeerId;
+use local::{Running, options};
+use nix::sys::signal::Signal;
 use p2p_node::api::Published;
-use p2p_node::config::DhtMode;
 use p2p_node::control::Client;
-use p2p_node::node::Metrics;
-use p2p_node::node::{Changes, Handle, Node, Options};
+use p2p_node::node::{Changes, Handle, Options};
 use p2p_node::peers::bucket::{Budget, Rates};
 use p2p_node::peers::{Policy, Settings};
-use p2p_node::telemetry::Register as _;
-use p2p_node::transport;
 
 /// A topic of this network.
 const OWN: &str = "/p2p-node/log";
@@ -264,17 +259,16 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        Process::spawn(&mut command)
     };
     let mut whole = publish();
-    let mut lines = whole.stdin.take().unwrap();
+    let mut lines = whole.take_stdin();
     for n in 0..100 {
         writeln!(lines, "{}", message(n)).unwrap();
     }
     drop(lines);
-    let said = whole.wait_with_output().unwrap();
+    let said = whole.output();
     let json: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(json["messages"], 100);
     assert_eq!(json["peers"], 1);
@@ -285,7 +279,7 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
 
     // More than can have gone when it is interrupted.
     let mut cut = publish();
-    let mut lines = cut.stdin.take().unwrap();
+    let mut lines = cut.take_stdin();
     let writer = std::thread::spawn(move || {
         for n in 0..1_000_000 {
             if writeln!(lines, "{}", message(n)).is_err() {
@@ -295,8 +289,8 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
     });
     let before = listener.take(10);
     assert!(before.iter().enumerate().all(|(n, m)| m.1 == message(n)));
-    kill(Pid::from_raw(cut.id() as i32), Signal::SIGINT).unwrap();
-    let said = cut.wait_with_output().unwrap();
+    cut.signal(Signal::SIGINT);
+    let said = cut.output();
     writer.join().unwrap();
     assert_eq!(said.status.code(), Some(130), "{said:?}");
     let line = String::from_utf8(said.stderr).unwrap();
@@ -317,45 +311,22 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
     assert!((went..=went + 1).contains(&heard), "{heard} of {went}");
 }
 
-/// A node in this process.
-struct Running {
-    _node: Node,
-    handle: Handle,
-    peer: PeerId,
-    address: Multiaddr,
-}
-
 async fn start(rates: Rates) -> Running {
     // The time that a message waits is for a test to set: see those that do.
-    start_with(rates, Duration::ZERO).await.0
+    start_with(rates, Duration::ZERO).await
 }
 
-async fn start_with(rates: Rates, publish_patience: Duration) -> (Running, Arc<Metrics>) {
-    let identity = Keypair::generate_ed25519();
-    let (stack, relay) = transport::build(&identity, &transport::Options::default()).unwrap();
+async fn start_with(rates: Rates, publish_patience: Duration) -> Running {
     let options = Options {
-        dht_mode: DhtMode::Server,
         policy: Policy::new(Settings {
             rates,
             ..Settings::default()
         }),
         connection_idle_timeout: Duration::from_secs(3600),
         publish_patience,
-        ..Options::default()
+        ..options()
     };
-    let metrics = Metrics::new().unwrap();
-    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
-    let handle = node.handle();
-    let peer = handle.local_peer_id();
-    let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
-    let address = handle.listen(listen).await.unwrap();
-    let running = Running {
-        _node: node,
-        handle,
-        peer,
-        address: address.with(Protocol::P2p(peer)),
-    };
-    (running, metrics)
+    local::start(options).await
 }
 
 /// Two nodes, of which the second subscribes to `topics`, and the first knows it.
@@ -375,15 +346,7 @@ async fn pair(
 
 /// Waits until `mouth` knows that `ears` subscribes to `topic`.
 async fn hears(mouth: &Running, ears: &Running, topic: &str) {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let known = mouth.handle.topic_peers(Some(topic.into())).await.unwrap();
-        if known.contains(&ears.peer) {
-            return;
-        }
-        assert!(Instant::now() < end, "the subscription arrives");
-        async_io::Timer::after(Duration::from_millis(20)).await;
-    }
+    mouth.hears(topic, ears.peer).await;
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -474,13 +437,15 @@ fn the_answer_says_to_how_many_peers_and_programs_a_message_went() {
 #[test]
 fn what_is_published_with_nobody_connected_waits_for_a_peer_and_keeps_its_order() {
     run(async {
-        let (mouth, metrics) = start_with(fast(), DEADLINE).await;
+        let mouth = start_with(fast(), DEADLINE).await;
+        let metrics = &mouth.metrics.node;
         let ears = start(fast()).await;
         let mut heard = ears.handle.subscribe(PLAIN.into()).await.unwrap();
         let waits = async |n: i64| {
-            while metrics.gossip_publishes_waiting.get() != n {
-                async_io::Timer::after(Duration::from_millis(10)).await;
-            }
+            eventually_async("so many publishes wait", async || {
+                (metrics.gossip_publishes_waiting.get() == n).then_some(())
+            })
+            .await;
         };
         let mut publishes = Vec::new();
         for n in 0..3 {
@@ -513,7 +478,8 @@ fn what_is_published_with_nobody_connected_waits_for_a_peer_and_keeps_its_order(
 #[test]
 fn what_is_published_with_nobody_to_be_found_is_refused_after_a_while() {
     run(async {
-        let (alone, metrics) = start_with(fast(), Duration::from_secs(2)).await;
+        let alone = start_with(fast(), Duration::from_secs(2)).await;
+        let metrics = &alone.metrics.node;
         let since = Instant::now();
         let refused = alone.handle.publish(PLAIN.into(), b"x".to_vec()).await;
         let refused = refused.unwrap_err().to_string();

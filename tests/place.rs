@@ -8,18 +8,17 @@
 )]
 
 mod common;
+#[path = "common/local.rs"]
+mod local;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Daemon, eventually, eventually_async, own_address};
-use libp2p::identity::Keypair;
-use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
+use local::{Running, Setup};
 use p2p_node::config::DhtMode;
-use p2p_node::node::Metrics;
-use p2p_node::node::{Handle, Node, Options};
-use p2p_node::telemetry::Register as _;
+use p2p_node::node::Options;
 use p2p_node::transport::{self, Security};
 
 /// A daemon whose env file can change.
@@ -350,39 +349,22 @@ fn connect_finds_a_peer_that_only_the_dht_knows() {
     }
 }
 
-struct Running {
-    node: Node,
-    handle: Handle,
-    peer: PeerId,
-    address: Multiaddr,
-    metrics: std::sync::Arc<Metrics>,
-}
-
 async fn start(security: Security, listen: &str, idle: Duration) -> Running {
-    let identity = Keypair::generate_ed25519();
-    let options = transport::Options {
-        security,
-        ..transport::Options::default()
+    let setup = Setup {
+        transport: transport::Options {
+            security,
+            ..transport::Options::default()
+        },
+        listen: listen.into(),
+        options: Options {
+            dht_mode: DhtMode::Client,
+            connection_idle_timeout: idle,
+            min_peers: 0,
+            ..Options::default()
+        },
+        ..Setup::default()
     };
-    let (stack, relay) = transport::build(&identity, &options).unwrap();
-    let options = Options {
-        dht_mode: DhtMode::Client,
-        connection_idle_timeout: idle,
-        min_peers: 0,
-        ..Options::default()
-    };
-    let metrics = Metrics::new().unwrap();
-    let node = Node::start(&identity, stack, relay, options, metrics.clone()).unwrap();
-    let handle = node.handle();
-    let peer = handle.local_peer_id();
-    let address = handle.listen(listen.parse().unwrap()).await.unwrap();
-    Running {
-        node,
-        handle,
-        peer,
-        address: address.with(Protocol::P2p(peer)),
-        metrics,
-    }
+    setup.start().await
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -404,7 +386,7 @@ fn whoever_closes_an_idle_connection_says_goodbye() {
             let other = start(security, listen, long).await;
             closing.handle.dial(other.address.clone()).await.unwrap();
             let closed = |of: &Running, cause: &str| {
-                let closed = &of.metrics.connections_closed;
+                let closed = &of.metrics.node.connections_closed;
                 closed.with_label_values(&[cause]).get()
             };
             until("the other side sees the end", async || {

@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{Daemon, eventually, same_bytes, write_noise};
+use common::{Daemon, Process, eventually, same_bytes, write_noise};
 
 /// Kills of one data folder; each at another moment of a `put`.
 const ROUNDS: u64 = 6;
@@ -41,19 +41,16 @@ fn what_put_acknowledged_survives_kill_after_kill() {
         // as rounds have passed.
         let torn = dir.path().join("torn");
         write_noise(&torn, 48 << 20, 100 + round);
-        let mut put = daemon
-            .command(&["put", "-q", torn.to_str().unwrap()])
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut put = daemon.command(&["put", "-q", torn.to_str().unwrap()]);
+        let mut put = Process::spawn(put.stderr(std::process::Stdio::null()));
         let segments = home.join("data/blocks");
         let before = folder_bytes(&segments);
         eventually("the second put has written blocks", || {
-            let ended = put.try_wait().unwrap().is_some();
+            let ended = put.ended().is_some();
             (ended || folder_bytes(&segments) > before + (round << 20)).then_some(())
         });
         daemon.kill();
-        put.wait().unwrap();
+        put.wait();
     }
 }
 

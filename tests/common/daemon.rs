@@ -206,6 +206,12 @@ impl Daemon {
         command
     }
 
+    /// Begins a command against this daemon, whose output is gathered when it ends.
+    pub(crate) fn begin(&self, args: &[&str]) -> Process {
+        let mut command = self.command(args);
+        Process::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
     /// Runs a command against this daemon.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()

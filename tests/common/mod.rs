@@ -21,6 +21,7 @@
 //! |---|---|
 //! | `ear.rs` | a program that hears a topic |
 //! | `lan.rs` | hosts in network namespaces |
+//! | `forms.rs` | the log in each of its forms |
 //! | `local.rs` | nodes in the test's own process |
 //! | `crowd/` | many daemons, asked over their control sockets |
 

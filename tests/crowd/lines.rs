@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_std::task::block_on;
 
-use crate::common::program;
+use crate::common::{Process, program};
 use crate::crowd::{Crowd, Ear, eventually};
 
 const TOPIC: &str = "weblog";
@@ -39,14 +39,9 @@ fn a_publisher_that_does_not_subscribe_is_heard_for_as_long_as_it_speaks() {
             (!ear.words("before").is_empty()).then_some(())
         })
         .await;
-        let mut publish = speaker
-            .daemon()
-            .command(&["publish", TOPIC])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = publish.stdin.take().unwrap();
+        let mut publish = speaker.daemon().command(&["publish", TOPIC]);
+        let mut publish = Process::spawn(publish.stdin(Stdio::piped()).stderr(Stdio::piped()));
+        let mut input = publish.take_stdin();
         let lines: Vec<String> = (0..LINES).map(|n| format!("line {n}")).collect();
         for line in &lines {
             // The pace of what is told, not a wait for something to happen.
@@ -57,7 +52,7 @@ fn a_publisher_that_does_not_subscribe_is_heard_for_as_long_as_it_speaks() {
             }
         }
         drop(input);
-        let output = publish.wait_with_output().unwrap();
+        let output = publish.output();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         println!("publish ended with {}: {said}", output.status);
         let heard = || ear.words("line ");

@@ -88,6 +88,15 @@ async fn network(nodes: usize, dir: &tempfile::TempDir) -> Result<World> {
     Ok(world)
 }
 
+/// All nodes as members of a topic, each with neighbours in the mesh.
+async fn meshed(world: &World) -> Result<Members> {
+    let mut members = Members::default();
+    members.join(world, &world.live()).await?;
+    let lonely = members.form(world, DEADLINE).await;
+    assert_eq!(lonely, 0, "members without neighbours in the mesh");
+    Ok(members)
+}
+
 /// Every get must have come to its end.
 fn all_came(outcome: &content::Outcome) {
     assert_eq!(outcome.failures, [""; 0]);
@@ -114,11 +123,7 @@ fn every_message_comes_to_every_member() {
     run(async {
         let dir = folder()?;
         let mut world = network(NODES, &dir).await?;
-        let mut members = Members::default();
-        let all = world.live();
-        members.join(&world, &all).await?;
-        let lonely = members.form(&world, DEADLINE).await;
-        assert_eq!(lonely, 0, "members without neighbours in the mesh");
+        let members = meshed(&world).await?;
         let every = Duration::from_millis(20);
         let heard = gossip::talk(&mut world, &members, 50, every).await?;
         assert_eq!(heard.refused, [""; 0]);
@@ -149,11 +154,7 @@ fn the_halves_of_a_network_find_each_other_again() {
     run(async {
         let dir = folder()?;
         let mut world = network(NODES, &dir).await?;
-        let mut members = Members::default();
-        let all = world.live();
-        members.join(&world, &all).await?;
-        let lonely = members.form(&world, DEADLINE).await;
-        assert_eq!(lonely, 0, "members without neighbours in the mesh");
+        let members = meshed(&world).await?;
         let apart = Duration::from_secs(20);
         let seen = partition::and_heal(&mut world, &members, apart, PLAN).await?;
         all_came(&seen.content);

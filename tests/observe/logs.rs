@@ -1,10 +1,7 @@
 //! Each log format, written by the program's own logger in a separate process, with
 //! text that a remote may send, and with a panic.
 
-use std::process::{Command, Stdio};
-
-use p2p_node::config::LogFormat;
-use p2p_node::telemetry::logs;
+use crate::forms;
 
 /// What a remote may send: line breaks, colours, quotes, forged records.
 const EVIL: &str =
@@ -13,13 +10,7 @@ const EVIL: &str =
 #[test]
 #[ignore = "run by the other tests, as a process of its own"]
 fn child() {
-    let format = match std::env::var("FORM").unwrap().as_str() {
-        "journal" => LogFormat::Journal,
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
-        other => panic!("{other}"),
-    };
-    logs::init(format, "trace").unwrap();
+    forms::init("trace");
     log::error!(error = EVIL; "act");
     log::warn!(
         peer = EVIL, ts = EVIL, level = "none", target = EVIL, msg = EVIL, duration_ms = 12u64,
@@ -38,17 +29,7 @@ fn child() {
 }
 
 fn said(form: &str, backtrace: &str) -> Vec<String> {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "logs::child", "--nocapture"])
-        .env("FORM", form)
-        .env("RUST_BACKTRACE", backtrace)
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stderr).unwrap();
-    text.lines().map(Into::into).collect()
+    forms::written("logs::child", form, &[("RUST_BACKTRACE", backtrace)])
 }
 
 #[test]

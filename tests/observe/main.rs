@@ -17,6 +17,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/forms.rs"]
+mod forms;
 mod logs;
 mod metrics;
 mod page;

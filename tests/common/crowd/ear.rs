@@ -48,11 +48,6 @@ impl Ear {
         let words = heard.iter().filter(|w| w.starts_with(start));
         words.cloned().collect()
     }
-
-    /// Forgets what it has heard.
-    pub(crate) fn forget(&self) {
-        self.heard.lock().unwrap().clear();
-    }
 }
 
 impl Drop for Ear {
