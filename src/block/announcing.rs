@@ -15,19 +15,9 @@ use futures_timer::Delay;
 use super::network::{NO_DHT_PEER, Network, ProvideError};
 use crate::block::Metrics;
 use crate::content::schedule::{Backlog, Outcome, Schedule, Unsaved};
+use crate::content::upkeep::{Chore, Upkeep};
 use crate::store::{self, Store};
 use crate::text::unix_time::unix_millis;
-
-/// How often the schedule is compared with the store, for roots that expired or
-/// were evicted there. It is read only when a root has come or gone.
-const SYNC: Duration = Duration::from_secs(60);
-
-/// How often what was announced is stored. A kill loses so much of it, which is
-/// announced once more.
-const SAVE: Duration = Duration::from_secs(10);
-
-/// How often the backlog is counted for the metrics.
-const COUNT: Duration = Duration::from_secs(1);
 
 /// Those who wait for the announcement of one root. A program that puts the same
 /// content again and again waits for all of them, and finds this many there.
@@ -41,7 +31,8 @@ pub(super) struct Announcer<N> {
     network: N,
     store: Store,
     metrics: Arc<Metrics>,
-    now: fn() -> SystemTime,
+    /// The wall clock, for what outlives this run.
+    wall: fn() -> SystemTime,
     schedule: Mutex<Schedule>,
     waiters: Mutex<HashMap<Cid, Vec<Waiter>>>,
     bell: Mutex<mpsc::Sender<()>>,
@@ -62,15 +53,6 @@ fn untold(cid: &Cid, reason: &str) -> ProvideError {
     }
 }
 
-/// When the task of [`Announcer::run`] does what.
-struct Times {
-    sync: Instant,
-    save: Instant,
-    count: Instant,
-    /// What the store had when it was last read.
-    version: Option<(u64, u64)>,
-}
-
 impl<N: Network> Announcer<N> {
     /// Announces the roots of `store` over `network`, each again after at most
     /// `interval`, once [`Announcer::run`] runs.
@@ -79,15 +61,16 @@ impl<N: Network> Announcer<N> {
         store: Store,
         metrics: Arc<Metrics>,
         interval: Duration,
-        now: fn() -> SystemTime,
+        wall: fn() -> SystemTime,
+        now: Instant,
     ) -> Self {
         let (bell, rung) = mpsc::channel(1);
         Announcer {
             network,
             store,
             metrics,
-            now,
-            schedule: Mutex::new(Schedule::new(interval, Instant::now(), unix_millis(now()))),
+            wall,
+            schedule: Mutex::new(Schedule::new(interval, now, unix_millis(wall()))),
             waiters: Mutex::default(),
             bell: Mutex::new(bell),
             rung: Mutex::new(Some(rung)),
@@ -99,14 +82,14 @@ impl<N: Network> Announcer<N> {
     }
 
     /// Announces content soon, in the background.
-    pub(super) fn announce(&self, cid: &Cid) {
-        self.schedule().announce(cid, Instant::now());
+    pub(super) fn announce(&self, cid: &Cid, now: Instant) {
+        self.schedule().announce(cid, now);
         self.ring();
     }
 
     /// As [`Announcer::announce`]; resolves when peers were told, or when that
     /// failed once.
-    pub(super) async fn announce_now(&self, cid: &Cid) -> Result<(), ProvideError> {
+    pub(super) async fn announce_now(&self, cid: &Cid, now: Instant) -> Result<(), ProvideError> {
         let (told, answer) = oneshot::channel();
         {
             let mut waiters = lock(&self.waiters);
@@ -121,7 +104,7 @@ impl<N: Network> Announcer<N> {
         // Somebody may be there since the last attempt; one without a DHT peer is only a
         // look into the routing table.
         self.schedule().try_again();
-        self.announce(cid);
+        self.announce(cid, now);
         // Whoever lets a waiter go without an answer has not told anybody.
         let unanswered = |_| Err(untold(cid, "nothing was heard of it"));
         answer.await.unwrap_or_else(unanswered)
@@ -160,8 +143,8 @@ impl<N: Network> Announcer<N> {
     }
 
     /// What waits.
-    pub(super) fn backlog(&self) -> Backlog {
-        self.schedule().backlog(Instant::now())
+    pub(super) fn backlog(&self, now: Instant) -> Backlog {
+        self.schedule().backlog(now)
     }
 
     fn ring(&self) {
@@ -176,18 +159,22 @@ impl<N: Network> Announcer<N> {
         };
         let mut entered = self.network.entered().fuse();
         let mut under_way = FuturesUnordered::new();
-        let start = Instant::now();
-        let mut times = Times {
-            sync: start,
-            save: start + SAVE,
-            count: start,
-            version: None,
-        };
+        let mut upkeep = Upkeep::new(Instant::now());
+        // What the store had when it was last read.
+        let mut version = None;
         loop {
-            let wake = self.tend(&mut times).await;
+            while let Some(chore) = upkeep.due(Instant::now()) {
+                match chore {
+                    Chore::Sync => self.sync(&mut version).await,
+                    Chore::Save => self.save().await,
+                    Chore::Count => self.count(Instant::now()),
+                }
+                upkeep.done(chore, Instant::now());
+            }
+            let now = Instant::now();
+            let wake = upkeep.wake_at();
             let due = {
                 let mut schedule = self.schedule();
-                let now = Instant::now();
                 while let Some(cid) = schedule.next(now) {
                     let verify = schedule.is_verified(&cid);
                     under_way.push(self.carry_out(cid, verify));
@@ -196,9 +183,9 @@ impl<N: Network> Announcer<N> {
                 schedule.wake_at().filter(|due| *due > now)
             };
             let wake = due.map_or(wake, |due| due.min(wake));
-            let mut sleep = Delay::new(wake.saturating_duration_since(Instant::now())).fuse();
+            let mut sleep = Delay::new(wake.saturating_duration_since(now)).fuse();
             futures::select! {
-                (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome),
+                (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome, Instant::now()),
                 _ = rung.next() => {}
                 // What waited for the first DHT peer waits no longer.
                 peer = entered.next() => if peer.is_some() {
@@ -239,7 +226,7 @@ impl<N: Network> Announcer<N> {
         (cid, Outcome::Few(held.held))
     }
 
-    fn done(&self, cid: &Cid, outcome: Outcome) {
+    fn done(&self, cid: &Cid, outcome: Outcome, now: Instant) {
         let result = match outcome {
             Outcome::Ok => "ok",
             Outcome::Unverified => "unverified",
@@ -249,34 +236,19 @@ impl<N: Network> Announcer<N> {
             .announcements
             .with_label_values(&[result])
             .inc();
-        let wall = unix_millis((self.now)());
-        self.schedule().done(cid, outcome, Instant::now(), wall);
+        let wall = unix_millis((self.wall)());
+        self.schedule().done(cid, outcome, now, wall);
     }
 
-    /// What is to be done now and then; when the next of it is due.
-    async fn tend(&self, times: &mut Times) -> Instant {
-        if Instant::now() >= times.sync {
-            self.sync(&mut times.version).await;
-            times.sync = Instant::now() + SYNC;
-        }
-        if Instant::now() >= times.save {
-            self.save().await;
-            times.save = Instant::now() + SAVE;
-        }
-        let now = Instant::now();
-        if now >= times.count {
-            let backlog = self.schedule().backlog(now);
-            let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            let metrics = &self.metrics;
-            metrics
-                .announcements_waiting
-                .set(gauge(backlog.waiting as u64));
-            metrics
-                .announcements_lateness
-                .set(gauge(backlog.lateness.as_secs()));
-            times.count = now + COUNT;
-        }
-        times.sync.min(times.save).min(times.count)
+    /// Shows in the metrics what waits.
+    fn count(&self, now: Instant) {
+        let backlog = self.schedule().backlog(now);
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let metrics = &self.metrics;
+        let waiting = gauge(backlog.waiting as u64);
+        metrics.announcements_waiting.set(waiting);
+        let lateness = gauge(backlog.lateness.as_secs());
+        metrics.announcements_lateness.set(lateness);
     }
 
     async fn sync(&self, version: &mut Option<(u64, u64)>) {
@@ -285,14 +257,14 @@ impl<N: Network> Announcer<N> {
             return;
         }
         self.schedule().begin_sync();
-        let (store, now) = (self.store.clone(), (self.now)());
+        let (store, wall) = (self.store.clone(), (self.wall)());
         let is_first = version.is_none();
         let read = spawn_blocking(move || {
             let announced = match is_first {
                 true => store.load_announcements()?,
                 false => HashMap::new(),
             };
-            Ok::<_, store::Error>((store.live_roots(now)?, announced))
+            Ok::<_, store::Error>((store.live_roots(wall)?, announced))
         });
         let (roots, announced) = match read.await {
             Ok(read) => read,
@@ -301,10 +273,8 @@ impl<N: Network> Announcer<N> {
                 return;
             }
         };
-        let wall = unix_millis(now);
-        let synced = self
-            .schedule()
-            .sync(&roots, &announced, Instant::now(), wall);
+        let (now, wall) = (Instant::now(), unix_millis(wall));
+        let synced = self.schedule().sync(&roots, &announced, now, wall);
         *version = Some(current);
         self.network.keep(synced.new).await;
         for cid in synced.gone {
@@ -347,6 +317,7 @@ mod tests {
             node.metrics.clone(),
             Duration::from_secs(3600),
             SystemTime::now,
+            Instant::now(),
         )
     }
 
@@ -358,12 +329,15 @@ mod tests {
             let cid = address(b"waited for", Codec::Raw);
             // Polled once, each of them waits.
             let mut waiting: Vec<_> = (0..MAX_WAITERS)
-                .map(|_| announcer.announce_now(&cid).boxed_local())
+                .map(|_| announcer.announce_now(&cid, Instant::now()).boxed_local())
                 .collect();
             for waiter in &mut waiting {
                 assert_eq!(waiter.now_or_never(), None);
             }
-            let refused = announcer.announce_now(&cid).now_or_never().unwrap();
+            let refused = announcer
+                .announce_now(&cid, Instant::now())
+                .now_or_never()
+                .unwrap();
             assert!(refused.unwrap_err().reason.contains("too many"));
             for waiter in &mut waiting {
                 assert_eq!(waiter.now_or_never(), None, "who came first waits on");
@@ -405,9 +379,10 @@ mod tests {
         let announcer = announcer(node);
         let cid = put(node, "tried").await;
         let mut schedule = announcer.schedule();
-        schedule.announce(&cid, Instant::now());
-        assert_eq!(schedule.next(Instant::now()), Some(cid));
-        let later = Instant::now() + Duration::from_secs(3600);
+        let now = Instant::now();
+        schedule.announce(&cid, now);
+        assert_eq!(schedule.next(now), Some(cid));
+        let later = now + Duration::from_secs(3600);
         schedule.done(&cid, Outcome::Alone, later, 0);
         drop(schedule);
         announcer
@@ -445,7 +420,7 @@ mod tests {
             let announcer = alone(&node).await;
             node.net.shared.lock().unwrap().alone = false;
             let cid = put(&node, "put now").await;
-            let told = async { announcer.announce_now(&cid).await.unwrap() };
+            let told = async { announcer.announce_now(&cid, Instant::now()).await.unwrap() };
             run_until(&announcer, told).await;
         });
     }
@@ -461,10 +436,11 @@ mod tests {
         block_on(async {
             let node = Node::new();
             let announcer = announcer(&node);
+            let now = Instant::now();
             let removed = address(b"removed", Codec::Raw);
             let evicted = address(b"evicted", Codec::Raw);
-            let mut one = announcer.announce_now(&removed).boxed_local();
-            let mut two = announcer.announce_now(&evicted).boxed_local();
+            let mut one = announcer.announce_now(&removed, now).boxed_local();
+            let mut two = announcer.announce_now(&evicted, now).boxed_local();
             assert_eq!((&mut one).now_or_never(), None);
             assert_eq!((&mut two).now_or_never(), None);
             announcer.forget(&removed).await;

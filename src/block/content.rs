@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_std::task::spawn_blocking;
 use cid::Cid;
@@ -223,6 +223,7 @@ impl<N: Network> Content<N> {
             Arc::clone(&metrics),
             options.reprovide,
             now,
+            Instant::now(),
         );
         let inner = Inner {
             announcer,
@@ -285,11 +286,11 @@ impl<N: Network> Content<N> {
         let announcing = match options.announce {
             Announce::No => 0,
             Announce::Background => {
-                announcer.announce(&cid);
+                announcer.announce(&cid, Instant::now());
                 announcer.untold()
             }
             Announce::Wait => {
-                let told = announcer.announce_now(&cid);
+                let told = announcer.announce_now(&cid, Instant::now());
                 match async_std::future::timeout(ANNOUNCE_WAIT, told).await {
                     Ok(Ok(())) => 0,
                     Ok(Err(e)) => {
@@ -433,12 +434,12 @@ impl<N: Network> Content<N> {
 
     /// Announces content soon, in the background.
     pub fn announce(&self, cid: Cid) {
-        self.inner.announcer.announce(&cid);
+        self.inner.announcer.announce(&cid, Instant::now());
     }
 
     /// What waits to be announced.
     pub fn announcements(&self) -> Backlog {
-        self.inner.announcer.backlog()
+        self.inner.announcer.backlog(Instant::now())
     }
 
     /// Announces what is here, at the start what is due, and again before the DHT
@@ -559,7 +560,6 @@ mod tests {
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll};
-    use std::time::Instant;
 
     const MIB: usize = 1 << 20;
 

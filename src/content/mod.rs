@@ -11,6 +11,7 @@
 //! | `check` | the check that refuses it |
 //! | [`fetch`] | the plan of a fetch: what is missing, whom to ask, why it failed |
 //! | [`schedule`] | which root is to be announced to the DHT, and when |
+//! | `upkeep` | what the announcer does from time to time, and when |
 //! | `root_key` | the address of a root in little memory |
 //!
 //! Nothing here does any I/O, reads a clock or counts for the metrics: bytes, events and
@@ -25,6 +26,7 @@ pub mod layout;
 pub mod refusal;
 pub(crate) mod root_key;
 pub mod schedule;
+pub(crate) mod upkeep;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -392,10 +392,12 @@ impl<S: Source> Server<S> {
                     .map_err(FrameError::Io)?;
                 self.metrics.traffic.message(Direction::In, "block");
                 self.metrics.traffic.message(Direction::Out, "block");
-                processing.observe(answer.arrived.elapsed().as_secs_f64());
+                let now = Instant::now();
+                let took = now.saturating_duration_since(answer.arrived);
+                processing.observe(took.as_secs_f64());
                 match &answer.result {
                     Ok(block) => {
-                        slot.fed(Instant::now());
+                        slot.fed(now);
                         served.blocks += 1;
                         served.bytes += block.data.len() as u64;
                         bytes.inc_by(block.data.len() as u64);

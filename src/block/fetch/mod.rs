@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use cid::Cid;
@@ -281,7 +281,8 @@ impl Fetch {
             queue: queue.clone(),
             cancelled: dropped,
         };
-        let task = run::Run::new(setting, cid, options, reader, Arc::clone(&memory));
+        let now = Instant::now();
+        let task = run::Run::new(setting, cid, options, reader, Arc::clone(&memory), now);
         async_std::task::spawn(task.run(done));
         Fetch {
             events,

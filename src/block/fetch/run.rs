@@ -203,8 +203,8 @@ impl<N: Network> Run<N> {
         options: FetchOptions,
         reader: Reader,
         memory: Arc<MemoryUse>,
+        now: Instant,
     ) -> Self {
-        let now = Instant::now();
         // One place in the channel for each session comes with its sender.
         let (tell, told) = mpsc::channel(0);
         let mut candidates = Candidates::default();
@@ -284,7 +284,7 @@ impl<N: Network> Run<N> {
                 if self.options.keep {
                     done(&self.root);
                 }
-                Ok(Out::Event(Event::Done(self.summary())))
+                Ok(Out::Event(Event::Done(self.summary(Instant::now()))))
             }
             Err(error) => Err(error),
         };
@@ -295,26 +295,30 @@ impl<N: Network> Run<N> {
     async fn drive(&mut self) -> Result<bool, FetchError> {
         address::canonical(&self.root)?;
         self.leads = self.share.as_ref().is_none_or(Share::leads);
+        // The time is read once a turn, when the task wakes.
+        let mut now = Instant::now();
         loop {
             self.hand_out()?;
             if self.plan.is_complete() && self.out.is_empty() {
                 return Ok(true);
             }
-            self.start_hop();
+            self.start_hop(now);
             self.follow();
-            self.ask_for_more();
-            match poll_fn(|cx| self.poll_wake(cx)).await {
+            self.ask_for_more(now);
+            let wake = poll_fn(|cx| self.poll_wake(cx)).await;
+            now = Instant::now();
+            match wake {
                 Wake::Room => {}
                 Wake::Cancelled => return Ok(false),
                 Wake::RoomForOutput => self.send_one(),
-                Wake::Hop(done) => self.hop_done(*done)?,
-                Wake::Told(from, told) => self.told(from, told),
-                Wake::Found(Some(Lead::Named(peer))) => self.lead(peer, true, Instant::now()),
-                Wake::Found(Some(Lead::Connected(peer))) => self.lead(peer, false, Instant::now()),
+                Wake::Hop(done) => self.hop_done(*done, now)?,
+                Wake::Told(from, told) => self.told(from, told, now),
+                Wake::Found(Some(Lead::Named(peer))) => self.lead(peer, true, now),
+                Wake::Found(Some(Lead::Connected(peer))) => self.lead(peer, false, now),
                 Wake::Found(Some(Lead::Unsearched(why))) => self.unsearched = Some(why),
-                Wake::Found(None) => self.searched(),
-                Wake::Shared => self.shared()?,
-                Wake::Tick => self.clock()?,
+                Wake::Found(None) => self.searched(now),
+                Wake::Shared => self.shared(now)?,
+                Wake::Tick => self.clock(now)?,
             }
         }
     }
@@ -365,7 +369,7 @@ impl<N: Network> Run<N> {
     }
 
     /// A search came to its end.
-    fn searched(&mut self) {
+    fn searched(&mut self, now: Instant) {
         self.search = None;
         if self.unsearched.is_none() {
             self.searches += 1;
@@ -374,7 +378,7 @@ impl<N: Network> Run<N> {
             true => self.search_wait.max(FED_SEARCH_WAIT),
             false => self.search_wait,
         };
-        self.next_search = Instant::now() + wait;
+        self.next_search = now + wait;
         self.search_wait = (self.search_wait * 2).min(MAX_SEARCH_WAIT);
     }
 
@@ -398,11 +402,10 @@ impl<N: Network> Run<N> {
     }
 
     /// Another fetch of the same content has stored some of it, or has ended.
-    fn shared(&mut self) -> Result<(), FetchError> {
+    fn shared(&mut self, now: Instant) -> Result<(), FetchError> {
         let Some(share) = &self.share else {
             return Ok(());
         };
-        let now = Instant::now();
         let patience = self.options.patience;
         if let Some(verdict) = share.verdict() {
             // Who waits because waiting cannot help has got nothing so far.
@@ -414,7 +417,7 @@ impl<N: Network> Run<N> {
             let concerns = !verdict.hopeless || self.plan.total().is_none();
             if concerns && verdict.settles(waited, patience, patience / GRACE) {
                 self.last_problem = verdict.last;
-                return Err(self.gave_up(verdict.reason, verdict.connected, waited));
+                return Err(self.gave_up(verdict.reason, verdict.connected, waited, now));
             }
         }
         self.waits = false;
@@ -476,12 +479,11 @@ impl<N: Network> Run<N> {
         let _ = self.reader.output.start_send(Ok(out));
     }
 
-    fn start_hop(&mut self) {
+    fn start_hop(&mut self, now: Instant) {
         if self.hop.is_some() {
             return;
         }
         let (read, reserve) = self.read_back();
-        let now = Instant::now();
         let shares = self.shares(now);
         let work = Work {
             deliveries: mem::take(&mut self.deliveries),
@@ -529,11 +531,12 @@ impl<N: Network> Run<N> {
         }
     }
 
-    fn hop_done(&mut self, done: hop::Done) -> Result<(), FetchError> {
+    fn hop_done(&mut self, done: hop::Done, now: Instant) -> Result<(), FetchError> {
         self.batch = done.batch;
         if let (Some(began), None, Some(share)) = (self.sharing.take(), &done.error, &self.share) {
             share.stored();
-            self.next_share = Instant::now() + (began.elapsed() * SHARE_PART).max(SHARE_WAIT);
+            let took = now.saturating_duration_since(began);
+            self.next_share = now + (took * SHARE_PART).max(SHARE_WAIT);
         }
         for verified in done.deliveries {
             let Verified { cid, peer, len, .. } = verified;
@@ -547,7 +550,7 @@ impl<N: Network> Run<N> {
                 Ok(found) => {
                     self.proved(verified.from);
                     self.cancel_others(&cid);
-                    self.progress = Instant::now();
+                    self.progress = now;
                     self.received += len;
                     self.since_checkpoint += len;
                     self.candidates.delivered(&peer);
@@ -559,7 +562,7 @@ impl<N: Network> Run<N> {
                     let may_keep = self.memory.room() > 0;
                     self.found(cid, found, may_keep)?;
                 }
-                Err(refusal) => self.refuse(cid, verified.from, peer, len, refusal)?,
+                Err(refusal) => self.refuse(cid, verified.from, peer, len, refusal, now)?,
             }
         }
         if let Some((cid, ago)) = done.over
@@ -571,7 +574,7 @@ impl<N: Network> Run<N> {
             );
         }
         for (cid, found, len) in done.local {
-            self.progress = Instant::now();
+            self.progress = now;
             self.local += match &found {
                 // A leaf that was only seen; its parent says how long it is.
                 Found::Here(Arrived::Leaf(None)) => self.plan.stated_size(&cid).unwrap_or(0),
@@ -607,6 +610,7 @@ impl<N: Network> Run<N> {
         peer: PeerId,
         len: u64,
         why: Refusal,
+        now: Instant,
     ) -> Result<(), FetchError> {
         let refused = &self.setting.metrics.blocks_refused;
         refused.with_label_values(&[why.reason()]).inc();
@@ -617,7 +621,7 @@ impl<N: Network> Run<N> {
         self.stats(peer).wasted += len;
         if why.is_fault() {
             let reason = format!("block {cid}: {why}");
-            self.expel(from, peer, Fault::Block { cid, why }, &reason);
+            self.expel(from, peer, Fault::Block { cid, why }, &reason, now);
             return Ok(());
         }
         if matches!(why, Refusal::Future(_)) && !is_clock_set((self.setting.now)()) {
@@ -629,14 +633,12 @@ impl<N: Network> Run<N> {
             why: why.clone(),
         };
         self.setting.network.report(peer, fault);
-        self.stale(from, &cid);
-        let now = Instant::now();
+        self.stale(from, &cid, now);
         self.stale.get_or_insert((cid, peer, why, now));
         Ok(())
     }
 
-    fn clock(&mut self) -> Result<(), FetchError> {
-        let now = Instant::now();
+    fn clock(&mut self, now: Instant) -> Result<(), FetchError> {
         self.ticks += 1;
         let mut silent = Vec::new();
         let delivering = self
@@ -670,7 +672,7 @@ impl<N: Network> Run<N> {
             }
         }
         for (id, outcome) in silent {
-            self.let_go(id, outcome);
+            self.let_go(id, outcome, now);
         }
         if self.life >= LIFE || !self.plan.needs_providers() {
             if self.leads
@@ -703,7 +705,7 @@ impl<N: Network> Run<N> {
             && let Some(share) = &self.share
             && share.is_waited_for()
         {
-            share.explain(self.reason());
+            share.explain(self.reason(now));
         }
         let waited = now.duration_since(self.progress);
         let patient = waited < self.options.patience;
@@ -720,10 +722,10 @@ impl<N: Network> Run<N> {
         if patient {
             return self.hope(now);
         }
-        let reason = self.known_reason();
+        let reason = self.known_reason(now);
         self.give_up(&reason, false);
         let connected = self.ever_connected || !self.leads;
-        Err(self.gave_up(reason, connected, waited))
+        Err(self.gave_up(reason, connected, waited, now))
     }
 
     /// Tells those who follow, when this fetch leads, why it ends.
@@ -742,11 +744,17 @@ impl<N: Network> Run<N> {
 
     /// The error after `waited` in which nothing came. `connected`: there was
     /// somebody to ask.
-    fn gave_up(&mut self, reason: Reason, connected: bool, waited: Duration) -> FetchError {
+    fn gave_up(
+        &mut self,
+        reason: Reason,
+        connected: bool,
+        waited: Duration,
+        now: Instant,
+    ) -> FetchError {
         let total = self.plan.total();
         // When not even the root came from anybody, nobody was found.
         if total.is_none() || !connected {
-            return self.no_providers(reason);
+            return self.no_providers(reason, now);
         }
         FetchError::Stalled {
             cid: self.root,
@@ -768,35 +776,39 @@ impl<N: Network> Run<N> {
         if !searching || waited < grace || !quiet || !self.plan.needs_providers() {
             return Ok(());
         }
-        let reason = self.reason();
+        let reason = self.reason(now);
         if !reason.is_final() {
             return Ok(());
         }
         self.give_up(&reason, true);
-        Err(self.no_providers(reason))
+        Err(self.no_providers(reason, now))
     }
 
-    fn reason(&self) -> Reason {
+    fn reason(&self, now: Instant) -> Reason {
         let unsearched = self.unsearched.clone();
-        let mut reason = Reason::new(self.started.elapsed(), self.searches, unsearched);
+        let mut reason = Reason::new(self.elapsed(now), self.searches, unsearched);
         self.candidates.tally(&mut reason);
         reason
     }
 
     /// As far as whoever asks the network knows.
-    fn known_reason(&self) -> Reason {
+    fn known_reason(&self, now: Instant) -> Reason {
         let led = self.share.as_ref().filter(|_| !self.leads);
         let led = led.and_then(Share::reason);
-        led.unwrap_or_else(|| self.reason())
+        led.unwrap_or_else(|| self.reason(now))
     }
 
-    fn no_providers(&self, reason: Reason) -> FetchError {
+    fn no_providers(&self, reason: Reason, now: Instant) -> FetchError {
         FetchError::NoProviders {
             cid: self.root,
-            waited: self.started.elapsed(),
+            waited: self.elapsed(now),
             reason: Box::new(reason),
             last: self.here.clone(),
         }
+    }
+
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     fn stats(&mut self, peer: PeerId) -> &mut ProviderStats {
@@ -871,7 +883,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    fn summary(&mut self) -> Summary {
+    fn summary(&mut self, now: Instant) -> Summary {
         // Content of one block has no parent that says how long it is.
         if self.received == 0 && self.local == 0 {
             self.local = self.plan.done();
@@ -885,7 +897,7 @@ impl<N: Network> Run<N> {
             wasted: self.wasted,
             providers: mem::take(&mut self.stats),
             peak_memory: self.memory.peak(),
-            elapsed: self.started.elapsed(),
+            elapsed: self.elapsed(now),
         }
     }
 }

@@ -224,8 +224,7 @@ pub(super) enum Told {
 }
 
 impl<N: Network> Run<N> {
-    pub(super) fn told(&mut self, from: u64, told: Told) {
-        let now = Instant::now();
+    pub(super) fn told(&mut self, from: u64, told: Told, now: Instant) {
         // Told by a session that was let go meanwhile.
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
@@ -245,21 +244,21 @@ impl<N: Network> Run<N> {
                     let reason = Refusal::Oversized { len, max }.reason();
                     refused.with_label_values(&[reason]).inc();
                 }
-                self.expel(from, peer, fault, &reason);
+                self.expel(from, peer, fault, &reason, now);
             }
             Told::Failed(OpenError::Busy(why)) => {
                 // It was not looked for as it would have been.
                 let peer = provider.peer;
                 self.candidates.look_up_again(&peer);
-                self.let_go(from, Outcome::Unreachable(why));
+                self.let_go(from, Outcome::Unreachable(why), now);
             }
             Told::Failed(OpenError::Unreachable(why)) => {
-                self.let_go(from, Outcome::Unreachable(why));
+                self.let_go(from, Outcome::Unreachable(why), now);
             }
             Told::Failed(OpenError::Unsupported { speaks }) => {
-                self.let_go(from, Outcome::Unsupported(speaks));
+                self.let_go(from, Outcome::Unsupported(speaks), now);
             }
-            Told::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason)),
+            Told::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason), now),
             Told::Answer(Answer::Reply(id, cid, reply)) => {
                 self.setting.metrics.traffic.message(Direction::In, "block");
                 let question = provider.question.take_if(|(asked, _)| *asked == id);
@@ -276,7 +275,7 @@ impl<N: Network> Run<N> {
                     // Nobody cancelled it: were that believed, the block would be
                     // asked of the same provider at once, again and again.
                     Reply::Cancelled | Reply::DontHave | Reply::Unavailable => {
-                        self.refused(from, cid);
+                        self.refused(from, cid, now);
                     }
                 }
             }
@@ -284,7 +283,7 @@ impl<N: Network> Run<N> {
     }
 
     /// The provider does not have the block, or cannot give it.
-    fn refused(&mut self, from: u64, cid: Cid) {
+    fn refused(&mut self, from: u64, cid: Cid, now: Instant) {
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
         };
@@ -299,7 +298,7 @@ impl<N: Network> Run<N> {
             idle && others && !self.can_bring(from)
         };
         if useless {
-            self.let_go(from, Outcome::Lacks);
+            self.let_go(from, Outcome::Lacks, now);
         }
     }
 
@@ -402,13 +401,13 @@ impl<N: Network> Run<N> {
     }
 
     /// The provider's copy of the block is of no use, which is no fault of its.
-    pub(super) fn stale(&mut self, from: u64, cid: &Cid) {
+    pub(super) fn stale(&mut self, from: u64, cid: &Cid, now: Instant) {
         if let Some(provider) = self.providers.get_mut(&from) {
             provider.stale.insert(*cid);
             provider.refusals += 1;
             if provider.refusals >= MAX_REFUSALS {
                 let why = "the time of its blocks is over";
-                self.let_go(from, Outcome::Useless(why.into()));
+                self.let_go(from, Outcome::Useless(why.into()), now);
             }
         }
     }
@@ -437,7 +436,7 @@ impl<N: Network> Run<N> {
     }
 
     /// Ends a session and takes back what it was asked for.
-    fn close(&mut self, from: u64) -> Option<PeerId> {
+    fn close(&mut self, from: u64, now: Instant) -> Option<PeerId> {
         let provider = self.providers.remove(&from)?;
         for (cid, _) in provider.open.values() {
             self.unasked(from, cid);
@@ -445,36 +444,43 @@ impl<N: Network> Run<N> {
         if provider.holds && !self.providers.values().any(|other| other.holds) {
             // Nobody is left: who was not needed is, and the search goes on soon,
             // however long the last wait was.
-            self.candidates.recall(Instant::now());
+            self.candidates.recall(now);
             self.search_wait = SEARCH_WAIT;
-            self.next_search = self.next_search.min(Instant::now() + SEARCH_WAIT);
+            self.next_search = self.next_search.min(now + SEARCH_WAIT);
         }
         Some(provider.peer)
     }
 
-    pub(super) fn let_go(&mut self, from: u64, outcome: Outcome) {
-        if let Some(peer) = self.close(from) {
+    pub(super) fn let_go(&mut self, from: u64, outcome: Outcome, now: Instant) {
+        if let Some(peer) = self.close(from, now) {
             log::debug!(peer:% = peer, cid:% = self.root, error:? = outcome; "provider let go");
             if let Outcome::Unreachable(why) | Outcome::Useless(why) = &outcome
                 && self.candidates.is_named(&peer)
             {
                 self.last_problem = format!("; last: {peer}: {why}");
             }
-            self.candidates.failed(&peer, outcome, Instant::now());
+            self.candidates.failed(&peer, outcome, now);
         }
     }
 
     /// Ends a session that is one too many. It may be had again.
     fn spare(&mut self, from: u64, now: Instant) {
-        if let Some(peer) = self.close(from) {
+        if let Some(peer) = self.close(from, now) {
             self.candidates.put_back(&peer, now);
         }
     }
 
     /// Ends the session, also one that ended by itself before its block was
     /// verified, and asks the peer nothing more.
-    pub(super) fn expel(&mut self, from: u64, peer: PeerId, fault: Fault, reason: &str) {
-        self.close(from);
+    pub(super) fn expel(
+        &mut self,
+        from: u64,
+        peer: PeerId,
+        fault: Fault,
+        reason: &str,
+        now: Instant,
+    ) {
+        self.close(from, now);
         if !self.candidates.ban(&peer, reason) {
             // More of the same, sent before it was caught.
             return;
@@ -497,11 +503,10 @@ impl<N: Network> Run<N> {
         }
     }
 
-    pub(super) fn ask_for_more(&mut self) {
+    pub(super) fn ask_for_more(&mut self, now: Instant) {
         if !self.plan.needs_providers() || !self.leads {
             return;
         }
-        let now = Instant::now();
         if self.search.is_none() && now >= self.next_search && self.wants_search() {
             for provider in self.providers.values_mut() {
                 // They may have it by now.
@@ -573,7 +578,7 @@ impl<N: Network> Run<N> {
         };
         match holds {
             true => self.spare(id, now),
-            false => self.let_go(id, Outcome::Silent),
+            false => self.let_go(id, Outcome::Silent, now),
         }
         true
     }
@@ -659,7 +664,7 @@ impl<N: Network> Run<N> {
             }
         }
         for id in failed {
-            self.let_go(id, Outcome::Useless("the stream ended".into()));
+            self.let_go(id, Outcome::Useless("the stream ended".into()), now);
         }
     }
 
@@ -685,7 +690,7 @@ impl<N: Network> Run<N> {
                 false => provider.question(cid, now),
             };
             if !sent {
-                self.let_go(id, Outcome::Useless("the stream ended".into()));
+                self.let_go(id, Outcome::Useless("the stream ended".into()), now);
             } else if missing {
                 self.plan.asked(&cid);
                 self.asks
@@ -955,7 +960,7 @@ impl<N: Network> Run<N> {
         });
         let over: Vec<u64> = over.map(|(id, _)| *id).collect();
         for id in over {
-            self.let_go(id, Outcome::Silent);
+            self.let_go(id, Outcome::Silent, now);
         }
     }
 }
