@@ -1,0 +1,279 @@
+//! The answering side: wants come in, blocks of the store go out.
+//!
+//! One future for each inbound stream, made of three loops that run side by
+//! side: one reads requests, one reads the store, one writes answers. What lies
+//! between them is bounded, so that a peer that asks much and reads slowly costs
+//! at most [`MAX_WANTS`] addresses and three groups of blocks (about
+//! 3 × `GROUP_BYTES`). The first of them each stream has for itself; for the
+//! others all streams share [`Limits::ahead`], so that a crowd of slow readers
+//! holds little, and a few fast ones are read for while they are written to.
+
+//!
+//! | file | noun |
+//! |---|---|
+//! | [`source`] | where the blocks come from |
+//! | [`limits`] | what the server allows |
+//! | [`guest`] | the peer that is served |
+//! | `streams` | the streams that are being served, and which has to end for another |
+//! | `entry` | one stream's entry among them |
+//! | `wants` | the wants of one stream |
+//! | `requests` | the loop that reads them |
+//! | `group` | answers that are read and written together |
+//! | `pace` | how fast the requests of a peer are read |
+//! | [`served`] | what one stream was served |
+//! | [`error`] | why serving a stream ended early |
+
+mod entry;
+pub mod error;
+mod group;
+pub mod guest;
+pub mod limits;
+mod pace;
+mod requests;
+pub mod served;
+pub mod source;
+mod streams;
+mod wants;
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_std::future::timeout;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{SinkExt, StreamExt};
+use libp2p::PeerId;
+
+use super::MAX_REQUEST_FRAME;
+use super::frame::{FrameError, FrameReader};
+use super::pb::exchange::Status;
+use crate::block::Metrics;
+use crate::telemetry::Direction;
+use entry::Entry;
+pub use error::ServeError;
+use group::Group;
+pub use guest::Guest;
+pub use limits::Limits;
+use pace::Pace;
+pub use served::Served;
+pub use source::{Source, Stored};
+use streams::ServedStreams;
+use wants::Wants;
+
+/// Serves the blocks of one source to all peers.
+#[derive(Clone, Debug)]
+pub struct Server<S> {
+    source: S,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    streams: Arc<Mutex<ServedStreams>>,
+    pace: Pace,
+    unanswered: Arc<AtomicUsize>,
+}
+
+impl<S: Source> Server<S> {
+    /// A server of what `source` has.
+    pub fn new(source: S, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Server {
+            source,
+            limits,
+            metrics,
+            streams: Arc::default(),
+            pace: Pace::new(|_, _| None),
+            unanswered: Arc::default(),
+        }
+    }
+
+    /// Slows peers by what `pace` says. It is asked for what a peer costs without
+    /// being served: wants of blocks that are not here, questions whether one is
+    /// here, cancelled wants, requests that want nothing. A want that gets its block is paid for by the block, so
+    /// an honest fetch runs at full speed; and who has used up its budget is read
+    /// from later, and still served.
+    pub fn paced(
+        mut self,
+        pace: impl Fn(&PeerId, u32) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.pace = Pace::new(pace);
+        self
+    }
+
+    /// Serves one inbound stream until the peer closes it.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve<T>(&self, peer: PeerId, stream: T) -> Result<Served, ServeError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        self.serve_as(Guest::new(peer), stream).await
+    }
+
+    /// As [`Server::serve`], for a peer of which more is known.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve_as<T>(&self, guest: Guest, stream: T) -> Result<Served, ServeError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let peer = guest.peer;
+        let (entry, displaced) = self.enter(guest, Instant::now())?;
+        let (reader, mut writer) = stream.split();
+        let wants = Mutex::new(Wants::counted_in(self.unanswered.clone()));
+        let (notify, arrived) = mpsc::channel(1);
+        let (groups, ready) = mpsc::channel(0);
+        let (written, room) = mpsc::channel(1);
+        let reader = FrameReader::new(reader, MAX_REQUEST_FRAME);
+        let reading = requests::read(reader, &wants, notify, |uncharged| {
+            let wait = self.pace.wait(&peer, uncharged)?;
+            // Well before the stream would count as idle.
+            Some(wait.min(self.limits.idle / 4))
+        });
+        let loading = self.load(&wants, arrived, groups, &entry, room);
+        let writing = self.write(&wants, ready, &mut writer, &entry, written);
+        let work = pin!(async { futures::try_join!(reading, loading, writing) });
+        match select(displaced, work).await {
+            Either::Left(_) => {
+                self.refused("exchange_displaced");
+                Err(ServeError::Displaced)
+            }
+            Either::Right((done, _)) => done.map(|((), (), served)| served),
+        }
+    }
+
+    /// Wants of all peers that have arrived and are not answered yet.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Acquire)
+    }
+
+    fn refused(&self, reason: &'static str) {
+        let refused = &self.metrics.traffic.streams_refused;
+        refused.with_label_values(&[reason]).inc();
+    }
+
+    fn enter(
+        &self,
+        guest: Guest,
+        now: Instant,
+    ) -> Result<(Entry, oneshot::Receiver<()>), ServeError> {
+        let entered = lock(&self.streams).enter(guest, &self.limits, now);
+        let (id, displaced) = entered.inspect_err(|_| self.refused("exchange_busy"))?;
+        let entry = Entry {
+            id,
+            streams: Arc::clone(&self.streams),
+            ahead: self.limits.ahead,
+        };
+        Ok((entry, displaced))
+    }
+
+    /// Reads blocks as long as the writer takes them.
+    async fn load(
+        &self,
+        wants: &Mutex<Wants>,
+        mut arrived: mpsc::Receiver<()>,
+        mut groups: mpsc::Sender<Group>,
+        entry: &Entry,
+        mut room: mpsc::Receiver<()>,
+    ) -> Result<(), ServeError> {
+        loop {
+            let mut memory = None;
+            while memory.is_none() && !lock(wants).queue.is_empty() {
+                memory = entry.take_memory();
+                // Else the writer has the stream's own group, and says when it is
+                // written.
+                if memory.is_none() && room.next().await.is_none() {
+                    return Ok(());
+                }
+            }
+            let (mut answers, queued) = lock(wants).take_group();
+            if !queued.is_empty() {
+                let source = self.source.clone();
+                let (loaded, rest) =
+                    async_std::task::spawn_blocking(move || group::load(&source, queued)).await;
+                answers.extend(loaded);
+                lock(wants).put_back(rest);
+            }
+            if !answers.is_empty() {
+                let group = Group { answers, memory };
+                if groups.send(group).await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            match timeout(self.limits.idle, arrived.next()).await {
+                Ok(Some(())) => {}
+                // The peer closed its half and the queue is empty.
+                Ok(None) if lock(wants).is_empty() => return Ok(()),
+                Ok(None) => {}
+                // Idle. With answers still on their way the writer decides.
+                Err(_) if lock(wants).unanswered > 0 => {}
+                Err(_) => return Err(ServeError::Stalled(self.limits.idle)),
+            }
+        }
+    }
+
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        wants: &Mutex<Wants>,
+        mut ready: mpsc::Receiver<Group>,
+        writer: &mut W,
+        entry: &Entry,
+        mut written: mpsc::Sender<()>,
+    ) -> Result<Served, ServeError> {
+        let mut served = Served::default();
+        let processing = self
+            .metrics
+            .traffic
+            .message_processing
+            .with_label_values(&["block"]);
+        let bytes = self
+            .metrics
+            .block_bytes
+            .with_label_values(&[Direction::Out.as_str()]);
+        while let Some(group) = ready.next().await {
+            let count = group.answers.len();
+            for answer in group.answers {
+                // A block pays for the want of it; a yes or a no does not.
+                if matches!(answer.result, Err(Status::DontHave | Status::Have)) {
+                    lock(wants).uncharged += 1;
+                }
+                let sent = timeout(self.limits.idle, answer.write(writer)).await;
+                sent.map_err(|_| ServeError::Stalled(self.limits.idle))?
+                    .map_err(FrameError::Io)?;
+                self.metrics.traffic.message(Direction::In, "block");
+                self.metrics.traffic.message(Direction::Out, "block");
+                let now = Instant::now();
+                let took = now.saturating_duration_since(answer.arrived);
+                processing.observe(took.as_secs_f64());
+                match &answer.result {
+                    Ok(block) => {
+                        entry.block_sent(now);
+                        served.blocks += 1;
+                        served.bytes += block.data.len() as u64;
+                        bytes.inc_by(block.data.len() as u64);
+                    }
+                    Err(Status::Have) => served.confirmed += 1,
+                    Err(_) => served.refused += 1,
+                }
+            }
+            let flushed = timeout(self.limits.idle, writer.flush()).await;
+            flushed
+                .map_err(|_| ServeError::Stalled(self.limits.idle))?
+                .map_err(FrameError::Io)?;
+            lock(wants).answered(count);
+            drop(group.memory);
+            // Full means that it is said already.
+            let _ = written.try_send(());
+        }
+        let _ = timeout(self.limits.idle, writer.close()).await;
+        Ok(served)
+    }
+}
+
+/// Nothing that holds these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
