@@ -2,9 +2,12 @@
 
 use prometheus::{Error, IntCounterVec, IntGauge};
 
-use crate::content::refusal;
+use crate::content::refusal::{self, Refusal};
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
+
+/// What messages of the exchange are called in the metrics that several rooms share.
+const PROTOCOL: &str = "block";
 
 /// The metrics of this room. Recording never blocks.
 #[derive(Debug)]
@@ -55,9 +58,36 @@ impl telemetry::Register for Metrics {
         touch(&metrics.announcements, ["ok", "unverified", "failed"]);
         for direction in Direction::ALL.map(Direction::as_str) {
             let _ = metrics.block_bytes.with_label_values(&[direction]);
-            metrics.traffic.touch(direction, "block");
+            metrics.traffic.touch(direction, PROTOCOL);
         }
-        metrics.traffic.touch_processing(&["block"]);
+        metrics.traffic.touch_processing(&[PROTOCOL]);
         Ok(metrics)
+    }
+}
+
+impl Metrics {
+    /// Counts a message of the exchange.
+    pub(super) fn message(&self, direction: Direction) {
+        self.traffic.message(direction, PROTOCOL);
+    }
+
+    /// A want was answered so many seconds after it had arrived.
+    pub(super) fn answered_after(&self, seconds: f64) {
+        let processing = &self.traffic.message_processing;
+        processing.with_label_values(&[PROTOCOL]).observe(seconds);
+    }
+
+    /// Counts bytes of block payload.
+    pub(super) fn moved(&self, direction: Direction, bytes: usize) {
+        let moved = &self.block_bytes;
+        moved
+            .with_label_values(&[direction.as_str()])
+            .inc_by(bytes as u64);
+    }
+
+    /// Counts a block that was refused.
+    pub(super) fn refused(&self, why: &Refusal) {
+        let refused = &self.blocks_refused;
+        refused.with_label_values(&[why.reason()]).inc();
     }
 }

@@ -224,14 +224,14 @@ impl Plan {
     }
 
     /// The block that holds up the delivery, when it is on its way.
-    pub(crate) fn front_asked(&self) -> Option<Cid> {
+    pub(crate) fn head_asked(&self) -> Option<Cid> {
         let (at, _) = self.entries.first_key_value()?;
         self.asked.get(at).copied()
     }
 
     /// The block that holds up the delivery and is not here, whether or not it is on
     /// its way.
-    pub(crate) fn front(&self) -> Option<Cid> {
+    pub(crate) fn head(&self) -> Option<Cid> {
         let (_, entry) = self.entries.first_key_value()?;
         let What::Block(cid) = &entry.what else {
             return None;

@@ -224,15 +224,6 @@ impl<S: Source> Server<S> {
         mut written: mpsc::Sender<()>,
     ) -> Result<Served, ServeError> {
         let mut served = Served::default();
-        let processing = self
-            .metrics
-            .traffic
-            .message_processing
-            .with_label_values(&["block"]);
-        let bytes = self
-            .metrics
-            .block_bytes
-            .with_label_values(&[Direction::Out.as_str()]);
         while let Some(group) = ready.next().await {
             let count = group.answers.len();
             for answer in group.answers {
@@ -243,17 +234,17 @@ impl<S: Source> Server<S> {
                 let sent = timeout(self.limits.idle, answer.write(writer)).await;
                 sent.map_err(|_| ServeError::Stalled(self.limits.idle))?
                     .map_err(FrameError::Io)?;
-                self.metrics.traffic.message(Direction::In, "block");
-                self.metrics.traffic.message(Direction::Out, "block");
+                self.metrics.message(Direction::In);
+                self.metrics.message(Direction::Out);
                 let now = Instant::now();
                 let took = now.saturating_duration_since(answer.arrived);
-                processing.observe(took.as_secs_f64());
+                self.metrics.answered_after(took.as_secs_f64());
                 match &answer.result {
                     Ok(block) => {
                         entry.block_sent(now);
                         served.blocks += 1;
                         served.bytes += block.data.len() as u64;
-                        bytes.inc_by(block.data.len() as u64);
+                        self.metrics.moved(Direction::Out, block.data.len());
                     }
                     Err(Status::Have) => served.confirmed += 1,
                     Err(_) => served.refused += 1,

@@ -1,0 +1,158 @@
+//! What follows from what the sessions say.
+
+use std::time::Instant;
+
+use cid::Cid;
+
+use super::super::hop::Delivery;
+use super::Run;
+use super::session::Told;
+use super::verified::MAX_REFUSALS;
+use crate::block::exchange::pb::message::Block;
+use crate::block::exchange::session::{Answer, Reply};
+use crate::block::network::{Fault, Network, OpenError};
+use crate::content::fetch::memory::ChargedBytes;
+use crate::content::fetch::outcome::Outcome;
+use crate::content::refusal::Refusal;
+use crate::telemetry::Direction;
+
+/// Missing blocks looked at to find one for a provider that lacks the first.
+pub(super) const SCAN: usize = 1024;
+
+impl<N: Network> Run<N> {
+    pub(super) fn told(&mut self, from: u64, told: Told, now: Instant) {
+        // Told by a session that was let go meanwhile.
+        let Some(provider) = self.providers.get_mut(&from) else {
+            return;
+        };
+        match told {
+            Told::Answer(Answer::Open(received)) => {
+                provider.connected = true;
+                provider.received = Some(received);
+                provider.alive = now;
+                self.ever_connected = true;
+            }
+            Told::Closed(reason, Some(fault)) => {
+                let peer = provider.peer;
+                if let Fault::Oversized { len, max } = fault {
+                    // Nothing else that a provider sends is that long.
+                    let refusal = Refusal::Oversized { len, max };
+                    self.setting.metrics.refused(&refusal);
+                }
+                self.expel(from, peer, fault, &reason, now);
+            }
+            Told::Failed(OpenError::Busy(why)) => {
+                // It was not looked for as it would have been.
+                let peer = provider.peer;
+                self.candidates.look_up_again(&peer);
+                self.let_go(from, Outcome::Unreachable(why), now);
+            }
+            Told::Failed(OpenError::Unreachable(why)) => {
+                self.let_go(from, Outcome::Unreachable(why), now);
+            }
+            Told::Failed(OpenError::Unsupported { speaks }) => {
+                self.let_go(from, Outcome::Unsupported(speaks), now);
+            }
+            Told::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason), now),
+            Told::Answer(Answer::Reply(id, cid, reply)) => {
+                self.setting.metrics.message(Direction::In);
+                let question = provider.question.take_if(|(asked, _)| *asked == id);
+                let asked = provider.open.remove(&id).map(|(_, asked)| asked);
+                let asked = asked.or(question.map(|(_, asked)| asked)).unwrap_or(now);
+                let cancelled = provider.cancelled.remove(&id);
+                match reply {
+                    Reply::Block(block) => self.delivered(from, cid, block, asked, now),
+                    Reply::Have => provider.holds = true,
+                    // It answers, so that it lost for no fault of its own. The
+                    // block was taken back from it when this was cancelled, and it
+                    // may have been asked for it anew since.
+                    Reply::Cancelled if cancelled => provider.speed.forgive(),
+                    // Nobody cancelled it: were that believed, the block would be
+                    // asked of the same provider at once, again and again.
+                    Reply::Cancelled | Reply::DontHave | Reply::Unavailable => {
+                        self.refused(from, cid, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The provider does not have the block, or cannot give it.
+    fn refused(&mut self, from: u64, cid: Cid, now: Instant) {
+        let Some(provider) = self.providers.get_mut(&from) else {
+            return;
+        };
+        provider.lacks.insert(cid);
+        provider.refusals += 1;
+        let (holds, refusals) = (provider.holds, provider.refusals);
+        let idle = !provider.owes();
+        self.unasked(from, &cid);
+        let useless = !holds || refusals >= MAX_REFUSALS || {
+            // Who can bring nothing now makes room when another waits for it.
+            let others = self.providers.values().any(|p| p.holds && !p.active);
+            idle && others && !self.can_bring(from)
+        };
+        if useless {
+            self.let_go(from, Outcome::Lacks, now);
+        }
+    }
+
+    /// Whether the provider may have something of what is missing.
+    fn can_bring(&self, from: u64) -> bool {
+        self.providers.get(&from).is_some_and(|provider| {
+            let may = |cid: &Cid| provider.may_have(cid);
+            self.plan.first_missing(SCAN, may).is_some()
+        })
+    }
+
+    fn delivered(&mut self, from: u64, cid: Cid, block: Box<Block>, asked: Instant, now: Instant) {
+        let len = block.data.len();
+        let Some(provider) = self.providers.get_mut(&from) else {
+            return;
+        };
+        self.setting.metrics.moved(Direction::In, len);
+        provider.speed.delivered(len, asked, now);
+        provider.refusals = 0;
+        provider.holds = true;
+        let (peer, proven) = (provider.peer, provider.blocks > 0);
+        if let Some(asked) = self.asks.get_mut(&cid) {
+            asked.by.retain(|other| *other != from);
+        }
+        // While a block of a stranger is being verified, a second one is taken too:
+        // the first may turn out wrong.
+        let copies = self.copies.get(&cid);
+        let unsure = copies.is_some_and(|copies| copies.is_unsure());
+        if !self.plan.wants(&cid) && !unsure {
+            // Another was first, and the cancel came too late.
+            self.wasted += len as u64;
+            self.stats(peer).wasted += len as u64;
+            return;
+        }
+        if proven {
+            self.cancel_others(&cid);
+        }
+        let copies = self.copies.entry(cid).or_default();
+        copies.count += 1;
+        copies.of_proven |= proven;
+        self.plan.verifying(&cid);
+        let held = ChargedBytes::new(block.data.clone(), &self.memory);
+        self.deliveries.push(Delivery {
+            cid,
+            from,
+            peer,
+            block,
+            held,
+        });
+    }
+
+    /// The provider will not bring the block.
+    pub(super) fn unasked(&mut self, from: u64, cid: &Cid) {
+        if let Some(asked) = self.asks.get_mut(cid) {
+            asked.by.retain(|other| *other != from);
+            if asked.by.is_empty() && self.plan.wants(cid) {
+                self.asks.remove(cid);
+                self.plan.absent(cid);
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Who is asked for a block.
+
+use std::time::Instant;
+
+/// Who is asked for a block, and since when somebody is.
+pub(super) struct Asked {
+    pub(super) by: Vec<u64>,
+    pub(super) since: Instant,
+}
+
+impl Asked {
+    pub(super) fn new(now: Instant) -> Self {
+        Asked {
+            by: Vec::new(),
+            since: now,
+        }
+    }
+}

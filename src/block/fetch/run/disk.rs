@@ -1,0 +1,145 @@
+//! The work that a fetch gives to the disk, and its end.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_std::task::spawn_blocking;
+use cid::Cid;
+
+use super::super::FetchError;
+use super::super::hop::{self, Around, Work};
+use super::Run;
+use super::output::MAX_OUT;
+use crate::block::network::Network;
+use crate::content::fetch::memory::Reservation;
+use crate::store::{self, Root};
+
+/// Bytes read back from the store in one hop, for the front of the content.
+const READ_BACK: usize = 4 << 20;
+
+/// Blocks looked for in the store in one hop: a look-up is some microseconds.
+const LOOK_UP: usize = 256;
+
+/// Received bytes between two checkpoints: what an interruption costs at most.
+/// A checkpoint waits for the disk, so it is not free either.
+const CHECKPOINT: u64 = 256 << 20;
+
+impl<N: Network> Run<N> {
+    pub(super) fn start_hop(&mut self, now: Instant) {
+        if self.hop.is_some() {
+            return;
+        }
+        let (read, reserve) = self.read_back();
+        let shares = self.shares(now);
+        let work = Work {
+            deliveries: mem::take(&mut self.deliveries),
+            look_up: self.plan.look_up_next(LOOK_UP),
+            read,
+            reserve,
+            checkpoint: shares || self.since_checkpoint >= CHECKPOINT,
+        };
+        if work.is_empty() {
+            return;
+        }
+        if work.checkpoint {
+            self.since_checkpoint = 0;
+            self.sharing = Some(now);
+        }
+        let around = self.around();
+        let batch = self.batch.take();
+        self.hop = Some(spawn_blocking(move || hop::run(&around, batch, work)));
+    }
+
+    /// What to read from the store for the reader, as far as there is memory: the
+    /// first block in any case once the reader has taken everything.
+    fn read_back(&mut self) -> (Vec<Cid>, Option<Reservation>) {
+        if self.out_bytes >= MAX_OUT {
+            return (Vec::new(), None);
+        }
+        let waits = self.out.is_empty() && self.reader.queue.len() == 0;
+        let reserve = self.memory.reserve(READ_BACK);
+        self.short = reserve.is_none() && !waits;
+        if self.short {
+            return (Vec::new(), None);
+        }
+        let bytes = reserve.as_ref().map_or(0, Reservation::len);
+        let read = self.plan.read_next(bytes as u64);
+        let reserve = reserve.filter(|_| !read.is_empty());
+        (read, reserve)
+    }
+
+    fn around(&self) -> Around {
+        Around {
+            store: self.setting.store.clone(),
+            memory: Arc::clone(&self.memory),
+            max_block: self.options.max_block,
+            now: (self.setting.now)(),
+        }
+    }
+
+    /// Makes what is here durable as the content of the root.
+    pub(super) async fn keep(&mut self) -> Result<(), FetchError> {
+        let now = (self.setting.now)();
+        let root = self.options.keep.then(|| Root {
+            cid: self.root,
+            size: self.plan.done(),
+            blocks: self.plan.nodes(),
+            pinned: self.options.pin,
+            put_at: now,
+            expires_at: None,
+            name: self.options.name.clone(),
+        });
+        if let Some(hop) = self.hop.take() {
+            let done = hop.await;
+            self.batch = done.batch;
+            if let Some(error) = done.error {
+                return Err(error.into());
+            }
+        }
+        if let Some(batch) = self.batch.take() {
+            let kept = spawn_blocking(move || {
+                let root = match root {
+                    Some(root) => Some(Root {
+                        // The publisher's time, not this node's.
+                        expires_at: batch.expires_at(&root.cid, now)?,
+                        ..root
+                    }),
+                    None => None,
+                };
+                batch.commit(root)
+            })
+            .await;
+            match kept {
+                // All of it was here before: whoever reads it must not go without
+                // because a full disk cannot note that it was read.
+                Err(error @ (store::Error::DiskFull { .. } | store::Error::ReadOnly { .. }))
+                    if self.received == 0 =>
+                {
+                    log::warn!(cid:% = self.root, error:% = error; "content served from here, but not noted as kept");
+                }
+                kept => kept?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what came durable without a root, for the next attempt.
+    pub(super) async fn leave_as_cache(&mut self) {
+        if let Some(hop) = self.hop.take() {
+            self.batch = hop.await.batch;
+        }
+        let checkpoint = self.batch.is_some() || !self.deliveries.is_empty();
+        let deliveries = mem::take(&mut self.deliveries);
+        let work = Work {
+            deliveries,
+            checkpoint,
+            ..Work::default()
+        };
+        let (around, batch) = (self.around(), self.batch.take());
+        let done = spawn_blocking(move || hop::run(&around, batch, work)).await;
+        if let Some(error) = done.error {
+            log::warn!(cid:% = self.root, error:% = error; "cannot keep what was fetched so far");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a fetch ends without the content, and when it is time to end it.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::super::FetchError;
+use super::super::share::{Share, Verdict};
+use super::Run;
+use crate::block::network::Network;
+use crate::content::fetch::Reason;
+
+/// The part of its patience after which a fetch ends that nobody can help: by
+/// default ten seconds, in which an announcement that was just made arrives and a
+/// node that has just started has met its neighbours. Who waits for longer than
+/// that on purpose says so with a longer patience.
+pub(super) const GRACE: u32 = 6;
+
+/// How long a fetch goes on when everybody who has a block says that its time is
+/// over: another search and a retry of who could not be reached fit.
+pub(super) const STALE: Duration = Duration::from_secs(5);
+
+impl<N: Network> Run<N> {
+    /// Tells those who follow, when this fetch leads, why it ends.
+    pub(super) fn give_up(&self, reason: &Reason, hopeless: bool) {
+        if self.leads
+            && let Some(share) = &self.share
+        {
+            share.give_up(Verdict {
+                reason: reason.clone(),
+                last: self.last_problem.clone(),
+                connected: self.ever_connected,
+                hopeless,
+            });
+        }
+    }
+
+    /// The error after `waited` in which nothing came. `connected`: there was
+    /// somebody to ask.
+    pub(super) fn gave_up(
+        &mut self,
+        reason: Reason,
+        connected: bool,
+        waited: Duration,
+        now: Instant,
+    ) -> FetchError {
+        let total = self.plan.total();
+        // When not even the root came from anybody, nobody was found.
+        if total.is_none() || !connected {
+            return self.no_providers(reason, now);
+        }
+        FetchError::Stalled {
+            cid: self.root,
+            done: self.plan.done(),
+            total,
+            waited,
+            last: mem::take(&mut self.last_problem),
+        }
+    }
+
+    /// An error when waiting cannot help.
+    pub(super) fn hope(&self, now: Instant) -> Result<(), FetchError> {
+        let grace = self.options.patience / GRACE;
+        let waited = now.duration_since(self.started);
+        let searching = self.plan.total().is_none()
+            && (self.providers.values()).all(|p| !p.named && !p.holds)
+            && self.leads;
+        let quiet = now.duration_since(self.last_lead) >= grace / 2;
+        if !searching || waited < grace || !quiet || !self.plan.needs_providers() {
+            return Ok(());
+        }
+        let reason = self.reason(now);
+        if !reason.is_final() {
+            return Ok(());
+        }
+        self.give_up(&reason, true);
+        Err(self.no_providers(reason, now))
+    }
+
+    pub(super) fn reason(&self, now: Instant) -> Reason {
+        let unsearched = self.unsearched.clone();
+        let mut reason = Reason::new(self.elapsed(now), self.searches, unsearched);
+        self.candidates.tally(&mut reason);
+        reason
+    }
+
+    /// As far as whoever asks the network knows.
+    pub(super) fn known_reason(&self, now: Instant) -> Reason {
+        let led = self.share.as_ref().filter(|_| !self.leads);
+        let led = led.and_then(Share::reason);
+        led.unwrap_or_else(|| self.reason(now))
+    }
+
+    fn no_providers(&self, reason: Reason, now: Instant) -> FetchError {
+        FetchError::NoProviders {
+            cid: self.root,
+            waited: self.elapsed(now),
+            reason: Box::new(reason),
+            last: self.here.clone(),
+        }
+    }
+
+    /// Whether nothing is on its way, and nobody is left who could be asked for
+    /// what is missing.
+    pub(super) fn nobody_is_asked(&self) -> bool {
+        self.search.is_none()
+            && self.hop.is_none()
+            && self.plan.has_missing()
+            && self
+                .providers
+                .values()
+                .all(|provider| provider.connected && !provider.owes())
+    }
+}

@@ -1,0 +1,77 @@
+//! Waiting for another fetch of the same content, and writing down what others wait for.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::super::FetchError;
+use super::super::share::Share;
+use super::Run;
+use super::ending::GRACE;
+use crate::block::network::Network;
+
+/// Time between two checkpoints for other fetches of the same content, and at
+/// least so many times what one takes: it waits for the disk.
+pub(super) const SHARE_WAIT: Duration = Duration::from_millis(250);
+
+pub(super) const SHARE_PART: u32 = 4;
+
+/// Missing blocks that are looked for again when another fetch has stored some:
+/// it brings them in about the same order.
+const LOOK_AGAIN: usize = 1024;
+
+impl<N: Network> Run<N> {
+    /// Says whether it waits for what another fetch of the same content brings.
+    pub(super) fn follow(&mut self) {
+        let waits = !self.leads && self.plan.has_missing();
+        if waits != self.waits
+            && let Some(share) = &self.share
+        {
+            self.waits = waits;
+            share.wait(waits);
+        }
+        let idle = !self.plan.needs_providers()
+            && self.hop.is_none()
+            && self.deliveries.is_empty()
+            && self.since_checkpoint == 0;
+        // What others wait for is not for this one to bring.
+        if self.leads && idle && self.share.as_ref().is_some_and(Share::pass_on) {
+            self.leads = false;
+        }
+    }
+
+    /// Another fetch of the same content has stored some of it, or has ended.
+    pub(super) fn shared(&mut self, now: Instant) -> Result<(), FetchError> {
+        let Some(share) = &self.share else {
+            return Ok(());
+        };
+        let patience = self.options.patience;
+        if let Some(verdict) = share.verdict() {
+            // Who waits because waiting cannot help has got nothing so far.
+            let since = match verdict.hopeless {
+                true => self.started,
+                false => self.progress,
+            };
+            let waited = now.duration_since(since);
+            let concerns = !verdict.hopeless || self.plan.total().is_none();
+            if concerns && verdict.settles(waited, patience, patience / GRACE) {
+                self.last_problem = verdict.last;
+                return Err(self.gave_up(verdict.reason, verdict.connected, waited, now));
+            }
+        }
+        self.waits = false;
+        self.progress = now;
+        let led = mem::replace(&mut self.leads, share.leads());
+        // Who is to ask for the rest looks for all of it first.
+        let all = self.leads && !led;
+        self.plan
+            .look_again(if all { usize::MAX } else { LOOK_AGAIN });
+        Ok(())
+    }
+
+    /// Whether to write down what came, for others that wait for it.
+    pub(super) fn shares(&self, now: Instant) -> bool {
+        self.since_checkpoint > 0
+            && now >= self.next_share
+            && self.share.as_ref().is_some_and(Share::is_waited_for)
+    }
+}

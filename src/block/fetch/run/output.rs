@@ -1,0 +1,52 @@
+//! What goes to the reader.
+
+use super::super::{Event, FetchError, Out};
+use super::Run;
+use crate::block::network::Network;
+
+/// Bytes handed to the reader's queue ahead of its reading.
+pub(super) const MAX_OUT: usize = 4 << 20;
+
+impl<N: Network> Run<N> {
+    /// Moves what is next in the content to the reader's queue.
+    pub(super) fn hand_out(&mut self) -> Result<(), FetchError> {
+        if !self.sized
+            && let Some(total) = self.plan.total()
+        {
+            self.sized = true;
+            // Repeated blocks could make it fit after all, but that shows only at
+            // its end, when everything else has been evicted for it.
+            let max = self.setting.store.usage().max_bytes;
+            if total > max {
+                return Err(FetchError::OverStore {
+                    cid: self.root,
+                    size: total,
+                    max,
+                });
+            }
+            self.out.push_back(Out::Event(Event::Size(total)));
+        }
+        while self.out_bytes < MAX_OUT {
+            let Some(data) = self.plan.next_data()? else {
+                break;
+            };
+            if data.len() > 0 {
+                self.out_bytes += data.len();
+                self.out.push_back(Out::Data(data));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_one(&mut self) {
+        let Some(out) = self.out.pop_front() else {
+            return;
+        };
+        if let Out::Data(data) = &out {
+            self.out_bytes -= data.len();
+            self.reader.queue.put(data.len());
+        }
+        // Ready was said; when the reader is gone the next turn finds out.
+        let _ = self.reader.output.start_send(Ok(out));
+    }
+}

@@ -1,0 +1,153 @@
+//! One session with a provider, as the task of the fetch sees it.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cid::Cid;
+use futures::channel::{mpsc, oneshot};
+use libp2p::PeerId;
+
+use crate::block::exchange::session::Command;
+use crate::content::fetch::hedge;
+use crate::content::fetch::speed::Speed;
+
+/// A session with one provider, as the task sees it.
+pub(super) struct Provider {
+    pub(super) peer: PeerId,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    /// Dropped with it, which ends an opening that is under way.
+    pub(super) _alive: oneshot::Sender<()>,
+    pub(super) next_id: u64,
+    pub(super) open: HashMap<u64, (Cid, Instant)>,
+    /// Those of them that were cancelled, and whose answer may say so.
+    pub(super) cancelled: HashSet<u64>,
+    /// The question whether it has a block, when it was asked that and not
+    /// answered.
+    pub(super) question: Option<(u64, Instant)>,
+    pub(super) speed: Speed,
+    pub(super) lacks: HashSet<Cid>,
+    /// Blocks of it whose time was over. Not asked of it again.
+    pub(super) stale: HashSet<Cid>,
+    pub(super) refusals: usize,
+    pub(super) connected: bool,
+    /// Named by the DHT or the caller; otherwise it is a guess.
+    pub(super) named: bool,
+    /// It said that it has the content, or delivered of it.
+    pub(super) holds: bool,
+    /// It is given work.
+    pub(super) active: bool,
+    /// It was tried without a place.
+    pub(super) tried: bool,
+    /// Blocks of it that were right and needed.
+    pub(super) blocks: u64,
+    pub(super) began: Instant,
+    pub(super) received: Option<Arc<AtomicU64>>,
+    pub(super) seen: u64,
+    /// When bytes came last, or when it was asked after a pause.
+    pub(super) alive: Instant,
+    /// When the clock saw last that bytes had come.
+    pub(super) flowed: Option<Instant>,
+}
+
+impl Provider {
+    pub(super) fn next_id(&mut self, now: Instant) -> u64 {
+        if self.open.is_empty() && self.question.is_none() {
+            self.alive = now;
+        }
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    pub(super) fn ask(&mut self, cid: Cid, now: Instant) -> bool {
+        let id = self.next_id(now);
+        self.open.insert(id, (cid, now));
+        self.commands.unbounded_send(Command::Want(id, cid)).is_ok()
+    }
+
+    /// Asks only whether it has the block.
+    pub(super) fn ask_whether_it_has(&mut self, cid: Cid, now: Instant) -> bool {
+        let id = self.next_id(now);
+        self.question = Some((id, now));
+        self.commands.unbounded_send(Command::Have(id, cid)).is_ok()
+    }
+
+    /// Whether it has been asked something and owes the answer.
+    pub(super) fn owes(&self) -> bool {
+        self.question.is_some() || !self.open.is_empty()
+    }
+
+    /// Bytes that came and that the clock has not seen yet.
+    pub(super) fn news(&self) -> u64 {
+        let total = self.received.as_ref();
+        let total = total.map_or(0, |n| n.load(Ordering::Relaxed));
+        total.saturating_sub(self.seen)
+    }
+
+    /// Whether bytes of it came just now.
+    pub(super) fn is_answering(&self, now: Instant) -> bool {
+        let flows = |at| now.saturating_duration_since(at) < hedge::STEP;
+        self.news() > 0 || self.flowed.is_some_and(flows)
+    }
+
+    /// How long the block will still take here: its place in the queue times the
+    /// usual time for one, or for ever when nothing has come for too long.
+    pub(super) fn expected(&self, cid: &Cid, now: Instant) -> Duration {
+        let mut asked = self.open.iter().filter(|(_, (wanted, _))| wanted == cid);
+        let Some((id, (_, at))) = asked.next() else {
+            return Duration::ZERO;
+        };
+        let before = self.open.keys().filter(|other| *other < id).count();
+        let place = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        self.speed.expected(place, *at, self.is_answering(now), now)
+    }
+
+    pub(super) fn may_have(&self, cid: &Cid) -> bool {
+        !self.lacks.contains(cid) && !self.stale.contains(cid)
+    }
+
+    /// Whether it has owed a block for so long that others are asked for it.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        let since = self.open.values().map(|(_, at)| *at).min();
+        since.is_some_and(|at| now.saturating_duration_since(at) >= hedge::STEP)
+    }
+
+    /// Whether it has shown its pace and keeps it with this block.
+    pub(super) fn keeps_pace(&self, cid: &Cid, now: Instant) -> bool {
+        self.blocks >= hedge::PACED
+            && self.speed.rate() >= hedge::FLOW
+            && self.expected(cid, now) < Duration::MAX
+    }
+
+    /// Whether it has brought nothing yet and others were asked instead of it.
+    pub(super) fn is_doubtful(&self, now: Instant) -> bool {
+        self.blocks == 0 && (self.speed.losses() > 0 || self.is_overdue(now))
+    }
+
+    /// How many blocks it may owe. `others`: somebody else delivers.
+    pub(super) fn allowance(&self, others: bool, now: Instant) -> usize {
+        if others && self.is_doubtful(now) {
+            return 0;
+        }
+        self.speed.window()
+    }
+
+    pub(super) fn has_room(&self, others: bool, now: Instant) -> bool {
+        self.connected && self.open.len() < self.allowance(others, now)
+    }
+
+    /// The order in which holders are given work: those that have delivered, the
+    /// fastest first, those that were not asked yet or not for long, and those that owe
+    /// what others brought or were asked for instead. Among equals the one that came
+    /// first.
+    pub(super) fn rank(&self, now: Instant) -> (u8, Reverse<u64>, Instant) {
+        let (class, rate) = match self.blocks {
+            0 if self.is_doubtful(now) => (2, 0.0),
+            0 => (1, 0.0),
+            _ => (0, self.speed.rate()),
+        };
+        (class, Reverse(rate as u64), self.began)
+    }
+}

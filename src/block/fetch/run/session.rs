@@ -1,0 +1,91 @@
+//! The task of one session: it opens a stream to a peer, and asks and listens on it.
+
+use std::time::Duration;
+
+use futures::SinkExt;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
+
+use crate::block::exchange::frame::FrameError;
+use crate::block::exchange::session::{self, Answer, Command, SessionError};
+use crate::block::network::{Fault, OpenError};
+use futures::future::BoxFuture;
+use futures::io::{AsyncRead, AsyncWrite};
+
+/// How long a provider may take to accept a stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a session tells the task.
+pub(super) enum Told {
+    Answer(Answer),
+    /// No stream could be had.
+    Failed(OpenError),
+    Closed(String, Option<Fault>),
+}
+
+/// A session that is about to begin.
+pub(super) struct Session {
+    /// Its number in the fetch.
+    pub(super) id: u64,
+    /// Largest block to take, in bytes.
+    pub(super) max_block: usize,
+    /// Where its events go.
+    pub(super) tell: mpsc::Sender<(u64, Told)>,
+}
+
+impl Session {
+    /// Runs to the end of the stream, or until the sender of `ended` or of `orders` is
+    /// dropped.
+    pub(super) async fn run<S>(
+        self,
+        opening: BoxFuture<'static, Result<S, OpenError>>,
+        orders: mpsc::UnboundedReceiver<Command>,
+        ended: oneshot::Receiver<()>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Session {
+            id,
+            max_block,
+            mut tell,
+        } = self;
+        let opening = async_std::future::timeout(OPEN_TIMEOUT, opening);
+        // A session that is let go leaves no dial behind: a crowd that cannot be
+        // reached is let go and named again faster than its dials end.
+        let opened = match select(Box::pin(opening), ended).await {
+            Either::Left((opened, _)) => opened,
+            Either::Right(_) => return,
+        };
+        let told = match opened {
+            Err(_) => Told::Failed(OpenError::Unreachable(format!(
+                "no stream within {OPEN_TIMEOUT:?}"
+            ))),
+            Ok(Err(error)) => Told::Failed(error),
+            Ok(Ok(stream)) => {
+                let wrap = |answer| (id, Told::Answer(answer));
+                match session::run(stream, max_block, orders, &mut tell, wrap).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        let reason = error.to_string();
+                        let fault = fault(&error);
+                        Told::Closed(reason, fault)
+                    }
+                }
+            }
+        };
+        let _ = tell.send((id, told)).await;
+    }
+}
+
+/// What a session's end says of the peer.
+fn fault(error: &SessionError) -> Option<Fault> {
+    match error {
+        SessionError::Frame(FrameError::TooLarge { len, max }) => Some(Fault::Oversized {
+            len: *len,
+            max: *max,
+        }),
+        error => error
+            .is_violation()
+            .then(|| Fault::Protocol(error.to_string())),
+    }
+}

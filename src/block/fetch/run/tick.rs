@@ -1,0 +1,144 @@
+//! What is looked at from time to time.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::super::share::Share;
+use super::super::{Event, FetchError, Out, Progress};
+use super::Run;
+use super::ending::STALE;
+use super::provider::Provider;
+use crate::block::network::Network;
+use crate::content::fetch::outcome::Outcome;
+
+/// Ticks between two events of progress.
+const PROGRESS_TICKS: u32 = 10;
+
+/// How long a provider that was asked may send nothing at all.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Bytes that count as a sign of life of the whole fetch: a slow path needs
+/// longer than the patience for a block, and one byte now and then is no path.
+const LIFE: u64 = 16 << 10;
+
+/// Losses in a row after which a provider is let go until later, if another
+/// delivers.
+const MAX_LOSSES: u32 = 4;
+
+/// How long a guess may take to say whether it has the content. It is connected,
+/// so that this is some round trips.
+const GUESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl<N: Network> Run<N> {
+    pub(super) fn clock(&mut self, now: Instant) -> Result<(), FetchError> {
+        self.ticks += 1;
+        let mut silent = Vec::new();
+        let delivering = self
+            .providers
+            .values()
+            .filter(|p| p.blocks > 0 && p.speed.losses() == 0)
+            .count();
+        let bytes = self.head_bytes();
+        let front = self.hedge.as_ref().map(|front| *front.cid());
+        let paced = front.is_some_and(|cid| self.is_paced(&cid, now));
+        if let Some(hedge) = &mut self.hedge {
+            hedge.came(bytes, paced, now);
+        }
+        self.end_attempts(now);
+        for (id, provider) in &mut self.providers {
+            let total = provider
+                .received
+                .as_ref()
+                .map_or(0, |n| n.load(Ordering::Relaxed));
+            if total > provider.seen {
+                self.life += total - provider.seen;
+                provider.seen = total;
+                provider.alive = now;
+                provider.flowed = Some(now);
+            }
+            let waits = provider.connected && provider.owes();
+            if waits && now.duration_since(provider.alive) > SILENCE {
+                silent.push((*id, Outcome::Silent));
+            } else if provider.speed.losses() >= MAX_LOSSES && delivering > 0 {
+                silent.push((*id, Outcome::Useless("others are faster".into())));
+            }
+        }
+        for (id, outcome) in silent {
+            self.let_go(id, outcome, now);
+        }
+        if self.life >= LIFE || !self.plan.needs_providers() {
+            if self.leads
+                && self.life >= LIFE
+                && let Some(share) = &self.share
+            {
+                share.lives(now);
+            }
+            self.life = 0;
+            self.progress = now;
+        }
+        if !self.leads
+            && let Some(lived) = self.share.as_ref().and_then(Share::lived)
+        {
+            // One block may take longer than the patience on a slow line, and
+            // nothing of it is in the store until all of it is here.
+            self.progress = self.progress.max(lived);
+        }
+        if self.ticks.is_multiple_of(PROGRESS_TICKS) && self.out.is_empty() {
+            let progress = Progress {
+                done: self.plan.done(),
+                total: self.plan.total(),
+                received: self.received,
+                providers: self.holders(),
+            };
+            self.out.push_back(Out::Event(Event::Progress(progress)));
+        }
+        if self.ticks.is_multiple_of(PROGRESS_TICKS)
+            && self.leads
+            && let Some(share) = &self.share
+            && share.is_waited_for()
+        {
+            share.explain(self.reason(now));
+        }
+        let waited = now.duration_since(self.progress);
+        let patient = waited < self.options.patience;
+        if let Some((block, peer, why, since)) = &self.stale
+            && (!patient || now.duration_since(*since) >= STALE && self.nobody_is_asked())
+        {
+            return Err(FetchError::Stale {
+                cid: self.root,
+                block: *block,
+                peer: *peer,
+                why: why.clone(),
+            });
+        }
+        if patient {
+            return self.hope(now);
+        }
+        let reason = self.known_reason(now);
+        self.give_up(&reason, false);
+        let connected = self.ever_connected || !self.leads;
+        Err(self.gave_up(reason, connected, waited, now))
+    }
+
+    /// Ends attempts that have had their time.
+    fn end_attempts(&mut self, now: Instant) {
+        let all = self.providers.iter();
+        let over = all.filter(|(_, p)| {
+            let waited = now.saturating_duration_since(p.began);
+            !p.holds && !p.named && waited > GUESS_TIMEOUT
+        });
+        let over: Vec<u64> = over.map(|(id, _)| *id).collect();
+        for id in over {
+            self.let_go(id, Outcome::Silent, now);
+        }
+    }
+
+    /// Bytes that came from those who are asked for the front; each is looked at
+    /// once, by the clock.
+    fn head_bytes(&self) -> u64 {
+        let asked = self.hedge.as_ref().and_then(|f| self.asks.get(f.cid()));
+        let asked = asked.map_or(&[][..], |asked| &asked.by);
+        let asked = asked.iter().filter_map(|id| self.providers.get(id));
+        asked.map(Provider::news).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,190 @@
+//! What follows from blocks that were verified, looked up or read.
+
+use std::time::Instant;
+
+use cid::Cid;
+use libp2p::PeerId;
+
+use super::super::FetchError;
+use super::super::hop::{self, Found, Verified};
+use super::Run;
+use super::following::{SHARE_PART, SHARE_WAIT};
+use crate::block::exchange::session::Command;
+use crate::block::network::{Fault, Network};
+use crate::content::fetch::outcome::Outcome;
+use crate::content::fetch::plan::Arrived;
+use crate::content::refusal::Refusal;
+use crate::message::provenance::is_clock_set;
+use crate::text::duration;
+
+/// Refusals in a row after which a provider is let go until later.
+pub(super) const MAX_REFUSALS: usize = 64;
+
+impl<N: Network> Run<N> {
+    pub(super) fn hop_done(&mut self, done: hop::Done, now: Instant) -> Result<(), FetchError> {
+        self.batch = done.batch;
+        if let (Some(began), None, Some(share)) = (self.sharing.take(), &done.error, &self.share) {
+            share.stored();
+            let took = now.saturating_duration_since(began);
+            self.next_share = now + (took * SHARE_PART).max(SHARE_WAIT);
+        }
+        for verified in done.deliveries {
+            let Verified { cid, peer, len, .. } = verified;
+            self.looked_at(&cid);
+            match verified.found {
+                Ok(_) if !self.plan.is_busy(&cid) => {
+                    // Another copy of it was first.
+                    self.wasted += len;
+                    self.stats(peer).wasted += len;
+                }
+                Ok(found) => {
+                    self.proved(verified.from);
+                    self.cancel_others(&cid);
+                    self.progress = now;
+                    self.received += len;
+                    self.since_checkpoint += len;
+                    self.candidates.delivered(&peer);
+                    self.setting.network.delivered(&peer);
+                    let stats = self.stats(peer);
+                    stats.blocks += 1;
+                    stats.bytes += len;
+                    self.stale = None;
+                    let may_keep = self.memory.room() > 0;
+                    self.found(cid, found, may_keep)?;
+                }
+                Err(refusal) => self.refuse(cid, verified.from, peer, len, refusal, now)?,
+            }
+        }
+        if let Some((cid, ago)) = done.over
+            && self.here.is_empty()
+        {
+            self.here = format!(
+                "; the time of {cid} here is over since {}",
+                duration::show(ago)
+            );
+        }
+        for (cid, found, len) in done.local {
+            self.progress = now;
+            self.local += match &found {
+                // A leaf that was only seen; its parent says how long it is.
+                Found::Here(Arrived::Leaf(None)) => self.plan.stated_size(&cid).unwrap_or(0),
+                _ => len,
+            };
+            // What was read was bounded when it was asked for.
+            self.found(cid, found, true)?;
+        }
+        done.error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// `may_keep`: there is memory for bytes that are not next.
+    fn found(&mut self, cid: Cid, found: Found, may_keep: bool) -> Result<(), FetchError> {
+        match found {
+            Found::Here(arrived) => Ok(self.plan.arrived(&cid, arrived, may_keep)?),
+            Found::Absent => {
+                self.plan.absent(&cid);
+                Ok(())
+            }
+            Found::Bad(source) => Err(FetchError::Node {
+                root: self.root,
+                block: cid,
+                source,
+            }),
+        }
+    }
+
+    /// Drops a block that did not pass its checks.
+    fn refuse(
+        &mut self,
+        cid: Cid,
+        from: u64,
+        peer: PeerId,
+        len: u64,
+        why: Refusal,
+        now: Instant,
+    ) -> Result<(), FetchError> {
+        self.setting.metrics.refused(&why);
+        self.wasted += len;
+        if self.plan.is_busy(&cid) {
+            self.wanted_again(&cid);
+        }
+        self.stats(peer).wasted += len;
+        if why.is_fault() {
+            let reason = format!("block {cid}: {why}");
+            self.expel(from, peer, Fault::Block { cid, why }, &reason, now);
+            return Ok(());
+        }
+        if matches!(why, Refusal::Future(_)) && !is_clock_set((self.setting.now)()) {
+            return Err(FetchError::Clock { cid: self.root });
+        }
+        log::debug!(peer:% = peer, cid:% = cid, error:% = why; "block refused");
+        let fault = Fault::Block {
+            cid,
+            why: why.clone(),
+        };
+        self.setting.network.report(peer, fault);
+        self.stale(from, &cid, now);
+        self.stale.get_or_insert((cid, peer, why, now));
+        Ok(())
+    }
+
+    /// One copy of the block has been verified.
+    fn looked_at(&mut self, cid: &Cid) {
+        if let Some(copies) = self.copies.get_mut(cid) {
+            copies.count -= 1;
+            if copies.count == 0 {
+                self.copies.remove(cid);
+            }
+        }
+    }
+
+    /// A block of the session was verified and is one that was needed.
+    fn proved(&mut self, from: u64) {
+        if let Some(provider) = self.providers.get_mut(&from) {
+            provider.blocks += 1;
+        }
+    }
+
+    /// A block that came was refused, or given up: it is to come from another.
+    fn wanted_again(&mut self, cid: &Cid) {
+        if self.copies.contains_key(cid) {
+            // Another copy of it is being verified.
+            return;
+        }
+        match self.asks.get(cid) {
+            Some(asked) if !asked.by.is_empty() => self.plan.asked(cid),
+            _ => self.plan.absent(cid),
+        }
+    }
+
+    /// The provider's copy of the block is of no use, which is no fault of its.
+    fn stale(&mut self, from: u64, cid: &Cid, now: Instant) {
+        if let Some(provider) = self.providers.get_mut(&from) {
+            provider.stale.insert(*cid);
+            provider.refusals += 1;
+            if provider.refusals >= MAX_REFUSALS {
+                let why = "the time of its blocks is over";
+                self.let_go(from, Outcome::Useless(why.into()), now);
+            }
+        }
+    }
+
+    /// The block is here: nobody need bring it any more.
+    pub(super) fn cancel_others(&mut self, cid: &Cid) {
+        for other in self
+            .asks
+            .remove(cid)
+            .map_or_else(Vec::new, |asked| asked.by)
+        {
+            if let Some(provider) = self.providers.get_mut(&other) {
+                provider.speed.lost();
+                let open = provider.open.iter();
+                let open = open.filter(|(_, (wanted, _))| wanted == cid);
+                let ids: Vec<u64> = open.map(|(id, _)| *id).collect();
+                for id in ids {
+                    provider.cancelled.insert(id);
+                    let _ = provider.commands.unbounded_send(Command::Cancel(id));
+                }
+            }
+        }
+    }
+}
