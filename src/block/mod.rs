@@ -51,6 +51,7 @@ mod stat;
 pub use content::Content;
 pub use metrics::Metrics;
 pub use network::Network;
+pub use stat::Stat;
 
 #[cfg(test)]
 mod testing;

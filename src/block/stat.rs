@@ -7,7 +7,29 @@ use cid::Cid;
 use super::content::ContentError;
 use crate::content::address::DAG_PB;
 use crate::content::dag::{self, MAX_DEPTH};
-use crate::store::Store;
+use crate::message::provenance::Provenance;
+use crate::store::{Root, Store};
+
+/// What is here of some content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// The content.
+    pub cid: Cid,
+    /// Bytes of the whole content; `None` while its root block is not here.
+    pub size: Option<u64>,
+    /// Blocks of the tree that are known, each counted once. All of them when
+    /// `complete`.
+    pub blocks: u64,
+    /// Those of them that are here.
+    pub local_blocks: u64,
+    /// Every block is here.
+    pub complete: bool,
+    /// The store's entry, when it is kept as content and not only as cache.
+    pub root: Option<Root>,
+    /// What its publisher says of its root block; absent when the store has it
+    /// from a time before blocks had a publisher.
+    pub provenance: Option<Provenance>,
+}
 
 /// What a walk through a tree in the store found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
