@@ -20,6 +20,7 @@ use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions}
 use p2p_node::block::exchange::MAX_REQUEST_FRAME;
 use p2p_node::block::exchange::frame::FrameReader;
 use p2p_node::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
+use p2p_node::content::fetch::{Obstacle, Unreachable};
 use p2p_node::store::{Options, Store};
 use p2p_node::web::metrics::Metrics;
 use prost::Message;
@@ -137,7 +138,8 @@ impl Network for Crowd {
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
         let (kind, honest) = (self.kinds.get(&peer).copied(), self.honest.clone());
         async move {
-            let lost = |reason: &str| OpenError::Unreachable(reason.into());
+            let lost =
+                |reason: &str| OpenError::Unreachable(Unreachable::new(Obstacle::Other, reason));
             if kind == Some(Kind::Unreachable) {
                 std::future::pending::<()>().await;
             }

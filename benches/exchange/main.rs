@@ -29,6 +29,7 @@ use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions}
 use p2p_node::block::exchange::serve::Limits;
 use p2p_node::block::fetch::Event;
 use p2p_node::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
+use p2p_node::content::fetch::{Obstacle, Unreachable};
 use p2p_node::message::compression;
 use p2p_node::message::provenance::Signer;
 use p2p_node::store::{Options, Store};
@@ -50,7 +51,8 @@ impl Network for Pipes {
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<UnixStream, OpenError>> {
         let provider = self.0.clone();
         async move {
-            let lost = |reason: &str| OpenError::Unreachable(reason.into());
+            let lost =
+                |reason: &str| OpenError::Unreachable(Unreachable::new(Obstacle::Other, reason));
             let (_, provider) = provider.ok_or(lost("nobody there"))?;
             let (ours, theirs) = UnixStream::pair().map_err(|error| lost(&error.to_string()))?;
             spawn(async move { drop(provider.serve(peer, theirs).await) });

@@ -10,6 +10,7 @@ use futures::stream::{BoxStream, StreamExt};
 use ipnet::IpNet;
 use libp2p::PeerId;
 
+use crate::content::fetch::Unreachable;
 use crate::content::refusal::Refusal;
 
 /// The network as the exchange sees it. The node implements it; tests do so over
@@ -98,10 +99,10 @@ pub enum Lead {
 pub enum OpenError {
     /// It cannot be dialed, or hung up.
     #[error("{0}")]
-    Unreachable(String),
+    Unreachable(Unreachable),
     /// This node was too busy to try everything: to be looked for again.
     #[error("{0}")]
-    Busy(String),
+    Busy(Unreachable),
     /// It does not speak the exchange of this network.
     #[error("it does not speak the block exchange of this network")]
     Unsupported {

@@ -20,6 +20,7 @@ use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
 use super::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
 use crate::block::Metrics;
+use crate::content::fetch::{Obstacle, Unreachable};
 use crate::content::testing::content;
 use crate::message::provenance::{Provenance, Signer};
 use crate::store::{self, Options, Store};
@@ -178,7 +179,10 @@ impl Network for Net {
             if let Some(error) = refuses {
                 return Err(error);
             }
-            let handler = handler.ok_or(OpenError::Unreachable("no route".into()))?;
+            let handler = handler.ok_or(OpenError::Unreachable(Unreachable::new(
+                Obstacle::Other,
+                "no route",
+            )))?;
             let (ours, theirs) = UnixStream::pair().unwrap();
             async_std::task::spawn(handler(theirs));
             Ok(ours)

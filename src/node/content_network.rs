@@ -22,6 +22,7 @@ use super::streams::PeerStream;
 use crate::block::network::{
     Fault, Held, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
 };
+use crate::content::fetch::{Obstacle, Unreachable};
 use crate::content::refusal::Refusal;
 use crate::peers::reputation::BEST;
 use crate::peers::{Conduct, Policy};
@@ -128,13 +129,14 @@ impl ContentNetwork {
             Ok(()) => return Ok(()),
             Err(Undialed::Failed(Error::Dial { reason, .. })) => reason,
             // The DHT was not asked: it may be at the retry.
-            Err(Undialed::Over) => return Err(OpenError::Busy(OVER.into())),
+            Err(Undialed::Over) => return Err(OpenError::Busy(over())),
             Err(other) => return Err(other.into()),
         };
-        let failed = |there: &str| here_and_there(&here, there);
+        let failed = |there: &Unreachable| here_and_there(&here, there);
         let Some(walk) = self.permits.to_walk() else {
             let busy = "the DHT was not asked, as others are being looked for there";
-            return Err(OpenError::Busy(failed(busy)));
+            let busy = Unreachable::new(Obstacle::GivenUp, busy);
+            return Err(OpenError::Busy(failed(&busy)));
         };
         // Dropped before its end, the event loop ends the walk at its next tick.
         let found = self.handle.look_up(peer).await;
@@ -144,7 +146,7 @@ impl ContentNetwork {
             let there = match e {
                 Undialed::Failed(Error::Dial { reason, .. }) => reason,
                 Undialed::Failed(e) => return unreachable(e),
-                Undialed::Over => OVER.into(),
+                Undialed::Over => over(),
             };
             OpenError::Unreachable(failed(&at_found_addresses(&there)))
         })
@@ -177,7 +179,10 @@ impl ContentNetwork {
 fn unreachable(error: Error) -> OpenError {
     OpenError::Unreachable(match error {
         Error::Dial { reason, .. } => reason,
-        other => other.to_string(),
+        Error::OpenStream { ref reason, .. } => {
+            Unreachable::new(reason.obstacle, error.to_string())
+        }
+        other => Unreachable::new(Obstacle::Other, other.to_string()),
     })
 }
 
@@ -192,12 +197,16 @@ impl From<Undialed> for OpenError {
     fn from(why: Undialed) -> Self {
         match why {
             Undialed::Failed(e) => unreachable(e),
-            Undialed::Over => OpenError::Unreachable(OVER.into()),
+            Undialed::Over => OpenError::Unreachable(over()),
         }
     }
 }
 
-const OVER: &str = "it did not answer for some seconds, and others were to be dialed";
+/// Why a peer is not reached whose place to be dialed others needed.
+fn over() -> Unreachable {
+    let words = "it did not answer for some seconds, and others were to be dialed";
+    Unreachable::new(Obstacle::NoAnswer, words)
+}
 
 /// A dial and its permit, which it gives back when it has ended: also when nobody
 /// waits for it any more.
@@ -525,7 +534,7 @@ mod tests {
     fn why_a_peer_cannot_be_reached_does_not_name_it_again() {
         let refused = Error::Dial {
             target: PeerId::random().to_string(),
-            reason: "connection refused".into(),
+            reason: Unreachable::new(Obstacle::Refused, "connection refused"),
         };
         assert_eq!(unreachable(refused).to_string(), "connection refused");
     }

@@ -16,8 +16,10 @@ use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::dht_intake::Replies;
+use super::obstacle::of_opening;
 use super::streams::{AcceptError, Control, IncomingStreams, OpenError, PeerStream};
 use crate::api::{self, Published, Status};
+use crate::content::fetch::{Obstacle, Unreachable};
 pub use crate::dht::MAX_ADDRS_PER_PEER;
 use crate::dht::Outcome;
 use crate::gossip::NetworkTopics;
@@ -220,7 +222,7 @@ impl Handle {
 
     /// What the peers closest to a peer in the DHT know of its addresses; why there
     /// are none, as the second half of a sentence on a dial that failed.
-    pub(super) async fn look_up(&self, peer: PeerId) -> Result<Vec<Multiaddr>, String> {
+    pub(super) async fn look_up(&self, peer: PeerId) -> Result<Vec<Multiaddr>, Unreachable> {
         let found = self.closest_peers(peer.to_bytes()).await;
         let found = found.map_err(|e| {
             let why = match e {
@@ -228,15 +230,21 @@ impl Handle {
                 Error::NoDhtPeer { .. } => "no DHT peer is known yet".into(),
                 other => other.to_string(),
             };
-            format!("then the DHT was asked in vain: {why}")
+            Unreachable::new(
+                Obstacle::Other,
+                format!("then the DHT was asked in vain: {why}"),
+            )
         })?;
         let asked = found.len();
         let named = found.into_iter().find(|p| p.peer == peer);
         let named = named.filter(|p| !p.addrs.is_empty());
         named.map(|found| found.addrs).ok_or_else(|| {
-            format!(
-                "then the DHT was asked, and none of the {asked} peers closest to it \
-                 knows an address of it; it may be offline, or in another network"
+            Unreachable::new(
+                Obstacle::NoAddress,
+                format!(
+                    "then the DHT was asked, and none of the {asked} peers closest to it \
+                     knows an address of it; it may be offline, or in another network"
+                ),
             )
         })
     }
@@ -323,7 +331,7 @@ impl Handle {
                 }
                 other => Error::OpenStream {
                     peer,
-                    reason: other.to_string(),
+                    reason: Unreachable::new(of_opening(&other), other.to_string()),
                 },
             })
     }

@@ -19,6 +19,7 @@
 //! | `probe` | older connections of a peer, asked whether they live when a new one comes |
 //! | `keep` | peers whose connections are kept though nothing uses them, agreed with them |
 //! | `gossip` | gossipsub: what comes in, who judges it, and what this host publishes |
+//! | `obstacle` | what was in the way of a dial or of a stream |
 //! | `permits` | how many dials and walks all fetches together may have under way |
 //! | `dht_intake` | requests to the DHT, within the budget of who asks, and this node's own records and walks |
 //! | `record_store` | the records of [`crate::dht::records`] as Kademlia asks for them |
@@ -70,6 +71,7 @@ mod keep;
 mod meter;
 mod metrics;
 pub mod misbehaviour;
+mod obstacle;
 pub mod options;
 mod peers;
 mod permits;

@@ -3,7 +3,6 @@
 mod crowd;
 mod refusals;
 mod shared;
-mod telling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use crate::block::network::{Fault, OpenError};
 use crate::block::testing::{Count, Node, publish, read};
 use crate::content::address::{self, Codec};
 use crate::content::dag::{Child, encode_file};
+use crate::content::fetch::{Obstacle, Unreachable};
 use crate::content::testing::{content, foreign, unhex};
 use crate::store::Store;
 
@@ -458,7 +458,7 @@ fn the_network_is_asked_for_the_addresses_of_a_peer_once() {
             {
                 let mut shared = sink.net.shared.lock().unwrap();
                 shared.searches.push(vec![gone]);
-                let why = "no way to it".to_string();
+                let why = Unreachable::new(Obstacle::Other, "no way to it");
                 let error = match busy {
                     true => OpenError::Busy(why),
                     false => OpenError::Unreachable(why),

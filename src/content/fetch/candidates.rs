@@ -12,6 +12,7 @@ use libp2p::PeerId;
 
 use super::outcome::Outcome;
 use super::reason::Reason;
+use super::useless::Useless;
 
 /// Candidates remembered by one fetch: every connected peer of a node under default
 /// limits (400), and as many named ones as a search of a large network brings.
@@ -189,11 +190,11 @@ impl Candidates {
     }
 
     /// The peer is not asked again in this fetch. False when it was banned before.
-    pub(crate) fn ban(&mut self, peer: &PeerId, why: &str) -> bool {
+    pub(crate) fn ban(&mut self, peer: &PeerId, why: Useless) -> bool {
         let Some(state) = self.known.get_mut(peer) else {
             return true;
         };
-        state.outcome = Some(Outcome::Useless(why.into()));
+        state.outcome = Some(Outcome::Useless(why));
         let before = std::mem::replace(&mut state.turn, Turn::Banned);
         !matches!(before, Turn::Banned)
     }
@@ -222,9 +223,10 @@ impl Candidates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::fetch::{Obstacle, Unreachable};
 
     fn gone() -> Outcome {
-        Outcome::Unreachable("gone".into())
+        Outcome::Unreachable(Unreachable::new(Obstacle::Other, "gone"))
     }
 
     #[test]
@@ -252,8 +254,8 @@ mod tests {
             Some(two),
             "who has not failed comes first"
         );
-        assert!(candidates.ban(&one, "it lied"));
-        assert!(!candidates.ban(&one, "it lied"));
+        assert!(candidates.ban(&one, Useless::StreamEnded));
+        assert!(!candidates.ban(&one, Useless::StreamEnded));
         candidates.found(one, true, now);
         assert_eq!(candidates.next(true, now + MAX_RETRY * 100), None);
     }

@@ -9,18 +9,25 @@
 //! | `hedge` | how many providers to ask for the block that holds up the delivery |
 //! | `memory` | the bytes of blocks that fetches hold, and the budget that they share |
 //! | `outcome` | what became of the attempt to get content from one peer |
-//! | `telling` | how much the reason for a failed attempt tells |
+//! | `obstacle` | what was in the way, in the order of what it tells |
+//! | `unreachable` | why a peer cannot be reached |
+//! | `useless` | why a peer that was reached was of no use |
 //! | `reason` | why nobody brought the content |
 
 pub(crate) mod candidates;
 pub(crate) mod hedge;
 pub(crate) mod memory;
+mod obstacle;
 pub(crate) mod outcome;
 pub(crate) mod plan;
 mod plan_error;
 mod reason;
 pub(crate) mod speed;
-pub(crate) mod telling;
+mod unreachable;
+mod useless;
 
+pub use obstacle::Obstacle;
 pub use plan_error::PlanError;
 pub use reason::Reason;
+pub use unreachable::Unreachable;
+pub use useless::Useless;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 
+use super::obstacle::Obstacle;
 use super::outcome::Outcome;
-use super::telling::Telling;
 use crate::text::count::counted;
 
 /// Protocols of others that the words name.
@@ -17,16 +17,32 @@ const MAX_PROTOCOLS: usize = 4;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Group {
     count: usize,
-    example: Option<(PeerId, String)>,
+    example: Option<Example>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Example {
+    peer: PeerId,
+    obstacle: Obstacle,
+    words: String,
 }
 
 impl Group {
-    fn add(&mut self, peer: &PeerId, said: &str) {
+    fn add(&mut self, peer: &PeerId, obstacle: Obstacle, reason: &dyn fmt::Display) {
         self.count += 1;
         let best = self.example.as_ref();
-        if best.is_none_or(|(_, best)| Telling::of(said) > Telling::of(best)) {
-            self.example = Some((*peer, said.into()));
+        if best.is_none_or(|best| obstacle > best.obstacle) {
+            self.example = Some(Example {
+                peer: *peer,
+                obstacle,
+                words: reason.to_string(),
+            });
         }
+    }
+
+    /// Counts one of which there is nothing more to say.
+    fn count(&mut self) {
+        self.count += 1;
     }
 }
 
@@ -74,18 +90,18 @@ impl Reason {
         }
         self.named += 1;
         match outcome {
-            Some(Outcome::Unreachable(why)) => self.unreachable.add(peer, why),
+            Some(Outcome::Unreachable(why)) => self.unreachable.add(peer, why.obstacle, why),
             Some(Outcome::Unsupported(speaks)) => {
-                self.unsupported.add(peer, "");
+                self.unsupported.count();
                 for protocol in speaks {
                     if self.protocols.len() < MAX_PROTOCOLS && !self.protocols.contains(protocol) {
                         self.protocols.push(protocol.clone());
                     }
                 }
             }
-            Some(Outcome::Lacks) => self.lacking.add(peer, ""),
-            Some(Outcome::Silent) => self.silent.add(peer, ""),
-            Some(Outcome::Useless(why)) => self.useless.add(peer, why),
+            Some(Outcome::Lacks) => self.lacking.count(),
+            Some(Outcome::Silent) => self.silent.count(),
+            Some(Outcome::Useless(why)) => self.useless.add(peer, why.obstacle(), why),
             None => self.untried += 1,
         }
     }
@@ -150,8 +166,8 @@ impl fmt::Display for Reason {
         let of = |group: &Group, one: &str, many: &str| {
             let words = counted(group.count as u64, one, many);
             match &group.example {
-                Some((peer, why)) if !why.is_empty() => format!("{words} ({peer}: {why})"),
-                _ => words,
+                Some(example) => format!("{words} ({}: {})", example.peer, example.words),
+                None => words,
             }
         };
         if self.unreachable.count > 0 {
@@ -213,6 +229,7 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::fetch::{Unreachable, Useless};
 
     fn reason(named: &[Outcome], connected: &[Outcome]) -> Reason {
         let mut reason = Reason::new(Duration::from_secs(12), 5, None);
@@ -233,10 +250,13 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_has_its_words() {
-        let gone = Outcome::Unreachable("connection refused".into());
+        let gone = Outcome::Unreachable(Unreachable::new(Obstacle::Refused, "connection refused"));
         let other = Outcome::Unsupported(vec!["/ipfs/bitswap/1.2.0".into()]);
         let (lacks, silent) = (Outcome::Lacks, Outcome::Silent);
-        let lied = Outcome::Useless("block X: is not what its CID names".into());
+        let lied = Outcome::Useless(Useless::Session {
+            obstacle: Obstacle::Other,
+            words: "block X: is not what its CID names".into(),
+        });
         let id = peer();
         for (named, connected, words) in [
             (
@@ -284,9 +304,9 @@ mod tests {
 
     #[test]
     fn of_many_that_failed_the_one_is_named_that_tells_most() {
-        let late = "no stream within 10s";
-        let refused = "refused; the host is up but nothing listens on that port";
-        let nowhere = "no address of it is known";
+        let late = (Obstacle::NoAnswer, "no stream within 10s");
+        let refused = (Obstacle::Refused, "nothing listens on that port");
+        let nowhere = (Obstacle::NoAddress, "no address of it is known");
         for order in [
             [late, refused, nowhere],
             [refused, nowhere, late],
@@ -294,19 +314,24 @@ mod tests {
         ] {
             let mut reason = Reason::new(Duration::from_secs(12), 5, None);
             let peers = order.map(|why| (PeerId::random(), why));
-            for (peer, why) in &peers {
-                let outcome = Outcome::Unreachable((*why).into());
+            for (peer, (obstacle, words)) in &peers {
+                let outcome = Outcome::Unreachable(Unreachable::new(*obstacle, *words));
                 reason.add(peer, true, Some(&outcome));
             }
             let (best, _) = peers.iter().find(|(_, why)| *why == refused).unwrap();
-            let words = format!("3 cannot be reached ({best}: {refused})");
+            let words = format!("3 cannot be reached ({best}: {})", refused.1);
             assert!(reason.to_string().contains(&words), "{reason}");
         }
         // Of two that tell as much, the first.
         let mut reason = Reason::new(Duration::from_secs(12), 5, None);
         let useless = [PeerId::random(), PeerId::random(), PeerId::random()];
-        for (peer, why) in useless.iter().zip(["others are faster", "one", "two"]) {
-            reason.add(peer, true, Some(&Outcome::Useless(why.into())));
+        let session = |words: &str| Useless::Session {
+            obstacle: Obstacle::Other,
+            words: words.into(),
+        };
+        let reasons = [Useless::Slower, session("one"), session("two")];
+        for (peer, why) in useless.iter().zip(reasons) {
+            reason.add(peer, true, Some(&Outcome::Useless(why)));
         }
         let words = format!("3 were of no use ({}: one)", useless[1]);
         assert!(reason.to_string().contains(&words), "{reason}");
@@ -314,7 +339,7 @@ mod tests {
 
     #[test]
     fn waiting_helps_when_somebody_may_come_back_or_nobody_was_asked() {
-        let gone = Outcome::Unreachable("connection refused".into());
+        let gone = Outcome::Unreachable(Unreachable::new(Obstacle::Refused, "connection refused"));
         let lacks = Outcome::Lacks;
         assert!(reason(&[], std::slice::from_ref(&lacks)).is_final());
         assert!(reason(&[lacks.clone(), Outcome::Unsupported(vec![])], &[]).is_final());

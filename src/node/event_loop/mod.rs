@@ -43,7 +43,7 @@ pub(crate) use dht::REFRESH;
 pub(super) use members::Tended;
 pub(in crate::node) use publish::Publishing;
 use text::as_gauge;
-pub(super) use text::{key_text, one_line};
+pub(super) use text::{SHOWN_ADDRESSES, key_text, one_line, transport_reason};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

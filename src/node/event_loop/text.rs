@@ -34,6 +34,9 @@ pub(in crate::node) fn key_text(key: &[u8]) -> String {
     key.iter().take(40).map(|b| format!("{b:02x}")).collect()
 }
 
+/// Addresses that [`one_line`] shows; it counts the others.
+pub(in crate::node) const SHOWN_ADDRESSES: usize = 4;
+
 /// Every cause of a failed dial on one line, each address once with its reason.
 pub(in crate::node) fn one_line(error: &DialError) -> String {
     match error {
@@ -53,7 +56,7 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
         }
         DialError::Transport(errors) => {
             let mut parts = Vec::new();
-            for (address, error) in errors.iter().take(4) {
+            for (address, error) in errors.iter().take(SHOWN_ADDRESSES) {
                 let reason = transport_reason(error);
                 // Whoever reads this knows whom the dial was for.
                 let address = without_peer(address);
@@ -64,8 +67,9 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
                     parts.push(format!("{address}: {reason}"));
                 }
             }
-            if errors.len() > 4 {
-                parts.push(format!("and {} more addresses", errors.len() - 4));
+            if errors.len() > SHOWN_ADDRESSES {
+                let more = errors.len() - SHOWN_ADDRESSES;
+                parts.push(format!("and {more} more addresses"));
             }
             parts.join("; ")
         }
@@ -91,7 +95,7 @@ pub(super) fn refusal_text(cause: &ConnectionDenied) -> String {
 }
 
 /// The innermost reasons of a transport error, on one line.
-pub(super) fn transport_reason(error: &libp2p::TransportError<std::io::Error>) -> String {
+pub(in crate::node) fn transport_reason(error: &libp2p::TransportError<std::io::Error>) -> String {
     match error {
         libp2p::TransportError::MultiaddrNotSupported(_) => {
             "no transport of this node handles this kind of address (TCP, QUIC v1, WebSocket, DNS and relay circuits are)".into()

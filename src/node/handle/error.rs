@@ -2,6 +2,8 @@
 
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
+use crate::content::fetch::Unreachable;
+
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,8 +18,8 @@ pub enum Error {
     Dial {
         /// Peer id or address that was dialed.
         target: String,
-        /// What went wrong, one line.
-        reason: String,
+        /// What went wrong.
+        reason: Unreachable,
     },
     /// The peer is not connected.
     #[error("{0} is not connected")]
@@ -27,8 +29,8 @@ pub enum Error {
     OpenStream {
         /// The peer.
         peer: PeerId,
-        /// What went wrong, one line.
-        reason: String,
+        /// What went wrong.
+        reason: Unreachable,
     },
     /// None of the protocols asked for is spoken by the peer.
     #[error(
@@ -85,11 +87,17 @@ pub enum Error {
 }
 
 /// Why a peer was reached neither with what is known of it here nor through the DHT.
-pub(in crate::node) fn here_and_there(here: &str, there: &str) -> String {
-    format!("first with what is known here: {here}; {there}")
+pub(in crate::node) fn here_and_there(here: &Unreachable, there: &Unreachable) -> Unreachable {
+    Unreachable::new(
+        here.obstacle.max(there.obstacle),
+        format!("first with what is known here: {here}; {there}"),
+    )
 }
 
 /// The second half of that, when the DHT knows addresses and the dial has failed.
-pub(in crate::node) fn at_found_addresses(reason: &str) -> String {
-    format!("then at the addresses that the DHT knows: {reason}")
+pub(in crate::node) fn at_found_addresses(reason: &Unreachable) -> Unreachable {
+    Unreachable::new(
+        reason.obstacle,
+        format!("then at the addresses that the DHT knows: {reason}"),
+    )
 }

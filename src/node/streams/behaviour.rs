@@ -27,7 +27,7 @@ use super::control::{Control, OpenError};
 use super::handler::{Handler, Order};
 use super::slots::Slots;
 use super::stream::Terms;
-use crate::node::event_loop::one_line;
+use crate::node::obstacle::unreachable;
 
 /// The maximum number of requests between the controls and the swarm. It is small: the
 /// swarm takes them at once, and callers that are faster wait.
@@ -242,7 +242,7 @@ impl Behaviour {
         if waiting.is_empty() {
             return;
         }
-        let reason = one_line(error);
+        let reason = unreachable(error);
         for ask in waiting {
             ask.fail(OpenError::Dial(reason.clone()));
         }

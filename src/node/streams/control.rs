@@ -13,6 +13,7 @@ use libp2p::{PeerId, StreamProtocol};
 use super::Ask;
 use super::acceptors::{AcceptError, Acceptors, Inbound};
 use super::stream::PeerStream;
+use crate::content::fetch::Unreachable;
 
 /// Why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +24,9 @@ pub(in crate::node) enum OpenError {
     /// No protocol was given.
     #[error("no protocol was given")]
     NoProtocol,
-    /// The peer could not be connected to; the reason, one line.
+    /// The peer could not be connected to.
     #[error("{0}")]
-    Dial(String),
+    Dial(Unreachable),
     /// The connection ended first.
     #[error("the connection closed before the stream was agreed upon")]
     Closed,

@@ -376,6 +376,7 @@ fn a_dial_that_fails_says_why_on_one_line() {
         let Err(OpenError::Dial(reason)) = error else {
             panic!("{error:?}");
         };
+        let reason = reason.to_string();
         assert!(reason.contains(&address.to_string()), "{reason}");
         assert!(!reason.contains('\n'), "{reason}");
         assert!(!reason.contains(&gone.to_string()), "{reason}");

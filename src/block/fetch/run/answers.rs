@@ -39,7 +39,7 @@ impl<N: Network> Run<N> {
                     let refusal = Refusal::Oversized { len, max };
                     self.setting.metrics.refused(&refusal);
                 }
-                self.expel(from, peer, fault, &reason, now);
+                self.expel(from, peer, fault, reason, now);
             }
             Told::Failed(OpenError::Busy(why)) => {
                 // It was not looked for as it would have been.

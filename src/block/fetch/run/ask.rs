@@ -20,6 +20,7 @@ use super::Run;
 use super::answers::SCAN;
 use super::asked::Asked;
 use crate::block::network::Network;
+use crate::content::fetch::Useless;
 use crate::content::fetch::hedge::Hedge;
 use crate::content::fetch::outcome::Outcome;
 use crate::telemetry::Direction;
@@ -96,7 +97,7 @@ impl<N: Network> Run<N> {
             }
         }
         for id in ended {
-            self.let_go(id, Outcome::Useless("the stream ended".into()), now);
+            self.let_go(id, Outcome::Useless(Useless::StreamEnded), now);
         }
     }
 
@@ -114,7 +115,7 @@ impl<N: Network> Run<N> {
                 false => self.ask_whether_it_has(id, cid, now),
             };
             if !sent {
-                self.let_go(id, Outcome::Useless("the stream ended".into()), now);
+                self.let_go(id, Outcome::Useless(Useless::StreamEnded), now);
             }
         }
     }

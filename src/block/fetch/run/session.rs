@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
+use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::block::exchange::frame::FrameError;
 use crate::block::exchange::session::{self, Answer, Command, SessionError};
 use crate::block::network::{Fault, OpenError};
-use futures::future::BoxFuture;
-use futures::io::{AsyncRead, AsyncWrite};
+use crate::content::fetch::{Obstacle, Unreachable, Useless};
 
 /// How long a provider may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -20,7 +20,8 @@ pub(super) enum Told {
     Answer(Answer),
     /// No stream could be had.
     Failed(OpenError),
-    Closed(String, Option<Fault>),
+    /// The session failed.
+    Closed(Useless, Option<Fault>),
 }
 
 /// A session that is about to begin.
@@ -57,23 +58,32 @@ impl Session {
             Either::Right(_) => return,
         };
         let told = match opened {
-            Err(_) => Told::Failed(OpenError::Unreachable(format!(
-                "no stream within {OPEN_TIMEOUT:?}"
+            Err(_) => Told::Failed(OpenError::Unreachable(Unreachable::new(
+                Obstacle::NoAnswer,
+                format!("no stream within {OPEN_TIMEOUT:?}"),
             ))),
             Ok(Err(error)) => Told::Failed(error),
             Ok(Ok(stream)) => {
                 let wrap = |answer| (id, Told::Answer(answer));
                 match session::run(stream, max_block, orders, &mut tell, wrap).await {
                     Ok(()) => return,
-                    Err(error) => {
-                        let reason = error.to_string();
-                        let fault = fault(&error);
-                        Told::Closed(reason, fault)
-                    }
+                    Err(error) => Told::Closed(why(&error), fault(&error)),
                 }
             }
         };
         let _ = tell.send((id, told)).await;
+    }
+}
+
+/// Why the peer was of no use.
+fn why(error: &SessionError) -> Useless {
+    let obstacle = match error {
+        SessionError::Frame(FrameError::Io(error)) => Obstacle::of_io(error),
+        _ => Obstacle::Other,
+    };
+    Useless::Session {
+        obstacle,
+        words: error.to_string(),
     }
 }
 

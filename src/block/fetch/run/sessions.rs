@@ -13,6 +13,7 @@ use super::provider::Provider;
 use super::search::SEARCH_WAIT;
 use super::session::Session;
 use crate::block::network::{Fault, Network};
+use crate::content::fetch::Useless;
 use crate::content::fetch::outcome::Outcome;
 use crate::content::fetch::speed::Speed;
 use crate::telemetry::throttle;
@@ -163,8 +164,8 @@ impl<N: Network> Run<N> {
     pub(super) fn let_go(&mut self, from: u64, outcome: Outcome, now: Instant) {
         if let Some(peer) = self.close(from, now) {
             log::debug!(peer:% = peer, cid:% = self.root, error:? = outcome; "provider let go");
-            if let Outcome::Unreachable(why) | Outcome::Useless(why) = &outcome
-                && self.candidates.is_named(&peer)
+            if self.candidates.is_named(&peer)
+                && let Some(why) = outcome.words()
             {
                 self.last_problem = format!("; last: {peer}: {why}");
             }
@@ -186,19 +187,20 @@ impl<N: Network> Run<N> {
         from: u64,
         peer: PeerId,
         fault: Fault,
-        reason: &str,
+        why: Useless,
         now: Instant,
     ) {
         self.close(from, now);
-        if !self.candidates.ban(&peer, reason) {
+        let words = why.to_string();
+        if !self.candidates.ban(&peer, why) {
             // More of the same, sent before it was caught.
             return;
         }
         // Anybody can announce that it has the content.
         if let Some(suppressed) = throttle::allow("provider expelled") {
-            log::warn!(peer:% = peer, cid:% = self.root, error = reason, suppressed; "provider expelled");
+            log::warn!(peer:% = peer, cid:% = self.root, error = words, suppressed; "provider expelled");
         }
-        self.last_problem = format!("; last: {peer}: {reason}");
+        self.last_problem = format!("; last: {peer}: {words}");
         self.setting.network.report(peer, fault);
     }
 

@@ -9,6 +9,7 @@ use super::Run;
 use super::ending::STALE;
 use super::provider::Provider;
 use crate::block::network::Network;
+use crate::content::fetch::Useless;
 use crate::content::fetch::outcome::Outcome;
 
 /// Ticks between two events of progress.
@@ -60,7 +61,7 @@ impl<N: Network> Run<N> {
             if waits && now.duration_since(provider.alive) > SILENCE {
                 silent.push((*id, Outcome::Silent));
             } else if provider.speed.losses() >= MAX_LOSSES && delivering > 0 {
-                silent.push((*id, Outcome::Useless("others are faster".into())));
+                silent.push((*id, Outcome::Useless(Useless::Slower)));
             }
         }
         for (id, outcome) in silent {

@@ -11,6 +11,7 @@ use super::Run;
 use super::following::{SHARE_PART, SHARE_WAIT};
 use crate::block::exchange::session::Command;
 use crate::block::network::{Fault, Network};
+use crate::content::fetch::Useless;
 use crate::content::fetch::outcome::Outcome;
 use crate::content::fetch::plan::Arrived;
 use crate::content::refusal::Refusal;
@@ -109,8 +110,11 @@ impl<N: Network> Run<N> {
         }
         self.stats(peer).wasted += len;
         if why.is_fault() {
-            let reason = format!("block {cid}: {why}");
-            self.expel(from, peer, Fault::Block { cid, why }, &reason, now);
+            let reason = Useless::BadBlock {
+                cid,
+                why: why.clone(),
+            };
+            self.expel(from, peer, Fault::Block { cid, why }, reason, now);
             return Ok(());
         }
         if matches!(why, Refusal::Future(_)) && !is_clock_set((self.setting.now)()) {
@@ -162,8 +166,7 @@ impl<N: Network> Run<N> {
             provider.stale.insert(*cid);
             provider.refusals += 1;
             if provider.refusals >= MAX_REFUSALS {
-                let why = "the time of its blocks is over";
-                self.let_go(from, Outcome::Useless(why.into()), now);
+                self.let_go(from, Outcome::Useless(Useless::Outdated), now);
             }
         }
     }

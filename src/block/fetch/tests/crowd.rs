@@ -230,7 +230,10 @@ fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
     block_on(async {
         let (source, cid) = Node::with(SMALL).await;
         let second = Duration::from_secs(1);
-        let refused = OpenError::Unreachable("connection refused".into());
+        let refused = OpenError::Unreachable(crate::content::fetch::Unreachable::new(
+            Obstacle::Refused,
+            "connection refused",
+        ));
         let speaks = vec!["/ipfs/bitswap/1.2.0".into()];
         let other = OpenError::Unsupported { speaks };
         type Row = (

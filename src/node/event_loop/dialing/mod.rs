@@ -19,9 +19,10 @@ use libp2p::{Multiaddr, PeerId};
 use self::reasons::DialReasons;
 use self::waiters::{Outcome, Waiters};
 use super::effect::{Dialer, Effect, View};
-use super::text::one_line;
+use crate::content::fetch::{Obstacle, Unreachable};
 use crate::node::configured::peer_of;
 use crate::node::handle::{Error, Reply};
+use crate::node::obstacle::unreachable;
 
 /// A dial that a program on this host asked for.
 #[derive(Debug)]
@@ -65,8 +66,8 @@ impl Dialing {
             (None, Some(address)) => address.to_string(),
             (None, None) => "nobody".into(),
         };
-        let refuse = |target: String, reply: Reply<PeerId>, reason: &str| {
-            let reason = reason.into();
+        let refuse = |target: String, reply: Reply<PeerId>, obstacle, words: &str| {
+            let reason = Unreachable::new(obstacle, words);
             let _ = reply.send(Err(Error::Dial { target, reason }));
         };
         if view.draining {
@@ -74,7 +75,7 @@ impl Dialing {
             return None;
         }
         if peer == Some(view.local) {
-            refuse(target, reply, ITSELF);
+            refuse(target, reply, Obstacle::ThisNode, ITSELF);
             return None;
         }
         let opts = match peer {
@@ -90,12 +91,12 @@ impl Dialing {
             None => match addrs.into_iter().next() {
                 // The swarm would say that no address is known.
                 Some(_) if is_own => {
-                    refuse(target, reply, ITSELF);
+                    refuse(target, reply, Obstacle::ThisNode, ITSELF);
                     return None;
                 }
                 Some(address) => DialOpts::unknown_peer_id().address(address).build(),
                 None => {
-                    refuse(target, reply, "no address given");
+                    refuse(target, reply, Obstacle::Other, "no address given");
                     return None;
                 }
             },
@@ -135,10 +136,10 @@ impl Dialing {
         }
     }
 
-    fn reason(&mut self, peer: Option<&PeerId>, error: &DialError, now: Instant) -> String {
+    fn reason(&mut self, peer: Option<&PeerId>, error: &DialError, now: Instant) -> Unreachable {
         match peer {
             Some(peer) => self.reasons.failed(peer, error, now),
-            None => one_line(error),
+            None => unreachable(error),
         }
     }
 
@@ -205,7 +206,7 @@ impl Dialing {
         peer: Option<PeerId>,
         error: &DialError,
         now: Instant,
-    ) -> String {
+    ) -> Unreachable {
         let reason = self.reason(peer.as_ref(), error, now);
         let target = peer.map_or_else(|| "peer".into(), |p| p.to_string());
         let commanded = self.commanded.remove(&id).map(|c| c.reply);
@@ -286,7 +287,7 @@ mod tests {
         }
     }
 
-    fn reason(answer: &mut Answer) -> String {
+    fn reason(answer: &mut Answer) -> Unreachable {
         match answer.try_recv() {
             Ok(Some(Err(Error::Dial { reason, .. }))) => reason,
             other => panic!("{other:?}"),
@@ -339,7 +340,7 @@ mod tests {
         let mut node = Node::new();
         let (dial, mut answer) = node.connect(node.local, false);
         assert!(dial.is_none());
-        assert_eq!(reason(&mut answer), ITSELF);
+        assert_eq!(reason(&mut answer).words, ITSELF);
         let (dial, mut answer) = node.connect(PeerId::random(), true);
         assert!(dial.is_none());
         assert!(matches!(answer.try_recv(), Ok(Some(Err(Error::Draining)))));

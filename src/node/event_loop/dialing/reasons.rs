@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use libp2p::swarm::DialError;
 
-use crate::node::event_loop::one_line;
+use crate::content::fetch::Unreachable;
+use crate::node::obstacle::unreachable;
 
 /// Peers that are remembered, the oldest forgotten first: more than a fetch asks at the
 /// same time, at a few hundred bytes each.
@@ -24,14 +25,14 @@ const KEPT: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct DialReasons {
     /// The oldest first; each peer once.
-    list: VecDeque<(PeerId, Instant, String)>,
+    list: VecDeque<(PeerId, Instant, Unreachable)>,
 }
 
 impl DialReasons {
     /// Takes in that a dial of `peer` has failed. Says why in one line, with the last
     /// reason when it failed for want of an address.
-    pub(super) fn failed(&mut self, peer: &PeerId, error: &DialError, now: Instant) -> String {
-        let reason = one_line(error);
+    pub(super) fn failed(&mut self, peer: &PeerId, error: &DialError, now: Instant) -> Unreachable {
+        let reason = unreachable(error);
         match error {
             DialError::NoAddresses => self.with_last(peer, reason, now),
             DialError::Transport(_) | DialError::WrongPeerId { .. } => {
@@ -51,11 +52,14 @@ impl DialReasons {
         self.list.retain(|(known, ..)| known != peer);
     }
 
-    fn with_last(&self, peer: &PeerId, reason: String, now: Instant) -> String {
+    fn with_last(&self, peer: &PeerId, reason: Unreachable, now: Instant) -> Unreachable {
         let known = self.list.iter().find(|(known, ..)| known == peer);
         let known = known.filter(|(_, at, _)| now.saturating_duration_since(*at) < KEPT);
         match known {
-            Some((.., last)) => format!("{last}; no other address of it is known"),
+            Some((.., last)) => Unreachable::new(
+                last.obstacle,
+                format!("{last}; no other address of it is known"),
+            ),
             None => reason,
         }
     }
@@ -78,12 +82,13 @@ mod tests {
     #[test]
     fn the_last_reason_is_told_while_no_address_is_known() {
         let (mut reasons, peer, now) = (DialReasons::default(), PeerId::random(), Instant::now());
-        let nowhere = one_line(&DialError::NoAddresses);
+        let nowhere = unreachable(&DialError::NoAddresses);
         assert_eq!(reasons.failed(&peer, &DialError::NoAddresses, now), nowhere);
         let refused = reasons.failed(&peer, &refused(), now);
-        assert_eq!(refused, one_line(&self::refused()));
+        assert_eq!(refused, unreachable(&self::refused()));
         let told = reasons.failed(&peer, &DialError::NoAddresses, now);
-        assert_eq!(told, format!("{refused}; no other address of it is known"));
+        let words = format!("{refused}; no other address of it is known");
+        assert_eq!(told, Unreachable::new(refused.obstacle, words));
         // A dial that was not made says nothing of the peer.
         reasons.failed(&peer, &DialError::Aborted, now);
         assert_eq!(reasons.failed(&peer, &DialError::NoAddresses, now), told);

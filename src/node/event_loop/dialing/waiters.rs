@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
+use crate::content::fetch::{Obstacle, Unreachable};
 use crate::node::handle::{Error, Reply};
 
 /// How long to wait. 5 s: identify takes one round trip, a goodbye half of one. A
@@ -96,9 +97,11 @@ impl Waiters {
 pub(super) fn closed(peer: PeerId) -> Error {
     Error::Dial {
         target: peer.to_string(),
-        reason: "it closed the connection at once, before it said who it is; it may have banned \
-                 this node or be at a limit of its own, which its log says"
-            .into(),
+        reason: Unreachable::new(
+            Obstacle::Unwanted,
+            "it closed the connection at once, before it said who it is; it may have banned \
+             this node or be at a limit of its own, which its log says",
+        ),
     }
 }
 
