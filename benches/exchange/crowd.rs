@@ -19,7 +19,9 @@ use libp2p::identity::Keypair;
 use p2p_node::block::content::{Announce, Content, ContentOptions, ImportOptions};
 use p2p_node::block::exchange::MAX_REQUEST_FRAME;
 use p2p_node::block::exchange::frame::FrameReader;
-use p2p_node::block::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
+use p2p_node::block::network::{
+    Confirmation, Fault, Lead, Network, OpenError, ProvideError, Provided,
+};
 use p2p_node::content::fetch::{Obstacle, Unreachable};
 use p2p_node::store::{Options, Store};
 use p2p_node::web::metrics::Metrics;
@@ -161,12 +163,12 @@ impl Network for Crowd {
     fn delivered(&self, _: &PeerId) {}
 
     fn provide(&self, _: &Cid, _: bool) -> BoxFuture<'static, Result<Provided, ProvideError>> {
-        let held = Held {
-            held: 1,
+        let confirmation = Confirmation {
+            holders: 1,
             enough: true,
         };
-        let held = futures::future::ready(held).boxed();
-        async move { Ok(Provided { held }) }.boxed()
+        let confirmation = futures::future::ready(confirmation).boxed();
+        async move { Ok(Provided { confirmation }) }.boxed()
     }
 
     fn stop_providing(&self, _: &Cid) -> BoxFuture<'static, ()> {

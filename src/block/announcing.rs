@@ -1,5 +1,5 @@
-//! Announcements to the DHT, carried out: the schedule in its task, with the store
-//! that remembers them and the network that is told.
+//! Announcements to the DHT: the task that makes them when the schedule says so. The
+//! store remembers them, and the network is told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,8 @@ use crate::content::upkeep::{Chore, Upkeep};
 use crate::store::{self, Store};
 use crate::text::unix_time::unix_millis;
 
-/// Those who wait for the announcement of one root. A program that puts the same
-/// content again and again waits for all of them, and finds this many there.
+/// Callers that may wait for the announcement of one root. A program that puts the same
+/// content again and again adds one each time.
 const MAX_WAITERS: usize = 16;
 
 type Waiter = oneshot::Sender<Result<(), ProvideError>>;
@@ -35,8 +35,8 @@ pub(super) struct Announcer<N> {
     wall: fn() -> SystemTime,
     schedule: Mutex<Schedule>,
     waiters: Mutex<HashMap<Cid, Vec<Waiter>>>,
-    bell: Mutex<mpsc::Sender<()>>,
-    rung: Mutex<Option<mpsc::Receiver<()>>>,
+    notify: Mutex<mpsc::Sender<()>>,
+    notified: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a waiter is told for whom nobody in the DHT was told anything.
+/// The error for a caller whose content was announced to nobody.
 fn untold(cid: &Cid, reason: &str) -> ProvideError {
     ProvideError {
         cid: *cid,
@@ -64,7 +64,7 @@ impl<N: Network> Announcer<N> {
         wall: fn() -> SystemTime,
         now: Instant,
     ) -> Self {
-        let (bell, rung) = mpsc::channel(1);
+        let (notify, notified) = mpsc::channel(1);
         Announcer {
             network,
             store,
@@ -72,8 +72,8 @@ impl<N: Network> Announcer<N> {
             wall,
             schedule: Mutex::new(Schedule::new(interval, now, unix_millis(wall()))),
             waiters: Mutex::default(),
-            bell: Mutex::new(bell),
-            rung: Mutex::new(Some(rung)),
+            notify: Mutex::new(notify),
+            notified: Mutex::new(Some(notified)),
         }
     }
 
@@ -84,7 +84,7 @@ impl<N: Network> Announcer<N> {
     /// Announces content soon, in the background.
     pub(super) fn announce(&self, cid: &Cid, now: Instant) {
         self.schedule().announce(cid, now);
-        self.ring();
+        self.wake();
     }
 
     /// As [`Announcer::announce`]; resolves when peers were told, or when that
@@ -97,7 +97,7 @@ impl<N: Network> Announcer<N> {
             list.retain(|waiter| !waiter.is_canceled());
             match list.len() < MAX_WAITERS {
                 true => list.push(told),
-                // Those who came first wait on; this one is told at once.
+                // Those who came first go on waiting; this one is answered at once.
                 false => drop(told.send(Err(untold(cid, "too many wait to hear of it")))),
             }
         }
@@ -105,7 +105,7 @@ impl<N: Network> Announcer<N> {
         // look into the routing table.
         self.schedule().try_again();
         self.announce(cid, now);
-        // Whoever lets a waiter go without an answer has not told anybody.
+        // A waiter that is dropped without an answer means that nobody was told.
         let unanswered = |_| Err(untold(cid, "nothing was heard of it"));
         answer.await.unwrap_or_else(unanswered)
     }
@@ -147,14 +147,14 @@ impl<N: Network> Announcer<N> {
         self.schedule().backlog(now)
     }
 
-    fn ring(&self) {
-        // Full means that it rings already.
-        let _ = lock(&self.bell).try_send(());
+    fn wake(&self) {
+        // A full channel wakes the task already.
+        let _ = lock(&self.notify).try_send(());
     }
 
     /// Announces what is due until it is dropped. A second call returns at once.
     pub(super) async fn run(&self) {
-        let Some(mut rung) = lock(&self.rung).take() else {
+        let Some(mut notified) = lock(&self.notified).take() else {
             return;
         };
         let mut entered = self.network.entered().fuse();
@@ -186,7 +186,7 @@ impl<N: Network> Announcer<N> {
             let mut sleep = Delay::new(wake.saturating_duration_since(now)).fuse();
             futures::select! {
                 (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome, Instant::now()),
-                _ = rung.next() => {}
+                _ = notified.next() => {}
                 // What waited for the first DHT peer waits no longer.
                 peer = entered.next() => if peer.is_some() {
                     self.schedule().not_alone();
@@ -211,31 +211,23 @@ impl<N: Network> Announcer<N> {
         };
         self.schedule().told(&cid);
         self.answer(&cid, &Ok(()));
-        let held = provided.held.await;
-        if held.enough {
-            let outcome = match held.held {
+        let confirmation = provided.confirmation.await;
+        if confirmation.enough {
+            let outcome = match confirmation.holders {
                 0 => Outcome::Unverified,
                 _ => Outcome::Ok,
             };
             return (cid, outcome);
         }
         log::debug!(
-            cid:% = cid, held = held.held;
+            cid:% = cid, held = confirmation.holders;
             "announced, but too few peers hold the record; trying again"
         );
-        (cid, Outcome::Few(held.held))
+        (cid, Outcome::Few(confirmation.holders))
     }
 
     fn done(&self, cid: &Cid, outcome: Outcome, now: Instant) {
-        let result = match outcome {
-            Outcome::Ok => "ok",
-            Outcome::Unverified => "unverified",
-            Outcome::Few(_) | Outcome::Failed | Outcome::Alone => "failed",
-        };
-        self.metrics
-            .announcements
-            .with_label_values(&[result])
-            .inc();
+        self.metrics.announced(outcome);
         let wall = unix_millis((self.wall)());
         self.schedule().done(cid, outcome, now, wall);
     }

@@ -3,7 +3,7 @@
 //! The reader fills one group of chunks while the group before it is hashed and
 //! written on a blocking thread; the two groups change places. So memory is
 //! 2 × [`GROUP_BYTES`] and the unfinished nodes of the tree, whatever the
-//! file's size, and a hop between threads is paid once for a group.
+//! file's size, and work is handed to another thread once for each group.
 
 use std::io;
 use std::mem;
@@ -35,7 +35,7 @@ pub enum ImportError {
     /// The store refused it.
     #[error("cannot store the content: {0}")]
     Store(#[from] store::Error),
-    /// The node cannot vouch for it, and nobody would take it.
+    /// The node cannot sign it, so that no peer would accept it.
     #[error(transparent)]
     Sign(#[from] SignError),
 }
@@ -58,13 +58,13 @@ where
     let opening = store.clone();
     let mut writer = Some(spawn_blocking(move || Writer::open(&opening, Box::new(sign))).await?);
     let mut filling = Group::default();
-    let mut hop: Option<JoinHandle<Result<(Writer, Group), ImportError>>> = None;
+    let mut writing: Option<JoinHandle<Result<(Writer, Group), ImportError>>> = None;
     let mut at = 0;
     loop {
         let ended = filling.fill(&mut content, &mut at).await;
-        let mut empty = match hop.take() {
-            Some(hop) => {
-                let (back, group) = hop.await?;
+        let mut empty = match writing.take() {
+            Some(task) => {
+                let (back, group) = task.await?;
                 writer = Some(back);
                 group
             }
@@ -73,21 +73,21 @@ where
         let ended = ended.map_err(|source| ImportError::Read { at, source })?;
         mem::swap(&mut filling, &mut empty);
         let full = empty;
-        // Between the hops the writer is here.
-        let Some(mut writing) = writer.take() else {
+        // The writer is here while no group is being written.
+        let Some(mut writer) = writer.take() else {
             return Err(ImportError::Store(store::Error::Broken));
         };
         if ended {
             let last = at == full.len as u64;
             return spawn_blocking(move || {
-                writing.put(&full, last)?;
-                writing.finish(root)
+                writer.put(&full, last)?;
+                writer.finish(root)
             })
             .await;
         }
-        hop = Some(spawn_blocking(move || {
-            writing.put(&full, false)?;
-            Ok((writing, full))
+        writing = Some(spawn_blocking(move || {
+            writer.put(&full, false)?;
+            Ok((writer, full))
         }));
     }
 }

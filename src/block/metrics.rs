@@ -2,7 +2,9 @@
 
 use prometheus::{Error, IntCounterVec, IntGauge};
 
-use crate::content::refusal::{self, Refusal};
+use crate::block::exchange::ServeError;
+use crate::content::refusal::{Refusal, RefusalKind};
+use crate::content::schedule::Outcome;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 
@@ -20,7 +22,7 @@ pub struct Metrics {
     pub announcements: IntCounterVec,
     /// Bytes of block payload moved by the exchange, by `direction`.
     pub block_bytes: IntCounterVec,
-    /// Blocks from peers that were refused, by `reason` ([`refusal::REASONS`]).
+    /// Blocks from peers that were refused, by `reason` ([`RefusalKind`]).
     pub blocks_refused: IntCounterVec,
     /// What other rooms count on too.
     pub traffic: Traffic,
@@ -54,8 +56,12 @@ impl telemetry::Register for Metrics {
             )?,
             traffic: registry.traffic(),
         };
-        touch(&metrics.blocks_refused, refusal::REASONS);
-        touch(&metrics.announcements, ["ok", "unverified", "failed"]);
+        touch(
+            &metrics.blocks_refused,
+            RefusalKind::ALL.map(RefusalKind::as_str),
+        );
+        touch(&metrics.announcements, Outcome::RESULTS);
+        touch(&metrics.traffic.streams_refused, ServeError::REFUSALS);
         for direction in Direction::ALL.map(Direction::as_str) {
             let _ = metrics.block_bytes.with_label_values(&[direction]);
             metrics.traffic.touch(direction, PROTOCOL);
@@ -83,6 +89,18 @@ impl Metrics {
         moved
             .with_label_values(&[direction.as_str()])
             .inc_by(bytes as u64);
+    }
+
+    /// Counts an inbound stream that is not served, or not any more, for this reason.
+    pub(super) fn stream_refused(&self, reason: &'static str) {
+        let refused = &self.traffic.streams_refused;
+        refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts an announcement that has ended.
+    pub(super) fn announced(&self, outcome: Outcome) {
+        let ended = &self.announcements;
+        ended.with_label_values(&[outcome.result()]).inc();
     }
 
     /// Counts a block that was refused.

@@ -115,15 +115,15 @@ pub enum OpenError {
 /// Content that peers of the DHT were told of.
 pub struct Provided {
     /// What they answer when they are asked whether they hold it.
-    pub held: BoxFuture<'static, Held>,
+    pub confirmation: BoxFuture<'static, Confirmation>,
 }
 
 /// What the peers that were told of content answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// So many hold it.
-    pub held: usize,
-    /// They are enough, as far as peers can say.
+pub struct Confirmation {
+    /// How many of them hold it.
+    pub holders: usize,
+    /// Whether they are enough, as far as peers can say.
     pub enough: bool,
 }
 

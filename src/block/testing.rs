@@ -18,7 +18,7 @@ use libp2p::identity::Keypair;
 use super::content::{Announce, Content, ContentOptions, ImportOptions};
 use super::exchange::pb::message::Block;
 use super::fetch::{Event, Fetch, FetchError, Summary};
-use super::network::{Fault, Held, Lead, Network, OpenError, ProvideError, Provided};
+use super::network::{Confirmation, Fault, Lead, Network, OpenError, ProvideError, Provided};
 use crate::block::Metrics;
 use crate::content::fetch::{Obstacle, Unreachable};
 use crate::content::testing::content;
@@ -208,15 +208,15 @@ impl Network for Net {
             reason: "nobody there".into(),
         };
         let fails = shared.provide_fails || shared.alone;
-        let held = Held {
-            held: 1,
+        let confirmation = Confirmation {
+            holders: 1,
             enough: true,
         };
         async move {
             match fails {
                 true => Err(error),
                 false => Ok(Provided {
-                    held: futures::future::ready(held).boxed(),
+                    confirmation: futures::future::ready(confirmation).boxed(),
                 }),
             }
         }

@@ -1,4 +1,4 @@
-//! The nodes of a file's tree: dag-pb with a UnixFS message inside. Pure.
+//! The nodes of a file's tree: dag-pb with a UnixFS message inside.
 //!
 //! Specifications: <https://ipld.io/specs/codecs/dag-pb/spec/> and
 //! <https://specs.ipfs.tech/unixfs/>. Encoding follows dag-pb's canonical

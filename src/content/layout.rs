@@ -1,4 +1,4 @@
-//! The balanced layout: leaves in, inner nodes out as they fill. Pure.
+//! The balanced layout: leaves go in, and inner nodes come out as they are filled.
 //!
 //! Profile `unixfs-v1-2025` of IPIP-499: every leaf at the same depth, at most
 //! [`PROFILE_WIDTH`] children a node, a file of one leaf is that leaf. Memory

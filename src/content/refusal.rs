@@ -35,7 +35,7 @@ pub enum Refusal {
     /// Its bytes are not those that the CID names.
     #[error("its bytes have another hash")]
     WrongHash,
-    /// Nobody vouches for it.
+    /// No publisher has signed it.
     #[error("no publisher has signed it")]
     Unsigned,
     /// Its publisher did not sign it.
@@ -49,33 +49,70 @@ pub enum Refusal {
     Future(Flaw),
 }
 
-/// Every value that [`Refusal::reason`] gives.
-pub const REASONS: [&str; 9] = [
-    "malformed",
-    "version",
-    "oversized",
-    "bomb",
-    "wrong_hash",
-    "unsigned",
-    "wrong_signature",
-    "expired",
-    "future",
-];
+/// The kinds of [`Refusal`], without what each says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are those of `Refusal`")]
+pub enum RefusalKind {
+    Malformed,
+    Version,
+    Oversized,
+    Bomb,
+    WrongHash,
+    Unsigned,
+    WrongSignature,
+    Expired,
+    Future,
+}
+
+impl RefusalKind {
+    /// All of them.
+    pub const ALL: [RefusalKind; 9] = [
+        RefusalKind::Malformed,
+        RefusalKind::Version,
+        RefusalKind::Oversized,
+        RefusalKind::Bomb,
+        RefusalKind::WrongHash,
+        RefusalKind::Unsigned,
+        RefusalKind::WrongSignature,
+        RefusalKind::Expired,
+        RefusalKind::Future,
+    ];
+
+    /// The value of the label `reason` of `p2p_blocks_refused_total`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalKind::Malformed => "malformed",
+            RefusalKind::Version => "version",
+            RefusalKind::Oversized => "oversized",
+            RefusalKind::Bomb => "bomb",
+            RefusalKind::WrongHash => "wrong_hash",
+            RefusalKind::Unsigned => "unsigned",
+            RefusalKind::WrongSignature => "wrong_signature",
+            RefusalKind::Expired => "expired",
+            RefusalKind::Future => "future",
+        }
+    }
+}
 
 impl Refusal {
-    /// The value of the label `reason` of `p2p_blocks_refused_total`.
-    pub fn reason(&self) -> &'static str {
+    /// Its kind.
+    pub fn kind(&self) -> RefusalKind {
         match self {
-            Refusal::Malformed(_) => "malformed",
-            Refusal::Version(_) => "version",
-            Refusal::Oversized { .. } => "oversized",
-            Refusal::Bomb { .. } => "bomb",
-            Refusal::WrongHash => "wrong_hash",
-            Refusal::Unsigned => "unsigned",
-            Refusal::WrongSignature => "wrong_signature",
-            Refusal::Expired(_) => "expired",
-            Refusal::Future(_) => "future",
+            Refusal::Malformed(_) => RefusalKind::Malformed,
+            Refusal::Version(_) => RefusalKind::Version,
+            Refusal::Oversized { .. } => RefusalKind::Oversized,
+            Refusal::Bomb { .. } => RefusalKind::Bomb,
+            Refusal::WrongHash => RefusalKind::WrongHash,
+            Refusal::Unsigned => RefusalKind::Unsigned,
+            Refusal::WrongSignature => RefusalKind::WrongSignature,
+            Refusal::Expired(_) => RefusalKind::Expired,
+            Refusal::Future(_) => RefusalKind::Future,
         }
+    }
+
+    /// The name of its kind.
+    pub fn reason(&self) -> &'static str {
+        self.kind().as_str()
     }
 
     /// Whether the peer that sent it is to blame. An honest one serves what has
@@ -145,6 +182,6 @@ mod tests {
             Refusal::Expired(flaw.clone()),
             Refusal::Future(flaw),
         ];
-        assert_eq!(all.map(|r| r.reason()), REASONS);
+        assert_eq!(all.map(|refusal| refusal.kind()), RefusalKind::ALL);
     }
 }

@@ -1,4 +1,4 @@
-//! When which content is announced to the DHT. Pure.
+//! The schedule of announcements: which root is due when.
 //!
 //! Provider records expire, so every root is announced again before its record
 //! can have expired. What was never announced goes first, then what is overdue
@@ -8,11 +8,11 @@
 //!
 //! # The turn of the roots
 //!
-//! Each root has its place on a round of nine tenths of the interval, given by
-//! where its key lies in the DHT, and is announced again when the round comes by.
+//! Each root has its turn in a round of nine tenths of the interval. The turn is given by
+//! the position of its key in the DHT, and the root is announced again when it comes.
 //! Keys are hashes, so this spreads any number of roots evenly over the round,
-//! whenever they were put; what is left of the interval is there for what goes
-//! wrong. Roots that follow each other are neighbours in the DHT, whose records go
+//! whenever they were put; the last tenth of the interval is left for announcements that
+//! fail and are tried again. Roots that follow each other are neighbours in the DHT, whose records go
 //! to the same peers: with many roots a node keeps a few connections and not one
 //! for each record.
 //!
@@ -51,8 +51,8 @@ const ALONE_AT_MOST: Duration = Duration::from_secs(60);
 /// waits for its turn like the others: the rest will not take it.
 const FEW_TRIES: u8 = 6;
 
-/// One in so many announcements goes to what is due again although something was
-/// never announced: who puts without end must not keep the rest from its turn.
+/// One in so many announcements goes to a root that is due again although another was
+/// never announced: a program that puts without end must not keep the rest waiting.
 const ONE_IN: u8 = 4;
 
 /// One in so many later announcements is verified; every first one is.
@@ -73,7 +73,25 @@ pub(crate) enum Outcome {
     Alone,
 }
 
-/// What waits.
+const OK: &str = "ok";
+const UNVERIFIED: &str = "unverified";
+const FAILED: &str = "failed";
+
+impl Outcome {
+    /// The values of [`Outcome::result`].
+    pub(crate) const RESULTS: [&str; 3] = [OK, UNVERIFIED, FAILED];
+
+    /// The value of the label `result` of `p2p_announcements_total`.
+    pub(crate) fn result(self) -> &'static str {
+        match self {
+            Outcome::Ok => OK,
+            Outcome::Unverified => UNVERIFIED,
+            Outcome::Few(_) | Outcome::Failed | Outcome::Alone => FAILED,
+        }
+    }
+}
+
+/// The roots that wait to be announced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Roots that are to be announced now, those under way included.
@@ -106,7 +124,7 @@ struct Due {
     due: i64,
     /// When it is tried.
     at: i64,
-    place: u32,
+    position: u32,
     failures: u8,
     /// Of the last look at the store that it was seen in, or that it came after.
     look: u32,
@@ -123,7 +141,7 @@ struct Due {
 pub(crate) struct Schedule {
     round: i64,
     epoch: Instant,
-    /// Where on the round the epoch was, so that a restart changes no root's turn.
+    /// The time in the round at the epoch, so that a restart changes no root's turn.
     anchor: i64,
     entries: HashMap<RootKey, Due>,
     /// Those that are not under way: what was never announced first.
@@ -174,10 +192,9 @@ impl Schedule {
         self.epoch + Duration::from_millis(u64::try_from(time).unwrap_or(0))
     }
 
-    /// The turn of what lies at `place` that comes next after `time`: within one
-    /// round.
-    fn turn_after(&self, place: u32, time: i64) -> i64 {
-        let turn = i64::try_from((u128::from(place) * self.round as u128) >> 32).unwrap_or(0);
+    /// The next turn after `time` of a root whose key is at `position`: within one round.
+    fn turn_after(&self, position: u32, time: i64) -> i64 {
+        let turn = i64::try_from((u128::from(position) * self.round as u128) >> 32).unwrap_or(0);
         let behind = (time + self.anchor - turn).rem_euclid(self.round);
         time + self.round - behind
     }
@@ -187,7 +204,7 @@ impl Schedule {
         let due = RootKey::of(cid).and_then(|key| self.entries.get(&key));
         // The time makes it another sample each time.
         due.is_none_or(|due| {
-            let sample = due.place.wrapping_add((due.due / self.round) as u32);
+            let sample = due.position.wrapping_add((due.due / self.round) as u32);
             due.never || due.failures > 0 || sample.is_multiple_of(VERIFY_ONE_IN)
         })
     }
@@ -210,12 +227,12 @@ impl Schedule {
     }
 
     fn add(&mut self, key: RootKey, announced: Option<i64>, time: i64) {
-        let place = key.position();
-        let at = announced.map_or(time, |at| self.turn_after(place, at));
+        let position = key.position();
+        let at = announced.map_or(time, |at| self.turn_after(position, at));
         let due = Due {
             due: at,
             at,
-            place,
+            position,
             failures: 0,
             look: self.look,
             never: announced.is_none(),
@@ -369,14 +386,14 @@ impl Schedule {
             due.never = false;
             self.untold -= usize::from(!std::mem::replace(&mut due.told, true));
             due.failures = 0;
-            due.due = self.turn_after(due.place, time);
+            due.due = self.turn_after(due.position, time);
             due.at = due.due;
             self.unsaved.insert(key, Some(wall));
         } else if outcome != Outcome::Alone {
             let wait = millis(RETRY).saturating_mul(1 << due.failures.min(20));
             let wait = wait.min(self.round / 2);
             // What failed together is not tried together.
-            let part = due.place.rotate_left(u32::from(due.failures)) >> 24;
+            let part = due.position.rotate_left(u32::from(due.failures)) >> 24;
             due.at = time + wait * 3 / 4 + wait / 2 * i64::from(part) / 256;
             due.failures = due.failures.saturating_add(1);
         }

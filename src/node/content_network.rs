@@ -20,7 +20,7 @@ use super::handle::{Error, Handle, at_found_addresses, here_and_there};
 use super::permits::{DialPermit, Permits};
 use super::streams::PeerStream;
 use crate::block::network::{
-    Fault, Held, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
+    Confirmation, Fault, Lead, NO_DHT_PEER, Network, OpenError, ProvideError, Provided,
 };
 use crate::content::fetch::{Obstacle, Unreachable};
 use crate::content::refusal::Refusal;
@@ -386,11 +386,13 @@ impl Network for ContentNetwork {
         async move {
             match this.handle.announce(dht_key(&cid), verify).await {
                 Ok(placed) => {
-                    let held = placed.outcome().map(|outcome| Held {
-                        held: outcome.confirmed,
+                    let confirmation = placed.outcome().map(|outcome| Confirmation {
+                        holders: outcome.confirmed,
                         enough: outcome.enough,
                     });
-                    Ok(Provided { held: held.boxed() })
+                    Ok(Provided {
+                        confirmation: confirmation.boxed(),
+                    })
                 }
                 Err(e) => Err(ProvideError {
                     cid,

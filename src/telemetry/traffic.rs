@@ -75,16 +75,8 @@ impl Traffic {
     }
 }
 
-/// Label values of `reason` on refused streams. `queue_full`: who handles the
-/// protocol here takes them too slowly. `surplus`: over P2P_MAX_INBOUND_STREAMS of
-/// a connection (QUIC refuses those below and does not tell). `exchange_busy`: all
-/// places of the block exchange are taken, for the peer or at all.
-/// `exchange_displaced`: its place there went to a peer of better standing.
+/// Label values of `reason` on refused streams, beside those that the block exchange
+/// adds. `queue_full`: who handles the protocol here takes them too slowly. `surplus`: over
+/// P2P_MAX_INBOUND_STREAMS of a connection (QUIC refuses those below and does not tell).
 /// `handlers_full`: too many are being carried to programs on this host.
-const STREAM_REFUSALS: [&str; 5] = [
-    "queue_full",
-    "surplus",
-    "exchange_busy",
-    "exchange_displaced",
-    "handlers_full",
-];
+const STREAM_REFUSALS: [&str; 3] = ["queue_full", "surplus", "handlers_full"];

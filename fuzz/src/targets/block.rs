@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cid::Cid;
 use p2p_node::content::address::{self, Codec};
 use p2p_node::content::dag::{self, MAX_LINKS};
-use p2p_node::content::refusal::{REASONS, Refusal};
+use p2p_node::content::refusal::{Refusal, RefusalKind};
 use p2p_node::fuzzing;
 use p2p_node::message::provenance::{self, MAX_SKEW, Provenance, Signer};
 use prost::Message;
@@ -38,7 +38,7 @@ fn at(ms: u64) -> SystemTime {
 
 fn is_known(refusal: &Refusal) {
     super::one_line(refusal);
-    assert!(REASONS.contains(&refusal.reason()));
+    assert!(RefusalKind::ALL.contains(&refusal.kind()));
 }
 
 fn is_right(data: &[u8], said: &Provenance, wanted: &Cid, now: u64) {

@@ -22,7 +22,7 @@ pub(super) struct StoredBlocks {
 }
 
 impl StoredBlocks {
-    /// What is said of a block to who fetches it; `None` when its time is over.
+    /// What the publisher of a block says of it; `None` when its time is over.
     fn provenance(&self, cid: &Cid) -> Result<Option<Provenance>, String> {
         let now = (self.now)();
         let life = self.store.lifetime(cid, now).map_err(|e| e.to_string())?;

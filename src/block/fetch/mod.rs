@@ -4,7 +4,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `run` | the task that drives one fetch; `run/ask.rs` says whom it asks for what |
-//! | `hop` | the blocking half: verify, store, look up, read |
+//! | `disk` | the side that waits for the disk: verify, store, look up, read |
 //! | `share` | fetches of the same content at the same time |
 //! | `reader_queue` | bytes that wait for the reader |
 //!
@@ -15,7 +15,7 @@
 //! file's size. A fetch that is interrupted leaves its blocks in the store, and
 //! the next one begins with them.
 
-mod hop;
+mod disk;
 mod reader_queue;
 mod run;
 mod share;
@@ -43,20 +43,20 @@ use crate::store::{self, Store};
 use reader_queue::ReaderQueue;
 pub(crate) use share::Sharing;
 
-/// What to fetch it for, and how long to try.
+/// How to fetch content, and for how long to try.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
     /// Peers to ask beside those that the DHT names.
     pub providers: Vec<PeerId>,
-    /// Give up after this long in which nothing came that was needed, and after a
-    /// sixth of it when some searches found nobody to wait for.
+    /// Give up when nothing that was needed has come for this long, and after a sixth
+    /// of it when several searches found nobody who is worth waiting for.
     pub patience: Duration,
     /// Content over this many bytes is refused when its size is known.
     pub max_size: Option<u64>,
     /// Name that the content is kept under.
     pub name: Option<String>,
-    /// Keep the content when all of it is here. Without, its blocks stay as
-    /// cache until the room is needed.
+    /// Keep the content when all of it is here. Otherwise its blocks stay as cache until
+    /// their space is needed.
     pub keep: bool,
     /// Never evict it for space. It is kept for as long as its publisher says,
     /// pinned or not.
@@ -113,7 +113,7 @@ pub struct ProviderStats {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes that another brought first, or that were not the block.
+    /// Bytes of blocks that another peer brought first, or that were refused.
     pub wasted: u64,
 }
 
@@ -130,7 +130,7 @@ pub struct Summary {
     pub received: u64,
     /// Bytes of blocks that were here before.
     pub local: u64,
-    /// Bytes that came for nothing.
+    /// Bytes that came and were not needed, or were refused.
     pub wasted: u64,
     /// By provider; at most 64 of them.
     pub providers: HashMap<PeerId, ProviderStats>,
@@ -181,7 +181,7 @@ pub enum FetchError {
         waited: Duration,
         /// Who was asked and what came of it.
         reason: Box<Reason>,
-        /// What is wrong with the copy that is here, or nothing.
+        /// What is wrong with the copy that is here; empty when nothing is.
         last: String,
     },
     /// There were providers and they ceased to deliver.
@@ -195,10 +195,10 @@ pub enum FetchError {
         total: Option<u64>,
         /// How long nothing came.
         waited: Duration,
-        /// The last thing that went wrong, or nothing.
+        /// The last thing that went wrong; empty when nothing did.
         last: String,
     },
-    /// Who has it has only copies whose time is not now.
+    /// Every copy that was found has expired, or is dated ahead of this host's clock.
     #[error("cannot get {cid}: block {block} of {peer} is refused: {why}")]
     Stale {
         /// What was being fetched.
@@ -238,7 +238,7 @@ pub struct Fetch {
     _alive: oneshot::Sender<()>,
 }
 
-/// An event whose bytes are still counted.
+/// An event whose bytes still count as memory of the fetch.
 #[derive(Debug)]
 enum Out {
     Data(ChargedBytes),

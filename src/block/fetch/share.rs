@@ -32,29 +32,34 @@ struct Group {
     /// Why the leader has not got it so far.
     reason: Option<Reason>,
     /// Why the leader gives up, for those who remain when it is gone.
-    verdict: Option<Verdict>,
+    failure: Option<LeaderFailure>,
     /// When the leader showed last that the content comes.
-    lived: Option<Instant>,
+    progressed: Option<Instant>,
 }
 
 /// Why a leader gave up.
 #[derive(Debug, Clone)]
-pub(crate) struct Verdict {
+pub(crate) struct LeaderFailure {
     pub(crate) reason: Reason,
     /// The last problem that it had with a provider.
     pub(crate) last: String,
     /// It was connected to somebody whom it could ask.
     pub(crate) connected: bool,
-    /// Waiting cannot help. Otherwise its patience was at its end.
-    pub(crate) hopeless: bool,
+    /// Waiting longer could not have helped. Otherwise its patience was at its end.
+    pub(crate) is_final: bool,
 }
 
-impl Verdict {
+impl LeaderFailure {
     /// Whether the leader looked for as long as a follower would have that has
     /// waited for `waited` of its `patience`: half of it, so that many fetches of
     /// what nobody has do not wait one after the other.
-    pub(crate) fn settles(&self, waited: Duration, patience: Duration, grace: Duration) -> bool {
-        let whole = if self.hopeless { grace } else { patience };
+    pub(crate) fn ends_those_who_waited(
+        &self,
+        waited: Duration,
+        patience: Duration,
+        grace: Duration,
+    ) -> bool {
+        let whole = if self.is_final { grace } else { patience };
         waited >= whole / 2
     }
 }
@@ -62,12 +67,12 @@ impl Verdict {
 #[derive(Debug)]
 struct Member {
     id: u64,
-    /// There is news that it has not heard.
+    /// There is news that it has not taken in.
     news: bool,
     /// It waits for blocks of the leader.
     waits: bool,
     /// Why the leader gave up that has gone, until it is heard.
-    verdict: Option<Verdict>,
+    failure: Option<LeaderFailure>,
     waker: Option<Waker>,
 }
 
@@ -98,7 +103,7 @@ impl Sharing {
             id,
             news: false,
             waits: false,
-            verdict: None,
+            failure: None,
             waker: None,
         });
         Share {
@@ -133,9 +138,9 @@ impl Share {
 
     /// Says why the leader, which this fetch is, gives up. The others hear it when
     /// this is dropped.
-    pub(crate) fn give_up(&self, verdict: Verdict) {
+    pub(crate) fn give_up(&self, failure: LeaderFailure) {
         if self.leads() {
-            self.group(|group| group.verdict = Some(verdict));
+            self.group(|group| group.failure = Some(failure));
         }
     }
 
@@ -145,22 +150,22 @@ impl Share {
     }
 
     /// Why the leader gave up that has gone; once.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
+    pub(crate) fn leader_failure(&self) -> Option<LeaderFailure> {
         self.with(|all| {
             let member = all.iter_mut().find(|member| member.id == self.id)?;
-            member.verdict.take()
+            member.failure.take()
         })?
     }
 
-    /// Says that what the leader, which this fetch is, asked for comes, also when
-    /// none of it can be stored yet.
-    pub(crate) fn lives(&self, now: Instant) {
-        self.group(|group| group.lived = Some(now));
+    /// Says that bytes arrive for this fetch, which leads, also while no block of them is
+    /// complete.
+    pub(crate) fn show_progress(&self, now: Instant) {
+        self.group(|group| group.progressed = Some(now));
     }
 
     /// When the leader said so last.
-    pub(crate) fn lived(&self) -> Option<Instant> {
-        self.group(|group| group.lived)?
+    pub(crate) fn last_progress(&self) -> Option<Instant> {
+        self.group(|group| group.progressed)?
     }
 
     /// Whether this fetch asks the network.
@@ -178,8 +183,8 @@ impl Share {
         .unwrap_or(false)
     }
 
-    /// Lets one lead that waits for what this fetch does not need, as when the store
-    /// lost a block that this one has read. Whether there was one.
+    /// Lets another fetch lead that waits for what this one does not need, for instance
+    /// when the store lost a block that this one has read. Whether there was one.
     pub(crate) fn pass_on(&self) -> bool {
         self.with(|all| {
             let waits = |member: &Member| member.waits && member.id != self.id;
@@ -238,9 +243,9 @@ impl Drop for Share {
         let led = all.front().is_some_and(|first| first.id == self.id);
         all.retain(|member| member.id != self.id);
         if led {
-            let verdict = group.verdict.take();
+            let failure = group.failure.take();
             for member in all.iter_mut() {
-                member.verdict.clone_from(&verdict);
+                member.failure.clone_from(&failure);
                 member.tell();
             }
         }
@@ -299,44 +304,44 @@ mod tests {
         let root = address(b"1", Codec::Raw);
         let [first, second, third] = [0; 3].map(|_| sharing.join(root));
         let now = Instant::now();
-        let verdict = |last: &str| Verdict {
+        let failure = |last: &str| LeaderFailure {
             reason: Reason::default(),
             last: last.into(),
             connected: false,
-            hopeless: false,
+            is_final: false,
         };
-        second.give_up(verdict("of one that does not lead"));
-        first.lives(now);
-        assert_eq!(third.lived(), Some(now));
-        first.give_up(verdict("gone"));
-        assert!(second.verdict().is_none(), "not while it is there");
+        second.give_up(failure("of one that does not lead"));
+        first.show_progress(now);
+        assert_eq!(third.last_progress(), Some(now));
+        first.give_up(failure("gone"));
+        assert!(second.leader_failure().is_none(), "not while it is there");
         drop(first);
         let late = sharing.join(root);
-        assert_eq!(second.verdict().map(|v| v.last), Some("gone".into()));
-        assert!(second.verdict().is_none());
-        assert!(late.verdict().is_none());
+        assert_eq!(second.leader_failure().map(|v| v.last), Some("gone".into()));
+        assert!(second.leader_failure().is_none());
+        assert!(late.leader_failure().is_none());
         // What the next one ends by is its own.
         drop(second);
-        assert!(third.verdict().is_none());
+        assert!(third.leader_failure().is_none());
     }
 
     #[test]
     fn a_verdict_settles_for_who_has_waited_about_as_long() {
         let second = Duration::from_secs(1);
-        for (hopeless, waited, settled) in [
+        for (is_final, waited, settled) in [
             (false, 29, false),
             (false, 30, true),
             (true, 4, false),
             (true, 5, true),
         ] {
-            let verdict = Verdict {
+            let failure = LeaderFailure {
                 reason: Reason::default(),
                 last: String::new(),
                 connected: false,
-                hopeless,
+                is_final,
             };
-            let settles = verdict.settles(second * waited, second * 60, second * 10);
-            assert_eq!(settles, settled, "{hopeless} {waited}");
+            let settles = failure.ends_those_who_waited(second * waited, second * 60, second * 10);
+            assert_eq!(settles, settled, "{is_final} {waited}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who may be asked, and when again. Pure.
+//! The peers that may be asked, and when again.
 //!
 //! A peer is known as a provider when the DHT or the caller names it, and a guess
 //! when it is only connected. One that cannot be reached or that vanishes is tried
@@ -16,7 +16,7 @@ use super::useless::Useless;
 
 /// Candidates remembered by one fetch: every connected peer of a node under default
 /// limits (400), and as many named ones as a search of a large network brings.
-/// Provider records are free to forge, so one that has failed makes room for one
+/// Provider records cost nothing to forge, so a peer that has failed makes room for one
 /// that is named now.
 const MAX_PEERS: usize = 1024;
 
@@ -44,11 +44,11 @@ struct Peer {
     failures: u32,
     /// Named by the DHT or by the caller.
     named: bool,
-    /// Its place in the order in which peers were found.
+    /// Its position in the order in which peers were found.
     at: u64,
     /// What came of it last.
     outcome: Option<Outcome>,
-    /// It has the content and was not needed.
+    /// It has the content, and its session was ended because it was not needed.
     spare: bool,
     /// The network was asked for its addresses.
     looked_up: bool,
@@ -172,7 +172,7 @@ impl Candidates {
         }
     }
 
-    /// Those that were not needed are.
+    /// Those that were not needed are needed now.
     pub(crate) fn recall(&mut self, now: Instant) {
         for state in self.known.values_mut().filter(|state| state.spare) {
             if let Turn::Waiting(at) = &mut state.turn {

@@ -1,12 +1,13 @@
-//! How many providers to ask for the block that holds up the delivery. Pure.
+//! How many providers to ask for the block at the head of the content, for which the
+//! delivery waits.
 //!
 //! The first block of the content that is not here is asked of one provider. While
 //! it does not come, more are asked, twice as many each [`STEP`], so that a crowd
 //! that says it has the content and brings nothing costs one step for each
-//! doubling of the crowd. A provider whose bytes flow puts that off, and not for
-//! longer than [`MAX_PAUSE`]: a slow link is not made to carry for nothing, and a
-//! trickle does not hold up the content. One that has shown its pace, and keeps
-//! it, puts it off for as long as it does.
+//! doubling of the crowd. While bytes flow from a provider no more are asked, for up to
+//! [`MAX_PAUSE`]: a slow link is not made to carry blocks that nobody needs, and a
+//! trickle does not hold up the content. A provider that has shown its pace, and keeps
+//! it, has as long as it keeps it.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ const MAX_WIDTH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Hedge {
     cid: Cid,
-    /// When it was asked for first, or came to be the front.
+    /// When it was asked for first, or came to the head.
     since: Instant,
     paused: Duration,
     paced: Duration,
@@ -45,7 +46,7 @@ pub(crate) struct Hedge {
 }
 
 impl Hedge {
-    /// `since`: when the block was asked for, if that was before it was the front.
+    /// `since`: when the block was asked for, if that was before it came to the head.
     pub(crate) fn new(cid: Cid, since: Option<Instant>, now: Instant) -> Self {
         Hedge {
             cid,
@@ -94,21 +95,21 @@ mod tests {
     use super::*;
     use crate::content::address::{Codec, address};
 
-    fn front(now: Instant) -> Hedge {
-        Hedge::new(address(b"front", Codec::Raw), None, now)
+    fn hedge(now: Instant) -> Hedge {
+        Hedge::new(address(b"head", Codec::Raw), None, now)
     }
 
     #[test]
     fn a_block_that_does_not_come_is_asked_of_twice_as_many_each_time() {
         let start = Instant::now();
-        let front = front(start);
+        let hedge = hedge(start);
         let widths = [0, 199, 200, 400, 600, 800, 1000, 1200, 100_000];
-        let widths = widths.map(|ms| front.width(start + Duration::from_millis(ms)));
+        let widths = widths.map(|ms| hedge.width(start + Duration::from_millis(ms)));
         assert_eq!(widths, [1, 1, 2, 4, 8, 16, 32, 64, 64]);
-        let earlier = Hedge::new(*front.cid(), Some(start), start + STEP * 3);
+        let earlier = Hedge::new(*hedge.cid(), Some(start), start + STEP * 3);
         assert_eq!(earlier.width(start + STEP * 3), 8);
-        assert!(!front.is_unconfirmed(start));
-        assert!(front.is_unconfirmed(start + UNCONFIRMED));
+        assert!(!hedge.is_unconfirmed(start));
+        assert!(hedge.is_unconfirmed(start + UNCONFIRMED));
     }
 
     #[test]
@@ -116,11 +117,11 @@ mod tests {
         let start = Instant::now();
         let tick = Duration::from_millis(100);
         let width = |bytes: u64, paced: bool, ticks: u32| {
-            let mut front = front(start);
+            let mut hedge = hedge(start);
             for n in 1..=ticks {
-                front.came(bytes, paced, start + tick * n);
+                hedge.came(bytes, paced, start + tick * n);
             }
-            front.width(start + tick * ticks)
+            hedge.width(start + tick * ticks)
         };
         let width_after = |bytes, ticks| width(bytes, false, ticks);
         assert_eq!(width(0, true, 100), 1, "it keeps its pace");

@@ -1,4 +1,4 @@
-//! Bytes in memory that are counted while they are held.
+//! The memory that blocks take in fetches: each byte is counted while it is held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,10 +8,10 @@ use bytes::Bytes;
 /// Bytes of blocks that all fetches of a node together hold for their readers.
 /// Each may hold as many as are still free (dynamic thresholds, Choudhury and
 /// Hahne 1998) and one block in any case: one alone is limited by its own bounds
-/// only, and of 64 whose readers do not read all together hold 64 MiB and a block
-/// each, where each alone would hold 10 MiB. Clones count together.
+/// only. Of 64 fetches whose readers do not read, all together hold 64 MiB and a block
+/// each, where each alone would hold 10 MiB. Clones share one count.
 ///
-/// What is over it waits in the store, where every block goes first.
+/// What does not fit waits in the store, where every block goes first.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Pool>);
 
@@ -42,7 +42,7 @@ impl Default for Budget {
     }
 }
 
-/// How many bytes of blocks a fetch holds, and the most it held.
+/// How many bytes of blocks a fetch holds, and the most that it held at once.
 #[derive(Debug)]
 pub(crate) struct MemoryUse {
     now: AtomicUsize,
@@ -51,7 +51,7 @@ pub(crate) struct MemoryUse {
 }
 
 impl MemoryUse {
-    /// Counts on the budget too.
+    /// The memory of a fetch, which counts on the budget too.
     pub(crate) fn new(budget: Budget) -> Self {
         MemoryUse {
             now: AtomicUsize::new(0),
@@ -113,7 +113,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Bytes on the account of a [`MemoryUse`], shared by clones.
+/// Bytes that are counted in a [`MemoryUse`] once, however many clones there are.
 #[derive(Debug, Clone)]
 pub(crate) struct ChargedBytes {
     bytes: Bytes,

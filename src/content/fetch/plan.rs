@@ -1,8 +1,8 @@
-//! What of a file's tree is known, here, on its way, and next. Pure.
+//! The part of a file's tree that is not delivered yet: what of it is known, here, on its
+//! way, and next.
 //!
-//! The plan is the tree's frontier, in the order of the content: leaves and
-//! subtrees by the offset of their first byte, the part before the first of
-//! them delivered. An inner node that arrives is replaced by its children. Only
+//! The plan is the tree's frontier, in the order of the content: leaves and subtrees by
+//! the offset of their first byte. What comes before the first of them is delivered. An inner node that arrives is replaced by its children. Only
 //! the first [`INNER_AHEAD`] unexpanded inner nodes are asked for, and a node is
 //! expanded early only while the frontier is short, so that neither a wide nor a
 //! deep tree makes it grow.
@@ -22,8 +22,8 @@ use crate::content::distinct::Distinct;
 /// fast providers busy.
 const INNER_AHEAD: usize = 4;
 
-/// An inner node over no more content than this is taken for a leaf in dag-pb
-/// clothes, as older profiles have them: there is one for every chunk.
+/// An inner node over no more content than this is taken for a leaf that is encoded as
+/// dag-pb, as in older profiles, where there is one for every chunk.
 const LIGHT: u64 = 2 << 20;
 
 /// Such nodes asked for before their turn.
@@ -223,14 +223,15 @@ impl Plan {
         self.asked.values()
     }
 
-    /// The block that holds up the delivery, when it is on its way.
+    /// The block at the head of the content, for which the delivery waits, when it is on
+    /// its way.
     pub(crate) fn head_asked(&self) -> Option<Cid> {
         let (at, _) = self.entries.first_key_value()?;
         self.asked.get(at).copied()
     }
 
-    /// The block that holds up the delivery and is not here, whether or not it is on
-    /// its way.
+    /// The block at the head of the content, for which the delivery waits, when it is not
+    /// here, whether or not it is on its way.
     pub(crate) fn head(&self) -> Option<Cid> {
         let (_, entry) = self.entries.first_key_value()?;
         let What::Block(cid) = &entry.what else {
@@ -327,14 +328,15 @@ impl Plan {
             }
         }
         let first = self.entries.first_key_value().map(|(at, _)| *at);
-        let front = stated.first().map(|(at, _)| *at) == first;
+        let is_next = stated.first().map(|(at, _)| *at) == first;
         let state = match arrived {
             Arrived::Leaf(held) => {
-                let room = |held: &ChargedBytes| front || may && self.cached + held.len() <= CACHE;
+                let room =
+                    |held: &ChargedBytes| is_next || may && self.cached + held.len() <= CACHE;
                 State::Leaf(held.filter(room))
             }
             Arrived::Node(node) => {
-                let room = front || self.cached + weight(&node) <= CACHE + NODE_ROOM;
+                let room = is_next || self.cached + weight(&node) <= CACHE + NODE_ROOM;
                 State::Node(room.then_some(node))
             }
         };
@@ -374,7 +376,7 @@ impl Plan {
         Ok(Some(data))
     }
 
-    /// Blocks of the front that are in the store and not in memory, up to about
+    /// The next blocks of the content that are in the store and not in memory, up to about
     /// `bytes` of content; answer each with [`Plan::arrived`] or [`Plan::absent`].
     pub(crate) fn read_next(&mut self, bytes: u64) -> Vec<Cid> {
         let mut next = Vec::new();
@@ -399,7 +401,7 @@ impl Plan {
                 Some(State::Leaf(Some(_))) => {}
                 _ => break,
             }
-            // The front only has no limit, or one large block could never be read.
+            // The first has no limit, or one large block could never be read.
             sum += entry.size.unwrap_or(0);
             if sum >= bytes {
                 break;
@@ -436,14 +438,14 @@ impl Plan {
             };
             let What::Block(cid) = entry.what else { break };
             let depth = entry.depth + 1;
-            let front = self.entries.first_key_value().map(|(first, _)| *first) == Some(at);
+            let is_next = self.entries.first_key_value().map(|(first, _)| *first) == Some(at);
             let Some(State::Node(Some(node))) = self.blocks.get(&cid).map(|block| &block.state)
             else {
                 break;
             };
             let grown = self.entries.len() + node.children.len();
             let over = !node.data.is_empty() && self.cached + node.data.len() > CACHE + NODE_ROOM;
-            if !front && (over || grown > EAGER_FRONTIER) {
+            if !is_next && (over || grown > EAGER_FRONTIER) {
                 break;
             }
             if depth > MAX_DEPTH || grown > MAX_FRONTIER {

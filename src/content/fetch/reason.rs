@@ -1,4 +1,4 @@
-//! Why nobody brought the content, counted and put into words. Pure.
+//! Why nobody brought the content, counted and put into words.
 
 use std::fmt;
 use std::time::Duration;

@@ -26,12 +26,30 @@ pub enum ServeError {
     /// This node already serves as many streams as it may.
     #[error("already serving {0} streams {1}")]
     Busy(usize, &'static str),
-    /// It had gone long without a block when another needed its place.
-    #[error("without a block for longest when another stream needed the place")]
+    /// Another stream was served instead of it.
+    #[error("displaced by the stream of another peer")]
     Displaced,
 }
 
+const BUSY: &str = "exchange_busy";
+const DISPLACED: &str = "exchange_displaced";
+
 impl ServeError {
+    /// The values of [`ServeError::refusal`].
+    pub(crate) const REFUSALS: [&str; 2] = [BUSY, DISPLACED];
+
+    /// The value of the label `reason` of `p2p_streams_refused_total`, when there was no
+    /// place for the stream: `exchange_busy` when as many are served as may be, of the
+    /// peer or of all; `exchange_displaced` when a stream of another peer was served
+    /// instead.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            ServeError::Busy(..) => Some(BUSY),
+            ServeError::Displaced => Some(DISPLACED),
+            _ => None,
+        }
+    }
+
     /// Whether the peer broke the protocol.
     pub fn is_violation(&self) -> bool {
         match self {

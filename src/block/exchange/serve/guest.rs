@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 use libp2p::PeerId;
 
-/// Who is served, and what decides between it and others when there are more
-/// than can be.
+/// A peer that is served, and what decides between it and others when there are more of
+/// them than can be served.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest {
     /// The peer.
@@ -17,7 +17,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A stranger from nowhere.
+    /// A peer of which nothing is known.
     pub fn new(peer: PeerId) -> Self {
         Guest {
             peer,

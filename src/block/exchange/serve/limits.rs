@@ -16,12 +16,12 @@ pub struct Limits {
     /// is writing. A peer may have as many as are still free, so that the first
     /// to come leaves some for others; eight streams at full speed use 16 MiB.
     pub ahead: usize,
-    /// When all places are taken, a new stream gets that of a peer of clearly
-    /// lower reputation, else one of the peer (or subnet) that has most, if that still leaves
-    /// it no fewer than the newcomer, else that of the one that has gone longest
-    /// without a block, if that is at least this long. A peer
-    /// whose link carries 70 kB/s takes a block of 1 MiB in the default time
-    /// and keeps its place; one that only sits there does not.
+    /// When as many streams are served as may be, a new one displaces a stream of a peer
+    /// of clearly lower reputation; else one of the peer (or subnet) that has most, if that
+    /// still leaves it no fewer than the newcomer; else the one that has gone longest
+    /// without a block, if that is at least this long. A peer whose link carries 70 kB/s
+    /// takes a block of 1 MiB in the default time and keeps its stream; one that takes
+    /// nothing does not.
     pub spare: Duration,
     /// A stream without wants, or whose peer does not take an answer, ends
     /// after this long.

@@ -1,8 +1,8 @@
 //! The answering side: wants come in, blocks of the store go out.
 //!
-//! One future for each inbound stream, made of three loops that run side by
-//! side: one reads requests, one reads the store, one writes answers. What lies
-//! between them is bounded, so that a peer that asks much and reads slowly costs
+//! There is one future for each inbound stream, made of three loops that run side by
+//! side: one reads requests, one reads the store, one writes answers. What waits
+//! between them is bounded, so that a peer that asks for much and reads slowly costs
 //! at most [`MAX_WANTS`] addresses and three groups of blocks (about
 //! 3 × `GROUP_BYTES`). The first of them each stream has for itself; for the
 //! others all streams share [`Limits::ahead`], so that a crowd of slow readers
@@ -89,9 +89,9 @@ impl<S: Source> Server<S> {
 
     /// Slows peers by what `pace` says. It is asked for what a peer costs without
     /// being served: wants of blocks that are not here, questions whether one is
-    /// here, cancelled wants, requests that want nothing. A want that gets its block is paid for by the block, so
-    /// an honest fetch runs at full speed; and who has used up its budget is read
-    /// from later, and still served.
+    /// here, cancelled wants, requests that want nothing. A want that gets its block costs
+    /// the peer nothing, so that an honest fetch runs at full speed. The requests of a
+    /// peer that has used up its budget are read later, and still served.
     pub fn paced(
         mut self,
         pace: impl Fn(&PeerId, u32) -> Option<Duration> + Send + Sync + 'static,
@@ -136,10 +136,7 @@ impl<S: Source> Server<S> {
         let writing = self.write(&wants, ready, &mut writer, &entry, written);
         let work = pin!(async { futures::try_join!(reading, loading, writing) });
         match select(displaced, work).await {
-            Either::Left(_) => {
-                self.refused("exchange_displaced");
-                Err(ServeError::Displaced)
-            }
+            Either::Left(_) => Err(self.refuse(ServeError::Displaced)),
             Either::Right((done, _)) => done.map(|((), (), served)| served),
         }
     }
@@ -149,9 +146,12 @@ impl<S: Source> Server<S> {
         self.unanswered.load(Ordering::Acquire)
     }
 
-    fn refused(&self, reason: &'static str) {
-        let refused = &self.metrics.traffic.streams_refused;
-        refused.with_label_values(&[reason]).inc();
+    /// Counts the error when there was no place for the stream.
+    fn refuse(&self, error: ServeError) -> ServeError {
+        if let Some(reason) = error.refusal() {
+            self.metrics.stream_refused(reason);
+        }
+        error
     }
 
     fn enter(
@@ -160,7 +160,7 @@ impl<S: Source> Server<S> {
         now: Instant,
     ) -> Result<(Entry, oneshot::Receiver<()>), ServeError> {
         let entered = lock(&self.streams).enter(guest, &self.limits, now);
-        let (id, displaced) = entered.inspect_err(|_| self.refused("exchange_busy"))?;
+        let (id, displaced) = entered.map_err(|error| self.refuse(error))?;
         let entry = Entry {
             id,
             streams: Arc::clone(&self.streams),
@@ -227,7 +227,7 @@ impl<S: Source> Server<S> {
         while let Some(group) = ready.next().await {
             let count = group.answers.len();
             for answer in group.answers {
-                // A block pays for the want of it; a yes or a no does not.
+                // A want that gets its block is free; a yes or a no is charged.
                 if matches!(answer.result, Err(Status::DontHave | Status::Have)) {
                     lock(wants).uncharged += 1;
                 }
@@ -256,7 +256,7 @@ impl<S: Source> Server<S> {
                 .map_err(FrameError::Io)?;
             lock(wants).answered(count);
             drop(group.memory);
-            // Full means that it is said already.
+            // A full channel says it already.
             let _ = written.try_send(());
         }
         let _ = timeout(self.limits.idle, writer.close()).await;

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use cid::Cid;
 
-use super::super::hop::Delivery;
+use super::super::disk::Delivery;
 use super::Run;
-use super::session::Told;
+use super::session::SessionEvent;
 use super::verified::MAX_REFUSALS;
 use crate::block::exchange::pb::message::Block;
 use crate::block::exchange::session::{Answer, Reply};
@@ -20,19 +20,19 @@ use crate::telemetry::Direction;
 pub(super) const SCAN: usize = 1024;
 
 impl<N: Network> Run<N> {
-    pub(super) fn told(&mut self, from: u64, told: Told, now: Instant) {
-        // Told by a session that was let go meanwhile.
+    pub(super) fn session_event(&mut self, from: u64, told: SessionEvent, now: Instant) {
+        // SessionEvent by a session that was let go meanwhile.
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
         };
         match told {
-            Told::Answer(Answer::Open(received)) => {
+            SessionEvent::Answer(Answer::Open(received)) => {
                 provider.connected = true;
                 provider.received = Some(received);
                 provider.alive = now;
                 self.ever_connected = true;
             }
-            Told::Closed(reason, Some(fault)) => {
+            SessionEvent::Closed(reason, Some(fault)) => {
                 let peer = provider.peer;
                 if let Fault::Oversized { len, max } = fault {
                     // Nothing else that a provider sends is that long.
@@ -41,20 +41,20 @@ impl<N: Network> Run<N> {
                 }
                 self.expel(from, peer, fault, reason, now);
             }
-            Told::Failed(OpenError::Busy(why)) => {
+            SessionEvent::Failed(OpenError::Busy(why)) => {
                 // It was not looked for as it would have been.
                 let peer = provider.peer;
                 self.candidates.look_up_again(&peer);
                 self.let_go(from, Outcome::Unreachable(why), now);
             }
-            Told::Failed(OpenError::Unreachable(why)) => {
+            SessionEvent::Failed(OpenError::Unreachable(why)) => {
                 self.let_go(from, Outcome::Unreachable(why), now);
             }
-            Told::Failed(OpenError::Unsupported { speaks }) => {
+            SessionEvent::Failed(OpenError::Unsupported { speaks }) => {
                 self.let_go(from, Outcome::Unsupported(speaks), now);
             }
-            Told::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason), now),
-            Told::Answer(Answer::Reply(id, cid, reply)) => {
+            SessionEvent::Closed(reason, None) => self.let_go(from, Outcome::Useless(reason), now),
+            SessionEvent::Answer(Answer::Reply(id, cid, reply)) => {
                 self.setting.metrics.message(Direction::In);
                 let question = provider.question.take_if(|(asked, _)| *asked == id);
                 let asked = provider.open.remove(&id).map(|(_, asked)| asked);

@@ -1,4 +1,4 @@
-//! The work that a fetch gives to the disk, and its end.
+//! The work that the fetch gives to the disk, and its end.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use async_std::task::spawn_blocking;
 use cid::Cid;
 
 use super::super::FetchError;
-use super::super::hop::{self, Around, Work};
+use super::super::disk::{self, DiskContext, DiskWork};
 use super::Run;
 use super::output::MAX_OUT;
 use crate::block::network::Network;
 use crate::content::fetch::memory::Reservation;
 use crate::store::{self, Root};
 
-/// Bytes read back from the store in one hop, for the front of the content.
+/// Bytes read back from the store at once, for the next part of the content.
 const READ_BACK: usize = 4 << 20;
 
-/// Blocks looked for in the store in one hop: a look-up is some microseconds.
+/// Blocks looked for in the store at once: a look-up takes some microseconds.
 const LOOK_UP: usize = 256;
 
 /// Received bytes between two checkpoints: what an interruption costs at most.
@@ -26,13 +26,13 @@ const LOOK_UP: usize = 256;
 const CHECKPOINT: u64 = 256 << 20;
 
 impl<N: Network> Run<N> {
-    pub(super) fn start_hop(&mut self, now: Instant) {
-        if self.hop.is_some() {
+    pub(super) fn start_disk_work(&mut self, now: Instant) {
+        if self.at_disk.is_some() {
             return;
         }
         let (read, reserve) = self.read_back();
-        let shares = self.shares(now);
-        let work = Work {
+        let shares = self.must_store_for_others(now);
+        let work = DiskWork {
             deliveries: mem::take(&mut self.deliveries),
             look_up: self.plan.look_up_next(LOOK_UP),
             read,
@@ -46,9 +46,9 @@ impl<N: Network> Run<N> {
             self.since_checkpoint = 0;
             self.sharing = Some(now);
         }
-        let around = self.around();
+        let context = self.disk_context();
         let batch = self.batch.take();
-        self.hop = Some(spawn_blocking(move || hop::run(&around, batch, work)));
+        self.at_disk = Some(spawn_blocking(move || disk::run(&context, batch, work)));
     }
 
     /// What to read from the store for the reader, as far as there is memory: the
@@ -59,8 +59,8 @@ impl<N: Network> Run<N> {
         }
         let waits = self.out.is_empty() && self.reader.queue.len() == 0;
         let reserve = self.memory.reserve(READ_BACK);
-        self.short = reserve.is_none() && !waits;
-        if self.short {
+        self.waits_for_memory = reserve.is_none() && !waits;
+        if self.waits_for_memory {
             return (Vec::new(), None);
         }
         let bytes = reserve.as_ref().map_or(0, Reservation::len);
@@ -69,8 +69,8 @@ impl<N: Network> Run<N> {
         (read, reserve)
     }
 
-    fn around(&self) -> Around {
-        Around {
+    fn disk_context(&self) -> DiskContext {
+        DiskContext {
             store: self.setting.store.clone(),
             memory: Arc::clone(&self.memory),
             max_block: self.options.max_block,
@@ -90,8 +90,8 @@ impl<N: Network> Run<N> {
             expires_at: None,
             name: self.options.name.clone(),
         });
-        if let Some(hop) = self.hop.take() {
-            let done = hop.await;
+        if let Some(work) = self.at_disk.take() {
+            let done = work.await;
             self.batch = done.batch;
             if let Some(error) = done.error {
                 return Err(error.into());
@@ -126,18 +126,18 @@ impl<N: Network> Run<N> {
 
     /// Makes what came durable without a root, for the next attempt.
     pub(super) async fn leave_as_cache(&mut self) {
-        if let Some(hop) = self.hop.take() {
-            self.batch = hop.await.batch;
+        if let Some(work) = self.at_disk.take() {
+            self.batch = work.await.batch;
         }
         let checkpoint = self.batch.is_some() || !self.deliveries.is_empty();
         let deliveries = mem::take(&mut self.deliveries);
-        let work = Work {
+        let work = DiskWork {
             deliveries,
             checkpoint,
-            ..Work::default()
+            ..DiskWork::default()
         };
-        let (around, batch) = (self.around(), self.batch.take());
-        let done = spawn_blocking(move || hop::run(&around, batch, work)).await;
+        let (context, batch) = (self.disk_context(), self.batch.take());
+        let done = spawn_blocking(move || disk::run(&context, batch, work)).await;
         if let Some(error) = done.error {
             log::warn!(cid:% = self.root, error:% = error; "cannot keep what was fetched so far");
         }

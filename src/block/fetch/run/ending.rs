@@ -4,32 +4,32 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::super::FetchError;
-use super::super::share::{Share, Verdict};
+use super::super::share::{LeaderFailure, Share};
 use super::Run;
 use crate::block::network::Network;
 use crate::content::fetch::Reason;
 
-/// The part of its patience after which a fetch ends that nobody can help: by
+/// The part of its patience after which a fetch ends when nobody has the content: by
 /// default ten seconds, in which an announcement that was just made arrives and a
-/// node that has just started has met its neighbours. Who waits for longer than
-/// that on purpose says so with a longer patience.
+/// node that has just started has met its neighbours. A caller that wants to wait for
+/// longer sets a longer patience.
 pub(super) const GRACE: u32 = 6;
 
 /// How long a fetch goes on when everybody who has a block says that its time is
-/// over: another search and a retry of who could not be reached fit.
-pub(super) const STALE: Duration = Duration::from_secs(5);
+/// over: another search, and a retry of peers that could not be reached, fit into it.
+pub(super) const OUTDATED_WAIT: Duration = Duration::from_secs(5);
 
 impl<N: Network> Run<N> {
     /// Tells those who follow, when this fetch leads, why it ends.
-    pub(super) fn give_up(&self, reason: &Reason, hopeless: bool) {
+    pub(super) fn give_up(&self, reason: &Reason, is_final: bool) {
         if self.leads
             && let Some(share) = &self.share
         {
-            share.give_up(Verdict {
+            share.give_up(LeaderFailure {
                 reason: reason.clone(),
                 last: self.last_problem.clone(),
                 connected: self.ever_connected,
-                hopeless,
+                is_final,
             });
         }
     }
@@ -58,7 +58,7 @@ impl<N: Network> Run<N> {
     }
 
     /// An error when waiting cannot help.
-    pub(super) fn hope(&self, now: Instant) -> Result<(), FetchError> {
+    pub(super) fn end_if_final(&self, now: Instant) -> Result<(), FetchError> {
         let grace = self.options.patience / GRACE;
         let waited = now.duration_since(self.started);
         let searching = self.plan.total().is_none()
@@ -83,7 +83,7 @@ impl<N: Network> Run<N> {
         reason
     }
 
-    /// As far as whoever asks the network knows.
+    /// The reason as the fetch that asks the network knows it.
     pub(super) fn known_reason(&self, now: Instant) -> Reason {
         let led = self.share.as_ref().filter(|_| !self.leads);
         let led = led.and_then(Share::reason);
@@ -95,7 +95,7 @@ impl<N: Network> Run<N> {
             cid: self.root,
             waited: self.elapsed(now),
             reason: Box::new(reason),
-            last: self.here.clone(),
+            last: self.local_problem.clone(),
         }
     }
 
@@ -103,7 +103,7 @@ impl<N: Network> Run<N> {
     /// what is missing.
     pub(super) fn nobody_is_asked(&self) -> bool {
         self.search.is_none()
-            && self.hop.is_none()
+            && self.at_disk.is_none()
             && self.plan.has_missing()
             && self
                 .providers

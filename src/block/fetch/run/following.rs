@@ -9,10 +9,10 @@ use super::Run;
 use super::ending::GRACE;
 use crate::block::network::Network;
 
-/// Time between two checkpoints for other fetches of the same content, and at
-/// least so many times what one takes: it waits for the disk.
+/// The least time between two checkpoints for other fetches of the same content.
 pub(super) const SHARE_WAIT: Duration = Duration::from_millis(250);
 
+/// The same, as a multiple of the time that a checkpoint takes: it waits for the disk.
 pub(super) const SHARE_PART: u32 = 4;
 
 /// Missing blocks that are looked for again when another fetch has stored some:
@@ -21,7 +21,7 @@ const LOOK_AGAIN: usize = 1024;
 
 impl<N: Network> Run<N> {
     /// Says whether it waits for what another fetch of the same content brings.
-    pub(super) fn follow(&mut self) {
+    pub(super) fn update_waiting(&mut self) {
         let waits = !self.leads && self.plan.has_missing();
         if waits != self.waits
             && let Some(share) = &self.share
@@ -30,7 +30,7 @@ impl<N: Network> Run<N> {
             share.wait(waits);
         }
         let idle = !self.plan.needs_providers()
-            && self.hop.is_none()
+            && self.at_disk.is_none()
             && self.deliveries.is_empty()
             && self.since_checkpoint == 0;
         // What others wait for is not for this one to bring.
@@ -40,22 +40,22 @@ impl<N: Network> Run<N> {
     }
 
     /// Another fetch of the same content has stored some of it, or has ended.
-    pub(super) fn shared(&mut self, now: Instant) -> Result<(), FetchError> {
+    pub(super) fn leader_news(&mut self, now: Instant) -> Result<(), FetchError> {
         let Some(share) = &self.share else {
             return Ok(());
         };
         let patience = self.options.patience;
-        if let Some(verdict) = share.verdict() {
-            // Who waits because waiting cannot help has got nothing so far.
-            let since = match verdict.hopeless {
+        if let Some(failure) = share.leader_failure() {
+            // A leader that waited in vain has got nothing since it started.
+            let since = match failure.is_final {
                 true => self.started,
                 false => self.progress,
             };
             let waited = now.duration_since(since);
-            let concerns = !verdict.hopeless || self.plan.total().is_none();
-            if concerns && verdict.settles(waited, patience, patience / GRACE) {
-                self.last_problem = verdict.last;
-                return Err(self.gave_up(verdict.reason, verdict.connected, waited, now));
+            let concerns = !failure.is_final || self.plan.total().is_none();
+            if concerns && failure.ends_those_who_waited(waited, patience, patience / GRACE) {
+                self.last_problem = failure.last;
+                return Err(self.gave_up(failure.reason, failure.connected, waited, now));
             }
         }
         self.waits = false;
@@ -69,7 +69,7 @@ impl<N: Network> Run<N> {
     }
 
     /// Whether to write down what came, for others that wait for it.
-    pub(super) fn shares(&self, now: Instant) -> bool {
+    pub(super) fn must_store_for_others(&self, now: Instant) -> bool {
         self.since_checkpoint > 0
             && now >= self.next_share
             && self.share.as_ref().is_some_and(Share::is_waited_for)

@@ -55,7 +55,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use futures_timer::Delay;
 use libp2p::PeerId;
 
-use super::hop::{self, Delivery};
+use super::disk::{Delivery, DiskResult};
 use super::reader_queue::ReaderQueue;
 use super::share::Share;
 use super::{Event, FetchError, FetchOptions, Out, ProviderStats, Setting};
@@ -71,7 +71,7 @@ use asked::Asked;
 use copies::Copies;
 use provider::Provider;
 use search::SEARCH_WAIT;
-use session::Told;
+use session::SessionEvent;
 
 /// Blocks that wait for verification. Sessions are held back beyond it.
 const MAX_DELIVERIES: usize = 8;
@@ -84,8 +84,8 @@ enum Wake {
     /// The reader has taken all that it was given while nothing more was read.
     Room,
     RoomForOutput,
-    Hop(Box<hop::Done>),
-    Told(u64, Told),
+    Disk(Box<DiskResult>),
+    Session(u64, SessionEvent),
     Found(Option<Lead>),
     /// Another fetch of the same content has stored some of it, or has ended.
     Shared,
@@ -113,11 +113,11 @@ pub(super) struct Run<N: Network> {
     out: VecDeque<Out>,
     out_bytes: usize,
     /// Nothing is read for want of memory until the reader has taken what it has.
-    short: bool,
+    waits_for_memory: bool,
     sized: bool,
 
     batch: Option<Batch>,
-    hop: Option<JoinHandle<hop::Done>>,
+    at_disk: Option<JoinHandle<DiskResult>>,
     deliveries: Vec<Delivery>,
     since_checkpoint: u64,
 
@@ -132,8 +132,8 @@ pub(super) struct Run<N: Network> {
     hedge: Option<Hedge>,
     /// When a holder that is not active was tried last.
     last_trial: Instant,
-    tell: mpsc::Sender<(u64, Told)>,
-    told: mpsc::Receiver<(u64, Told)>,
+    tell: mpsc::Sender<(u64, SessionEvent)>,
+    events: mpsc::Receiver<(u64, SessionEvent)>,
     search: Option<BoxStream<'static, Lead>>,
     next_search: Instant,
     search_wait: Duration,
@@ -152,17 +152,17 @@ pub(super) struct Run<N: Network> {
     /// When the checkpoint began that is under way for others.
     sharing: Option<Instant>,
 
-    tick: Delay,
+    timer: Delay,
     ticks: u32,
     started: Instant,
     /// When something needed came last.
     progress: Instant,
-    life: u64,
+    unreported_bytes: u64,
     last_problem: String,
     /// What is wrong with the copy that is here.
-    here: String,
+    local_problem: String,
     /// The first block that was refused for its time, from whom, why and when.
-    stale: Option<(Cid, PeerId, Refusal, Instant)>,
+    outdated: Option<(Cid, PeerId, Refusal, Instant)>,
     ever_connected: bool,
     received: u64,
     local: u64,
@@ -182,7 +182,7 @@ impl<N: Network> Run<N> {
         now: Instant,
     ) -> Self {
         // One place in the channel for each session comes with its sender.
-        let (tell, told) = mpsc::channel(0);
+        let (tell, events) = mpsc::channel(0);
         let mut candidates = Candidates::default();
         for peer in &options.providers {
             candidates.found(*peer, true, now);
@@ -207,10 +207,10 @@ impl<N: Network> Run<N> {
             reader,
             out: VecDeque::new(),
             out_bytes: 0,
-            short: false,
+            waits_for_memory: false,
             sized: false,
             batch: None,
-            hop: None,
+            at_disk: None,
             deliveries: Vec::new(),
             since_checkpoint: 0,
             candidates,
@@ -218,18 +218,18 @@ impl<N: Network> Run<N> {
             next_provider: 0,
             asks: HashMap::new(),
             tell,
-            told,
+            events,
             search: None,
             next_search: now,
             search_wait: SEARCH_WAIT,
-            tick: Delay::new(TICK),
+            timer: Delay::new(TICK),
             ticks: 0,
             started: now,
             progress: now,
-            life: 0,
+            unreported_bytes: 0,
             last_problem: String::new(),
-            here: String::new(),
-            stale: None,
+            local_problem: String::new(),
+            outdated: None,
             ever_connected: false,
             received: 0,
             local: 0,
@@ -274,12 +274,12 @@ impl<N: Network> Run<N> {
         // The time is read once a turn, when the task wakes.
         let mut now = Instant::now();
         loop {
-            self.hand_out()?;
+            self.queue_output()?;
             if self.plan.is_complete() && self.out.is_empty() {
                 return Ok(true);
             }
-            self.start_hop(now);
-            self.follow();
+            self.start_disk_work(now);
+            self.update_waiting();
             self.ask_for_more(now);
             let wake = poll_fn(|cx| self.poll_wake(cx)).await;
             now = Instant::now();
@@ -287,14 +287,14 @@ impl<N: Network> Run<N> {
                 Wake::Room => {}
                 Wake::Cancelled => return Ok(false),
                 Wake::RoomForOutput => self.send_one(),
-                Wake::Hop(done) => self.hop_done(*done, now)?,
-                Wake::Told(from, told) => self.told(from, told, now),
+                Wake::Disk(done) => self.disk_done(*done, now)?,
+                Wake::Session(from, told) => self.session_event(from, told, now),
                 Wake::Found(Some(Lead::Named(peer))) => self.lead(peer, true, now),
                 Wake::Found(Some(Lead::Connected(peer))) => self.lead(peer, false, now),
                 Wake::Found(Some(Lead::Unsearched(why))) => self.unsearched = Some(why),
                 Wake::Found(None) => self.searched(now),
-                Wake::Shared => self.shared(now)?,
-                Wake::Tick => self.clock(now)?,
+                Wake::Shared => self.leader_news(now)?,
+                Wake::Tick => self.tick(now)?,
             }
         }
     }
@@ -310,20 +310,20 @@ impl<N: Network> Run<N> {
                 Poll::Pending => {}
             }
         }
-        if self.short && self.out.is_empty() && self.reader.queue.poll_len(cx) == 0 {
-            self.short = false;
+        if self.waits_for_memory && self.out.is_empty() && self.reader.queue.poll_len(cx) == 0 {
+            self.waits_for_memory = false;
             return Poll::Ready(Wake::Room);
         }
-        if let Some(hop) = &mut self.hop
-            && let Poll::Ready(done) = hop.poll_unpin(cx)
+        if let Some(work) = &mut self.at_disk
+            && let Poll::Ready(done) = work.poll_unpin(cx)
         {
-            self.hop = None;
-            return Poll::Ready(Wake::Hop(Box::new(done)));
+            self.at_disk = None;
+            return Poll::Ready(Wake::Disk(Box::new(done)));
         }
         if self.deliveries.len() < MAX_DELIVERIES
-            && let Poll::Ready(Some((from, told))) = self.told.poll_next_unpin(cx)
+            && let Poll::Ready(Some((from, told))) = self.events.poll_next_unpin(cx)
         {
-            return Poll::Ready(Wake::Told(from, told));
+            return Poll::Ready(Wake::Session(from, told));
         }
         if let Some(search) = &mut self.search
             && let Poll::Ready(found) = search.poll_next_unpin(cx)
@@ -337,8 +337,8 @@ impl<N: Network> Run<N> {
         {
             return Poll::Ready(Wake::Shared);
         }
-        if Pin::new(&mut self.tick).poll_unpin(cx).is_ready() {
-            self.tick.reset(TICK);
+        if Pin::new(&mut self.timer).poll_unpin(cx).is_ready() {
+            self.timer.reset(TICK);
             return Poll::Ready(Wake::Tick);
         }
         Poll::Pending

@@ -9,7 +9,7 @@ pub(super) const MAX_OUT: usize = 4 << 20;
 
 impl<N: Network> Run<N> {
     /// Moves what is next in the content to the reader's queue.
-    pub(super) fn hand_out(&mut self) -> Result<(), FetchError> {
+    pub(super) fn queue_output(&mut self) -> Result<(), FetchError> {
         if !self.sized
             && let Some(total) = self.plan.total()
         {

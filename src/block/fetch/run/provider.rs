@@ -30,16 +30,16 @@ pub(super) struct Provider {
     pub(super) speed: Speed,
     pub(super) lacks: HashSet<Cid>,
     /// Blocks of it whose time was over. Not asked of it again.
-    pub(super) stale: HashSet<Cid>,
+    pub(super) outdated: HashSet<Cid>,
     pub(super) refusals: usize,
     pub(super) connected: bool,
     /// Named by the DHT or the caller; otherwise it is a guess.
     pub(super) named: bool,
     /// It said that it has the content, or delivered of it.
     pub(super) holds: bool,
-    /// It is given work.
+    /// It is one of those that are given work.
     pub(super) active: bool,
-    /// It was tried without a place.
+    /// It was tried with one block while it was not active.
     pub(super) tried: bool,
     /// Blocks of it that were right and needed.
     pub(super) blocks: u64,
@@ -48,7 +48,7 @@ pub(super) struct Provider {
     pub(super) seen: u64,
     /// When bytes came last, or when it was asked after a pause.
     pub(super) alive: Instant,
-    /// When the clock saw last that bytes had come.
+    /// The last tick at which new bytes had come.
     pub(super) flowed: Option<Instant>,
 }
 
@@ -79,8 +79,8 @@ impl Provider {
         self.question.is_some() || !self.open.is_empty()
     }
 
-    /// Bytes that came and that the clock has not seen yet.
-    pub(super) fn news(&self) -> u64 {
+    /// Bytes that came since the last tick.
+    pub(super) fn unseen_bytes(&self) -> u64 {
         let total = self.received.as_ref();
         let total = total.map_or(0, |n| n.load(Ordering::Relaxed));
         total.saturating_sub(self.seen)
@@ -89,23 +89,24 @@ impl Provider {
     /// Whether bytes of it came just now.
     pub(super) fn is_answering(&self, now: Instant) -> bool {
         let flows = |at| now.saturating_duration_since(at) < hedge::STEP;
-        self.news() > 0 || self.flowed.is_some_and(flows)
+        self.unseen_bytes() > 0 || self.flowed.is_some_and(flows)
     }
 
-    /// How long the block will still take here: its place in the queue times the
-    /// usual time for one, or for ever when nothing has come for too long.
+    /// How long the block will still take here: its position in the queue times the
+    /// usual time for a block, or for ever when nothing has come for too long.
     pub(super) fn expected(&self, cid: &Cid, now: Instant) -> Duration {
         let mut asked = self.open.iter().filter(|(_, (wanted, _))| wanted == cid);
         let Some((id, (_, at))) = asked.next() else {
             return Duration::ZERO;
         };
         let before = self.open.keys().filter(|other| *other < id).count();
-        let place = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        self.speed.expected(place, *at, self.is_answering(now), now)
+        let position = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        self.speed
+            .expected(position, *at, self.is_answering(now), now)
     }
 
     pub(super) fn may_have(&self, cid: &Cid) -> bool {
-        !self.lacks.contains(cid) && !self.stale.contains(cid)
+        !self.lacks.contains(cid) && !self.outdated.contains(cid)
     }
 
     /// Whether it has owed a block for so long that others are asked for it.

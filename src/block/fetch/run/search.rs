@@ -6,13 +6,14 @@ use super::Run;
 use super::active::MAX_ACTIVE;
 use crate::block::network::Network;
 
-/// Time until the next search for providers; doubles up to [`MAX_SEARCH_WAIT`].
-/// While the content comes from somebody it is never shorter than
-/// [`FED_SEARCH_WAIT`].
+/// Time until the next search for providers. It doubles with each search, up to
+/// [`MAX_SEARCH_WAIT`].
 pub(super) const SEARCH_WAIT: Duration = Duration::from_millis(250);
 
-const FED_SEARCH_WAIT: Duration = Duration::from_secs(5);
+/// The least time until the next search while the content comes from somebody.
+const CALM_SEARCH_WAIT: Duration = Duration::from_secs(5);
 
+/// The most time until the next search.
 const MAX_SEARCH_WAIT: Duration = Duration::from_secs(30);
 
 impl<N: Network> Run<N> {
@@ -22,8 +23,8 @@ impl<N: Network> Run<N> {
         if self.unsearched.is_none() {
             self.searches += 1;
         }
-        let wait = match self.is_fed() {
-            true => self.search_wait.max(FED_SEARCH_WAIT),
+        let wait = match self.content_comes() {
+            true => self.search_wait.max(CALM_SEARCH_WAIT),
             false => self.search_wait,
         };
         self.next_search = now + wait;
@@ -35,8 +36,8 @@ impl<N: Network> Run<N> {
         self.proven() < MAX_ACTIVE
     }
 
-    /// Whether the content comes, from somebody.
-    fn is_fed(&self) -> bool {
+    /// Whether somebody delivers, and the next block is here or on its way.
+    fn content_comes(&self) -> bool {
         self.proven() > 0
             && self
                 .plan

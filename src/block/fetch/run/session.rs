@@ -16,7 +16,7 @@ use crate::content::fetch::{Obstacle, Unreachable, Useless};
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a session tells the task.
-pub(super) enum Told {
+pub(super) enum SessionEvent {
     Answer(Answer),
     /// No stream could be had.
     Failed(OpenError),
@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// Largest block to take, in bytes.
     pub(super) max_block: usize,
     /// Where its events go.
-    pub(super) tell: mpsc::Sender<(u64, Told)>,
+    pub(super) tell: mpsc::Sender<(u64, SessionEvent)>,
 }
 
 impl Session {
@@ -58,16 +58,16 @@ impl Session {
             Either::Right(_) => return,
         };
         let told = match opened {
-            Err(_) => Told::Failed(OpenError::Unreachable(Unreachable::new(
+            Err(_) => SessionEvent::Failed(OpenError::Unreachable(Unreachable::new(
                 Obstacle::NoAnswer,
                 format!("no stream within {OPEN_TIMEOUT:?}"),
             ))),
-            Ok(Err(error)) => Told::Failed(error),
+            Ok(Err(error)) => SessionEvent::Failed(error),
             Ok(Ok(stream)) => {
-                let wrap = |answer| (id, Told::Answer(answer));
+                let wrap = |answer| (id, SessionEvent::Answer(answer));
                 match session::run(stream, max_block, orders, &mut tell, wrap).await {
                     Ok(()) => return,
-                    Err(error) => Told::Closed(why(&error), fault(&error)),
+                    Err(error) => SessionEvent::Closed(why(&error), fault(&error)),
                 }
             }
         };

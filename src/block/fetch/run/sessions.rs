@@ -115,7 +115,7 @@ impl<N: Network> Run<N> {
                 question: None,
                 speed: Speed::new(),
                 lacks: HashSet::new(),
-                stale: HashSet::new(),
+                outdated: HashSet::new(),
                 refusals: 0,
                 connected: false,
                 named,
@@ -152,8 +152,8 @@ impl<N: Network> Run<N> {
             self.unasked(from, cid);
         }
         if provider.holds && !self.providers.values().any(|other| other.holds) {
-            // Nobody is left: who was not needed is, and the search goes on soon,
-            // however long the last wait was.
+            // No holder is left: those that were set aside are needed again, and the
+            // search goes on soon, however long the last wait was.
             self.candidates.recall(now);
             self.search_wait = SEARCH_WAIT;
             self.next_search = self.next_search.min(now + SEARCH_WAIT);
@@ -173,7 +173,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Ends a session that is one too many. It may be had again.
+    /// Ends a session that is not needed. The peer may be asked again later.
     pub(super) fn set_aside(&mut self, from: u64, now: Instant) {
         if let Some(peer) = self.close(from, now) {
             self.candidates.put_back(&peer, now);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::share::Share;
 use super::super::{Event, FetchError, Out, Progress};
 use super::Run;
-use super::ending::STALE;
+use super::ending::OUTDATED_WAIT;
 use super::provider::Provider;
 use crate::block::network::Network;
 use crate::content::fetch::Useless;
@@ -18,9 +18,9 @@ const PROGRESS_TICKS: u32 = 10;
 /// How long a provider that was asked may send nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Bytes that count as a sign of life of the whole fetch: a slow path needs
-/// longer than the patience for a block, and one byte now and then is no path.
-const LIFE: u64 = 16 << 10;
+/// Bytes that count as progress of the whole fetch: on a slow path one block may take
+/// longer than the patience, and a byte now and then is not progress.
+const PROGRESS_BYTES: u64 = 16 << 10;
 
 /// Losses in a row after which a provider is let go until later, if another
 /// delivers.
@@ -31,7 +31,7 @@ const MAX_LOSSES: u32 = 4;
 const GUESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<N: Network> Run<N> {
-    pub(super) fn clock(&mut self, now: Instant) -> Result<(), FetchError> {
+    pub(super) fn tick(&mut self, now: Instant) -> Result<(), FetchError> {
         self.ticks += 1;
         let mut silent = Vec::new();
         let delivering = self
@@ -40,8 +40,8 @@ impl<N: Network> Run<N> {
             .filter(|p| p.blocks > 0 && p.speed.losses() == 0)
             .count();
         let bytes = self.head_bytes();
-        let front = self.hedge.as_ref().map(|front| *front.cid());
-        let paced = front.is_some_and(|cid| self.is_paced(&cid, now));
+        let head = self.hedge.as_ref().map(|hedge| *hedge.cid());
+        let paced = head.is_some_and(|cid| self.is_paced(&cid, now));
         if let Some(hedge) = &mut self.hedge {
             hedge.came(bytes, paced, now);
         }
@@ -52,7 +52,7 @@ impl<N: Network> Run<N> {
                 .as_ref()
                 .map_or(0, |n| n.load(Ordering::Relaxed));
             if total > provider.seen {
-                self.life += total - provider.seen;
+                self.unreported_bytes += total - provider.seen;
                 provider.seen = total;
                 provider.alive = now;
                 provider.flowed = Some(now);
@@ -67,22 +67,22 @@ impl<N: Network> Run<N> {
         for (id, outcome) in silent {
             self.let_go(id, outcome, now);
         }
-        if self.life >= LIFE || !self.plan.needs_providers() {
+        if self.unreported_bytes >= PROGRESS_BYTES || !self.plan.needs_providers() {
             if self.leads
-                && self.life >= LIFE
+                && self.unreported_bytes >= PROGRESS_BYTES
                 && let Some(share) = &self.share
             {
-                share.lives(now);
+                share.show_progress(now);
             }
-            self.life = 0;
+            self.unreported_bytes = 0;
             self.progress = now;
         }
         if !self.leads
-            && let Some(lived) = self.share.as_ref().and_then(Share::lived)
+            && let Some(progressed) = self.share.as_ref().and_then(Share::last_progress)
         {
             // One block may take longer than the patience on a slow line, and
             // nothing of it is in the store until all of it is here.
-            self.progress = self.progress.max(lived);
+            self.progress = self.progress.max(progressed);
         }
         if self.ticks.is_multiple_of(PROGRESS_TICKS) && self.out.is_empty() {
             let progress = Progress {
@@ -102,8 +102,8 @@ impl<N: Network> Run<N> {
         }
         let waited = now.duration_since(self.progress);
         let patient = waited < self.options.patience;
-        if let Some((block, peer, why, since)) = &self.stale
-            && (!patient || now.duration_since(*since) >= STALE && self.nobody_is_asked())
+        if let Some((block, peer, why, since)) = &self.outdated
+            && (!patient || now.duration_since(*since) >= OUTDATED_WAIT && self.nobody_is_asked())
         {
             return Err(FetchError::Stale {
                 cid: self.root,
@@ -113,7 +113,7 @@ impl<N: Network> Run<N> {
             });
         }
         if patient {
-            return self.hope(now);
+            return self.end_if_final(now);
         }
         let reason = self.known_reason(now);
         self.give_up(&reason, false);
@@ -121,7 +121,7 @@ impl<N: Network> Run<N> {
         Err(self.gave_up(reason, connected, waited, now))
     }
 
-    /// Ends attempts that have had their time.
+    /// Ends attempts that have taken too long.
     fn end_attempts(&mut self, now: Instant) {
         let all = self.providers.iter();
         let over = all.filter(|(_, p)| {
@@ -134,12 +134,12 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Bytes that came from those who are asked for the front; each is looked at
-    /// once, by the clock.
+    /// Bytes that came, since this was asked last, from the providers that are asked for
+    /// the block at the head of the content.
     fn head_bytes(&self) -> u64 {
         let asked = self.hedge.as_ref().and_then(|f| self.asks.get(f.cid()));
         let asked = asked.map_or(&[][..], |asked| &asked.by);
         let asked = asked.iter().filter_map(|id| self.providers.get(id));
-        asked.map(Provider::news).max().unwrap_or(0)
+        asked.map(Provider::unseen_bytes).max().unwrap_or(0)
     }
 }

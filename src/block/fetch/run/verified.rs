@@ -6,7 +6,7 @@ use cid::Cid;
 use libp2p::PeerId;
 
 use super::super::FetchError;
-use super::super::hop::{self, Found, Verified};
+use super::super::disk::{DiskResult, Found, Verified};
 use super::Run;
 use super::following::{SHARE_PART, SHARE_WAIT};
 use crate::block::exchange::session::Command;
@@ -22,7 +22,7 @@ use crate::text::duration;
 pub(super) const MAX_REFUSALS: usize = 64;
 
 impl<N: Network> Run<N> {
-    pub(super) fn hop_done(&mut self, done: hop::Done, now: Instant) -> Result<(), FetchError> {
+    pub(super) fn disk_done(&mut self, done: DiskResult, now: Instant) -> Result<(), FetchError> {
         self.batch = done.batch;
         if let (Some(began), None, Some(share)) = (self.sharing.take(), &done.error, &self.share) {
             share.stored();
@@ -49,7 +49,7 @@ impl<N: Network> Run<N> {
                     let stats = self.stats(peer);
                     stats.blocks += 1;
                     stats.bytes += len;
-                    self.stale = None;
+                    self.outdated = None;
                     let may_keep = self.memory.room() > 0;
                     self.found(cid, found, may_keep)?;
                 }
@@ -57,9 +57,9 @@ impl<N: Network> Run<N> {
             }
         }
         if let Some((cid, ago)) = done.over
-            && self.here.is_empty()
+            && self.local_problem.is_empty()
         {
-            self.here = format!(
+            self.local_problem = format!(
                 "; the time of {cid} here is over since {}",
                 duration::show(ago)
             );
@@ -93,7 +93,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Drops a block that did not pass its checks.
+    /// Drops a block that did not pass the check.
     fn refuse(
         &mut self,
         cid: Cid,
@@ -126,8 +126,8 @@ impl<N: Network> Run<N> {
             why: why.clone(),
         };
         self.setting.network.report(peer, fault);
-        self.stale(from, &cid, now);
-        self.stale.get_or_insert((cid, peer, why, now));
+        self.outdated(from, &cid, now);
+        self.outdated.get_or_insert((cid, peer, why, now));
         Ok(())
     }
 
@@ -160,10 +160,11 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The provider's copy of the block is of no use, which is no fault of its.
-    fn stale(&mut self, from: u64, cid: &Cid, now: Instant) {
+    /// The provider's copy of the block has expired or is not valid yet, for which the
+    /// provider is not to blame.
+    fn outdated(&mut self, from: u64, cid: &Cid, now: Instant) {
         if let Some(provider) = self.providers.get_mut(&from) {
-            provider.stale.insert(*cid);
+            provider.outdated.insert(*cid);
             provider.refusals += 1;
             if provider.refusals >= MAX_REFUSALS {
                 self.let_go(from, Outcome::Useless(Useless::Outdated), now);
@@ -171,7 +172,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The block is here: nobody need bring it any more.
+    /// The block is here: it is cancelled at everybody else who was asked for it.
     pub(super) fn cancel_others(&mut self, cid: &Cid) {
         for other in self
             .asks

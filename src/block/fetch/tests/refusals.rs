@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::block::content::{Announce, ImportOptions};
 use crate::block::testing::publish_at;
-use crate::content::refusal::REASONS;
+use crate::content::refusal::RefusalKind;
 use crate::message::provenance::MAX_SKEW;
 use crate::store::Lifetime;
 
@@ -55,7 +55,10 @@ fn found(sink: &Node, peers: &[PeerId]) {
 }
 
 fn counts(node: &Node) -> Vec<(&'static str, u64)> {
-    let all = REASONS.into_iter().map(|r| (r, refused(node, r)));
+    let all = RefusalKind::ALL
+        .into_iter()
+        .map(RefusalKind::as_str)
+        .map(|r| (r, refused(node, r)));
     all.filter(|(_, count)| *count > 0).collect()
 }
 

@@ -1,6 +1,7 @@
-//! The blocking half of a fetch: what came is verified and stored, what may be
-//! here is looked up, what waits in the store is read. One hop at a time, with
-//! everything that is due, so that the hops do not dominate.
+//! The side of a fetch that waits for the disk: what came is verified and stored, what may be
+//! here is looked up, what waits in the store is read. It is done on a blocking thread,
+//! one piece of work at a time with everything that is due, so that handing it over does
+//! not dominate.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -42,9 +43,9 @@ pub(super) struct Verified {
     pub(super) found: Result<Found, Refusal>,
 }
 
-/// What one hop does.
+/// What is to be done at the disk.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct DiskWork {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) look_up: Vec<Cid>,
     pub(super) read: Vec<Cid>,
@@ -53,7 +54,7 @@ pub(super) struct Work {
     pub(super) checkpoint: bool,
 }
 
-impl Work {
+impl DiskWork {
     pub(super) fn is_empty(&self) -> bool {
         self.deliveries.is_empty()
             && self.look_up.is_empty()
@@ -70,8 +71,8 @@ pub(super) enum Found {
     Absent,
 }
 
-/// What one hop found.
-pub(super) struct Done {
+/// What came of it.
+pub(super) struct DiskResult {
     pub(super) batch: Option<Batch>,
     pub(super) deliveries: Vec<Verified>,
     /// Looked up or read, with the length of an inner node that was here before.
@@ -81,9 +82,9 @@ pub(super) struct Done {
     pub(super) error: Option<Error>,
 }
 
-/// What a hop needs to know beside its work.
+/// What has to be known for it.
 #[derive(Clone)]
-pub(super) struct Around {
+pub(super) struct DiskContext {
     pub(super) store: Store,
     pub(super) memory: Arc<MemoryUse>,
     /// Largest block to take from a peer.
@@ -93,25 +94,25 @@ pub(super) struct Around {
 }
 
 /// Does `work`. The batch is opened with the first block and comes back.
-pub(super) fn run(around: &Around, batch: Option<Batch>, work: Work) -> Done {
-    let mut done = Done {
+pub(super) fn run(context: &DiskContext, batch: Option<Batch>, work: DiskWork) -> DiskResult {
+    let mut result = DiskResult {
         batch,
         deliveries: Vec::new(),
         local: Vec::new(),
         over: None,
         error: None,
     };
-    done.error = done.work(around, work).err();
-    done
+    result.error = result.work(context, work).err();
+    result
 }
 
-impl Done {
-    fn work(&mut self, around: &Around, work: Work) -> Result<(), Error> {
-        let store = &around.store;
+impl DiskResult {
+    fn work(&mut self, context: &DiskContext, work: DiskWork) -> Result<(), Error> {
+        let store = &context.store;
         // Until what is read is counted.
         let _reserve = work.reserve;
         for delivery in work.deliveries {
-            let verified = self.deliver(around, delivery)?;
+            let verified = self.deliver(context, delivery)?;
             self.deliveries.push(verified);
         }
         if work.checkpoint {
@@ -119,10 +120,10 @@ impl Done {
         }
         for cid in work.look_up {
             // A node's links are needed now, a leaf's bytes when its turn comes.
-            let found = if !self.lives(around, &cid)? {
+            let found = if !self.may_be_used(context, &cid)? {
                 (Found::Absent, 0)
             } else if cid.codec() == address::DAG_PB {
-                self.read(around, cid)?
+                self.read(context, cid)?
             } else if self.batch(store)?.keep(&cid)? {
                 (Found::Here(Arrived::Leaf(None)), 0)
             } else {
@@ -131,14 +132,14 @@ impl Done {
             self.local.push((cid, found.0, found.1));
         }
         for cid in work.read {
-            let (found, _) = self.read(around, cid)?;
+            let (found, _) = self.read(context, cid)?;
             self.local.push((cid, found, 0));
         }
         Ok(())
     }
 
     /// Checks a block and stores it.
-    fn deliver(&mut self, around: &Around, delivery: Delivery) -> Result<Verified, Error> {
+    fn deliver(&mut self, context: &DiskContext, delivery: Delivery) -> Result<Verified, Error> {
         let Delivery {
             cid,
             from,
@@ -148,15 +149,15 @@ impl Done {
         } = delivery;
         let as_it_came = block.compression == Compression::None as i32;
         let mut len = held.len() as u64;
-        let found = match accept(*block, &cid, around.max_block, around.now) {
+        let found = match accept(*block, &cid, context.max_block, context.now) {
             Ok(accepted) => {
                 let held = if as_it_came {
                     held
                 } else {
-                    ChargedBytes::new(accepted.data, &around.memory)
+                    ChargedBytes::new(accepted.data, &context.memory)
                 };
                 len = held.len() as u64;
-                self.batch(&around.store)?.put_published(
+                self.batch(&context.store)?.put_published(
                     &cid,
                     held.bytes(),
                     accepted.provenance,
@@ -176,20 +177,20 @@ impl Done {
 
     /// Whether the store's copy may be used. One whose time is over is fetched
     /// again: somebody may have put it anew, and this node could not serve it.
-    fn lives(&mut self, around: &Around, cid: &Cid) -> Result<bool, Error> {
-        let Lifetime::Expired(at) = around.store.lifetime(cid, around.now)? else {
+    fn may_be_used(&mut self, context: &DiskContext, cid: &Cid) -> Result<bool, Error> {
+        let Lifetime::Expired(at) = context.store.lifetime(cid, context.now)? else {
             return Ok(true);
         };
         if let Some(at) = at {
-            let ago = around.now.duration_since(at).unwrap_or_default();
+            let ago = context.now.duration_since(at).unwrap_or_default();
             self.over = Some((*cid, ago));
         }
         Ok(false)
     }
 
     /// Reads a block and makes it part of what is fetched.
-    fn read(&mut self, around: &Around, cid: Cid) -> Result<(Found, u64), Error> {
-        let (store, memory) = (&around.store, &around.memory);
+    fn read(&mut self, context: &DiskContext, cid: Cid) -> Result<(Found, u64), Error> {
+        let (store, memory) = (&context.store, &context.memory);
         if !self.batch(store)?.keep(&cid)? {
             return Ok((Found::Absent, 0));
         }
