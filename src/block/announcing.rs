@@ -101,8 +101,8 @@ impl<N: Network> Announcer<N> {
                 false => drop(told.send(Err(untold(cid, "too many wait to hear of it")))),
             }
         }
-        // Somebody may be there since the last attempt; one without a DHT peer is only a
-        // look into the routing table.
+        // A DHT peer may have come since the last attempt. An attempt without one costs no
+        // more than a look into the routing table.
         self.schedule().try_again();
         self.announce(cid, now);
         // A waiter that is dropped without an answer means that nobody was told.
@@ -116,12 +116,12 @@ impl<N: Network> Announcer<N> {
         }
     }
 
-    /// Tells whoever waits for the announcement of content that is here no more.
+    /// Answers the callers that wait for the announcement of content that is gone.
     fn gone(&self, cid: &Cid) {
         self.answer(cid, &Err(untold(cid, "it is here no more")));
     }
 
-    /// The content is here no more.
+    /// The content is no longer here.
     pub(super) async fn forget(&self, cid: &Cid) {
         self.schedule().forget(cid);
         self.gone(cid);
@@ -142,7 +142,7 @@ impl<N: Network> Announcer<N> {
         self.schedule().untold()
     }
 
-    /// What waits.
+    /// The roots that wait to be announced.
     pub(super) fn backlog(&self, now: Instant) -> Backlog {
         self.schedule().backlog(now)
     }
@@ -179,7 +179,7 @@ impl<N: Network> Announcer<N> {
                     let verify = schedule.is_verified(&cid);
                     under_way.push(self.carry_out(cid, verify));
                 }
-                // What is due now waits for room, which an end makes.
+                // What is due now waits until an announcement under way ends.
                 schedule.wake_at().filter(|due| *due > now)
             };
             let wake = due.map_or(wake, |due| due.min(wake));
@@ -187,7 +187,7 @@ impl<N: Network> Announcer<N> {
             futures::select! {
                 (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome, Instant::now()),
                 _ = notified.next() => {}
-                // What waited for the first DHT peer waits no longer.
+                // There is a DHT peer now: nothing waits for the first one any more.
                 peer = entered.next() => if peer.is_some() {
                     self.schedule().not_alone();
                 },

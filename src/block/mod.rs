@@ -1,5 +1,5 @@
-//! Content: blocks, their addresses, the trees that files are, and the exchange
-//! of them between peers.
+//! The bytes of content: files become blocks in the store, blocks travel between peers,
+//! and the DHT is told what is here.
 //!
 //! | file | noun |
 //! |---|---|
@@ -12,21 +12,21 @@
 //! | [`exchange`] | the wire: serving a stream, asking over one |
 //! | `metrics` | what is counted of blocks and announcements |
 //!
-//! What is decided is decided in [`crate::content`]; this room moves the bytes.
+//! Decisions are made in [`crate::content`]; this room moves the bytes.
 //!
 //! # A block on its way
 //!
 //! `put` signs every block with the node's identity: hash, time, time to live
-//! ([`crate::message::provenance`]). The store keeps that with the block, and
-//! whoever fetches it keeps and serves it on as its publisher signed it, so a
-//! block ends at the same moment everywhere. What is fetched lives in the store
-//! until its publisher's time for the root block is over; of two statements on
-//! one block the one that lives longer counts. What is over is not served, and a
-//! fetch takes it from peers anew, since somebody may have put it again.
+//! ([`crate::message::provenance`]). The store keeps this statement with the block. A
+//! node that fetches the block keeps it and serves it with the statement that its
+//! publisher signed, so that a block expires at the same moment everywhere. What is
+//! fetched stays in the store until the time of its root block is over. Of two
+//! statements about one block, the one that lives longer counts. An expired block is not
+//! served, and a fetch takes it from peers again, since somebody may have put it anew.
 //!
 //! A block that the store has without a statement (of an older version of this
 //! program, or put by a clock that was not set) is signed when it is served, for
-//! as long as the root that holds it lives.
+//! as long as the root that it belongs to lives.
 //!
 //! | what comes | reason | the sender |
 //! |---|---|---|

@@ -1,5 +1,5 @@
-//! What the exchange needs of a network: who has a block, a stream to them, a
-//! place to complain, and a way to say what is here.
+//! What the exchange needs of a network: to find peers that have a block, to open streams
+//! to them, to report what they do, and to announce what is here.
 
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ pub trait Network: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Tells the DHT that this node has the content; with `verify` whoever was
-    /// told is asked afterwards. Done when they are told.
+    /// Tells the DHT that this node has the content. Done when its peers were told; with
+    /// `verify` they are asked afterwards whether they hold the record.
     fn provide(
         &self,
         cid: &Cid,
@@ -73,13 +73,13 @@ pub trait Network: Clone + Send + Sync + 'static {
         futures::stream::pending().boxed()
     }
 
-    /// This host has these: whoever asks it for their providers is told so.
+    /// This host has this content: peers that ask it for providers are told so.
     fn keep(&self, _cids: Vec<Cid>) -> BoxFuture<'static, ()> {
         async {}.boxed()
     }
 
-    /// The content is here no more: whoever asks this node for its providers is
-    /// not sent here. What other nodes were told expires there.
+    /// The content is no longer here: peers that ask this node for its providers are not
+    /// sent here any more. The records at other nodes expire there.
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()>;
 }
 
@@ -94,13 +94,13 @@ pub enum Lead {
     Unsearched(String),
 }
 
-/// Why no stream to a provider could be had.
+/// Why no stream to a provider could be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be dialed, or hung up.
+    /// It cannot be dialed, or it closed the connection.
     #[error("{0}")]
     Unreachable(Unreachable),
-    /// This node was too busy to try everything: to be looked for again.
+    /// This node was too busy to try everything, so that it is worth another try.
     #[error("{0}")]
     Busy(Unreachable),
     /// It does not speak the exchange of this network.
@@ -118,7 +118,8 @@ pub struct Provided {
     pub confirmation: BoxFuture<'static, Confirmation>,
 }
 
-/// What the peers that were told of content answered.
+/// The answers of the peers that were told of content, when they were asked whether they
+/// hold the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmation {
     /// How many of them hold it.
@@ -146,7 +147,7 @@ pub struct ProvideError {
 /// What a peer did wrong in the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It sent a block that is refused. How bad that is, the refusal says.
+    /// It sent a block that is refused. The refusal says how bad that is.
     #[error("sent a bad block for {cid}: {why}")]
     Block {
         /// What it was asked for.

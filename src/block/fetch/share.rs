@@ -29,11 +29,11 @@ struct Shared {
 struct Group {
     /// The first leads.
     members: VecDeque<Member>,
-    /// Why the leader has not got it so far.
+    /// Why the leader has not got the content so far.
     reason: Option<Reason>,
-    /// Why the leader gives up, for those who remain when it is gone.
+    /// Why the leader gives up, for the members that remain when it is gone.
     failure: Option<LeaderFailure>,
-    /// When the leader showed last that the content comes.
+    /// When the leader said last that bytes arrive.
     progressed: Option<Instant>,
 }
 
@@ -50,9 +50,9 @@ pub(crate) struct LeaderFailure {
 }
 
 impl LeaderFailure {
-    /// Whether the leader looked for as long as a follower would have that has
-    /// waited for `waited` of its `patience`: half of it, so that many fetches of
-    /// what nobody has do not wait one after the other.
+    /// Whether a follower that has waited for `waited` ends with the leader: it does after
+    /// half of its `patience`, or of its `grace` when waiting cannot help. So many fetches
+    /// of content that nobody has do not wait one after the other.
     pub(crate) fn ends_those_who_waited(
         &self,
         waited: Duration,
@@ -71,7 +71,7 @@ struct Member {
     news: bool,
     /// It waits for blocks of the leader.
     waits: bool,
-    /// Why the leader gave up that has gone, until it is heard.
+    /// Why the leader before gave up, until this member has taken it in.
     failure: Option<LeaderFailure>,
     waker: Option<Waker>,
 }
@@ -79,7 +79,7 @@ struct Member {
 impl Member {
     fn tell(&mut self) {
         self.news = true;
-        // It looks first, and says again what it waits for.
+        // It looks into the store first, and says again what it waits for.
         self.waits = false;
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -131,25 +131,25 @@ impl Share {
         self.group(|group| look(&mut group.members))
     }
 
-    /// Says why the leader, which this fetch is, has not got it so far.
+    /// Says why this fetch, which leads, has not got the content so far.
     pub(crate) fn explain(&self, reason: Reason) {
         self.group(|group| group.reason = Some(reason));
     }
 
-    /// Says why the leader, which this fetch is, gives up. The others hear it when
-    /// this is dropped.
+    /// Says why this fetch, which leads, gives up. The others are told when this is
+    /// dropped.
     pub(crate) fn give_up(&self, failure: LeaderFailure) {
         if self.leads() {
             self.group(|group| group.failure = Some(failure));
         }
     }
 
-    /// Why the leader has not got it.
+    /// Why the leader has not got the content.
     pub(crate) fn reason(&self) -> Option<Reason> {
         self.group(|group| group.reason.clone())?
     }
 
-    /// Why the leader gave up that has gone; once.
+    /// Why the leader before gave up; it is told once.
     pub(crate) fn leader_failure(&self) -> Option<LeaderFailure> {
         self.with(|all| {
             let member = all.iter_mut().find(|member| member.id == self.id)?;
@@ -200,7 +200,7 @@ impl Share {
         .unwrap_or(false)
     }
 
-    /// Waits for what the leader brings, or no longer.
+    /// Says whether this fetch waits for blocks of the leader.
     pub(crate) fn wait(&self, waits: bool) {
         self.with(|all| {
             if let Some(member) = all.iter_mut().find(|member| member.id == self.id) {
@@ -282,14 +282,14 @@ mod tests {
         assert!(!first.has_news(waker) && !other.has_news(waker));
         assert!(second.has_news(waker) && third.has_news(waker));
         assert!(!second.has_news(waker), "told once");
-        // A follower that ends is nobody's news.
+        // The end of a follower is no news for the others.
         let fourth = sharing.join(one);
         drop(fourth);
         assert!(!second.has_news(waker));
         drop(first);
         assert!(second.has_news(waker) && third.has_news(waker));
         assert!(second.leads() && !third.leads());
-        // Who needs nothing lets another lead that does.
+        // A leader that needs nothing lets another lead that does.
         assert!(!second.pass_on() && second.leads());
         third.wait(true);
         assert!(second.pass_on() && third.leads() && !second.leads());
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(second.leader_failure().map(|v| v.last), Some("gone".into()));
         assert!(second.leader_failure().is_none());
         assert!(late.leader_failure().is_none());
-        // What the next one ends by is its own.
+        // The second leader did not give up, so that there is nothing to tell.
         drop(second);
         assert!(third.leader_failure().is_none());
     }

@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::reason::Reason;
 use super::useless::Useless;
 
-/// Candidates remembered by one fetch: every connected peer of a node under default
+/// Peers remembered by one fetch: every connected peer of a node under default
 /// limits (400), and as many named ones as a search of a large network brings.
 /// Provider records cost nothing to forge, so a peer that has failed makes room for one
 /// that is named now.
@@ -69,7 +69,7 @@ impl Candidates {
             let news = named && !state.named;
             state.named |= named;
             if news && let Turn::Waiting(at) = &mut state.turn {
-                // What it said as a guess is no reason to wait.
+                // What it answered while it was a guess is no reason to wait.
                 *at = now.min(*at);
             }
             return news;
@@ -213,7 +213,7 @@ impl Candidates {
         }
     }
 
-    /// Candidates known, also those that are banned.
+    /// Peers known, also those that are banned.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.known.len()

@@ -17,10 +17,11 @@ use cid::Cid;
 /// 100 Mbit/s with 50 ms each way takes about that long.
 pub(crate) const STEP: Duration = Duration::from_millis(200);
 
-/// How long bytes that flow put it off, in all, for one block.
+/// For how long, in all, bytes that flow keep more providers from being asked for one
+/// block.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes a second over which they flow.
+/// Bytes a second from which on they count as flowing.
 pub(crate) const FLOW: f64 = 64.0 * 1024.0;
 
 /// Blocks after which a provider has shown its pace. The first may be a list of
@@ -31,7 +32,7 @@ pub(crate) const PACED: u64 = 3;
 /// block, when another says so: an answer from half a continent away.
 const UNCONFIRMED: Duration = Duration::from_millis(50);
 
-/// The most that are asked: everybody, within a second and a half.
+/// The most that are asked. It takes a second and a half to come to them all.
 const MAX_WIDTH: usize = 64;
 
 /// See the module's documentation.

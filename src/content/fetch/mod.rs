@@ -6,7 +6,7 @@
 //! | `plan_error` | why a tree cannot be fetched, whoever has it |
 //! | `candidates` | the peers that may be asked, and when again |
 //! | `speed` | how fast a provider is, and how much to ask of it at once |
-//! | `hedge` | how many providers to ask for the block that holds up the delivery |
+//! | `hedge` | how many providers to ask for the block that the delivery waits for |
 //! | `memory` | the bytes of blocks that fetches hold, and the budget that they share |
 //! | `outcome` | what became of the attempt to get content from one peer |
 //! | `obstacle` | what was in the way, in the order of what it tells |

@@ -7,13 +7,13 @@ use super::useless::Useless;
 /// What came of one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It cannot be dialed, or hung up.
+    /// It cannot be dialed, or it closed the connection.
     Unreachable(Unreachable),
     /// It does not speak this network's exchange, and these others.
     Unsupported(Vec<String>),
     /// It does not have it.
     Lacks,
-    /// It took the stream and answered nothing.
+    /// It accepted the stream and did not answer.
     Silent,
     /// It ended the stream, or what it sent was of no use.
     Useless(Useless),

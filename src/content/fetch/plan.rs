@@ -2,10 +2,10 @@
 //! way, and next.
 //!
 //! The plan is the tree's frontier, in the order of the content: leaves and subtrees by
-//! the offset of their first byte. What comes before the first of them is delivered. An inner node that arrives is replaced by its children. Only
-//! the first [`INNER_AHEAD`] unexpanded inner nodes are asked for, and a node is
-//! expanded early only while the frontier is short, so that neither a wide nor a
-//! deep tree makes it grow.
+//! the offset of their first byte. What comes before the first of them is delivered. An
+//! inner node that arrives is replaced by its children. Only the first [`INNER_AHEAD`]
+//! unexpanded inner nodes are asked for, and a node is expanded early only while the
+//! frontier is short, so that neither a wide nor a deep tree makes it grow.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

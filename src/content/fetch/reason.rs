@@ -124,8 +124,8 @@ impl Reason {
     }
 }
 
-/// Searches after which it counts that nobody was found: one can miss a provider
-/// whose announcement is on its way, and one more for a lost answer.
+/// Searches after which it counts that nobody was found. One can miss a provider whose
+/// announcement is on its way, and one more can lose an answer.
 const ENOUGH_SEARCHES: usize = 3;
 
 impl fmt::Display for Reason {

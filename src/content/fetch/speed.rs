@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Blocks asked of a provider whose speed is not known yet. Enough to see its
-/// speed, few enough to ask somebody else for when it turns out slow.
+/// speed, and few enough to ask others for them when it turns out to be slow.
 const FIRST_WINDOW: usize = 4;
 
 /// Most blocks asked of one provider at once; a quarter of what the protocol
@@ -54,8 +54,8 @@ impl Speed {
         // The provider worked on it since it was asked or since the block
         // before, whichever is later.
         let since = self.last.map_or(asked, |last| last.max(asked));
-        // Blocks that were read in one go look instant; a millisecond keeps
-        // the rate finite, and the average keeps it honest.
+        // Blocks that were read at once seem to have taken no time. A millisecond keeps
+        // the rate finite, and the average corrects it.
         let seconds = now.duration_since(since).as_secs_f64().max(0.001);
         let latency = now.duration_since(asked).as_secs_f64();
         let bytes = bytes as f64;

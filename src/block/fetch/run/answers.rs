@@ -1,4 +1,4 @@
-//! What follows from what the sessions say.
+//! What follows from the events of the sessions.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub(super) const SCAN: usize = 1024;
 
 impl<N: Network> Run<N> {
     pub(super) fn session_event(&mut self, from: u64, told: SessionEvent, now: Instant) {
-        // SessionEvent by a session that was let go meanwhile.
+        // The session was let go meanwhile.
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
         };
@@ -42,7 +42,7 @@ impl<N: Network> Run<N> {
                 self.expel(from, peer, fault, reason, now);
             }
             SessionEvent::Failed(OpenError::Busy(why)) => {
-                // It was not looked for as it would have been.
+                // The DHT was not asked for its addresses, so that it may be at the retry.
                 let peer = provider.peer;
                 self.candidates.look_up_again(&peer);
                 self.let_go(from, Outcome::Unreachable(why), now);
@@ -63,12 +63,12 @@ impl<N: Network> Run<N> {
                 match reply {
                     Reply::Block(block) => self.delivered(from, cid, block, asked, now),
                     Reply::Have => provider.holds = true,
-                    // It answers, so that it lost for no fault of its own. The
-                    // block was taken back from it when this was cancelled, and it
-                    // may have been asked for it anew since.
+                    // It answers, so that its losses are no sign of trouble. The block
+                    // was taken back from it when this was cancelled, and it may have
+                    // been asked for it again since.
                     Reply::Cancelled if cancelled => provider.speed.forgive(),
-                    // Nobody cancelled it: were that believed, the block would be
-                    // asked of the same provider at once, again and again.
+                    // Nobody cancelled it. If that were taken for a cancellation, the
+                    // same provider would be asked for the block again and again.
                     Reply::Cancelled | Reply::DontHave | Reply::Unavailable => {
                         self.refused(from, cid, now);
                     }
@@ -77,7 +77,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The provider does not have the block, or cannot give it.
+    /// The provider does not have the block, or cannot send it.
     fn refused(&mut self, from: u64, cid: Cid, now: Instant) {
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
@@ -88,7 +88,7 @@ impl<N: Network> Run<N> {
         let idle = !provider.owes();
         self.unasked(from, &cid);
         let useless = !holds || refusals >= MAX_REFUSALS || {
-            // Who can bring nothing now makes room when another waits for it.
+            // A holder that can bring nothing now makes room when another waits.
             let others = self.providers.values().any(|p| p.holds && !p.active);
             idle && others && !self.can_bring(from)
         };

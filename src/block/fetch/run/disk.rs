@@ -101,7 +101,7 @@ impl<N: Network> Run<N> {
             let kept = spawn_blocking(move || {
                 let root = match root {
                     Some(root) => Some(Root {
-                        // The publisher's time, not this node's.
+                        // The time that its publisher has set, not one of this node.
                         expires_at: batch.expires_at(&root.cid, now)?,
                         ..root
                     }),
@@ -111,8 +111,8 @@ impl<N: Network> Run<N> {
             })
             .await;
             match kept {
-                // All of it was here before: whoever reads it must not go without
-                // because a full disk cannot note that it was read.
+                // All of it was here before. The reader gets it although a full disk
+                // cannot note that it was read.
                 Err(error @ (store::Error::DiskFull { .. } | store::Error::ReadOnly { .. }))
                     if self.received == 0 =>
                 {

@@ -20,7 +20,8 @@ pub(super) const SHARE_PART: u32 = 4;
 const LOOK_AGAIN: usize = 1024;
 
 impl<N: Network> Run<N> {
-    /// Says whether it waits for what another fetch of the same content brings.
+    /// Tells the others whether this fetch waits for blocks of the leader, and lets
+    /// another one lead when this one has nothing to ask for.
     pub(super) fn update_waiting(&mut self) {
         let waits = !self.leads && self.plan.has_missing();
         if waits != self.waits
@@ -33,7 +34,7 @@ impl<N: Network> Run<N> {
             && self.at_disk.is_none()
             && self.deliveries.is_empty()
             && self.since_checkpoint == 0;
-        // What others wait for is not for this one to bring.
+        // Others wait for blocks that this fetch does not need.
         if self.leads && idle && self.share.as_ref().is_some_and(Share::pass_on) {
             self.leads = false;
         }
@@ -61,7 +62,7 @@ impl<N: Network> Run<N> {
         self.waits = false;
         self.progress = now;
         let led = mem::replace(&mut self.leads, share.leads());
-        // Who is to ask for the rest looks for all of it first.
+        // A fetch that begins to lead looks for all of the rest in the store first.
         let all = self.leads && !led;
         self.plan
             .look_again(if all { usize::MAX } else { LOOK_AGAIN });

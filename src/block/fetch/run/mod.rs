@@ -11,7 +11,7 @@
 //! | `verified` | what follows from blocks that were verified, looked up or read |
 //! | `following` | waiting for another fetch of the same content |
 //! | `search` | the search for providers |
-//! | `sessions` | with whom there is a session |
+//! | `sessions` | the sessions with peers: how they begin and end |
 //! | `session` | the task of one session |
 //! | `provider` | one session, as this task sees it |
 //! | `active` | which holders are given work |
@@ -20,7 +20,7 @@
 //! | `copies` | copies of one block that are being verified |
 //! | `answers` | what follows from what the sessions say |
 //! | `tick` | what is looked at from time to time |
-//! | `ending` | why the fetch ends without the content |
+//! | `ending` | why the fetch ends without the content, and when |
 //! | `summary` | what each provider did, and the sum of it |
 
 mod active;
@@ -73,10 +73,11 @@ use provider::Provider;
 use search::SEARCH_WAIT;
 use session::SessionEvent;
 
-/// Blocks that wait for verification. Sessions are held back beyond it.
+/// Blocks that wait for verification. While there are more, no events of sessions are
+/// taken.
 const MAX_DELIVERIES: usize = 8;
 
-/// How often the clock is looked at.
+/// Time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
 
 enum Wake {
@@ -112,7 +113,8 @@ pub(super) struct Run<N: Network> {
     reader: Reader,
     out: VecDeque<Out>,
     out_bytes: usize,
-    /// Nothing is read for want of memory until the reader has taken what it has.
+    /// There was no memory to read more from the store; nothing is read until the reader
+    /// has taken what it was given.
     waits_for_memory: bool,
     sized: bool,
 
@@ -128,7 +130,7 @@ pub(super) struct Run<N: Network> {
     asks: HashMap<Cid, Asked>,
     /// Blocks that are being verified.
     copies: HashMap<Cid, Copies>,
-    /// The block that holds up the delivery.
+    /// The block at the head of the content, for which the delivery waits.
     hedge: Option<Hedge>,
     /// When a holder that is not active was tried last.
     last_trial: Instant,
@@ -143,13 +145,13 @@ pub(super) struct Run<N: Network> {
     /// When somebody was found last who was not known before.
     last_lead: Instant,
 
-    /// Its part in fetching this content with others, until what came is stored.
+    /// Its share in fetching this content with others, until what came is stored.
     share: Option<Share>,
     /// It asks the network, and not another fetch of the same content.
     leads: bool,
     waits: bool,
     next_share: Instant,
-    /// When the checkpoint began that is under way for others.
+    /// When the checkpoint began that is under way.
     sharing: Option<Instant>,
 
     timer: Delay,
@@ -159,9 +161,9 @@ pub(super) struct Run<N: Network> {
     progress: Instant,
     unreported_bytes: u64,
     last_problem: String,
-    /// What is wrong with the copy that is here.
+    /// What is wrong with the copy in the store, for the error at the end.
     local_problem: String,
-    /// The first block that was refused for its time, from whom, why and when.
+    /// The first block that was refused because of its time: from whom, why and when.
     outdated: Option<(Cid, PeerId, Refusal, Instant)>,
     ever_connected: bool,
     received: u64,

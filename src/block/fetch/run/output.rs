@@ -46,7 +46,7 @@ impl<N: Network> Run<N> {
             self.out_bytes -= data.len();
             self.reader.queue.put(data.len());
         }
-        // Ready was said; when the reader is gone the next turn finds out.
+        // The channel is ready. When the reader is gone, the next turn finds out.
         let _ = self.reader.output.start_send(Ok(out));
     }
 }

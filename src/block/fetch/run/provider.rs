@@ -22,20 +22,19 @@ pub(super) struct Provider {
     pub(super) _alive: oneshot::Sender<()>,
     pub(super) next_id: u64,
     pub(super) open: HashMap<u64, (Cid, Instant)>,
-    /// Those of them that were cancelled, and whose answer may say so.
+    /// Those of them that were cancelled: their answer may say so.
     pub(super) cancelled: HashSet<u64>,
-    /// The question whether it has a block, when it was asked that and not
-    /// answered.
+    /// The question whether it has a block, while it is not answered.
     pub(super) question: Option<(u64, Instant)>,
     pub(super) speed: Speed,
     pub(super) lacks: HashSet<Cid>,
-    /// Blocks of it whose time was over. Not asked of it again.
+    /// Blocks that it sent when their time was over. It is not asked for them again.
     pub(super) outdated: HashSet<Cid>,
     pub(super) refusals: usize,
     pub(super) connected: bool,
     /// Named by the DHT or the caller; otherwise it is a guess.
     pub(super) named: bool,
-    /// It said that it has the content, or delivered of it.
+    /// It said that it has the content, or delivered some of it.
     pub(super) holds: bool,
     /// It is one of those that are given work.
     pub(super) active: bool,
@@ -74,7 +73,7 @@ impl Provider {
         self.commands.unbounded_send(Command::Have(id, cid)).is_ok()
     }
 
-    /// Whether it has been asked something and owes the answer.
+    /// Whether it has been asked something and has not answered yet.
     pub(super) fn owes(&self) -> bool {
         self.question.is_some() || !self.open.is_empty()
     }
@@ -109,7 +108,7 @@ impl Provider {
         !self.lacks.contains(cid) && !self.outdated.contains(cid)
     }
 
-    /// Whether it has owed a block for so long that others are asked for it.
+    /// Whether it has been asked for a block so long ago that others are asked for it.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let since = self.open.values().map(|(_, at)| *at).min();
         since.is_some_and(|at| now.saturating_duration_since(at) >= hedge::STEP)
@@ -127,7 +126,7 @@ impl Provider {
         self.blocks == 0 && (self.speed.losses() > 0 || self.is_overdue(now))
     }
 
-    /// How many blocks it may owe. `others`: somebody else delivers.
+    /// How many blocks it may be asked for at once. `others`: somebody else delivers.
     pub(super) fn allowance(&self, others: bool, now: Instant) -> usize {
         if others && self.is_doubtful(now) {
             return 0;
@@ -140,9 +139,9 @@ impl Provider {
     }
 
     /// The order in which holders are given work: those that have delivered, the
-    /// fastest first, those that were not asked yet or not for long, and those that owe
-    /// what others brought or were asked for instead. Among equals the one that came
-    /// first.
+    /// fastest first; then those that were not asked yet, or only just; then those that
+    /// have not brought what others brought or were asked for instead. Among equals the
+    /// one that came first.
     pub(super) fn rank(&self, now: Instant) -> (u8, Reverse<u64>, Instant) {
         let (class, rate) = match self.blocks {
             0 if self.is_doubtful(now) => (2, 0.0),

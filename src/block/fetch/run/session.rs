@@ -51,8 +51,8 @@ impl Session {
             mut tell,
         } = self;
         let opening = async_std::future::timeout(OPEN_TIMEOUT, opening);
-        // A session that is let go leaves no dial behind: a crowd that cannot be
-        // reached is let go and named again faster than its dials end.
+        // The dial ends with the session: peers that cannot be reached are let go and
+        // named again faster than their dials end by themselves.
         let opened = match select(Box::pin(opening), ended).await {
             Either::Left((opened, _)) => opened,
             Either::Right(_) => return,

@@ -1,4 +1,4 @@
-//! With whom there is a session: beginning, ending and making room.
+//! The sessions with peers: how they begin and end, and which makes room.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Tries whoever may have the content and was not tried yet.
+    /// Begins sessions with peers that may have the content and were not tried yet.
     pub(super) fn attempt(&mut self, now: Instant) {
         if self.proven() >= MAX_ACTIVE {
             return;
@@ -193,7 +193,7 @@ impl<N: Network> Run<N> {
         self.close(from, now);
         let words = why.to_string();
         if !self.candidates.ban(&peer, why) {
-            // More of the same, sent before it was caught.
+            // It sent more of the same before it was expelled.
             return;
         }
         // Anybody can announce that it has the content.

@@ -1,4 +1,4 @@
-//! What is looked at from time to time.
+//! What is looked at on every tick: silent providers, progress and patience.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
