@@ -24,6 +24,7 @@ pub use crate::dht::MAX_ADDRS_PER_PEER;
 use crate::dht::Outcome;
 use crate::gossip::NetworkTopics;
 use crate::gossip::line::Client;
+use crate::node::gossip::Publish;
 use crate::node::gossip::signed::Sealer;
 
 pub(super) use command::{
@@ -562,11 +563,13 @@ impl Handle {
         } else {
             Content::Plain(data)
         };
-        self.ask(|reply| Command::Publish {
-            topic,
-            content,
-            client: self.client,
-            reply,
+        self.ask(|reply| {
+            Command::Publish(Publish {
+                topic,
+                content,
+                client: self.client,
+                reply,
+            })
         })
         .await
     }

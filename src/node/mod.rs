@@ -84,7 +84,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_std::task::JoinHandle;
-use futures::FutureExt;
 use futures::channel::oneshot;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
@@ -102,9 +101,7 @@ pub use options::{Changes, Options};
 pub use peers::PeerMetrics;
 pub use pulse::Pulse;
 
-use crate::gossip::members::Members;
-use crate::gossip::pace::Pace;
-use crate::gossip::{NetworkTopics, mesh_bounds};
+use crate::gossip::NetworkTopics;
 use crate::system::resources::Resources;
 
 /// Tells the policy of a node with these options where peers are, as far as it is known
@@ -178,8 +175,6 @@ impl Node {
         let behaviour =
             behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, terms)?;
         let streams = behaviour.streams.control();
-        let (messages, bytes) = behaviour.gossip.takes();
-        let pace = Pace::new(messages, bytes, Instant::now());
         let counted = meters.clone();
         let transport = compat::abortable_handshakes::Transport::new(transport, pending)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
@@ -196,23 +191,18 @@ impl Node {
             None => Messages::unstored(local, metrics.clone()),
         };
         let sealer = messages.sealer(identity.clone());
-        let publishing =
-            event_loop::Publishing::new(pace, options.publish_patience, sealer.clone());
-        let judge = messages.clone();
-        let validation = gossip::validation::Validation::start(move |job| {
-            std::future::ready(judge.judge(job)).boxed()
-        });
-        let recorder = messages.clone();
-        let recording = gossip::recording::Recording::start(move |mark| {
-            let recorder = recorder.clone();
-            async move { recorder.record(mark).await }.boxed()
-        });
+        let gossip = gossip::Gossip::start(
+            &options,
+            &messages,
+            sealer.clone(),
+            &swarm.behaviour().gossip,
+            metrics.clone(),
+            Instant::now(),
+        );
         let (commands, receiver) = async_std::channel::bounded(handle::COMMAND_QUEUE);
         let (stop, stopped) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
         let pulse = Arc::new(Pulse::new());
-        let (low, _, _) = mesh_bounds(options.gossip_d);
-        let tended = event_loop::Tended::new(Members::new(low, options.gossip_d));
         let event_loop = event_loop::EventLoop::new(event_loop::Parts {
             swarm,
             commands: receiver,
@@ -224,11 +214,7 @@ impl Node {
             meters,
             bandwidth,
             idle,
-            tended,
-            network_topics: network_topics.clone(),
-            validation,
-            recording,
-            publishing,
+            gossip,
         });
         let task = async_std::task::spawn(event_loop.run());
         let public_key = identity.public();

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use libp2p::gossipsub;
-
 use super::EventLoop;
 use crate::node::configured::peer_of;
 use crate::node::handle::Error;
@@ -28,7 +26,10 @@ impl EventLoop {
             max_download_rate,
             mut trust,
         } = changes;
-        self.adjust_topics(&topics, now);
+        let before = std::mem::take(&mut self.options.topics);
+        self.with_gossip(now, |gossip, lent| {
+            gossip.adjust_topics(&before, &topics, lent);
+        });
         let neighbourhood = &mut self.neighbourhood;
         let effects = neighbourhood.adjust(&bootstrap_peers, &peering, min_peers);
         self.carry_out(effects, now);
@@ -47,8 +48,7 @@ impl EventLoop {
         self.options
             .policy
             .write(|peers| peers.adjust(trust, &configured));
-        self.swarm.behaviour_mut().gossip.set_rates(rates, now);
-        self.set_pace(now);
+        self.with_gossip(now, |gossip, lent| gossip.adjust_rates(rates, lent));
         self.swarm.behaviour_mut().gate.adjust(limits.clone(), now);
 
         let options = &mut self.options;
@@ -68,34 +68,5 @@ impl EventLoop {
         self.record_limits();
         self.close_unwelcome(now);
         Ok(())
-    }
-
-    /// Joins a topic of the configuration.
-    pub(super) fn keep_topic(&mut self, name: String, now: Instant) {
-        let topic = gossipsub::IdentTopic::new(name.clone());
-        if self.topics.contains(&topic.hash()) {
-            self.topics.keep(topic.hash(), name);
-            return;
-        }
-        match self.swarm.behaviour_mut().gossip.join(&topic) {
-            Ok(()) => {
-                self.topics.keep(topic.hash(), name.clone());
-                self.topic_joined(&topic.hash(), &name, now);
-            }
-            Err(e) => log::warn!(topic:% = name, error:% = e; "cannot join topic"),
-        }
-    }
-
-    fn adjust_topics(&mut self, topics: &[String], now: Instant) {
-        for name in self.options.topics.clone() {
-            if !topics.contains(&name) {
-                let hash = gossipsub::IdentTopic::new(name).hash();
-                self.topics.release(&hash);
-            }
-        }
-        for name in topics {
-            self.keep_topic(name.clone(), now);
-        }
-        self.leave_abandoned();
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use libp2p::{Multiaddr, PeerId, gossipsub};
+use libp2p::{Multiaddr, PeerId};
 
 use super::{EventLoop, dht, view};
-use crate::api::{State, Status, TopicStatus};
+use crate::api::{State, Status};
+use crate::node::gossip::Gossip;
 use crate::node::handle::{Command, Reply};
 use crate::node::options::AGENT;
 
@@ -37,7 +38,7 @@ impl EventLoop {
                 let end = self.dialing.disconnect(peer, is_connected, reply, now);
                 self.carry_out([end], now);
                 if is_connected {
-                    self.tended.members.dismissed(&peer, now);
+                    self.gossip.dismissed(&peer, now);
                     self.swarm.behaviour_mut().keep.part(peer, now);
                 }
             }
@@ -65,34 +66,17 @@ impl EventLoop {
                 let table = dht::routing_table(&mut self.swarm.behaviour_mut().kad);
                 let _ = reply.send(Ok(table));
             }
-            Command::Subscribe { topic, reply } => self.subscribe(topic, reply, now),
-            Command::Publish {
-                topic,
-                content,
-                client,
-                reply,
-            } => self.publish(topic, content, client, reply, now),
+            Command::Subscribe { topic, reply } => {
+                self.with_gossip(now, |gossip, lent| gossip.subscribe(topic, reply, lent));
+            }
+            Command::Publish(message) => {
+                self.with_gossip(now, |gossip, lent| gossip.publish(message, lent));
+            }
             Command::Topics { reply } => {
-                let names = self
-                    .topics
-                    .iter()
-                    .map(|(_, name)| name.to_owned())
-                    .collect();
-                let _ = reply.send(Ok(names));
+                let _ = reply.send(Ok(self.gossip.topics()));
             }
             Command::TopicPeers { topic, reply } => {
-                let hash = topic.map(|t| gossipsub::IdentTopic::new(t).hash());
-                let peers = self
-                    .swarm
-                    .behaviour()
-                    .gossip
-                    .all_peers()
-                    .filter(|(_, topics)| match &hash {
-                        Some(hash) => topics.contains(&hash),
-                        None => !topics.is_empty(),
-                    })
-                    .map(|(peer, _)| *peer)
-                    .collect();
+                let peers = Gossip::peers_on(topic, &self.swarm.behaviour().gossip);
                 let _ = reply.send(Ok(peers));
             }
             Command::Drain { reply } => self.drain(reply, now),
@@ -129,13 +113,7 @@ impl EventLoop {
     pub(super) fn drain(&mut self, reply: Reply<()>, now: Instant) {
         if self.drain.begin(reply, now) {
             log::info!("draining: no new connections, leaving gossip meshes");
-            let ids: Vec<gossipsub::TopicHash> =
-                self.topics.iter().map(|(h, _)| h.clone()).collect();
-            for hash in ids {
-                self.topic_left(&hash);
-                let topic = gossipsub::IdentTopic::new(hash.into_string());
-                self.swarm.behaviour_mut().gossip.leave(&topic);
-            }
+            self.with_gossip(now, Gossip::drain);
             // First the listeners: who comes now waits in the backlog, for the next
             // process when the service manager keeps the sockets. Who has come is
             // served as before.
@@ -150,28 +128,15 @@ impl EventLoop {
 
     pub(super) fn finish_drain(&mut self, now: Instant) {
         let under_way =
-            self.dht.queries() > 0 || self.validation.waiting() > 0 || self.reach.circuits() > 0;
-        let unwritten = self.recording.waiting() > 0;
+            self.dht.queries() > 0 || self.gossip.unjudged() > 0 || self.reach.circuits() > 0;
+        let unwritten = self.gossip.unrecorded() > 0;
         self.drain.finish(under_way, unwritten, now);
     }
 
     /// What the event loop knows of it; other rooms fill in the rest.
     pub(super) fn status(&mut self) -> Status {
         let dht = self.dht.status(&mut self.swarm.behaviour_mut().kad);
-        let gossip = &self.swarm.behaviour().gossip;
-        let mut topics: Vec<TopicStatus> = self
-            .topics
-            .iter()
-            .map(|(hash, name)| TopicStatus {
-                topic: name.to_owned(),
-                mesh_peers: gossip.mesh_peers(hash).count() as u64,
-                peers: gossip
-                    .all_peers()
-                    .filter(|(_, t)| t.contains(&hash))
-                    .count() as u64,
-            })
-            .collect();
-        topics.sort_by(|a, b| a.topic.cmp(&b.topic));
+        let topics = self.gossip.status(&self.swarm.behaviour().gossip);
         let counters = self.swarm.network_info().connection_counters().clone();
         Status {
             peer_id: Some(*self.swarm.local_peer_id()),

@@ -11,6 +11,8 @@
 use std::time::Instant;
 
 use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::TopicHash;
+use libp2p::kad::{QueryId, RecordKey};
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
@@ -84,6 +86,31 @@ pub(in crate::node) enum Effect {
     AddExternalAddress(Multiaddr),
     /// Tell it no more.
     RemoveExternalAddress(Multiaddr),
+    /// Dial the bootstrap peers soon: somebody wants the network.
+    EnterNetwork,
+    /// The same, and look for other peers.
+    FindPeers,
+    /// Look in the DHT for the members of a topic, under its key. Gossip is told the
+    /// query and what it finds.
+    FindMembers {
+        /// The topic.
+        topic: TopicHash,
+        /// Its key.
+        key: RecordKey,
+    },
+    /// Tell the DHT that this node is on a topic. Gossip is told the query and its end.
+    AnnounceTopic {
+        /// The topic.
+        topic: TopicHash,
+        /// Its key.
+        key: RecordKey,
+    },
+    /// Provide a key of the DHT no more.
+    StopProviding(RecordKey),
+    /// End a query of the DHT with what it has found.
+    EndQuery(QueryId),
+    /// Tell gossip where a peer can be dialed.
+    LocateMember(PeerId),
 }
 
 /// Who wants a listener. See [`super::reach`].
@@ -104,12 +131,23 @@ pub(in crate::node) enum Dialer {
     Bootstrap(Multiaddr),
     /// The node, which wants to be connected to a peer that it knows.
     Known(PeerId),
+    /// Gossip, which looks for a member of a topic.
+    Member(PeerId),
 }
 
 impl Effect {
     /// A dial of a peer that is neither connected nor being dialed, at these addresses
     /// and at all others that are known.
     pub(in crate::node) fn dial_known(peer: PeerId, addresses: Vec<Multiaddr>) -> Effect {
+        Effect::dial(peer, addresses, Dialer::Known(peer))
+    }
+
+    /// The same for a member of a topic.
+    pub(in crate::node) fn dial_member(peer: PeerId, addresses: Vec<Multiaddr>) -> Effect {
+        Effect::dial(peer, addresses, Dialer::Member(peer))
+    }
+
+    fn dial(peer: PeerId, addresses: Vec<Multiaddr>, by: Dialer) -> Effect {
         let opts = DialOpts::peer_id(peer)
             .addresses(addresses)
             .extend_addresses_through_behaviour()
@@ -117,7 +155,7 @@ impl Effect {
             .build();
         Effect::Dial {
             opts: Box::new(opts),
-            by: Dialer::Known(peer),
+            by,
         }
     }
 }

@@ -16,7 +16,7 @@
 //! | [`neighbourhood`] | the peers that this node is connected to of its own accord |
 //! | [`dht`] | queries, records and the routing table |
 //! | [`drain`] | who waits until this node has finished what it does for others |
-//! | [`gossip`], [`publish`], [`members`] | messages that come, messages that go, and who is on the topics |
+//! | [`gossip`] | what is lent to the subsystem of gossip, in `node::gossip`, and looked up for it |
 //! | [`sanctions`] | what follows from misbehaviour |
 //! | [`commands`], [`network`] | to which of them each command and each event goes |
 //! | [`adjust`] | what a reload of the configuration changes |
@@ -28,21 +28,17 @@ mod commands;
 mod dht;
 mod dialing;
 mod drain;
-mod effect;
+pub(in crate::node) mod effect;
 mod gossip;
 mod limits;
-mod members;
 mod neighbourhood;
 mod network;
-mod publish;
 mod reach;
 mod sanctions;
 mod text;
 
 pub(crate) use dht::REFRESH;
-pub(super) use members::Tended;
-pub(in crate::node) use publish::Publishing;
-use text::as_gauge;
+pub(in crate::node) use text::as_gauge;
 pub(super) use text::{SHOWN_ADDRESSES, key_text, one_line, transport_reason};
 
 use std::sync::Arc;
@@ -52,27 +48,18 @@ use async_std::channel::Receiver;
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 use libp2p::swarm::{DialError, Swarm, SwarmEvent};
-use libp2p::{PeerId, gossipsub};
 
 use self::dht::Dht;
 use self::dialing::Dialing;
 use self::drain::Drain;
 use self::effect::{Dialer, Effect};
-use self::gossip::Accepted;
 use self::neighbourhood::Neighbourhood;
 use self::reach::Reach;
-use crate::gossip::refused::Refused;
-use crate::gossip::{NetworkTopics, topics::Topics};
-use crate::message::Opened;
-use crate::message::windows::Mark;
 use crate::node::Metrics;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
 use crate::node::compat::boxed_handlers::BoxedHandlers;
-use crate::node::gossip::recording::Recording;
-use crate::node::gossip::sealing::Sealed;
-use crate::node::gossip::subscriber::Subscriber;
-use crate::node::gossip::validation::{Done, Validation};
+use crate::node::gossip::{Gossip, Turn as GossipTurn};
 use crate::node::handle::Command;
 use crate::node::meter::Meters;
 use crate::node::options::Options;
@@ -96,10 +83,6 @@ const SWEEP_TICKS: u64 = 300;
 /// Looking at all of them takes a fraction of a millisecond.
 const TEND_TICKS: u64 = 10;
 
-/// The members of topics that are to be kept are chosen anew this often, in ticks, and
-/// when another has come.
-const KEEP_TICKS: u64 = 5;
-
 /// How long the loop waits at its end for connections to close properly.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -116,11 +99,7 @@ pub(super) struct Parts {
     pub(super) meters: Meters,
     pub(super) bandwidth: Bandwidth,
     pub(super) idle: Idle,
-    pub(super) tended: Tended,
-    pub(super) network_topics: NetworkTopics,
-    pub(super) validation: Validation<Result<(Opened, Mark), Refused>>,
-    pub(super) recording: Recording<Accepted>,
-    pub(super) publishing: Publishing,
+    pub(super) gossip: Gossip,
 }
 
 /// The swarm, who asks something of it, and the subsystems that decide what it does.
@@ -144,12 +123,7 @@ pub(super) struct EventLoop {
     neighbourhood: Neighbourhood,
     dht: Dht,
     drain: Drain,
-    topics: Topics<Subscriber>,
-    tended: Tended,
-    network_topics: NetworkTopics,
-    validation: Validation<Result<(Opened, Mark), Refused>>,
-    recording: Recording<Accepted>,
-    publishing: Publishing,
+    gossip: Gossip,
     sanctions: Sanctions,
     misbehaviour_lines: sanctions::Lines,
     refusals: Throttle,
@@ -175,10 +149,7 @@ enum Turn {
     Command(Command),
     Order(Option<Order>),
     Event(SwarmEvent<BehaviourEvent>),
-    Judged(Done<Result<(Opened, Mark), Refused>>),
-    Recorded(Accepted),
-    Sealed(Sealed<publish::Due>),
-    Publish,
+    Gossip(GossipTurn),
     Tick,
     Beat,
 }
@@ -210,11 +181,7 @@ impl EventLoop {
             meters,
             bandwidth,
             idle,
-            tended,
-            network_topics,
-            validation,
-            recording,
-            publishing,
+            gossip,
         } = parts;
         let external = options.external_addrs.clone();
         EventLoop {
@@ -233,12 +200,7 @@ impl EventLoop {
             neighbourhood: Neighbourhood::new(&options, metrics.clone(), Instant::now()),
             dht: Dht::new(&options, metrics.clone()),
             drain: Drain::default(),
-            topics: Topics::default(),
-            tended,
-            network_topics,
-            validation,
-            recording,
-            publishing,
+            gossip,
             sanctions: options.policy.sanctions(),
             misbehaviour_lines: sanctions::Lines::default(),
             refusals: Throttle::default(),
@@ -289,6 +251,17 @@ impl EventLoop {
                 Effect::RemoveExternalAddress(address) => {
                     self.swarm.remove_external_address(&address);
                 }
+                Effect::EnterNetwork => self.neighbourhood.bootstrap_wanted(),
+                Effect::FindPeers => self.neighbourhood.wanted(now),
+                Effect::FindMembers { topic, key } => self.find_members(topic, key, now),
+                Effect::AnnounceTopic { topic, key } => self.announce_topic(topic, key, now),
+                Effect::StopProviding(key) => self.swarm.behaviour_mut().kad.stop_providing(&key),
+                Effect::EndQuery(id) => {
+                    if let Some(mut query) = self.swarm.behaviour_mut().kad.query_mut(&id) {
+                        query.finish();
+                    }
+                }
+                Effect::LocateMember(peer) => self.learn_addrs(&peer),
             }
         }
     }
@@ -302,6 +275,11 @@ impl EventLoop {
             Dialer::Bootstrap(address) => {
                 log::warn!(address:% = address, error:% = one_line(error); "cannot dial bootstrap peer");
             }
+            // As above.
+            Dialer::Member(_) if matches!(error, DialError::DialPeerConditionFalse(_)) => {}
+            Dialer::Member(peer) => {
+                self.with_gossip(now, |gossip, lent| gossip.dial_failed(&peer, lent));
+            }
             Dialer::Known(peer) => {
                 log::debug!(peer:% = peer, error:% = one_line(error); "cannot dial a known peer");
             }
@@ -312,7 +290,7 @@ impl EventLoop {
     pub(super) async fn run(mut self) {
         let now = Instant::now();
         for name in self.options.topics.clone() {
-            self.keep_topic(name, now);
+            self.with_gossip(now, |gossip, lent| gossip.keep_topic(&name, lent));
         }
         let start = self.reach.start();
         self.carry_out(start, now);
@@ -332,9 +310,7 @@ impl EventLoop {
                 async_io::Timer::interval(watchdog.every())
             });
         self.housekeeping(now);
-        let judged = self.validation.done().clone();
-        let recorded = self.recording.done().clone();
-        let sealed = self.publishing.sealing().done().clone();
+        let results = self.gossip.results();
         loop {
             #[cfg(feature = "fault-injection")]
             crate::system::faults::event_loop();
@@ -345,10 +321,18 @@ impl EventLoop {
                 event = self.swarm.select_next_some() => Some(Turn::Event(event)),
                 // That there is nothing more means in these three that the workers are
                 // gone: a bug stopped them.
-                done = judged.recv().fuse() => done.map(Turn::Judged).ok(),
-                done = recorded.recv().fuse() => done.map(Turn::Recorded).ok(),
-                done = sealed.recv().fuse() => done.map(Turn::Sealed).ok(),
-                _ = FutureExt::fuse(self.publishing.turn()) => Some(Turn::Publish),
+                done = results.judged.recv().fuse() => {
+                    done.map(|done| Turn::Gossip(GossipTurn::Judged(done))).ok()
+                },
+                done = results.recorded.recv().fuse() => {
+                    done.map(|done| Turn::Gossip(GossipTurn::Recorded(done))).ok()
+                },
+                done = results.sealed.recv().fuse() => {
+                    done.map(|done| Turn::Gossip(GossipTurn::Sealed(done))).ok()
+                },
+                _ = FutureExt::fuse(self.gossip.publish_turn()) => {
+                    Some(Turn::Gossip(GossipTurn::Publish))
+                },
                 _ = tick.next().fuse() => Some(Turn::Tick),
                 _ = beats.next().fuse() => Some(Turn::Beat),
             };
@@ -380,10 +364,7 @@ impl EventLoop {
                 }
             }
             Turn::Event(event) => self.event(event, now),
-            Turn::Judged(done) => self.judged(done, now),
-            Turn::Recorded(accepted) => self.recorded(accepted, now),
-            Turn::Sealed(done) => self.sealed(done, now),
-            Turn::Publish => self.publish_next(now),
+            Turn::Gossip(turn) => self.gossip_turn(turn, now),
             Turn::Tick => self.housekeeping(now),
             Turn::Beat => self.beat_watchdog(now),
         }
@@ -412,7 +393,7 @@ impl EventLoop {
     /// What is due once a second.
     fn housekeeping(&mut self, now: Instant) {
         self.ticks += 1;
-        self.leave_abandoned();
+        self.with_gossip(now, Gossip::leave_abandoned);
         let behaviour = &mut **self.swarm.behaviour_mut();
         self.dht.tend(&mut behaviour.kad);
         if self.ticks.is_multiple_of(TEND_TICKS) {
@@ -429,12 +410,8 @@ impl EventLoop {
             self.tend_neighbourhood(now);
             let relays = self.reach.due(now, rand::random);
             self.carry_out(relays, now);
-            self.tend_members(now);
-            if self.tended.newcomer || self.ticks.is_multiple_of(KEEP_TICKS) {
-                self.keep_members(now);
-            }
         }
-        self.publish_unheard(now);
+        self.with_gossip(now, Gossip::tick);
         let streams = &self.swarm.behaviour().streams;
         let view = view!(self, now);
         let superseded = self
@@ -450,27 +427,13 @@ impl EventLoop {
     fn tend_neighbourhood(&mut self, now: Instant) {
         let view = view!(self, now);
         let behaviour = &mut **self.swarm.behaviour_mut();
-        let (gossip, topics) = (&behaviour.gossip, &self.topics);
-        let on_topics = || {
-            let all = gossip.all_peers();
-            all.filter(|(_, theirs)| theirs.iter().any(|t| topics.contains(t)))
-                .map(|(peer, _)| *peer)
-                .collect()
-        };
+        let (gossip, intake) = (&self.gossip, &behaviour.gossip);
+        let on_topics = || gossip.peers(intake);
         let (kad, keep) = (&mut behaviour.kad, &behaviour.keep);
         let effects = self
             .neighbourhood
             .tend(view, self.ticks, kad, keep, on_topics);
         self.carry_out(effects, now);
-    }
-
-    /// Leaves the topics that nobody on this host wants any more.
-    fn leave_abandoned(&mut self) {
-        for topic in self.topics.abandoned() {
-            self.topic_left(&topic);
-            let topic = gossipsub::IdentTopic::new(topic.into_string());
-            self.swarm.behaviour_mut().gossip.leave(&topic);
-        }
     }
 
     /// Answers the number of peers in all meshes together.
@@ -481,17 +444,7 @@ impl EventLoop {
         metrics
             .connections_outbound
             .set(self.peers.outbound().into());
-        let behaviour = self.swarm.behaviour_mut();
-        let mesh: std::collections::HashSet<&PeerId> = behaviour.gossip.all_mesh_peers().collect();
-        let mesh = mesh.len();
-        metrics.gossip_peers.set(as_gauge(mesh));
-        let candidates = behaviour
-            .gossip
-            .all_peers()
-            .filter(|(_, topics)| topics.iter().any(|t| self.topics.contains(t)))
-            .count();
-        metrics.gossip_candidates.set(as_gauge(candidates));
-        metrics.topics.set(as_gauge(self.topics.len()));
+        let mesh = self.gossip.record_gauges(&self.swarm.behaviour().gossip);
         metrics.connected_peers.set(as_gauge(self.peers.len()));
         let keep = &self.swarm.behaviour().keep;
         let kept = self
@@ -516,10 +469,5 @@ impl EventLoop {
             .with_label_values(&["provider"])
             .set(as_gauge(records.provider_records_len()));
         mesh
-    }
-
-    /// How many peers the routing table holds.
-    fn routing_table_size(&mut self) -> usize {
-        dht::routing_table_size(&mut self.swarm.behaviour_mut().kad)
     }
 }

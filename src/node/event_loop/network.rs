@@ -6,12 +6,13 @@ use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, Swarm
 use libp2p::{PeerId, autonat, identify, kad, ping};
 
 use super::effect::Effect;
-use super::members::broke_off;
+use super::gossip::broke_off;
 use super::text::{causes, refusal_text};
 use super::{EventLoop, view};
 use crate::dht::addresses::usable;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::compat::muxer_error::is_closed_by_remote;
+use crate::node::gossip::Gossip;
 use crate::node::peers::connected;
 use crate::peers::record::{Connection, Record};
 use crate::peers::table::Closed;
@@ -91,7 +92,7 @@ impl EventLoop {
                     direction = direction(endpoint.is_dialer());
                     "connection opened"
                 );
-                self.tended.members.connected(&peer_id, now);
+                self.gossip.connected(&peer_id, now);
                 let hold = self.neighbourhood.opened(&peer_id, now);
                 self.carry_out(hold, now);
                 self.dialing.established(peer_id, connection_id);
@@ -121,8 +122,8 @@ impl EventLoop {
                 if let Some(Closed { connection, .. }) = &closed {
                     let dialed = connection.outbound.then(|| connection.address.clone());
                     let addresses = self.known_addrs_after(&peer_id, dialed);
-                    if self.tended.members.knows(&peer_id) {
-                        self.tended.members.learn(&peer_id, &addresses);
+                    if self.gossip.knows(&peer_id) {
+                        self.gossip.learn(&peer_id, &addresses);
                     }
                     tell_closed(&peer_id, connection, label, cause.as_ref(), now);
                     if last && matches!(label, "error" | "ping") {
@@ -133,9 +134,7 @@ impl EventLoop {
                 if last {
                     self.dialing.gone(&peer_id);
                     let lost = broke_off(silent, cause.as_ref());
-                    let chance = rand::random();
-                    let members = &mut self.tended.members;
-                    members.disconnected(&peer_id, lost, now, chance);
+                    self.gossip.disconnected(&peer_id, lost, now);
                 }
                 if last && label == "error" {
                     self.neighbourhood.lost(&peer_id);
@@ -228,8 +227,7 @@ impl EventLoop {
             log::debug!(peer:% = target, error:% = reason; "dial failed");
         }
         let Some(peer) = peer else { return };
-        self.tended.members.failed(&peer);
-        self.publish_unheard(now);
+        self.with_gossip(now, |gossip, lent| gossip.dial_failed(&peer, lent));
         if configured {
             return;
         }
@@ -274,7 +272,9 @@ impl EventLoop {
             },
             BehaviourEvent::Keep(event) => self.neighbourhood.keep_event(event, now),
             BehaviourEvent::Kad(event) => self.kad_event(event, now),
-            BehaviourEvent::Gossip(event) => self.gossip_event(event, now),
+            BehaviourEvent::Gossip(event) => {
+                self.with_gossip(now, |gossip, lent| gossip.event(event, lent));
+            }
             BehaviourEvent::RelayClient(event) => self.reach.relay_client(&event),
             BehaviourEvent::Dcutr(event) => self.reach.dcutr(event),
             BehaviourEvent::AutonatClient(event) => self.reach.autonat(event),
@@ -331,7 +331,7 @@ impl EventLoop {
                 }
                 self.learn_addrs(&peer_id);
                 if speaks_kad {
-                    self.members_entered(now);
+                    self.with_gossip(now, Gossip::met_dht_node);
                 }
             }
             identify::Event::Sent { .. } | identify::Event::Pushed { .. } => {

@@ -17,7 +17,7 @@ pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
     a == b || bare(a) == bare(b)
 }
 
-pub(super) fn as_gauge(n: usize) -> i64 {
+pub(in crate::node) fn as_gauge(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 

@@ -207,10 +207,11 @@ impl Intake {
         &mut self,
         topic: IdentTopic,
         data: Vec<u8>,
+        now: Instant,
     ) -> Result<MessageId, PublishError> {
         let bytes = data.len();
         let sent = self.inner.publish(topic, data)?;
-        self.quotas.charge(bytes, Instant::now());
+        self.quotas.charge(bytes, now);
         Ok(sent)
     }
 
@@ -262,7 +263,7 @@ impl Intake {
     }
 
     /// Counts messages that ended here.
-    pub(crate) fn dropped(&self, cause: Dropped, messages: usize) {
+    fn dropped(&self, cause: Dropped, messages: usize) {
         self.metrics
             .gossip_dropped
             .with_label_values(&[cause.as_str()])

@@ -26,6 +26,12 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | [`subsystem`] | the state of gossip in the event loop |
+//! | [`lent`] | what the event loop lends to it for a call |
+//! | [`incoming`] | messages that peers send, to their verdict and to the subscribers |
+//! | [`publishing`] | what programs on this host publish |
+//! | [`audience`] | who hears a topic: programs on this host, and peers |
+//! | [`membership`] | the members of topics: searches, dials and holds for them |
 //! | [`config`] | how gossipsub is set up |
 //! | [`intake`] | what is let in to gossipsub |
 //! | [`sender`] | which connection of a peer carries what it is sent |
@@ -36,15 +42,25 @@
 //! | [`sealing`] | numbers and signatures for this host's messages, in the order of their turns |
 //! | [`subscriber`] | a program on this host that listens to a topic |
 
+mod audience;
 mod config;
+mod incoming;
 mod intake;
-pub(super) mod messages;
-pub(super) mod recording;
-pub(super) mod sealing;
+mod lent;
+mod membership;
+mod messages;
+mod publishing;
+mod recording;
+mod sealing;
 mod sender;
 pub mod signed;
-pub(super) mod subscriber;
-pub(super) mod validation;
+mod subscriber;
+mod subsystem;
+mod validation;
 
 pub(super) use intake::Intake;
+pub(super) use lent::Lent;
+pub(super) use membership::Found;
 pub use messages::Messages;
+pub(super) use publishing::Publish;
+pub(super) use subsystem::{Gossip, Turn};

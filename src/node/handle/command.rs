@@ -5,10 +5,10 @@ use futures::channel::{mpsc, oneshot};
 use libp2p::{Multiaddr, PeerId};
 
 use super::{Error, PeerAddrs, Subscription};
-use crate::api::{self, Published, Status};
-use crate::gossip::line::Client;
+use crate::api::{self, Status};
 use crate::message::Packed;
 use crate::node::dht_intake::Replies;
+use crate::node::gossip::Publish;
 
 /// Commands under way between handles and the loop. Small, so that a flood from
 /// the control socket waits at its source instead of in memory.
@@ -92,13 +92,7 @@ pub(in crate::node) enum Command {
         topic: String,
         reply: Reply<Subscription>,
     },
-    Publish {
-        topic: String,
-        content: Content,
-        /// Who publishes, for its turn among others.
-        client: Client,
-        reply: Reply<Published>,
-    },
+    Publish(Publish),
     Topics {
         reply: Reply<Vec<String>>,
     },

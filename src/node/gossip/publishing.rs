@@ -1,28 +1,30 @@
-//! Publishing in the event loop: what programs on this host publish waits for a few
-//! seconds when nobody would hear it, then for its turn and the pace, is then sealed
-//! if its topic is one of this network, and handed to gossipsub and to the subscribers
-//! on this host. The loop itself never waits: it has a timer for the next turn, and a
-//! task beside it seals.
+//! Publishing: what programs on this host publish waits for a few seconds when nobody
+//! would hear it, then for its turn and the pace, is then sealed if its topic is one of
+//! this network, and handed to gossipsub and to the subscribers on this host. The event
+//! loop itself never waits: it has a timer for the next turn, and a task beside it seals.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use libp2p::gossipsub::{IdentTopic, PublishError, TopicHash};
 
-use super::EventLoop;
-use super::gossip::deliver;
-use super::text::as_gauge;
+use super::audience::Audience;
+use super::lent::Lent;
+use super::sealing::{Sealed, Sealing};
+use super::signed::Sealer;
 use crate::api::Published;
 use crate::gossip::MAX_PUBLISH_BYTES;
 use crate::gossip::line::{Client, Full, Line};
 use crate::gossip::pace::Pace;
 use crate::gossip::quotas::AROUND;
 use crate::gossip::unheard::Unheard;
-use crate::node::gossip::sealing::{Sealed, Sealing};
-use crate::node::gossip::signed::Sealer;
+use crate::node::Metrics;
+use crate::node::event_loop::as_gauge;
+use crate::node::event_loop::effect::Effect;
 use crate::node::handle::{Content, Error, GossipMessage, Reply};
 use crate::telemetry::Direction;
 
@@ -31,9 +33,20 @@ use crate::telemetry::Direction;
 const A_TURN: usize = 16;
 
 /// A message of a program on this host.
-pub(super) struct Outgoing {
+struct Outgoing {
     to: Due,
     content: Content,
+}
+
+/// What a program on this host asks to be published.
+pub(in crate::node) struct Publish {
+    /// On which topic.
+    pub(in crate::node) topic: String,
+    pub(in crate::node) content: Content,
+    /// Whose message it is.
+    pub(in crate::node) client: Client,
+    /// Where the answer goes.
+    pub(in crate::node) reply: Reply<Published>,
 }
 
 /// A message that nobody hears yet.
@@ -88,7 +101,7 @@ impl Due {
 }
 
 /// What waits to be published, and when the next of it goes.
-pub(in crate::node) struct Publishing {
+pub(super) struct Publishing {
     pace: Pace,
     /// Before the line: nobody would hear them yet.
     unheard: Unheard<Early>,
@@ -98,10 +111,16 @@ pub(in crate::node) struct Publishing {
     next: Option<(Client, Instant)>,
     /// Fires then; never while nothing waits.
     timer: Timer,
+    metrics: Arc<Metrics>,
 }
 
 impl Publishing {
-    pub(in crate::node) fn new(pace: Pace, patience: Duration, sealer: Sealer) -> Self {
+    pub(super) fn new(
+        pace: Pace,
+        patience: Duration,
+        sealer: Sealer,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Publishing {
             pace,
             unheard: Unheard::new(patience),
@@ -109,6 +128,7 @@ impl Publishing {
             sealing: Sealing::start(sealer, Due::is_wanted),
             next: None,
             timer: Timer::never(),
+            metrics,
         }
     }
 
@@ -159,16 +179,41 @@ impl Publishing {
     }
 }
 
-impl EventLoop {
+/// Whether a message that no peer hears may be heard by one in a moment. The
+/// search for him begins then. Programs on this host do not wait for others.
+fn is_early(to: &Due, audience: &mut Audience, lent: &mut Lent<'_>) -> bool {
+    let hash = to.topic.hash();
+    if audience.is_heard(&hash) || lent.view.draining {
+        return false;
+    }
+    audience.members.published(&hash, &to.name, lent);
+    if lent.view.peers.len() == 0 {
+        lent.wants(Effect::FindPeers);
+        return true;
+    }
+    audience.members.is_looking(&hash, lent.view.now)
+}
+
+/// To how many peers a message would go now.
+fn recipients(to: &Due, lent: &Lent<'_>) -> usize {
+    lent.intake.recipients(&to.topic.hash())
+}
+
+impl Publishing {
     /// Publishes a message, now or when the pace allows it.
     pub(super) fn publish(
         &mut self,
-        name: String,
-        content: Content,
-        client: Client,
-        reply: Reply<Published>,
-        now: Instant,
+        message: Publish,
+        audience: &mut Audience,
+        lent: &mut Lent<'_>,
     ) {
+        let Publish {
+            topic: name,
+            content,
+            client,
+            reply,
+        } = message;
+        let now = lent.view.now;
         let to = Due {
             topic: IdentTopic::new(name.clone()),
             name,
@@ -187,70 +232,54 @@ impl EventLoop {
         }
         let message = Outgoing { to, content };
         // Those of its topic that came before it go before it.
-        self.publish_unheard(now);
-        let peers = self.recipients(&message.to);
-        if peers > 0 || !self.is_early(&message.to, now) {
-            return self.publish_to(peers, client, message, now);
+        self.publish_unheard(audience, lent);
+        let peers = recipients(&message.to, lent);
+        if peers > 0 || !is_early(&message.to, audience, lent) {
+            return self.publish_to(peers, client, message, audience, lent);
         }
-        let alone = self.peers.len() == 0;
+        let alone = lent.view.peers.len() == 0;
         let early = Early {
             client,
             message,
             alone,
         };
         let topic = early.message.to.topic.hash();
-        match self.publishing.unheard.push(topic, size, early, now) {
+        match self.unheard.push(topic, size, early, now) {
             Ok(()) => self.record_waiting(),
-            Err(early) => self.publish_to(0, early.client, early.message, now),
+            Err(early) => self.publish_to(0, early.client, early.message, audience, lent),
         }
-    }
-
-    /// To how many peers a message would go now.
-    fn recipients(&self, to: &Due) -> usize {
-        self.swarm.behaviour().gossip.recipients(&to.topic.hash())
-    }
-
-    /// Whether a message that no peer hears may be heard by one in a moment. The
-    /// search for him begins then. Programs on this host do not wait for others.
-    fn is_early(&mut self, to: &Due, now: Instant) -> bool {
-        let hash = to.topic.hash();
-        if self.topics.is_heard(&hash) || self.drain.is_draining() {
-            return false;
-        }
-        self.topic_published(&hash, &to.name, now);
-        if self.peers.len() == 0 {
-            self.neighbourhood.wanted(now);
-            return true;
-        }
-        self.tended.members.is_looking(&hash, now)
     }
 
     /// Publishes what waited for somebody who hears it, when a peer has subscribed to
     /// `topic`. A peer can send thousands of subscriptions a second, so those of topics
     /// on which nothing waits must cost next to nothing.
-    pub(super) fn publish_heard(&mut self, topic: &TopicHash, now: Instant) {
-        let gossip = &self.swarm.behaviour().gossip;
-        if self.publishing.unheard.has(topic) && gossip.recipients(topic) > 0 {
-            self.publish_unheard(now);
+    pub(super) fn publish_heard(
+        &mut self,
+        topic: &TopicHash,
+        audience: &mut Audience,
+        lent: &mut Lent<'_>,
+    ) {
+        if self.unheard.has(topic) && lent.intake.recipients(topic) > 0 {
+            self.publish_unheard(audience, lent);
         }
     }
 
     /// Publishes what waited for somebody who hears it and is heard now, or has
     /// waited for long enough. To be called when a search has ended, and once a second.
-    pub(super) fn publish_unheard(&mut self, now: Instant) {
-        if self.publishing.unheard.is_empty() {
+    pub(super) fn publish_unheard(&mut self, audience: &mut Audience, lent: &mut Lent<'_>) {
+        if self.unheard.is_empty() {
             return;
         }
-        let (swarm, topics, members) = (&self.swarm, &self.topics, &self.tended.members);
-        let (draining, gossip) = (self.drain.is_draining(), &swarm.behaviour().gossip);
-        let over = self.publishing.unheard.take(now, |early| {
+        let (now, draining) = (lent.view.now, lent.view.draining);
+        let (listeners, intake) = (&*audience, &*lent.intake);
+        let over = self.unheard.take(now, |early| {
             let hash = early.message.to.topic.hash();
             // A node that was alone looks for peers first, and then for members.
-            let in_vain = draining || !early.alone && !members.is_looking(&hash, now);
+            let in_vain = draining || !early.alone && !listeners.members.is_looking(&hash, now);
             !early.message.to.is_wanted()
                 || in_vain
-                || topics.is_heard(&hash)
-                || gossip.recipients(&hash) > 0
+                || listeners.is_heard(&hash)
+                || intake.recipients(&hash) > 0
         });
         // Before they are answered; what goes on to wait for the pace is counted there.
         self.record_waiting();
@@ -262,24 +291,30 @@ impl EventLoop {
             } = early;
             if message.to.is_wanted() {
                 message.to.waited = !draining;
-                let peers = self.recipients(&message.to);
-                self.publish_to(peers, client, message, now);
+                let peers = recipients(&message.to, lent);
+                self.publish_to(peers, client, message, audience, lent);
             }
         }
     }
 
     /// Publishes a message that goes to so many peers, now or when the pace allows it.
-    fn publish_to(&mut self, peers: usize, client: Client, message: Outgoing, now: Instant) {
+    fn publish_to(
+        &mut self,
+        peers: usize,
+        client: Client,
+        message: Outgoing,
+        audience: &mut Audience,
+        lent: &mut Lent<'_>,
+    ) {
+        let now = lent.view.now;
         // What no peer takes needs no pace: it is for programs on this host, or
         // nobody hears it, which is told at once.
         let bytes = message.bytes();
-        let publishing = &mut self.publishing;
-        if peers == 0 || (publishing.line.is_empty() && publishing.pace.wait(bytes, now).is_zero())
-        {
-            self.go(message, now);
+        if peers == 0 || (self.line.is_empty() && self.pace.wait(bytes, now).is_zero()) {
+            self.go(message, audience, lent);
             return;
         }
-        match publishing.push(client, message, now) {
+        match self.push(client, message, now) {
             Ok(()) => {
                 self.metrics.gossip_publishes_paced.inc();
             }
@@ -294,7 +329,7 @@ impl EventLoop {
     /// Why a message was not taken into the line, and what to do.
     fn full(&self, full: Full) -> String {
         let Full { messages, bytes } = full;
-        let (message_rate, byte_rate) = self.publishing.pace.rates();
+        let (message_rate, byte_rate) = self.pace.rates();
         // Rounded down; a slow pace is no standstill.
         let (message_rate, byte_rate) = (message_rate.max(1), byte_rate.max(1));
         let messages_a_second = match message_rate {
@@ -311,50 +346,48 @@ impl EventLoop {
     }
 
     /// Hands on what may go now.
-    pub(super) fn publish_next(&mut self, now: Instant) {
+    pub(super) fn publish_next(&mut self, audience: &mut Audience, lent: &mut Lent<'_>) {
+        let now = lent.view.now;
         for _ in 0..A_TURN {
-            let publishing = &mut self.publishing;
-            let Some((_, first)) = publishing.line.first() else {
+            let Some((_, first)) = self.line.first() else {
                 break;
             };
             // Nobody waits for the answer any more: it is taken out of the line.
             let gone = !first.to.is_wanted();
-            if !gone && !publishing.pace.wait(first.bytes(), now).is_zero() {
+            if !gone && !self.pace.wait(first.bytes(), now).is_zero() {
                 break;
             }
-            if let Some(message) = publishing.line.pop(!gone)
+            if let Some(message) = self.line.pop(!gone)
                 && !gone
             {
-                self.go(message, now);
+                self.go(message, audience, lent);
             }
         }
-        self.publishing.arm(now);
+        self.arm(now);
         self.record_waiting();
     }
 
     /// Another pace from now on, after the budgets of peers have changed.
-    pub(super) fn set_pace(&mut self, now: Instant) {
-        let (messages, bytes) = self.swarm.behaviour().gossip.takes();
-        self.publishing.pace.set(messages, bytes, now);
-        self.publishing.arm(now);
+    pub(super) fn set_pace(&mut self, lent: &Lent<'_>) {
+        let (messages, bytes) = lent.intake.takes();
+        self.pace.set(messages, bytes, lent.view.now);
+        self.arm(lent.view.now);
     }
 
     fn record_waiting(&self) {
-        let publishing = &self.publishing;
-        let waiting = publishing.line.len() + publishing.unheard.len();
+        let waiting = self.line.len() + self.unheard.len();
         self.metrics.gossip_publishes_waiting.set(as_gauge(waiting));
     }
 
     /// Hands on a message whose turn it is, or has it sealed before.
-    fn go(&mut self, message: Outgoing, now: Instant) {
+    fn go(&mut self, message: Outgoing, audience: &mut Audience, lent: &mut Lent<'_>) {
         let bytes = message.bytes();
         let Outgoing { mut to, content } = message;
         let packed = match content {
-            Content::Plain(data) => return self.hand_on(to, data, None, now),
+            Content::Plain(data) => return self.hand_on(to, data, None, audience, lent),
             Content::Packed { packed, .. } => packed,
         };
-        let publishing = &mut self.publishing;
-        if !publishing.sealing.has_room(&packed) {
+        if !self.sealing.has_room(&packed) {
             return to.refuse(
                 "too many messages of programs on this host wait already for a sequence number, \
                  since the disk does not answer; see `p2p-node diag`, and publish it again later"
@@ -362,18 +395,22 @@ impl EventLoop {
             );
         }
         // Those behind it are not to have its time while it is sealed.
-        let gossip = &self.swarm.behaviour().gossip;
-        if gossip.recipients(&to.topic.hash()) > 0 {
-            publishing.pace.spend(bytes, now);
+        if recipients(&to, lent) > 0 {
+            self.pace.spend(bytes, lent.view.now);
             to.paid = true;
         }
         // Dropped unanswered when the task has ended, and then the loop ends too.
-        let _ = publishing.sealing.push(to.name.clone(), packed, to);
+        let _ = self.sealing.push(to.name.clone(), packed, to);
     }
 
     /// Hands on a message that has been sealed.
-    pub(super) fn sealed(&mut self, done: Sealed<Due>, now: Instant) {
-        self.publishing.sealing.settle(&done);
+    pub(super) fn sealed(
+        &mut self,
+        done: Sealed<Due>,
+        audience: &mut Audience,
+        lent: &mut Lent<'_>,
+    ) {
+        self.sealing.settle(&done);
         let Sealed {
             packed,
             what: to,
@@ -383,7 +420,7 @@ impl EventLoop {
             Some(Ok((number, envelope))) => {
                 let payload = packed.into_clear();
                 let own = Own { payload, number };
-                self.hand_on(to, envelope.into(), Some(own), now);
+                self.hand_on(to, envelope.into(), Some(own), audience, lent);
             }
             Some(Err(e)) => to.refuse(e.to_string()),
             // Nobody waits for it any more. Its time is spent, its number is not.
@@ -393,7 +430,15 @@ impl EventLoop {
 
     /// Hands a message to gossipsub, which carries `data`, and to the subscribers on
     /// this host, and answers to how many it went.
-    fn hand_on(&mut self, to: Due, data: Vec<u8>, own: Option<Own>, now: Instant) {
+    fn hand_on(
+        &mut self,
+        to: Due,
+        data: Vec<u8>,
+        own: Option<Own>,
+        audience: &mut Audience,
+        lent: &mut Lent<'_>,
+    ) {
+        let (now, local) = (lent.view.now, lent.view.local);
         let bytes = cost(data.len());
         let Due {
             topic,
@@ -403,15 +448,13 @@ impl EventLoop {
             reply,
         } = to;
         let hash = topic.hash();
-        let local = *self.swarm.local_peer_id();
-        self.topic_published(&hash, &name, now);
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        let peers = gossip.recipients(&hash);
+        audience.members.published(&hash, &name, lent);
+        let peers = lent.intake.recipients(&hash);
         // Subscribers get the message in clear; a copy of the wire form is only
         // needed when the two are the same.
         let (sent, data) = match &own {
-            Some(_) => (gossip.publish(topic, data), Vec::new()),
-            None => (gossip.publish(topic, data.clone()), data),
+            Some(_) => (lent.intake.publish(topic, data, now), Vec::new()),
+            None => (lent.intake.publish(topic, data.clone(), now), data),
         };
         let seqno = sent.as_ref().ok().and_then(|id| {
             let tail = id.0.len().checked_sub(8)?;
@@ -424,25 +467,29 @@ impl EventLoop {
         };
         let nobody = matches!(sent, Err(PublishError::NoPeersSubscribedToTopic));
         if !nobody && !paid {
-            self.publishing.pace.spend(bytes, now);
+            self.pace.spend(bytes, now);
         }
-        if nobody && self.peers.len() == 0 {
-            self.neighbourhood.bootstrap_wanted();
+        if nobody && lent.view.peers.len() == 0 {
+            lent.wants(Effect::EnterNetwork);
         }
         let result = match sent {
             Ok(_) => Ok(peers),
             Err(PublishError::Duplicate) => Ok(0),
-            Err(PublishError::NoPeersSubscribedToTopic) => Err(refused(match self.peers.len() {
-                0 if waited => format!(
-                    "no peer is connected, and none was found within {} s; the node goes on \
+            Err(PublishError::NoPeersSubscribedToTopic) => {
+                Err(refused(match lent.view.peers.len() {
+                    0 if waited => format!(
+                        "no peer is connected, and none was found within {} s; the node goes on \
                      trying its bootstrap peers and those that it knows",
-                    self.publishing.unheard.patience().as_secs()
-                ),
-                0 => "no peer is connected; the node is trying its bootstrap peers".into(),
-                _ => "no connected peer subscribes to it; the node looks for others through the \
+                        self.unheard.patience().as_secs()
+                    ),
+                    0 => "no peer is connected; the node is trying its bootstrap peers".into(),
+                    _ => {
+                        "no connected peer subscribes to it; the node looks for others through the \
                       DHT, so try again in some seconds"
-                    .into(),
-            })),
+                            .into()
+                    }
+                }))
+            }
             Err(PublishError::AllQueuesFull(peers)) => Err(refused(format!(
                 "the queues of all {peers} peers that subscribe to it are full, since they take \
                  no messages at present; publish it again later"
@@ -457,7 +504,7 @@ impl EventLoop {
         let listeners = if result.is_err() && !nobody {
             0
         } else {
-            deliver(&mut self.topics, &hash, |name| match own {
+            audience.deliver(&hash, |name| match own {
                 Some(own) => GossipMessage {
                     from: Some(local),
                     data: own.payload,
@@ -495,6 +542,7 @@ mod tests {
     use crate::gossip::envelope_limits;
     use crate::node::gossip::signed::Numbers;
     use crate::peers::bucket::Budget;
+    use crate::telemetry::Register as _;
 
     const FAR: Duration = Duration::from_secs(3600);
 
@@ -510,7 +558,8 @@ mod tests {
         };
         let key = Keypair::generate_ed25519();
         let sealer = Sealer::new(key, Numbers::unstored(), envelope_limits());
-        let mut publishing = Publishing::new(Pace::new(messages, bytes, now), FAR, sealer);
+        let pace = Pace::new(messages, bytes, now);
+        let mut publishing = Publishing::new(pace, FAR, sealer, Metrics::new().unwrap());
         publishing.pace.spend(1 << 20, now);
         publishing
     }
