@@ -1,10 +1,10 @@
-//! What authors say through others.
+//! The budgets of authors whose messages come through other peers.
 //!
-//! What an author says to this node itself takes from its peer's bucket. Through
-//! others it could say as much again, once for each of them; so what is accepted
-//! of it counts against one bucket of its own (`P2P_RATE_BURST`, `P2P_RATE_FILL`),
+//! A message that its author sends to this node itself takes from the bucket of that peer.
+//! Through other peers the author could send as many again, once for each of them. So
+//! every accepted message counts against one bucket of its author (`P2P_RATE_BURST`, `P2P_RATE_FILL`),
 //! whoever brought it, and what others bring of an author that has spent its
-//! bucket is dropped. It costs nobody any reputation: who passes a message on
+//! bucket is dropped. It costs nobody any reputation: a peer that passes a message on
 //! cannot know what others did.
 //!
 //! Only accepted messages of this network's own topics count: those carry a number
@@ -20,8 +20,8 @@ use libp2p::PeerId;
 use crate::peers::bucket::{Bucket, Budget};
 
 /// Authors in one generation; there are two, of some 100 bytes an author. More
-/// than publish at once in any mesh that stays under the node's ceiling. Who falls
-/// out begins with a full bucket, as any newly invented author does.
+/// than publish at once in any mesh that stays under the node's ceiling. An
+/// author that is forgotten begins with a full bucket again, as any newly invented one does.
 const GENERATION: usize = 4096;
 
 /// The buckets of authors that were lately heard.
@@ -46,7 +46,7 @@ impl Authors {
         self.budget = budget;
     }
 
-    /// Whether an author has something left to say.
+    /// Whether an author has anything left of its budget.
     pub(crate) fn may_speak(&self, author: &PeerId, now: Instant) -> bool {
         let bucket = self.young.get(author).or_else(|| self.old.get(author));
         bucket.is_none_or(|bucket| bucket.tokens(self.budget, now) > 0)

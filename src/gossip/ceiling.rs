@@ -1,4 +1,4 @@
-//! The node's ceiling, and how those who send share it.
+//! The node's ceiling, and how the peers that send share it.
 //!
 //! A [`Ceiling`] is a token bucket for all peers together, of which each active
 //! sender has a part of its own: its share. The bucket is filled all the time;
@@ -7,8 +7,8 @@
 //! to whoever comes. So:
 //!
 //! - a sender that stays under `fill × its weight / all weights` always passes,
-//!   whatever the others do: one that saves takes none of the others' time;
-//! - what some leave, others may use: alone, a sender has the whole ceiling;
+//!   whatever the others do: what one saves comes from its own share only;
+//! - what some do not use, others may: alone, a sender has the whole ceiling;
 //! - never does more pass than `burst + fill × time`.
 //!
 //! Thirty peers that send 50 a second each and an honest one at 20 a second, with
@@ -27,10 +27,10 @@
 //! # Weights
 //!
 //! A weight is what reputation makes of a budget
-//! ([`crate::peers::bucket::scale`]): an eighth to two. The end of the surplus
-//! is kept for the better ones: strangers leave a quarter of the burst, peers of
-//! bad standing a half, to those whose blocks have earned them respect, and to
-//! newcomers, who get their first credit from it.
+//! ([`crate::peers::bucket::scale`]): an eighth to two. The last of the
+//! surplus is reserved: strangers may not take its last quarter of the burst, nor peers
+//! with a bad reputation its last half. That is for peers whose blocks have earned them a
+//! good reputation, and for newcomers, which get their first credit from it.
 //!
 //! # What is larger than a share
 //!
@@ -39,7 +39,7 @@
 //! when the ceiling has the rest to spare without what others have saved, and pays the
 //! rest back from its later share.
 //!
-//! # What is not asked
+//! # Messages that always pass
 //!
 //! Messages of trusted peers and of this host are always let through, and are charged
 //! to the ceiling, so that less of it is left for the others, in proportion.
@@ -58,9 +58,9 @@ use crate::peers::bucket::Budget;
 /// Units of a level in one token: a nanosecond at one token a second.
 const UNIT: i128 = 1_000_000_000;
 
-/// A sender counts as active for this long after it has sent. Longer, and those
-/// who seldom send would take their share from those who do; shorter, and who
-/// sends every few seconds would begin anew each time.
+/// A sender counts as active for this long after it has sent. If it
+/// were longer, senders that seldom send would take a share from those that do; if it were
+/// shorter, a sender that sends every few seconds would begin anew each time.
 const ACTIVE: Duration = Duration::from_secs(10);
 
 /// Shares are filled at most this often: it costs a look at every sender.
@@ -74,7 +74,7 @@ const SAVINGS: i128 = 2;
 const CREDIT: i128 = 4;
 
 /// A sender that rests keeps a thousandth of the burst (two messages by default),
-/// so that its next word is heard; with many peers less, so that those at rest
+/// so that its next message is taken; with many peers less, so that those at rest
 /// never hold more than an eighth of the burst.
 const KEPT: i128 = 1024;
 const KEPT_BY_ALL: i128 = 8;
@@ -86,7 +86,7 @@ const WEIGHT: f32 = 1024.0;
 /// above a reputation of 20, which is 1.2.
 const RESPECTED: i128 = 1280;
 
-/// Below this weight a peer is in bad standing: a reputation under -11.
+/// Below this weight a peer has a bad reputation, under -11.
 const BAD: i128 = 922;
 
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl Ceiling {
             }
         }
         self.weights = weights;
-        // Those who have saved all they may leave their part to the others.
+        // The part of senders that have saved all they may goes to the others.
         let most = |weight| units(self.budget.burst) / SAVINGS * weight / weights.max(weight);
         let wanting: i128 = self
             .senders
@@ -226,8 +226,8 @@ impl Ceiling {
         self.settle();
     }
 
-    /// Keeps the savings within what there is: who was charged without being
-    /// asked leaves less to all others.
+    /// Keeps the savings within the level: what was charged without asking is taken from
+    /// all savings in proportion.
     fn settle(&mut self) {
         if self.saved <= self.level.max(0) {
             return;
@@ -316,8 +316,8 @@ mod tests {
         Duration::from_micros(n)
     }
 
-    /// One sender: how many tokens it sends at once, how often, how well it
-    /// stands; and what became of it.
+    /// One sender: how many tokens it sends at once, how often, its weight, and how many
+    /// of them passed.
     #[derive(Clone, Debug)]
     struct Load {
         peer: PeerId,
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_badly_gets_less_and_who_is_respected_more() {
+    fn a_bad_reputation_gets_less_and_a_good_one_more() {
         let mut loads: Vec<Load> = [0.125, 1.0, 2.0]
             .map(|weight| Load {
                 weight,
@@ -489,7 +489,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// Who stays under its share loses nothing, whoever else sends whatever;
+        /// A sender that stays under its share loses nothing, whatever others send;
         /// all others get something; and the ceiling holds (checked in `run`).
         #[test]
         fn the_guaranteed_share_holds_and_nobody_starves(

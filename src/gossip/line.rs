@@ -1,7 +1,7 @@
 //! Messages of this host's programs that wait for the pace (see [`super::pace`]).
 //!
-//! Each program has a turn after the other, and what it published goes in the order
-//! in which it came. A turn is counted in the time that a message takes of the pace:
+//! The programs take turns, and what one of them published goes in the order in which
+//! it came. A turn is counted in the time that a message takes of the pace:
 //! beside a program with large messages, one with small ones has many. So a program
 //! that publishes without end makes others wait for one message of its own at most,
 //! and has the rest of the pace when they have nothing to say.
@@ -119,7 +119,7 @@ impl<T> Line<T> {
             bytes: 0,
             waiting: VecDeque::new(),
         });
-        // Who had nothing to say has saved nothing by it.
+        // A program saves no time while it has nothing in the line.
         if queue.waiting.is_empty() {
             queue.turn = queue.turn.max(turn);
         }

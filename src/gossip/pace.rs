@@ -1,10 +1,10 @@
-//! How fast this host publishes: never faster than what its peers take of it.
+//! How fast this host publishes: never faster than its peers take it.
 //!
 //! Each peer takes of this node what one bucket holds (`P2P_RATE_BURST`,
-//! `P2P_RATE_FILL`, see [`crate::peers::bucket`]) and drops the rest without a
-//! word; those who hear it through others count it against a bucket of the same
-//! size (see [`super::authors`]). So a publisher that is told "sent" and is faster
-//! than that loses messages that nobody tells it of. What programs on this host
+//! `P2P_RATE_FILL`, see [`crate::peers::bucket`]) and drops the rest without
+//! saying so; peers that get it through others count it against a bucket of the same
+//! size (see [`super::authors`]). So a publisher that is faster than that
+//! would be told "sent" of messages that are lost. What programs on this host
 //! publish goes through a bucket of its own first, smaller than those of the
 //! receivers, and waits until there is room in it. Its numbers follow from this
 //! node's own configuration: that peers take what this node takes is the best
@@ -129,8 +129,8 @@ impl Pace {
         }
     }
 
-    /// Other receivers from `now` on. What was spent stays spent: a change does not
-    /// fill a bucket.
+    /// Other receivers from `now` on. A change does not fill a bucket: what was spent
+    /// before is still missing in it.
     pub(crate) fn set(&mut self, messages: Budget, bytes: Budget, now: Instant) {
         self.advance(now);
         let mut next = Pace::new(messages, bytes, now);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_or_goes_back_fills_nothing() {
+    fn a_clock_that_stops_or_goes_back_fills_nothing() {
         let t = Instant::now() + Duration::from_secs(100);
         let mut pace = pace(t);
         leave(&mut pace, 80, 64, t);

@@ -264,7 +264,8 @@ impl Quotas {
         purse: &Purse<'_>,
     ) -> Result<(), Dropped> {
         let own = message.source.as_ref() == Some(peer);
-        // What is not asked for is charged like what is: it was read and verified.
+        // A message that nobody asked for is charged like any other, since it was read
+        // and verified.
         if !self.joined.contains(&message.topic) {
             self.pays(peer, own, now, purse);
             return Err(Dropped::UnknownTopic);
@@ -477,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn who_brings_what_others_say_within_their_budgets_loses_nothing() {
+    fn a_peer_that_brings_what_others_say_within_their_budgets_loses_nothing() {
         // Fifty publishers at five a second, for a minute, all through one peer.
         let mut bench = Bench::new();
         let forwarder = bench.connect();

@@ -3,9 +3,9 @@
 //!
 //! The envelope says who published it and gossipsub's own message says so too;
 //! both must be the same peer, which is looked at first. Otherwise anybody could
-//! put an envelope that he has overheard into a new message of his own: a replay
-//! that the network passes on to those who have not seen it, or, where he is
-//! quicker than the publisher, one that uses up the publisher's number.
+//! put an envelope of another publisher into a new message of their own: a replay that
+//! the network passes on to nodes that have not seen it, or, when it arrives before the
+//! original, a message that uses up the publisher's number.
 
 use bytes::Bytes;
 use libp2p::PeerId;
@@ -28,8 +28,8 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// What gossipsub is to do. "Reject" for what is wrong for every node: who
-    /// passed it on has not looked. "Ignore" for what is wrong here and now, since
+    /// What gossipsub is to do. "Reject" for what is wrong for every node: the peer
+    /// that passed it on has not checked it. "Ignore" for what is wrong here and now, since
     /// an honest peer that has just started, or remembers other publishers, passes
     /// an old message on in good faith.
     pub(crate) fn acceptance(&self) -> MessageAcceptance {
@@ -41,9 +41,9 @@ impl Refused {
 
     /// What the peer that passed it on has done. Nothing for an old or own
     /// message. A replay counts for its publisher only, and only when it happens
-    /// again and again, which the caller sees to: whoever signs two messages under
-    /// one number, and gives one to each of two honest neighbours, makes each a
-    /// forwarder of what the other has seen.
+    /// again and again, which the caller sees to: a publisher that signs two messages under
+    /// one number, and gives one to each of two honest neighbours, makes each of them
+    /// forward a number that the other has seen.
     ///
     /// `forwarder` brought the message, and `author` is the one that gossipsub's message
     /// names.

@@ -71,8 +71,8 @@ const BEHAVIOUR_FREE: f64 = 1000.0;
 /// Messages that a slow peer may fail to take before it counts. At the node's
 /// ceiling of a thousand a second a peer that takes nothing comes to 4,900 under
 /// the decay below; one that takes half of them, in a flood and with a busy
-/// processor, to this. To lose its mesh for that would be to lose all, the few
-/// messages that it wants among them.
+/// processor, to this. If that cost its place in the mesh, it would lose all
+/// messages, among them the few that it wants.
 const SLOW_FREE: f64 = 2500.0;
 
 /// A reputation above minus this does not count: a lost ping or a burst over the
@@ -129,7 +129,7 @@ pub(crate) fn peer() -> PeerScoreParams {
         topics: Default::default(),
         topic_score_cap: MERIT,
         app_specific_weight: 1.0,
-        // Off. A cap for each subnet stands in the gate before the handshake
+        // Off. The gate has a cap for each subnet, before the handshake
         // (P2P_MAX_CONNECTIONS_PER_SUBNET), where the operator sets it, with
         // loopback and trusted peers exempt; a second rule here would hit a
         // cluster behind one address that the operator has let in. Gossipsub also
@@ -139,8 +139,8 @@ pub(crate) fn peer() -> PeerScoreParams {
         ip_colocation_factor_threshold: 1.0,
         ip_colocation_factor_whitelist: Default::default(),
         // Squared: 1,300 broken promises or grafts within a backoff (one or two
-        // points each) are -90. Who announces messages that do not exist, as many
-        // as are asked of one peer, is there in a dozen seconds.
+        // points each) are -90. A peer that announces messages that do not exist,
+        // as many as are asked of one peer, is there in a dozen seconds.
         behaviour_penalty_weight: -0.001,
         behaviour_penalty_threshold: BEHAVIOUR_FREE,
         // A minute: the length of a backoff after a prune.
@@ -148,7 +148,7 @@ pub(crate) fn peer() -> PeerScoreParams {
         decay_interval: STEP,
         decay_to_zero: ZERO,
         retain_score: RETAIN,
-        // Costs the place in the mesh, hardly more: -24 at most. Who is slow gets
+        // Costs the place in the mesh and hardly more: -24 at most. A slow peer gets
         // what it missed by asking for it.
         slow_peer_weight: -0.01,
         slow_peer_threshold: SLOW_FREE,
@@ -167,9 +167,9 @@ pub(crate) fn topic() -> TopicScoreParams {
         time_in_mesh_weight: 1.0,
         time_in_mesh_quantum: Duration::from_secs(60),
         time_in_mesh_cap: MESH_MINUTES,
-        // P2: off. Who floods is first to bring most, and strangers with messages
-        // of their own would push those out of the mesh who came before and only
-        // listen.
+        // P2: off. A peer that floods is the first to bring most messages, and strangers
+        // with messages of their own would push peers out of the mesh that came before
+        // and only listen.
         first_message_deliveries_weight: 0.0,
         first_message_deliveries_decay: 0.5,
         first_message_deliveries_cap: 1.0,

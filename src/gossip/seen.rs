@@ -1,4 +1,4 @@
-//! Messages whose verdict stands, so that further copies of them cost nothing.
+//! Messages whose verdict is known, so that further copies of them cost nothing.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -40,7 +40,7 @@ impl Seen {
     }
 }
 
-/// What makes a message itself: its publisher and sequence number, as in the
+/// What identifies a message: its publisher and sequence number, as in the
 /// message id on the wire.
 #[derive(Debug)]
 pub(crate) struct Id<'a>(pub(crate) &'a libp2p::PeerId, pub(crate) u64);

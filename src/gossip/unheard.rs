@@ -1,7 +1,7 @@
 //! Messages of this host's programs that nobody would hear yet.
 //!
-//! When a program publishes and nobody is there to take it, the node looks for
-//! somebody: it dials its bootstrap peers and those that it knows, and asks the DHT
+//! When a program publishes and no peer is there to take the message, the node looks for
+//! one: it dials its bootstrap peers and those that it knows, and asks the DHT
 //! for members of the topic. That takes some seconds at most where there is somebody
 //! to be found, so the message waits for it, [`PATIENCE`] long, and the program learns
 //! how it ended. It ends earlier when there is nothing left to wait for.
@@ -97,7 +97,8 @@ impl<T> Unheard<T> {
         Ok(())
     }
 
-    /// Takes out, in their order, those that `is_over` says, and those whose time is.
+    /// Takes out, in their order, the messages for which `is_over` is true, and those
+    /// whose time is over.
     pub(crate) fn take(&mut self, now: Instant, mut is_over: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut over = Vec::new();
         for waiting in std::mem::take(&mut self.list) {

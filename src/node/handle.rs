@@ -38,10 +38,10 @@ pub(super) use error::{at_found_addresses, here_and_there};
 pub struct GossipMessage {
     /// The publisher, when the message says (always, under strict signing).
     pub from: Option<PeerId>,
-    /// Payload; on an envelope topic what was in the envelope, unpacked.
+    /// Payload; on a topic of this network what was in the envelope, unpacked.
     pub data: bytes::Bytes,
-    /// The publisher's sequence number, when the message says; on an envelope
-    /// topic the envelope's.
+    /// The publisher's sequence number, when the message says; on a topic of
+    /// this network the envelope's.
     pub seqno: Option<u64>,
     /// Topic it was published on.
     pub topic: String,

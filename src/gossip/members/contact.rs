@@ -12,7 +12,7 @@ const MAX_ADDRS: usize = 8;
 /// The pause after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// A connection that stood for less is a failure: its peer has no room for this
+/// A connection that ended sooner is a failure: its peer has no room for this
 /// node, or refuses it.
 const STOOD: Duration = Duration::from_secs(10);
 
@@ -33,7 +33,7 @@ pub(super) struct Contact {
     pub(super) connected: Option<Instant>,
     /// Its last connection broke off; nobody had closed it.
     pub(super) lost: bool,
-    /// Not dialed before this: who runs this host has sent it away.
+    /// Not dialed before this: the operator has disconnected it.
     shunned: Option<Instant>,
     failures: u32,
     tried: Option<Instant>,
@@ -49,7 +49,7 @@ impl Contact {
         &self.addrs
     }
 
-    /// It has other addresses; those that are known stay when none are given.
+    /// It has other addresses. When none are given, the known ones are kept.
     pub(super) fn learn(&mut self, addrs: &[Multiaddr]) {
         if addrs.is_empty() {
             return;

@@ -1,8 +1,8 @@
-//! The members of this node's topics: found, remembered, and kept.
+//! The members of this node's topics: how they are found, remembered and kept.
 //!
-//! Gossip goes to connected peers that are on the topic. That there are some is
-//! nobody's task in gossipsub, which makes a mesh of those that happen to be
-//! connected. This room sees to it, for each topic that this node has joined, and
+//! Gossip goes to connected peers that are on the topic. Gossipsub does
+//! not see to it that there are some: it makes a mesh of peers that happen to be
+//! connected. This room does, for each topic that this node has joined, and
 //! for some time for each that this host has published to:
 //!
 //! - **Found**: when fewer members are connected than a mesh has at least, others
@@ -11,8 +11,8 @@
 //!   gone, and when this node comes back to its network; and again after pauses
 //!   that grow to [`ALONE_SEARCH`] while there is nobody ([`VAIN`]), and to [`FEW_SEARCH`]
 //!   while there are a few.
-//! - **Announced**: who has joined a topic announces itself under that key, at
-//!   once and again before those that it told may be gone or forget it.
+//! - **Announced**: a node that has joined a topic announces itself under that key, at
+//!   once and again before the nodes that it told may be gone or forget it.
 //! - **Remembered**: members that were connected, with their addresses. They are
 //!   dialed again, each every [`ALONE_DIAL`] or sooner while nobody is there, so
 //!   that an absence or a partition heals soon after the network does; less often
@@ -33,8 +33,8 @@
 //! Gossipsub tells every connected peer the names of the topics that this node
 //! has joined. The DHT is told less: some twenty nodes hold, and whoever looks for
 //! it finds, that this node is a provider of a key, which is a hash of the topic's
-//! name. Who knows or guesses the name can find the members, which is the purpose;
-//! who does not learns nothing. A variable that turns this off would hide nothing
+//! name. Whoever knows or guesses the name can find the members, which is the purpose;
+//! everybody else learns nothing. A variable that turns this off would hide nothing
 //! that the first connected peer is not told, and would bring back nodes that never
 //! find each other; a network that is to stay among its own has a key
 //! (`P2P_NETWORK_KEY_FILE`) or a DHT of its own (`P2P_NETWORK`). So there is none.
@@ -110,7 +110,7 @@ const A_TICK: usize = 2;
 const ALONE_SEARCH: (Duration, u32, Duration) =
     (Duration::from_secs(2), 2, Duration::from_secs(30));
 
-/// After so many in vain, a quarter of an hour, the longest pause is this. Who comes
+/// After so many in vain, a quarter of an hour, the longest pause is this. A node that comes
 /// later announces itself and finds this node; only one that is found and cannot be
 /// dialed waits until this node looks. Each search brings connections to nodes of the
 /// DHT that are used for nothing else.
@@ -155,7 +155,7 @@ const LINKS: usize = 2;
 /// P2P_MAX_CONNECTIONS.
 const MAX_LINKS: usize = 64;
 
-/// How long a peer that was sent away by who runs this host is not dialed.
+/// How long a peer is not dialed that the operator has disconnected.
 const DISMISSED: Duration = Duration::from_secs(600);
 
 /// What is to be done.
@@ -350,7 +350,7 @@ impl Members {
         }
     }
 
-    /// Who runs this host has sent a peer away: it is not dialed for some time.
+    /// The operator has disconnected a peer: it is not dialed for some time.
     pub(crate) fn dismissed(&mut self, peer: &PeerId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(peer) {
             contact.shun(now + DISMISSED);

@@ -66,7 +66,7 @@ impl Pace {
     /// `factor` times as long each time and `longest` at most; `chance` (0.0 to
     /// 1.0) takes up to a quarter off, so that many who began together drift apart.
     ///
-    /// When it was hurried meanwhile, that stands.
+    /// When it was hurried meanwhile, the next one follows as soon as that said.
     pub(super) fn end(
         &mut self,
         now: Instant,
@@ -84,7 +84,7 @@ impl Pace {
         self.next = Some(now + full.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 4.0));
     }
 
-    /// Begin anew, at once or as soon as it is seemly.
+    /// Begin anew, at once or as soon as [`LEAST`] allows.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.step = 0;
         self.next = Some(self.begun.map_or(now, |t| (t + LEAST).max(now)));

@@ -17,7 +17,7 @@ pub(super) const MAX_AWAY: usize = 16;
 /// topic is not: subscriptions are the first that gossip says.
 const SETTLES: Duration = Duration::from_secs(5);
 
-/// For so long nobody dials it for this topic. What the DHT says of members may be
+/// It is not dialed for this topic for so long. What the DHT says of members may be
 /// two days old.
 const ABSENT: Duration = Duration::from_secs(600);
 
@@ -50,7 +50,7 @@ pub(super) struct Topic {
     pub(super) links: Vec<PeerId>,
 }
 
-/// Those that are forgotten first come last.
+/// The order in which members are remembered: the first to be forgotten comes last.
 fn rank(away: &Away, contact: Option<&Contact>) -> (bool, bool, u32, std::cmp::Reverse<Instant>) {
     let failures = contact.map_or(0, Contact::failures);
     (

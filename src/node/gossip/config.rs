@@ -58,9 +58,9 @@ pub(super) fn gossipsub(identity: &Keypair, options: &Options) -> Result<Gossips
         .mesh_n_low(low)
         .mesh_n_high(high)
         .mesh_outbound_min(outbound_min)
-        // When a mesh is too large, those who have been in it longest stay, but for
-        // a quarter that is left to chance: many who come at once do not push out
-        // who was there.
+        // When a mesh is too large, the peers that have been in it longest stay, but for
+        // a quarter that is left to chance: many that come at once do not push out
+        // those that were there.
         .retain_scores(low)
         .max_transmit_size(MAX_GOSSIP_BYTES)
         .validation_mode(gossipsub::ValidationMode::Strict)
@@ -82,7 +82,7 @@ pub(super) fn gossipsub(identity: &Keypair, options: &Options) -> Result<Gossips
         .publish_queue_duration(PATIENCE)
         .forward_queue_duration(PATIENCE)
         // What this host publishes goes to every subscribed peer, not only to the
-        // mesh: who has surrounded this node in a mesh cannot silence it.
+        // mesh: peers that surround this node in a mesh cannot silence it.
         .flood_publish(true)
         // Peers are told "I have it" about what is larger than a packet.
         .idontwant_message_size_threshold(1000)

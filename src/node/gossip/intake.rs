@@ -1,4 +1,4 @@
-//! What is let in to gossipsub: a wrapping around its behaviour.
+//! What is let in to gossipsub: a wrapper around its behaviour.
 //!
 //! Gossipsub keeps the id of every message that it is handed for minutes, its
 //! bytes for seconds, whatever the topic, and tells its owner only of those that
@@ -6,7 +6,7 @@
 //! keep is decided before it is handed anything. In order:
 //!
 //! - a message on a topic that is not joined here ends here;
-//! - a copy of a message whose verdict stands ends here; an eighth of a token is
+//! - a copy of a message whose verdict is known ends here; an eighth of a token is
 //!   taken for it, since a mesh brings each message some eight times;
 //! - what the peer is the author of takes one token of its bucket of messages
 //!   (`P2P_RATE_BURST`, `P2P_RATE_FILL`): excess is dropped, and costs reputation
@@ -109,7 +109,7 @@ pub(in crate::node) struct Intake {
 
 /// What a peer has done that sent a message with this fault.
 ///
-/// Those without a signature come as [`ValidationError::InvalidSignature`] too;
+/// Messages without a signature come as [`ValidationError::InvalidSignature`] too;
 /// peers of applications that do not sign have no business in a topic of ones
 /// that do.
 fn conduct_of(error: &ValidationError) -> Conduct {

@@ -1,8 +1,8 @@
 //! What this network's own topics need to remember: the numbers that other publishers
 //! have used, and those that this node has.
 //!
-//! Which topics those are is [`NetworkTopics`](crate::gossip::network_topics)'; how their
-//! messages are checked is [`crate::message::envelope`]'s.
+//! [`crate::gossip::network_topics`] says which topics those are, and
+//! [`crate::message::envelope`] how their messages are checked.
 
 use std::sync::Arc;
 

@@ -68,7 +68,7 @@ pub(in crate::node) struct Due {
     reply: Reply<Published>,
 }
 
-/// What subscribers on this host get of a message on an envelope topic.
+/// What subscribers on this host get of a message on a topic of this network.
 struct Own {
     payload: bytes::Bytes,
     number: u64,
@@ -180,7 +180,7 @@ impl Publishing {
 }
 
 /// Whether a message that no peer hears may be heard by one in a moment. The
-/// search for him begins then. Programs on this host do not wait for others.
+/// search for such a peer begins then. Programs on this host do not wait for others.
 fn is_early(to: &Due, audience: &mut Audience, lent: &mut Lent<'_>) -> bool {
     let hash = to.topic.hash();
     if audience.is_heard(&hash) || lent.view.draining {
@@ -231,7 +231,7 @@ impl Publishing {
             ));
         }
         let message = Outgoing { to, content };
-        // Those of its topic that came before it go before it.
+        // Messages on its topic that came before it go before it.
         self.publish_unheard(audience, lent);
         let peers = recipients(&message.to, lent);
         if peers > 0 || !is_early(&message.to, audience, lent) {
@@ -307,8 +307,8 @@ impl Publishing {
         lent: &mut Lent<'_>,
     ) {
         let now = lent.view.now;
-        // What no peer takes needs no pace: it is for programs on this host, or
-        // nobody hears it, which is told at once.
+        // A message that no peer takes needs no pace: it is for programs on this host, or
+        // nobody hears it, which its program is told at once.
         let bytes = message.bytes();
         if peers == 0 || (self.line.is_empty() && self.pace.wait(bytes, now).is_zero()) {
             self.go(message, audience, lent);
@@ -394,7 +394,7 @@ impl Publishing {
                     .into(),
             );
         }
-        // Those behind it are not to have its time while it is sealed.
+        // Its time is taken now, so that no message behind it gets it while it is sealed.
         if recipients(&to, lent) > 0 {
             self.pace.spend(bytes, lent.view.now);
             to.paid = true;
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn who_hangs_up_keeps_nobody_waiting_for_the_turn_of_his_message() {
+    fn a_program_that_hangs_up_keeps_nobody_waiting_for_the_turn_of_its_message() {
         let now = Instant::now();
         let mut publishing = publishing(now);
         let ((large, answer), (small, _small)) = (message(1 << 20), message(64));

@@ -63,7 +63,7 @@ impl<T: Send + 'static> Recording<T> {
         }
     }
 
-    /// Has `mark` written; after that, and after those before it, the message of `bytes`
+    /// Has `mark` written; after that, and after the messages before it, the one of `bytes`
     /// comes out of [`Recording::done`].
     ///
     /// # Errors

@@ -384,3 +384,164 @@ impl Gossip {
         mesh.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::oneshot;
+    use libp2p::identity::Keypair;
+
+    use super::*;
+    use crate::node::event_loop::effect::{Effect, View};
+    use crate::node::handle::Content;
+    use crate::node::peers::connected::Connected;
+    use crate::telemetry::Metrics as _;
+
+    const TOPIC: &str = "/p2p-node/chat";
+
+    /// Gossip of a node without any connection, in virtual time.
+    struct Alone {
+        gossip: Gossip,
+        intake: Intake,
+        peers: Connected,
+        local: PeerId,
+        knows_dht: bool,
+        draining: bool,
+        now: Instant,
+    }
+
+    impl Alone {
+        fn new() -> Self {
+            let (key, options, now) = (
+                Keypair::generate_ed25519(),
+                Options::default(),
+                Instant::now(),
+            );
+            let metrics = Metrics::new().unwrap();
+            let local = key.public().to_peer_id();
+            let policy = options.policy.clone();
+            let intake = Intake::new(&key, &options, policy, metrics.clone()).unwrap();
+            let messages = Messages::unstored(local, metrics.clone());
+            let sealer = messages.sealer(key);
+            let gossip = Gossip::start(&options, &messages, sealer, &intake, metrics, now);
+            Alone {
+                gossip,
+                intake,
+                peers: Connected::new(options.policy.clone()),
+                local,
+                knows_dht: false,
+                draining: false,
+                now,
+            }
+        }
+
+        /// The effects of a call.
+        fn call(&mut self, call: impl FnOnce(&mut Gossip, &mut Lent<'_>)) -> Vec<Effect> {
+            let knows_dht = self.knows_dht;
+            let mut lent = Lent {
+                intake: &mut self.intake,
+                knows_dht: &mut || knows_dht,
+                refuses: &|_| false,
+                view: View {
+                    now: self.now,
+                    local: self.local,
+                    draining: self.draining,
+                    peers: &self.peers,
+                },
+                effects: Vec::new(),
+            };
+            call(&mut self.gossip, &mut lent);
+            lent.effects
+        }
+
+        fn publish(
+            &mut self,
+        ) -> (
+            Vec<Effect>,
+            oneshot::Receiver<Result<crate::api::Published, crate::node::Error>>,
+        ) {
+            let (reply, answer) = oneshot::channel();
+            let message = Publish {
+                topic: "plain".into(),
+                content: Content::Plain(b"hello".to_vec()),
+                client: 1,
+                reply,
+            };
+            (
+                self.call(|gossip, lent| gossip.publish(message, lent)),
+                answer,
+            )
+        }
+
+        fn subscribe(&mut self, topic: &str) -> (Vec<Effect>, Subscription) {
+            let (reply, mut answer) = oneshot::channel();
+            let effects = self.call(|gossip, lent| gossip.subscribe(topic.into(), reply, lent));
+            (effects, answer.try_recv().unwrap().unwrap().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_node_that_is_alone_waits_for_its_patience_to_the_second() {
+        let mut node = Alone::new();
+        let patience = Options::default().publish_patience;
+        let (effects, mut answer) = node.publish();
+        assert!(
+            matches!(effects[..], [Effect::EnterNetwork, Effect::FindPeers]),
+            "{effects:?}"
+        );
+        node.now += patience - Duration::from_nanos(1);
+        node.call(Gossip::tick);
+        assert!(matches!(answer.try_recv(), Ok(None)));
+        node.now += Duration::from_nanos(1);
+        node.call(Gossip::tick);
+        let refused = answer.try_recv().unwrap().unwrap().unwrap_err();
+        assert!(refused.to_string().contains("none was found"), "{refused}");
+        // While it drains nothing waits.
+        node.draining = true;
+        let (_, mut answer) = node.publish();
+        assert!(answer.try_recv().unwrap().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_topic_is_looked_for_and_announced_when_it_is_joined_and_withdrawn_when_it_is_left() {
+        let mut node = Alone::new();
+        node.knows_dht = true;
+        let (effects, subscription) = node.subscribe(TOPIC);
+        let [
+            Effect::FindMembers { topic, .. },
+            Effect::AnnounceTopic { key, .. },
+        ] = &effects[..]
+        else {
+            panic!("{effects:?}");
+        };
+        assert_eq!(topic.as_str(), TOPIC);
+        assert_eq!(node.gossip.topics(), [TOPIC]);
+        let key = key.clone();
+        // The same topic again is joined already.
+        let (effects, second) = node.subscribe(TOPIC);
+        assert!(effects.is_empty(), "{effects:?}");
+        drop(subscription);
+        assert!(node.call(Gossip::leave_abandoned).is_empty());
+        drop(second);
+        let effects = node.call(Gossip::leave_abandoned);
+        assert!(
+            matches!(&effects[..], [Effect::StopProviding(left)] if *left == key),
+            "{effects:?}"
+        );
+        assert!(node.gossip.topics().is_empty());
+    }
+
+    #[test]
+    fn a_program_hears_what_another_one_on_this_host_publishes_without_any_peer() {
+        let mut node = Alone::new();
+        let (_, subscription) = node.subscribe("plain");
+        let (_, mut answer) = node.publish();
+        let published = answer.try_recv().unwrap().unwrap().unwrap();
+        assert_eq!((published.peers, published.listeners), (0, 1));
+        let heard = subscription.messages.try_recv().unwrap();
+        assert_eq!(
+            (&heard.data[..], heard.from),
+            (&b"hello"[..], Some(node.local))
+        );
+        assert!(node.gossip.is_drained(node.now));
+    }
+}
