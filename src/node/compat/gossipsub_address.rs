@@ -1,13 +1,20 @@
 //! Keeps the addresses of peers from gossipsub.
 //!
+//! # What libp2p lacks
+//!
 //! Gossipsub keeps an entry for each IP address that it has ever seen, for the scoring of
 //! peers at one address (P6), also when that scoring is off, as it is here (see
 //! [`scoring`](crate::gossip::scoring)). Somebody who connects from ever new addresses,
-//! which is easy with IPv6, would fill the memory. So gossipsub is told an endpoint
-//! without an IP address.
+//! which is easy with IPv6, would fill the memory.
 //!
-//! It could go if libp2p-gossipsub kept no addresses while
-//! `PeerScoreParams::ip_colocation_factor_weight` is zero, or forgot each with its last
+//! # What is done instead
+//!
+//! Gossipsub is told an endpoint without an IP address.
+//!
+//! # What would make this superfluous
+//!
+//! A libp2p-gossipsub that keeps no addresses while
+//! `PeerScoreParams::ip_colocation_factor_weight` is zero, or forgets each with its last
 //! peer.
 
 use std::sync::LazyLock;

@@ -1,14 +1,23 @@
 //! Has gossipsub tell a peer once more which topics are joined here.
 //!
-//! Gossipsub tells that on a peer's first connection, and never again while one of its
-//! connections is established. A peer whose process was killed and that came back has
-//! forgotten it, while its first connection here may still be that of its earlier life
-//! (see `node::gossip::intake`). So gossipsub is told of one of the connections that it
-//! knows as if it were the first: it sends its subscriptions again, and nothing else that
-//! it does then changes anything for a peer that it knows.
+//! # What libp2p lacks
 //!
-//! It could go if libp2p-gossipsub sent its subscriptions on every new connection, or had
-//! a method that sends them to a peer.
+//! Gossipsub tells that on a peer's first connection, and never again while the peer has a
+//! connection. A peer whose process was killed and that came back has forgotten it, while
+//! its first connection here may still be that of its earlier life (see
+//! `node::gossip::intake`). <https://github.com/libp2p/rust-libp2p/issues/5097> describes
+//! what follows: the peer that was restarted cannot publish.
+//!
+//! # What is done instead
+//!
+//! Gossipsub is told of one of the connections that it knows as if it were the first: it
+//! sends its subscriptions again, and nothing else that it does then changes anything for
+//! a peer that it knows.
+//!
+//! # What would make this superfluous
+//!
+//! Subscriptions that libp2p-gossipsub sends on every new connection, or a method that
+//! sends them to a peer.
 
 use libp2p::PeerId;
 use libp2p::swarm::behaviour::ConnectionEstablished;

@@ -1,11 +1,19 @@
 //! Measures values whose fields cannot be read.
 //!
-//! Gossipsub's control messages and subscriptions keep their ids and topics to
-//! themselves, and no method tells how large they are. But they can be hashed, and
-//! hashing visits every byte: a hasher that adds up lengths measures them.
+//! # What libp2p lacks
 //!
-//! It could go if libp2p-gossipsub made the fields of its `ControlAction` and
-//! `Subscription` public, or told the size of an RPC that its handler has read.
+//! Gossipsub's control messages and subscriptions keep their ids and topics to
+//! themselves, and no method tells how large they are.
+//!
+//! # What is done instead
+//!
+//! They can be hashed, and hashing visits every byte: a hasher that adds up lengths
+//! measures them.
+//!
+//! # What would make this superfluous
+//!
+//! Public fields of `ControlAction` and `Subscription` in libp2p-gossipsub, or the size of
+//! an RPC from its handler.
 
 use std::hash::{Hash, Hasher};
 
