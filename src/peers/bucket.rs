@@ -18,13 +18,8 @@
 //!
 //! # Arithmetic
 //!
-//! The level is counted in billionths of a token. A bucket that is filled with
-//! `r` tokens a second then gets exactly `r` units each nanosecond, and a
-//! nanosecond is what clocks count in: nothing is ever rounded, so nothing is
-//! lost however often the bucket is asked, and nothing drifts. Time comes from
-//! the monotonic clock, which no one sets; should it stand still or go back, the
-//! bucket is not filled; should it leap ahead, the bucket is full, which is all
-//! that it can be.
+//! The level is counted in billionths of a token, so that nothing is ever rounded (see
+//! [`crate::rate`]).
 //!
 //! # Reputation
 //!
@@ -48,9 +43,10 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 
 use super::reputation::{BEST, DISCONNECT};
+use crate::rate::{self, Capacity};
 
 /// Units of the level in one token.
-const UNIT: u64 = 1_000_000_000;
+const UNIT: i128 = 1_000_000_000;
 
 /// A peer is reported for persistent excess at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -88,8 +84,12 @@ impl Budget {
         }
     }
 
-    fn full(self) -> u64 {
-        self.burst.saturating_mul(UNIT)
+    /// In units: a token a second is a unit each nanosecond.
+    fn capacity(self) -> Capacity {
+        Capacity {
+            full: i128::from(self.burst) * UNIT,
+            per_nanosecond: self.fill.into(),
+        }
     }
 }
 
@@ -108,38 +108,21 @@ pub fn scale(score: f32, trusted: bool) -> f32 {
 
 /// One bucket. See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// Billionths of a token; below zero when it was overdrawn.
-    level: i64,
-    /// When the level was so.
-    at: Instant,
-}
+pub struct Bucket(rate::Bucket);
 
 impl Bucket {
     /// A full bucket.
     pub fn full(budget: Budget, now: Instant) -> Self {
-        Bucket {
-            level: as_level(budget.full()),
-            at: now,
-        }
-    }
-
-    fn refill(&mut self, budget: Budget, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.at);
-        self.at = self.at.max(now);
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        let more = as_level(nanos.saturating_mul(budget.fill));
-        // A budget that was scaled down takes what is above it.
-        self.level = self.level.saturating_add(more).min(as_level(budget.full()));
+        Bucket(rate::Bucket::full(budget.capacity(), now))
     }
 
     /// Takes `tokens` if they are there, all or nothing.
     pub fn take(&mut self, tokens: u64, budget: Budget, now: Instant) -> bool {
-        self.refill(budget, now);
-        let wanted = as_level(tokens.saturating_mul(UNIT));
-        let enough = self.level >= wanted;
+        self.0.refill(budget.capacity(), now);
+        let wanted = i128::from(tokens) * UNIT;
+        let enough = self.0.level() >= wanted;
         if enough {
-            self.level -= wanted;
+            self.0.take(wanted);
         }
         enough
     }
@@ -147,33 +130,28 @@ impl Bucket {
     /// Takes `tokens` in any case. When that leaves less than nothing, says how
     /// long it takes to come back to nothing. Nobody owes more than one burst.
     pub fn charge(&mut self, tokens: u64, budget: Budget, now: Instant) -> Option<Duration> {
-        self.refill(budget, now);
-        let owed = as_level(tokens.saturating_mul(UNIT));
-        self.level = self
-            .level
-            .saturating_sub(owed)
-            .max(-as_level(budget.full()));
-        (self.level < 0)
-            .then(|| Duration::from_nanos(self.level.unsigned_abs().div_ceil(budget.fill)))
+        let capacity = budget.capacity();
+        self.0.refill(capacity, now);
+        self.0.take(i128::from(tokens) * UNIT);
+        self.0.clamp(-capacity.full, capacity.full);
+        (self.0.level() < 0).then(|| self.0.wait(0, capacity))
     }
 
     /// Whole tokens in it.
     pub fn tokens(&self, budget: Budget, now: Instant) -> u64 {
-        let mut copy = *self;
-        copy.refill(budget, now);
-        u64::try_from(copy.level).unwrap_or(0) / UNIT
+        let tokens = self.level(budget, now).max(0) / UNIT;
+        u64::try_from(tokens).unwrap_or(u64::MAX)
     }
 
     fn is_full(&self, budget: Budget, now: Instant) -> bool {
-        let mut copy = *self;
-        copy.refill(budget, now);
-        // Levels and not tokens: those of a burst of many gigabytes are capped.
-        copy.level >= as_level(budget.full())
+        self.level(budget, now) >= budget.capacity().full
     }
-}
 
-fn as_level(units: u64) -> i64 {
-    i64::try_from(units).unwrap_or(i64::MAX)
+    fn level(&self, budget: Budget, now: Instant) -> i128 {
+        let mut copy = self.0;
+        copy.refill(budget.capacity(), now);
+        copy.level()
+    }
 }
 
 /// The budgets of a peer with a score of zero.
