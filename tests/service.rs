@@ -236,7 +236,7 @@ impl Manager {
 
 /// Whether the daemon says over HTTP that it is ready: the head of its answer.
 fn health(at: SocketAddr) -> std::io::Result<String> {
-    http::ask(at, "/health/ready").map(|(head, _)| head)
+    http::ask_to_the_end(at, "/health/ready").map(|(head, _)| head)
 }
 
 /// The first words of a libp2p connection.

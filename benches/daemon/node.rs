@@ -51,22 +51,21 @@ impl Daemon {
                 ("P2P_STORE_MAX_BYTES", "64GiB"),
             ])
             .with(variables);
+        // A port that is known, so that the first 200 is seen when it comes.
+        let http = common::own_socket();
+        let (host, port) = (http.ip().to_string(), http.port().to_string());
+        let settings = settings.with(&[
+            ("P2P_METRICS_HOST", host.as_str()),
+            ("P2P_METRICS_PORT", port.as_str()),
+        ]);
         let begun = Instant::now();
         let mut running = settings.spawn();
-        let http = loop {
-            if let Some(at) = running.http_if_ready().filter(|at| is_ready(*at)) {
-                break at;
-            }
+        while !is_ready(http) {
             if running.ended().is_some() || begun.elapsed() > DEADLINE {
-                return Err(format!(
-                    "the daemon did not start:
-{}",
-                    running.log()
-                )
-                .into());
+                return Err(format!("the daemon did not start:\n{}", running.log()).into());
             }
             std::thread::sleep(Duration::from_micros(500));
-        };
+        }
         Ok(Daemon {
             running,
             http,

@@ -31,7 +31,7 @@ use crate::store::Root;
 /// Uploads and downloads at once. An upload holds 16 MiB while it runs, so all
 /// of them a gigabyte; more would only share the same disk and network. Downloads
 /// whose clients do not read hold a block each, and a block of each waits at its
-/// client; what they read ahead they share (64 MiB, see `block/fetch/held`).
+/// client; what they read ahead they share (64 MiB, see `content::fetch::memory`).
 pub(super) const MAX_TRANSFERS: usize = 64;
 
 /// How long a download waits for a client that does not read: longer than for

@@ -179,7 +179,7 @@ async fn serve_content(incoming: IncomingStreams, content: Content<ContentNetwor
             stream = incoming.next() => {
                 let Some((peer, stream)) = stream else { break };
                 let content = content.clone();
-                let task = Task::spawn("one exchange stream", async move {
+                let task = Task::one_of_many("one exchange stream", async move {
                     if let Err(e) = content.serve(peer, stream).await {
                         log::debug!(peer:% = peer, error:% = e; "exchange stream ended");
                     }

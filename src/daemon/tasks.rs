@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use async_std::task::{self, JoinHandle};
 use futures::FutureExt;
 
+use crate::telemetry::throttle;
+
 /// A running task. It is cancelled when this is dropped; [`Task::cancel`] also waits until
 /// nothing of it is left.
 ///
@@ -18,17 +20,41 @@ pub struct Task {
 }
 
 impl Task {
-    /// Starts `work` as a task.
+    /// Starts `work` as a task that is to run as long as the daemon.
     pub fn spawn(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task::catching(work, move || {
+            log::error!(
+                task = name;
+                "a task of the daemon has ended by a panic and is not started again; \
+                 restart the daemon and report its log"
+            );
+        })
+    }
+
+    /// Starts `work` as one task of many, which others are not affected by.
+    pub fn one_of_many(
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Task {
+        Task::catching(work, move || {
+            if let Some(suppressed) = throttle::allow(name) {
+                log::warn!(
+                    task = name, suppressed;
+                    "a task ended by a panic; the daemon goes on, please report its log"
+                );
+            }
+        })
+    }
+
+    fn catching(
+        work: impl Future<Output = ()> + Send + 'static,
+        panicked: impl FnOnce() + Send + 'static,
+    ) -> Task {
         let work = async move {
             // What a task shares with others lies behind locks, which note a panic
             // themselves.
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                log::error!(
-                    task = name;
-                    "a task of the daemon has ended by a panic and is not started again; \
-                     restart the daemon and report its log"
-                );
+                panicked();
             }
         };
         Task {

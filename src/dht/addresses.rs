@@ -1,5 +1,7 @@
 //! Which addresses that others report of a peer are used.
 
+use std::net::IpAddr;
+
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
@@ -20,12 +22,8 @@ pub(crate) fn usable<'a>(
     addrs
         .into_iter()
         .filter(move |a| match a.iter().next() {
-            Some(Protocol::Ip4(ip)) => {
-                !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
-            }
-            Some(Protocol::Ip6(ip)) => {
-                !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
-            }
+            Some(Protocol::Ip4(ip)) => is_usable(ip.into(), heard_from_loopback),
+            Some(Protocol::Ip6(ip)) => is_usable(ip.into(), heard_from_loopback),
             Some(
                 Protocol::Dns(name)
                 | Protocol::Dns4(name)
@@ -36,6 +34,13 @@ pub(crate) fn usable<'a>(
         })
         .take(MAX_ADDRS_PER_PEER)
         .cloned()
+}
+
+/// Whether an IP address that was reported may be used. An IPv4 address that is mapped
+/// into IPv6 is judged as what it is.
+fn is_usable(ip: IpAddr, heard_from_loopback: bool) -> bool {
+    let ip = ip.to_canonical();
+    !ip.is_unspecified() && (heard_from_loopback || !ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -51,6 +56,8 @@ mod tests {
         let told = addrs(&[
             "/ip4/127.0.0.1/tcp/1",
             "/ip6/::1/tcp/1",
+            "/ip6/::ffff:127.0.0.1/tcp/1",
+            "/ip6/::ffff:0.0.0.0/tcp/1",
             "/ip4/0.0.0.0/tcp/1",
             "/dns4/localhost/tcp/1",
             "/dns/x.LOCALHOST./tcp/1",
@@ -59,6 +66,6 @@ mod tests {
         let far: Vec<_> = usable(&told, false).collect();
         assert_eq!(far, addrs(&["/ip4/192.0.2.1/tcp/1"]));
         let near: Vec<_> = usable(&told, true).collect();
-        assert_eq!(near.len(), 5);
+        assert_eq!(near.len(), 6);
     }
 }

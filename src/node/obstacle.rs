@@ -78,7 +78,7 @@ fn of_dial(error: &DialError) -> Obstacle {
         DialError::Transport(errors) => {
             let shown = errors.iter().take(SHOWN_ADDRESSES);
             let all = shown.map(|(_, error)| of_transport(error));
-            all.max().unwrap_or(Obstacle::Other)
+            Obstacle::of_several(all).unwrap_or(Obstacle::Other)
         }
         DialError::DialPeerConditionFalse(_) | DialError::Aborted => Obstacle::Other,
     }
@@ -90,7 +90,11 @@ pub(super) fn of_opening(error: &OpenError) -> Obstacle {
         OpenError::Dial(why) => why.obstacle,
         OpenError::TooManyPending(_) | OpenError::TooManyStreams { .. } => Obstacle::ThisNode,
         OpenError::Timeout(_) => Obstacle::NoAnswer,
-        OpenError::Io(error) => Obstacle::of_io(error),
+        // A layer may have boxed the error, so that only its words tell.
+        OpenError::Io(error) => {
+            let both = [Obstacle::of_io(error), of_words(&error.to_string())];
+            Obstacle::of_several(both).unwrap_or(Obstacle::Other)
+        }
         OpenError::Stopped | OpenError::NoProtocol | OpenError::Closed | OpenError::Unsupported => {
             Obstacle::Other
         }
@@ -175,6 +179,10 @@ mod tests {
         }
         let stalls = OpenError::Io(io::ErrorKind::TimedOut.into());
         assert_eq!(of_opening(&stalls), Obstacle::NoAnswer);
+        for words in ["timed out", "Host is down (os error 112)"] {
+            let boxed = OpenError::Io(io::Error::other(words));
+            assert_eq!(of_opening(&boxed), of_words(words));
+        }
         let late = OpenError::Timeout(Duration::from_secs(10));
         assert_eq!(of_opening(&late), Obstacle::NoAnswer);
     }
@@ -222,6 +230,8 @@ mod tests {
         let dial = |errors| of_dial(&DialError::Transport(errors));
         assert_eq!(dial(vec![late()]), Obstacle::NoAnswer);
         assert_eq!(dial(vec![late(), refused(), late()]), Obstacle::Refused);
+        let unknown = || failed(3, io::ErrorKind::UnexpectedEof);
+        assert_eq!(dial(vec![late(), unknown()]), Obstacle::NoAnswer);
         assert_eq!(
             dial(vec![late(), unsupported(), refused()]),
             Obstacle::ThisNode

@@ -365,17 +365,11 @@ impl BanList {
         entry.in_force(now).then_some(entry.ban)
     }
 
-    /// The bans in force, the latest first.
+    /// The bans in force, in no order.
     pub fn list(&self, now: Instant) -> Vec<Ban> {
-        let mut list: Vec<Ban> = self
-            .peers
-            .values()
-            .chain(self.nets.values())
-            .filter(|e| e.in_force(now))
-            .map(|e| e.ban.clone())
-            .collect();
-        list.sort_by(|a, b| b.since.cmp(&a.since).then(a.target.cmp(&b.target)));
-        list
+        let all = self.peers.values().chain(self.nets.values());
+        let in_force = all.filter(|entry| entry.in_force(now));
+        in_force.map(|entry| entry.ban.clone()).collect()
     }
 
     /// Bans in force.

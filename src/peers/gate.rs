@@ -263,8 +263,9 @@ impl Gate {
             && let Some(subnet) = subnet
             && let Entry::Occupied(mut count) = self.arriving.entry(subnet)
         {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
+            let left = count.get().saturating_sub(1);
+            count.insert(left);
+            if left == 0 {
                 count.remove();
             }
         }

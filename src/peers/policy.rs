@@ -220,14 +220,20 @@ impl Policy {
         self.write(|peers| peers.unban(target, now))
     }
 
-    /// See [`Peers::bans`].
+    /// The bans in force, the latest first. There may be tens of thousands: they are
+    /// copied under the lock, and sorted after it.
     pub fn bans(&self, now: Instant) -> Vec<Ban> {
-        self.read(|peers| peers.bans(now))
+        let mut bans = self.read(|peers| peers.bans(now));
+        bans.sort_by(|a, b| b.since.cmp(&a.since).then(a.target.cmp(&b.target)));
+        bans
     }
 
-    /// See [`Peers::tend`].
+    /// Removes what has expired; once in some seconds is enough.
     pub fn tend(&self, now: Moment) {
-        self.write(|peers| peers.tend(now));
+        // One lock for each part, so that nobody waits for all of them.
+        self.write(|peers| peers.tend_bans(now));
+        self.write(|peers| peers.tend_budgets(now.mono));
+        self.write(|peers| peers.tend_reputations(now.mono));
     }
 
     /// See [`Peers::restore`].

@@ -105,7 +105,8 @@ impl Connection {
 /// What is known of a peer while it is connected.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// In the order in which they were established.
+    /// In the order in which they were established. A few: the limit of connections with
+    /// one peer bounds them, and for trusted peers the descriptors of the process.
     pub(super) connections: Vec<(ConnectionId, Connection)>,
     agent: Option<String>,
     exchanges: Vec<String>,

@@ -86,7 +86,7 @@ pub enum Order {
     Recheck,
 }
 
-/// What is worth to be counted, or told to the operator.
+/// What is to be counted, or told to the operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
     /// A peer offended.
@@ -166,7 +166,8 @@ impl Peers {
     /// Other settings from now on. `configured` are the addresses that the
     /// configuration names, with their peers where they are known. What is held
     /// against peers, and what their buckets hold, stays. Connections stay too, also
-    /// those over a new limit; who is no longer allowed is for the caller to close.
+    /// those over a new limit; it is for the caller to close those that are no longer
+    /// allowed. Trust is a part of a peer's scale, which is asked anew within a second.
     pub fn adjust(&mut self, settings: Settings, configured: &[(Option<PeerId>, Multiaddr)]) {
         self.set(settings);
         self.configured(configured);
@@ -440,7 +441,7 @@ impl Peers {
         lifted
     }
 
-    /// The bans in force, the latest first.
+    /// The bans in force, in no order.
     pub fn bans(&self, now: Instant) -> Vec<Ban> {
         self.bans.list(now)
     }
@@ -545,12 +546,20 @@ impl Peers {
 
     // ---- Housekeeping, and what is saved.
 
-    /// Removes what has expired; once in some seconds is enough.
-    pub fn tend(&mut self, now: Moment) {
+    /// Removes bans that have expired, and follows a step of the time of day.
+    pub fn tend_bans(&mut self, now: Moment) {
         self.bans.tend(now);
-        self.accounts.sweep(now.mono);
-        self.reputations.sweep(now.mono);
         self.count_bans(now.mono);
+    }
+
+    /// Forgets the budgets that are full again.
+    pub fn tend_budgets(&mut self, now: Instant) {
+        self.accounts.sweep(now);
+    }
+
+    /// Forgets the peers whose score is back at nothing.
+    pub fn tend_reputations(&mut self, now: Instant) {
+        self.reputations.sweep(now);
     }
 
     /// Takes in what an earlier run saved: bans, and reputations with the time of

@@ -51,13 +51,15 @@ impl Table {
         if last {
             self.records.remove(peer);
         }
-        *self.direction(connection.outbound) -= 1;
+        let direction = self.direction(connection.outbound);
+        *direction = direction.saturating_sub(1);
         let subnet = connection.counted.and_then(|ip| self.prefixes.subnet(ip));
         if let Some(subnet) = subnet
             && let Entry::Occupied(mut count) = self.subnets.entry(subnet)
         {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
+            let left = count.get().saturating_sub(1);
+            count.insert(left);
+            if left == 0 {
                 count.remove();
             }
         }

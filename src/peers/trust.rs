@@ -14,7 +14,8 @@ use libp2p::{Multiaddr, PeerId};
 use super::subnet::{direct_ip, ip_of};
 
 /// Addresses that are learned while the node runs: a few for each of the few peers
-/// that an operator lists. The one that was learned first is forgotten.
+/// that an operator lists. The one that was learned first is forgotten, of those at
+/// which no trusted peer was met as long as there are any.
 const MAX_LEARNED: usize = 256;
 
 /// Addresses of the configuration, which lists some tens of them.
@@ -172,7 +173,10 @@ impl Trust {
             return;
         }
         if self.learned.len() >= MAX_LEARNED {
-            self.learned.pop_front();
+            // Those at which a trusted peer was met go last, so that a peer of P2P_PEERING
+            // that comes from everywhere does not push them out.
+            let other = self.learned.iter().position(|(_, known)| !known.trusted);
+            self.learned.remove(other.unwrap_or(0));
         }
         self.learned.push_back((ip, known));
     }
@@ -232,6 +236,19 @@ mod tests {
             assert!(trust.spares(&ip(n).into()));
         }
         assert!(!trust.spares(&ip(10).into()));
+    }
+
+    #[test]
+    fn a_partner_that_comes_from_everywhere_does_not_hide_where_a_trusted_peer_is() {
+        let (friend, partner) = (PeerId::random(), PeerId::random());
+        let mut trust = Trust::default();
+        trust.set([friend], [partner]);
+        trust.met(&friend, Some(ip(1)), Some(ip(1)));
+        for n in 10..10_000 {
+            trust.met(&partner, Some(ip(n)), Some(ip(n)));
+        }
+        assert_eq!(trust.learned.len(), MAX_LEARNED);
+        assert!(trust.is_trusted_at(ip(1)) && trust.is_expected_at(ip(9_999)));
     }
 
     #[test]

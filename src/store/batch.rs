@@ -132,7 +132,7 @@ impl Batch {
             self.forget(cid);
         }
         let need = footprint(&key, data.len());
-        self.store.reserve(need, self.store.moment())?;
+        self.store.reserve(need)?;
         match self.write(&key, data) {
             Ok(at) => {
                 self.in_flight += need;

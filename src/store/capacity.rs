@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use super::clock::Moment;
 use super::handle::lock;
 use super::{Error, Store};
 use crate::api::{LimitStatus, Unit};
@@ -66,8 +65,8 @@ impl Store {
     }
 
     /// Reserves `need` bytes of disk for a block, evicting when they do not fit.
-    pub(super) fn reserve(&self, need: u64, now: Moment) -> Result<(), Error> {
-        let result = self.make_place(need, now);
+    pub(super) fn reserve(&self, need: u64) -> Result<(), Error> {
+        let result = self.make_place(need);
         let reason = match &result {
             Err(Error::Full { .. }) => "full",
             Err(Error::DiskFull { .. }) => "disk_full",
@@ -78,7 +77,7 @@ impl Store {
         result
     }
 
-    fn make_place(&self, need: u64, now: Moment) -> Result<(), Error> {
+    fn make_place(&self, need: u64) -> Result<(), Error> {
         self.check_disk(need)?;
         let max = self.inner.max_bytes.load(Ordering::Relaxed);
         if need > max {
@@ -93,6 +92,8 @@ impl Store {
             // A little more than needed, or every further block pays a
             // transaction; content that would have to go for this alone may go.
             let slack = (max / 64).min(64 << 20);
+            // Read here, since others may have evicted while this waited for the lock.
+            let now = self.moment();
             self.make_room(goal.saturating_sub(slack), now)?;
             self.reclaim()?;
             if !fits(*in_flight) {

@@ -1,5 +1,5 @@
-//! The clocks of this host, as the store reads them. They are read here and nowhere else
-//! in the store; what decides is given the time.
+//! The clocks of this host, as the store reads them. Apart from the keeper of bans and
+//! reputations, nothing else in the store reads a clock: what decides is given the time.
 
 use std::time::{Instant, SystemTime};
 

@@ -361,20 +361,24 @@ fn in_namespace(namespace: Option<&str>, program: &Path) -> Command {
 }
 
 /// `program`, in a network namespace if there is one, without what the caller's
-/// environment says to a node or of a service manager.
+/// environment says to a node, about its log and of a service manager.
 pub(crate) fn bare_command(namespace: Option<&str>, program: &Path) -> Command {
-    const OF_A_MANAGER: [&str; 6] = [
-        "NOTIFY_SOCKET",
-        "WATCHDOG_USEC",
-        "WATCHDOG_PID",
+    const FOR_A_NODE: [&str; 10] = [
+        "CREDENTIALS_DIRECTORY",
+        "LISTEN_FDNAMES",
         "LISTEN_FDS",
         "LISTEN_PID",
-        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "RUNTIME_DIRECTORY",
+        "RUST_LOG",
+        "STATE_DIRECTORY",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
     ];
     let mut command = in_namespace(namespace, program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("P2P_") || OF_A_MANAGER.contains(&&*text) {
+        if text.starts_with("P2P_") || FOR_A_NODE.contains(&&*text) {
             command.env_remove(name);
         }
     }

@@ -47,8 +47,9 @@ def own_address():
     return "/ip4/{}/tcp/{}".format(*own_socket())
 
 
-def eventually(what, ask, deadline=DEADLINE):
+def eventually(what, ask, deadline=None):
     """Asks until the answer is true, and gives it."""
+    deadline = DEADLINE if deadline is None else deadline
     end = time.monotonic() + deadline
     pause = threading.Event()
     while True:
@@ -66,12 +67,33 @@ def get(url, timeout=60):
         return answer.read().decode()
 
 
+# What the environment says to a node beside its P2P_ variables: by a service manager,
+# and about its log.
+FOR_A_NODE = {
+    "CREDENTIALS_DIRECTORY",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "RUST_LOG",
+    "STATE_DIRECTORY",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+}
+
+
+def is_for_a_node(variable):
+    return variable.startswith("P2P_") or variable in FOR_A_NODE
+
+
 class Program:
     """A process in a folder of its own, with its log there."""
 
     def __init__(self, folder, name):
         self.name = name
-        self.folder = pathlib.Path(folder) / name
+        # Absolute, since the process runs in it.
+        self.folder = pathlib.Path(folder).resolve() / name
         self.folder.mkdir(parents=True)
         self.log = self.folder / "log"
         self.process = None
@@ -82,7 +104,7 @@ class Program:
             self.process = subprocess.Popen(
                 command,
                 # A variable of the caller must not change what is tested.
-                env={k: v for k, v in os.environ.items() if not k.startswith("P2P_")} | env,
+                env={k: v for k, v in os.environ.items() if not is_for_a_node(k)} | env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -146,7 +168,7 @@ class Node(ControlledProgram):
 
     def __init__(self, binary, folder, name, **variables):
         super().__init__(folder, name)
-        self.binary = binary
+        self.binary = os.path.abspath(binary)
         self.variables = {
             "P2P_DATA_DIR": str(self.folder / "data"),
             "P2P_CONTROL_SOCKET": self.socket,

@@ -18,6 +18,16 @@ pub(crate) fn ask(at: SocketAddr, path: &str) -> io::Result<(String, String)> {
     ask_within(DEADLINE, at, path)
 }
 
+/// [`ask`], when the connection is closed properly after the answer as well.
+pub(crate) fn ask_to_the_end(at: SocketAddr, path: &str) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&at, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(request(path).as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parts(&answer).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
 /// [`ask`], which fails when nothing comes for `patience`.
 pub(crate) fn ask_within(
     patience: Duration,

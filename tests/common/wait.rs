@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Far above what any step takes; only a hang reaches it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The time between two questions.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
 import harness  # pylint: disable=wrong-import-position
 
 DEADLINE = float(os.environ.get("DEADLINE", "30"))
+harness.DEADLINE = DEADLINE
 
 
 def ours(folder, name, **more):

@@ -22,6 +22,13 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// What several failures of one attempt tell together: the one that tells most, of
+    /// those whose kind is known. `None` when there are none.
+    pub fn of_several(all: impl IntoIterator<Item = Obstacle>) -> Option<Self> {
+        let rank = |obstacle: &Obstacle| (*obstacle != Obstacle::Other, *obstacle);
+        all.into_iter().max_by_key(rank)
+    }
+
     /// What the answer of the operating system, or of what stands in for it, tells.
     pub fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
@@ -53,6 +60,19 @@ mod tests {
             Obstacle::ThisNode,
         ];
         assert!(order.is_sorted());
+    }
+
+    #[test]
+    fn of_several_failures_a_known_one_counts_before_one_that_only_has_words() {
+        use Obstacle::{NoAnswer, Other, Refused};
+        for (all, told) in [
+            (vec![], None),
+            (vec![Other, Other], Some(Other)),
+            (vec![NoAnswer, Other], Some(NoAnswer)),
+            (vec![Other, Refused, NoAnswer], Some(Refused)),
+        ] {
+            assert_eq!(Obstacle::of_several(all), told);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The event loop: the one task that owns the swarm.
 //!
-//! A turn takes one event of the swarm, and then what this host asks for before the
-//! next one (bounded, so that a busy program cannot keep the network waiting); once a
-//! second a turn is the housekeeping. The loop waits for nothing else: no disk, no
+//! A turn takes what this host asks for first (bounded, so that a busy program cannot
+//! keep the network waiting), and then one event of the swarm; once a second a turn is
+//! the housekeeping. The loop waits for nothing else: no disk, no
 //! client.
 //!
 //! The loop itself decides little. It gives each event to the subsystem that it belongs
@@ -41,6 +41,7 @@ pub(crate) use dht::REFRESH;
 pub(in crate::node) use text::as_gauge;
 pub(super) use text::{SHOWN_ADDRESSES, key_text, one_line, transport_reason};
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,10 @@ pub(super) struct EventLoop {
     sanctions: Sanctions,
     misbehaviour_lines: sanctions::Lines,
     refusals: Throttle,
+    /// What is still to be carried out in this turn.
+    effects: VecDeque<Effect>,
+    /// Whether somebody does that.
+    carrying_out: bool,
     ticks: u64,
 }
 
@@ -204,15 +209,23 @@ impl EventLoop {
             sanctions: options.policy.sanctions(),
             misbehaviour_lines: sanctions::Lines::default(),
             refusals: Throttle::default(),
+            effects: VecDeque::new(),
+            carrying_out: false,
             ticks: 0,
             metrics,
             options,
         }
     }
 
-    /// Carries out what a subsystem wants done.
+    /// Carries out what a subsystem wants done, in order. Effects that come of it, such as
+    /// those of a dial that is refused at once, follow when these are done.
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, now: Instant) {
-        for effect in effects {
+        self.effects.extend(effects);
+        if self.carrying_out {
+            return;
+        }
+        self.carrying_out = true;
+        while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Dial { opts, by } => {
                     if let Err(e) = self.swarm.dial(*opts) {
@@ -264,6 +277,7 @@ impl EventLoop {
                 Effect::LocateMember(peer) => self.learn_addrs(&peer),
             }
         }
+        self.carrying_out = false;
     }
 
     /// The swarm has refused to begin a dial.
@@ -314,6 +328,12 @@ impl EventLoop {
         loop {
             #[cfg(feature = "fault-injection")]
             crate::system::faults::event_loop();
+            for _ in 0..COMMANDS_A_TURN {
+                match self.commands.try_recv() {
+                    Ok(command) => self.command(command, Instant::now()),
+                    Err(_) => break,
+                }
+            }
             let turn = futures::select! {
                 _ = &mut self.stop => break,
                 command = self.commands.recv().fuse() => command.map(Turn::Command).ok(),
@@ -337,15 +357,9 @@ impl EventLoop {
                 _ = beats.next().fuse() => Some(Turn::Beat),
             };
             let Some(turn) = turn else { break };
-            // The only time in this turn: all that it does happens at once.
+            // The time of this turn: all that it does happens at once.
             let now = Instant::now();
             self.turn(turn, now);
-            for _ in 0..COMMANDS_A_TURN {
-                match self.commands.try_recv() {
-                    Ok(command) => self.command(command, now),
-                    Err(_) => break,
-                }
-            }
         }
         // What is accepted goes on to the mesh while there are connections; what
         // still came while they closed is for the programs on this host. With a disk

@@ -80,8 +80,8 @@ impl EventLoop {
     fn forget_unwelcome(&mut self, now: Instant) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let mut unwelcome: Vec<PeerId> = Vec::new();
-        self.options.policy.read(|peers| {
-            for bucket in kad.kbuckets() {
+        for bucket in kad.kbuckets() {
+            self.options.policy.read(|peers| {
                 let forbidden = bucket.iter().filter_map(|entry| {
                     let peer = *entry.node.key.preimage();
                     let banned = peers.ban_of_peer(&peer, now).is_some();
@@ -90,8 +90,8 @@ impl EventLoop {
                     (banned || nowhere()).then_some(peer)
                 });
                 unwelcome.extend(forbidden);
-            }
-        });
+            });
+        }
         for peer in unwelcome {
             kad.remove_peer(&peer);
         }

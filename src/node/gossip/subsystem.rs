@@ -150,7 +150,8 @@ impl Gossip {
                 let members = &mut self.audience.members;
                 members.unsubscribed(&peer_id, &topic, lent.view.now);
             }
-            _ => {}
+            // The peer is connected for other protocols.
+            gossipsub::Event::GossipsubNotSupported { .. } => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::content::fetch::Unreachable;
+use crate::content::fetch::{Obstacle, Unreachable};
 
 /// Why the node could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,7 @@ pub enum Error {
 /// Why a peer was reached neither with what is known of it here nor through the DHT.
 pub(in crate::node) fn here_and_there(here: &Unreachable, there: &Unreachable) -> Unreachable {
     Unreachable::new(
-        here.obstacle.max(there.obstacle),
+        Obstacle::of_several([here.obstacle, there.obstacle]).unwrap_or(Obstacle::Other),
         format!("first with what is known here: {here}; {there}"),
     )
 }

@@ -149,8 +149,18 @@ impl Connected {
         peering: impl Fn(&PeerId) -> bool,
         keep: &keep::Behaviour,
     ) -> Vec<api::Peer> {
-        let describe = |peers: &Peers, peer: &PeerId, record: &Record| api::Peer {
-            id: *peer,
+        // Under the lock only what the record knows is copied.
+        let known: Vec<(PeerId, Record, bool, f32)> = self.policy.read(|peers| {
+            let all = peers.table().iter();
+            let copy = |(peer, record): (&PeerId, &Record)| {
+                let trusted = peers.trust().is_trusted(peer);
+                let score = peers.reputation(peer, now).score;
+                (*peer, record.clone(), trusted, score)
+            };
+            all.map(copy).collect()
+        });
+        let describe = |(peer, record, trusted, score): (PeerId, Record, bool, f32)| api::Peer {
+            id: peer,
             agent: record.agent().unwrap_or_default().to_owned(),
             ping: record.ping,
             connections: record
@@ -163,18 +173,14 @@ impl Connected {
                 })
                 .collect(),
             weight: 0,
-            streams: meters.streams(peer) as u64,
-            trusted: peers.trust().is_trusted(peer),
-            peering: peering(peer),
-            reputation: f64::from(peers.reputation(peer, now).score),
-            kept_for: keep.reasons(peer).into_iter().map(str::to_owned).collect(),
+            streams: meters.streams(&peer) as u64,
+            trusted,
+            peering: peering(&peer),
+            reputation: score.into(),
+            kept_for: keep.reasons(&peer).into_iter().map(str::to_owned).collect(),
             exchanges: record.exchanges().to_vec(),
         };
-        let mut list: Vec<api::Peer> = self.policy.read(|peers| {
-            let all = peers.table().iter();
-            all.map(|(peer, record)| describe(peers, peer, record))
-                .collect()
-        });
+        let mut list: Vec<api::Peer> = known.into_iter().map(describe).collect();
         list.sort_by_key(|p| p.id);
         list
     }

@@ -70,12 +70,16 @@ impl Handshakes {
     /// Decides what to do with a connection attempt from `ip`. `validated` says whether
     /// the remote has proved that address.
     pub(super) fn ask(&self, validated: bool, ip: IpAddr, now: Instant, waker: &Waker) -> Decision {
+        // Asked before the lock of this limiter is taken.
+        let subnet = match validated {
+            true => None,
+            false => self
+                .policy
+                .read(|peers| peers.table().prefixes().subnet(ip)),
+        };
         let mut inner = lock(&self.inner);
         if !validated {
-            let often = |inner: &mut Inner| match self
-                .policy
-                .read(|peers| peers.table().prefixes().subnet(ip))
-            {
+            let often = |inner: &mut Inner| match subnet {
                 Some(subnet) => !inner.unproven.take(&subnet, now),
                 // Only this host can send from loopback.
                 None => false,

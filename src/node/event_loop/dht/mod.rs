@@ -155,7 +155,6 @@ impl Dht {
         book: &mut address_book::Behaviour,
         peers: &Connected,
     ) {
-        let near = peers.any_near();
         match result {
             // Kademlia knows the addresses of the providers that an answer named only
             // while the query runs; the book keeps them until the fetch dials.
@@ -163,12 +162,14 @@ impl Dht {
                 providers,
                 ..
             })) => {
+                let near = peers.any_near();
                 for peer in providers.iter().filter(|peer| !peers.contains(peer)) {
                     let known = compat::query_addresses::addresses_in_queries(kad, *peer);
                     book.add(*peer, &known, near);
                 }
             }
             kad::QueryResult::GetClosestPeers(Ok(found)) => {
+                let near = peers.any_near();
                 for peer in &found.peers {
                     book.add(peer.peer_id, &peer.addrs, near);
                 }
