@@ -1,36 +1,40 @@
-//! The blacklist: who is refused, why, by whom and until when.
+//! The blacklist: it records who is refused, why, by whom and until when.
 //!
 //! # When a ban ends
 //!
-//! A ban is written down with the time of day at which it began and ends, and
-//! kept in force by the monotonic clock, because a host without a battery-backed
-//! clock boots in the past and is set right minutes later:
+//! A ban is written to the disk with the times of day at which it began and ends, but the
+//! monotonic clock keeps it in force. The reason is that a host without a battery-backed
+//! clock boots in the past, and its clock is set right minutes later:
 //!
-//! - One made in this run lasts as long as it was meant to, whatever the time of
-//!   day does meanwhile. When the clock is stepped, its times are moved along
-//!   and written down again.
-//! - One that was read from the disk ends at the time of day it says. Read by a
-//!   clock that stands before the ban's own beginning, and therefore cannot be
-//!   right, it is in force for its whole length from now, and looked at again
-//!   when the clock is stepped.
-//! - An expired one is kept for a minute before it is removed from the disk, so
-//!   that a clock that stood too far ahead at boot and is set back within that
-//!   minute ends no ban early. Later than that, it does: nothing else on the
-//!   host is right either.
+//! - A ban that was made in this run lasts as long as it was meant to, whatever the time
+//!   of day does meanwhile. When the clock is stepped, the ban's times are moved by the
+//!   same amount and written down again.
+//! - A ban that was read from the disk ends at the time of day that it names. If the
+//!   clock is earlier than the beginning of the ban, the clock cannot be right. Then the
+//!   ban is in force for its whole length from now, and it is looked at again when the
+//!   clock is stepped.
+//! - An expired ban is kept for a minute before it is removed from the disk, so that no
+//!   ban ends early because the clock was too far ahead at boot, if the clock is set back
+//!   within that minute. If it is set back later than that, a ban can end early: nothing
+//!   else on the host is right then either.
 //!
 //! # Subnets
 //!
-//! Peer ids are free, addresses are not. When [`SUBNET_AFTER`] different ids of
-//! one subnet were banned automatically within an hour, the subnet itself is
-//! banned, each time for longer. It is an IPv4 address or an IPv6 /56; a wider
-//! one in `P2P_SUBNET_PREFIXES` is for the limits alone, since five ids are no
-//! reason to cut off a whole provider, and a narrower one is taken. Honest peers may share an address with an attacker, behind a
-//! carrier's NAT; so it takes several bans, the ban is at most a day, and it is
-//! never made for loopback nor for a subnet in which an address of the
-//! configuration is (a bootstrap peer's or relay's that is given by its number),
-//! or in which a trusted peer was met in this run. Made all the same, it does not
-//! hold for a trusted peer once its handshake is done. Circuits through relays have no address of their own, and a relay
-//! does not answer for who comes through it.
+//! Peer ids are free, and addresses are not. When [`SUBNET_AFTER`] different ids of one
+//! subnet have been banned automatically within an hour, the subnet itself is banned,
+//! each time for longer. Here, a subnet is an IPv4 address or an IPv6 /56. If
+//! `P2P_SUBNET_PREFIXES` sets a wider one, that is used for the limits only, since five
+//! ids are no reason to cut off a whole provider. A narrower one is used for bans as
+//! well.
+//!
+//! Honest peers may share an address with an attacker, behind a carrier's NAT. So several
+//! bans are needed before a subnet is banned, and its ban lasts a day at most. Loopback
+//! is never banned, and neither is a subnet that contains an address of the configuration
+//! (of a bootstrap peer or relay that is given by its IP address), or one in which a
+//! trusted peer was met in this run. If a subnet is banned nevertheless, the ban does not
+//! hold for a trusted peer once its handshake is done. Circuits through relays have no
+//! address of their own, and a relay is not responsible for the peers that come through
+//! it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -43,57 +47,59 @@ use libp2p::PeerId;
 use super::reputation::STRIKE_HALF_LIFE;
 use crate::system::moment::Moment;
 
-/// Bans that operators may set. Large block lists have some tens of thousands of
-/// ranges; about 200 bytes each.
+/// The number of bans that operators may set. Large block lists have some tens of
+/// thousands of ranges. A ban takes about 200 bytes.
 pub const MAX_OPERATOR: usize = 65_536;
 
-/// Bans that the node sets by itself; the one that would end first makes room.
-/// Operators' bans never do.
+/// The number of bans that the node sets by itself. When there are more, the one that
+/// would end first is removed. Operators' bans are never removed for this.
 pub const MAX_AUTOMATIC: usize = 4_096;
 
-/// Longest reason kept, in bytes: a sentence.
+/// The length of the longest reason that is kept, in bytes: one sentence.
 pub const MAX_REASON: usize = 256;
 
-/// Longest ban with an end; ten years, as the longest duration of the
+/// The longest ban that has an end. It is ten years, as is the longest duration in the
 /// configuration.
 pub const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// So many banned ids of one subnet within [`SUBNET_WINDOW`] ban the subnet.
+/// The number of ids of one subnet that have to be banned within [`SUBNET_WINDOW`] before
+/// the subnet itself is banned.
 pub const SUBNET_AFTER: usize = 5;
 
-/// See [`SUBNET_AFTER`].
+/// The time within which the bans of [`SUBNET_AFTER`] ids count together.
 pub const SUBNET_WINDOW: Duration = Duration::from_secs(3600);
 
-/// First ban of a subnet.
+/// The length of the first ban of a subnet.
 const SUBNET_FIRST: Duration = Duration::from_secs(600);
 
-/// Longest ban of a subnet: addresses change hands.
+/// The longest ban of a subnet. It is bounded because addresses change hands.
 const SUBNET_LONGEST: Duration = Duration::from_secs(86_400);
 
-/// Subnets whose banned ids are counted; the one that was quiet for longest
-/// makes room. An attacker with more subnets than this is not stopped by bans
-/// of subnets.
+/// The number of subnets whose banned ids are counted. When there are more, the one that
+/// has been quiet for longest is forgotten. An attacker with more subnets than this is
+/// not stopped by bans of subnets.
 const MAX_SUBNETS: usize = 1_024;
 
-/// Expired bans are kept this long; see the module's documentation.
+/// How long expired bans are kept; see the module's documentation.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// The time of day may differ by so much from what the monotonic clock says
-/// before it counts as stepped: NTP slews smaller errors.
+/// How far the time of day may differ from what the monotonic clock says before it counts
+/// as stepped. NTP slews smaller errors.
 const STEP: Duration = Duration::from_secs(5);
 
-/// Whom a ban is for.
+/// Who is banned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// One peer, wherever it comes from.
     Peer(PeerId),
-    /// Whoever comes from these addresses.
+    /// All peers that come from these addresses.
     Net(IpNet),
 }
 
 impl Target {
-    /// A network in the form that it is kept in: without host bits, and an IPv4
-    /// network in IPv6 clothes (`::ffff:0:0/96`) as what it is.
+    /// Returns the target for a network in the form in which it is kept: without host
+    /// bits, and as an IPv4 network if it is one that is mapped to IPv6
+    /// (`::ffff:0:0/96`).
     pub fn net(net: IpNet) -> Target {
         if let IpNet::V6(v6) = net
             && v6.prefix_len() >= 96
@@ -115,7 +121,7 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// A text is neither a peer id nor an address range.
+/// The error for a text that is neither a peer id nor an address range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is neither a peer id such as 12D3KooW… nor an address or range such as 192.0.2.0/24"
@@ -148,7 +154,7 @@ pub enum Author {
 }
 
 impl Author {
-    /// `operator` or `automatic`.
+    /// Returns `operator` or `automatic`.
     pub fn name(self) -> &'static str {
         match self {
             Author::Operator => "operator",
@@ -160,25 +166,25 @@ impl Author {
 /// One entry of the blacklist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Whom.
+    /// Who is banned.
     pub target: Target,
-    /// Why, one line; may be empty.
+    /// The reason, as one line; it may be empty.
     pub reason: String,
-    /// By whom.
+    /// Who set it.
     pub author: Author,
-    /// Since when.
+    /// When it began.
     pub since: SystemTime,
-    /// Until when; `None` for good.
+    /// When it ends; `None` if it has no end.
     pub until: Option<SystemTime>,
-    /// How often this target was banned automatically, this time included; the
-    /// next ban is the longer for it. Zero for an operator's.
+    /// How often this target has been banned automatically, including this time. The more
+    /// often, the longer its next ban is. Zero for an operator's ban.
     pub times: u32,
 }
 
 /// Why a ban was not set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BanError {
-    /// There are as many as there may be.
+    /// There are as many bans of operators as are allowed.
     #[error(
         "this node holds {MAX_OPERATOR} bans of operators already, the most that it keeps; lift some with `p2p-node unban`, or ban wider ranges"
     )]
@@ -188,9 +194,10 @@ pub enum BanError {
 #[derive(Clone, Debug)]
 struct Entry {
     ban: Ban,
-    /// When it ends by the monotonic clock.
+    /// When it ends according to the monotonic clock.
     ends: Option<Instant>,
-    /// Made in this run, so that its times of day are as right as the clock was.
+    /// Whether it was made in this run, so that its times of day are as right as the
+    /// clock was.
     fresh: bool,
 }
 
@@ -200,7 +207,7 @@ impl Entry {
     }
 }
 
-/// Banned ids of one subnet.
+/// The banned ids of one subnet.
 #[derive(Clone, Debug)]
 struct Crowd {
     recent: VecDeque<(Instant, PeerId)>,
@@ -208,48 +215,50 @@ struct Crowd {
     at: Instant,
 }
 
-/// What has to be written down: a ban to keep, or one to remove.
+/// A change that has to be written to the disk: a ban to keep, or one to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Write it, over an earlier one of the same target.
+    /// Write this ban, and replace an earlier one of the same target.
     Keep(Ban),
-    /// Remove it.
+    /// Remove the ban of this target.
     Remove(Target),
 }
 
-/// The bans, apart from disk and network. Time is an argument.
+/// All bans, without the disk and the network. The time is an argument.
 ///
-/// A peer is looked up by its id; an address by one look-up for each prefix
-/// length that is in use, of which there are a handful in practice and 33 or 129
-/// at the very most. So ten thousand ranges cost what ten do.
+/// A peer is looked up by its id. An address takes one look-up for each prefix length
+/// that is in use, of which there are a handful in practice and 33 (IPv4) or 129 (IPv6)
+/// at most. So ten thousand ranges cost as much as ten.
 #[derive(Debug, Default)]
 pub struct BanList {
     peers: HashMap<PeerId, Entry>,
     nets: HashMap<IpNet, Entry>,
-    /// Prefix lengths in use with their number of bans, for IPv4 and IPv6.
+    /// The prefix lengths in use and the number of bans with each, for IPv4 and IPv6.
     lengths: [Vec<(u8, u32)>; 2],
     operators: usize,
-    /// How many end when: those in force are counted without a look at each.
+    /// How many bans end at each time, so that those in force can be counted without
+    /// looking at each of them.
     ends: BTreeMap<Instant, usize>,
     crowds: HashMap<IpNet, Crowd>,
     unsaved: Vec<Change>,
-    /// Where both clocks stood at the last look.
+    /// The times of both clocks when they were last looked at.
     clock: Option<Moment>,
 }
 
 impl BanList {
-    /// The ban of this peer, if it is in force.
+    /// Returns the ban of this peer, if one is in force.
     pub fn peer(&self, peer: &PeerId, now: Instant) -> Option<&Ban> {
         let entry = self.peers.get(peer)?;
         entry.in_force(now).then_some(&entry.ban)
     }
 
-    /// A ban that this address falls under, the widest range first.
+    /// Returns a ban that covers this address; the one with the widest range if there are
+    /// several.
     pub fn ip(&self, ip: IpAddr, now: Instant) -> Option<&Ban> {
         self.ip_of(ip, now, |_| true)
     }
 
-    /// As [`Self::ip`], of the bans of operators alone.
+    /// Does the same as [`Self::ip`], but considers only the bans of operators.
     pub fn ip_by_operator(&self, ip: IpAddr, now: Instant) -> Option<&Ban> {
         self.ip_of(ip, now, |ban| ban.author == Author::Operator)
     }
@@ -270,13 +279,13 @@ impl BanList {
         None
     }
 
-    /// Whether there are no bans of addresses at all.
+    /// Returns whether there are no bans of addresses at all.
     pub fn no_nets(&self) -> bool {
         self.nets.is_empty()
     }
 
-    /// Bans for an operator: `length` of `None` is for good. One more ban of the
-    /// same target takes the place of the earlier.
+    /// Sets a ban for an operator. If `length` is `None`, the ban has no end. A new ban
+    /// of the same target replaces the earlier one.
     ///
     /// # Errors
     /// [`BanError::Full`].
@@ -296,8 +305,8 @@ impl BanList {
         Ok(self.insert(target, Author::Operator, length, reason, 0, now))
     }
 
-    /// Bans by the node itself. An operator's ban of the same target stands, and
-    /// so does a longer one of the node's own.
+    /// Sets a ban for the node itself. It does not replace an operator's ban of the same
+    /// target, nor a longer one of the node's own.
     pub fn automatic(
         &mut self,
         target: Target,
@@ -319,9 +328,9 @@ impl BanList {
         Some(self.insert(target, Author::Automatic, Some(length), reason, times, now))
     }
 
-    /// A peer of the subnet `net` was banned by the node itself. When it is one
-    /// too many, answers for how long the subnet is to be banned, and for which
-    /// time.
+    /// Records that the node itself has banned a peer of the subnet `net`. When that is
+    /// one peer too many, returns how long the subnet is to be banned, and how often it
+    /// has been banned with this time.
     pub fn crowd(&mut self, net: IpNet, peer: &PeerId, now: Instant) -> Option<(Duration, u32)> {
         if self.crowds.len() >= MAX_SUBNETS
             && !self.crowds.contains_key(&net)
@@ -355,7 +364,7 @@ impl BanList {
         Some((length, before as u32 + 1))
     }
 
-    /// Lifts a ban; `None` when there is none.
+    /// Lifts a ban and returns it, or returns `None` when there is none.
     pub fn lift(&mut self, target: &Target, now: Instant) -> Option<Ban> {
         let entry = self.remove(target)?;
         if let Target::Net(net) = target {
@@ -365,29 +374,30 @@ impl BanList {
         entry.in_force(now).then_some(entry.ban)
     }
 
-    /// The bans in force, in no order.
+    /// Returns the bans in force, in no order.
     pub fn list(&self, now: Instant) -> Vec<Ban> {
         let all = self.peers.values().chain(self.nets.values());
         let in_force = all.filter(|entry| entry.in_force(now));
         in_force.map(|entry| entry.ban.clone()).collect()
     }
 
-    /// Bans in force.
+    /// Returns the number of bans in force.
     pub fn in_force(&self, now: Instant) -> usize {
         self.len() - self.ends.range(..=now).map(|(_, n)| n).sum::<usize>()
     }
 
-    /// Bans kept, expired ones that were not yet removed included.
+    /// Returns the number of bans that are kept, including expired ones that have not
+    /// been removed yet.
     pub fn len(&self) -> usize {
         self.peers.len() + self.nets.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no bans.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes in a ban that an earlier run wrote down.
+    /// Adds a ban that an earlier run wrote to the disk.
     pub fn restore(&mut self, mut ban: Ban, now: Moment) {
         self.clock.get_or_insert(now);
         if let Target::Net(net) = ban.target {
@@ -422,7 +432,7 @@ impl BanList {
         self.put(entry);
     }
 
-    /// Looks at both clocks, and removes what has expired.
+    /// Looks at both clocks, and removes the bans that have expired.
     pub fn tend(&mut self, now: Moment) {
         let step = match self.clock.replace(now) {
             Some(before) => stepped(before, now),
@@ -448,28 +458,30 @@ impl BanList {
         });
     }
 
-    /// What has to be written down, in order. It counts as written from here on.
+    /// Takes the changes that have to be written to the disk, in order. They count as
+    /// written from now on.
     pub fn take_unsaved(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.unsaved)
     }
 
-    /// Puts back what could not be written, before what came since.
+    /// Puts back changes that could not be written, before those that were made since.
     pub fn put_back(&mut self, mut changes: Vec<Change>) {
         changes.append(&mut self.unsaved);
         self.unsaved = changes;
         if self.unsaved.len() > 4 * MAX_AUTOMATIC {
-            // A disk that is away for days: the list itself says all that counts.
+            // The disk has been away for days. The list of bans itself contains
+            // everything that is needed.
             let all = self.peers.values().chain(self.nets.values());
             self.unsaved = all.map(|e| Change::Keep(e.ban.clone())).collect();
         }
     }
 
-    /// Whether something waits to be written down.
+    /// Returns whether there are changes that have to be written to the disk.
     pub fn is_dirty(&self) -> bool {
         !self.unsaved.is_empty()
     }
 
-    /// The time of day was stepped.
+    /// Moves the bans after the time of day was stepped.
     fn follow(&mut self, step: Step, now: Moment) {
         let mut rewritten = Vec::new();
         for entry in self.peers.values_mut().chain(self.nets.values_mut()) {
@@ -573,7 +585,7 @@ impl BanList {
         Some(entry)
     }
 
-    /// Makes room among the node's own bans.
+    /// Removes the automatic ban that would end first, to make room for another.
     fn drop_soonest(&mut self) {
         let soonest = self
             .peers
@@ -589,7 +601,7 @@ impl BanList {
     }
 }
 
-/// How long a ban that was written down in an earlier run is still in force.
+/// Returns how much longer a ban that an earlier run wrote to the disk is in force.
 fn remaining(ban: &Ban, until: SystemTime, now: Moment) -> Duration {
     let length = until.duration_since(ban.since).unwrap_or_default();
     if now.wall < ban.since {
@@ -598,7 +610,7 @@ fn remaining(ban: &Ban, until: SystemTime, now: Moment) -> Duration {
     until.duration_since(now.wall).unwrap_or_default()
 }
 
-/// By how much the time of day was set.
+/// How far the time of day was stepped.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     by: Duration,
@@ -629,7 +641,7 @@ fn stepped(before: Moment, now: Moment) -> Option<Step> {
     (step.by > STEP).then_some(step)
 }
 
-/// A reason as it is kept: one line, of bounded length.
+/// Returns a reason in the form in which it is kept: one line of bounded length.
 fn bounded(reason: &str) -> String {
     let mut text: String = reason
         .chars()

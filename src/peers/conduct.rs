@@ -1,9 +1,9 @@
-//! What a peer can do well or badly, and what each is worth.
+//! What a peer can do well or badly, and how much each is worth.
 //!
-//! A score runs from -100 to 100; see [`super::reputation`] for what it leads
-//! to. The weights follow from two questions: can an honest peer do this, by a
-//! bug of its own, a bad disk or bad luck; and what did it cost this node?
-//! What nobody honest ever does is dear, what a slow line can do is cheap.
+//! A score runs from -100 to 100; see [`super::reputation`] for its consequences. The
+//! weights follow from two questions: can an honest peer do this, because of a bug of its
+//! own, a bad disk or bad luck; and what did it cost this node? An offence that no honest
+//! peer ever commits costs much, and one that a slow line can cause costs little.
 
 /// Something that a peer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,32 +12,32 @@ pub enum Conduct {
     InvalidSignature,
     /// A message whose sequence number was seen before.
     Replay,
-    /// Bytes that are no message of the protocol.
+    /// Bytes that are not a message of the protocol.
     Malformed,
     /// More bytes than the protocol or this node's limits allow.
     Oversized,
-    /// A compressed message that says it unpacks to more than is allowed.
+    /// A compressed message that claims to unpack to more than is allowed.
     Bomb,
     /// A block that is not the one that was asked for.
     WrongBlock,
-    /// More messages or bytes than its budget, again and again.
+    /// More messages or bytes than its budget allows, again and again.
     OverBudget,
-    /// New streams faster than this node takes them.
+    /// New streams faster than this node accepts them.
     StreamFlood,
-    /// DHT records that nobody asked for, in bulk.
+    /// DHT records that nobody asked for, in large numbers.
     RecordStuffing,
-    /// A gossip score (v1.1) under the graylist threshold.
+    /// A gossip score (v1.1) below the graylist threshold.
     LowGossipScore,
-    /// It answers no pings.
+    /// No answer to pings.
     PingLost,
-    /// It delivered a block that was asked for and is right.
+    /// The delivery of a block that was asked for and is correct.
     BlockDelivered,
-    /// It delivered a valid gossip message first.
+    /// The delivery of a valid gossip message, before any other peer delivered it.
     MessageDelivered,
 }
 
 impl Conduct {
-    /// Every conduct, offences first.
+    /// All kinds of conduct, offences first.
     pub const ALL: [Conduct; 13] = [
         Conduct::InvalidSignature,
         Conduct::Replay,
@@ -54,47 +54,48 @@ impl Conduct {
         Conduct::MessageDelivered,
     ];
 
-    /// What it adds to the score.
+    /// Returns how much it adds to the score.
     pub fn weight(self) -> f32 {
         match self {
-            // The transport is authenticated, so no line noise explains it; a
-            // peer that verifies before it forwards never sends one. Four are a
-            // ban, so that a bug in somebody's release is seen in a log first.
+            // The transport is authenticated, so noise on the line does not explain it. A
+            // peer that verifies messages before it forwards them never sends one. Four
+            // lead to a ban, so that a bug in somebody's release shows up in a log first.
             Conduct::InvalidSignature => -20.0,
-            // A peer that has just started has no windows yet and may forward an
-            // old message once; a replayer sends hundreds.
+            // A peer that has just started has no windows yet and may forward an old
+            // message once. A peer that replays messages sends hundreds.
             Conduct::Replay => -5.0,
-            // A version of the future may send something odd; it does not go on.
+            // A future version may send something odd, but it does not keep doing so.
             Conduct::Malformed => -10.0,
-            // As above: another limit in its configuration explains a few.
+            // As above: if the peer is configured with another limit, that explains a
+            // few.
             Conduct::Oversized => -10.0,
-            // Made by hand, to exhaust memory. Two end in a ban.
+            // It is made on purpose, to exhaust memory. Two lead to a ban.
             Conduct::Bomb => -50.0,
-            // A bad disk explains one; it costs us a transfer each time.
+            // A bad disk explains one. Each costs this node a transfer.
             Conduct::WrongBlock => -25.0,
-            // Comes at most once a second while the excess lasts (see
-            // `bucket`): a flood is cut off in 13 s and banned in 20 s, and a
-            // peer with one busy minute is not.
+            // It is reported at most once a second while the excess lasts (see `bucket`):
+            // a flood is cut off in 13 s and banned in 20 s, and a peer with one busy
+            // minute is not.
             Conduct::OverBudget => -4.0,
-            // As OverBudget: a client with a bug does it too.
+            // As with `OverBudget`: a client with a bug does it too.
             Conduct::StreamFlood => -4.0,
-            // A provider of much content announces much: cheap each time.
+            // A provider of much content announces much, so each one costs little.
             Conduct::RecordStuffing => -2.0,
-            // Gossipsub has weighed many small things before it says so, and
-            // says it again while it lasts.
+            // Gossipsub has weighed many small things before it reports this, and it
+            // reports it again for as long as it lasts.
             Conduct::LowGossipScore => -5.0,
-            // A host that sleeps does this; the connection ends anyway.
+            // A host that goes to sleep does this, and the connection ends anyway.
             Conduct::PingLost => -1.0,
-            // A megabyte that we wanted: worth something, and hard to fake.
+            // A megabyte that this node wanted is worth something, and hard to fake.
             Conduct::BlockDelivered => 0.2,
-            // Cheap for whoever publishes; see `ceiling`.
+            // It costs the publisher little; see `ceiling`.
             Conduct::MessageDelivered => 0.02,
         }
     }
 
-    /// How high this merit can lift a score. Anybody can publish valid messages
-    /// at will, so they make a peer known, not respected; blocks that this node
-    /// asked for by their hash can do the rest.
+    /// Returns how high this merit can raise a score. Anybody can publish as many valid
+    /// messages as they like, so messages raise a score only a little. Blocks that this
+    /// node asked for by their hash can raise it all the way.
     pub fn ceiling(self) -> f32 {
         match self {
             Conduct::MessageDelivered => 20.0,
@@ -102,13 +103,13 @@ impl Conduct {
         }
     }
 
-    /// Whether it is an offence.
+    /// Returns whether it is an offence.
     pub fn is_offence(self) -> bool {
         self.weight() < 0.0
     }
 
-    /// Its name in logs and as a metric's label; fixed, so that fail2ban and
-    /// alerts can rely on it.
+    /// Returns its name in logs and as the label of a metric. The names are fixed, so
+    /// that fail2ban and alerts can rely on them.
     pub fn name(self) -> &'static str {
         match self {
             Conduct::InvalidSignature => "invalid-signature",

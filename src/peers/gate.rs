@@ -1,47 +1,50 @@
-//! Who may connect: every decision about a connection, apart from libp2p.
+//! The gate: it makes every decision about a connection, without libp2p.
 //!
-//! # The way of an inbound connection
+//! # How an inbound connection is admitted
 //!
-//! 1. Before the handshake ([`Gate::arrives`]) only its address is known. Denied
-//!    networks and bans end it. Then the limits: descriptors and memory left,
-//!    room in the total, its subnet's connections and handshakes, places for
-//!    handshakes, and the rates. A refusal here costs a closed socket.
-//! 2. After it ([`Gate::established_inbound`]) the peer is known: bans of peers,
-//!    connections of one peer, and once more the room in the total, since others
-//!    came in meanwhile.
+//! 1. Before the handshake ([`Gate::arrives`]), only the address is known. Denied
+//!    networks and bans end the connection. Then the limits are checked: the descriptors
+//!    and memory that are left, the room in the total, the connections and handshakes of
+//!    the subnet, the places for handshakes, and the rates. A refusal here costs a closed
+//!    socket.
+//! 2. After the handshake ([`Gate::established_inbound`]), the peer is known. Then bans
+//!    of peers and the number of connections of one peer are checked, and once more the
+//!    room in the total, since others were admitted in the meantime.
 //!
 //! # Trusted peers
 //!
-//! They pass every limit, as those of `P2P_PEERING` do, but who is one is known
-//! only in step 2. So when there are any, a connection that a limit refuses in
-//! step 1 may take one of a few places of their own: [`TRUSTED_LANE`], half of them
-//! for addresses at which a trusted peer has been met or is configured. The rest
-//! goes to anybody, at [`LANE_RATE`], for trusted peers that come from somewhere
-//! new. In step 2 a stranger there is refused for the reason that sent it there.
+//! Trusted peers pass every limit, as do those of `P2P_PEERING`, but whether a peer is
+//! one of them is known only in step 2. So when there are any, a connection that a limit
+//! refuses in step 1 may take one of a few places that are kept for them:
+//! [`TRUSTED_LANE`]. Half of these are for addresses at which a trusted peer has been met
+//! or is configured. The rest goes to anybody, at [`LANE_RATE`], for trusted peers that
+//! come from somewhere new. In step 2 a stranger in such a place is refused, for the
+//! reason for which it got that place.
 //!
-//! `P2P_ALLOW_CIDRS` and the node's own bans of subnets do not hold for them
-//! either. In step 1 they hold for every address but those where a trusted peer
-//! is configured or was met in this run; whoever comes from such a one is asked
-//! again in step 2. So a trusted peer that comes from somewhere new, outside of
-//! the allowed networks, stays out: letting everybody in as far as the handshake
-//! would leave nothing of the list. The deny list and an operator's bans hold for
-//! all.
+//! `P2P_ALLOW_CIDRS` and the node's own bans of subnets do not hold for trusted peers
+//! either. In step 1 they hold for every address except those where a trusted peer is
+//! configured or was met in this run. A peer that comes from one of those addresses is
+//! checked again in step 2. So a trusted peer that comes from somewhere new, outside of
+//! the allowed networks, is refused: if everybody were admitted as far as the handshake,
+//! the list would have no effect. The deny list and an operator's bans hold for all
+//! peers.
 //!
 //! # A flood cannot shut out an honest address for ever
 //!
-//! What is over a rate is admitted all the same with a chance of one in 32
-//! ([`LEAK`]). Under a flood an honest address that tries again and again waits
-//! until it is lucky: half of them are in after 22 tries, 99 of 100 after 145
-//! ((31/32)^22 = 0.50, (31/32)^145 = 0.01); with a try each second that is 22
-//! seconds and two and a half minutes. The price is a handshake for each 32
-//! attempts of the flood: at 10,000 a second 312 a second, a quarter of what one
-//! core makes. An address whose own subnet floods leaks only while the total
-//! has half of its tokens, so that it cannot spend what others need.
+//! A connection that exceeds a rate is admitted all the same with a chance of one in 32
+//! ([`LEAK`]). During a flood, an honest address that tries again and again waits until
+//! it is lucky: half of such addresses are admitted after 22 tries, and 99 of 100 after
+//! 145 ((31/32)^22 = 0.50, (31/32)^145 = 0.01). With one try each second, that is 22
+//! seconds and two and a half minutes. The price is one handshake for each 32 attempts of
+//! the flood: at 10,000 attempts a second, 312 handshakes a second, a quarter of what one
+//! core can do. An address whose own subnet floods is admitted by chance only while the
+//! bucket of the total rate holds at least half of its tokens, so that it cannot use up
+//! what others need.
 //!
-//! And a slow handshake holds its place only until somebody else needs it: see
-//! [`GRACE`].
+//! A slow handshake holds its place only until somebody else needs it: see [`GRACE`].
 //!
-//! Loopback is this host: no subnet, no rate. The caps hold for it.
+//! Loopback is this host: it belongs to no subnet, and no rate applies to it. The limits
+//! on the number of connections hold for it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -63,18 +66,19 @@ use super::state::Peers;
 use super::subnet::Prefixes;
 use crate::system::resources::{Resources, Sample};
 
-/// The chance of an attempt that is over a rate; see the module's page.
+/// The chance with which an attempt that exceeds a rate is admitted; see the module's
+/// page.
 pub const LEAK: f64 = 1.0 / 32.0;
 
-/// Handshakes that strangers may begin in the lane of trusted peers: two a
-/// second cost next to nothing, and a trusted peer from somewhere new that tries
-/// each second is in within seconds unless somebody floods the node.
+/// The rate at which strangers may begin handshakes in the lane of trusted peers. Two a
+/// second cost next to nothing, and a trusted peer from somewhere new that tries each
+/// second is admitted within seconds unless somebody floods the node.
 const LANE_RATE: Rate = Rate {
     per_second: 2.0,
     burst: 8.0,
 };
 
-/// An inbound connection in the making.
+/// An inbound connection that is not established yet.
 #[derive(Debug)]
 struct Arrival {
     ip: Option<IpAddr>,
@@ -83,28 +87,28 @@ struct Arrival {
     place: Place,
 }
 
-/// What an arrival takes up.
+/// The place that an arrival takes up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    /// One of [`MAX_PENDING_INBOUND`], counted for its subnet too.
+    /// One of [`MAX_PENDING_INBOUND`], which is counted for the subnet too.
     Common,
-    /// In the lane of trusted peers, for the reason that is given.
+    /// A place in the lane of trusted peers, and the reason for which it was given.
     Lane(Box<Refusal>, Lane),
-    /// It was told to make room, and is on its way out.
+    /// None: it was told to make room, and is about to end.
     None,
 }
 
 /// The halves of the lane of trusted peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
-    /// For addresses of trusted peers.
+    /// The half for addresses of trusted peers.
     Known,
-    /// For anybody.
+    /// The half for any address.
     Open,
 }
 
-/// Places that are taken, as `arrivals` has them: counted here because that map
-/// would be walked for each connection that comes.
+/// The numbers of places that are taken, according to `arrivals`. They are counted here
+/// because otherwise that map would have to be searched for each connection that arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taken {
     common: u32,
@@ -113,7 +117,7 @@ struct Taken {
 }
 
 impl Taken {
-    /// The count of a place; `None` for one that takes up nothing.
+    /// Returns the count of a place, or `None` if it takes up nothing.
     fn of(&mut self, place: &Place) -> Option<&mut u32> {
         match place {
             Place::Common => Some(&mut self.common),
@@ -124,21 +128,21 @@ impl Taken {
     }
 }
 
-/// The decisions about connections, apart from libp2p. What is established is in the
-/// [`Peers`] that each call is given; here is what is in the making. Every map has at
-/// most one entry for each connection that the gate let through.
+/// The decisions about connections, without libp2p. The connections that are established
+/// are in the [`Peers`] that each call is given, and those that are not yet are here.
+/// Every map has at most one entry for each connection that the gate let through.
 #[derive(Debug)]
 pub struct Gate {
     limits: Limits,
     resources: Resources,
     closed: bool,
-    /// What makes two addresses one subnet, as `arriving` has them.
+    /// The prefixes that make two addresses one subnet, for the subnets in `arriving`.
     prefixes: Prefixes,
-    /// Inbound handshakes of each subnet, without those in the lane.
+    /// The number of inbound handshakes of each subnet, without those in the lane.
     arriving: HashMap<IpNet, u32>,
     arrivals: HashMap<ConnectionId, Arrival>,
     taken: Taken,
-    /// No handshake in a common place has had its time before this.
+    /// Before this time, no handshake in a common place has had its time.
     none_slow_before: Instant,
     dials: HashSet<ConnectionId>,
     rate: Bucket,
@@ -147,7 +151,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate that nobody has passed yet, with the rules of `peers`.
+    /// Returns a gate that no connection has passed yet, with the rules of `peers`.
     pub fn new(peers: &Peers, limits: Limits, resources: Resources, now: Instant) -> Self {
         let rules = peers.rules();
         Gate {
@@ -166,13 +170,14 @@ impl Gate {
         }
     }
 
-    /// Refuses every new connection from now on. Those that are established stay.
+    /// Refuses every new connection from now on. Established connections stay.
     pub fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Other limits from `now` on, and the rules that `peers` has now. Connections that
-    /// are established stay, also over a limit: nothing new comes until there is room.
+    /// Changes the limits from `now` on, and takes over the rules that `peers` has now.
+    /// Established connections stay, even when they exceed a limit: no new ones are
+    /// admitted until there is room.
     pub fn adjust(&mut self, peers: &Peers, limits: Limits, now: Instant) {
         let Rules {
             rate, subnet_rate, ..
@@ -195,16 +200,18 @@ impl Gate {
         }
     }
 
-    /// Resources as they were last looked at.
+    /// Returns the resources as they were when they were last looked at.
     pub fn resources(&self) -> Option<Sample> {
         self.resources.now()
     }
 
-    /// An inbound connection arrives from `ip`, which is unknown for some
-    /// transports. `chance` is asked for a number from 0 up to 1. When it may go
-    /// on, says whose handshake is to be given up for it, if any.
+    /// Decides about an inbound connection that arrives from `ip`, which is unknown for
+    /// some transports. `chance` returns a number from 0 up to 1. If the connection may
+    /// go on, returns the connection whose handshake is to be given up for it, if there
+    /// is one.
     ///
     /// # Errors
+    /// Returns the reason why it may not go on.
     /// Why it may not.
     pub fn arrives(
         &mut self,
@@ -271,7 +278,8 @@ impl Gate {
         }
     }
 
-    /// The limits before the handshake, the rates last since they are spent.
+    /// Checks the limits before the handshake. The rates come last, since checking them
+    /// uses up tokens.
     fn stranger(
         &mut self,
         peers: &Peers,
@@ -341,15 +349,15 @@ impl Gate {
         Ok(())
     }
 
-    /// One of the handshakes that have had their time, at random, so that nobody
-    /// can arrange to be passed over.
+    /// Returns one of the handshakes that have had their time. It is chosen at random, so
+    /// that nobody can arrange to be passed over.
     fn slow(
         &mut self,
         among: impl Fn(&Arrival) -> bool,
         now: Instant,
         chance: &impl Fn() -> f64,
     ) -> Option<ConnectionId> {
-        // In a flood this is asked for each connection, and most often in vain.
+        // In a flood this is called for each connection, mostly without success.
         if now < self.none_slow_before {
             return None;
         }
@@ -373,7 +381,8 @@ impl Gate {
             .map(|(id, _)| *id)
     }
 
-    /// The half of the lane of trusted peers that has a place, if one has.
+    /// Returns the half of the lane of trusted peers that has a free place, if there is
+    /// one.
     fn lane(&mut self, peers: &Peers, ip: Option<IpAddr>, now: Instant) -> Option<Lane> {
         if peers.trust().exempts_nobody() {
             return None;
@@ -387,7 +396,7 @@ impl Gate {
         (free && self.lane_rate.take(now)).then_some(Lane::Open)
     }
 
-    /// Descriptors and memory.
+    /// Checks the descriptors and the memory that are left.
     fn resources_left(&self, inbound: bool) -> Result<(), Refusal> {
         let Some(sample) = self.resources.now() else {
             return Ok(());
@@ -470,10 +479,11 @@ impl Gate {
         Ok(())
     }
 
-    /// The handshake of an inbound connection is done, and its peer known.
+    /// Decides about an inbound connection whose handshake is done, so that its peer is
+    /// known.
     ///
     /// # Errors
-    /// Why the connection may not be established.
+    /// Returns the reason why the connection may not be established.
     pub fn established_inbound(
         &self,
         peers: &Peers,
@@ -482,7 +492,7 @@ impl Gate {
         ip: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        // A ban may have come meanwhile.
+        // It may have been banned in the meantime.
         if let Some(ip) = ip {
             peers.address(ip, peers.trust().is_trusted(peer), now)?;
         }
@@ -499,9 +509,10 @@ impl Gate {
         self.room_in_subnet(peers, ip, kept(allowed))
     }
 
-    /// A dial begins, to `peer` if that is known.
+    /// Decides about a dial that begins, to `peer` if that is known.
     ///
     /// # Errors
+    /// Returns the reason why it may not begin.
     /// Why it may not.
     pub fn dials(
         &mut self,
@@ -531,10 +542,10 @@ impl Gate {
         Ok(())
     }
 
-    /// The handshake of a dial is done.
+    /// Decides about a dial whose handshake is done.
     ///
     /// # Errors
-    /// Why the connection may not be established.
+    /// Returns the reason why the connection may not be established.
     pub fn established_outbound(
         &self,
         peers: &Peers,
@@ -571,8 +582,8 @@ impl Gate {
         Ok(())
     }
 
-    /// A connection is no longer in the making: it is established, or it came to
-    /// nothing.
+    /// Records that a connection is no longer under way: it has been established, or it
+    /// has failed.
     pub fn settled(&mut self, id: ConnectionId) {
         self.dials.remove(&id);
         if let Some(arrival) = self.arrivals.remove(&id) {

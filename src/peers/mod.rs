@@ -1,4 +1,4 @@
-//! Who may connect, and how much.
+//! Who may connect, and how much they may send.
 //!
 //! | file | noun |
 //! |---|---|
@@ -6,26 +6,28 @@
 //! | [`policy`] | [`Policy`], the handle through which the program shares it |
 //! | [`table`] | who is connected |
 //! | [`record`] | what is known of one connected peer |
-//! | [`trust`] | whom the operator trusts, and where these peers are |
+//! | [`trust`] | which peers the operator trusts, and where they are |
 //! | [`gate`] | every decision about a connection, before and after its handshake |
 //! | [`rules`] | which networks may connect, and how many and how often |
-//! | [`limits`] | how many connections, and what is kept of them for this node's own dials |
-//! | [`networks`] | sets of networks that are asked about each address |
+//! | [`limits`] | how many connections there may be, and how many are kept for this node's own dials |
+//! | [`networks`] | sets of networks in which each address is looked up |
 //! | [`subnet`] | which addresses belong together |
-//! | [`rate`] | how often: token buckets in fixed memory |
-//! | [`refusal`] | why not: whose limit, its value, what raises it |
-//! | [`conduct`] | what peers do well or badly, and what each is worth |
-//! | [`reputation`] | a score for each peer, which time forgets, and what follows from it |
+//! | [`rate`] | how often peers may connect: token buckets in fixed memory |
+//! | [`refusal`] | why a connection was refused: by which limit, its value, and what raises it |
+//! | [`conduct`] | what peers do well or badly, and how much each is worth |
+//! | [`reputation`] | a score for each peer, which fades with time, and its consequences |
 //! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
-//! | [`bans`] | the blacklist: by peer id and by address range, timed and permanent |
+//! | [`bans`] | the blacklist: by peer id and by address range, with and without an end |
 //!
-//! The room decides and does nothing else: time and events go in, decisions come out.
-//! What asks it for the swarm, and what counts its decisions, is in `node::peers`.
+//! The room makes decisions and does nothing else: time and events go in, and decisions
+//! come out. The code that asks it on behalf of the swarm, and that counts its decisions,
+//! is in `node::peers`.
 //!
-//! A refusal names the variable whose limit it was; trusted peers
-//! pass every limit of connections. What holds for them too is the deny list
-//! and an operator's bans; and before a handshake, when who it is is not known
-//! yet, `P2P_ALLOW_CIDRS` and the node's own bans of subnets, except at
+//! A refusal names the variable that sets the limit. Trusted peers pass every limit of
+//! connections. The deny list and an operator's bans hold for them too. Before the
+//! handshake, when it is not known yet who the peer is, so do `P2P_ALLOW_CIDRS` and the
+//! node's own bans of subnets, except at addresses where a trusted peer is configured or
+//! was met in this run.
 //! addresses where a trusted peer is configured or was met in this run.
 
 pub mod bans;
@@ -57,8 +59,8 @@ pub use state::{Note, Order, OverBudget, Peers, Sanction, Settings, Unsaved};
 
 use libp2p::swarm::ConnectionDenied;
 
-/// The variable whose limit refused a connection, or another fixed name for a
-/// cause that no variable sets. A label of metrics.
+/// Returns the variable whose limit refused a connection, or another fixed name for a
+/// cause that no variable sets. It is used as a label of metrics.
 pub fn limit_of(cause: &ConnectionDenied) -> &'static str {
     cause
         .downcast_ref::<refusal::Refusal>()

@@ -1,5 +1,5 @@
-//! The token bucket, reputations and bans beside models that are too simple to
-//! be wrong.
+//! Compares the token bucket, reputations and bans with models that are too simple to be
+//! wrong.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,10 +16,10 @@ use super::reputation::{Action, BAN, BEST, DISCONNECT, HALF_LIFE, Reputation, Re
 use crate::system::moment::Moment;
 
 proptest! {
-    /// The definition of a token bucket, without a level: a request passes if
-    /// over no stretch of time that ends with it more has passed than a burst
-    /// and what that stretch fills in. In nanoseconds and whole numbers, so that
-    /// one unit lost or won anywhere shows.
+    /// Checks the definition of a token bucket, which does not mention a level: a request
+    /// passes if, over every stretch of time that ends with it, no more has passed than a
+    /// burst and what that stretch fills in. Time is in nanoseconds and all numbers are
+    /// whole, so that one unit too many or too few shows anywhere.
     #[test]
     fn a_bucket_passes_what_the_definition_allows(
         burst in 1u64..300,
@@ -29,7 +29,7 @@ proptest! {
         let budget = Budget { burst, fill };
         let start = Instant::now();
         let mut bucket = Bucket::full(budget, start);
-        // When each was asked, and how much of it passed.
+        // When each request was made, and how much of it passed.
         let mut passed: Vec<(u64, u64)> = Vec::new();
         let mut nanos = 0;
         for (later, tokens) in asked {
@@ -46,7 +46,7 @@ proptest! {
         }
     }
 
-    /// A debt is paid back exactly when it was said to be.
+    /// Checks that a debt is paid back exactly when the bucket said it would be.
     #[test]
     fn a_wait_is_exact(
         burst in 1u64..1000,
@@ -68,8 +68,8 @@ proptest! {
         }
     }
 
-    /// Reputations of a few peers beside the same rules in double precision,
-    /// without bounds, batches or laziness.
+    /// Compares the reputations of a few peers with the same rules in double precision,
+    /// without bounds, batches or lazy updates.
     #[test]
     fn reputations_follow_the_rules(
         events in prop::collection::vec((0usize..4, 0..Conduct::ALL.len(), 0u64..3_000_000), 1..200),
@@ -104,7 +104,7 @@ proptest! {
                 _ => Action::Note,
             };
             prop_assert!(action == expected || near(BAN) || near(DISCONNECT));
-            // What is nearly nothing is forgotten; rounding may not decide what.
+            // Scores that are nearly zero are forgotten. Rounding must not decide which.
             let left = |(score, at): &(f64, Instant)| {
                 let age = now.duration_since(*at).as_secs_f64() / HALF_LIFE.as_secs_f64();
                 score.abs() * 0.5f64.powf(age)
@@ -117,7 +117,7 @@ proptest! {
         }
     }
 
-    /// One event from any score, to the last digit: in the walk above scores stay
+    /// Checks one event from any score, to the last digit: in the test above, scores stay
     /// where merits hardly count.
     #[test]
     fn an_event_moves_a_score_by_its_weight_and_the_room_that_is_left(
@@ -149,7 +149,7 @@ proptest! {
         prop_assert_eq!(action, expected);
     }
 
-    /// Every address is banned exactly when one of the ranges holds it.
+    /// Checks that an address is banned exactly when one of the ranges contains it.
     #[test]
     fn an_address_is_banned_when_a_range_holds_it(
         ranges in prop::collection::vec((any::<u32>(), 0u8..=32, any::<bool>()), 0..40),
@@ -171,7 +171,7 @@ proptest! {
         }
         for (address, length) in &wide {
             let net = IpNet::new(Ipv6Addr::from(*address).into(), *length).unwrap().trunc();
-            // One that holds all of IPv4 in IPv6 clothes stays one of IPv6.
+            // A range that contains all IPv4-mapped addresses stays an IPv6 range.
             if let Target::Net(net @ IpNet::V6(_)) = Target::net(net) {
                 bans.by_operator(Target::Net(net), None, "", now).unwrap();
                 model.retain(|other| *other != net);
@@ -179,7 +179,7 @@ proptest! {
             }
         }
         for (v4, v6, near) in &asked {
-            // Random addresses, and one that is a range's own.
+            // Random addresses, and the first address of one of the ranges.
             let own = model.get(near % model.len().max(1)).map(IpNet::addr);
             let random = [IpAddr::from(v4.to_be_bytes()), IpAddr::from(v6.to_be_bytes())];
             for ip in random.into_iter().chain(own) {

@@ -1,11 +1,11 @@
-//! Sets of networks that are asked about each address, such as `P2P_DENY_CIDRS`.
+//! Sets of networks in which each address is looked up, such as `P2P_DENY_CIDRS`.
 //!
-//! Two networks are apart or one lies in the other. So without those that lie in
-//! another one, a sorted list has at most one that an address can be in: the
-//! last that begins at or before it. Finding it takes one step for each doubling
-//! of the list: fourteen for ten thousand networks, which an operator may well
-//! paste from a block list. (The blacklist of [`super::bans`] changes while the
-//! node runs, and its entries end, so it is a table of hashes.)
+//! Two networks are either disjoint or one contains the other. So when those that lie in
+//! another one are left out of a sorted list, at most one of the rest can contain an
+//! address: the last one that begins at or before it. Finding it takes one step for each
+//! doubling of the list: fourteen for ten thousand networks, which an operator may well
+//! paste from a block list. (The blacklist of [`super::bans`] uses hash tables instead,
+//! because it changes while the node runs and its entries end.)
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::bans::Target;
 
-/// A set of networks that does not change. Clones share it.
+/// A set of networks that does not change. Its clones share the memory.
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
     v4: Arc<[Ipv4Net]>,
@@ -22,7 +22,7 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// The network that an address is in, the widest if there are several.
+    /// Returns the network that contains an address; the widest if there are several.
     pub fn find(&self, ip: IpAddr) -> Option<IpNet> {
         match ip.to_canonical() {
             IpAddr::V4(ip) => {
@@ -36,7 +36,7 @@ impl Networks {
         }
     }
 
-    /// Whether it has none.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
@@ -50,17 +50,18 @@ impl FromIterator<IpNet> for Networks {
     fn from_iter<I: IntoIterator<Item = IpNet>>(list: I) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for net in list {
-            // IPv4 in IPv6 clothes is IPv4, as the addresses are that are asked for.
+            // An IPv4-mapped network counts as IPv4, as do the addresses that are looked
+            // up.
             match Target::net(net) {
                 Target::Net(IpNet::V4(net)) => v4.push(net),
                 Target::Net(IpNet::V6(net)) => v6.push(net),
                 Target::Peer(_) => {}
             }
         }
-        // Wider ones first where several begin at the same address.
+        // Where several networks begin at the same address, the wider ones come first.
         v4.sort_unstable_by_key(|n: &Ipv4Net| (Ipv4Addr::to_bits(n.addr()), n.prefix_len()));
         v6.sort_unstable_by_key(|n: &Ipv6Net| (Ipv6Addr::to_bits(n.addr()), n.prefix_len()));
-        // `dedup_by` compares with the last one that was kept.
+        // `dedup_by` compares each with the last one that was kept.
         v4.dedup_by(|net, kept| kept.contains(&*net));
         v6.dedup_by(|net, kept| kept.contains(&*net));
         Networks {
@@ -76,7 +77,8 @@ mod tests {
 
     use super::*;
 
-    /// Networks that often lie in one another, and addresses often in them.
+    /// Generates networks that often contain each other, and addresses that are often in
+    /// them.
     fn v4() -> impl Strategy<Value = IpNet> {
         (0..1024_u32, 16..=32_u8).prop_map(|(bits, prefix)| {
             IpNet::new(Ipv4Addr::from_bits(0xc000_0000 | bits << 4).into(), prefix).unwrap()

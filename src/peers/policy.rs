@@ -1,13 +1,13 @@
 //! The handle through which the program shares what is known of peers.
 //!
-//! [`Policy`] is a cheap clone, usable from any thread. All clones share one
-//! [`Peers`] behind one lock, which is held for a look-up or a small change, and
-//! never across an await or anything that blocks. Nobody keeps a copy of who is
-//! connected, trusted or banned that could disagree with it.
+//! [`Policy`] is cheap to clone and usable from any thread. All clones share one
+//! [`Peers`] behind one lock, which is held for a look-up or a small change, and never
+//! across an await or anything that blocks. No other part of the program keeps a copy of
+//! which peers are connected, trusted or banned, which could disagree with it.
 //!
-//! It does nothing to the network and to the disk by itself: the event loop drains
-//! [`Sanctions`] and disconnects, the store's keeper drains [`Policy::take_unsaved`]
-//! and writes, and an [`Observer`] counts and logs.
+//! It does not act on the network or the disk itself: the event loop drains [`Sanctions`]
+//! and disconnects peers, the store's keeper drains [`Policy::take_unsaved`] and writes,
+//! and an [`Observer`] counts and logs.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -30,10 +30,9 @@ use super::reputation::Reputation;
 use super::state::{Note, Order, OverBudget, Peers, Settings, Unsaved};
 use crate::system::moment::Moment;
 
-/// Counts and logs what the room decides, which itself does neither.
+/// Counts and logs the decisions of this room, which does neither itself.
 pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// Is called after each decision, from the thread that asked for it. Must not
-    /// block.
+    /// Called after each decision, on the thread that asked for it. It must not block.
     fn note(&self, note: &Note);
 }
 
@@ -41,7 +40,7 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
 struct Shared {
     peers: Mutex<Peers>,
     waker: AtomicWaker,
-    /// A ban was made or lifted that is not on the disk yet.
+    /// Whether a ban was made or lifted that is not on the disk yet.
     unsaved: AtomicBool,
     saver: AtomicWaker,
     observer: OnceLock<Arc<dyn Observer>>,
@@ -60,7 +59,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A handle to an empty memory.
+    /// Returns a handle that knows no peers yet.
     pub fn new(settings: Settings) -> Self {
         Policy {
             shared: Arc::new(Shared {
@@ -73,19 +72,20 @@ impl Policy {
         }
     }
 
-    /// Tells this observer from now on; the first call wins.
+    /// Reports all decisions to this observer from now on. Only the first call has an
+    /// effect.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         let _ = self.shared.observer.set(observer);
     }
 
-    /// Looks at everything that is known of peers. `look` must not use this handle
-    /// itself, nor anything that might: the lock is held meanwhile.
+    /// Calls `look` with everything that is known of peers. `look` must not use this
+    /// handle itself, nor anything that might use it: the lock is held meanwhile.
     pub fn read<R>(&self, look: impl FnOnce(&Peers) -> R) -> R {
         look(&self.shared.lock())
     }
 
-    /// Changes what is known of peers. `change` must not use this handle itself, nor
-    /// anything that might: the lock is held meanwhile.
+    /// Calls `change` to change what is known of peers. `change` must not use this handle
+    /// itself, nor anything that might use it: the lock is held meanwhile.
     pub fn write<R>(&self, change: impl FnOnce(&mut Peers) -> R) -> R {
         let mut peers = self.shared.lock();
         let result = change(&mut peers);
@@ -106,28 +106,28 @@ impl Policy {
 
     // ---- One peer.
 
-    /// Looks at the record of a peer, if it is connected.
+    /// Calls `look` with the record of a peer, if the peer is connected.
     pub fn record<R>(&self, peer: &PeerId, look: impl FnOnce(&Record) -> R) -> Option<R> {
         self.read(|peers| peers.table().get(peer).map(look))
     }
 
-    /// Changes the record of a peer, if it is connected.
+    /// Calls `change` with the record of a peer, if the peer is connected.
     pub fn record_mut<R>(&self, peer: &PeerId, change: impl FnOnce(&mut Record) -> R) -> Option<R> {
         self.write(|peers| peers.record_mut(peer).map(change))
     }
 
-    /// Whether a connection with the peer is established.
+    /// Returns whether a connection with the peer is established.
     pub fn is_connected(&self, peer: &PeerId) -> bool {
         self.read(|peers| peers.table().contains(peer))
     }
 
-    /// Whether the operator trusts this peer.
+    /// Returns whether the operator trusts this peer.
     pub fn is_trusted(&self, peer: &PeerId) -> bool {
         self.read(|peers| peers.trust().is_trusted(peer))
     }
 
-    /// The subnet that a connected peer counts for; `None` for this host itself,
-    /// through a relay, and when it is not connected.
+    /// Returns the subnet that a connected peer counts for. Returns `None` if the peer is
+    /// on this host, is connected through a relay, or is not connected.
     pub fn subnet_of(&self, peer: &PeerId) -> Option<IpNet> {
         self.read(|peers| peers.table().subnet(peer))
     }
@@ -137,14 +137,14 @@ impl Policy {
         self.write(|all| all.trust_too(peers));
     }
 
-    // ---- What `Peers` decides, by the same names.
+    // ---- The decisions of `Peers`, under the same names.
 
     /// See [`Peers::report`].
     pub fn report(&self, peer: &PeerId, conduct: Conduct, now: Moment) {
         self.write(|peers| peers.report(peer, conduct, now));
     }
 
-    /// The score of a peer, -100 to 100; 0 for a stranger.
+    /// Returns the score of a peer, from -100 to 100; 0 for a stranger.
     pub fn score_of(&self, peer: &PeerId, now: Instant) -> f64 {
         f64::from(self.reputation(peer, now).score)
     }
@@ -180,7 +180,7 @@ impl Policy {
     /// See [`Peers::dial`].
     ///
     /// # Errors
-    /// The rule or ban that refuses it.
+    /// Returns the rule or ban that refuses it.
     pub fn dial(&self, ip: IpAddr, name: Option<&str>, now: Instant) -> Result<(), Refusal> {
         self.read(|peers| peers.dial(ip, name, now))
     }
@@ -195,16 +195,16 @@ impl Policy {
         self.read(|peers| peers.ban_of_peer(peer, now).is_some())
     }
 
-    /// A ban that an address falls under.
+    /// Returns a ban that covers an address.
     pub fn ban_of_address(&self, ip: IpAddr, now: Instant) -> Option<Ban> {
         self.read(|peers| peers.ban_of_address(ip, false, now).cloned())
     }
 
-    /// Bans for an operator; see [`Peers::ban`]. It is on the disk when
-    /// [`Self::take_unsaved`] was drained.
+    /// Bans a target for an operator; see [`Peers::ban`]. The ban is on the disk once
+    /// [`Self::take_unsaved`] has been drained.
     ///
     /// # Errors
-    /// [`BanError`].
+    /// Returns [`BanError`].
     pub fn ban(
         &self,
         target: Target,
@@ -266,8 +266,8 @@ impl Policy {
         self.read(Peers::is_dirty)
     }
 
-    /// Resolves when a ban was made or lifted since the last call, for the one task that
-    /// saves them.
+    /// Waits until a ban has been made or lifted since the last call. It is for the one
+    /// task that saves bans.
     pub async fn bans_changed(&self) {
         let shared = &self.shared;
         std::future::poll_fn(|cx| {
@@ -280,7 +280,7 @@ impl Policy {
         .await;
     }
 
-    /// What the event loop is to do, as a stream for its one reader.
+    /// Returns what the event loop has to do, as a stream for its one reader.
     pub fn sanctions(&self) -> Sanctions {
         Sanctions {
             shared: self.shared.clone(),
@@ -290,12 +290,12 @@ impl Policy {
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Peers> {
-        // Every part is valid between any two statements.
+        // The state is valid between any two statements, so a panic does not spoil it.
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Orders for the event loop; see [`Policy::sanctions`]. It never ends.
+/// A stream of orders for the event loop; see [`Policy::sanctions`]. It never ends.
 #[derive(Debug)]
 pub struct Sanctions {
     shared: Arc<Shared>,
@@ -309,7 +309,7 @@ impl Stream for Sanctions {
             return Poll::Ready(Some(order));
         }
         self.shared.waker.register(cx.waker());
-        // Again, lest one came before the waker was there.
+        // Look again, in case an order came before the waker was registered.
         match self.shared.lock().next_order() {
             Some(order) => Poll::Ready(Some(order)),
             None => Poll::Pending,

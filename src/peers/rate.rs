@@ -1,45 +1,46 @@
-//! How often strangers may come: token buckets in fixed memory.
+//! How often strangers may connect: token buckets in fixed memory.
 //!
 //! A bucket holds `burst` tokens and gets `per_second` new ones each second,
-//! continuously. Who comes takes one; when there is none, the rate is exceeded.
+//! continuously. Each connection takes one token. When there is none, the rate is
+//! exceeded.
 //!
-//! # One bucket a subnet, without a map that strangers can grow
+//! # One bucket for each subnet, without a map that strangers can grow
 //!
-//! [`Table`] has [`ROWS`] rows of [`CELLS`] buckets. A subnet has one bucket in
-//! each row, chosen by a hash whose key nobody outside knows, and is over its
-//! rate only when all of its buckets are empty. So it suffers for the sake of
-//! another only when it shares its bucket in every row with subnets that flood:
-//! with 100 of those, (100/4096)² = 0.06 % of all subnets do; with 1,000, 4.7 %.
-//! Those are others after [`REKEY`], when new keys are drawn. The memory is
-//! 2 × 4096 × 8 bytes = 64 KiB, whatever happens.
+//! [`Table`] has [`ROWS`] rows of [`CELLS`] buckets. A subnet has one bucket in each row,
+//! chosen by a hash whose key nobody outside knows. It exceeds its rate only when all of
+//! its buckets are empty. So a subnet is refused because of others only when it shares
+//! its bucket in every row with subnets that flood. With 100 of those, that is so for
+//! (100/4096)² = 0.06 % of all subnets; with 1,000, for 4.7 %. After [`REKEY`], new keys
+//! are drawn, and other subnets are affected. The memory is 2 × 4096 × 8 bytes = 64 KiB
+//! in any case.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::{Duration, Instant};
 
-/// Rows of a table. A second one squares the chance of an unlucky neighbour; a
-/// third would make each decision slower for little.
+/// The number of rows of a table. The second one squares the chance that a subnet shares
+/// its buckets with a flood. A third would make each decision slower for little benefit.
 const ROWS: usize = 2;
 
-/// Buckets in a row, see the module's page.
+/// The number of buckets in a row; see the module's page.
 const CELLS: usize = 4096;
 
-/// How long a key is used. An unlucky neighbour waits no longer than this; and
-/// since every bucket is full again after it, a flooding subnet gains one burst
+/// How long a key is used. A subnet that shares its buckets with a flood waits no longer
+/// than this. Every bucket is full again afterwards, so a flooding subnet gains one burst
 /// in ten minutes.
 const REKEY: Duration = Duration::from_secs(600);
 
-/// A rate: what a bucket holds, and what flows in.
+/// A rate: how much a bucket holds, and how much flows in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Tokens a second.
+    /// The number of tokens that flow in each second.
     pub per_second: f32,
-    /// Tokens in a full bucket.
+    /// The number of tokens in a full bucket.
     pub burst: f32,
 }
 
 impl Rate {
-    /// `n` a second, and two seconds' worth at once: a restart makes all peers
-    /// come back at the same time, and they should not be told off for it.
+    /// Returns a rate of `n` a second, with a burst of two seconds' worth. A restart
+    /// makes all peers come back at the same time, and they should not be refused for it.
     pub fn per_second(n: u32) -> Rate {
         let n = n as f32;
         Rate {
@@ -49,7 +50,7 @@ impl Rate {
     }
 }
 
-/// Tokens at a moment, in milliseconds since some start.
+/// The number of tokens at a time, which is in milliseconds since some start.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     tokens: f32,
@@ -66,7 +67,7 @@ impl Level {
 
     fn refill(&mut self, rate: Rate, now: u32) {
         let passed = now.saturating_sub(self.at);
-        // A clock that stands still between two calls loses nothing.
+        // If the clock has not moved between two calls, nothing is lost.
         if passed > 0 {
             let more = passed as f32 / 1000.0 * rate.per_second;
             self.tokens = (self.tokens + more).min(rate.burst);
@@ -75,7 +76,7 @@ impl Level {
     }
 }
 
-/// One bucket for everybody.
+/// One bucket for all peers together.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     rate: Rate,
@@ -84,7 +85,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// Returns a full bucket.
     pub fn new(rate: Rate, now: Instant) -> Bucket {
         Bucket {
             rate,
@@ -93,10 +94,10 @@ impl Bucket {
         }
     }
 
-    /// Tokens in it at `now`.
+    /// Returns the number of tokens in the bucket at `now`.
     pub fn tokens(&mut self, now: Instant) -> f32 {
         if now.saturating_duration_since(self.start) >= REKEY {
-            // Milliseconds in 32 bits last for 49 days.
+            // 32 bits hold the milliseconds of 49 days.
             self.level.refill(self.rate, millis(self.start, now));
             self.level.at = 0;
             self.start = now;
@@ -105,7 +106,7 @@ impl Bucket {
         self.level.tokens
     }
 
-    /// Takes a token; `false` when there is none.
+    /// Takes a token, and returns `false` when there is none.
     pub fn take(&mut self, now: Instant) -> bool {
         let enough = self.tokens(now) >= 1.0;
         if enough {
@@ -114,20 +115,20 @@ impl Bucket {
         enough
     }
 
-    /// Another rate from `now` on. What is in the bucket stays, as far as it fits.
+    /// Changes the rate from `now` on. The tokens in the bucket stay, as far as they fit.
     pub fn set_rate(&mut self, rate: Rate, now: Instant) {
         let tokens = self.tokens(now);
         self.level.tokens = tokens.min(rate.burst);
         self.rate = rate;
     }
 
-    /// What it was made for.
+    /// Returns the rate of this bucket.
     pub fn rate(&self) -> Rate {
         self.rate
     }
 }
 
-/// A bucket for each subnet, in fixed memory; see the module's page.
+/// One bucket for each subnet, in fixed memory; see the module's page.
 #[derive(Clone, Debug)]
 pub struct Table {
     rate: Rate,
@@ -137,7 +138,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Full buckets for everybody.
+    /// Returns a table in which all buckets are full.
     pub fn new(rate: Rate, now: Instant) -> Table {
         Table {
             rate,
@@ -147,15 +148,15 @@ impl Table {
         }
     }
 
-    /// Another rate from `now` on, with full buckets for everybody: levels of
-    /// thousands of subnets are not worth a walk for a change by hand.
+    /// Changes the rate from `now` on, and fills all buckets. To keep the levels of
+    /// thousands of subnets is not worth the work when somebody changes a rate by hand.
     pub fn set_rate(&mut self, rate: Rate, now: Instant) {
         if rate != self.rate {
             *self = Table::new(rate, now);
         }
     }
 
-    /// Takes a token of `subnet`; `false` when it has none.
+    /// Takes a token of `subnet`, and returns `false` when it has none.
     pub fn take(&mut self, subnet: &impl Hash, now: Instant) -> bool {
         if now.saturating_duration_since(self.start) >= REKEY {
             *self = Table::new(self.rate, now);
@@ -179,7 +180,7 @@ impl Table {
         true
     }
 
-    /// What it was made for.
+    /// Returns the rate of this table.
     pub fn rate(&self) -> Rate {
         self.rate
     }
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(taken(|| bucket.take(start)), 8);
         let later = start + Duration::from_millis(1500);
         assert_eq!(taken(|| bucket.take(later)), 6);
-        // Many small steps give as much as a large one.
+        // Many small steps yield as many tokens as one large step.
         let mut steps = 0;
         for ms in 0..1000 {
             steps += usize::from(bucket.take(later + Duration::from_millis(ms)));
@@ -246,8 +247,8 @@ mod tests {
         let start = Instant::now();
         let mut table = Table::new(RATE, start);
         assert_eq!(taken(|| table.take(&"flood", start)), 8);
-        // One of the 4096 × 4096 pairs of buckets is the flood's; a thousand
-        // others meet it with a chance of one in 17,000.
+        // One of the 4096 × 4096 pairs of buckets is the flood's. A thousand other
+        // subnets hit that pair with a chance of one in 17,000.
         for n in 0..1000_u32 {
             assert!(table.take(&n, start), "{n}");
         }
@@ -266,7 +267,7 @@ mod tests {
             (0..2000_u32).filter(|n| !table.take(n, now)).collect()
         };
         let first = unlucky(&mut table.clone(), start);
-        // 4.7 % expected; 20 % is beyond any chance.
+        // 4.7 % is expected, and 20 % cannot happen by chance.
         assert!(first.len() < 400, "{}", first.len());
         let later = start + REKEY;
         assert!(table.take(&0, later), "a new key is a new start");

@@ -1,4 +1,4 @@
-//! The record of one connected peer.
+//! What is known of one connected peer.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -10,17 +10,19 @@ use libp2p::swarm::ConnectionId;
 use super::subnet::{direct_ip, ip_of, ip_of_inbound};
 use crate::text::foreign;
 
-/// Longest agent string kept, in characters. Real ones have some tens of them.
+/// The length of the longest agent string that is kept, in characters. Real ones have
+/// some tens of them.
 const MAX_AGENT: usize = 128;
 
-/// Protocols of the exchange of blocks that are kept of a peer. A node of IPFS
-/// speaks four versions of bitswap, and one of this program one protocol.
+/// The number of block exchange protocols that are kept for a peer. A node of IPFS speaks
+/// four versions of bitswap, and a node of this program speaks one protocol.
 const MAX_EXCHANGES: usize = 4;
 
-/// Refused DHT records that are held against a peer once, and at most once in
-/// [`REFUSED_EVERY`]. A provider of more content than its share announces all of
-/// it, a hundred a second for a quarter of an hour at its budget: that costs it
-/// less than its connection. Whoever goes on for half an hour has another aim.
+/// The number of refused DHT records that is reported as one offence of a peer, at most
+/// once in [`REFUSED_EVERY`]. A provider of more content than its share announces all of
+/// it: at its budget, a hundred a second for a quarter of an hour. That does not cost it
+/// enough reputation to lose its connection. A peer that goes on for half an hour has
+/// another aim.
 const REFUSED_RECORDS: u32 = 600;
 const REFUSED_EVERY: Duration = Duration::from_secs(60);
 
@@ -40,25 +42,25 @@ const UNANSWERED: u32 = 2;
 /// One established connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// This node dialed it.
+    /// Whether this node dialed it.
     pub outbound: bool,
-    /// It leads through a relay. The remote address of an inbound one does not tell:
-    /// it names only the peer.
+    /// Whether it leads through a relay. The remote address of an inbound connection does
+    /// not tell: it names only the peer.
     pub relayed: bool,
     /// The remote address.
     pub address: Multiaddr,
     /// When it was established.
     pub since: Instant,
-    /// The IP address that it counts for: the remote's, or the relay's.
+    /// The IP address that the connection counts for: the remote's, or the relay's.
     pub counted: Option<IpAddr>,
     /// The IP address of the peer itself; `None` through a relay.
     pub direct: Option<IpAddr>,
-    /// Pings in a row without an answer.
+    /// The number of pings in a row without an answer.
     unanswered: u32,
 }
 
 impl Connection {
-    /// A connection that is established at `now`.
+    /// Returns a connection that is established at `now`.
     pub fn new(endpoint: &ConnectedPoint, now: Instant) -> Self {
         let address = endpoint.get_remote_address().clone();
         let counted = match endpoint {
@@ -79,24 +81,25 @@ impl Connection {
         }
     }
 
-    /// Whether it leads over this host's loopback.
+    /// Returns whether it uses this host's loopback interface.
     pub fn is_near(&self) -> bool {
         ip_of(&self.address).is_some_and(|ip| ip.is_loopback())
     }
 
-    /// A ping was answered.
+    /// Records that a ping was answered.
     pub fn ping_answered(&mut self) {
         self.unanswered = 0;
     }
 
-    /// A ping was not answered in time, or could not be sent. Answers whether the
-    /// connection is to be closed for it, which it says once.
+    /// Records that a ping was not answered in time, or could not be sent. Returns
+    /// whether the connection is to be closed because of it; it returns `true` only once.
     pub fn ping_lost(&mut self) -> bool {
         self.unanswered += 1;
         self.unanswered == UNANSWERED
     }
 
-    /// Whether so many pings were not answered that it was to be closed.
+    /// Returns whether so many pings were not answered that the connection was to be
+    /// closed.
     pub fn is_silent(&self) -> bool {
         self.unanswered >= UNANSWERED
     }
@@ -105,53 +108,55 @@ impl Connection {
 /// What is known of a peer while it is connected.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// In the order in which they were established. A few: the limit of connections with
-    /// one peer bounds them, and for trusted peers the descriptors of the process.
+    /// The connections, in the order in which they were established. They are few: the
+    /// limit of connections with one peer bounds them, and for trusted peers the
+    /// descriptors of the process do.
     pub(super) connections: Vec<(ConnectionId, Connection)>,
     agent: Option<String>,
     exchanges: Vec<String>,
-    /// The round trip of its last ping.
+    /// The round-trip time of the last ping.
     pub ping: Option<Duration>,
-    /// DHT records refused since they were last held against it, and when that was.
+    /// The number of DHT records refused since they were last reported as an offence, and
+    /// the time of that report.
     refused: (u32, Option<Instant>),
 }
 
 impl Record {
-    /// Its connections, in the order in which they were established.
+    /// Returns the connections, in the order in which they were established.
     pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> + Clone {
         self.connections.iter().map(|(id, c)| (*id, c))
     }
 
-    /// One of its connections.
+    /// Returns the connection with this id.
     pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections()
             .find_map(|(at, c)| (at == id).then_some(c))
     }
 
-    /// One of its connections.
+    /// Returns the connection with this id, to be changed.
     pub fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let mut all = self.connections.iter_mut();
         all.find_map(|(at, c)| (*at == id).then_some(c))
     }
 
-    /// The address of its first direct connection.
+    /// Returns the address of the first direct connection.
     pub fn ip(&self) -> Option<IpAddr> {
         self.connections.iter().find_map(|(_, c)| c.direct)
     }
 
-    /// What the peer calls itself, when it has said so, in printable characters.
+    /// Returns what the peer calls itself, when it has said so, in printable characters.
     pub fn agent(&self) -> Option<&str> {
         self.agent.as_deref()
     }
 
-    /// The protocols that exchange blocks, of those that it named.
+    /// Returns those of the protocols which the peer named that exchange blocks.
     pub fn exchanges(&self) -> &[String] {
         &self.exchanges
     }
 
-    /// The peer has said who it is and which protocols it speaks. Of these, those that
-    /// exchange blocks are kept, to say what it speaks when it does not speak this
-    /// network's.
+    /// Records that the peer has said who it is and which protocols it speaks. Of these,
+    /// those that exchange blocks are kept, in order to tell which of them it speaks when
+    /// it does not speak this network's.
     pub fn identified<'a>(&mut self, agent: &str, protocols: impl Iterator<Item = &'a str>) {
         self.agent = Some(foreign::printable_start(agent, MAX_AGENT));
         let exchanges = protocols
@@ -160,8 +165,8 @@ impl Record {
         self.exchanges = exchanges.take(MAX_EXCHANGES).collect();
     }
 
-    /// Counts a refused DHT record. Answers whether it is time to hold them against
-    /// the peer: see [`REFUSED_RECORDS`].
+    /// Counts a refused DHT record. Returns whether it is time to report them as an
+    /// offence of the peer: see [`REFUSED_RECORDS`].
     pub fn record_refused(&mut self, now: Instant) -> bool {
         let (refused, since) = &mut self.refused;
         *refused += 1;
@@ -173,20 +178,20 @@ impl Record {
         due
     }
 
-    /// The age of its oldest connection.
+    /// Returns the age of the oldest connection.
     pub fn age(&self, now: Instant) -> Duration {
         let since = self.connections.iter().map(|(_, c)| c.since).min();
         now.saturating_duration_since(since.unwrap_or(now))
     }
 
-    /// The remote addresses that this node dialed, which are known to work.
+    /// Returns the remote addresses that this node dialed. These are known to work.
     pub fn dialed(&self) -> impl Iterator<Item = &Multiaddr> {
         let outbound = self.connections.iter().filter(|(_, c)| c.outbound);
         outbound.map(|(_, c)| &c.address)
     }
 
-    /// Its connections through a relay, when a direct one has been established for
-    /// `age` as they have.
+    /// Returns the connections through a relay that are at least `age` old, if a direct
+    /// one is at least `age` old too.
     pub fn superseded(&self, age: Duration, now: Instant) -> impl Iterator<Item = ConnectionId> {
         let old = move |c: &Connection| now.saturating_duration_since(c.since) >= age;
         let direct = self.connections.iter().any(|(_, c)| !c.relayed && old(c));
@@ -196,14 +201,14 @@ impl Record {
         self.connections().filter_map(relayed)
     }
 
-    /// Whether a connection leads over this host's loopback.
+    /// Returns whether a connection uses this host's loopback interface.
     pub fn is_near(&self) -> bool {
         self.connections.iter().any(|(_, c)| c.is_near())
     }
 }
 
-/// Whether a protocol exchanges blocks: bitswap, or that of this program on another
-/// network.
+/// Returns whether a protocol exchanges blocks: bitswap, or the protocol of this program
+/// on another network.
 fn is_exchange(protocol: &str) -> bool {
     protocol.starts_with("/ipfs/bitswap") || protocol.ends_with("/block/1.0.0")
 }
@@ -268,8 +273,8 @@ mod tests {
         assert!(connection.is_silent());
     }
 
-    /// libp2p tells of an inbound circuit only who comes, and that in the remote
-    /// address; the relay is in the local one.
+    /// For an inbound circuit, libp2p gives only the id of the peer in the remote
+    /// address. The relay is in the local address.
     #[test]
     fn an_inbound_circuit_is_relayed_although_its_remote_address_names_no_relay() {
         let relay = libp2p::PeerId::random();

@@ -1,12 +1,12 @@
-//! Why a connection was refused: whose limit, its value, and what raises it.
+//! Why a connection was refused: the limit, its value, and what raises it.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libp2p::PeerId;
 
-/// Why this node refused a connection. Each is one line for the log; [`Refusal::limit`]
-/// is its name in metrics.
+/// The reason why this node refused a connection. Each is one line for the log.
+/// [`Refusal::limit`] returns its name in metrics.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The node is stopping.
@@ -15,135 +15,135 @@ pub enum Refusal {
     /// The address is in a denied network.
     #[error("{ip} is in {network}, which P2P_DENY_CIDRS of this node denies")]
     Denied {
-        /// The remote.
+        /// The address of the remote.
         ip: IpAddr,
-        /// The rule.
+        /// The network that is denied.
         network: IpNet,
     },
     /// The address is in no allowed network.
     #[error("{ip} is in none of the networks that P2P_ALLOW_CIDRS of this node allows")]
     NotAllowed {
-        /// The remote.
+        /// The address of the remote.
         ip: IpAddr,
     },
     /// The address is banned.
     #[error("{ip} is banned by this node ({ban}); see `p2p-node bans`")]
     BannedAddress {
-        /// The remote.
+        /// The address of the remote.
         ip: IpAddr,
-        /// The ban, in words.
+        /// A description of the ban.
         ban: String,
     },
     /// The peer is banned.
     #[error("{peer} is banned by this node ({ban}); see `p2p-node bans`")]
     BannedPeer {
-        /// The remote.
+        /// The id of the remote peer.
         peer: PeerId,
-        /// The ban, in words.
+        /// A description of the ban.
         ban: String,
     },
-    /// A name stands for an address of this host or of no host.
+    /// A name resolves to an address of this host, or to one that belongs to no host.
     #[error("{name} resolves to {ip}, which is no address of a remote host")]
     NameOfThisHost {
         /// The name.
         name: String,
-        /// What it stands for.
+        /// The address that it resolves to.
         ip: IpAddr,
     },
-    /// Its subnet has all the connections that it may.
+    /// The subnet has as many connections as it may have.
     #[error(
         "{subnet} has {used} connections with this node; of the {allowed} that P2P_MAX_CONNECTIONS_PER_SUBNET allows, {kept} are kept for this node's own dials"
     )]
     Subnet {
         /// The subnet.
         subnet: IpNet,
-        /// What it has.
+        /// The number of its connections.
         used: u32,
-        /// The cap.
+        /// The limit.
         allowed: u32,
-        /// Of the cap, what inbound connections cannot have; 0 for a dial.
+        /// The part of the limit that inbound connections cannot use; 0 for a dial.
         kept: u32,
     },
-    /// Its subnet has all the handshakes under way that it may.
+    /// The subnet has as many handshakes under way as it may have.
     #[error("{subnet} has {allowed} handshakes under way with this node, the most for one subnet")]
     PendingSubnet {
         /// The subnet.
         subnet: IpNet,
-        /// The cap.
+        /// The limit.
         allowed: u32,
     },
-    /// As many inbound handshakes are under way as there are places for.
+    /// As many inbound handshakes are under way as there are places.
     #[error("{allowed} inbound handshakes are under way, the most that this node makes at once")]
     PendingInbound {
-        /// The cap.
+        /// The limit.
         allowed: u32,
     },
-    /// As many dials are under way as there are places for.
+    /// As many dials are under way as there are places.
     #[error("{allowed} dials are under way, the most that this node makes at once")]
     PendingOutbound {
-        /// The cap.
+        /// The limit.
         allowed: u32,
     },
-    /// Connections come faster than they may.
+    /// Connections arrive faster than they may.
     #[error(
         "inbound connections come faster than the {allowed} a second that P2P_MAX_INBOUND_RATE allows"
     )]
     Rate {
-        /// Connections a second.
+        /// The number of connections a second that is allowed.
         allowed: u32,
     },
-    /// Connections come from a subnet faster than they may.
+    /// Connections arrive from a subnet faster than they may.
     #[error(
         "connections come from {subnet} faster than the {allowed} a second that P2P_MAX_INBOUND_RATE_PER_SUBNET allows"
     )]
     SubnetRate {
         /// The subnet.
         subnet: IpNet,
-        /// Connections a second.
+        /// The number of connections a second that is allowed.
         allowed: u32,
     },
-    /// The node has all the connections that it may.
+    /// The node has as many connections as it may have.
     #[error(
         "this node has {used} connections; of the {allowed} that P2P_MAX_CONNECTIONS allows, {kept} are kept for its own dials"
     )]
     Total {
-        /// What it has.
+        /// The number of its connections.
         used: u32,
-        /// The cap.
+        /// The limit.
         allowed: u32,
-        /// Of the cap, what inbound connections cannot have; 0 for a dial.
+        /// The part of the limit that inbound connections cannot use; 0 for a dial.
         kept: u32,
     },
-    /// The node has all the inbound connections that it may.
+    /// The node has as many inbound connections as it may have.
     #[error(
         "this node has {used} inbound connections; P2P_MAX_INBOUND_CONNECTIONS allows {allowed}"
     )]
     Inbound {
-        /// What it has.
+        /// The number of its inbound connections.
         used: u32,
-        /// The cap.
+        /// The limit.
         allowed: u32,
     },
-    /// The node has all the outbound connections that it may.
+    /// The node has as many outbound connections as it may have.
     #[error(
         "this node has {used} outbound connections; P2P_MAX_OUTBOUND_CONNECTIONS allows {allowed}"
     )]
     Outbound {
-        /// What it has.
+        /// The number of its outbound connections.
         used: u32,
-        /// The cap.
+        /// The limit.
         allowed: u32,
     },
-    /// The peer has all the connections that it may.
+    /// The peer has as many connections as it may have.
     #[error(
         "{peer} has {used} connections with this node; P2P_MAX_CONNECTIONS_PER_PEER allows {allowed}"
     )]
     PerPeer {
-        /// The remote.
+        /// The id of the remote peer.
         peer: PeerId,
-        /// What it has.
+        /// The number of its connections.
         used: u32,
-        /// The cap.
+        /// The limit.
         allowed: u32,
     },
     /// Few file descriptors are left.
@@ -151,22 +151,22 @@ pub enum Refusal {
         "{open} of {limit} file descriptors are in use and the last {kept} are kept; raise LimitNOFILE or lower P2P_MAX_CONNECTIONS"
     )]
     Descriptors {
-        /// Open now.
+        /// The number of descriptors that are open now.
         open: u64,
-        /// What the process may have open.
+        /// The number of descriptors that the process may have open.
         limit: u64,
-        /// What has to stay free.
+        /// The number of descriptors that have to stay free.
         kept: u64,
     },
-    /// Memory is used up.
+    /// Too much memory is in use.
     #[error(
         "{} MiB of memory are in use; P2P_MAX_MEMORY leaves {} MiB to {whom}",
         .resident >> 20, .allowed >> 20
     )]
     Memory {
-        /// Resident bytes.
+        /// The resident bytes.
         resident: u64,
-        /// Bytes up to which a connection of this kind is taken.
+        /// The resident bytes up to which a connection of this kind is accepted.
         allowed: u64,
         /// `inbound connections` or `dials`.
         whom: &'static str,
@@ -174,8 +174,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether a ban or a rule for networks is the reason, so that the next attempt
-    /// is refused as well. Limits may have room a moment later.
+    /// Returns whether a ban or a rule for networks is the reason, so that the next
+    /// attempt will be refused as well. Limits, on the other hand, may have room a moment
+    /// later.
     pub fn is_of_rules(&self) -> bool {
         matches!(
             self,
@@ -186,8 +187,8 @@ impl Refusal {
         )
     }
 
-    /// Every name of a limit in metrics: what [`Refusal::limit`] tells, and `other`
-    /// for a refusal that is not of this node's limits.
+    /// Every name of a limit in metrics: all that [`Refusal::limit`] returns, and `other`
+    /// for a refusal that does not come from this node's limits.
     pub const LIMITS: [&str; 16] = [
         "P2P_ALLOW_CIDRS",
         "P2P_DENY_CIDRS",
@@ -207,8 +208,9 @@ impl Refusal {
         "pending connections",
     ];
 
-    /// The name of the limit: the variable that sets it, or another fixed name
-    /// where no variable does. A label of metrics, so from a fixed set.
+    /// Returns the name of the limit: the variable that sets it, or another fixed name
+    /// where no variable does. It is used as a label of metrics, so it is from a fixed
+    /// set.
     pub fn limit(&self) -> &'static str {
         match self {
             Refusal::Draining => "draining",

@@ -1,35 +1,37 @@
-//! Reputation: one number for what a peer did, which time forgets.
+//! Reputation: one number for what a peer did, which fades with time.
 //!
-//! | score | what follows |
+//! | score | consequence |
 //! |---|---|
 //! | 0 to 100 | up to twice the budget of a stranger |
 //! | 0 to -50 | slowed: the budget falls to an eighth (see [`super::bucket`]) |
-//! | -50 | a further offence disconnects |
-//! | -80 | a further offence bans, each time for longer |
+//! | -50 | a further offence disconnects the peer |
+//! | -80 | a further offence bans the peer, each time for longer |
 //!
-//! Half of a score is gone after an hour, for good as for bad: what a peer did
-//! yesterday says little about it today. Merit does not pay for offences: below
-//! zero only time heals, or a flooder could wash itself clean with cheap valid
+//! Half of a score is gone after an hour, whether it is good or bad: what a peer did
+//! yesterday says little about it today. Merit does not make up for offences. Below zero,
+//! only time raises a score. Otherwise a flooder could raise its score with cheap valid
 //! messages between its attacks.
 //!
-//! The count of a peer's bans halves in a week, so that a peer that was banned
-//! again and again meets long bans, and one that was once banned by a mistake of
-//! its operator does not for ever.
+//! The count of a peer's bans halves in a week. So a peer that was banned again and again
+//! gets long bans, and a peer that was once banned because of a mistake of its operator
+//! does not get them for ever.
 //!
 //! # What is remembered
 //!
-//! At most [`CAPACITY`] peers; some 400 bytes of resident memory each, as
-//! `benches/peers.rs` measures it, so 6 MiB when it is full. Ids are free, so
-//! somebody can fill it:
+//! At most [`CAPACITY`] peers are remembered. Each takes some 400 bytes of resident
+//! memory, as `benches/peers.rs` measures it, so that all take 6 MiB when the memory is
+//! full. Ids are free, so somebody can fill it:
 //!
-//! - Those of good and of bad reputation have half of the room each, lent to the
-//!   other while unused. Whoever mints ids and misbehaves with them pushes out
-//!   other bad ones, never the good; whoever mints ids and behaves, the reverse.
-//! - Within a half the entry nearest to zero goes first, and of equal ones the
-//!   oldest: to push out a peer at -60 takes thousands of ids that did worse,
-//!   each of which this node has cut off. Bans are kept elsewhere and do not go.
-//! - A connected peer is never pushed out. Without that, an attacker who had
-//!   filled the memory would have no reputation to lose with its next id.
+//! - Peers of good and of bad reputation have half of the room each, and each group may
+//!   use room that the other does not need. An attacker that makes many ids and
+//!   misbehaves with them pushes out other bad peers, but never good ones. If it behaves
+//!   well with them, it pushes out other good peers, but never bad ones.
+//! - Within a group, the entry that is nearest to zero is removed first, and among equal
+//!   ones the oldest. To push out a peer at -60, an attacker needs thousands of ids that
+//!   did worse, and this node has cut off each of them. Bans are kept elsewhere and are
+//!   not removed.
+//! - A connected peer is never pushed out. Otherwise, an attacker that had filled the
+//!   memory would have no reputation to lose with its next id.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -50,36 +52,38 @@ pub const DISCONNECT: f32 = -50.0;
 /// An offence that leaves the score here or below bans the peer.
 pub const BAN: f32 = -80.0;
 
-/// A score is half of what it was after this long.
+/// The time after which a score is half of what it was.
 pub const HALF_LIFE: Duration = Duration::from_secs(3600);
 
-/// The count of a peer's bans is half of what it was after this long.
+/// The time after which the count of a peer's bans is half of what it was.
 pub const STRIKE_HALF_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
-/// The first ban. Long enough to end an attack that restarts by itself, short
-/// enough that an operator who mends a bug does not have to ask anybody.
+/// The length of the first ban. It is long enough to end an attack that restarts by
+/// itself, and short enough that an operator who fixes a bug does not have to ask
+/// anybody.
 pub const FIRST_BAN: Duration = Duration::from_secs(600);
 
-/// Each further ban is so many times longer: 10 min, 40 min, 2.7 h, 11 h, 43 h.
+/// How many times longer each further ban is: 10 min, 40 min, 2.7 h, 11 h, 43 h.
 const LONGER: f64 = 4.0;
 
-/// The longest automatic ban.
+/// The length of the longest automatic ban.
 pub const LONGEST_BAN: Duration = Duration::from_secs(7 * 86_400);
 
-/// Peers remembered: forty times the connections of a default node.
+/// The number of peers that are remembered: forty times the connections of a default
+/// node.
 pub const CAPACITY: usize = 16_384;
 
-/// The part of the entries that goes at once when there is no more room: looking
-/// at all of them costs a fraction of a millisecond, so it happens seldom.
+/// The part of the entries that is removed at once when there is no more room. To look at
+/// all of them costs a fraction of a millisecond, so it is done rarely.
 const BATCH: usize = 16;
 
-/// What counts as nothing any more.
+/// The rank below which an entry is forgotten.
 const NOTHING: f32 = 0.5;
 
-/// A change of the score that is worth a write to the disk.
+/// The change of a score that is worth a write to the disk.
 const WORTH_SAVING: f32 = 1.0;
 
-/// What an offence or merit led to.
+/// The consequence of an offence or merit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// It is remembered.
@@ -90,23 +94,23 @@ pub enum Action {
     Ban,
 }
 
-/// What is remembered of one peer, at a point in time.
+/// What is remembered of one peer, at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reputation {
-    /// -100 to 100.
+    /// The score, from -100 to 100.
     pub score: f32,
-    /// Bans so far, the older ones counting less.
+    /// The number of bans so far; older ones count less.
     pub strikes: f32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     reputation: Reputation,
-    /// When `reputation` was so.
+    /// The time at which `reputation` was correct.
     at: Instant,
-    /// The score that is on the disk, NaN for none.
+    /// The score that is on the disk; NaN if there is none.
     saved: f32,
-    /// Waits in `dirty`.
+    /// Whether the peer waits in `dirty`.
     dirty: bool,
 }
 
@@ -120,16 +124,16 @@ impl Entry {
     }
 }
 
-/// What is left of one after `elapsed`.
+/// Returns the part of a score or count that is left after `elapsed`.
 fn left(elapsed: Duration, half_life: Duration) -> f32 {
-    // Within a microsecond of nothing, which a flood of reports is.
+    // Nothing fades between reports within the same microsecond, as in a flood.
     if elapsed.is_zero() {
         return 1.0;
     }
     (-elapsed.as_secs_f32() / half_life.as_secs_f32()).exp2()
 }
 
-/// How much an entry is worth keeping.
+/// Returns how much an entry is worth keeping.
 fn rank(reputation: Reputation) -> f32 {
     // One ban is worth as much as a quarter of the scale.
     reputation.score.abs() + 25.0 * reputation.strikes
@@ -139,17 +143,18 @@ fn is_good(reputation: Reputation) -> bool {
     reputation.score > 0.0 && reputation.strikes < 0.5
 }
 
-/// Every peer that is remembered. Time is an argument.
+/// All peers that are remembered. The time is an argument.
 #[derive(Debug, Default)]
 pub struct Reputations {
     map: HashMap<PeerId, Entry>,
-    /// Differ from what is on the disk; of the forgotten ones the row is to go.
+    /// Peers whose entries differ from what is on the disk. The rows of peers that are no
+    /// longer in the map are to be removed.
     dirty: Vec<PeerId>,
 }
 
 impl Reputations {
-    /// What `peer` did. `keep` says who must not be forgotten to make room: the
-    /// connected ones.
+    /// Records what `peer` did. `keep` tells which peers must not be forgotten to make
+    /// room: the connected ones.
     pub fn apply(
         &mut self,
         peer: &PeerId,
@@ -164,7 +169,7 @@ impl Reputations {
         } else if before.score < 0.0 {
             before.score
         } else {
-            // The nearer to the ceiling, the less another merit adds.
+            // The closer the score is to the ceiling, the less another merit adds.
             let ceiling = conduct.ceiling();
             let room = (1.0 - before.score / ceiling).max(0.0);
             (before.score + weight * room)
@@ -182,7 +187,7 @@ impl Reputations {
         (reputation, action)
     }
 
-    /// Counts one more ban of `peer`, and says how long it is.
+    /// Counts one more ban of `peer`, and returns the length of that ban.
     pub fn sentence(&mut self, peer: &PeerId, now: Instant) -> Duration {
         let before = self.of(peer, now);
         let reputation = Reputation {
@@ -193,7 +198,7 @@ impl Reputations {
         ban_length(before.strikes)
     }
 
-    /// Forgets what `peer` did: an operator who lifts a ban means it.
+    /// Forgets what `peer` did. An operator who lifts a ban wants that as well.
     pub fn forgive(&mut self, peer: &PeerId) {
         if let Some(entry) = self.map.remove(peer)
             && !entry.dirty
@@ -202,7 +207,7 @@ impl Reputations {
         }
     }
 
-    /// What is remembered of `peer`; zeros for a stranger.
+    /// Returns what is remembered of `peer`; zeros for a stranger.
     pub fn of(&self, peer: &PeerId, now: Instant) -> Reputation {
         self.map.get(peer).map_or(
             Reputation {
@@ -213,17 +218,17 @@ impl Reputations {
         )
     }
 
-    /// Peers remembered.
+    /// Returns the number of peers that are remembered.
     pub fn len(&self) -> usize {
         self.map.len()
     }
 
-    /// Whether nobody is.
+    /// Returns whether no peer is remembered.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
     }
 
-    /// Takes in what an earlier run saved, `elapsed` ago.
+    /// Adds what an earlier run saved, `elapsed` ago.
     pub fn restore(&mut self, peer: PeerId, saved: Reputation, elapsed: Duration, now: Instant) {
         if self.map.len() >= CAPACITY || !saved.score.is_finite() || !saved.strikes.is_finite() {
             return;
@@ -233,7 +238,7 @@ impl Reputations {
             strikes: saved.strikes.clamp(0.0, 64.0) * left(elapsed, STRIKE_HALF_LIFE),
         };
         if rank(reputation) < NOTHING {
-            // Its row goes with the next save.
+            // Its row is removed with the next save.
             self.dirty.push(peer);
             return;
         }
@@ -246,7 +251,7 @@ impl Reputations {
         self.map.insert(peer, entry);
     }
 
-    /// Forgets who is back at nothing.
+    /// Forgets the peers whose reputation has faded to nearly nothing.
     pub fn sweep(&mut self, now: Instant) {
         let dirty = &mut self.dirty;
         self.map.retain(|peer, entry| {
@@ -256,14 +261,15 @@ impl Reputations {
             }
             stays
         });
-        // A crowd that came and went leaves no memory behind.
+        // Free the memory of many peers that are no longer remembered.
         if self.map.capacity() > 4 * self.map.len().max(64) {
             self.map.shrink_to(2 * self.map.len());
         }
     }
 
-    /// Up to `limit` peers whose saved row is out of date, with what to write, or
-    /// `None` for a row that is to go. They count as saved from here on.
+    /// Takes up to `limit` peers whose saved row is out of date, and returns what to
+    /// write for each, or `None` for a row that is to be removed. They count as saved
+    /// from now on.
     pub fn take_unsaved(
         &mut self,
         limit: usize,
@@ -277,7 +283,7 @@ impl Reputations {
         self.settle(taken, now)
     }
 
-    /// As [`Self::take_unsaved`], of these peers alone and all of them.
+    /// Does the same as [`Self::take_unsaved`] for these peers only, and without a limit.
     pub fn take_unsaved_of(
         &mut self,
         peers: &HashSet<PeerId>,
@@ -305,7 +311,7 @@ impl Reputations {
             .collect()
     }
 
-    /// Marks peers as not saved after all.
+    /// Marks peers as not saved, when a save has failed.
     pub fn put_back(&mut self, peers: impl IntoIterator<Item = PeerId>) {
         for peer in peers {
             match self.map.get_mut(&peer) {
@@ -318,7 +324,7 @@ impl Reputations {
         self.bound_dirty();
     }
 
-    /// Whether something waits to be saved.
+    /// Returns whether there is something to save.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
@@ -359,8 +365,8 @@ impl Reputations {
         }
     }
 
-    /// Rows of forgotten peers wait here too, so it may hold more than the map;
-    /// a disk that is away for long must not let it grow without end.
+    /// Bounds `dirty`. Rows of forgotten peers wait there too, so it may hold more than
+    /// the map, and it must not grow without end while a disk is away for long.
     fn bound_dirty(&mut self) {
         if self.dirty.len() > 2 * CAPACITY {
             let map = &self.map;
@@ -368,7 +374,7 @@ impl Reputations {
         }
     }
 
-    /// Forgets a part of the half that has more than its share.
+    /// Forgets a part of the group that has more than its share.
     fn make_room(&mut self, newcomer_is_good: bool, now: Instant, keep: impl Fn(&PeerId) -> bool) {
         let good = self.map.values().filter(|e| is_good(e.now(now))).count();
         let bad = self.map.len() - good;
@@ -401,7 +407,7 @@ impl Reputations {
     }
 }
 
-/// How long a ban lasts after `strikes` earlier ones.
+/// Returns how long a ban lasts after `strikes` earlier ones.
 pub fn ban_length(strikes: f32) -> Duration {
     let times = LONGER.powf(f64::from(strikes.max(0.0)).round().min(32.0));
     FIRST_BAN.mul_f64(times).min(LONGEST_BAN)
@@ -441,7 +447,7 @@ mod tests {
             lengths,
             [600, 2400, 9600, 38_400, 153_600, 604_800, 604_800, 604_800]
         );
-        // Eight strikes are none after a few months.
+        // After a few months, nothing is left of eight strikes.
         let later = t + STRIKE_HALF_LIFE * 5;
         assert_eq!(r.sentence(&peer, later), FIRST_BAN);
         assert_eq!(r.sentence(&PeerId::random(), t), FIRST_BAN);
@@ -460,7 +466,7 @@ mod tests {
         }
         let score = r.of(&peer, t).score;
         assert!((95.0..=100.0).contains(&score), "{score}");
-        // Messages do not take away what blocks gave.
+        // Messages do not lower the score that blocks raised.
         offend(&mut r, &peer, Conduct::MessageDelivered, t);
         assert_eq!(r.of(&peer, t).score, score);
 
@@ -493,7 +499,7 @@ mod tests {
         assert!(r.of(&bad, now).score < -58.0);
         assert!(r.of(&good, now).score > 15.0);
         assert!(r.of(&here, now).score < 0.0);
-        // And the other way round: a crowd that behaves.
+        // The reverse: many peers that behave well.
         for _ in 0..3 * CAPACITY {
             r.apply(&PeerId::random(), Conduct::MessageDelivered, now, keep);
         }
@@ -518,7 +524,7 @@ mod tests {
         let mut same = Reputations::default();
         same.restore(id, saved.unwrap(), Duration::ZERO, t);
         assert_eq!(same.of(&peer, t).score, -50.0);
-        // What is on a disk may be anything.
+        // The data on a disk may be anything.
         let odd = Reputation {
             score: f32::NAN,
             strikes: f32::INFINITY,
@@ -537,7 +543,7 @@ mod tests {
         offend(&mut r, &peer, Conduct::Malformed, t);
         r.forgive(&peer);
         assert_eq!(r.take_unsaved(10, t), [(peer, None)]);
-        // A save that failed is done again.
+        // When a save has failed, it is done again.
         r.put_back([peer]);
         assert_eq!(r.take_unsaved(10, t), [(peer, None)]);
     }

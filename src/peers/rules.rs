@@ -1,4 +1,5 @@
-//! The rules of the gate: which networks may connect, and how many and how often.
+//! The rules of the gate: which networks may connect, how many connections there may be,
+//! and how often.
 
 use std::net::IpAddr;
 
@@ -6,18 +7,19 @@ use super::networks::Networks;
 use super::refusal::Refusal;
 use super::subnet::names_this_host;
 
-/// What the operator allows to strangers.
+/// What the operator allows strangers to do.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Only these networks, when there are any (`P2P_ALLOW_CIDRS`).
+    /// If there are any, only these networks may connect (`P2P_ALLOW_CIDRS`).
     pub allow: Networks,
-    /// None of these (`P2P_DENY_CIDRS`). It takes precedence over `allow`.
+    /// None of these networks may connect (`P2P_DENY_CIDRS`). This takes precedence over
+    /// `allow`.
     pub deny: Networks,
-    /// Connections with one subnet (`P2P_MAX_CONNECTIONS_PER_SUBNET`).
+    /// The number of connections with one subnet (`P2P_MAX_CONNECTIONS_PER_SUBNET`).
     pub per_subnet: u32,
-    /// Inbound connections a second (`P2P_MAX_INBOUND_RATE`).
+    /// The number of inbound connections a second (`P2P_MAX_INBOUND_RATE`).
     pub rate: u32,
-    /// Inbound connections a second from one subnet
+    /// The number of inbound connections a second from one subnet
     /// (`P2P_MAX_INBOUND_RATE_PER_SUBNET`).
     pub subnet_rate: u32,
 }
@@ -35,11 +37,11 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Whether an address may connect, or be dialed, at all. `trusted` addresses need
-    /// not be in the allowed networks.
+    /// Checks whether an address may connect, or be dialed, at all. `trusted` addresses
+    /// do not have to be in the allowed networks.
     ///
     /// # Errors
-    /// The rule that refuses it.
+    /// Returns the rule that refuses it.
     pub fn address(&self, ip: IpAddr, trusted: bool) -> Result<(), Refusal> {
         let ip = ip.to_canonical();
         if let Some(network) = self.deny.find(ip) {
@@ -52,12 +54,12 @@ impl Rules {
     }
 }
 
-/// Whether an address may be dialed that `name` stands for. A name can belong to
-/// anybody, and so can the address that it stands for. One that leads to this host
-/// would turn the node against the services of its own host.
+/// Checks whether an address to which `name` resolves may be dialed. Anybody can own a
+/// name, and can let it resolve to any address. One that leads to this host would turn
+/// the node against the services of its own host.
 ///
 /// # Errors
-/// [`Refusal::NameOfThisHost`].
+/// Returns [`Refusal::NameOfThisHost`].
 pub(super) fn name(ip: IpAddr, name: &str) -> Result<(), Refusal> {
     let ip = ip.to_canonical();
     if !names_this_host(name) && (ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()) {

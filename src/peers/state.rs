@@ -1,9 +1,9 @@
 //! Everything that is known of peers, and what is decided about them.
 //!
-//! [`Peers`] is a state machine: events and the time go in, decisions come out. It
-//! reads no clock, touches no network and no disk, counts no metrics and writes no
-//! log. Its decisions are answers, [`Order`]s for the event loop and [`Note`]s for
-//! whoever counts and logs. The rest of the program shares one through
+//! [`Peers`] is a state machine: events and the time go in, and decisions come out. It
+//! reads no clock, uses neither the network nor the disk, counts no metrics and writes no
+//! log. It returns decisions, [`Order`]s for the event loop and [`Note`]s for the code
+//! that counts and logs. The rest of the program shares one `Peers` through
 //! [`super::Policy`].
 
 use std::collections::VecDeque;
@@ -27,31 +27,33 @@ use super::table::{Closed, Table};
 use super::trust::Trust;
 use crate::system::moment::Moment;
 
-/// Sanctions that wait for the event loop, which takes them at each turn. In a flood
-/// notes are dropped, and what must not be lost is found by looking at the bans
-/// themselves (see [`Order::Recheck`]).
+/// The number of sanctions that may wait for the event loop, which takes them at each
+/// turn. In a flood, notes are dropped, and sanctions that must not be lost are found by
+/// looking at the bans themselves (see [`Order::Recheck`]).
 pub(super) const MAX_WAITING: usize = 256;
 
-/// Rows of reputations written at once: one transaction of some 100 KiB.
+/// The number of rows of reputations that are written at once: one transaction of some
+/// 100 KiB.
 pub const SAVE_AT_ONCE: usize = 1_024;
 
-/// What the operator can set about peers.
+/// The settings of the operator that concern peers.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Budgets of a peer with a score of zero.
+    /// The budgets of a peer with a score of zero.
     pub rates: Rates,
-    /// Peers that are never disconnected or banned by the node itself, and pass its
-    /// limits (`P2P_TRUSTED_PEERS`).
+    /// The peers that the node itself never disconnects or bans, and that pass its limits
+    /// (`P2P_TRUSTED_PEERS`).
     pub trusted: Vec<PeerId>,
-    /// Peers that pass the limits of connections (`P2P_PEERING`).
+    /// The peers that pass the limits of connections (`P2P_PEERING`).
     pub peering: Vec<PeerId>,
-    /// What makes two addresses one subnet (`P2P_SUBNET_PREFIXES`).
+    /// The prefixes that make two addresses one subnet (`P2P_SUBNET_PREFIXES`).
     pub prefixes: Prefixes,
-    /// Who may connect from where.
+    /// The rules for connections of strangers.
     pub rules: Rules,
 }
 
-/// A peer sent more than its budget allows; drop what it sent.
+/// The error for a peer that sent more than its budget allows. What it sent is to be
+/// dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverBudget {
     /// More messages than `P2P_RATE_BURST` and `P2P_RATE_FILL` allow.
@@ -61,69 +63,70 @@ pub enum OverBudget {
     Messages,
 }
 
-/// What was concluded from an offence.
+/// The consequence of an offence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sanction {
-    /// Who.
+    /// The peer that committed it.
     pub peer: PeerId,
-    /// What it did.
+    /// The offence.
     pub conduct: Conduct,
-    /// What follows.
+    /// The action that follows.
     pub action: Action,
-    /// Its score after it.
+    /// The score of the peer after the offence.
     pub score: f32,
-    /// Where it is connected from; `None` when it is not, or through a relay.
+    /// The address from which the peer is connected; `None` when it is not connected, or
+    /// through a relay.
     pub ip: Option<IpAddr>,
 }
 
-/// What the event loop is asked to do.
+/// Something that the event loop has to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Order {
-    /// Log it, and do as it says.
+    /// Log the sanction, and take the action that it names.
     Sanction(Sanction),
-    /// The bans have changed, or sanctions were lost in a flood: close every
-    /// connection that a ban forbids.
+    /// Close every connection that a ban forbids: the bans have changed, or sanctions
+    /// were lost in a flood.
     Recheck,
 }
 
-/// What is to be counted, or told to the operator.
+/// Something that is worth counting, or telling the operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
-    /// A peer offended.
+    /// A peer committed an offence.
     Offence(Conduct),
-    /// What a peer sent was dropped, since it was over its budget.
+    /// What a peer sent was dropped, since the peer exceeded its budget.
     OverBudget(PeerId, OverBudget),
     /// A peer or a network was put on the blacklist.
     Banned,
-    /// A subnet was, because too many of its peers were.
+    /// A subnet was put on the blacklist, because too many of its peers were.
     SubnetBanned(IpNet, String),
-    /// So many bans are in force now.
+    /// The number of bans that are in force now.
     InForce(usize),
 }
 
-/// What has changed since it was last saved.
+/// The changes since the last save.
 #[derive(Clone, Debug, Default)]
 pub struct Unsaved {
-    /// Bans, in order.
+    /// Changes of bans, in order.
     pub bans: Vec<Change>,
-    /// Reputations; `None` for a row that is to go.
+    /// Changes of reputations; `None` for a row that is to be removed.
     pub reputations: Vec<(PeerId, Option<Reputation>)>,
 }
 
 impl Unsaved {
-    /// Whether there is nothing to write.
+    /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.bans.is_empty() && self.reputations.is_empty()
     }
 }
 
-/// What has come up in a call, for whoever made it.
+/// The results of a call that are for the caller to handle.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) notes: Vec<Note>,
-    /// There are new orders.
+    /// Whether there are new orders.
     pub(super) orders: bool,
-    /// There are bans to be written down.
+    /// Whether there are bans to be written to the disk.
     pub(super) unsaved: bool,
 }
 
@@ -142,7 +145,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Nobody is connected or remembered yet.
+    /// Returns a state in which no peer is connected or remembered yet.
     pub fn new(settings: Settings) -> Self {
         let mut peers = Peers::default();
         peers.set(settings);
@@ -163,15 +166,17 @@ impl Peers {
         self.accounts.set_rates(rates);
     }
 
-    /// Other settings from now on. `configured` are the addresses that the
-    /// configuration names, with their peers where they are known. What is held
-    /// against peers, and what their buckets hold, stays. Connections stay too, also
-    /// those over a new limit; it is for the caller to close those that are no longer
-    /// allowed. Trust is a part of a peer's scale, which is asked anew within a second.
+    /// Changes the settings from now on. `configured` are the addresses that the
+    /// configuration names, with their peers where these are known. The reputations of
+    /// peers and the levels of their buckets do not change. Connections stay too, even
+    /// those that exceed a new limit. The caller has to close the connections of peers
+    /// that are no longer allowed. Trust is a part of a peer's scale, which is looked up
+    /// anew within a second.
     pub fn adjust(&mut self, settings: Settings, configured: &[(Option<PeerId>, Multiaddr)]) {
         self.set(settings);
         self.configured(configured);
-        // Of the peers that were met, only who is here now is known to be trusted still.
+        // Of the peers that were met, only those that are connected now are known to be
+        // trusted still.
         for (peer, record) in self.table.iter() {
             for (_, connection) in record.connections() {
                 let Connection {
@@ -182,46 +187,46 @@ impl Peers {
         }
     }
 
-    /// Trusts these peers beside those of the settings.
+    /// Trusts these peers in addition to those of the settings.
     pub fn trust_too(&mut self, peers: &[PeerId]) {
         self.trust.trust_too(peers);
     }
 
-    /// The limits of connections do not hold for these peers of `P2P_PEERING`.
+    /// Exempts these peers of `P2P_PEERING` from the limits of connections.
     pub fn peering(&mut self, peering: impl Iterator<Item = PeerId>) {
         self.trust.peering(peering);
     }
 
-    /// The configuration names these addresses, with their peers where they are known:
-    /// the node bans no subnet that one of them is in, and a trusted peer there passes
-    /// as [`Trust::is_trusted_at`] says.
+    /// Records the addresses that the configuration names, with their peers where these
+    /// are known. The node bans no subnet that contains one of them, and a trusted peer
+    /// there passes as described at [`Trust::is_trusted_at`].
     pub fn configured(&mut self, configured: &[(Option<PeerId>, Multiaddr)]) {
         for (peer, address) in configured {
             self.trust.configured(peer.as_ref(), address);
         }
     }
 
-    /// An earlier run knew a peer at this address.
+    /// Records that an earlier run knew a peer at this address.
     pub fn remembered_at(&mut self, peer: &PeerId, address: &Multiaddr) {
         self.trust.remembered(peer, address);
     }
 
-    /// Whom the operator trusts.
+    /// Returns which peers the operator trusts.
     pub fn trust(&self) -> &Trust {
         &self.trust
     }
 
-    /// Who is connected.
+    /// Returns which peers are connected.
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// The record of a connected peer, to be written to.
+    /// Returns the record of a connected peer, to be changed.
     pub fn record_mut(&mut self, peer: &PeerId) -> Option<&mut Record> {
         self.table.get_mut(peer)
     }
 
-    /// The rules of the gate.
+    /// Returns the rules of the gate.
     pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
@@ -232,24 +237,24 @@ impl Peers {
 
     // ---- Connections.
 
-    /// A connection is established.
+    /// Records that a connection was established.
     pub fn opened(&mut self, peer: PeerId, id: ConnectionId, connection: Connection) {
         self.trust.met(&peer, connection.counted, connection.direct);
         self.table.opened(peer, id, connection);
     }
 
-    /// A connection has ended. Answers what was known of it.
+    /// Records that a connection has ended. Returns what was known of it.
     pub fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<Closed> {
         self.table.closed(peer, id)
     }
 
     // ---- Addresses.
 
-    /// Whether an address may be connected or dialed, when it is known whether its
+    /// Checks whether an address may be connected or dialed, when it is known whether its
     /// peer is trusted.
     ///
     /// # Errors
-    /// The rule or ban that refuses it.
+    /// Returns the rule or ban that refuses it.
     pub fn address(&self, ip: IpAddr, trusted: bool, now: Instant) -> Result<(), Refusal> {
         self.rules.address(ip, trusted)?;
         let ip = ip.to_canonical();
@@ -262,10 +267,11 @@ impl Peers {
         }
     }
 
-    /// As [`Self::address`], while nobody has proven yet who is there.
+    /// Does the same as [`Self::address`], for an address whose peer has not proven yet
+    /// who it is.
     ///
     /// # Errors
-    /// The rule or ban that refuses it.
+    /// Returns the rule or ban that refuses it.
     pub fn unproven(&self, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.address(ip, false, now).or_else(|refusal| {
             if self.trust.is_trusted_at(ip) {
@@ -275,10 +281,11 @@ impl Peers {
         })
     }
 
-    /// Whether an address may be dialed, which `name` stands for if it is given.
+    /// Checks whether an address may be dialed. `name` is the name that resolves to it,
+    /// if there is one.
     ///
     /// # Errors
-    /// The rule or ban that refuses it.
+    /// Returns the rule or ban that refuses it.
     pub fn dial(&self, ip: IpAddr, name: Option<&str>, now: Instant) -> Result<(), Refusal> {
         if let Some(name) = name {
             rules::name(ip, name)?;
@@ -286,10 +293,10 @@ impl Peers {
         self.address(ip, self.trust.is_trusted_at(ip), now)
     }
 
-    /// Whether a peer may be connected, wherever it is.
+    /// Checks whether a peer may be connected, wherever it is.
     ///
     /// # Errors
-    /// The ban that refuses it.
+    /// Returns the ban that refuses it.
     pub fn peer(&self, peer: &PeerId, now: Instant) -> Result<(), Refusal> {
         match self.ban_of_peer(peer, now) {
             Some(ban) => Err(Refusal::BannedPeer {
@@ -300,21 +307,22 @@ impl Peers {
         }
     }
 
-    /// Whether a ban or the rules for networks keep a peer out at this address.
+    /// Returns whether a ban or the rules for networks keep a peer out at this address.
     pub fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr, now: Instant) -> bool {
         let trusted = self.trust.is_trusted(peer);
         direct_ip(address).is_some_and(|ip| self.address(ip, trusted, now).is_err())
     }
 
-    /// The ban of a peer, if there is one in force. For a trusted peer, only that
-    /// of an operator is: the node's own may be of a time when it was a stranger.
+    /// Returns the ban of a peer, if one is in force. For a trusted peer, only an
+    /// operator's ban counts: the node's own may date from a time when the peer was a
+    /// stranger.
     pub fn ban_of_peer(&self, peer: &PeerId, now: Instant) -> Option<&Ban> {
         let ban = self.bans.peer(peer, now)?;
         (ban.author == Author::Operator || !self.trust.is_trusted(peer)).then_some(ban)
     }
 
-    /// A ban that an address falls under; for one of a trusted peer, of the bans of
-    /// operators alone.
+    /// Returns a ban that covers an address. For an address of a trusted peer, only the
+    /// bans of operators count.
     pub fn ban_of_address(&self, ip: IpAddr, trusted: bool, now: Instant) -> Option<&Ban> {
         match trusted {
             _ if self.bans.no_nets() => None,
@@ -325,8 +333,8 @@ impl Peers {
 
     // ---- Conduct.
 
-    /// Remembers what a peer did. What follows from it comes out as an order; a ban
-    /// is in force when this returns.
+    /// Remembers what a peer did. The consequence comes out as an order. If it is a ban,
+    /// the ban is in force when this returns.
     pub fn report(&mut self, peer: &PeerId, conduct: Conduct, now: Moment) {
         let ip = self.table.get(peer).and_then(Record::ip);
         let table = &self.table;
@@ -340,7 +348,8 @@ impl Peers {
         let by = scale(reputation.score, trusted);
         self.accounts.rescale(peer, by, now.mono);
         let action = match action {
-            // An operator's word stands; what a trusted peer does is only told.
+            // An operator's decision to trust a peer takes precedence: what the peer does
+            // is only reported.
             _ if trusted => Action::Note,
             Action::Ban if self.bans.peer(peer, now.mono).is_some() => Action::Note,
             Action::Ban => {
@@ -358,22 +367,23 @@ impl Peers {
         });
     }
 
-    /// What is remembered of a peer.
+    /// Returns what is remembered of a peer.
     pub fn reputation(&self, peer: &PeerId, now: Instant) -> Reputation {
         self.reputations.of(peer, now)
     }
 
     // ---- Budgets.
 
-    /// The budgets of a peer with a score of zero.
+    /// Returns the budgets of a peer with a score of zero.
     pub fn rates(&self) -> Rates {
         self.accounts.rates()
     }
 
-    /// Takes `messages` of the peer's budget: all of them, or none.
+    /// Takes `messages` from the peer's budget: all of them, or none.
     ///
     /// # Errors
-    /// [`OverBudget`]: drop what came. It costs reputation when it is persistent.
+    /// Returns [`OverBudget`]. What the peer sent is then to be dropped. The excess costs
+    /// reputation when it is persistent.
     pub fn allow(&mut self, peer: &PeerId, messages: u32, now: Moment) -> Result<(), OverBudget> {
         let (reputations, trust) = (&self.reputations, &self.trust);
         let scale = || scale_of(reputations, trust, peer, now.mono);
@@ -391,17 +401,17 @@ impl Peers {
         Err(refusal)
     }
 
-    /// Takes `bytes` of the peer's budget of bytes in any case; when it now owes,
-    /// says how long to wait before reading more from it. For what cannot be
-    /// dropped, and slows its sender instead.
+    /// Takes `bytes` from the peer's budget of bytes in any case. If the peer is in debt
+    /// now, returns how long to wait before reading more from it. This is for data that
+    /// cannot be dropped, so that its sender is slowed instead.
     pub fn charge_bytes(&mut self, peer: &PeerId, bytes: usize, now: Instant) -> Option<Duration> {
         let (reputations, trust) = (&self.reputations, &self.trust);
         let scale = || scale_of(reputations, trust, peer, now);
         self.accounts.charge_bytes(peer, bytes as u64, now, scale)
     }
 
-    /// As [`Self::charge_bytes`], for messages: requests that are answered late
-    /// rather than never.
+    /// Does the same as [`Self::charge_bytes`] for messages: for requests that are
+    /// answered late rather than never.
     pub fn charge(&mut self, peer: &PeerId, messages: u32, now: Instant) -> Option<Duration> {
         let (reputations, trust) = (&self.reputations, &self.trust);
         let scale = || scale_of(reputations, trust, peer, now);
@@ -411,10 +421,10 @@ impl Peers {
 
     // ---- Bans.
 
-    /// Bans for an operator, in force at once. `length` of `None` is for good.
+    /// Bans a target for an operator, at once. If `length` is `None`, the ban has no end.
     ///
     /// # Errors
-    /// [`BanError`].
+    /// Returns [`BanError`].
     pub fn ban(
         &mut self,
         target: Target,
@@ -428,8 +438,8 @@ impl Peers {
         Ok(ban)
     }
 
-    /// Lifts a ban, whoever set it, and forgets what a peer did; the ban that was
-    /// lifted, or `None` when there was none.
+    /// Lifts a ban, no matter who set it, and forgets what the peer did. Returns the ban
+    /// that was lifted, or `None` when there was none.
     pub fn unban(&mut self, target: &Target, now: Instant) -> Option<Ban> {
         if let Target::Peer(peer) = target {
             self.reputations.forgive(peer);
@@ -441,7 +451,7 @@ impl Peers {
         lifted
     }
 
-    /// The bans in force, in no order.
+    /// Returns the bans in force, in no order.
     pub fn bans(&self, now: Instant) -> Vec<Ban> {
         self.bans.list(now)
     }
@@ -487,15 +497,16 @@ impl Peers {
         }
     }
 
-    /// Whether a trusted peer or an address of the configuration is in there.
+    /// Returns whether a trusted peer or an address of the configuration is in this
+    /// subnet.
     fn spares(&self, subnet: &IpNet) -> bool {
-        // A peer may be trusted only since it came.
+        // A peer may have become trusted only after it connected.
         let mut here = self.trust.trusted().filter_map(|peer| self.table.get(peer));
         let is_in = |c: &Connection| c.direct.is_some_and(|ip| subnet.contains(&ip));
         self.trust.spares(subnet) || here.any(|r| r.connections().any(|(_, c)| is_in(c)))
     }
 
-    /// Counts a ban, and has it saved.
+    /// Counts a ban, and asks for it to be saved.
     fn banned(&mut self, now: Instant) {
         self.outcome.notes.push(Note::Banned);
         self.bans_changed(now);
@@ -517,8 +528,9 @@ impl Peers {
         if self.waiting.len() < MAX_WAITING {
             self.waiting.push_back(sanction);
         } else if sanction.action > Action::Note {
-            // In place of the oldest note; when all wait to be acted upon, bans are
-            // found by looking, and a disconnect comes again with the next offence.
+            // It replaces the oldest note. When all that wait have to be acted upon, bans
+            // are found by looking at the bans themselves, and the peer is disconnected
+            // after its next offence.
             let note = |s: &Sanction| s.action == Action::Note;
             match self.waiting.iter().position(note) {
                 Some(at) => {
@@ -536,7 +548,7 @@ impl Peers {
         self.outcome.orders = true;
     }
 
-    /// The next order for the event loop.
+    /// Returns the next order for the event loop.
     pub fn next_order(&mut self) -> Option<Order> {
         if std::mem::take(&mut self.recheck) {
             return Some(Order::Recheck);
@@ -574,7 +586,8 @@ impl Peers {
             self.bans.restore(ban, now);
         }
         for (peer, reputation, at) in reputations {
-            // A clock that stands before the save forgives nothing.
+            // If the clock is earlier than the time of the save, no part of a score has
+            // faded.
             let elapsed = now.wall.duration_since(at).unwrap_or_default();
             self.reputations
                 .restore(peer, reputation, elapsed, now.mono);
@@ -583,9 +596,9 @@ impl Peers {
         self.recheck();
     }
 
-    /// What is to be written down: as [`Self::take_unsaved_bans`], and up to
-    /// [`SAVE_AT_ONCE`] other reputations. It counts as written; give it to
-    /// [`Self::put_back`] when it could not be.
+    /// Takes what has to be written to the disk: the same as [`Self::take_unsaved_bans`],
+    /// and up to [`SAVE_AT_ONCE`] other reputations. It counts as written from now on. If
+    /// it could not be written, give it to [`Self::put_back`].
     pub fn take_unsaved(&mut self, now: Instant) -> Unsaved {
         let mut unsaved = self.take_unsaved_bans(now);
         let others = self.reputations.take_unsaved(SAVE_AT_ONCE, now);
@@ -593,9 +606,10 @@ impl Peers {
         unsaved
     }
 
-    /// All changes of bans, and the reputations of their peers: in one
-    /// transaction, or a killed process would come back with a ban and none of
-    /// the strikes that led to it, or with strikes that were forgiven.
+    /// Takes all changes of bans, and the reputations of their peers. They have to be
+    /// written in one transaction. Otherwise, a process that was killed could come back
+    /// with a ban but without the strikes that led to it, or with strikes that were
+    /// forgiven.
     pub fn take_unsaved_bans(&mut self, now: Instant) -> Unsaved {
         let bans = self.bans.take_unsaved();
         let peers = bans.iter().filter_map(|change| match change {
@@ -610,19 +624,20 @@ impl Peers {
         Unsaved { bans, reputations }
     }
 
-    /// What could not be written.
+    /// Puts back what could not be written.
     pub fn put_back(&mut self, unsaved: Unsaved) {
         self.bans.put_back(unsaved.bans);
         let peers = unsaved.reputations.into_iter().map(|(peer, _)| peer);
         self.reputations.put_back(peers);
     }
 
-    /// Whether something waits to be written.
+    /// Returns whether there is something to write.
     pub fn is_dirty(&self) -> bool {
         self.bans.is_dirty() || self.reputations.is_dirty()
     }
 
-    /// Bans in force, peers whose reputation is remembered, and accounts of budgets.
+    /// Returns the numbers of bans in force, of peers whose reputation is remembered, and
+    /// of accounts of budgets.
     pub fn sizes(&self, now: Instant) -> (usize, usize, usize) {
         let bans = self.bans.in_force(now);
         (bans, self.reputations.len(), self.accounts.len())

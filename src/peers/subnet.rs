@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-/// Prefix lengths that make two addresses one subnet (`P2P_SUBNET_PREFIXES`).
+/// The prefix lengths that make two addresses one subnet (`P2P_SUBNET_PREFIXES`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefixes {
     /// For IPv4, 1 to 32.
@@ -16,15 +16,15 @@ pub struct Prefixes {
 }
 
 impl Default for Prefixes {
-    /// One address of IPv4, and the /56 that one home or office gets of IPv6.
+    /// Returns one address for IPv4, and for IPv6 the /56 that one home or office gets.
     fn default() -> Self {
         Prefixes { ipv4: 32, ipv6: 56 }
     }
 }
 
 impl Prefixes {
-    /// These, but none wider than the default: a limit of a wide subnet slows its
-    /// honest hosts, a ban cuts them off.
+    /// Returns these prefixes, but none wider than the default: a limit for a wide subnet
+    /// slows its honest hosts, and a ban would cut them off.
     pub fn for_bans(self) -> Prefixes {
         let widest = Prefixes::default();
         Prefixes {
@@ -33,7 +33,8 @@ impl Prefixes {
         }
     }
 
-    /// The subnet of an address; `None` for loopback, which is this host itself.
+    /// Returns the subnet of an address, or `None` for loopback, which is this host
+    /// itself.
     pub fn subnet(&self, ip: IpAddr) -> Option<IpNet> {
         let ip = ip.to_canonical();
         if ip.is_loopback() {
@@ -47,7 +48,7 @@ impl Prefixes {
     }
 }
 
-/// The IP address that an address begins with, without IPv6 clothes.
+/// Returns the IP address that an address begins with; as IPv4 if it is mapped to IPv6.
 pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     let ip: IpAddr = match address.iter().next()? {
         Protocol::Ip4(ip) => ip.into(),
@@ -57,15 +58,15 @@ pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// The IP address of a direct connection's remote. A circuit through a relay has
+/// Returns the IP address of a direct connection's remote. A circuit through a relay has
 /// none: the address that it begins with is the relay's.
 pub fn direct_ip(address: &Multiaddr) -> Option<IpAddr> {
     let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
     ip_of(address).filter(|_| !relayed)
 }
 
-/// The address that an inbound connection counts for. Of one that comes through
-/// a relay nothing is known but the relay, so it counts for that.
+/// Returns the address that an inbound connection counts for. If it comes through a
+/// relay, only the relay's address is known, so it counts for that.
 pub fn ip_of_inbound(local: &Multiaddr, remote: &Multiaddr) -> Option<IpAddr> {
     ip_of(remote).or_else(|| {
         let relayed = local.iter().any(|p| p == Protocol::P2pCircuit);
@@ -73,7 +74,8 @@ pub fn ip_of_inbound(local: &Multiaddr, remote: &Multiaddr) -> Option<IpAddr> {
     })
 }
 
-/// Whether a name is `localhost` or below it, which always is this host (RFC 6761).
+/// Returns whether a name is `localhost` or a name below it. These always mean this host
+/// (RFC 6761).
 pub fn names_this_host(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")

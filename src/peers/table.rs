@@ -1,4 +1,4 @@
-//! The table of connected peers: one record of each, and counts over all of them.
+//! The table of connected peers: one record for each, and counts over all of them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,8 +10,9 @@ use libp2p::swarm::ConnectionId;
 use super::record::{Connection, Record};
 use super::subnet::Prefixes;
 
-/// Who is connected, and how. It is bounded by the limits of connections. The node's
-/// behaviour for peers feeds it; everybody else reads it.
+/// The connected peers, and how they are connected. The table is bounded by the limits of
+/// connections. The node's behaviour for peers fills it, and all other code only reads
+/// it.
 #[derive(Debug, Default)]
 pub struct Table {
     records: HashMap<PeerId, Record>,
@@ -26,12 +27,12 @@ pub struct Table {
 pub struct Closed {
     /// What was known of it.
     pub connection: Connection,
-    /// It was the peer's last one.
+    /// Whether it was the peer's last one.
     pub last: bool,
 }
 
 impl Table {
-    /// Notes a connection that was established.
+    /// Records a connection that was established.
     pub(super) fn opened(&mut self, peer: PeerId, id: ConnectionId, connection: Connection) {
         *self.direction(connection.outbound) += 1;
         let subnet = connection.counted.and_then(|ip| self.prefixes.subnet(ip));
@@ -42,7 +43,7 @@ impl Table {
         record.connections.push((id, connection));
     }
 
-    /// Takes out a connection that has ended.
+    /// Removes a connection that has ended, and returns what was known of it.
     pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<Closed> {
         let record = self.records.get_mut(peer)?;
         let at = record.connections.iter().position(|(at, _)| *at == id)?;
@@ -73,7 +74,7 @@ impl Table {
         }
     }
 
-    /// Other prefixes make the subnets from now on.
+    /// Changes the prefixes that make two addresses one subnet.
     pub(super) fn set_prefixes(&mut self, prefixes: Prefixes) {
         if prefixes == self.prefixes {
             return;
@@ -87,12 +88,12 @@ impl Table {
         }
     }
 
-    /// What makes two addresses one subnet.
+    /// Returns the prefixes that make two addresses one subnet.
     pub fn prefixes(&self) -> Prefixes {
         self.prefixes
     }
 
-    /// The record of a connected peer.
+    /// Returns the record of a connected peer.
     pub fn get(&self, peer: &PeerId) -> Option<&Record> {
         self.records.get(peer)
     }
@@ -101,56 +102,56 @@ impl Table {
         self.records.get_mut(peer)
     }
 
-    /// Whether a connection with the peer is established.
+    /// Returns whether a connection with the peer is established.
     pub fn contains(&self, peer: &PeerId) -> bool {
         self.records.contains_key(peer)
     }
 
-    /// The connected peers, in no order.
+    /// Returns the connected peers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &Record)> {
         self.records.iter()
     }
 
-    /// How many peers are connected.
+    /// Returns the number of connected peers.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether nobody is connected.
+    /// Returns whether no peer is connected.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Connections that peers opened.
+    /// Returns the number of connections that peers opened.
     pub fn inbound(&self) -> u32 {
         self.inbound
     }
 
-    /// Connections that this node dialed.
+    /// Returns the number of connections that this node dialed.
     pub fn outbound(&self) -> u32 {
         self.outbound
     }
 
-    /// Connections with a peer.
+    /// Returns the number of connections with a peer.
     pub fn of_peer(&self, peer: &PeerId) -> u32 {
         let count = self.records.get(peer).map_or(0, |r| r.connections.len());
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Connections with a subnet.
+    /// Returns the number of connections with a subnet.
     pub fn of_subnet(&self, subnet: &IpNet) -> u32 {
         self.subnets.get(subnet).copied().unwrap_or(0)
     }
 
-    /// The subnet that a connected peer counts for; `None` for this host itself,
-    /// through a relay, and when it is not connected.
+    /// Returns the subnet that a connected peer counts for. Returns `None` if the peer is
+    /// on this host, is connected through a relay, or is not connected.
     pub fn subnet(&self, peer: &PeerId) -> Option<IpNet> {
         self.prefixes.subnet(self.get(peer)?.ip()?)
     }
 
-    /// Whether some peer is connected over this host's loopback. Then a network is on
-    /// this host (a test, several nodes on one machine), and what peers say of
-    /// loopback addresses means something here.
+    /// Returns whether some peer is connected over this host's loopback interface. If so,
+    /// there is a network on this host (a test, several nodes on one machine), and
+    /// loopback addresses that peers name mean something here.
     pub fn any_near(&self) -> bool {
         self.records.values().any(Record::is_near)
     }
@@ -211,7 +212,7 @@ mod tests {
         open(peer, 1, &circuit, now);
         open(peer, 2, &direct, now + second);
         open(peer, 3, &circuit, now + 9 * second);
-        // A peer that is connected through relays only has no other way.
+        // A peer that is connected through relays only cannot be reached in another way.
         let twice = PeerId::random();
         open(twice, 5, &circuit, now);
         open(twice, 6, &circuit, now);

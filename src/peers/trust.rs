@@ -1,9 +1,9 @@
-//! Whom the operator trusts, and at which addresses these peers are.
+//! Which peers the operator trusts, and at which addresses they are.
 //!
-//! An address counts as a trusted peer's when the configuration says so or when the
-//! peer finished a handshake there in this run. What the DHT or another peer says
-//! of a trusted peer's addresses does not count: whoever says it could vouch for an
-//! address of its own.
+//! An address counts as a trusted peer's when the configuration says so or when the peer
+//! finished a handshake there in this run. What the DHT or another peer says about a
+//! trusted peer's addresses does not count: anybody could name an address of its own in
+//! this way.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
@@ -13,22 +13,22 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::subnet::{direct_ip, ip_of};
 
-/// Addresses that are learned while the node runs: a few for each of the few peers
-/// that an operator lists. The one that was learned first is forgotten, of those at
-/// which no trusted peer was met as long as there are any.
+/// The number of addresses that are learned while the node runs: a few for each of the
+/// few peers that an operator lists. When there are more, the one that was learned first
+/// is forgotten; those at which a trusted peer was met stay as long as there are others.
 const MAX_LEARNED: usize = 256;
 
-/// Addresses of the configuration, which lists some tens of them.
+/// The number of addresses of the configuration, which lists some tens of them.
 const MAX_CONFIGURED: usize = 1_024;
 
 /// What is known of an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
-    /// A trusted peer is certainly there.
+    /// Whether a trusted peer is certainly there.
     trusted: bool,
-    /// A peer that the limits do not hold for may come from there.
+    /// Whether a peer that is exempt from the limits may come from there.
     expected: bool,
-    /// The node never bans a subnet that it is in.
+    /// Whether the node never bans a subnet that contains it.
     spared: bool,
 }
 
@@ -40,12 +40,12 @@ impl Known {
     }
 }
 
-/// The one place where it is kept who is trusted. See the module's documentation.
+/// The only place that stores which peers are trusted. See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Trust {
     /// `P2P_TRUSTED_PEERS`.
     trusted: HashSet<PeerId>,
-    /// The peers of `P2P_PEERING`, which pass the limits, but neither the lists of
+    /// The peers of `P2P_PEERING`. They pass the limits, but neither the lists of
     /// networks nor bans.
     peering: HashSet<PeerId>,
     configured: Vec<(IpAddr, Known)>,
@@ -65,45 +65,46 @@ impl Trust {
         self.learned.clear();
     }
 
-    /// Trusts these peers, too.
+    /// Trusts these peers as well.
     pub(super) fn trust_too(&mut self, peers: &[PeerId]) {
         self.trusted.extend(peers);
     }
 
-    /// These peers pass the limits, too.
+    /// Exempts these peers from the limits as well.
     pub(super) fn peering(&mut self, peering: impl Iterator<Item = PeerId>) {
         self.peering.extend(peering);
     }
 
-    /// Whether the operator trusts this peer.
+    /// Returns whether the operator trusts this peer.
     pub fn is_trusted(&self, peer: &PeerId) -> bool {
         self.trusted.contains(peer)
     }
 
-    /// The peers that the operator trusts.
+    /// Returns the peers that the operator trusts.
     pub fn trusted(&self) -> impl Iterator<Item = &PeerId> {
         self.trusted.iter()
     }
 
-    /// Whether the limits of connections do not hold for this peer.
+    /// Returns whether this peer is exempt from the limits of connections.
     pub fn is_exempt(&self, peer: &PeerId) -> bool {
         self.trusted.contains(peer) || self.peering.contains(peer)
     }
 
-    /// The peers that the limits of connections do not hold for.
+    /// Returns the peers that are exempt from the limits of connections.
     pub fn exempt(&self) -> impl Iterator<Item = &PeerId> {
         let peering = self.peering.difference(&self.trusted);
         self.trusted.iter().chain(peering)
     }
 
-    /// Whether the limits hold for everybody.
+    /// Returns whether no peer is exempt from the limits.
     pub(super) fn exempts_nobody(&self) -> bool {
         self.trusted.is_empty() && self.peering.is_empty()
     }
 
-    /// The configuration names `peer` at `address`, as a bootstrap peer, a relay or one
-    /// of `P2P_PEERING`. Of a peer behind a relay the address is the relay's, from which
-    /// it may come, and which says nothing of where it is.
+    /// Records that the configuration names `peer` at `address`, as a bootstrap peer, a
+    /// relay or a peer of `P2P_PEERING`. For a peer behind a relay, the address is the
+    /// relay's. The peer may come from there, but the address does not tell where the
+    /// peer itself is.
     pub(super) fn configured(&mut self, peer: Option<&PeerId>, address: &Multiaddr) {
         let exempt = peer.is_some_and(|peer| self.is_exempt(peer));
         let trusted = peer.is_some_and(|peer| self.is_trusted(peer));
@@ -132,7 +133,7 @@ impl Trust {
         }
     }
 
-    /// An earlier run knew `peer` at `address`.
+    /// Records that an earlier run knew `peer` at `address`.
     pub(super) fn remembered(&mut self, peer: &PeerId, address: &Multiaddr) {
         if let Some(ip) = ip_of(address)
             && self.is_exempt(peer)
@@ -147,8 +148,9 @@ impl Trust {
         }
     }
 
-    /// A connection with `peer` was established. `counted` is the address that it counts
-    /// for, and `direct` that of the peer itself, which is unknown through a relay.
+    /// Records that a connection with `peer` was established. `counted` is the address
+    /// that it counts for, and `direct` is that of the peer itself, which is unknown
+    /// through a relay.
     pub(super) fn met(&mut self, peer: &PeerId, counted: Option<IpAddr>, direct: Option<IpAddr>) {
         if !self.is_exempt(peer) {
             return;
@@ -186,20 +188,20 @@ impl Trust {
         all.any(|(ip, known)| is(*ip, *known))
     }
 
-    /// Whether a trusted peer is certainly at `ip`.
+    /// Returns whether a trusted peer is certainly at `ip`.
     pub fn is_trusted_at(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.any(|at, known| at == ip && known.trusted)
     }
 
-    /// Whether a peer that the limits do not hold for may come from `ip`.
+    /// Returns whether a peer that is exempt from the limits may come from `ip`.
     pub(super) fn is_expected_at(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.any(|at, known| at == ip && known.expected)
     }
 
-    /// Whether a ban of `net` would cut off a trusted peer where it was met, or an
-    /// address of the configuration.
+    /// Returns whether a ban of `net` would cut off a trusted peer where it was met, or
+    /// an address of the configuration.
     pub(super) fn spares(&self, net: &IpNet) -> bool {
         self.any(|at, known| known.spared && net.contains(&at))
     }
@@ -256,16 +258,16 @@ mod tests {
         let (friend, partner) = (PeerId::random(), PeerId::random());
         let mut trust = Trust::default();
         trust.set([friend], [partner]);
-        // An earlier run may have been told of the address by anybody.
+        // Anybody may have told the earlier run this address.
         trust.remembered(&friend, &at(1));
         trust.remembered(&PeerId::random(), &at(2));
-        // A relay is not where its clients are.
+        // The clients of a relay are not at the relay's address.
         let circuit = at(3)
             .with(libp2p::multiaddr::Protocol::P2p(PeerId::random()))
             .with(libp2p::multiaddr::Protocol::P2pCircuit);
         trust.configured(Some(&friend), &circuit);
         trust.met(&friend, Some(ip(4)), None);
-        // The limits do not hold for a peer of P2P_PEERING, but bans do.
+        // A peer of `P2P_PEERING` is exempt from the limits, but not from bans.
         trust.met(&partner, Some(ip(5)), Some(ip(5)));
         trust.met(&friend, Some(ip(6)), Some(ip(6)));
         let all = |is: &dyn Fn(u32) -> bool| (1..=6).filter(|n| is(*n)).collect::<Vec<_>>();

@@ -1,8 +1,8 @@
-//! What is known of peers and the gate, driven in virtual time.
+//! The gate and what is known of peers, driven in virtual time.
 //!
-//! Tests let peers come, send and misbehave, and time pass, in microseconds and always
-//! with the same outcome, so that they can expect exact values: nothing in this room
-//! reads a clock.
+//! In these tests, peers connect, send and misbehave, and time passes. The tests take
+//! microseconds and always have the same outcome, so they can expect exact values:
+//! nothing in this room reads a clock.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -27,7 +27,8 @@ use super::{Conduct, OverBudget};
 use crate::system::moment::Moment;
 use crate::system::resources::Resources;
 
-/// A gate with what is known of peers, its clock and its luck: never lucky unless told.
+/// A gate, what is known of peers, a clock, and luck. Nothing is lucky unless a test says
+/// so.
 pub(super) struct World {
     pub(super) peers: Peers,
     pub(super) gate: Gate,
@@ -75,7 +76,7 @@ impl World {
         self.arrives_from(Some(ip(from))).map(|(id, _)| id)
     }
 
-    /// With the handshake that was given up for it.
+    /// Also returns the connection whose handshake was given up for it.
     pub(super) fn arrives_from(
         &mut self,
         from: Option<IpAddr>,
@@ -98,14 +99,14 @@ impl World {
             .established_inbound(&self.peers, id, &peer, Some(ip(from)), self.now)
     }
 
-    /// The swarm tells of a connection that is established.
+    /// The swarm reports a connection that is established.
     pub(super) fn opened(&mut self, id: ConnectionId, peer: PeerId, ip: IpAddr, outbound: bool) {
         self.gate.settled(id);
         let connection = Connection::new(&endpoint(ip, outbound), self.now);
         self.peers.opened(peer, id, connection);
     }
 
-    /// Arrives and proves to be `peer`.
+    /// A connection arrives and proves to be `peer`.
     pub(super) fn comes_as(&mut self, peer: PeerId, from: &str) -> Result<ConnectionId, Refusal> {
         let id = self.arrives(from)?;
         let allowed = self.proves(id, peer, from);
@@ -154,7 +155,7 @@ impl World {
     }
 }
 
-/// How the swarm describes a direct connection.
+/// Returns how the swarm describes a direct connection.
 pub(super) fn endpoint(ip: IpAddr, outbound: bool) -> ConnectedPoint {
     let address: Multiaddr = Multiaddr::empty()
         .with(ip.into())
@@ -177,12 +178,12 @@ pub(super) fn ip(text: &str) -> IpAddr {
 }
 
 impl World {
-    /// Everything that the event loop is told to do now.
+    /// Takes everything that the event loop has to do now.
     fn orders(&mut self) -> Vec<Order> {
         std::iter::from_fn(|| self.peers.next_order()).collect()
     }
 
-    /// What is worth counting since the last call.
+    /// Takes the notes since the last call.
     fn notes(&mut self) -> Vec<Note> {
         self.peers.take_outcome().notes
     }
@@ -191,14 +192,15 @@ impl World {
         self.peers.reputation(peer, self.now).score
     }
 
-    /// Sends `messages` one by one, and answers how many were within the budget.
+    /// Sends `messages` one by one, and returns how many were within the budget.
     fn sends(&mut self, peer: &PeerId, messages: usize) -> usize {
         let now = self.moment();
         let sent = (0..messages).filter(|_| self.peers.allow(peer, 1, now).is_ok());
         sent.count()
     }
 
-    /// The event loop closes what the orders say; answers whether the peer is gone.
+    /// Closes the connections that the orders name, as the event loop does. Returns
+    /// whether the peer was cut off.
     fn is_cut_off(&mut self, peer: &PeerId) -> bool {
         let orders = self.orders();
         let cut = orders.iter().any(|order| match order {
@@ -222,7 +224,7 @@ impl World {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A budget of ten messages at once and one a second.
+/// Returns a budget of ten messages at once and one a second.
 fn frugal() -> Settings {
     Settings {
         rates: Rates {
@@ -240,7 +242,7 @@ fn a_flood_its_ban_the_bans_end_and_a_reload() {
     let from = "192.0.2.1";
     world.comes_as(flooder, from).unwrap();
     world.comes_as(honest, "192.0.2.2").unwrap();
-    // The burst passes. Ten more are dropped and cost nothing; from then on, each
+    // The burst passes. Ten more messages are dropped and cost nothing. From then on, the
     // eleventh within a second is reported once.
     assert_eq!(world.sends(&flooder, 20), 10);
     assert_eq!(world.score(&flooder), 0.0);
@@ -250,8 +252,8 @@ fn a_flood_its_ban_the_bans_end_and_a_reload() {
     let notes = world.notes();
     assert_eq!(notes.iter().filter(|note| **note == dropped).count(), 110);
     assert!(notes.contains(&Note::Offence(Conduct::OverBudget)));
-    // It goes on, a thousand each second, and is reported each second. Its score falls
-    // by four each time, while an hour would halve it.
+    // It goes on with a thousand messages each second, and is reported each second. Its
+    // score falls by four each time, while it would take an hour to halve.
     let mut seconds = 1;
     while !world.is_cut_off(&flooder) {
         world.pass(SECOND);
@@ -259,7 +261,7 @@ fn a_flood_its_ban_the_bans_end_and_a_reload() {
         seconds += 1;
     }
     assert_eq!(seconds, 13, "13 times four points reach -50");
-    // It comes back and goes on until it is banned, at -80.
+    // It connects again and goes on until it is banned, at -80.
     world.comes_as(flooder, from).unwrap();
     while world.peers.ban_of_peer(&flooder, world.now).is_none() {
         world.pass(SECOND);
@@ -276,15 +278,16 @@ fn a_flood_its_ban_the_bans_end_and_a_reload() {
     assert_eq!(world.sends(&honest, 20), 10);
     world.comes(from).unwrap();
 
-    // The ban lasts ten minutes to the nanosecond.
+    // The ban lasts exactly ten minutes, to the nanosecond.
     world.pass(FIRST_BAN - Duration::from_nanos(1));
     world.comes_as(flooder, from).unwrap_err();
     world.pass(Duration::from_nanos(1));
     world.comes_as(flooder, from).unwrap();
-    // It is not forgiven: its budget is an eighth, which is one message.
+    // Its offences are not forgiven: its budget is an eighth, which is one message.
     assert_eq!(world.sends(&flooder, 20), 1);
 
-    // A reload trusts it, and gives everybody another budget from the next message on.
+    // After a reload, the peer is trusted, and all peers have another budget from the
+    // next message on.
     let reloaded = Settings {
         rates: Rates {
             messages: Budget { burst: 3, fill: 1 },
@@ -336,8 +339,8 @@ fn a_score_halves_in_an_hour_and_scales_the_budget() {
     let now = world.moment();
     world.peers.report(&peer, Conduct::WrongBlock, now);
     assert_eq!(world.score(&peer), -25.0);
-    // At -25 a budget is scaled by 1 - 0.875 / 2 = 0.5625. Nine are few enough for those
-    // that are dropped to cost nothing.
+    // At -25, a budget is scaled by 1 - 0.875 / 2 = 0.5625. Nine messages are so few that
+    // those which are dropped cost nothing.
     assert_eq!(world.sends(&peer, 9), 5);
     world.pass(3600 * SECOND);
     assert_eq!(world.score(&peer), -12.5);

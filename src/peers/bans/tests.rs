@@ -1,4 +1,4 @@
-//! The blacklist by both clocks.
+//! Tests of the blacklist with both clocks.
 
 use super::*;
 
@@ -72,11 +72,11 @@ fn the_bans_in_force_are_counted_without_those_that_ended() {
     bans.automatic(net("192.0.2.3"), 2 * HOUR, "", 1, t)
         .unwrap();
     check(&bans, t, 4);
-    // Ended, and not yet removed.
+    // Some have ended, and have not been removed yet.
     let later = after(t, HOUR);
     check(&bans, later, 2);
     assert_eq!(bans.len(), 4);
-    // Set anew, lifted, and swept away.
+    // One ban is set again, two are lifted, and the rest is removed after its end.
     bans.by_operator(net("192.0.2.1"), Some(HOUR), "", later)
         .unwrap();
     check(&bans, later, 3);
@@ -87,7 +87,7 @@ fn the_bans_in_force_are_counted_without_those_that_ended() {
     bans.tend(end);
     check(&bans, end, 1);
     assert!(bans.ends.is_empty());
-    // One of an earlier run ends when the clock that is set right says so.
+    // A ban of an earlier run ends when the clock, once it is set right, says so.
     let mut bans = BanList::default();
     let ban = Ban {
         target: net("192.0.2.1"),
@@ -140,10 +140,10 @@ fn the_nodes_own_bans_never_push_out_or_shorten_an_operators() {
     }
     assert_eq!(bans.len(), MAX_AUTOMATIC + 1);
     assert_eq!(bans.list(t.mono).len(), MAX_AUTOMATIC + 1);
-    // Those that would have ended first made room.
+    // The bans that would have ended first were removed.
     let shortest = bans.list(t.mono).into_iter().filter_map(|b| b.until).min();
     assert_eq!(shortest, Some(t.wall + Duration::from_secs(700)));
-    // An operator's word replaces the node's.
+    // An operator's ban replaces the node's own.
     let who = bans.list(t.mono)[0].target;
     bans.by_operator(who, None, "for good", t).unwrap();
     assert_eq!(bans.len(), MAX_AUTOMATIC + 1);
@@ -157,7 +157,7 @@ fn a_shorter_automatic_ban_does_not_shorten_a_longer() {
     assert!(bans.automatic(who, HOUR / 2, "b", 2, t).is_none());
     let longer = bans.automatic(who, 2 * HOUR, "c", 2, t).unwrap();
     assert_eq!(longer.until, Some(t.wall + 2 * HOUR));
-    // What has ended does not count.
+    // A ban that has ended does not count.
     let later = after(t, 3 * HOUR);
     assert!(bans.automatic(who, HOUR, "d", 3, later).is_some());
 }
@@ -178,14 +178,14 @@ fn the_fifth_banned_id_of_a_subnet_within_an_hour_is_one_too_many() {
     }
     let first = bans.crowd(subnet, &PeerId::random(), t + HOUR / 2);
     assert_eq!(first, Some((SUBNET_FIRST, 1)));
-    // Again: longer, and never longer than a day.
+    // The same subnet is banned again, for longer, but never for longer than a day.
     let mut lengths = Vec::new();
     for _ in 0..5 * SUBNET_AFTER {
         lengths.extend(bans.crowd(subnet, &PeerId::random(), t + HOUR));
     }
     let secs: Vec<u64> = lengths.iter().map(|(l, _)| l.as_secs()).collect();
     assert_eq!(secs, [2400, 9600, 38_400, 86_400, 86_400]);
-    // Spread over more than an hour they are no crowd.
+    // Spread over more than an hour, they do not count together.
     let other: IpNet = "198.51.100.0/24".parse().unwrap();
     for n in 0..20 {
         let at = t + HOUR / 4 * n;
@@ -221,7 +221,7 @@ fn a_clock_that_boots_in_the_past_ends_no_ban_and_lengthens_none_for_long() {
     let ban = old
         .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
         .unwrap();
-    // Boots in 1970.
+    // The host boots with its clock in 1970.
     let boot = Moment {
         wall: SystemTime::UNIX_EPOCH,
         ..t
@@ -229,12 +229,12 @@ fn a_clock_that_boots_in_the_past_ends_no_ban_and_lengthens_none_for_long() {
     let mut bans = BanList::default();
     bans.restore(ban, boot);
     assert!(bans.peer(&peer, boot.mono).is_some());
-    // Made while the clock was wrong.
+    // This ban is made while the clock is wrong.
     let (fresh, minute) = (PeerId::random(), Duration::from_secs(60));
     bans.by_operator(Target::Peer(fresh), Some(HOUR), "y", after(boot, minute))
         .unwrap();
     bans.take_unsaved();
-    // NTP sets it: half of the first ban is over, and the second goes on.
+    // NTP sets the clock: half of the first ban is over, and the second one goes on.
     let set = Moment {
         mono: boot.mono + 2 * minute,
         wall: t.wall + HOUR / 2,
@@ -250,7 +250,7 @@ fn a_clock_that_boots_in_the_past_ends_no_ban_and_lengthens_none_for_long() {
             .is_some()
     );
     assert!(bans.peer(&fresh, (after(set, HOUR)).mono).is_none());
-    // And it is on the disk with its true times.
+    // And the disk gets the ban with its true times.
     match &bans.take_unsaved()[..] {
         [Change::Keep(ban)] => {
             assert_eq!(ban.until, Some(set.wall + HOUR - minute));

@@ -13,7 +13,7 @@ fn settings(rules: Rules) -> Settings {
     }
 }
 
-/// Rates that nothing in a test of other limits reaches.
+/// Returns rules with rates that no test of other limits reaches.
 fn rules() -> Rules {
     Rules {
         rate: 100_000,
@@ -53,7 +53,7 @@ fn a_denied_network_wins_over_an_allowed_one() {
     world.comes("2001:db8::1").unwrap();
     refused(world.arrives("192.0.2.200"), "P2P_DENY_CIDRS");
     refused(world.arrives("198.51.100.1"), "P2P_ALLOW_CIDRS");
-    // The same IPv4 address in its IPv6 clothes.
+    // The same IPv4 address, mapped to IPv6.
     refused(world.arrives("::ffff:192.0.2.200"), "P2P_DENY_CIDRS");
     refused(world.dials("192.0.2.200"), "P2P_DENY_CIDRS");
 }
@@ -184,7 +184,7 @@ fn strangers_cannot_take_the_places_of_our_own_dials() {
     for n in 0..10 {
         world.dials(&host(100 + n)).unwrap();
     }
-    // And the cap holds for them too.
+    // And the limit holds for dials too.
     refused(world.dials(&host(200)), "P2P_MAX_CONNECTIONS");
     let table = world.peers.table();
     assert_eq!(table.inbound() + table.outbound(), 40);
@@ -193,7 +193,7 @@ fn strangers_cannot_take_the_places_of_our_own_dials() {
     for _ in 0..48 {
         world.comes("192.0.2.1").unwrap();
     }
-    // Before the handshake.
+    // These are refused before the handshake.
     refused(world.arrives("192.0.2.1"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
     for _ in 0..16 {
         world.dials("192.0.2.1").unwrap();
@@ -223,7 +223,7 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
     assert!(world.gate.arrivals.is_empty() && world.gate.arriving.is_empty());
     assert_eq!(world.peers.table().len(), 6);
 
-    // Dials too.
+    // The limit holds for dials too.
     let dialed: Vec<_> = (0..9)
         .map(|_| {
             let peer = PeerId::random();
@@ -239,7 +239,7 @@ fn handshakes_that_end_at_the_same_time_do_not_break_a_cap() {
     let table = world.peers.table();
     assert_eq!((table.inbound(), table.outbound()), (6, 2));
 
-    // And both for one subnet: of four, one place is kept.
+    // And both for one subnet: one of four places is kept for dials.
     let rules = Rules {
         per_subnet: 4,
         ..rules()
@@ -300,7 +300,7 @@ fn one_subnet_cannot_hold_all_handshakes_and_slow_ones_make_room() {
     }
     refused(world.arrives("198.51.100.1"), "pending connections");
     world.pass(GRACE);
-    // The slow ones are pushed out one by one; those that came since are not.
+    // The slow handshakes are pushed out one by one, and those that began later are not.
     let mut out = HashSet::new();
     for n in 0..MAX_PENDING_INBOUND {
         let (_, evicted) = world.arrives_from(Some(ip(&host(1000 + n)))).unwrap();
@@ -313,7 +313,8 @@ fn one_subnet_cannot_hold_all_handshakes_and_slow_ones_make_room() {
     assert_eq!(world.gate.arrivals.len(), MAX_PENDING_INBOUND as usize);
     let arriving: u32 = world.gate.arriving.values().sum();
     assert_eq!(arriving, MAX_PENDING_INBOUND);
-    // A full subnet's slow ones make room for their neighbour, and for nobody else.
+    // The slow handshakes of a full subnet make room for others of that subnet, and for
+    // nobody else.
     world.pass(GRACE);
     let ids: Vec<ConnectionId> = world.gate.arrivals.keys().copied().collect();
     for id in &ids[..64] {
@@ -347,7 +348,7 @@ fn places_are_counted_as_they_are_taken() {
         if let Ok(id) = world.arrives(&host(state >> 20 & 0x1f)) {
             under_way.push(id);
         }
-        // In floods and in ebbs.
+        // Many handshakes begin and end by turns.
         if (step / 500) % 2 == 1 {
             for _ in 0..2.min(under_way.len()) {
                 let id = under_way.swap_remove(state as usize % under_way.len());
@@ -406,7 +407,7 @@ fn rates_hold_for_a_subnet_and_in_total() {
 #[test]
 fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
     let mut world = World::with_rules(Rules::default(), Limits::default());
-    // The flood spends the total.
+    // The flood uses up the total rate.
     while world
         .arrives(&host(world.next as u32))
         .map(|id| world.gate.settled(id))
@@ -418,7 +419,8 @@ fn a_flood_lets_an_honest_address_through_with_a_chance_of_one_in_32() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         world.luck.set((state >> 11) as f64 / (1_u64 << 53) as f64);
-        // A new address for each try, so that the rate of its subnet is not in play.
+        // Each try comes from a new address, so that the rate of its subnet does not
+        // matter.
         let from = host(1_000_000 + world.next as u32);
         if let Ok(id) = world.arrives(&from) {
             world.gate.settled(id);
@@ -442,7 +444,7 @@ fn a_flooding_subnet_does_not_leak_into_what_others_need() {
             passed += 1;
         }
     }
-    // Always lucky, it gets no further than half of the total's burst.
+    // Although it is always lucky, it gets no more than half of the total's burst.
     assert!(passed <= 66, "{passed}");
     world.luck.set(0.999);
     for n in 0..60 {
@@ -470,12 +472,13 @@ fn trusted_peers_pass_what_strangers_fill() {
     let mut world = World::with(trusting, full);
     world.comes("192.0.2.1").unwrap();
     refused(world.comes("192.0.2.9"), "P2P_MAX_CONNECTIONS");
-    // From a full subnet, to a full node, more often than anybody may.
+    // The friend comes from a full subnet, to a full node, and more often than strangers
+    // may.
     for _ in 0..5 {
         world.comes_as(friend, "192.0.2.1").unwrap();
     }
-    // Its address is known now. Strangers that hold the lane's other places by
-    // being slow cannot keep it out.
+    // Its address is known now. Strangers that hold the other places of the lane with
+    // slow handshakes cannot keep it out.
     let places = TRUSTED_LANE - TRUSTED_LANE_KNOWN;
     let mut strangers = 0;
     for n in 0..1000 {
@@ -484,7 +487,8 @@ fn trusted_peers_pass_what_strangers_fill() {
     }
     assert_eq!(strangers, places);
     world.comes_as(friend, "192.0.2.1").unwrap();
-    // And a stranger gets the reason that it would have got without the lane.
+    // And a stranger is refused for the reason for which it would be refused without the
+    // lane.
     let id = world.arrives("192.0.2.1").unwrap();
     let stranger = PeerId::random();
     refused(
@@ -512,7 +516,7 @@ fn the_lane_costs_a_handshake_twice_a_second_at_most() {
             handshakes += 1;
         }
     }
-    // Ten seconds: 2 + 10 at the rate, 8 + 20 in the lane.
+    // In ten seconds: 2 + 10 at the rate, and 8 + 20 in the lane.
     assert!((36..=41).contains(&handshakes), "{handshakes}");
 }
 
@@ -535,7 +539,7 @@ fn no_limit_keeps_out_a_peer_of_peering() {
             limits.memory = Some(100 << 20)
         }),
         ("LimitNOFILE", |_, _, sample| sample.open = 1024),
-        // The last ones that this node keeps for itself.
+        // Not even the connections are left that this node keeps for itself.
         ("P2P_MAX_CONNECTIONS", |_, limits, _| {
             (limits.total, limits.inbound, limits.outbound) = (0, 0, 0);
         }),
@@ -561,7 +565,7 @@ fn no_limit_keeps_out_a_peer_of_peering() {
         world.resources.set(sample);
         let address = endpoint(ip(home), true).get_remote_address().clone();
         world.peers.remembered_at(&friend, &address);
-        // Strangers beside it take all that there is.
+        // Strangers from the same address take all that there is.
         let refusal = (0..200).find_map(|_| world.comes(home).err());
         assert_eq!(refusal.unwrap().limit(), limit);
         for from in [home, home, "198.51.100.5"] {
@@ -594,7 +598,7 @@ fn descriptors_and_memory_run_out_for_strangers_first() {
         resident: 100 << 20,
     };
     world.resources.set(sample);
-    // Counted between two looks: 800 + 32 = 1024 - 192.
+    // Connections are counted between two looks: 800 + 32 = 1024 - 192.
     for n in 0..32 {
         world.comes(&host(n)).unwrap();
     }
@@ -640,7 +644,7 @@ fn dials_under_way_are_counted_and_a_closed_gate_lets_nobody_in() {
         world.begins(None, &[]).unwrap();
     }
     refused(world.begins(None, &[]), "pending connections");
-    // Handshakes of strangers are counted apart.
+    // Handshakes of strangers are counted separately.
     world.arrives("192.0.2.1").unwrap();
     world.gate.close();
     refused(world.arrives("192.0.2.1"), "draining");
@@ -660,7 +664,7 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
     let (known, new) = ("192.0.2.1", "192.0.2.2");
     let address = endpoint(ip(known), true).get_remote_address().clone();
     world.peers.configured(&[(Some(friend), address)]);
-    // Outside of the allowed networks.
+    // These addresses are outside of the allowed networks.
     refused(world.arrives(new), "P2P_ALLOW_CIDRS");
     world.comes_as(friend, known).unwrap();
     refused(world.comes_as(stranger, known), "P2P_ALLOW_CIDRS");
@@ -668,7 +672,7 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
     refused(world.begins(Some(&friend), &[new]), "P2P_ALLOW_CIDRS");
     world.reaches(&friend, Some(known)).unwrap();
     refused(world.reaches(&stranger, Some(known)), "P2P_ALLOW_CIDRS");
-    // Banned by the node itself, before the peer was known to be there.
+    // The node itself bans an address before it knows that the peer is there.
     let now = world.moment();
     for _ in 0..SUBNET_AFTER {
         let bad = PeerId::random();
@@ -678,7 +682,7 @@ fn trusted_peers_pass_the_allow_list_and_the_nodes_own_bans_where_they_are_known
         }
     }
     refused(world.arrives("10.0.0.1"), "bans");
-    // It was met there before the ban.
+    // The peer was met there before the ban.
     let id = world.id();
     world.opened(id, friend, ip("10.0.0.1"), false);
     world.comes_as(friend, "10.0.0.1").unwrap();
@@ -702,7 +706,7 @@ fn other_rules_hold_from_their_moment_on_and_count_what_stands() {
         world.peers.adjust(settings, &[]);
         world.gate.adjust(&world.peers, limits, world.now);
     };
-    // Three of one /24, though of two addresses.
+    // There are three connections from one /24, although from two addresses.
     let wide = Settings {
         prefixes: Prefixes { ipv4: 24, ipv6: 56 },
         ..settings(Rules {
@@ -714,7 +718,7 @@ fn other_rules_hold_from_their_moment_on_and_count_what_stands() {
     refused(world.comes("192.0.2.77"), "P2P_MAX_CONNECTIONS_PER_SUBNET");
     world.gate.settled(arriving);
     world.comes("192.0.2.77").unwrap();
-    // Of each address by itself again.
+    // Each address counts by itself again.
     let narrow = Rules {
         per_subnet: 4,
         ..rules()
@@ -746,7 +750,7 @@ fn other_rules_hold_from_their_moment_on_and_count_what_stands() {
         ..rules()
     };
     adjust(&mut world, settings(slow), Limits::default());
-    // The bucket of all was spent, and fills at the new rate.
+    // The bucket of all peers was used up, and fills at the new rate.
     world.pass(Duration::from_secs(1));
     let came = (0..20).filter(|_| world.comes(&host(77)).is_ok()).count();
     assert_eq!(came, 2);

@@ -1,4 +1,4 @@
-//! The handle: what follows from conduct, and to whom.
+//! Tests of the handle: what conduct leads to, and for which peers.
 
 use futures::{FutureExt, StreamExt};
 
@@ -15,7 +15,7 @@ use crate::peers::reputation::Action;
 use crate::peers::state::MAX_WAITING;
 use crate::peers::subnet::Prefixes;
 
-/// A moment of no importance: what these tests ask does not depend on the time.
+/// Returns the current time. What these tests check does not depend on it.
 fn now() -> Moment {
     Moment::now()
 }
@@ -24,7 +24,7 @@ fn at(ip: IpAddr) -> Multiaddr {
     Multiaddr::empty().with(ip.into()).with(Protocol::Tcp(1))
 }
 
-/// A connection is established; through a relay when there is no address.
+/// Establishes a connection; through a relay when there is no address.
 fn connect(policy: &Policy, peer: PeerId, id: usize, ip: Option<IpAddr>) {
     let remote = match ip {
         Some(ip) => at(ip),
@@ -40,7 +40,7 @@ fn connect(policy: &Policy, peer: PeerId, id: usize, ip: Option<IpAddr>) {
     policy.write(|peers| peers.opened(peer, ConnectionId::new_unchecked(id), connection));
 }
 
-/// Remembers what it was told.
+/// An observer that remembers what it was told.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<Note>>);
 
@@ -106,13 +106,13 @@ fn offences_are_judged_and_a_ban_is_in_force_before_the_verdict_is_read() {
         Order::Sanction(v) => assert_eq!((v.action, v.ip), (Action::Ban, Some(ip(1)))),
         other => panic!("{other:?}"),
     }
-    // What it does after it was banned is not a second ban.
+    // What the peer does after it was banned does not lead to a second ban.
     assert_eq!(policy.bans(now().mono).len(), 1);
     assert_eq!(notes.count(|note| *note == Note::Banned), 1);
     let offence = Note::Offence(Conduct::InvalidSignature);
     assert_eq!(notes.count(|note| *note == offence), 5);
     assert_eq!(notes.count(|note| *note == Note::InForce(1)), 1);
-    // A merit is no sanction.
+    // A merit does not lead to a sanction.
     policy.report(&PeerId::random(), Conduct::BlockDelivered, now());
     assert!(orders(&mut sanctions).is_empty());
 }
@@ -132,7 +132,7 @@ fn a_trusted_peer_is_told_of_and_never_cut_off() {
     assert!(policy.ban_of_peer(&peer, now().mono).is_none());
     // Ten times the budget of a stranger.
     assert_eq!(policy.allow(&peer, 2000, now()), Ok(()));
-    // An operator's word holds for it too.
+    // An operator's ban holds for a trusted peer too.
     policy.ban(Target::Peer(peer), None, "", now()).unwrap();
     assert!(policy.ban_of_peer(&peer, now().mono).is_some());
 }
@@ -158,7 +158,7 @@ fn an_address_that_goes_on_with_new_ids_is_banned_itself() {
     assert_eq!(ban.target.to_string(), "192.0.2.1/32");
     assert!(policy.ban_of_address(ip(2), now().mono).is_none());
     assert!(orders(&mut sanctions).contains(&Order::Recheck));
-    // This host itself is never banned, however many ids it tries.
+    // This host itself is never banned, however many ids it uses.
     let here = IpAddr::from([127, 0, 0, 1]);
     ban_ids(&policy, here, 3 * SUBNET_AFTER);
     assert!(policy.ban_of_address(here, now().mono).is_none());
@@ -203,7 +203,7 @@ fn where_a_trusted_peer_was_met_or_anybody_is_configured_the_node_bans_nobody() 
     connect(&policy, friend, 99, Some(ip(1)));
     ban_ids(&policy, ip(1), 3 * SUBNET_AFTER);
     assert!(policy.ban_of_address(ip(1), now().mono).is_none());
-    // It comes back from there.
+    // It comes back from the same address.
     policy.write(|peers| peers.closed(&friend, id)).unwrap();
     ban_ids(&policy, ip(1), SUBNET_AFTER);
     assert!(policy.ban_of_address(ip(1), now().mono).is_none());
@@ -217,7 +217,7 @@ fn where_a_trusted_peer_was_met_or_anybody_is_configured_the_node_bans_nobody() 
     assert_eq!([1, 2, 3, 4].map(trusted_at), [true, true, false, false]);
 }
 
-/// Whether a ban keeps a peer out at the first address.
+/// Returns whether a ban keeps a peer out at the first address.
 fn banned_at(policy: &Policy, peer: &PeerId) -> bool {
     policy.read(|peers| peers.is_unwelcome_at(peer, &at(ip(1)), now().mono))
 }
@@ -240,7 +240,7 @@ fn bans_by_the_node_do_not_hold_for_whom_the_operator_trusts_since() {
     assert!(policy.ban_of_peer(&peer, now().mono).is_none());
     assert!(!banned_at(&policy, &peer));
     assert!(banned_at(&policy, &stranger));
-    // An operator's do, under a wider one of the node's own too.
+    // An operator's bans do hold, also below a wider one of the node's own.
     for target in [Target::Net(ip(1).into()), Target::Peer(peer)] {
         policy.ban(target, None, "", now()).unwrap();
     }
@@ -301,7 +301,7 @@ fn in_a_flood_notes_are_dropped_and_bans_are_not() {
     let mut sanctions = policy.sanctions();
     let (noisy, worst) = (PeerId::random(), PeerId::random());
     for _ in 0..10 * MAX_WAITING {
-        // Each is another peer, so that nobody is cut off.
+        // Each is another peer, so that no peer is cut off.
         policy.report(&PeerId::random(), Conduct::PingLost, now());
     }
     policy.report(&noisy, Conduct::PingLost, now());
@@ -310,7 +310,7 @@ fn in_a_flood_notes_are_dropped_and_bans_are_not() {
     let told = actions(&mut sanctions);
     assert_eq!(told.len(), MAX_WAITING);
     assert_eq!(told[told.len() - 2..], [Action::Disconnect, Action::Ban]);
-    // When nothing but bans waits, the rest is found by looking.
+    // When only bans wait, the others are found by looking at the bans themselves.
     for _ in 0..MAX_WAITING + 1 {
         let peer = PeerId::random();
         policy.report(&peer, Conduct::Bomb, now());
