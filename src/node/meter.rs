@@ -1,21 +1,21 @@
-//! The muxer below libp2p that the swarm uses: every stream of every connection
-//! passes here, whatever protocol it carries, and so does every byte.
+//! The muxer that the swarm uses, one level below libp2p: every stream of every
+//! connection passes here, whatever protocol it carries, and so does every byte.
 //!
-//! - It counts the streams of each peer: libp2p knows its own handlers' streams
-//!   but tells nobody how many there are.
-//! - It counts bytes, and charges those of the node's own protocols to the
-//!   ceilings of [`super::bandwidth`]; bulk has asked for its turn above.
-//! - It charges what the node's own protocols read to the peer's budget of bytes,
-//!   and reads on only when that is paid: gossip is decoded, and duplicates and
-//!   invalid messages are dropped, in the connection's task, where the budget of
-//!   messages does not see them. Bulk has flow control and the ceilings instead:
-//!   it is asked for.
-//! - It paces the streams that a peer opens. How many are open at once is limited
-//!   by the multiplexers; but opening, negotiating and closing one costs tens of
-//!   microseconds, and a peer can do that without end. Waiting is all that the
-//!   pace costs: an honest program that always wants more is slowed to it. A peer that
-//!   opens several times as many, although yamux resets them, is disconnected by yamux
-//!   (`transport/yamux`), which is reported. Over QUIC it has no credit for more.
+//! - It counts the streams of each peer: libp2p knows the streams of its own handlers,
+//!   but does not tell how many there are.
+//! - It counts bytes, and charges those of the node's own protocols to the ceilings of
+//!   [`super::bandwidth`]. Bulk data has waited for its turn at a higher level.
+//! - It charges what the node's own protocols read to the peer's budget of bytes, and
+//!   reads on only when that is paid. The reason is that gossip is decoded, and
+//!   duplicates and invalid messages are dropped, in the connection's task, where the
+//!   budget of messages does not see them. Bulk data has flow control and the ceilings
+//!   instead, since this node asks for it.
+//! - It paces the streams that a peer opens. The multiplexers limit how many are open at
+//!   the same time. But to open, negotiate and close one costs tens of microseconds, and
+//!   a peer can do that without end. The pace only makes a peer wait: an honest program
+//!   that always wants more is slowed to it. A peer that opens several times as many,
+//!   although yamux resets them, is disconnected by yamux (`transport/yamux`), and that
+//!   is reported. Over QUIC, a peer has no credit for more.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -40,36 +40,36 @@ use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 use crate::telemetry::throttle;
 
-/// Streams that a peer may open a second, for long. Programs that open one for
-/// each request reach hundreds a second, DHT queries of one peer some tens; at
-/// about 50 µs each, 500 are a fortieth of one core.
+/// The number of streams that a peer may open each second over a long time. Programs that
+/// open one for each request reach hundreds a second, and DHT queries of one peer some
+/// tens. At about 50 µs each, 500 take a fortieth of one core.
 const STREAMS_PER_SECOND: u32 = 500;
 
-/// And at once: two seconds of that.
+/// The number of streams that a peer may open at once: two seconds' worth of that.
 const STREAMS_AT_ONCE: u32 = 2 * STREAMS_PER_SECOND;
 
-/// What is known of the peers with connections. Clones are handles to the same.
+/// What is known of the peers with connections. Clones are handles to the same data.
 #[derive(Clone, Debug)]
 pub(super) struct Meters(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Bounded by the connections that live: an entry goes with the last muxer
-    /// and the last stream of its peer.
+    /// The accounts of peers. They are bounded by the connections that exist: an entry is
+    /// removed with the last muxer and the last stream of its peer.
     peers: Mutex<HashMap<PeerId, Weak<Account>>>,
     bandwidth: Bandwidth,
     metrics: Arc<Metrics>,
     policy: Policy,
 }
 
-/// All connections of one peer.
+/// The account for all connections of one peer.
 #[derive(Debug)]
 struct Account {
     peer: PeerId,
     shared: Arc<Shared>,
-    /// Streams open now.
+    /// The number of streams that are open now.
     open: AtomicUsize,
-    /// Of the streams that it opens.
+    /// The pace of the streams that the peer opens.
     pace: Mutex<Pace>,
 }
 
@@ -83,8 +83,8 @@ impl Meters {
         }))
     }
 
-    /// Wraps the muxer of a new connection with `peer`. A relayed connection runs
-    /// inside a stream of another, where its bytes are counted already.
+    /// Wraps the muxer of a new connection with `peer`. A relayed connection runs inside
+    /// a stream of another connection, where its bytes are counted already.
     pub(super) fn wrap(
         &self,
         peer: PeerId,
@@ -122,7 +122,7 @@ impl Meters {
         self.0.lock()
     }
 
-    /// Streams open with `peer` now.
+    /// Returns the number of streams that are open with `peer` now.
     pub(super) fn streams(&self, peer: &PeerId) -> usize {
         let account = self.lock().get(peer).and_then(Weak::upgrade);
         account.map_or(0, |account| account.open.load(Ordering::Relaxed))
@@ -131,13 +131,14 @@ impl Meters {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Weak<Account>>> {
-        // Nothing panics while it holds the lock.
+        // Nothing panics while the lock is held.
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Account {
-    /// The multiplexer ended the connection.
+    /// Reports that the multiplexer ended the connection because of a flood of streams,
+    /// if that is the reason.
     fn failed(&self, error: &io::Error) {
         if muxer_error::is_flood_of_streams(error) {
             let policy = &self.shared.policy;
@@ -145,9 +146,9 @@ impl Account {
         }
     }
 
-    /// Counts a stream that the peer opened: how long the next has to wait.
+    /// Counts a stream that the peer opened. Returns how long the next one has to wait.
     fn opened(&self, now: Instant) -> Option<Duration> {
-        // Asked each time: a reload changes who is trusted.
+        // This is checked each time, since a reload changes which peers are trusted.
         if self.shared.policy.is_trusted(&self.peer) {
             return None;
         }
@@ -168,7 +169,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let mut peers = self.shared.lock();
-        // Another may have taken its place already.
+        // Another account may have taken its place already.
         if peers.get(&self.peer).is_some_and(|a| a.strong_count() == 0) {
             peers.remove(&self.peer);
         }
@@ -179,7 +180,7 @@ struct Muxer {
     inner: CloseOnDrop,
     account: Arc<Account>,
     relayed: bool,
-    /// No stream is taken before this.
+    /// No stream is accepted before this time.
     pause: Option<Timer>,
 }
 
@@ -206,8 +207,8 @@ impl StreamMuxer for Muxer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Substream, Self::Error>> {
-        // What is not taken waits in the multiplexer: QUIC gives the peer no
-        // credit for more, yamux resets what is over its limit.
+        // Streams that are not accepted wait in the multiplexer. QUIC gives the peer no
+        // credit for more, and yamux resets those that exceed its limit.
         if let Some(pause) = &mut self.pause {
             ready!(pause.poll_unpin(cx));
             self.pause = None;
@@ -240,18 +241,19 @@ impl StreamMuxer for Muxer {
     }
 }
 
-/// A stream of which every byte is counted, and which counts itself until it is
+/// A stream whose bytes are all counted. The stream itself is counted until it is
 /// dropped.
 struct Metered {
     inner: SubstreamBox,
     account: Arc<Account>,
-    /// What it is for: the node's own, until its owner says otherwise.
+    /// What the stream is for: the node's own protocols, until its owner says otherwise.
     class: Class,
     relayed: bool,
-    /// Under a ceiling, once it moved own bytes.
+    /// The turn under a ceiling, once the stream has moved bytes of the node's own
+    /// protocols.
     read: Option<Box<Turn>>,
     write: Option<Box<Turn>>,
-    /// The peer's budget of bytes is spent: nothing is read before this.
+    /// Set when the peer's budget of bytes is used up: nothing is read before this time.
     debt: Option<Box<Timer>>,
 }
 
@@ -262,9 +264,9 @@ impl Drop for Metered {
 }
 
 impl Metered {
-    /// How many of `want` bytes may be moved now, when there is a ceiling that
-    /// they are charged to: those of the node's own protocols, on connections
-    /// that are not inside another.
+    /// Returns how many of `want` bytes may be moved now, if there is a ceiling that they
+    /// are charged to. That is so for the node's own protocols, on connections that are
+    /// not inside another one.
     fn poll_turn(
         &mut self,
         direction: Direction,
@@ -287,7 +289,7 @@ impl Metered {
             .map(Some)
     }
 
-    /// Waits until the peer's budget of bytes is paid.
+    /// Waits until the peer's debt of bytes is paid.
     fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(debt) = &mut self.debt
             && self.class == Class::Own
@@ -298,7 +300,7 @@ impl Metered {
         Poll::Ready(())
     }
 
-    /// Counts what was moved of what was granted.
+    /// Counts how much of the granted bytes was moved.
     fn moved(
         &mut self,
         direction: Direction,
@@ -423,7 +425,7 @@ mod tests {
     use crate::telemetry::Register as _;
     use crate::transport::yamux;
 
-    /// A muxer that opens streams, and gets as many as one asks for.
+    /// A muxer that opens streams, and accepts as many as one asks for.
     struct Idle;
 
     impl StreamMuxer for Idle {
@@ -463,8 +465,8 @@ mod tests {
     #[test]
     fn a_connection_that_is_refused_leaves_nothing_behind() {
         let meters = meters(vec![]);
-        // The swarm drops a refused connection without an event: peer ids are
-        // free, and each would leave an entry for ever.
+        // The swarm drops a refused connection without an event. Peer ids are free, and
+        // otherwise each would leave an entry for ever.
         for _ in 0..100 {
             drop(meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Idle)));
         }
@@ -491,7 +493,7 @@ mod tests {
         assert!(meters.lock().is_empty());
     }
 
-    /// Streams taken from two connections with `peer` in one go.
+    /// Returns how many streams from two connections with `peer` are accepted at once.
     fn taken_at_once(meters: &Meters, peer: PeerId) -> u32 {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut muxers = [0, 1].map(|_| meters.wrap(peer, false, StreamMuxerBox::new(Idle)));
@@ -513,7 +515,7 @@ mod tests {
         let meters = meters(vec![friend]);
         let begin = Instant::now();
         let taken = taken_at_once(&meters, stranger);
-        // Some more have become due meanwhile, and one ends each burst.
+        // Some more have become due in the meantime, and one ends each burst.
         let due = begin.elapsed().as_millis() as u32 * STREAMS_PER_SECOND / 1000;
         let most = STREAMS_AT_ONCE + due + 3;
         assert!(
@@ -522,14 +524,15 @@ mod tests {
         );
         assert!(meters.0.metrics.streams_paced.get() > 0);
         assert_eq!(taken_at_once(&meters, friend), 8 * STREAMS_AT_ONCE);
-        // Who is trusted by a reload is so on the connections that it has.
+        // A peer that a reload makes trusted is trusted on the connections that it has
+        // already.
         let connection = meters.wrap(stranger, false, StreamMuxerBox::new(Idle));
         meters.0.policy.trust(&[stranger]);
         assert_eq!(taken_at_once(&meters, stranger), 8 * STREAMS_AT_ONCE);
         drop(connection);
     }
 
-    /// A muxer whose streams give as many zeroes as one asks for.
+    /// A muxer whose streams yield as many zeroes as one asks for.
     struct Zeroes;
 
     impl StreamMuxer for Zeroes {
@@ -593,7 +596,7 @@ mod tests {
             panic!("no stream")
         };
         let mut buf = vec![0; 1 << 20];
-        // A gibibyte in no time: far above any budget.
+        // This is a gibibyte in no time, far above any budget.
         let mut read = 0;
         for _ in 0..1024 {
             match Pin::new(&mut stream).poll_read(&mut cx, &mut buf) {
@@ -650,13 +653,13 @@ mod tests {
         let start = Instant::now();
         let mut waits = 0;
         for millisecond in 0..600_000 {
-            // Twice the pace, for ten minutes.
+            // This is twice the pace, for ten minutes.
             let now = start + Duration::from_millis(millisecond);
             waits += u32::from(account.opened(now).is_some());
         }
         assert!(waits > 500_000, "{waits}");
         assert_eq!(meters.0.policy.score_of(&account.peer, Instant::now()), 0.0);
-        // A rest, and it is as if nothing had been.
+        // After a rest, nothing is left of it.
         let later = start + Duration::from_secs(610);
         assert_eq!(account.opened(later), None);
     }
@@ -665,7 +668,7 @@ mod tests {
     fn a_flood_that_yamux_cuts_off_is_reported_through_all_wrappers() {
         let meters = meters(vec![]);
         let account = meters.account(PeerId::random());
-        // As it comes from the transports: an error of io around that of yamux.
+        // The transports wrap the error of yamux in an error of io.
         account.failed(&io::Error::other("broken"));
         assert_eq!(meters.0.policy.score_of(&account.peer, Instant::now()), 0.0);
         account.failed(&io::Error::other(io::Error::other(yamux::Error::Flood)));

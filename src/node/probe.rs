@@ -1,16 +1,16 @@
-//! Asks a peer's older connections whether they still live when a new one comes.
+//! Checks whether a peer's older connections still work when a new one is established.
 //!
-//! A host that lost its power, or a QUIC peer whose process was killed, says no
-//! goodbye. When it comes back within seconds, its new connection stands beside
-//! those of its earlier life, which would be taken for good until they time out
-//! (30 s of silence for QUIC, longer for TCP) and swallow what is sent meanwhile.
-//! So each of them is asked to negotiate a stream: any answer is a sign of life,
-//! also that the protocol is unknown. The question alone ends most dead ones at
-//! once, since a host answers it with a reset; those that nobody answers are
+//! A host that lost its power, or a QUIC peer whose process was killed, does not say
+//! goodbye. When it comes back within seconds, its new connection exists beside those
+//! from before. These would be considered good until they time out (30 s of silence for
+//! QUIC, longer for TCP), and what is sent on them in the meantime would be lost. So the
+//! node tries to negotiate a stream on each of them. Any answer shows that the connection
+//! works, even the answer that the protocol is unknown. The request alone ends most dead
+//! connections at once, since a host answers it with a reset. Those without an answer are
 //! closed after [`PATIENCE`].
 //!
-//! Peers with good reasons for a second connection (a direct one after one
-//! through a relay, two dials that crossed) answer, and nothing happens.
+//! Peers with good reasons for a second connection (a direct one after one through a
+//! relay, or two dials at the same time) answer, and nothing happens.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -31,31 +31,32 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, ping};
 use crate::peers::Policy;
 use crate::peers::record::Record;
 
-/// How long an older connection may take to answer. 10 s: a busy link with deep
-/// buffers takes a few; a connection that was closed although it lives costs a
+/// How long an older connection may take to answer. On a busy link with deep buffers this
+/// takes a few seconds, so it is 10 s. If a working connection is closed, that costs a
 /// retry, and there is a newer one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Behaviour {
-    /// Knows the connections of each peer. The gate has told it of a new one before this
-    /// behaviour hears of it.
+    /// The policy, which knows the connections of each peer. The gate has recorded a new
+    /// one there before this behaviour is told of it.
     policy: Policy,
-    /// At most one entry for each connection, and taken at the next poll.
+    /// The orders for the handlers: at most one for each connection, which is taken at
+    /// the next poll.
     orders: VecDeque<ToSwarm<Infallible, Probe>>,
 }
 
-/// To a handler: ask now.
+/// Tells a handler to ask now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Probe;
 
-/// From a handler: nobody has answered.
+/// Reports from a handler that no answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Silent;
 
 impl Behaviour {
-    /// Asks the connections that `policy` knows.
+    /// Returns a behaviour that checks the connections that `policy` knows.
     pub(super) fn new(policy: Policy) -> Self {
         Behaviour {
             policy,
@@ -115,8 +116,8 @@ impl NetworkBehaviour for Behaviour {
         id: ConnectionId,
         Silent: THandlerOutEvent<Self>,
     ) {
-        // The last one is left to its time-outs: whatever is wrong with it, it is
-        // no newer one that has taken its place.
+        // The last connection is left to its time-outs: whatever is wrong with it, no
+        // newer one has taken its place.
         if self.connections(&peer).len() > 1 {
             log::debug!(peer:% = peer; "a connection of an earlier life of this peer is closed");
             self.orders.push_back(ToSwarm::CloseConnection {
@@ -134,7 +135,7 @@ impl NetworkBehaviour for Behaviour {
     }
 }
 
-/// The part in each connection.
+/// The part of this behaviour in each connection.
 #[derive(Debug, Default)]
 pub(super) struct Handler {
     state: State,
@@ -144,10 +145,10 @@ pub(super) struct Handler {
 enum State {
     #[default]
     Quiet,
-    /// To be asked at the next poll.
+    /// The request is due at the next poll.
     Due,
     Asked,
-    /// Nobody answered; to be told at the next poll.
+    /// No answer came, which is to be reported at the next poll.
     Unanswered,
 }
 
@@ -171,7 +172,8 @@ impl ConnectionHandler for Handler {
             State::Quiet | State::Asked => Poll::Pending,
             State::Due => {
                 self.state = State::Asked;
-                // Every peer knows it, and ends it without a fuss when nothing comes.
+                // Every peer knows this protocol, and ends the stream quietly when
+                // nothing follows.
                 let protocol = ReadyUpgrade::new(ping::PROTOCOL_NAME);
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
                     protocol: SubstreamProtocol::new(protocol, ()).with_timeout(PATIENCE),
@@ -199,7 +201,8 @@ impl ConnectionHandler for Handler {
                 error: StreamUpgradeError::Timeout,
                 ..
             }) => self.state = State::Unanswered,
-            // A stream, or why there is none: it was said by somebody.
+            // Either a stream or the reason why there is none: both show that the peer
+            // has answered.
             ConnectionEvent::FullyNegotiatedOutbound(_) | ConnectionEvent::DialUpgradeError(_) => {
                 self.state = State::Quiet;
             }
@@ -226,7 +229,7 @@ mod tests {
 
     fn opened(probe: &mut Behaviour, peer_id: PeerId, id: usize) {
         let (connection_id, endpoint) = (ConnectionId::new_unchecked(id), endpoint());
-        // As the gate does, before others hear of it.
+        // The gate does the same before other behaviours are told of the connection.
         let connection = Connection::new(&endpoint, Instant::now());
         probe
             .policy
@@ -307,7 +310,7 @@ mod tests {
                 handler.poll(&mut cx),
                 Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. })
             ));
-            // Asked already.
+            // It has been asked already.
             handler.on_behaviour_event(Probe);
             assert!(handler.poll(&mut cx).is_pending());
             handler.on_connection_event(ConnectionEvent::DialUpgradeError(DialUpgradeError {

@@ -1,8 +1,8 @@
 //! The peers through which this node enters its network.
 //!
-//! Configured bootstrap peers are mixed with peers remembered from the last run.
-//! Remembered ones alone would let whoever once filled the routing table keep the node
-//! captive.
+//! Configured bootstrap peers are mixed with peers that are remembered from the last run.
+//! If the node used only remembered peers, an attacker that once filled its routing table
+//! could keep it captive.
 
 use std::time::{Duration, Instant};
 
@@ -10,44 +10,46 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::target::Target;
 
-/// Remembered peers dialed in one round, beside all configured ones.
+/// The number of remembered peers that are dialed in one round, in addition to all
+/// configured ones.
 pub(in crate::node) const REMEMBERED_AT_ONCE: usize = 8;
 
-/// The longest pause between two tries at a bootstrap peer of a node without any
-/// connection. Within 30 s of the end of a break, of whatever length, the node has
-/// tried, and the try had time to succeed. Chance takes up to half of it off.
+/// The longest pause between two tries at a bootstrap peer when the node has no
+/// connection at all. Within 30 s of the end of an outage, of whatever length, the node
+/// has tried, and the try has had time to succeed. Chance shortens the pause by up to
+/// half.
 const ALONE: Duration = Duration::from_secs(20);
 
-/// The same of a node that has peers, but fewer than it should and nobody else to
+/// The same for a node that has peers, but fewer than it should, and no other peers to
 /// dial.
 const FEW: Duration = Duration::from_secs(60);
 
-/// How long a bootstrap peer is left alone that has refused to keep the connection
-/// (see [`crate::node::keep`]), doubling from one to the other. The node has nobody
-/// else, but a full peer with ten thousand such clients must not see more of them
-/// than it can take: 10,000 in 300 s are 33 a second, half of the default of
-/// P2P_MAX_INBOUND_RATE.
+/// The pauses, first and longest, before the next try at a bootstrap peer that has
+/// refused to keep the connection (see [`crate::node::keep`]). The pause doubles each
+/// time. The node has no other peers to dial, but a full peer with ten thousand such
+/// clients must not see more of them than it can take: 10,000 in 300 s are 33 a second,
+/// half of the default of P2P_MAX_INBOUND_RATE.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
 
-/// How badly the node needs somebody to connect to.
+/// How badly the node needs peers to connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Need {
-    /// It has the peers that it should have.
+    /// It has as many peers as it should have.
     None,
-    /// It has fewer, or knows nobody of the DHT.
+    /// It has fewer, or knows no peer of the DHT.
     Few,
     /// It has no connection at all.
     Alone,
 }
 
-/// One of them.
+/// One bootstrap peer.
 #[derive(Debug)]
 struct Entrance {
     target: Target,
-    /// There was a connection with the peer in this run.
+    /// Whether there was a connection with the peer in this run.
     met: bool,
-    /// How often in a row it refused to keep the connection, and until when it
-    /// is left alone for that.
+    /// How often in a row the peer refused to keep the connection, and the time before
+    /// which it is not tried again because of that.
     refused: (u32, Option<Instant>),
 }
 
@@ -74,7 +76,7 @@ impl Bootstrap {
         }
     }
 
-    /// Other addresses from now on; what is known of those that stay is kept.
+    /// Changes the addresses from now on. What is known of those that stay is kept.
     pub(in crate::node) fn adjust(&mut self, addresses: &[Multiaddr]) {
         let mut before = std::mem::take(&mut self.list);
         for address in addresses {
@@ -86,17 +88,17 @@ impl Bootstrap {
         }
     }
 
-    /// Whether `peer` is one.
+    /// Returns whether `peer` is a bootstrap peer.
     pub(in crate::node) fn contains(&self, peer: &PeerId) -> bool {
         self.list
             .iter()
             .any(|e| e.target.peer.as_ref() == Some(peer))
     }
 
-    /// Addresses to dial now: all that are due when the node is in need of peers,
-    /// else those of peers that were not reached in this run. Remembered peers, or
-    /// whoever dials in, must not keep the node from ever meeting the configured
-    /// ones.
+    /// Returns the addresses to dial now: all that are due when the node needs peers, and
+    /// otherwise those of peers that were not reached in this run. The node has to meet
+    /// the configured peers at some time, even if it has remembered peers or other peers
+    /// dial it.
     pub(in crate::node) fn due(
         &mut self,
         now: Instant,
@@ -116,7 +118,8 @@ impl Bootstrap {
             {
                 continue;
             }
-            // An address without a peer cannot be recognised when it was reached.
+            // For an address without a peer id, the node cannot tell whether it was
+            // reached.
             let unmet = target.peer.is_some() && !*met;
             if (need != Need::None || unmet) && target.backoff.due(now) {
                 match need {
@@ -135,7 +138,7 @@ impl Bootstrap {
         list.filter(move |e| e.target.peer.as_ref() == Some(peer))
     }
 
-    /// A peer was connected: its target starts over.
+    /// Records that a peer was connected: the backoff of its target starts again.
     pub(in crate::node) fn connected(&mut self, peer: &PeerId, now: Instant, chance: f64) {
         for entrance in self.of(peer) {
             entrance.met = true;
@@ -143,7 +146,7 @@ impl Bootstrap {
         }
     }
 
-    /// The peer refused to keep the connection.
+    /// Records that the peer refused to keep the connection.
     pub(in crate::node) fn refused(&mut self, peer: &PeerId, now: Instant, chance: f64) {
         for entrance in self.of(peer) {
             let (times, until) = &mut entrance.refused;
@@ -154,28 +157,31 @@ impl Bootstrap {
         }
     }
 
-    /// The peer keeps the connection.
+    /// Records that the peer keeps the connection.
     pub(in crate::node) fn kept(&mut self, peer: &PeerId) {
         for entrance in self.of(peer) {
             entrance.refused = (0, None);
         }
     }
 
-    /// The node's last connection ended, be it by idling.
+    /// Records that the node's last connection ended, even if it ended because it was
+    /// idle.
     pub(in crate::node) fn alone(&mut self, now: Instant, mut chance: impl FnMut() -> f64) {
         for entrance in &mut self.list {
             entrance.target.backoff.within(ALONE, now, chance());
         }
     }
 
-    /// Somebody on this host has something to say and nobody is there to hear it.
+    /// Tries soon, because a program on this host has something to say and no peer is
+    /// connected.
     pub(in crate::node) fn wanted(&mut self) {
         for entrance in &mut self.list {
             entrance.target.backoff.hurry();
         }
     }
 
-    /// The last connection with a peer ended, not by idling: try soon.
+    /// Records that the last connection with a peer ended, and not because it was idle:
+    /// the node tries again soon.
     pub(in crate::node) fn lost(&mut self, peer: &PeerId) {
         for entrance in self.of(peer) {
             entrance.target.backoff.hurry();
@@ -251,7 +257,7 @@ mod tests {
             bootstrap.due(now, Need::Alone, nobody, || 0.0),
             vec![address]
         );
-        // It did not answer: asking again does not make it dial faster.
+        // The peer did not answer. Asking again does not make the node dial faster.
         bootstrap.wanted();
         assert!(bootstrap.due(now, Need::Alone, nobody, || 0.0).is_empty());
     }
@@ -265,7 +271,7 @@ mod tests {
             bootstrap.due(now, Need::None, nobody, || 0.0);
             now += Duration::from_secs(300);
         }
-        // Its other peers are gone in the middle of a pause of five minutes.
+        // Its other peers disappear in the middle of a pause of five minutes.
         now -= Duration::from_secs(299);
         assert!(bootstrap.due(now, Need::Alone, nobody, || 0.0).is_empty());
         bootstrap.alone(now, || 0.0);

@@ -1,12 +1,13 @@
 //! Configured peers, to which the node connects again and again.
 //!
-//! Each is tried for ever, with backoff and jitter. Time and chance come as arguments.
+//! Each is tried for ever, with backoff and jitter. The time and the chance are
+//! arguments.
 //!
 //! | file | noun |
 //! |---|---|
 //! | [`bootstrap`] | the peers through which the node enters its network (`P2P_BOOTSTRAP_PEERS`) |
-//! | [`peering`] | the peers that are connected always (`P2P_PEERING`) |
-//! | [`relays`] | the relays at which the node wants to be reachable (`P2P_RELAYS`) |
+//! | [`peering`] | the peers to which the node is always connected (`P2P_PEERING`) |
+//! | [`relays`] | the relays through which the node wants to be reachable (`P2P_RELAYS`) |
 //! | [`target`] | an address that the node keeps trying |
 
 mod bootstrap;

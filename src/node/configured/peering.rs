@@ -10,7 +10,7 @@ use crate::neighbours::backoff::Backoff;
 /// The longest pause between two tries at a peer of `P2P_PEERING`.
 const PEERING: Duration = Duration::from_secs(30);
 
-/// The peers that are connected always (`P2P_PEERING`).
+/// The peers to which the node is always connected (`P2P_PEERING`).
 #[derive(Debug, Default)]
 pub(in crate::node) struct Peering {
     targets: Vec<Target>,
@@ -23,7 +23,7 @@ impl Peering {
         }
     }
 
-    /// Other addresses from now on; what is known of those that stay is kept.
+    /// Changes the addresses from now on. What is known of those that stay is kept.
     pub(in crate::node) fn adjust(&mut self, addresses: &[Multiaddr]) {
         let mut before = std::mem::take(&mut self.targets);
         for address in addresses {
@@ -35,18 +35,18 @@ impl Peering {
         }
     }
 
-    /// The peers.
+    /// Returns the peers.
     pub(in crate::node) fn peers(&self) -> impl Iterator<Item = PeerId> {
         self.targets.iter().filter_map(|t| t.peer)
     }
 
-    /// Whether `peer` is one.
+    /// Returns whether `peer` is one of them.
     pub(in crate::node) fn contains(&self, peer: &PeerId) -> bool {
         self.peers().any(|p| p == *peer)
     }
 
-    /// Peers that are not connected and due to be dialed, with all the addresses
-    /// that are given for each.
+    /// Returns the peers that are not connected and due to be dialed, with all the
+    /// addresses that are given for each.
     pub(in crate::node) fn due(
         &mut self,
         now: Instant,
@@ -57,7 +57,8 @@ impl Peering {
         let mut seen = Vec::new();
         for target in &mut self.targets {
             let Some(peer) = target.peer else { continue };
-            // The addresses of one peer are tried in one dial, at the time of the first.
+            // The addresses of one peer are tried in one dial, when the first of them is
+            // due.
             if seen.contains(&peer) {
                 if let Some((_, addresses)) = due.iter_mut().find(|(p, _)| *p == peer) {
                     addresses.push(target.address.clone());
@@ -118,7 +119,8 @@ mod tests {
             assert!(peering.due(now, nobody, || 0.0).is_empty());
             now += PEERING;
         }
-        // Who is connected is not dialed, and at once when it is gone.
+        // A connected peer is not dialed; it is dialed at once when its connection has
+        // ended.
         assert_eq!(peering.due(now, |p| *p == peer, || 0.0).len(), 1);
         let due = peering.due(now, |p| *p == other, || 0.0);
         assert_eq!(due, [(peer, vec![first.clone(), second])]);

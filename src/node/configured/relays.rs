@@ -1,4 +1,4 @@
-//! The relays at which this node wants to be reachable.
+//! The relays through which this node wants to be reachable.
 
 use std::time::Instant;
 
@@ -9,11 +9,11 @@ use libp2p::{Multiaddr, PeerId};
 use super::target::Target;
 use crate::neighbours::backoff::Backoff;
 
-/// A relay that the node wants a reservation at.
+/// A relay at which the node wants a reservation.
 #[derive(Debug)]
 struct Relay {
     target: Target,
-    /// The circuit listener, while there is one or one is being made.
+    /// The circuit listener, if there is one or one is being made.
     listener: Option<ListenerId>,
     /// Whether the reservation was accepted.
     reserved: bool,
@@ -39,8 +39,8 @@ impl Relays {
         }
     }
 
-    /// Other relays from now on; those that stay keep their reservations. Answers
-    /// the listeners of those that go.
+    /// Changes the relays from now on. Those that stay keep their reservations. Returns
+    /// the listeners of those that are removed.
     pub(in crate::node) fn adjust(&mut self, addresses: &[Multiaddr]) -> Vec<ListenerId> {
         let mut before = std::mem::take(&mut self.list);
         for address in addresses {
@@ -57,7 +57,7 @@ impl Relays {
         before.into_iter().filter_map(|r| r.listener).collect()
     }
 
-    /// Relays to ask for a reservation now, with their index.
+    /// Returns the relays to ask for a reservation now, with their indices.
     pub(in crate::node) fn due(
         &mut self,
         now: Instant,
@@ -76,27 +76,29 @@ impl Relays {
         due
     }
 
-    /// The relay at this index of [`Self::due`] is asked through this listener.
+    /// Records that the relay with this index, which [`Self::due`] returned, is asked
+    /// through this listener.
     pub(in crate::node) fn asked(&mut self, index: usize, listener: ListenerId) {
         if let Some(relay) = self.list.get_mut(index) {
             relay.listener = Some(listener);
         }
     }
 
-    /// Whether `peer` is one.
+    /// Returns whether `peer` is one of the relays.
     pub(in crate::node) fn contains(&self, peer: &PeerId) -> bool {
         self.list
             .iter()
             .any(|r| r.target.peer.as_ref() == Some(peer))
     }
 
-    /// The relays at which there is a reservation, with the peer where it is known.
+    /// Returns the peers at which there is a reservation; `None` for a relay whose peer
+    /// id is not known.
     pub(in crate::node) fn reserved(&self) -> impl Iterator<Item = Option<PeerId>> {
         let reserved = self.list.iter().filter(|r| r.reserved);
         reserved.map(|r| r.target.peer)
     }
 
-    /// A reservation was accepted.
+    /// Records that a reservation was accepted.
     pub(in crate::node) fn accepted(&mut self, relay: &PeerId) {
         for r in self
             .list
@@ -108,8 +110,8 @@ impl Relays {
         }
     }
 
-    /// A circuit listener ended. When it was one of ours, says at which relay
-    /// and whether there was a reservation.
+    /// Records that a circuit listener ended. If it was one of these, returns the address
+    /// of the relay and whether there was a reservation.
     pub(in crate::node) fn closed(&mut self, listener: ListenerId) -> Option<(Multiaddr, bool)> {
         let relay = self
             .list
@@ -155,7 +157,8 @@ mod tests {
         assert_eq!(relays.closed(ListenerId::next()), None);
         assert_eq!(relays.closed(id), Some((address.clone(), true)));
         assert_eq!(relays.due(now, || 0.0).len(), 1);
-        // The next attempt meets nobody: no reservation was there to end.
+        // The next attempt does not reach the relay, so there is no reservation that
+        // could end.
         let id = ListenerId::next();
         relays.asked(0, id);
         assert_eq!(relays.closed(id), Some((address, false)));

@@ -9,7 +9,7 @@ use crate::neighbours::backoff::Backoff;
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) address: Multiaddr,
-    /// The peer, when the address names it (a `/dnsaddr` need not).
+    /// The peer, if the address names it (a `/dnsaddr` does not have to).
     pub(super) peer: Option<PeerId>,
     pub(super) backoff: Backoff,
 }
@@ -25,7 +25,7 @@ impl Target {
     }
 }
 
-/// The peer at the end of an address.
+/// Returns the peer that an address names at its end.
 pub(in crate::node) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),

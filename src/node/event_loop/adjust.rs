@@ -1,4 +1,4 @@
-//! What changes while the node runs: a reload of the configuration.
+//! What a reload of the configuration changes while the node runs.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::node::handle::Error;
 use crate::node::options::Changes;
 
 impl EventLoop {
-    /// Applies a configuration in one turn: nobody sees half of it.
+    /// Applies a configuration in one turn, so that nobody sees half of it.
     pub(super) fn adjust(&mut self, changes: Changes, now: Instant) -> Result<(), Error> {
         if self.drain.is_draining() {
             return Err(Error::Draining);

@@ -1,4 +1,5 @@
-//! What this host asks of the node: the handle's commands, each with its reply.
+//! What programs on this host ask of the node: the handle's commands, each with its
+//! reply.
 
 use std::time::Instant;
 
@@ -92,13 +93,14 @@ impl EventLoop {
         }
     }
 
-    /// Where a peer can be dialed, as far as this node knows without asking others.
+    /// Returns where a peer can be dialed, as far as this node knows without asking
+    /// others.
     pub(super) fn known_addrs(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
         self.known_addrs_after(peer, None)
     }
 
-    /// As [`Self::known_addrs`], when a connection has just ended that this node had
-    /// dialed at `dialed`.
+    /// Does the same as [`Self::known_addrs`] just after the end of a connection that
+    /// this node had dialed at `dialed`.
     pub(super) fn known_addrs_after(
         &mut self,
         peer: &PeerId,
@@ -114,9 +116,9 @@ impl EventLoop {
         if self.drain.begin(reply, now) {
             log::info!("draining: no new connections, leaving gossip meshes");
             self.with_gossip(now, Gossip::drain);
-            // First the listeners: who comes now waits in the backlog, for the next
-            // process when the service manager keeps the sockets. Who has come is
-            // served as before.
+            // The listeners come first. A client that connects now waits in the backlog
+            // for the next process, if the service manager keeps the sockets. Clients
+            // that are connected already are served as before.
             let listeners = self.reach.drain();
             self.carry_out(listeners, now);
             self.swarm.behaviour_mut().gate.close();
@@ -133,7 +135,7 @@ impl EventLoop {
         self.drain.finish(under_way, unwritten, now);
     }
 
-    /// What the event loop knows of it; other rooms fill in the rest.
+    /// Returns what the event loop knows of the status; other rooms fill in the rest.
     pub(super) fn status(&mut self) -> Status {
         let dht = self.dht.status(&mut self.swarm.behaviour_mut().kad);
         let topics = self.gossip.status(&self.swarm.behaviour().gossip);

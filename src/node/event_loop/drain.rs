@@ -1,29 +1,31 @@
-//! The drain: who waits until this node has finished what it does for others.
+//! The drain, and the programs that wait until this node has finished what it does for
+//! others.
 
 use std::time::{Duration, Instant};
 
 use crate::node::handle::Reply;
 
 /// How long a drain waits for the disk, for the sake of programs on this host. A busy
-/// host gets more time here than at the end of the loop, where there is less.
+/// host gets more time here than at the end of the loop, where less is left.
 const WRITTEN: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Drain {
-    /// Until when it waits for the disk, once it has begun.
+    /// The time until which it waits for the disk, once it has begun.
     writes_until: Option<Instant>,
-    /// Those who wait for its end.
+    /// The programs that wait for its end.
     waiting: Vec<Reply<()>>,
 }
 
 impl Drain {
-    /// Whether it has begun.
+    /// Returns whether the drain has begun.
     pub(super) fn is_draining(&self) -> bool {
         self.writes_until.is_some()
     }
 
-    /// A program wants it, and waits for its end. Whether it begins with that.
+    /// Begins the drain for a program, which waits for its end. Returns whether it begins
+    /// with this call.
     pub(super) fn begin(&mut self, reply: Reply<()>, now: Instant) -> bool {
         self.waiting.push(reply);
         let begins = self.writes_until.is_none();
@@ -31,8 +33,8 @@ impl Drain {
         begins
     }
 
-    /// Answers those who wait when nothing is `under_way` and nothing `unwritten`, or
-    /// has had its time to be written.
+    /// Answers the programs that wait if nothing is `under_way` and if nothing is
+    /// `unwritten`, or the time to write it is over.
     pub(super) fn finish(&mut self, under_way: bool, unwritten: bool, now: Instant) {
         let Some(until) = self.writes_until else {
             return;
@@ -70,7 +72,7 @@ mod tests {
         for answer in [&mut one, &mut two] {
             assert!(matches!(answer.try_recv(), Ok(Some(Ok(())))));
         }
-        // Who comes later is answered when there is nothing to wait for.
+        // A program that asks later is answered when there is nothing to wait for.
         let (_, mut late) = begin(&mut drain);
         drain.finish(false, false, now);
         assert!(matches!(late.try_recv(), Ok(Some(Ok(())))));

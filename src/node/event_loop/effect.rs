@@ -1,12 +1,12 @@
-//! What the subsystems of the event loop want done.
+//! What the subsystems of the event loop ask it to do.
 //!
-//! Each subsystem is a type with private state in a file of its own. It takes the events
-//! that are its own and reads the rest of the node through a [`View`]; one that speaks a
-//! protocol is lent the behaviour of that protocol, and no other. It never holds the
-//! swarm. What it wants done there it returns as effects, which the loop carries out in
-//! order before it takes the next event. An answer to whoever asked for something is no
-//! effect: it goes through a channel for one value, which neither waits nor fails, so
-//! that the subsystem sends it itself.
+//! Each subsystem is a type with private state in a file of its own. It gets the events
+//! that belong to it, and reads the rest of the node through a [`View`]. A subsystem that
+//! speaks a protocol also borrows the behaviour of that protocol, and no other. It never
+//! holds the swarm. What it wants done there it returns as effects, and the loop carries
+//! these out in order before it takes the next event. The reply to a request is not an
+//! effect: it goes through a channel for one value, which neither waits nor fails, so the
+//! subsystem sends it itself.
 
 use std::time::Instant;
 
@@ -35,114 +35,115 @@ pub(in crate::node) struct View<'a> {
     pub(in crate::node) peers: &'a Connected,
 }
 
-/// What a subsystem wants done. See the module's documentation.
+/// What a subsystem asks the loop to do. See the module's documentation.
 #[derive(Debug)]
 #[must_use]
 pub(in crate::node) enum Effect {
-    /// Dial. When that fails at once, `by` is told.
+    /// Dial a peer. If that fails at once, `by` is told.
     Dial {
-        /// Whom, and how.
+        /// The peer, and how to dial it.
         opts: Box<DialOpts>,
-        /// Who wants it.
+        /// The part of the node that wants it.
         by: Dialer,
     },
     /// Close all connections with a peer, and end the dials of it.
     Disconnect(PeerId),
     /// Close one connection.
     Close(ConnectionId),
-    /// Keep the connections with a peer although nothing uses them.
+    /// Keep the connections with a peer even if nothing uses them.
     Hold {
-        /// Which peer.
+        /// The peer.
         peer: PeerId,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// Until when; without end when there is none.
+        /// The time until which they are kept; `None` for no end.
         until: Option<Instant>,
     },
-    /// Keep them for this reason no longer.
+    /// Do not keep the connections for this reason any longer.
     Release {
-        /// Which peer.
+        /// The peer.
         peer: PeerId,
-        /// Why they were kept.
+        /// The reason for which they were kept.
         reason: Reason,
     },
     /// Tell the policy for peers what a peer has done.
     Report {
-        /// Which peer.
+        /// The peer.
         peer: PeerId,
         /// What it has done.
         conduct: Conduct,
     },
-    /// Listen at an address. `wanted_by` is told what has become of it.
+    /// Listen at an address. `wanted_by` is told the result.
     Listen {
-        /// Where.
+        /// The address.
         address: Multiaddr,
-        /// Who wants it.
+        /// The part of the node that wants it.
         wanted_by: ListenFor,
     },
-    /// Listen there no more.
+    /// Stop listening there.
     RemoveListener(ListenerId),
     /// Tell others that they can dial this address.
     AddExternalAddress(Multiaddr),
-    /// Tell it no more.
+    /// Stop telling others that they can dial this address.
     RemoveExternalAddress(Multiaddr),
-    /// Dial the bootstrap peers soon: somebody wants the network.
+    /// Dial the bootstrap peers soon, because the network is needed.
     EnterNetwork,
-    /// The same, and look for other peers.
+    /// Do the same, and look for other peers.
     FindPeers,
     /// Look in the DHT for the members of a topic, under its key. Gossip is told the
-    /// query and what it finds.
+    /// query and its results.
     FindMembers {
         /// The topic.
         topic: TopicHash,
         /// Its key.
         key: RecordKey,
     },
-    /// Tell the DHT that this node is on a topic. Gossip is told the query and its end.
+    /// Announce in the DHT that this node is on a topic. Gossip is told the query and its
+    /// end.
     AnnounceTopic {
         /// The topic.
         topic: TopicHash,
         /// Its key.
         key: RecordKey,
     },
-    /// Provide a key of the DHT no more.
+    /// Stop providing a key of the DHT.
     StopProviding(RecordKey),
-    /// End a query of the DHT with what it has found.
+    /// End a query of the DHT with the results so far.
     EndQuery(QueryId),
     /// Tell gossip where a peer can be dialed.
     LocateMember(PeerId),
 }
 
-/// Who wants a listener. See [`super::reach`].
+/// The part of the node that wants a listener. See [`super::reach`].
 #[derive(Debug)]
 pub(in crate::node) enum ListenFor {
     /// A program on this host, which waits for its first address.
     Command(Reply<Multiaddr>),
-    /// The node, which wants a reservation at the relay with this index.
+    /// The node itself, for a reservation at the relay with this index.
     Relay(usize),
 }
 
-/// Who wants a dial, and is told when the swarm refuses to begin it.
+/// The part of the node that wants a dial. It is told when the swarm refuses to begin it.
 #[derive(Clone, Debug)]
 pub(in crate::node) enum Dialer {
-    /// A program on this host: see [`super::dialing`].
+    /// A program on this host; see [`super::dialing`].
     Command(ConnectionId),
-    /// The node, which enters its network through this address.
+    /// The node itself, to enter its network through this address.
     Bootstrap(Multiaddr),
-    /// The node, which wants to be connected to a peer that it knows.
+    /// The node itself, to connect to a peer that it knows.
     Known(PeerId),
-    /// Gossip, which looks for a member of a topic.
+    /// Gossip, to reach a member of a topic.
     Member(PeerId),
 }
 
 impl Effect {
-    /// A dial of a peer that is neither connected nor being dialed, at these addresses
-    /// and at all others that are known.
+    /// Returns a dial of a peer that is neither connected nor being dialed, at these
+    /// addresses and at all others that are known.
     pub(in crate::node) fn dial_known(peer: PeerId, addresses: Vec<Multiaddr>) -> Effect {
         Effect::dial(peer, addresses, Dialer::Known(peer))
     }
 
-    /// The same for a member of a topic.
+    /// Returns the same for a member of a topic.
     pub(in crate::node) fn dial_member(peer: PeerId, addresses: Vec<Multiaddr>) -> Effect {
         Effect::dial(peer, addresses, Dialer::Member(peer))
     }

@@ -1,4 +1,4 @@
-//! The event loop's side of gossip: what is lent to [`Gossip`], and what is looked up for
+//! The event loop's side of gossip: what it lends to [`Gossip`], and what it looks up for
 //! it.
 
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::node::behaviour::Behaviour;
 use crate::node::gossip::{Found, Gossip, Lent, Turn};
 
 /// How long the event loop waits for the disk at its end, for the sake of programs on
-/// this host: a write takes milliseconds unless something hangs. The daemon gives the
-/// loop three seconds for its end, goodbyes included.
+/// this host. A write takes milliseconds unless something hangs. The daemon gives the
+/// loop three seconds for its end, including goodbyes.
 const WRITTEN: Duration = Duration::from_secs(1);
 
-/// Whether a connection ended because the other side could not be reached: nobody
-/// closed it, and it will not come back by itself.
+/// Returns whether a connection ended because the other side could not be reached. Nobody
+/// closed such a connection, and it will not come back by itself.
 pub(super) fn broke_off(silent: bool, cause: Option<&ConnectionError>) -> bool {
     let timed_out = |e: &std::io::Error| {
         e.kind() == std::io::ErrorKind::TimedOut || e.to_string().contains("timed out")
@@ -29,7 +29,8 @@ pub(super) fn broke_off(silent: bool, cause: Option<&ConnectionError>) -> bool {
 }
 
 impl EventLoop {
-    /// Lends gossip what it needs for a call, and carries out what it wants done.
+    /// Calls `call` with what gossip borrows for it, and carries out what gossip asks
+    /// for.
     pub(super) fn with_gossip(
         &mut self,
         now: Instant,
@@ -54,7 +55,7 @@ impl EventLoop {
         self.carry_out(effects, now);
     }
 
-    /// A turn that is gossip's own.
+    /// Handles a turn that belongs to gossip.
     pub(super) fn gossip_turn(&mut self, turn: Turn, now: Instant) {
         let settles = matches!(turn, Turn::Judged(_) | Turn::Recorded(_));
         self.with_gossip(now, |gossip, lent| gossip.turn(turn, lent));
@@ -63,7 +64,7 @@ impl EventLoop {
         }
     }
 
-    /// Tells gossip where a peer can be dialed, when it is on a topic of this node.
+    /// Tells gossip where a peer can be dialed, if the peer is on a topic of this node.
     pub(super) fn learn_addrs(&mut self, peer: &PeerId) {
         if self.gossip.knows(peer) {
             let addrs = self.known_addrs(peer);
@@ -71,18 +72,18 @@ impl EventLoop {
         }
     }
 
-    /// Begins to look for the members of a topic in the DHT.
+    /// Begins a search for the members of a topic in the DHT.
     pub(super) fn find_members(&mut self, topic: TopicHash, key: RecordKey, now: Instant) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let id = kad.get_providers(key.clone());
         self.gossip.searching(id, topic, key, now);
     }
 
-    /// Begins to tell the DHT that this node is on a topic.
+    /// Begins to announce in the DHT that this node is on a topic.
     pub(super) fn announce_topic(&mut self, topic: TopicHash, key: RecordKey, now: Instant) {
         let id = match self.swarm.behaviour_mut().kad.start_providing(key) {
             Ok(id) => Some(id),
-            // Programs of this host provide as many keys as they may
+            // Programs on this host provide as many keys as they may
             // (P2P_DHT_MAX_RECORDS).
             Err(e) => {
                 log::debug!(topic:% = topic, error:% = e; "cannot announce a topic");
@@ -92,7 +93,7 @@ impl EventLoop {
         self.gossip.announcing(id, topic, now);
     }
 
-    /// A step of a DHT query, which may be one for a topic.
+    /// Handles a step of a DHT query, which may be one for a topic.
     pub(super) fn topic_query(
         &mut self,
         id: QueryId,
@@ -111,7 +112,7 @@ impl EventLoop {
     fn members_found(&mut self, found: Found, now: Instant) {
         let Found { topic, key, peers } = found;
         let local = *self.swarm.local_peer_id();
-        // What this node holds itself for the DHT comes without its addresses.
+        // The records that this node itself holds for the DHT come without addresses.
         let records = self.swarm.behaviour_mut().kad.store_mut().providers(&key);
         let near = self.peers.any_near();
         let mut members = Vec::new();
@@ -128,8 +129,8 @@ impl EventLoop {
         self.with_gossip(now, |gossip, lent| gossip.found(&topic, members, lent));
     }
 
-    /// Waits for the verdicts that are under way, so that what was taken in goes on to
-    /// the mesh. They need no disk.
+    /// Waits for the verdicts that are under way, so that messages which were accepted
+    /// are passed on to the mesh. This does not need the disk.
     pub(super) async fn judge_all(&mut self) {
         let judged = self.gossip.results().judged;
         while self.gossip.unjudged() > 0 {
@@ -141,8 +142,8 @@ impl EventLoop {
     }
 
     /// Waits for the verdicts that are under way, and for the disk as long as it may
-    /// take, so that what was taken in comes to the programs on this host before the
-    /// loop ends.
+    /// take, so that messages which were accepted reach the programs on this host before
+    /// the loop ends.
     pub(super) async fn settle_all(&mut self) {
         let results = self.gossip.results();
         let mut deadline = FutureExt::fuse(async_io::Timer::after(WRITTEN));

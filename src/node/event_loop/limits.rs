@@ -1,4 +1,4 @@
-//! Every limit of the node: used of allowed, for status and for metrics.
+//! Every limit of the node, with what is used of it, for status and for metrics.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::api::{LimitStatus, Unit};
 use crate::node::bandwidth::Bandwidth;
 use crate::telemetry::Direction;
 
-/// Bytes a second that streams moved lately, by direction (in, out).
+/// The number of bytes a second that streams have moved lately, by direction (in, out).
 #[derive(Debug, Default)]
 pub(in crate::node) struct Speed {
     last: Option<(Instant, [u64; 2])>,
@@ -18,7 +18,7 @@ pub(in crate::node) struct Speed {
 }
 
 impl Speed {
-    /// To be called once a second.
+    /// Measures the speed; to be called once a second.
     pub(super) fn look(&mut self, bandwidth: &Bandwidth, now: Instant) {
         let moved = [Direction::In, Direction::Out].map(|d| bandwidth.moved(d));
         if let Some((then, before)) = self.last {
@@ -132,7 +132,7 @@ impl EventLoop {
         list
     }
 
-    /// Tells the metrics which limits are in force.
+    /// Sets the metrics that show which limits are in force.
     pub(super) fn record_limits(&self) {
         let (metrics, options) = (&self.metrics, &self.options);
         let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);

@@ -1,27 +1,27 @@
 //! The event loop: the one task that owns the swarm.
 //!
-//! A turn takes what this host asks for first (bounded, so that a busy program cannot
-//! keep the network waiting), and then one event of the swarm; once a second a turn is
-//! the housekeeping. The loop waits for nothing else: no disk, no
+//! A turn takes the commands from this host first (bounded, so that a busy program cannot
+//! keep the network waiting), and then one event of the swarm. Once a second, a turn is
+//! for housekeeping. The loop waits for nothing else: neither for a disk nor for a
 //! client.
 //!
 //! The loop itself decides little. It gives each event to the subsystem that it belongs
-//! to, with the time of the turn, and carries out the effects that come back:
+//! to, with the time of the turn, and carries out the effects that the subsystem returns:
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`effect`] | what a subsystem may read, and what it wants done |
-//! | [`dialing`] | dials that programs on this host asked for, and who waits for peers |
-//! | [`reach`] | how others can reach this node, and whom it relays for |
+//! | [`effect`] | what a subsystem may read, and what it asks the loop to do |
+//! | [`dialing`] | dials that programs on this host asked for, and the programs that wait for peers |
+//! | [`reach`] | how others can reach this node, and for which peers it relays |
 //! | [`neighbourhood`] | the peers that this node is connected to of its own accord |
 //! | [`dht`] | queries, records and the routing table |
-//! | [`drain`] | who waits until this node has finished what it does for others |
+//! | [`drain`] | the programs that wait until this node has finished what it does for others |
 //! | [`gossip`] | what is lent to the subsystem of gossip, in `node::gossip`, and looked up for it |
-//! | [`sanctions`] | what follows from misbehaviour |
+//! | [`sanctions`] | the consequences of misbehaviour |
 //! | [`commands`], [`network`] | to which of them each command and each event goes |
 //! | [`adjust`] | what a reload of the configuration changes |
 //! | [`limits`] | every limit, used and allowed |
-//! | [`text`] | why a dial failed, and what a key is, for people |
+//! | [`text`] | why a dial failed, and what a key is, for people to read |
 
 mod adjust;
 mod commands;
@@ -71,28 +71,28 @@ use crate::peers::{Order, Sanctions};
 use crate::system::moment::Moment;
 use crate::telemetry::throttle::Throttle;
 
-/// Commands taken before the swarm gets its turn.
+/// The number of commands that are taken before the swarm gets its turn.
 const COMMANDS_A_TURN: usize = 16;
 
-/// Housekeeping, and the pulse.
+/// The interval of the housekeeping, and of the pulse.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Expired DHT records are dropped this often, in ticks.
+/// The interval at which expired DHT records are removed, in ticks.
 const SWEEP_TICKS: u64 = 300;
 
-/// Expired bans, full buckets and forgotten reputations go this often, in ticks.
-/// Looking at all of them takes a fraction of a millisecond.
+/// The interval at which expired bans, full buckets and forgotten reputations are
+/// removed, in ticks. To look at all of them takes a fraction of a millisecond.
 const TEND_TICKS: u64 = 10;
 
 /// How long the loop waits at its end for connections to close properly.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What the loop is made of that others make.
+/// The parts of the loop that other code makes.
 pub(super) struct Parts {
     pub(super) swarm: Swarm<BoxedHandlers<Behaviour>>,
     pub(super) commands: Receiver<Command>,
     pub(super) stop: oneshot::Receiver<()>,
-    /// Dropped with the loop, which tells that it has ended.
+    /// Dropped with the loop, to tell others that it has ended.
     pub(super) alive: oneshot::Sender<()>,
     pub(super) options: Options,
     pub(super) metrics: Arc<Metrics>,
@@ -103,13 +103,14 @@ pub(super) struct Parts {
     pub(super) gossip: Gossip,
 }
 
-/// The swarm, who asks something of it, and the subsystems that decide what it does.
+/// The swarm, the channels through which others ask something of it, and the subsystems
+/// that decide what it does.
 pub(super) struct EventLoop {
     swarm: Swarm<BoxedHandlers<Behaviour>>,
     commands: Receiver<Command>,
     stop: oneshot::Receiver<()>,
     _alive: oneshot::Sender<()>,
-    /// What is configured, as of the last reload.
+    /// The configuration, as of the last reload.
     options: Options,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
@@ -136,9 +137,9 @@ pub(super) struct EventLoop {
 }
 
 impl Drop for EventLoop {
-    /// Whoever asked for something and was not answered must not wait for ever:
-    /// a channel keeps what is queued for as long as somebody can send, and
-    /// those who wait hold a sender. Also when the loop ends by a panic.
+    /// Nobody who asked for something and has no answer may wait for ever. A channel
+    /// keeps what is queued for as long as somebody can send, and those that wait hold a
+    /// sender. This also runs when the loop ends by a panic.
     fn drop(&mut self) {
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
@@ -159,8 +160,8 @@ enum Turn {
     Beat,
 }
 
-/// What the subsystems may read at a time. A macro, so that it borrows only what it
-/// reads while a subsystem is borrowed for a change.
+/// Returns what the subsystems may read at a given time. It is a macro, so that it
+/// borrows only what it reads while a subsystem is borrowed for a change.
 macro_rules! view {
     ($loop:ident, $now:expr) => {
         $crate::node::event_loop::effect::View {
@@ -217,8 +218,8 @@ impl EventLoop {
         }
     }
 
-    /// Carries out what a subsystem wants done, in order. Effects that come of it, such as
-    /// those of a dial that is refused at once, follow when these are done.
+    /// Carries out what a subsystem asks for, in order. Effects that follow from these,
+    /// such as those of a dial that is refused at once, are carried out after them.
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, now: Instant) {
         self.effects.extend(effects);
         if self.carrying_out {
@@ -232,7 +233,7 @@ impl EventLoop {
                         self.not_dialed(by, &e, now);
                     }
                 }
-                // Whether there was a connection is known from its end.
+                // The end of a connection will tell whether there was one.
                 Effect::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
                 // It may have ended by itself.
                 Effect::Close(id) => drop(self.swarm.close_connection(id)),
@@ -241,7 +242,7 @@ impl EventLoop {
                     reason,
                     until,
                 } => {
-                    // Who has gone in the meantime is not held.
+                    // A peer that has disconnected in the meantime is not held.
                     let keep = &mut self.swarm.behaviour_mut().keep;
                     keep.hold(&peer, reason, until, now);
                 }
@@ -280,7 +281,8 @@ impl EventLoop {
         self.carrying_out = false;
     }
 
-    /// The swarm has refused to begin a dial.
+    /// Tells the part of the node that wanted a dial that the swarm has refused to begin
+    /// it.
     fn not_dialed(&mut self, by: Dialer, error: &DialError, now: Instant) {
         match by {
             Dialer::Command(id) => self.dialing.refused(id, error, now),
@@ -300,7 +302,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs until told to stop, or until nobody holds a handle.
+    /// Runs until it is told to stop, or until nobody holds a handle any more.
     pub(super) async fn run(mut self) {
         let now = Instant::now();
         for name in self.options.topics.clone() {
@@ -315,7 +317,8 @@ impl EventLoop {
         self.carry_out(dials, now);
         self.record_limits();
         let mut tick = async_io::Timer::interval(TICK);
-        // Faster than the tick only when the manager is told to be impatient.
+        // This is faster than the tick only when the manager is configured with a short
+        // period.
         let mut beats = self
             .options
             .watchdog
@@ -339,8 +342,8 @@ impl EventLoop {
                 command = self.commands.recv().fuse() => command.map(Turn::Command).ok(),
                 order = self.sanctions.next().fuse() => Some(Turn::Order(order)),
                 event = self.swarm.select_next_some() => Some(Turn::Event(event)),
-                // That there is nothing more means in these three that the workers are
-                // gone: a bug stopped them.
+                // If one of these three channels has ended, the workers have stopped,
+                // which is a bug.
                 done = results.judged.recv().fuse() => {
                     done.map(|done| Turn::Gossip(GossipTurn::Judged(done))).ok()
                 },
@@ -357,13 +360,13 @@ impl EventLoop {
                 _ = beats.next().fuse() => Some(Turn::Beat),
             };
             let Some(turn) = turn else { break };
-            // The time of this turn: all that it does happens at once.
+            // The time of this turn: everything in it happens at the same time.
             let now = Instant::now();
             self.turn(turn, now);
         }
-        // What is accepted goes on to the mesh while there are connections; what
-        // still came while they closed is for the programs on this host. With a disk
-        // that does not answer, peers get their goodbye all the same.
+        // What is accepted is passed on to the mesh while there are connections. What
+        // arrives while they are being closed is for the programs on this host. Peers get
+        // their goodbye even if the disk does not answer.
         self.judge_all().await;
         self.say_goodbye().await;
         self.settle_all().await;
@@ -404,7 +407,7 @@ impl EventLoop {
         }
     }
 
-    /// What is due once a second.
+    /// Does what is due once a second.
     fn housekeeping(&mut self, now: Instant) {
         self.ticks += 1;
         self.with_gossip(now, Gossip::leave_abandoned);
@@ -450,7 +453,7 @@ impl EventLoop {
         self.carry_out(effects, now);
     }
 
-    /// Answers the number of peers in all meshes together.
+    /// Updates the gauges. Returns the number of peers in all meshes together.
     fn record_gauges(&mut self, table: usize) -> usize {
         let metrics = self.metrics.clone();
         metrics.dht_routing_table_peers.set(as_gauge(table));

@@ -23,26 +23,27 @@ use crate::node::options::Options;
 use crate::node::{Metrics, address_book};
 use crate::peers::Policy;
 
-/// With more peers than this the floor is looked at in every fifth second only: to
-/// look at 10,000 takes some ten milliseconds.
+/// With more peers than this, the floor is checked only every fifth second: to look at
+/// 10,000 peers takes some ten milliseconds.
 const MANY: usize = 1_000;
 
-/// Candidates looked at in one round; three of them are dialed.
+/// The number of candidates that are considered in one round, of which three are dialed.
 const CANDIDATES: usize = 64;
 
 /// See the module's documentation.
 pub(in crate::node) struct Neighbourhood {
     metrics: Arc<Metrics>,
     policy: Policy,
-    /// How many connections are kept although nothing uses them (`P2P_MIN_PEERS`).
+    /// The number of connections that are kept even if nothing uses them
+    /// (`P2P_MIN_PEERS`).
     floor: usize,
-    /// How long a direct connection and a relayed one to the same peer both stay.
+    /// How long a direct and a relayed connection with the same peer are both kept.
     relay_overlap: Duration,
     bootstrap: Bootstrap,
     peering: Peering,
     neighbours: Neighbours,
-    /// Connections, or what is agreed about them, have changed since the floor was
-    /// last looked at.
+    /// Whether connections, or agreements about them, have changed since the floor was
+    /// last checked.
     changed: bool,
     /// The peers of the last run; as many as the store keeps.
     remembered: Vec<PeerId>,
@@ -63,8 +64,8 @@ impl Neighbourhood {
         }
     }
 
-    /// Puts peers of the last run into the address book, and dials a few of them
-    /// beside the configured ones.
+    /// Puts the peers of the last run into the address book, and dials a few of them in
+    /// addition to the configured ones.
     pub(super) fn start(
         &self,
         remembered: Vec<PeerAddrs>,
@@ -85,7 +86,7 @@ impl Neighbourhood {
         effects
     }
 
-    /// Other configured peers, and another floor, from now on.
+    /// Changes the configured peers and the floor from now on.
     pub(super) fn adjust(
         &mut self,
         bootstrap: &[Multiaddr],
@@ -104,13 +105,13 @@ impl Neighbourhood {
                 reason: Reason::Peering,
             })
             .collect();
-        // Who is not connected is dialed at the next tick.
+        // Peers that are not connected are dialed at the next tick.
         effects.extend(self.peering.peers().map(hold_peering));
         effects
     }
 
-    /// What is due once a second; `ticks` counts the seconds, and `on_topics` tells the
-    /// peers that are on topics of this node.
+    /// Does what is due once a second. `ticks` counts the seconds, and `on_topics`
+    /// contains the peers that are on topics of this node.
     pub(super) fn tend(
         &mut self,
         view: View<'_>,
@@ -180,10 +181,10 @@ impl Neighbourhood {
         }
     }
 
-    /// Tells how many neighbours are missing that there could be. In a network with
-    /// fewer peers than the floor none are: all that it knows are kept. Kademlia
-    /// forgets who cannot be reached, so whoever stays in its table is there. Who is
-    /// banned can be no neighbour, so that nobody is missing there.
+    /// Records how many neighbours are missing that the node could have. In a network
+    /// with fewer peers than the floor none are missing: all known peers are kept.
+    /// Kademlia forgets peers that cannot be reached, so those that stay in its table can
+    /// be reached. A banned peer cannot be a neighbour, so it does not count as missing.
     fn record_missing(&self, missing: usize, view: View<'_>, kad: &mut DhtIntake) {
         let others = match missing {
             0 => 0,
@@ -203,7 +204,7 @@ impl Neighbourhood {
         self.metrics.connections_missing.set(missing);
     }
 
-    /// Holds and releases peers as the floor wants it.
+    /// Holds and releases peers as the floor requires.
     fn tend_floor(&mut self, list: &[Neighbour], effects: &mut Vec<Effect>) {
         let plan = floor::plan(self.floor, list);
         let reason = Reason::Floor;
@@ -225,7 +226,8 @@ impl Neighbourhood {
         neighbours.refused = refused.filter(|n| !n.held && !n.accepted).count();
     }
 
-    /// The connected peers as the floor sees them, the closest to this node first.
+    /// Returns the connected peers with what the floor needs to know of them, the closest
+    /// to this node first.
     fn list(
         &self,
         view: View<'_>,
@@ -237,7 +239,7 @@ impl Neighbourhood {
         let mut list: Vec<_> = peers
             .bearings(now)
             .iter()
-            // One that has not said who it is yet may be gone in a moment.
+            // A peer that has not said who it is yet may disconnect in a moment.
             .filter(|(_, bearing)| bearing.identified)
             .map(|(peer, bearing)| {
                 let neighbour = Neighbour {
@@ -265,8 +267,8 @@ impl Neighbourhood {
         list.into_iter().map(|(_, neighbour)| neighbour).collect()
     }
 
-    /// Peers to dial in order to keep them, the best first: the closest ones in the
-    /// DHT and any others by turns.
+    /// Returns peers to dial in order to keep them, the best first: the closest ones in
+    /// the DHT and any others by turns.
     fn candidates(
         &self,
         view: View<'_>,
@@ -286,7 +288,7 @@ impl Neighbourhood {
             .filter(|p| !self.bootstrap.contains(p) && !self.policy.is_banned(p, view.now))
             .collect();
         known.sort_by_cached_key(|p| local.distance(&KBucketKey::from(*p)));
-        // The same peer has the same distance.
+        // Equal peers are next to each other, since they have the same distance.
         known.dedup();
         let mut chosen = Vec::new();
         while !known.is_empty() && chosen.len() < CANDIDATES {
@@ -299,13 +301,14 @@ impl Neighbourhood {
         chosen
     }
 
-    /// Closes connections through a relay to peers that are connected directly as well:
-    /// a hole was punched, or one side was dialed in the meantime. What the node's own
-    /// protocols had on it, such as gossip and the agreement to keep the peer, goes on
-    /// over the direct one. Content and programs do not know of the two, so their
-    /// streams end first (`is_used` says whether there are any). Kademlia asks over
-    /// either of the two; a request that is lost here fails as if the peer had not
-    /// answered, and its query goes on with others.
+    /// Returns connections through a relay with peers that are connected directly as
+    /// well, because a hole was punched, or one side was dialed in the meantime. They are
+    /// to be closed. What the node's own protocols did on such a connection, such as
+    /// gossip and the agreement to keep the peer, goes on over the direct one. Content
+    /// and programs do not know that there are two, so their streams have to end first
+    /// (`is_used` tells whether there are any). Kademlia may use either of the two. A
+    /// request that is lost here fails as if the peer had not answered, and its query
+    /// goes on with other peers.
     pub(super) fn superseded(
         &self,
         view: View<'_>,
@@ -323,7 +326,7 @@ impl Neighbourhood {
             .collect()
     }
 
-    /// A connection with `peer` was established.
+    /// Records that a connection with `peer` was established.
     pub(super) fn opened(&mut self, peer: &PeerId, now: Instant) -> Option<Effect> {
         self.bootstrap.connected(peer, now, rand::random());
         self.changed = true;
@@ -331,18 +334,18 @@ impl Neighbourhood {
         self.peering.contains(peer).then(|| hold_peering(*peer))
     }
 
-    /// A peer has said who it is.
+    /// Records that a peer has said who it is.
     pub(super) fn identified(&mut self) {
         self.changed = true;
     }
 
-    /// A connection was closed.
+    /// Records that a connection was closed.
     pub(super) fn closed(&mut self) {
         self.changed = true;
     }
 
-    /// The last connection with `peer`, established at `since`, broke off.
-    /// It could be dialed at `addresses`.
+    /// Records that the last connection with `peer`, established at `since`, broke off.
+    /// The peer could be dialed at `addresses`.
     pub(super) fn broke(
         &mut self,
         peer: PeerId,
@@ -350,8 +353,8 @@ impl Neighbourhood {
         since: Instant,
         now: Instant,
     ) {
-        // Only whom this node chose itself: strangers that come and break off would
-        // push the true neighbours out of this memory.
+        // This is only for peers that this node chose itself. Strangers that connect and
+        // break off would push the true neighbours out of this memory.
         let chosen = self.neighbours.kept.contains(&peer) || self.peering.contains(&peer);
         if chosen && now.saturating_duration_since(since) >= SETTLED {
             let lost = &mut self.neighbours.lost;
@@ -359,17 +362,17 @@ impl Neighbourhood {
         }
     }
 
-    /// The last connection with `peer` ended by an error.
+    /// Records that the last connection with `peer` ended with an error.
     pub(super) fn lost(&mut self, peer: &PeerId) {
         self.bootstrap.lost(peer);
     }
 
-    /// The last connection of all has ended.
+    /// Records that the last connection of all has ended.
     pub(super) fn alone(&mut self, now: Instant) {
         self.bootstrap.alone(now, rand::random);
     }
 
-    /// A peer has agreed to keep the connection, or refused.
+    /// Records that a peer has agreed to keep the connection, or has refused.
     pub(super) fn keep_event(&mut self, event: keep::Event, now: Instant) {
         self.changed = true;
         match event {
@@ -381,24 +384,24 @@ impl Neighbourhood {
         }
     }
 
-    /// A program on this host has something to say and nobody is connected: tries the
-    /// bootstrap peers soon.
+    /// Tries the bootstrap peers soon, because a program on this host has something to
+    /// say and no peer is connected.
     pub(super) fn bootstrap_wanted(&mut self) {
         self.bootstrap.wanted();
     }
 
-    /// As [`Self::bootstrap_wanted`]; looks for neighbours soon, too.
+    /// Does the same as [`Self::bootstrap_wanted`], and looks for neighbours soon, too.
     pub(super) fn wanted(&mut self, now: Instant) {
         self.bootstrap.wanted();
         self.neighbours.search.wanted(now);
     }
 
-    /// Whether `peer` is a bootstrap peer.
+    /// Returns whether `peer` is a bootstrap peer.
     pub(super) fn is_bootstrap(&self, peer: &PeerId) -> bool {
         self.bootstrap.contains(peer)
     }
 
-    /// The peers that are connected always.
+    /// Returns the peers to which the node is always connected.
     pub(super) fn peering(&self) -> &Peering {
         &self.peering
     }
@@ -418,7 +421,7 @@ fn refresh(walk: Walk, local: PeerId, kad: &mut DhtIntake) {
         Walk::Near => {
             kad.get_closest_peers(local);
         }
-        // Nobody is known: there is nothing to refresh.
+        // This fails if no peer is known; then there is nothing to refresh.
         Walk::All => drop(kad.bootstrap()),
     }
 }

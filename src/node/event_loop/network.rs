@@ -1,4 +1,4 @@
-//! What the network does: the swarm's events and those of each protocol.
+//! The events of the network: those of the swarm and of each protocol.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 use crate::text::duration::millis;
 
-/// Which way a connection was made, as status and logs say it.
+/// Returns which side made a connection, in the words of status and logs.
 fn direction(dialed: bool) -> &'static str {
     let direction = if dialed {
         Direction::Out
@@ -185,14 +185,14 @@ impl EventLoop {
                 let others = self.swarm.external_addresses().next().is_some();
                 self.reach.external_lost(&address, others, now);
             }
-            // What begins is told again when it has ended, and the protocols that find
-            // candidates and addresses have told each other.
+            // These need no action: what begins is reported again when it has ended, and
+            // the protocols that find candidates and addresses have told each other.
             SwarmEvent::IncomingConnection { .. }
             | SwarmEvent::Dialing { .. }
             | SwarmEvent::NewExternalAddrCandidate { .. }
             | SwarmEvent::NewExternalAddrOfPeer { .. } => {}
-            // The enum is open to later versions of libp2p; all kinds that this version
-            // has are named above.
+            // The enum may get more variants in later versions of libp2p. All that this
+            // version has are named above.
             _ => {}
         }
     }
@@ -217,7 +217,7 @@ impl EventLoop {
         let configured = peer.is_some_and(|p| self.neighbourhood.is_bootstrap(&p));
         let relay = peer.is_some_and(|p| self.reach.is_relay(&p));
         if configured {
-            // As often as a node without any connection tries.
+            // This happens as often as a node without any connection tries.
             if let Some(suppressed) = self.refusals.allow("bootstrap peer not reached", now) {
                 log::warn!(peer:% = target, error:% = reason, suppressed; "cannot reach bootstrap peer; trying again later");
             }
@@ -280,10 +280,10 @@ impl EventLoop {
             BehaviourEvent::AutonatClient(event) => self.reach.autonat(event),
             BehaviourEvent::RelayServer(event) => {
                 self.reach.relay_server(&event, &self.peers);
-                // It may have waited for the last circuit.
+                // The drain may have waited for the last circuit.
                 self.finish_drain(now);
             }
-            // What it tests for others is theirs.
+            // The addresses that this node tests for others do not concern it.
             BehaviourEvent::AutonatServer(autonat::v2::server::Event { .. }) => {}
             BehaviourEvent::Gate(event)
             | BehaviourEvent::Book(event)
@@ -301,9 +301,10 @@ impl EventLoop {
             } => {
                 self.metrics.traffic.message(Direction::In, "identify");
                 self.dialing.identified(&peer_id);
-                // A push changes what is known of a peer each time that it comes. How
-                // many addresses it lists is no offence: a host of containers has
-                // hundreds, the message holds no more, and a few are kept.
+                // Each push changes what is known of a peer, so it takes from the peer's
+                // budget. The number of addresses in it is no offence: a host of
+                // containers has hundreds, the message cannot hold more, and only a few
+                // are kept.
                 if self
                     .options
                     .policy
@@ -326,7 +327,8 @@ impl EventLoop {
                     let kad = &mut behaviour.kad;
                     self.dht.route(peer_id, addrs, kad, &self.peers, now);
                 } else {
-                    // It was a server once and is not now: it would only slow queries.
+                    // It was once a server and is not one now. In the table it would only
+                    // slow queries.
                     behaviour.kad.remove_peer(&peer_id);
                 }
                 self.learn_addrs(&peer_id);
@@ -374,7 +376,8 @@ impl EventLoop {
             kad::Event::ModeChanged { new_mode } => {
                 log::info!(mode:? = new_mode; "DHT mode changed");
             }
-            // Another address of a peer in the table, or a peer that does not enter it.
+            // These report another address of a peer in the table, or a peer that does
+            // not enter it.
             kad::Event::RoutingUpdated { .. }
             | kad::Event::UnroutablePeer { .. }
             | kad::Event::RoutablePeer { .. }

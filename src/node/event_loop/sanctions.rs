@@ -1,4 +1,4 @@
-//! What follows from misbehaviour: the log line, and the end of connections.
+//! The consequences of misbehaviour: the log line, and the end of connections.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,20 +10,21 @@ use super::EventLoop;
 use crate::node::misbehaviour::{self, Misbehaviour};
 use crate::peers::{Action, Order, Sanction};
 
-/// Lines a minute for one address: enough for fail2ban to count to the three of
-/// its jail, and few enough that nobody fills a disk with them.
+/// The number of lines a minute for one address. It is enough for fail2ban to count to
+/// the three of its jail, and so few that nobody can fill a disk with them.
 const LINES_OF_ADDRESS: u32 = 6;
 
-/// Lines a minute for all addresses together: an attacker may have many.
+/// The number of lines a minute for all addresses together, since an attacker may have
+/// many.
 const LINES_OF_ALL: u32 = 600;
 
-/// Addresses whose lines are counted at once.
+/// The number of addresses whose lines are counted at the same time.
 const MAX_ADDRESSES: usize = 1_024;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Bounds the lines about misbehaving peers, by address. Each minute begins
-/// anew for all addresses, so that there is nothing to keep for each.
+/// Bounds the number of lines about misbehaving peers, by address. Each minute, the count
+/// starts again for all addresses, so that no time has to be kept for each.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Lines {
     since: Option<Instant>,
@@ -33,8 +34,8 @@ pub(in crate::node) struct Lines {
 }
 
 impl Lines {
-    /// Whether to write a line about `ip` at `now`, and how many were kept back
-    /// since the last one.
+    /// Returns how many lines were suppressed since the last one, if a line about `ip`
+    /// may be written at `now`.
     fn allow(&mut self, ip: Option<IpAddr>, now: Instant) -> Option<u64> {
         let over = |since: Instant| now.saturating_duration_since(since) >= MINUTE;
         if self.since.is_none_or(over) {
@@ -74,9 +75,9 @@ impl EventLoop {
         }
     }
 
-    /// Takes peers out of the routing table that are banned, or whose addresses all
-    /// are, whether they are connected or not: every query that passes by would try to
-    /// dial them.
+    /// Removes peers from the routing table that are banned, or whose addresses are all
+    /// banned, whether they are connected or not: every query that comes across one would
+    /// try to dial it.
     fn forget_unwelcome(&mut self, now: Instant) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let mut unwelcome: Vec<PeerId> = Vec::new();
@@ -124,7 +125,8 @@ impl EventLoop {
         self.forget_unwelcome(now);
         for (peer, connection) in self.peers.unwelcome(now) {
             match connection {
-                // Of a peer that has several addresses only the banned ones end.
+                // If a peer has several addresses, only the connections from banned ones
+                // end.
                 Some(id) => drop(self.swarm.close_connection(id)),
                 None => drop(self.swarm.disconnect_peer_id(peer)),
             }
@@ -149,7 +151,7 @@ mod tests {
             .count();
         assert!(told < LINES_OF_ALL as usize, "{told}");
         assert!(lines.of_address.len() <= MAX_ADDRESSES);
-        // A minute later it begins anew.
+        // A minute later, the count starts again.
         assert!(lines.allow(ip(1), t + MINUTE).is_some());
         assert_eq!(lines.of_address.len(), 1);
     }

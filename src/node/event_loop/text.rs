@@ -1,4 +1,4 @@
-//! Texts for people: why a dial failed, what a key is.
+//! Texts for people to read: why a dial failed, and what a key is.
 
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionDenied, DialError};
@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::peers::limit_of;
 use crate::peers::refusal::Refusal;
 
-/// Whether two addresses are the same but for a `/p2p/…` at their end.
+/// Returns whether two addresses are the same except for a `/p2p/…` at their end.
 pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
     let bare = |m: &Multiaddr| {
         m.iter()
@@ -21,7 +21,8 @@ pub(in crate::node) fn as_gauge(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// A DHT key for people: a CID or peer id when it is one, else hexadecimal.
+/// Returns a DHT key for people to read: as a CID or peer id if it is one, and otherwise
+/// in hexadecimal.
 pub(in crate::node) fn key_text(key: &[u8]) -> String {
     if let Ok(peer) = PeerId::from_bytes(key) {
         return peer.to_string();
@@ -34,10 +35,10 @@ pub(in crate::node) fn key_text(key: &[u8]) -> String {
     key.iter().take(40).map(|b| format!("{b:02x}")).collect()
 }
 
-/// Addresses that [`one_line`] shows; it counts the others.
+/// The number of addresses that [`one_line`] shows; it counts the others.
 pub(in crate::node) const SHOWN_ADDRESSES: usize = 4;
 
-/// Every cause of a failed dial on one line, each address once with its reason.
+/// Returns every cause of a failed dial on one line, each address once with its reason.
 pub(in crate::node) fn one_line(error: &DialError) -> String {
     match error {
         DialError::NoAddresses => {
@@ -58,9 +59,9 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
             let mut parts = Vec::new();
             for (address, error) in errors.iter().take(SHOWN_ADDRESSES) {
                 let reason = transport_reason(error);
-                // Whoever reads this knows whom the dial was for.
+                // The reader knows for which peer the dial was.
                 let address = without_peer(address);
-                // The reason often names the address itself; once is enough.
+                // The reason often names the address itself. It need not be shown twice.
                 if reason.contains(&address.to_string()) {
                     parts.push(reason);
                 } else {
@@ -77,7 +78,7 @@ pub(in crate::node) fn one_line(error: &DialError) -> String {
     }
 }
 
-/// The address without the id of the peer at its end, where more is left of it.
+/// Returns the address without the peer id at its end, if something is left of it then.
 fn without_peer(address: &Multiaddr) -> Multiaddr {
     let mut rest = address.clone();
     match rest.pop() {
@@ -86,7 +87,7 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
     }
 }
 
-/// Why the gate, or another protocol, refused a connection, on one line.
+/// Returns why the gate, or another protocol, refused a connection, on one line.
 pub(super) fn refusal_text(cause: &ConnectionDenied) -> String {
     match cause.downcast_ref::<Refusal>() {
         Some(refusal) => refusal.to_string(),
@@ -94,7 +95,7 @@ pub(super) fn refusal_text(cause: &ConnectionDenied) -> String {
     }
 }
 
-/// The innermost reasons of a transport error, on one line.
+/// Returns the innermost reasons of a transport error, on one line.
 pub(in crate::node) fn transport_reason(error: &libp2p::TransportError<std::io::Error>) -> String {
     match error {
         libp2p::TransportError::MultiaddrNotSupported(_) => {
@@ -106,7 +107,7 @@ pub(in crate::node) fn transport_reason(error: &libp2p::TransportError<std::io::
     }
 }
 
-/// An error and what caused it, on one line.
+/// Returns an error and its causes, on one line.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

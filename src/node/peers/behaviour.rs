@@ -1,4 +1,4 @@
-//! The gate as the swarm asks it.
+//! The gate, as the swarm uses it.
 
 use std::collections::HashMap;
 use std::task::{Context, Poll};
@@ -22,23 +22,25 @@ use crate::peers::table::Closed;
 use crate::peers::{Peers, Policy};
 use crate::system::resources::{Resources, Sample};
 
-/// The gate as a libp2p behaviour, which is asked before anybody else about each
-/// connection, both before and after its handshake. It is the one that tells the table
-/// of peers of connections, before any other behaviour and the event loop hear of them.
+/// The gate as a libp2p behaviour, which is asked before all others about each
+/// connection, both before and after its handshake. Only this behaviour records
+/// connections in the table of peers, before any other behaviour and the event loop are
+/// told of them.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
     policy: Policy,
     gate: Gate,
     pending: Pending,
-    /// Ends the handshake of an inbound connection: one for each that is under way.
+    /// The handles that end the handshakes of inbound connections, one for each that is
+    /// under way.
     handshakes: HashMap<ConnectionId, AbortHandle>,
-    /// What was known of connections that have ended, until the event loop hears of
-    /// their end and takes it: the swarm tells it of each, next.
+    /// What was known of connections that have ended, until the event loop is told of
+    /// their end and takes it. The swarm tells it of each one next.
     closed: HashMap<ConnectionId, Closed>,
 }
 
 impl Behaviour {
-    /// A gate for the swarm. `pending` is shared with the transport.
+    /// Returns a gate for the swarm. `pending` is shared with the transport.
     pub(crate) fn new(
         policy: Policy,
         limits: Limits,
@@ -55,23 +57,23 @@ impl Behaviour {
         }
     }
 
-    /// Refuses every new connection from now on. Those that are established stay.
+    /// Refuses every new connection from now on. Established connections stay.
     pub(crate) fn close(&mut self) {
         self.gate.close();
     }
 
-    /// Other limits from now on, and the rules that the policy has now.
+    /// Changes the limits from now on, and takes over the rules that the policy has now.
     pub(crate) fn adjust(&mut self, limits: Limits, now: Instant) {
         let gate = &mut self.gate;
         self.policy.read(|peers| gate.adjust(peers, limits, now));
     }
 
-    /// Resources as they were last looked at.
+    /// Returns the resources as they were when they were last looked at.
     pub(crate) fn resources(&self) -> Option<Sample> {
         self.gate.resources()
     }
 
-    /// What was known of a connection of whose end the event loop was just told.
+    /// Takes what was known of a connection whose end the event loop was just told of.
     pub(crate) fn take_closed(&mut self, id: ConnectionId) -> Option<Closed> {
         self.closed.remove(&id)
     }
@@ -132,8 +134,8 @@ impl NetworkBehaviour for Behaviour {
         addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        // Of several addresses some may be good: the transport passes over those
-        // that are not. A dial of one address is refused here, with its reason.
+        // If there are several addresses, some may be good, and the transport skips the
+        // others. A dial of a single address is refused here, with the reason.
         let only = match addresses {
             [one] => ip_of(one),
             _ => None,

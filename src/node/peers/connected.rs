@@ -12,7 +12,7 @@ use crate::node::meter::Meters;
 use crate::peers::record::{Connection, Record};
 use crate::peers::{Peers, Policy};
 
-/// Names the way that a connection takes, for people and logs.
+/// Returns the name of the way that a connection takes, for people and logs.
 pub(in crate::node) fn transport(connection: &Connection) -> &'static str {
     match connection.relayed {
         true => "relay",
@@ -20,22 +20,22 @@ pub(in crate::node) fn transport(connection: &Connection) -> &'static str {
     }
 }
 
-/// A view of the one table of peers, with the questions that the event loop asks of it.
+/// A view of the only table of peers, with the questions that the event loop asks of it.
 #[derive(Clone, Debug)]
 pub(in crate::node) struct Connected {
     policy: Policy,
 }
 
-/// Of a peer's connections, what says how good a neighbour it is.
+/// What the connections of a peer tell about how good a neighbour it is.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Bearing {
-    /// It has said who it is.
+    /// Whether it has said who it is.
     pub(in crate::node) identified: bool,
-    /// Of the oldest connection.
+    /// The age of the oldest connection.
     pub(in crate::node) age: Duration,
-    /// This node dialed one of them.
+    /// Whether this node dialed one of them.
     pub(in crate::node) dialed: bool,
-    /// One of them does not lead through a relay.
+    /// Whether one of them does not use a relay.
     pub(in crate::node) direct: bool,
 }
 
@@ -70,26 +70,27 @@ impl Connected {
         self.policy.read(|peers| peers.table().any_near())
     }
 
-    /// Whether the peer has said who it is.
+    /// Returns whether the peer has said who it is.
     pub(in crate::node) fn is_identified(&self, peer: &PeerId) -> bool {
         let agent = self.policy.record(peer, |record| record.agent().is_some());
         agent.unwrap_or(false)
     }
 
-    /// Remote addresses of the peer's outbound connections: dialable, since we did.
+    /// Returns the remote addresses of the peer's outbound connections. They can be
+    /// dialed, since this node did so.
     pub(in crate::node) fn dialed_addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let dialed = |record: &Record| record.dialed().cloned().collect();
         self.policy.record(peer, dialed).unwrap_or_default()
     }
 
-    /// Whether one connection of the peer leads over this host's loopback.
+    /// Returns whether this connection of the peer uses this host's loopback interface.
     pub(in crate::node) fn is_near(&self, peer: &PeerId, id: ConnectionId) -> bool {
         let near = |record: &Record| record.connection(id).is_some_and(Connection::is_near);
         self.policy.record(peer, near).unwrap_or(false)
     }
 
-    /// Connections through a relay beside one that leads to the same peer directly,
-    /// when both are as old as `age`.
+    /// Returns the connections through a relay that exist beside a direct one with the
+    /// same peer, if both are at least `age` old.
     pub(in crate::node) fn superseded(
         &self,
         age: Duration,
@@ -105,7 +106,7 @@ impl Connected {
         })
     }
 
-    /// What a neighbour is judged by, of every peer.
+    /// Returns what a neighbour is judged by, for every peer.
     pub(in crate::node) fn bearings(&self, now: Instant) -> Vec<(PeerId, Bearing)> {
         let bearing = |record: &Record| Bearing {
             identified: record.agent().is_some(),
@@ -119,8 +120,8 @@ impl Connected {
         })
     }
 
-    /// Peers and connections that a ban or the rules for networks forbid by now. `None`
-    /// stands for all connections of the peer.
+    /// Returns the peers and connections that a ban or the rules for networks forbid by
+    /// now. `None` stands for all connections of the peer.
     pub(in crate::node) fn unwelcome(&self, now: Instant) -> Vec<(PeerId, Option<ConnectionId>)> {
         let of_peer = |peers: &Peers, peer: &PeerId, record: &Record| {
             if peers.ban_of_peer(peer, now).is_some() {
@@ -141,7 +142,8 @@ impl Connected {
         })
     }
 
-    /// All connected peers as programs on this host see them, in the order of their ids.
+    /// Returns all connected peers as programs on this host see them, in the order of
+    /// their ids.
     pub(in crate::node) fn describe(
         &self,
         now: Instant,
@@ -186,7 +188,7 @@ impl Connected {
     }
 }
 
-/// Names the transport of an address, for people and logs.
+/// Returns the name of the transport of an address, for people and logs.
 fn transport_of(address: &Multiaddr) -> &'static str {
     use libp2p::multiaddr::Protocol;
     let mut name = "other";

@@ -1,21 +1,21 @@
-//! What is counted and logged of offences, budgets and bans.
+//! The metrics and log lines about offences, budgets and bans.
 
 use prometheus::{Error, IntCounter, IntCounterVec, IntGauge};
 
 use crate::peers::{Conduct, Note, Observer};
 use crate::telemetry::{self, Registry, throttle, touch};
 
-/// The metrics of what is decided about peers. Recording never blocks.
+/// The metrics of the decisions about peers. To record one never blocks.
 #[derive(Debug)]
 pub struct PeerMetrics {
-    /// Peers and networks put on the blacklist since start.
+    /// The number of peers and networks put on the blacklist since the start.
     pub blacklist: IntCounter,
-    /// Bans held now.
+    /// The number of bans that are in force now.
     pub bans_active: IntGauge,
-    /// Offences of peers, by `conduct` (the names of [`Conduct`]).
+    /// The number of offences of peers, by `conduct` (the names of [`Conduct`]).
     pub misbehaviour: IntCounterVec,
-    /// Requests for budget that were refused and what they were for dropped. Bytes
-    /// over budget are not: see `peer_bytes_waits`.
+    /// The number of times that a peer exceeded its budget and what it sent was dropped.
+    /// Bytes over the budget are not dropped: see `peer_bytes_waits`.
     pub over_budget: IntCounter,
 }
 
@@ -58,7 +58,7 @@ impl Observer for PeerMetrics {
             }
             Note::Banned => self.blacklist.inc(),
             Note::SubnetBanned(subnet, reason) => {
-                // Whoever has a /48 of IPv6 has 256 subnets to lose.
+                // The owner of an IPv6 /48 has 256 subnets that can be banned.
                 if let Some(suppressed) = throttle::allow("subnet banned") {
                     log::warn!(
                         subnet:% = subnet, reason:% = reason, suppressed;

@@ -2,9 +2,9 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`behaviour`] | the gate as the swarm asks it, which also feeds the table of connected peers |
+//! | [`behaviour`] | the gate as the swarm uses it, which also fills the table of connected peers |
 //! | [`connected`] | the table of connected peers, as the event loop reads it |
-//! | `metrics` | what is counted of offences, budgets and bans |
+//! | `metrics` | the metrics and log lines about offences, budgets and bans |
 
 pub(super) mod behaviour;
 pub(super) mod connected;

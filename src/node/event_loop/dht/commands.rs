@@ -12,12 +12,12 @@ use crate::node::event_loop::effect::View;
 use crate::node::event_loop::key_text;
 use crate::node::handle::{DhtCommand, Error};
 
-/// How long a value that was put here is held and published again, as others
-/// hold it by the specification.
+/// How long a value that was put here is held and published again. Others hold it for the
+/// same time, as the specification says.
 const VALUE_TTL: Duration = Duration::from_secs(48 * 3600);
 
 impl Dht {
-    /// What a program on this host asks of the DHT.
+    /// Carries out what a program on this host asks of the DHT.
     pub(in crate::node::event_loop) fn command(
         &mut self,
         command: DhtCommand,
@@ -78,7 +78,7 @@ impl Dht {
                     return;
                 }
                 let key = kad::RecordKey::from(key);
-                // Who asks this node for the providers is told of it at once.
+                // A peer that asks this node for the providers gets this one at once.
                 let kept = if of_content {
                     kad.store_mut().provide_content(key.clone());
                     Ok(())
@@ -92,7 +92,7 @@ impl Dht {
                         key: text.clone(),
                         reason: format!("{e} (P2P_DHT_MAX_RECORDS)"),
                     }),
-                    // Kademlia calls it done when there is nobody to tell.
+                    // Kademlia reports success when there is no peer to tell.
                     Ok(()) if alone => Some(Error::NoDhtPeer {
                         kind: "provide",
                         key: text.clone(),
@@ -114,7 +114,7 @@ impl Dht {
             }
             DhtCommand::WatchTable { mut entered } => {
                 if !alone {
-                    // It is empty yet.
+                    // The channel is still empty, so this cannot fail.
                     let _ = entered.try_send(());
                 }
                 self.entered.push(entered);
@@ -153,7 +153,8 @@ impl Dht {
                 }
                 let mut record = kad::Record::new(key, value);
                 record.publisher = Some(view.local);
-                // Kademlia gives the copies of others an end, and ours none.
+                // Kademlia sets an expiry for the copies that others hold, but none for
+                // ours.
                 record.expires = Some(now + VALUE_TTL);
                 match kad.put_record(record, kad::Quorum::One) {
                     Ok(id) => self.queries.insert(id, text, Waiter::PutValue(reply), now),

@@ -1,10 +1,10 @@
-//! The DHT: queries of this host, records that others want held here, and the routing
-//! table.
+//! The DHT: the queries of this host, the records that others want this node to hold, and
+//! the routing table.
 //!
 //! | file | noun |
 //! |---|---|
 //! | [`commands`] | what programs on this host ask of it |
-//! | [`queries`] | queries under way, and who waits for them |
+//! | [`queries`] | queries under way, and the programs that wait for them |
 
 mod commands;
 mod queries;
@@ -45,17 +45,18 @@ pub(in crate::node) struct Dht {
     /// The name of its protocol.
     protocol: String,
     queries: Queries,
-    /// Who is told of each peer that enters the routing table: the announcer.
+    /// The channels that are told of each peer that enters the routing table: the
+    /// announcer's.
     entered: Vec<mpsc::Sender<()>>,
     lines: Throttle,
 }
 
-/// How many peers the routing table holds.
+/// Returns the number of peers in the routing table.
 pub(super) fn routing_table_size(kad: &mut DhtIntake) -> usize {
     kad.kbuckets().map(|b| b.num_entries()).sum()
 }
 
-/// The routing table.
+/// Returns the routing table.
 pub(super) fn routing_table(kad: &mut DhtIntake) -> Vec<PeerAddrs> {
     let mut table = Vec::new();
     for bucket in kad.kbuckets() {
@@ -69,9 +70,9 @@ pub(super) fn routing_table(kad: &mut DhtIntake) -> Vec<PeerAddrs> {
     table
 }
 
-/// Where a peer can be dialed, as far as this node knows without asking others: at the
-/// addresses `dialed`, where it was, and at those that the book and the routing table
-/// hold.
+/// Returns where a peer can be dialed, as far as this node knows without asking others:
+/// at the addresses in `dialed`, at which it was reached, and at those in the address
+/// book and the routing table.
 pub(super) fn known_addrs(
     peer: &PeerId,
     dialed: Vec<Multiaddr>,
@@ -108,17 +109,18 @@ impl Dht {
         }
     }
 
-    /// Whether these protocols, which a peer has told, make it a server of this DHT.
+    /// Returns whether these protocols, which a peer says it speaks, make it a server of
+    /// this DHT.
     pub(super) fn is_server<'a>(&self, mut protocols: impl Iterator<Item = &'a str>) -> bool {
         protocols.any(|name| name == self.protocol)
     }
 
-    /// Queries under way of programs on this host.
+    /// Returns the number of queries under way for programs on this host.
     pub(super) fn queries(&self) -> usize {
         self.queries.len()
     }
 
-    /// What programs on this host are told.
+    /// Returns the status that programs on this host see.
     pub(super) fn status(&self, kad: &mut DhtIntake) -> DhtStatus {
         DhtStatus {
             protocol: self.protocol.clone(),
@@ -133,7 +135,7 @@ impl Dht {
         }
     }
 
-    /// Ends queries whose asker has gone.
+    /// Ends queries that no program waits for any more.
     pub(super) fn tend(&self, kad: &mut DhtIntake) {
         for id in self.queries.abandoned() {
             if let Some(mut query) = kad.query_mut(&id) {
@@ -142,12 +144,12 @@ impl Dht {
         }
     }
 
-    /// Forgets records whose time is over.
+    /// Removes records that have expired.
     pub(super) fn sweep(&self, kad: &mut DhtIntake, now: Instant) {
         kad.store_mut().remove_expired(now);
     }
 
-    /// Takes in where peers can be dialed that the answer to a query named.
+    /// Stores the addresses that the answer to a query named.
     pub(super) fn learn(
         &self,
         result: &kad::QueryResult,
@@ -157,7 +159,7 @@ impl Dht {
     ) {
         match result {
             // Kademlia knows the addresses of the providers that an answer named only
-            // while the query runs; the book keeps them until the fetch dials.
+            // while the query runs. The address book keeps them until the fetch dials.
             kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders {
                 providers,
                 ..
@@ -178,7 +180,7 @@ impl Dht {
         }
     }
 
-    /// Takes a step of a query in. `last` says that there will be no other.
+    /// Handles one step of a query. `last` tells whether it is the last one.
     pub(super) fn step(
         &mut self,
         id: kad::QueryId,
@@ -207,16 +209,17 @@ impl Dht {
         }
     }
 
-    /// A peer has entered the routing table.
+    /// Records that a peer has entered the routing table.
     pub(super) fn entered(&mut self) {
-        // A sender that is full has told already.
+        // If a channel is full, its receiver has a message already.
         self.entered.retain_mut(|to| {
             let told = to.try_send(());
             told.is_ok() || told.is_err_and(|e| e.is_full())
         });
     }
 
-    /// A dial of a peer has failed; `alone` says whether nobody is connected.
+    /// Records that a dial of a peer has failed. `alone` tells whether no peer is
+    /// connected.
     pub(super) fn dial_failed(
         &self,
         peer: &PeerId,
@@ -225,25 +228,26 @@ impl Dht {
         kad: &mut DhtIntake,
         view: View<'_>,
     ) {
-        // Kademlia keeps the last address of a peer whatever happens, and every
-        // query that passes by waits for it: a host that is off holds QUIC's whole
-        // handshake time-out. One that comes back identifies itself and is routed
-        // to again. When nobody is connected the fault may be on this side.
+        // Kademlia keeps the last address of a peer in any case, and every query that
+        // comes across the peer waits for it: a dial of a host that is off takes the
+        // whole handshake time-out of QUIC. A peer that comes back identifies itself and
+        // enters the table again. When no peer is connected, the fault may be on this
+        // side.
         let gone = matches!(
             error,
             DialError::Transport(_) | DialError::WrongPeerId { .. } | DialError::NoAddresses
         );
         let gone = gone && !alone;
-        // Whom this node's own rules keep out is not there for it either.
+        // A peer that this node's own rules keep out cannot be used either.
         let forbidden = self.is_forbidden(peer, error, view.now);
         if (gone || forbidden) && !view.peers.contains(peer) {
             kad.remove_peer(peer);
         }
     }
 
-    /// Puts what a peer says of its addresses into the routing table, in place of
-    /// what it said before. Kademlia itself only ever adds, so that a peer which
-    /// tells new addresses again and again would grow its entry without end.
+    /// Puts the addresses that a peer says it has into the routing table, in place of
+    /// those that it gave before. Kademlia itself only ever adds addresses, so that a
+    /// peer which names new ones again and again would make its entry grow without end.
     pub(super) fn route(
         &self,
         peer: PeerId,
@@ -252,13 +256,13 @@ impl Dht {
         peers: &Connected,
         now: Instant,
     ) {
-        // What a peer says of itself may be under way when it is banned.
+        // The peer may be banned while its message is on its way.
         addrs.retain(|address| !self.is_unwelcome_at(&peer, address, now));
         if addrs.is_empty() || self.policy.is_banned(&peer, now) {
             return;
         }
-        // Where we reached it is good too, also when it does not know (a port
-        // mapping, a name).
+        // The address at which we reached it is good too, even when the peer does not
+        // know it (a port mapping, a name).
         let dialed = peers.dialed_addrs(&peer);
         for address in &addrs {
             kad.add_address(&peer, address.clone());
@@ -279,8 +283,9 @@ impl Dht {
 
     /// Stores what another node asked this one to hold for the DHT.
     ///
-    /// A provider that does not know yet which of its addresses others can dial
-    /// sends none; whoever asks for it later gets those that it told by identify.
+    /// A provider that does not know yet which of its addresses others can dial sends
+    /// none. A peer that asks for it later gets the addresses that the provider sent with
+    /// identify.
     pub(super) fn store_record(
         &mut self,
         request: kad::InboundRequest,
@@ -334,14 +339,14 @@ impl Dht {
         })
     }
 
-    /// Whether a ban or the rules for networks keep out a peer at this address.
+    /// Returns whether a ban or the rules for networks keep out a peer at this address.
     fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr, now: Instant) -> bool {
         let unwelcome = |peers: &Peers| peers.is_unwelcome_at(peer, address, now);
         self.policy.read(unwelcome)
     }
 
-    /// Whether bans or rules for networks of this node have made a dial fail. The
-    /// transport asks the rules too, and its errors do not name them.
+    /// Returns whether bans or rules for networks of this node have made a dial fail. The
+    /// transport checks the rules too, but its errors do not name them.
     fn is_forbidden(&self, peer: &PeerId, error: &DialError, now: Instant) -> bool {
         match error {
             DialError::Denied { cause } => cause

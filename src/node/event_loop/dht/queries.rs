@@ -1,4 +1,4 @@
-//! DHT queries under way and who waits for them.
+//! DHT queries under way, and the programs that wait for them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -15,20 +15,21 @@ use crate::node::dht_intake::Provision;
 use crate::node::handle::{Error, PeerAddrs, QUERY_RESULTS, Reply};
 use crate::text::duration::millis;
 
-/// Queries of this host's programs at once. Each holds some tens of peers with
-/// their addresses; more than this is a program in a loop, and is told so.
+/// The number of queries that programs on this host may have under way. Each holds some
+/// tens of peers with their addresses. A program that wants more than this is in a loop,
+/// and gets an error.
 pub(super) const MAX_QUERIES: usize = 256;
 
-/// Who waits for a query, and for what.
+/// What is waited for, and where the result goes.
 pub(super) enum Waiter {
-    /// Nobody any more: it was answered.
+    /// Nothing is waited for any more, since the query was answered.
     Answered,
     ClosestPeers(Reply<Vec<PeerAddrs>>),
     Providers {
         results: Sender<PeerId>,
         told: HashSet<PeerId>,
     },
-    /// The walk to the peers that are to hold a provider record.
+    /// The search for the peers that are to hold a provider record.
     Provide(Provision),
     Value {
         results: Sender<Vec<u8>>,
@@ -39,11 +40,11 @@ pub(super) enum Waiter {
     PutValue(Reply<()>),
 }
 
-/// What the loop has to do after a step of a query.
+/// What the event loop has to do after a step of a query.
 pub(super) enum Next {
     /// Nothing.
     Continue,
-    /// Nobody waits any more: end the query.
+    /// End the query, because nobody waits for it any more.
     Finish,
     /// Send the provider record to these peers.
     Place(Provision, Vec<PeerId>),
@@ -81,15 +82,15 @@ impl Queries {
         );
     }
 
-    /// Queries whose asker has gone.
+    /// Returns the queries that no program waits for any more.
     pub(super) fn abandoned(&self) -> Vec<QueryId> {
         self.map
             .iter()
             .filter(|(_, q)| match &q.waiter {
                 Waiter::ClosestPeers(reply) => reply.is_canceled(),
                 Waiter::Providers { results, .. } => results.is_closed(),
-                // A provider record that was asked for is worth telling, also
-                // when the program that asked does not wait.
+                // When a program has asked for a provider record, the record is sent even
+                // if the program does not wait for that.
                 Waiter::Provide(_) | Waiter::PutValue(_) | Waiter::Answered => false,
                 Waiter::Value { results, end, .. } => results.is_closed() || end.is_canceled(),
             })
@@ -97,7 +98,7 @@ impl Queries {
             .collect()
     }
 
-    /// Takes a step of a query in. `last` says that there will be no other.
+    /// Handles one step of a query. `last` tells whether it is the last one.
     pub(super) fn step(
         &mut self,
         id: QueryId,
@@ -119,7 +120,7 @@ impl Queries {
                 Err(result) => query.progress(result, last),
             },
             Some(query) => query.progress(result, last),
-            // Walks and republishing are the node's own queries.
+            // Searches and republishing are the node's own queries.
             None => Next::Continue,
         };
         if last {
@@ -149,8 +150,9 @@ impl Queries {
     }
 }
 
-/// What look-ups are called that this node makes for its own table. They meet peers that
-/// are gone for good more often than others, and nobody waits for them.
+/// The name of the look-ups that this node makes for its own routing table. They come
+/// across peers that have disappeared for good more often than others, and nobody waits
+/// for them.
 pub(crate) const REFRESH: &str = "refresh";
 
 fn kind_of(result: &QueryResult) -> &'static str {
@@ -202,8 +204,8 @@ fn error(kind: &'static str, key: &str, reason: impl Into<String>) -> Error {
 }
 
 impl Query {
-    /// The provider record that waits for this walk, and the peers that are to
-    /// hold it: those that answered, also when not all did in time.
+    /// Returns the provider record that waits for this search, and the peers that are to
+    /// hold it: those that answered, even if not all answered in time.
     fn found_receivers(
         &mut self,
         result: QueryResult,
@@ -231,7 +233,7 @@ impl Query {
             (Waiter::Providers { results, told }, QueryResult::GetProviders(Ok(found))) => {
                 if let GetProvidersOk::FoundProviders { providers, .. } = found {
                     for peer in providers {
-                        // A full queue means a reader that has plenty already.
+                        // If the queue is full, its reader has plenty of results already.
                         if told.len() < QUERY_RESULTS && told.insert(peer) {
                             let _ = results.try_send(peer);
                         }
@@ -272,7 +274,7 @@ impl Query {
         }
     }
 
-    /// The query has ended: whoever still waits for the end hears of it.
+    /// Ends the query, and tells the program that still waits for its end.
     fn end(self) {
         if let Waiter::Value { found, end, .. } = self.waiter {
             let _ = end.send(if found.is_empty() {
@@ -284,7 +286,8 @@ impl Query {
     }
 }
 
-/// Answers who waits for the last step; returns what is left to end.
+/// Sends the result of the last step to the program that waits for it. Returns what still
+/// has to be ended.
 fn answer(waiter: Waiter, result: QueryResult, key: &str) -> Waiter {
     match (waiter, result) {
         (Waiter::ClosestPeers(reply), QueryResult::GetClosestPeers(found)) => {

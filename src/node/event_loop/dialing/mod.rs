@@ -1,10 +1,10 @@
-//! Dials that programs on this host asked for, and those who wait for a connection with
-//! a peer to be usable, or to have ended.
+//! Dials that programs on this host asked for, and the programs that wait until a
+//! connection with a peer is usable, or has ended.
 //!
 //! | file | noun |
 //! |---|---|
 //! | [`reasons`] | why peers could not be dialed lately |
-//! | [`waiters`] | who waits until a peer is identified, or gone |
+//! | [`waiters`] | the programs that wait until a peer is identified, or disconnected |
 
 mod reasons;
 mod waiters;
@@ -27,31 +27,32 @@ use crate::node::obstacle::unreachable;
 /// A dial that a program on this host asked for.
 #[derive(Debug)]
 struct Commanded {
-    /// Whom it is for, where that is known.
+    /// The peer that it is for, if that is known.
     peer: Option<PeerId>,
-    /// The same for people: the peer, or the address.
+    /// The same for people to read: the peer, or the address.
     target: String,
     reply: Reply<PeerId>,
 }
 
-/// What a program is told that dials its own node.
+/// The error for a program that dials its own node.
 const ITSELF: &str = "that is this node itself";
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Dialing {
-    /// Dials that were commanded. Bounded by the clients of the control socket and the
-    /// fetches of this node, each of which waits for its dials.
+    /// Dials that programs asked for. They are bounded by the clients of the control
+    /// socket and the fetches of this node, each of which waits for its dials.
     commanded: HashMap<ConnectionId, Commanded>,
-    /// Those who wait for the end of a dial that somebody else on this node began.
+    /// The programs that wait for the end of a dial that another part of this node began.
     sharing: HashMap<PeerId, Vec<Reply<PeerId>>>,
     waiters: Waiters,
     reasons: DialReasons,
 }
 
 impl Dialing {
-    /// A program wants a connection with `peer`, or with whoever answers at the first of
-    /// `addrs`. `is_own` says whether this node itself listens on that address.
+    /// Begins a connection with `peer`, or with the peer that answers at the first of
+    /// `addrs`, for a program. `is_own` tells whether this node itself listens on that
+    /// address.
     pub(super) fn connect(
         &mut self,
         peer: Option<PeerId>,
@@ -89,7 +90,7 @@ impl Dialing {
                 .condition(PeerCondition::NotDialing)
                 .build(),
             None => match addrs.into_iter().next() {
-                // The swarm would say that no address is known.
+                // The swarm would report that no address is known.
                 Some(_) if is_own => {
                     refuse(target, reply, Obstacle::ThisNode, ITSELF);
                     return None;
@@ -114,7 +115,7 @@ impl Dialing {
         })
     }
 
-    /// The swarm did not begin a dial that was commanded.
+    /// Records that the swarm did not begin a dial that a program asked for.
     pub(super) fn refused(&mut self, id: ConnectionId, error: &DialError, now: Instant) {
         let Some(commanded) = self.commanded.remove(&id) else {
             return;
@@ -125,7 +126,7 @@ impl Dialing {
             reply,
         } = commanded;
         match (error, peer) {
-            // Somebody else's dial of this peer is under way: share its end.
+            // Another dial of this peer is under way. This one gets the same result.
             (DialError::DialPeerConditionFalse(_), Some(peer)) => {
                 self.sharing.entry(peer).or_default().push(reply);
             }
@@ -143,8 +144,8 @@ impl Dialing {
         }
     }
 
-    /// Ends a dial that was commanded and for which nobody waits any more. One that
-    /// somebody else on this node began goes on.
+    /// Ends a dial that a program asked for, if nobody waits for it any more. A dial that
+    /// another part of this node began goes on.
     pub(super) fn abandon(&self, peer: PeerId, is_connected: bool) -> Option<Effect> {
         if is_connected {
             return None;
@@ -156,11 +157,11 @@ impl Dialing {
         }
         let sharing = self.sharing.get(&peer).into_iter().flatten();
         waited.extend(sharing.map(|reply| !reply.is_canceled()));
-        // It is not connected, so that this ends its dials only.
+        // The peer is not connected, so this only ends its dials.
         (!waited.contains(&true)).then_some(Effect::Disconnect(peer))
     }
 
-    /// A program waits until `peer`, to which it connected, has said who it is.
+    /// Lets a program wait until `peer`, to which it connected, has said who it is.
     pub(super) fn await_identified(&mut self, peer: PeerId, reply: Reply<()>, view: View<'_>) {
         if !view.peers.contains(&peer) {
             let _ = reply.send(Err(waiters::closed(peer)));
@@ -172,7 +173,7 @@ impl Dialing {
         }
     }
 
-    /// A program wants all connections with `peer` closed, and waits for that.
+    /// Closes all connections with `peer` for a program, which waits for that.
     pub(super) fn disconnect(
         &mut self,
         peer: PeerId,
@@ -185,11 +186,11 @@ impl Dialing {
         } else {
             let _ = reply.send(Err(Error::NotConnected(peer)));
         }
-        // Of a peer that is not connected this ends the dials.
+        // For a peer that is not connected, this ends the dials.
         Effect::Disconnect(peer)
     }
 
-    /// A connection was established.
+    /// Records that a connection was established.
     pub(super) fn established(&mut self, peer: PeerId, id: ConnectionId) {
         self.reasons.forget(&peer);
         let commanded = self.commanded.remove(&id).map(|c| c.reply);
@@ -199,7 +200,8 @@ impl Dialing {
         }
     }
 
-    /// A dial has failed, whoever began it. Answers why, on one line.
+    /// Records that a dial has failed, whichever part of this node began it. Returns the
+    /// reason on one line.
     pub(super) fn failed(
         &mut self,
         id: ConnectionId,
@@ -220,17 +222,17 @@ impl Dialing {
         reason
     }
 
-    /// The peer has said who it is.
+    /// Records that the peer has said who it is.
     pub(super) fn identified(&mut self, peer: &PeerId) {
         self.waiters.identified(peer);
     }
 
-    /// The last connection with the peer has ended.
+    /// Records that the last connection with the peer has ended.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         self.waiters.gone(peer);
     }
 
-    /// Time passes.
+    /// Handles what is due at `now`.
     pub(super) fn tend(&mut self, now: Instant) {
         self.waiters.tend(now);
     }
@@ -263,8 +265,8 @@ mod tests {
             }
         }
 
-        /// A program wants to be connected with `peer`. Answers the number of the dial,
-        /// when there is one.
+        /// Begins a connection with `peer` for a program. Returns the number of the dial,
+        /// if there is one.
         fn connect(&mut self, peer: PeerId, draining: bool) -> (Option<ConnectionId>, Answer) {
             let (reply, answer) = channel();
             let view = View {
@@ -303,7 +305,7 @@ mod tests {
         let under_way = DialError::DialPeerConditionFalse(PeerCondition::NotDialing);
         node.dialing.refused(second, &under_way, node.now);
         assert!(matches!(two.try_recv(), Ok(None)));
-        // As long as one of the two waits, the dial goes on.
+        // The dial goes on as long as one of the two waits.
         drop(two);
         assert!(node.dialing.abandon(peer, false).is_none());
         let (third, mut three) = node.connect(peer, false);
@@ -313,7 +315,7 @@ mod tests {
             .failed(first, Some(peer), &DialError::Aborted, node.now);
         assert_eq!(reason(&mut one), told);
         assert_eq!(reason(&mut three), told);
-        // Its next dial is a new one, which nobody waits for in the end.
+        // Its next dial is a new one, and in the end nobody waits for it.
         let (again, four) = node.connect(peer, false);
         assert!(again.is_some());
         drop(four);

@@ -1,9 +1,9 @@
 //! Why peers could not be dialed lately.
 //!
-//! A dial that fails takes its addresses out of this node's memory, whoever began it.
-//! Who dials the same peer a moment later would only hear that no address of it is
-//! known, which hides what is worth knowing: that its port was closed, or that somebody
-//! else answered there.
+//! When a dial fails, its addresses are removed from this node's memory, whichever part
+//! of the node began it. Another dial of the same peer a moment later would report only
+//! that no address of it is known. That would hide what is worth knowing: that its port
+//! was closed, or that another peer answered there.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,23 +14,23 @@ use libp2p::swarm::DialError;
 use crate::content::fetch::Unreachable;
 use crate::node::obstacle::unreachable;
 
-/// Peers that are remembered, the oldest forgotten first: more than a fetch asks at the
-/// same time, at a few hundred bytes each.
+/// The number of peers that are remembered. When there are more, the oldest is forgotten.
+/// It is more than a fetch asks at the same time. Each takes a few hundred bytes.
 const MAX: usize = 256;
 
-/// How long: longer than a user waits for a get.
+/// How long a reason is remembered: longer than a user waits for a get.
 const KEPT: Duration = Duration::from_secs(600);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct DialReasons {
-    /// The oldest first; each peer once.
+    /// The reasons, the oldest first; each peer has one.
     list: VecDeque<(PeerId, Instant, Unreachable)>,
 }
 
 impl DialReasons {
-    /// Takes in that a dial of `peer` has failed. Says why in one line, with the last
-    /// reason when it failed for want of an address.
+    /// Records that a dial of `peer` has failed. Returns the reason in one line; when the
+    /// dial failed because no address was known, with the reason before it.
     pub(super) fn failed(&mut self, peer: &PeerId, error: &DialError, now: Instant) -> Unreachable {
         let reason = unreachable(error);
         match error {
@@ -47,7 +47,7 @@ impl DialReasons {
         }
     }
 
-    /// Forgets `peer`: it is connected.
+    /// Forgets the reason for `peer`, which is connected now.
     pub(super) fn forget(&mut self, peer: &PeerId) {
         self.list.retain(|(known, ..)| known != peer);
     }
@@ -89,7 +89,7 @@ mod tests {
         let told = reasons.failed(&peer, &DialError::NoAddresses, now);
         let words = format!("{refused}; no other address of it is known");
         assert_eq!(told, Unreachable::new(refused.obstacle, words));
-        // A dial that was not made says nothing of the peer.
+        // A dial that was not made tells nothing about the peer.
         reasons.failed(&peer, &DialError::Aborted, now);
         assert_eq!(reasons.failed(&peer, &DialError::NoAddresses, now), told);
         let stranger = PeerId::random();

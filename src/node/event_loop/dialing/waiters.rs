@@ -1,15 +1,15 @@
-//! Who waits until a peer that was connected to has said who it is, or until the last
-//! connection with a peer has ended.
+//! The programs that wait until a peer to which they connected has said who it is, or
+//! until the last connection with a peer has ended.
 //!
-//! The dialing side's handshake ends first. A peer that refuses the connection
-//! (it bans this node, or is full) closes it just afterwards, so that an established
-//! connection says little. Whoever asked to connect is told when identify has come, or
-//! that the connection ended instead.
+//! The handshake ends first on the side that dials. A peer that refuses the connection
+//! (it bans this node, or is full) closes it just afterwards. So an established
+//! connection means little. A program that asked to connect gets its answer when identify
+//! has arrived, or when the connection has ended instead.
 //!
-//! To close a connection takes a turn of its task and of its socket. Until then
-//! the peer counts as connected, and who connects again at once would be told
-//! that there is a connection, which is about to end. So whoever asked to
-//! disconnect is answered when it is done.
+//! To close a connection takes a turn of its task and of its socket. Until then the peer
+//! counts as connected, and a program that connects again at once would be told that
+//! there is a connection, which is about to end. So a program that asked to disconnect
+//! gets its answer when the connection has ended.
 
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,23 @@ use libp2p::PeerId;
 use crate::content::fetch::{Obstacle, Unreachable};
 use crate::node::handle::{Error, Reply};
 
-/// How long to wait. 5 s: identify takes one round trip, a goodbye half of one. A
-/// peer that does not speak identify and stays is connected all the same, and one
-/// that reads nothing keeps the goodbye from leaving, which nobody waits for.
+/// How long a program waits at most: 5 s, since identify takes one round trip, and a
+/// goodbye half of one. A peer that does not speak identify and stays is connected all
+/// the same. A peer that does not read anything prevents the goodbye from being sent, and
+/// nobody waits for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is waited for.
+/// The event that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The peer says who it is. That it goes instead is an error.
+    /// The peer says who it is. If the connection ends instead, that is an error.
     Identified,
     /// Its last connection ends.
     Gone,
 }
 
-/// Those who wait. Bounded: each is a client of the control socket, of which
-/// there is a limited number, with one request at a time.
+/// The programs that wait. They are bounded: each is a client of the control socket, the
+/// number of which is limited, with one request at a time.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     waiting: Vec<Waiting>,
@@ -48,7 +49,7 @@ struct Waiting {
 }
 
 impl Waiters {
-    /// Answers `reply` when `outcome` is there with `peer`.
+    /// Answers `reply` when `outcome` has happened with `peer`.
     pub(super) fn wait(
         &mut self,
         peer: PeerId,
@@ -64,7 +65,7 @@ impl Waiters {
         });
     }
 
-    /// The peer has said who it is.
+    /// Records that the peer has said who it is.
     pub(super) fn identified(&mut self, peer: &PeerId) {
         let waits = |w: &mut Waiting| w.peer == *peer && w.outcome == Outcome::Identified;
         for waiting in self.waiting.extract_if(.., waits) {
@@ -72,7 +73,7 @@ impl Waiters {
         }
     }
 
-    /// Its last connection has ended.
+    /// Records that the last connection with the peer has ended.
     pub(super) fn gone(&mut self, peer: &PeerId) {
         for waiting in self.waiting.extract_if(.., |w| w.peer == *peer) {
             let _ = waiting.reply.send(match waiting.outcome {
@@ -82,7 +83,7 @@ impl Waiters {
         }
     }
 
-    /// Time passes.
+    /// Answers those that have waited long enough.
     pub(super) fn tend(&mut self, now: Instant) {
         let over = |w: &mut Waiting| {
             now.saturating_duration_since(w.since) >= PATIENCE || w.reply.is_canceled()
@@ -93,7 +94,8 @@ impl Waiters {
     }
 }
 
-/// The connection was established, and the other side ended it.
+/// Returns the error for a connection that was established and then ended by the other
+/// side.
 pub(super) fn closed(peer: PeerId) -> Error {
     Error::Dial {
         target: peer.to_string(),

@@ -7,29 +7,31 @@ use libp2p::core::transport::ListenerId;
 
 use crate::node::handle::{Error, Reply};
 
-/// See the module's documentation. Bounded by the addresses of the configuration.
+/// See the module's documentation. The listeners are bounded by the addresses of the
+/// configuration.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    /// Those that have no address yet, and who waits for it.
+    /// The listeners that have no address yet, each with the reply that waits for it.
     waiting: HashMap<ListenerId, (Multiaddr, Reply<Multiaddr>)>,
     all: Vec<ListenerId>,
 }
 
 impl Listeners {
-    /// A listener was begun; `reply` gets its first address.
+    /// Records that a listener was begun. `reply` gets its first address.
     pub(super) fn begun(&mut self, id: ListenerId, address: Multiaddr, reply: Reply<Multiaddr>) {
         self.all.push(id);
         self.waiting.insert(id, (address, reply));
     }
 
-    /// A listener has an address.
+    /// Records that a listener has an address.
     pub(super) fn ready(&mut self, id: ListenerId, address: &Multiaddr) {
         if let Some((_, reply)) = self.waiting.remove(&id) {
             let _ = reply.send(Ok(address.clone()));
         }
     }
 
-    /// A listener has ended. Whether somebody waited for it, who is told `reason`.
+    /// Records that a listener has ended. If a program waited for it, sends it `reason`
+    /// and returns `true`.
     pub(super) fn closed(&mut self, id: ListenerId, reason: Option<&str>) -> bool {
         let Some((address, reply)) = self.waiting.remove(&id) else {
             return false;
@@ -39,7 +41,7 @@ impl Listeners {
         true
     }
 
-    /// All that there are, which are to be removed.
+    /// Takes all listeners, which are to be removed.
     pub(super) fn take(&mut self) -> Vec<ListenerId> {
         std::mem::take(&mut self.all)
     }

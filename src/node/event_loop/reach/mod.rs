@@ -1,5 +1,6 @@
 //! How others can reach this node: its listeners, its external addresses, its
-//! reservations at relays, and what it knows of a NAT before it. And whom it relays for.
+//! reservations at relays, and what it knows of a NAT in front of it. Also, what it
+//! relays for other peers.
 //!
 //! | file | noun |
 //! |---|---|
@@ -32,7 +33,7 @@ use crate::telemetry::throttle::Throttle;
 pub(in crate::node) struct Reach {
     metrics: Arc<Metrics>,
     listeners: Listeners,
-    /// Addresses that the configuration says others can dial.
+    /// The addresses that, according to the configuration, others can dial.
     external: Vec<Multiaddr>,
     relays: Relays,
     nat: NatStatus,
@@ -57,13 +58,13 @@ impl Reach {
         }
     }
 
-    /// What is to be done at the start.
+    /// Returns what has to be done at the start.
     pub(super) fn start(&self) -> Vec<Effect> {
         let external = self.external.iter().cloned();
         external.map(Effect::AddExternalAddress).collect()
     }
 
-    /// Other external addresses and relays from now on.
+    /// Changes the external addresses and relays from now on.
     pub(super) fn adjust(&mut self, external: &[Multiaddr], relays: &[Multiaddr]) -> Vec<Effect> {
         let gone = self.external.iter().filter(|a| !external.contains(a));
         let mut effects: Vec<Effect> = gone.cloned().map(Effect::RemoveExternalAddress).collect();
@@ -75,13 +76,13 @@ impl Reach {
         effects
     }
 
-    /// This host wants to be reachable at `address`.
+    /// Listens at `address` for this host.
     pub(super) fn listen(&self, address: Multiaddr, reply: Reply<Multiaddr>) -> Effect {
         let wanted_by = ListenFor::Command(reply);
         Effect::Listen { address, wanted_by }
     }
 
-    /// What has become of [`Effect::Listen`].
+    /// Handles the result of [`Effect::Listen`].
     pub(super) fn begun(
         &mut self,
         address: Multiaddr,
@@ -101,7 +102,7 @@ impl Reach {
         }
     }
 
-    /// Relays that are to be asked for a reservation now.
+    /// Returns the requests to the relays that are to be asked for a reservation now.
     pub(super) fn due(&mut self, now: Instant, chance: impl FnMut() -> f64) -> Vec<Effect> {
         let due = self.relays.due(now, chance).into_iter();
         due.map(|(index, address)| Effect::Listen {
@@ -111,24 +112,24 @@ impl Reach {
         .collect()
     }
 
-    /// The node drains: it listens no more at its own addresses.
+    /// Stops listening at the node's own addresses, because the node drains.
     pub(super) fn drain(&mut self) -> Vec<Effect> {
         let all = self.listeners.take().into_iter();
         all.map(Effect::RemoveListener).collect()
     }
 
-    /// A listener has an address.
+    /// Records that a listener has an address.
     pub(super) fn listening(&mut self, id: ListenerId, address: &Multiaddr) {
         log::info!(address:% = address; "listening");
         self.listeners.ready(id, address);
     }
 
-    /// A listener has an address no more.
+    /// Records that a listener has lost an address.
     pub(super) fn listening_no_more(&self, address: &Multiaddr) {
         log::info!(address:% = address; "listening no more");
     }
 
-    /// A listener has ended.
+    /// Records that a listener has ended.
     pub(super) fn closed(
         &mut self,
         id: ListenerId,
@@ -149,7 +150,7 @@ impl Reach {
                 (false, Some(reason)) => {
                     log::warn!(address:% = relay, error:% = reason; "the relay gave no reservation; asking again later");
                 }
-                // It was not reached; the dial has said why.
+                // The relay was not reached; the dial has reported why.
                 (false, None) => {}
             }
         } else if let Some(reason) = reason {
@@ -157,23 +158,24 @@ impl Reach {
         }
     }
 
-    /// A listener met an error and goes on.
+    /// Logs an error of a listener that goes on.
     pub(super) fn listener_error(&mut self, error: &io::Error, now: Instant) {
-        // A remote provokes it with any packet that is nearly a handshake.
+        // A remote can cause it with any packet that looks almost like a handshake.
         if let Some(more) = self.lines.allow("listener error", now) {
             log::warn!(error:% = error, suppressed = more; "listener error");
         }
     }
 
-    /// Others can dial this address.
+    /// Records that others can dial this address.
     pub(super) fn external_found(&mut self, address: &Multiaddr, now: Instant) {
-        // Who tests addresses for this node is a remote.
+        // The peers that test addresses for this node are remotes.
         if let Some(suppressed) = self.lines.allow("external address found", now) {
             log::info!(address:% = address, suppressed; "others can dial this address");
         }
     }
 
-    /// Others can dial this address no more; `others` says whether there are others.
+    /// Records that others cannot dial this address any more. `others` tells whether
+    /// there are other addresses.
     pub(super) fn external_lost(&mut self, address: &Multiaddr, others: bool, now: Instant) {
         if !others && self.nat.state == Reachability::Public {
             self.nat.state = Reachability::Private;
@@ -183,7 +185,7 @@ impl Reach {
         }
     }
 
-    /// A relay has answered.
+    /// Handles the answer of a relay.
     pub(super) fn relay_client(&mut self, event: &relay::client::Event) {
         match event {
             relay::client::Event::ReservationReqAccepted {
@@ -197,13 +199,13 @@ impl Reach {
                     log::info!(peer:% = relay_peer_id; "reachable through relay");
                 }
             }
-            // The connection through a relay tells of itself.
+            // The connection through a relay is reported by itself.
             relay::client::Event::OutboundCircuitEstablished { .. }
             | relay::client::Event::InboundCircuitEstablished { .. } => {}
         }
     }
 
-    /// A hole was punched, or not.
+    /// Records whether an attempt to punch a hole succeeded.
     pub(super) fn dcutr(&mut self, event: dcutr::Event) {
         self.attempted("dcutr", event.result.is_ok());
         match event.result {
@@ -217,7 +219,7 @@ impl Reach {
         }
     }
 
-    /// An address of this node was tested.
+    /// Records the result of a test of one of this node's addresses.
     pub(super) fn autonat(&mut self, event: autonat::v2::client::Event) {
         let autonat::v2::client::Event {
             tested_addr,
@@ -240,7 +242,7 @@ impl Reach {
         }
     }
 
-    /// Something has happened at this node's relay server.
+    /// Handles an event of this node's relay server.
     pub(super) fn relay_server(&mut self, event: &relay::Event, peers: &Connected) {
         self.server.event(event, peers);
     }
@@ -251,32 +253,32 @@ impl Reach {
         attempts.with_label_values(&[method, result]).inc();
     }
 
-    /// Whether `peer` is one of the relays of this node.
+    /// Returns whether `peer` is one of the relays of this node.
     pub(super) fn is_relay(&self, peer: &PeerId) -> bool {
         self.relays.contains(peer)
     }
 
-    /// Whether others can dial this node directly.
+    /// Returns whether others can dial this node directly.
     pub(super) fn is_public(&self) -> bool {
         self.nat.state == Reachability::Public
     }
 
-    /// At how many relays this node has a reservation.
+    /// Returns the number of relays at which this node has a reservation.
     pub(super) fn reserved(&self) -> usize {
         self.relays.reserved().count()
     }
 
-    /// Peers that have a reservation at this node.
+    /// Returns the number of peers that have a reservation at this node.
     pub(super) fn reservations(&self) -> usize {
         self.server.reservations()
     }
 
-    /// Connections that this node relays.
+    /// Returns the number of connections that this node relays.
     pub(super) fn circuits(&self) -> usize {
         self.server.circuits()
     }
 
-    /// What programs on this host are told.
+    /// Returns the status that programs on this host see.
     pub(super) fn nat(&self) -> NatStatus {
         let relays = self.relays.reserved().flatten();
         NatStatus {

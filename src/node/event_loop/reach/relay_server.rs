@@ -9,13 +9,13 @@ use crate::node::Metrics;
 use crate::node::event_loop::as_gauge;
 use crate::node::peers::connected::Connected;
 
-/// The reservations and circuits at this node's relay server, which bounds them.
+/// The reservations and circuits at this node's relay server. The server bounds them.
 #[derive(Debug)]
 pub(super) struct RelayServer {
     metrics: Arc<Metrics>,
-    /// Peers that hold a reservation.
+    /// The peers that have a reservation.
     reserved: HashSet<PeerId>,
-    /// Connections that are relayed now.
+    /// The number of connections that are relayed now.
     circuits: usize,
 }
 
@@ -36,14 +36,15 @@ impl RelayServer {
         self.circuits
     }
 
-    /// Something has happened at the server.
+    /// Handles an event of the server.
     pub(super) fn event(&mut self, event: &relay::Event, peers: &Connected) {
         self.count(event);
         match event {
             relay::Event::ReservationReqAccepted { src_peer_id, .. } => {
                 self.reserved.insert(*src_peer_id);
             }
-            // Told of every connection that ends, with a reservation or without.
+            // This is reported for every connection that ends, with or without a
+            // reservation.
             relay::Event::ReservationClosed { src_peer_id } if peers.contains(src_peer_id) => {}
             relay::Event::ReservationClosed { src_peer_id }
             | relay::Event::ReservationTimedOut { src_peer_id } => {
@@ -57,8 +58,8 @@ impl RelayServer {
                 self.circuits = self.circuits.saturating_sub(1);
                 self.metrics.relay_connections_active.dec();
             }
-            // What was denied is counted above; the rest are failures on the way of a
-            // request, and of an answer, that the other side sees.
+            // Denied requests are counted above. The others are failures on the way of a
+            // request or an answer, which the other side sees.
             _ => {}
         }
         let active = as_gauge(self.reserved.len());
