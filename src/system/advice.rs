@@ -1,12 +1,12 @@
-//! What to do about an error of the system, where the system's words do not say.
+//! What to do about an error of the system, where the system's message does not say it.
 
 use std::io;
 
-/// What follows the words of `error` about a file of the data folder: nothing,
-/// or what to do, after a semicolon.
+/// Returns the text that follows the message of `error` about a file of the data folder:
+/// nothing, or what to do, after a semicolon.
 pub(crate) fn for_data(error: &io::Error) -> &'static str {
     match error.kind() {
-        // Mostly somebody ran a command as root there, or restored a backup.
+        // Usually somebody ran a command as root there, or restored a backup.
         io::ErrorKind::PermissionDenied => {
             "; everything in the data folder has to belong to the user that the daemon runs as: \
              `chown -R USER: FOLDER` as root (the service's are p2p-node and /var/lib/p2p-node)"

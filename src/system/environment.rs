@@ -1,13 +1,13 @@
-//! The environment of this process, which an environment file can add to.
+//! The environment of this process, to which an environment file can add variables.
 
 use std::ffi::OsStr;
 
-/// Adds variables to the environment of this process, as a service manager
-/// would have before its start: the standard library looks for `RUST_BACKTRACE`
-/// there, others for `TZ` or `NO_COLOR`. Those that are set already stay.
+/// Adds variables to the environment of this process, as a service manager would have
+/// done before its start. The standard library looks for `RUST_BACKTRACE` there, and
+/// others look for `TZ` or `NO_COLOR`. Variables that are set already do not change.
 ///
-/// Only while this process has a single thread, which is at the start of
-/// `main`; later nothing is added, and the answer is false.
+/// This works only while the process has a single thread, which is so at the start of
+/// `main`. Later, nothing is added, and the function returns `false`.
 pub fn adopt<'a>(variables: impl Iterator<Item = (&'a OsStr, &'a OsStr)>) -> bool {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if !alone {
@@ -15,8 +15,8 @@ pub fn adopt<'a>(variables: impl Iterator<Item = (&'a OsStr, &'a OsStr)>) -> boo
     }
     for (name, value) in variables {
         if std::env::var_os(name).is_none() {
-            // SAFETY: no other thread can read or change the environment at the
-            // same time, since there is none.
+            // SAFETY: no other thread can read or change the environment at the same
+            // time, since there is none.
             #[allow(unsafe_code, reason = "the standard library offers it in no other way")]
             unsafe {
                 std::env::set_var(name, value);

@@ -1,7 +1,7 @@
-//! Faults on demand, for tests of what a supervisor and a shutdown do about them.
-//! Only in builds with the feature `fault-injection`, which no package has.
+//! Faults on demand, for tests of how a supervisor and a shutdown deal with them. This
+//! module exists only in builds with the feature `fault-injection`, which no package has.
 //!
-//! | signal | from then on |
+//! | signal | effect from then on |
 //! |---|---|
 //! | SIGUSR1 | no call to the store's database returns, nor a write to the journal of message numbers, as with a dead disk |
 //! | SIGUSR2 | the event loop is stuck in one turn |
@@ -14,8 +14,9 @@ use futures::StreamExt;
 static DISK_IS_DEAD: AtomicBool = AtomicBool::new(false);
 static LOOP_IS_STUCK: AtomicBool = AtomicBool::new(false);
 
-/// Obeys the signals from now on. `P2P_` is the prefix of the configuration, so the
-/// variable is `FAULT_DEAD_DISK=1` for a disk that is dead from the start.
+/// Obeys the signals from now on. With the variable `FAULT_DEAD_DISK=1`, the disk is dead
+/// from the start; the variable has no `P2P_` in front, since that is the prefix of the
+/// configuration.
 pub fn obey() {
     log::warn!("this build has faults on demand (feature fault-injection): it is for tests only");
     if std::env::var_os("FAULT_DEAD_DISK").is_some() {
@@ -38,12 +39,12 @@ pub fn obey() {
     }
 }
 
-/// Never returns once the disk is dead.
+/// Returns at once, but never returns once the disk is dead.
 pub(crate) fn disk() {
     hang_if(&DISK_IS_DEAD);
 }
 
-/// Never returns once the loop is stuck.
+/// Returns at once, but never returns once the loop is stuck.
 pub(crate) fn event_loop() {
     hang_if(&LOOP_IS_STUCK);
 }

@@ -7,26 +7,26 @@ use super::notify::Notifier;
 use super::sockets::Sockets;
 use super::watchdog::Watchdog;
 
-/// The service manager's side of this process; nothing of it without one.
+/// What connects this process with the service manager; empty if there is none.
 #[derive(Debug, Default)]
 pub struct Manager {
-    /// The way to tell it something.
+    /// The channel for messages to the manager.
     pub notifier: Notifier,
-    /// The sockets that it handed over, and the way to have more kept.
+    /// The sockets that the manager handed over, and the means to let it keep more.
     pub sockets: Sockets,
-    /// After how much silence of the event loop it kills this process.
+    /// The time after which the manager kills this process if the event loop is silent.
     watchdog: Option<Duration>,
 }
 
 impl Manager {
-    /// Takes what the environment says, out of the environment. Call it first
-    /// thing in the process, before there is a second thread.
+    /// Reads the variables of the service manager, and removes them from the environment.
+    /// Call it before anything else in the process, while there is no second thread.
     pub fn from_process() -> Manager {
         let notifier = Notifier::from_environment();
         let inherited = inherited();
         #[allow(unsafe_code, reason = "an environment can be changed in no other way")]
-        // SAFETY: the caller keeps other threads from existing yet, so that
-        // nobody reads the environment while it changes.
+        // SAFETY: the caller ensures that there are no other threads yet, so that nobody
+        // reads the environment while it changes.
         let watchdog = unsafe {
             for name in [
                 "NOTIFY_SOCKET",
@@ -45,28 +45,28 @@ impl Manager {
         }
     }
 
-    /// The watchdog to beat, when the manager watches.
+    /// Returns the watchdog that the loop has to report to, if the manager watches it.
     pub fn watchdog(&self) -> Option<Watchdog> {
         let period = self.watchdog.filter(|period| !period.is_zero())?;
         Some(Watchdog::new(self.notifier.clone(), period))
     }
 }
 
-/// The sockets behind `LISTEN_FDS`, closed on exec from now on.
+/// Takes the sockets behind `LISTEN_FDS`. They are closed on exec from now on.
 fn inherited() -> Vec<(String, OwnedFd)> {
     match sd_notify::listen_fds_with_names() {
         Ok(fds) => fds
             .map(|(fd, name)| {
                 #[allow(unsafe_code, reason = "a number from the environment is all there is")]
-                // SAFETY: LISTEN_PID says that these descriptors are for this
-                // process, and nobody else in it knows of them; that each is open
-                // was found when it was marked to close on exec.
+                // SAFETY: LISTEN_PID says that these descriptors are for this process,
+                // and no other code in it knows of them. That each of them is open was
+                // checked when it was marked to be closed on exec.
                 let socket = unsafe { OwnedFd::from_raw_fd(fd) };
                 (name, socket)
             })
             .collect(),
         Err(e) => {
-            // The log is not open yet; journald and terminals read this too.
+            // The log is not open yet. Journald and terminals can read this too.
             eprintln!("p2p-node: the service manager's sockets are unusable: {e}");
             Vec::new()
         }

@@ -1,50 +1,50 @@
-//! How much memory there is for this process, and how much it uses.
+//! How much memory this process can have, and how much it uses.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// Where a memory limit comes from.
+/// The origin of a memory limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The control group of this process, or one above it.
     Cgroup,
-    /// The machine has no more.
+    /// The machine, which has no more memory.
     Machine,
 }
 
-/// Memory that this process can have.
+/// The memory that this process can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// In bytes.
+    /// The limit in bytes.
     pub bytes: u64,
-    /// Who sets it.
+    /// What sets the limit.
     pub source: Source,
 }
 
-/// The least of what the machine has and what the control groups of this
-/// process allow (`memory.max` in version 2, `memory.limit_in_bytes` in 1).
+/// Returns the smaller of what the machine has and what the control groups of this
+/// process allow (`memory.max` in version 2, `memory.limit_in_bytes` in version 1).
 ///
 /// # Errors
-/// When `/proc/meminfo` cannot be read.
+/// Fails if `/proc/meminfo` cannot be read.
 pub fn limit() -> io::Result<Limit> {
     limit_under(Path::new("/"))
 }
 
-/// Bytes of memory resident now.
+/// Returns the bytes of memory that are resident now.
 ///
 /// # Errors
-/// When `/proc/self/status` cannot be read.
+/// Fails if `/proc/self/status` cannot be read.
 pub fn resident() -> io::Result<u64> {
     field_kib(&fs::read_to_string("/proc/self/status")?, "VmRSS")
 }
 
-/// As [`limit`], with `/proc` and `/sys` under `root`.
+/// Does the same as [`limit`], with `/proc` and `/sys` under `root`.
 fn limit_under(root: &Path) -> io::Result<Limit> {
     let machine = match fs::read_to_string(root.join("proc/meminfo")) {
         Ok(text) => field_kib(&text, "MemTotal")?,
-        // A sandbox that shows of /proc processes only (ProcSubset=pid).
+        // In a sandbox, `/proc` may contain only the processes (ProcSubset=pid).
         Err(e) if e.kind() == io::ErrorKind::NotFound => nix::sys::sysinfo::sysinfo()?.ram_total(),
         Err(e) => return Err(e),
     };
@@ -52,7 +52,8 @@ fn limit_under(root: &Path) -> io::Result<Limit> {
         .ok()
         .and_then(|groups| cgroup_limit(root, &groups));
     Ok(match cgroup {
-        // Version 1 says "no limit" with a number larger than any machine.
+        // Version 1 expresses "no limit" with a number that is larger than the memory of
+        // any machine.
         Some(bytes) if bytes < machine => Limit {
             bytes,
             source: Source::Cgroup,
@@ -64,7 +65,7 @@ fn limit_under(root: &Path) -> io::Result<Limit> {
     })
 }
 
-/// A field such as `MemTotal:  123 kB`, in bytes.
+/// Returns a field such as `MemTotal:  123 kB`, in bytes.
 fn field_kib(text: &str, name: &str) -> io::Result<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
@@ -73,11 +74,12 @@ fn field_kib(text: &str, name: &str) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no {name} in /proc")))
 }
 
-/// The least limit among the groups of `/proc/self/cgroup` and all above them.
+/// Returns the lowest limit of the groups in `/proc/self/cgroup` and of all groups above
+/// them.
 fn cgroup_limit(root: &Path, groups: &str) -> Option<u64> {
     let mut least: Option<u64> = None;
     for group in groups.lines() {
-        // hierarchy:controllers:path; version 2 has no controllers.
+        // The fields are hierarchy:controllers:path. Version 2 has no controllers.
         let mut parts = group.splitn(3, ':');
         let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
         let (mounts, file): (&[&str], _) = if controllers.is_empty() {
@@ -90,8 +92,8 @@ fn cgroup_limit(root: &Path, groups: &str) -> Option<u64> {
         for mount in mounts {
             let mount = root.join(mount);
             let mut dir: PathBuf = mount.join(path.trim_start_matches('/'));
-            // In a container the path may be the host's: what is not there is
-            // passed over, up to the mount, which is the container's own group.
+            // In a container, the path may be that of the host. Folders that do not exist
+            // are skipped, up to the mount, which is the container's own group.
             while dir.starts_with(&mount) {
                 let limit = fs::read_to_string(dir.join(file))
                     .ok()
@@ -114,7 +116,7 @@ mod tests {
 
     const MEMINFO: &str = "MemTotal:       16000 kB\nMemFree:  1 kB\n";
 
-    /// A root folder with these files.
+    /// Makes a root folder with these files.
     fn world(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::TempDir::new().unwrap();
         for (path, text) in files {

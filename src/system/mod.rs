@@ -1,4 +1,4 @@
-//! What the program asks the kernel and the service manager, and what they answer.
+//! What the program asks of the kernel and the service manager, and their answers.
 
 pub(crate) mod advice;
 pub mod allocator;

@@ -1,18 +1,18 @@
-//! A point in time by both clocks of the host.
+//! A point in time on both clocks of the host.
 
 use std::time::{Instant, SystemTime};
 
-/// A point in time by both clocks.
+/// A point in time on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The monotonic clock, which goes on evenly while the process runs.
+    /// The time of the monotonic clock, which goes on evenly while the process runs.
     pub mono: Instant,
-    /// The time of day, which may be set.
+    /// The time of day, which may be changed.
     pub wall: SystemTime,
 }
 
 impl Moment {
-    /// This moment.
+    /// Returns the current moment.
     pub fn now() -> Self {
         Moment {
             mono: Instant::now(),

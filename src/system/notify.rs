@@ -21,15 +21,16 @@ use sd_notify::NotifyState;
 /// How long the sender of an important message waits for a manager whose queue is full.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The way to the service manager. Without one (`NOTIFY_SOCKET` is not set)
-/// nothing is sent and nothing fails. Clones share the socket.
+/// A channel for messages to the service manager. If there is none (`NOTIFY_SOCKET` is
+/// not set), nothing is sent and nothing fails. Clones share the socket.
 #[derive(Clone, Debug, Default)]
 pub struct Notifier {
     socket: Option<Arc<UnixDatagram>>,
 }
 
 impl Notifier {
-    /// The way that `NOTIFY_SOCKET` names: a path, or `@` and an abstract name.
+    /// Returns a channel to the socket that `NOTIFY_SOCKET` names: a path, or `@` and an
+    /// abstract name.
     pub fn from_environment() -> Notifier {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|n| !n.is_empty()) else {
             return Notifier::default();
@@ -39,24 +40,25 @@ impl Notifier {
                 socket: Some(Arc::new(socket)),
             },
             Err(e) => {
-                // The log is not open yet; journald and terminals read this too.
+                // The log is not open yet. Journald and terminals can read this too.
                 eprintln!("p2p-node: cannot reach the service manager at {name:?}: {e}");
                 Notifier::default()
             }
         }
     }
 
-    /// Whether there is a service manager.
+    /// Returns whether there is a service manager.
     pub fn is_connected(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// The service serves.
+    /// Reports that the service is ready.
     pub fn ready(&self, status: &str) {
         self.must(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// The service reads its configuration again; end it with [`Self::ready`].
+    /// Reports that the service reads its configuration again. Call [`Self::ready`] at
+    /// the end.
     pub fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.must(&[NotifyState::Reloading, now]),
@@ -64,8 +66,8 @@ impl Notifier {
         }
     }
 
-    /// The service stops, which takes at most `at_most`; the manager does not kill it before
-    /// that.
+    /// Reports that the service stops, which takes at most `at_most`. The manager does
+    /// not kill it before that.
     pub fn stopping(&self, at_most: Duration) {
         self.must(&[
             NotifyState::Stopping,
@@ -74,24 +76,25 @@ impl Notifier {
         ]);
     }
 
-    /// The start or stop that is under way takes at most `from_now` longer.
+    /// Reports that the start or stop that is under way takes at most `from_now` longer.
     pub fn extend(&self, from_now: Duration) {
         self.may(&[extension(from_now)]);
     }
 
-    /// The state of the service in one line, as `systemctl status` shows it.
+    /// Reports the state of the service in one line, as `systemctl status` shows it.
     pub fn status(&self, line: &str) {
         self.may(&[NotifyState::Status(line)]);
     }
 
-    /// The event loop makes progress. Only [`super::watchdog::Watchdog`] says so.
+    /// Reports that the event loop makes progress. Only [`super::watchdog::Watchdog`]
+    /// does so.
     pub(super) fn watchdog(&self) {
         self.may(&[NotifyState::Watchdog]);
     }
 
-    /// Makes the manager keep a socket over restarts of this process, under a name
-    /// ([`super::sockets`]). `FDPOLL=0`: an error that somebody's ICMP put on a
-    /// UDP socket is no reason to throw it away.
+    /// Lets the manager keep a socket over restarts of this process, under a name
+    /// ([`super::sockets`]). With `FDPOLL=0`, the manager does not throw away a UDP
+    /// socket because of an error that somebody's ICMP message caused on it.
     pub fn store(&self, name: &str, socket: BorrowedFd<'_>) -> io::Result<()> {
         let text = message(&[
             NotifyState::Custom("FDSTORE=1"),
@@ -101,7 +104,7 @@ impl Notifier {
         self.send_within(PATIENCE, text.as_bytes(), &[socket])
     }
 
-    /// Makes the manager forget what it keeps under a name.
+    /// Lets the manager forget what it keeps under a name.
     pub fn forget(&self, name: &str) {
         self.must(&[
             NotifyState::Custom("FDSTOREREMOVE=1"),
@@ -120,18 +123,19 @@ impl Notifier {
         };
         let sent = self.send_within(PATIENCE, b"BARRIER=1\n", &[theirs.as_fd()]);
         drop(theirs);
-        // The manager closes its copy when it comes to this message.
+        // The manager closes its copy when it reaches this message.
         sent.is_ok() && wait_for(&ours, PollFlags::POLLHUP, PATIENCE)
     }
 
-    /// Sends, waiting a little for a busy manager; a failure is logged.
+    /// Sends a message, and waits a little if the manager is busy. A failure is logged.
     fn must(&self, states: &[NotifyState<'_>]) {
         if let Err(e) = self.send_within(PATIENCE, message(states).as_bytes(), &[]) {
             log::warn!(error:% = e; "cannot tell the service manager; it may take this service for one that hangs");
         }
     }
 
-    /// Sends unless that would wait: a later message says the same again.
+    /// Sends a message unless that would mean waiting: a later message has the same
+    /// content.
     fn may(&self, states: &[NotifyState<'_>]) {
         if let Err(e) = self.send(message(states).as_bytes(), &[]) {
             log::debug!(error:% = e; "cannot tell the service manager");
@@ -192,13 +196,13 @@ fn message(states: &[NotifyState<'_>]) -> String {
     states.iter().map(|state| format!("{state}\n")).collect()
 }
 
-/// sd-notify takes 71 minutes at most; the longest that is asked for is
+/// sd-notify accepts 71 minutes at most. The longest time that is asked for is
 /// `P2P_DRAIN_TIMEOUT`, ten minutes at most, and some seconds.
 fn extension(by: Duration) -> NotifyState<'static> {
     NotifyState::ExtendTimeoutUsec(by.as_micros().try_into().unwrap_or(u32::MAX))
 }
 
-/// Waits for `what` on a descriptor; whether it came in time.
+/// Waits for `what` on a descriptor. Returns whether it happened in time.
 fn wait_for(fd: &impl AsFd, what: PollFlags, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     loop {

@@ -1,9 +1,9 @@
 //! Large buffers that are reused.
 //!
-//! A buffer of a mebibyte that is allocated for each block is zeroed for each
-//! block too, and the allocator gives its pages back to the kernel when it is
-//! freed and faults them in again for the next one. Measured on a fetch, that was
-//! a seventh of the fetching daemon's time.
+//! If a buffer of a mebibyte is allocated for each block, it is also zeroed for each
+//! block. The allocator gives its pages back to the kernel when it is freed, and faults
+//! them in again for the next one. As measured during a fetch, this took a seventh of the
+//! fetching daemon's time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 /// itself.
 const WORTH: usize = 64 << 10;
 
-/// A pool of buffers. Clones share it; when the last one is gone, buffers that
-/// come back are freed.
+/// A pool of buffers. Clones share it. When the last clone is gone, buffers that come
+/// back are freed.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -22,7 +22,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool that keeps at most `keep` unused buffers, at least one.
+    /// Returns a pool that keeps at most `keep` unused buffers, and at least one.
     pub(crate) fn new(keep: usize) -> Self {
         Pool {
             spare: Arc::default(),
@@ -30,9 +30,9 @@ impl Pool {
         }
     }
 
-    /// A buffer of `len` bytes to write into, of less than twice that in memory.
-    /// What it holds is left over from an
-    /// earlier use: fill all of it before anyone reads it.
+    /// Returns a buffer of `len` bytes to write into, which takes at most twice that in
+    /// memory. It contains data from an earlier use, so fill all of it before anyone
+    /// reads it.
     pub(crate) fn take(&self, len: usize) -> Buffer {
         let fits = |spare: &Vec<u8>| (len..=len.saturating_mul(2)).contains(&spare.len());
         let found = if len < WORTH {
@@ -52,7 +52,7 @@ impl Pool {
     }
 }
 
-/// A buffer from a [`Pool`], back there when it is dropped.
+/// A buffer from a [`Pool`], which returns to the pool when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -62,12 +62,12 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Its bytes, to fill.
+    /// Returns the bytes of the buffer, to be filled.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
     }
 
-    /// Shares the bytes; the buffer goes back when the last share is gone.
+    /// Shares the bytes. The buffer returns to the pool when the last share is gone.
     pub(crate) fn freeze(mut self) -> Bytes {
         if self.bytes.len() < WORTH {
             let mut bytes = std::mem::take(&mut self.bytes);
@@ -94,14 +94,15 @@ impl Drop for Buffer {
         };
         let mut spare = lock(&home);
         if spare.len() >= self.keep {
-            // The oldest goes: its size may be one that is no longer used.
+            // The oldest buffer is freed, since its size may no longer be used.
             spare.remove(0);
         }
         spare.push(std::mem::take(&mut self.bytes));
     }
 }
 
-/// Buffers are valid whatever happened to who held the lock.
+/// Locks a list of buffers, which is valid even if a thread panicked while it held the
+/// lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(all.iter().map(Bytes::len).sum::<usize>(), 4 * WORTH);
         drop(all);
         assert_eq!(spare(&pool), 2);
-        // One that is far too large is not taken.
+        // A buffer that is far too large is not taken.
         drop(pool.take(5 * WORTH));
         assert!(pool.take(WORTH).bytes.len() <= 2 * WORTH);
     }

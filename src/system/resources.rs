@@ -1,10 +1,10 @@
-//! What the process has left: descriptors and memory, looked at once a second.
+//! The descriptors and memory that the process has left, looked at once a second.
 //!
-//! Looking means reading `/proc`, which costs more with each open descriptor, so
-//! it is done by a task of its own and never by the event loop. In between, what
-//! was opened since is counted, so that a burst of connections within a second
-//! cannot run past the limit; what was closed since is not, which is on the safe
-//! side.
+//! To look at them means to read `/proc`, which costs more with each open descriptor. So
+//! a task of its own does that, and never the event loop. Between two looks, connections
+//! that were opened since are counted, so that a burst of connections within a second
+//! cannot exceed the limit. Those that were closed since are not counted, which is on the
+//! safe side.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,22 +15,22 @@ use futures::StreamExt;
 
 use super::{memory, rlimits};
 
-/// Time between two looks. At the default inbound rate 64 connections come in
-/// it, some 6 MiB.
+/// The time between two looks. At the default inbound rate, 64 connections are
+/// established in that time, which take some 6 MiB.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was found at a look.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Descriptors that the process may have open.
+    /// The number of descriptors that the process may have open.
     pub descriptors: u64,
-    /// Descriptors open.
+    /// The number of open descriptors.
     pub open: u64,
-    /// Bytes of memory resident.
+    /// The resident bytes of memory.
     pub resident: u64,
 }
 
-/// The last look, and what was opened since. Clones share both.
+/// The last look, and the connections that were opened since. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
     inner: Arc<Inner>,
@@ -38,19 +38,19 @@ pub struct Resources {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Connections opened since the start.
+    /// The number of connections opened since the start.
     opened: AtomicU64,
-    /// The last look, with what `opened` was when it began; none before the first.
+    /// The last look, with the value of `opened` when it began; `None` before the first.
     last: Mutex<Option<(Sample, u64)>>,
 }
 
 impl Resources {
-    /// Nothing looked at yet: no limit.
+    /// Returns resources that nobody has looked at yet, so that there is no limit.
     pub fn new() -> Resources {
         Resources::default()
     }
 
-    /// A look that was taken elsewhere, for tests.
+    /// Sets a look that was taken elsewhere, for tests.
     pub fn set(&self, sample: Sample) {
         self.store(sample, self.inner.opened.load(Ordering::Relaxed));
     }
@@ -60,12 +60,12 @@ impl Resources {
         *last = Some((sample, opened));
     }
 
-    /// A connection takes a descriptor.
+    /// Records that a connection takes a descriptor.
     pub fn opened(&self) {
         self.inner.opened.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The last look, with what was opened since counted as open.
+    /// Returns the last look. What was opened since is counted as open.
     pub fn now(&self) -> Option<Sample> {
         let (sample, opened) = (*lock(&self.inner.last))?;
         let since = self
@@ -79,7 +79,7 @@ impl Resources {
         })
     }
 
-    /// Begins to look once a second, until the last clone is gone.
+    /// Begins to look once a second, until the last clone is dropped.
     pub fn watch(&self) {
         let inner = Arc::downgrade(&self.inner);
         async_std::task::spawn(watch(inner));
@@ -103,7 +103,7 @@ async fn watch(inner: Weak<Inner>) {
                 let opened = resources.inner.opened.load(Ordering::Relaxed);
                 match look() {
                     Ok(sample) => resources.store(sample, opened),
-                    // The limits then rest on the last look.
+                    // The limits are then based on the last look.
                     Err(e) => {
                         if let Some(more) =
                             crate::telemetry::throttle::allow("resources unreadable")
@@ -123,10 +123,10 @@ async fn watch(inner: Weak<Inner>) {
     }
 }
 
-/// Looks now. Reads `/proc`: not for the event loop.
+/// Looks at the resources now. It reads `/proc`, so it is not for the event loop.
 ///
 /// # Errors
-/// When `/proc/self` or the limit cannot be read.
+/// Fails if `/proc/self` or the limit cannot be read.
 pub fn look() -> io::Result<Sample> {
     Ok(Sample {
         descriptors: rlimits::descriptors()?,
@@ -167,7 +167,7 @@ mod tests {
             .map(|_| std::fs::File::open("/dev/null").unwrap())
             .collect();
         let after = look().unwrap();
-        // Other tests of this process open and close a few meanwhile.
+        // In the meantime, other tests in this process open and close a few.
         assert!(after.open >= before.open + 250, "{before:?} {after:?}");
         assert!(after.open <= after.descriptors);
         drop(files);

@@ -4,20 +4,21 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Limits of open descriptors.
+/// The limits of open descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptors {
-    /// What was allowed before.
+    /// The number that was allowed before.
     pub before: u64,
-    /// What is allowed now.
+    /// The number that is allowed now.
     pub now: u64,
 }
 
-/// Raises the soft limit of open descriptors to the hard one: the soft one is
-/// small (1,024) only for programs that use select(2).
+/// Raises the soft limit of open descriptors to the hard limit. The soft limit is small
+/// (1,024) only for programs that use select(2). A limit that cannot be raised stays as
+/// it is.
 ///
 /// # Errors
-/// When the limits cannot be read. A limit that cannot be raised stays.
+/// Fails if the limits cannot be read.
 pub fn raise_descriptors() -> io::Result<Descriptors> {
     let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if before >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
@@ -29,22 +30,22 @@ pub fn raise_descriptors() -> io::Result<Descriptors> {
     Ok(Descriptors { before, now: hard })
 }
 
-/// How many descriptors this process may have open now.
+/// Returns how many descriptors this process may have open now.
 ///
 /// # Errors
-/// When the limit cannot be read.
+/// Fails if the limit cannot be read.
 pub fn descriptors() -> io::Result<u64> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
-/// How many descriptors this process has open.
+/// Returns how many descriptors this process has open.
 ///
 /// # Errors
-/// When `/proc/self/fd` cannot be read.
+/// Fails if `/proc/self/fd` cannot be read.
 pub fn open_descriptors() -> io::Result<u64> {
-    // Linux tells the number as the size of this folder since version 6.2, and 0 before.
-    // Listing the folder is a look-up for each of them: once a second, with 400
-    // connections, that was some 8% of the CPU time of an idle node.
+    // Since version 6.2, Linux gives the number as the size of this folder, and before
+    // that it gives 0. To list the folder takes a look-up for each descriptor. Done once
+    // a second with 400 connections, this took some 8% of the CPU time of an idle node.
     match std::fs::metadata(OPEN)?.len() {
         0 => listed_descriptors(),
         count => Ok(count),
@@ -55,7 +56,7 @@ pub fn open_descriptors() -> io::Result<u64> {
 const OPEN: &str = "/proc/self/fd";
 
 fn listed_descriptors() -> io::Result<u64> {
-    // The one that reads the folder is there too, and closed afterwards.
+    // The descriptor that reads the folder is in the list too, and is closed afterwards.
     let count = std::fs::read_dir(OPEN)?.count() as u64;
     Ok(count.saturating_sub(1))
 }
@@ -85,7 +86,7 @@ mod tests {
             .map(|_| std::fs::File::open("/dev/null").unwrap())
             .collect();
         let (told, listed) = (open_descriptors().unwrap(), listed_descriptors().unwrap());
-        // Other tests of this process open and close some meanwhile.
+        // In the meantime, other tests in this process open and close some.
         assert!(told.abs_diff(listed) < 250, "{told}, {listed}");
         assert!(told >= 500 && listed >= 500, "{told}, {listed}");
         drop(files);

@@ -21,7 +21,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The name that people know it by.
+    /// Returns the name by which people know it.
     pub fn name(self) -> &'static str {
         match self {
             Signal::Terminate => "SIGTERM",
@@ -31,18 +31,18 @@ impl Signal {
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP from now on; they do not end the process while
-/// this exists. Never ends.
+/// A stream of SIGTERM, SIGINT and SIGHUP. They do not end the process while it exists.
+/// It never ends.
 #[derive(Debug)]
 pub struct Signals {
     inner: Inner,
 }
 
 impl Signals {
-    /// Begins to catch them.
+    /// Begins to catch the signals.
     ///
     /// # Errors
-    /// When a handler or the socket to it cannot be made.
+    /// Fails if a handler, or the socket to it, cannot be made.
     pub fn new() -> io::Result<Self> {
         use async_signal::Signal as S;
         Ok(Signals {
@@ -62,8 +62,8 @@ impl Stream for Signals {
                 Some(Ok(async_signal::Signal::Hup)) => Some(Signal::Hangup),
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => {
-                    // Without its signals the daemon could not be stopped;
-                    // stopping is what is left.
+                    // Without its signals, the daemon could not be stopped, so it stops
+                    // now.
                     log::error!(error:% = error; "cannot receive signals any more, stopping");
                     Some(Signal::Terminate)
                 }

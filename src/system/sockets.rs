@@ -20,7 +20,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::notify::Notifier;
 
-/// What a socket is bound to.
+/// The address that a socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// Listens for TCP connections.
@@ -32,8 +32,9 @@ pub enum Binding {
 }
 
 impl Binding {
-    /// What `socket` is bound to; `None` for one that this program would not have made:
-    /// of another kind, not listening, or for both families of IP.
+    /// Returns what `socket` is bound to. Returns `None` for a socket that this program
+    /// would not have made: one of another kind, one that does not listen, or one for
+    /// both families of IP.
     fn of(socket: &OwnedFd) -> Option<Binding> {
         let socket = SockRef::from(socket);
         let kind = socket.r#type().ok()?;
@@ -49,7 +50,7 @@ impl Binding {
         }
     }
 
-    /// Whether the next process can ask for the same.
+    /// Returns whether the next process can ask for the same.
     fn lasts(&self) -> bool {
         match self {
             Binding::Tcp(address) | Binding::Udp(address) => address.port() != 0,
@@ -57,9 +58,9 @@ impl Binding {
         }
     }
 
-    /// Its name in the manager's store, by which people know it in
-    /// `systemd-analyze fdstore` and which the manager forgets it by. A name may
-    /// hold no colon and at most 255 bytes.
+    /// Returns its name in the manager's store. People see it in
+    /// `systemd-analyze fdstore`, and it tells the manager which socket to forget. A name
+    /// has at most 255 bytes and no colon.
     fn name(&self, purpose: &str) -> String {
         match self {
             Binding::Tcp(at) | Binding::Udp(at) => {
@@ -71,8 +72,8 @@ impl Binding {
     }
 }
 
-/// Begins the names of sockets that a process of this program has stored, which
-/// tells them from those of a `.socket` unit.
+/// The beginning of the names of sockets that a process of this program has stored. It
+/// distinguishes them from those of a `.socket` unit.
 const MARK: &str = "p2p-node/";
 
 impl fmt::Display for Binding {
@@ -93,8 +94,8 @@ struct Inherited {
     socket: OwnedFd,
 }
 
-/// The sockets that were inherited and are not in use yet, and the way to have
-/// new ones kept. Clones share them. The default has none and keeps none.
+/// The sockets that were inherited and are not in use yet, and the means to let the
+/// manager keep new ones. Clones share them. The default has none and keeps none.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     notifier: Notifier,
@@ -102,7 +103,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Sockets that the manager handed over, with their names.
+    /// Returns the sockets that the manager handed over, with their names.
     pub fn new(notifier: Notifier, inherited: Vec<(String, OwnedFd)>) -> Sockets {
         let waiting = inherited
             .into_iter()
@@ -118,9 +119,9 @@ impl Sockets {
         }
     }
 
-    /// Closes every inherited socket that is not `wanted`, and waits until the
-    /// manager has closed its copy too: another socket may need the port. Takes
-    /// two seconds when the manager does not answer, so it is not for a task.
+    /// Closes every inherited socket that is not `wanted`, and waits until the manager
+    /// has closed its copy too, since another socket may need the port. This takes two
+    /// seconds if the manager does not answer, so it is not for a task.
     pub fn keep_only(&self, wanted: &[Binding]) {
         let surplus: Vec<Inherited> = {
             let mut waiting = self.lock();
@@ -141,7 +142,7 @@ impl Sockets {
         self.close(surplus);
     }
 
-    /// Closes the sockets that nobody took.
+    /// Closes the sockets that were not taken.
     pub fn close_rest(&self) {
         let rest = std::mem::take(&mut *self.lock());
         self.close(rest);
@@ -183,26 +184,26 @@ impl Sockets {
         Some(socket.into())
     }
 
-    /// The inherited TCP listener at exactly `address`, non-blocking.
+    /// Takes the inherited TCP listener at exactly `address`, in non-blocking mode.
     pub fn take_tcp(&self, address: SocketAddr) -> Option<TcpListener> {
         self.take(&Binding::Tcp(address)).map(TcpListener::from)
     }
 
-    /// The inherited UDP socket at exactly `address`, non-blocking.
+    /// Takes the inherited UDP socket at exactly `address`, in non-blocking mode.
     pub fn take_udp(&self, address: SocketAddr) -> Option<UdpSocket> {
         self.take(&Binding::Udp(address)).map(UdpSocket::from)
     }
 
-    /// The inherited listener at `path`, non-blocking. Whether the path still
-    /// leads to it is another question.
+    /// Takes the inherited listener at `path`, in non-blocking mode. The path may no
+    /// longer lead to it.
     pub fn take_unix(&self, path: &Path) -> Option<UnixListener> {
         self.take(&Binding::Unix(path.into()))
             .map(UnixListener::from)
     }
 
-    /// Makes the manager keep a socket that was opened for `asked`, named after its `purpose`
-    /// (a word). A port that the kernel chose is not kept, since the next process asks for
-    /// another. Returns whether the manager was told.
+    /// Lets the manager keep a socket that was opened for `asked`, under a name with its
+    /// `purpose` (a word). A socket with a port that the kernel chose is not kept, since
+    /// the next process asks for another. Returns whether the manager was told.
     pub fn keep(&self, purpose: &str, asked: &Binding, socket: BorrowedFd<'_>) -> bool {
         if !asked.lasts() || !self.notifier.is_connected() {
             return false;
@@ -214,8 +215,8 @@ impl Sockets {
         stored.is_ok()
     }
 
-    /// As [`Sockets::keep`], for a socket that takes the place of one that was kept
-    /// under the same name: the manager forgets that one first.
+    /// Does the same as [`Sockets::keep`] for a socket that replaces one that was kept
+    /// under the same name. The manager forgets that one first.
     pub fn keep_instead(&self, purpose: &str, asked: &Binding, socket: BorrowedFd<'_>) -> bool {
         if self.notifier.is_connected() {
             self.notifier.forget(&asked.name(purpose));
@@ -310,7 +311,7 @@ mod tests {
         sockets.keep_only(&[Binding::Tcp(keep_at), Binding::Udp(gone_at)]);
         TcpListener::bind(gone_at).unwrap();
         drop(sockets.take_tcp(keep_at).unwrap());
-        // Its twin is closed too, or this would fail.
+        // The second socket at this address is closed too, or this would fail.
         TcpListener::bind(keep_at).unwrap();
     }
 

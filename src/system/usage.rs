@@ -1,4 +1,4 @@
-//! The processor time that the process has used, and the room on its disk.
+//! The processor time that the process has used, and the free space on its disk.
 
 use std::io;
 use std::path::Path;
@@ -8,19 +8,19 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::statvfs::statvfs;
 use nix::sys::time::TimeVal;
 
-/// Room on a file system, in bytes.
+/// The space on a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Free for this user.
+    /// The space that is free for this user.
     pub free: u64,
     /// The size of the file system.
     pub total: u64,
 }
 
-/// Room on the file system of `path`.
+/// Returns the space on the file system of `path`.
 ///
 /// # Errors
-/// When `path` cannot be looked at.
+/// Fails if the file system of `path` cannot be examined.
 pub fn disk(path: &Path) -> io::Result<Space> {
     let vfs = statvfs(path)?;
     let unit: u64 = vfs.fragment_size();
@@ -30,10 +30,11 @@ pub fn disk(path: &Path) -> io::Result<Space> {
     })
 }
 
-/// Processor time that this process has used, in user and kernel together.
+/// Returns the processor time that this process has used, in user and kernel mode
+/// together.
 ///
 /// # Errors
-/// When the system does not say.
+/// Fails if the system does not report it.
 pub fn cpu_time() -> io::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let duration = |t: TimeVal| {

@@ -1,14 +1,14 @@
 //! The watchdog: the event loop tells the service manager that it makes progress
 //! (`WatchdogSec=`, sd_watchdog_enabled(3)).
 //!
-//! The loop itself owns the [`Watchdog`] and reports between two turns. Nobody else holds
-//! one, so that the reports end when the loop is stuck, whatever other threads do.
+//! The loop itself owns the [`Watchdog`] and reports between two turns. No other code
+//! holds one, so the reports end when the loop is stuck, whatever other threads do.
 
 use std::time::{Duration, Instant};
 
 use super::notify::Notifier;
 
-/// What the event loop beats. Clones beat for themselves.
+/// The watchdog that the event loop reports to. Each clone reports for itself.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     notifier: Notifier,
@@ -17,23 +17,25 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// A watchdog that restarts the service when no report came for `period`.
+    /// Returns a watchdog for a manager that restarts the service when no report has
+    /// arrived for `period`.
     pub fn new(notifier: Notifier, period: Duration) -> Watchdog {
         Watchdog {
             notifier,
-            // Half would do for a loop that is never late; a quarter lets one
-            // beat be late, or lost, and is still one message in many seconds.
+            // Half the period would be enough for a loop that is never late. With a
+            // quarter, one report may be late or lost, and it is still only one message
+            // in many seconds.
             every: (period / 4).max(Duration::from_millis(1)),
             last: None,
         }
     }
 
-    /// How often to beat.
+    /// Returns how often to report.
     pub fn every(&self) -> Duration {
         self.every
     }
 
-    /// Reports that the loop made progress, at `now`.
+    /// Reports at `now` that the loop made progress.
     pub fn beat(&mut self, now: Instant) {
         let due = self
             .last
