@@ -1,5 +1,5 @@
-//! How a configuration is made: every variable is looked up, parsed, and checked against
-//! the others.
+//! How a configuration is made: every variable is looked up and parsed, and checked
+//! against the others.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,17 +15,16 @@ use super::{
 use super::{suggest, value};
 
 impl Config {
-    /// The configuration that `env` and `flags` make, without an environment file.
-    /// Flags win. Besides the
-    /// table's variables it reads `STATE_DIRECTORY`, `RUNTIME_DIRECTORY`,
-    /// `XDG_DATA_HOME` and `HOME` for the defaults of paths, and asks the system
-    /// one thing: whether this is root.
+    /// Makes the configuration from `env` and `flags`, without an environment file. Flags
+    /// take precedence. In addition to the variables of the table, it reads
+    /// `STATE_DIRECTORY`, `RUNTIME_DIRECTORY`, `XDG_DATA_HOME` and `HOME` for the default
+    /// paths. It asks the system only whether the user is root.
     pub fn from_env_map(env: &Environment, flags: &Flags) -> Result<Config, Error> {
         let file = EnvFile::default();
         Self::build(env, &file, flags, nix::unistd::geteuid().is_root())
     }
 
-    /// The configuration from pairs of variable and value; for tests.
+    /// Makes the configuration from pairs of variable and value, for tests.
     pub fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Config, Error> {
@@ -81,8 +80,7 @@ impl Config {
             }
             config.sources.insert(name, source);
         }
-        // What systemd says in the environment counts for paths as well when it
-        // stands in the file.
+        // Variables of systemd that determine paths also count if they are in the file.
         let mut all = file.environment();
         all.extend(env.iter().map(|(k, v)| (k.clone(), v.clone())));
         config.derive(&all, root)?;
@@ -90,7 +88,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Fills in what follows from other values and from the environment.
+    /// Fills in the values that follow from other values and from the environment.
     fn derive(&mut self, env: &Environment, root: bool) -> Result<(), Error> {
         if self.data_dir.as_os_str().is_empty() {
             self.data_dir = default_data_dir(env, root).ok_or(Error::NoDataDir)?;
@@ -120,7 +118,7 @@ impl Config {
         }
     }
 
-    /// What no value shows alone.
+    /// Checks what cannot be seen from a single value.
     fn cross_check(&self) -> Result<(), Error> {
         if self.bootstrap && self.dht_mode == DhtMode::Client {
             return Err(Error::Conflict {
@@ -146,8 +144,8 @@ impl Config {
                 accepts: format!("at least {}", value::show_size(self.max_block_bytes as u64)),
             });
         }
-        // The handshake of a private network wraps a byte stream; QUIC has none
-        // to wrap, and an unprotected listener would be worse than none.
+        // The handshake of a private network wraps a byte stream. QUIC has none to wrap,
+        // and an unprotected listener would be worse than none.
         if self.network_key_file.is_some() {
             let quic = |a: &&Multiaddr| a.iter().any(|p| matches!(p, Protocol::QuicV1));
             if let Some(addr) = self.listen_addrs.iter().find(quic) {
@@ -171,7 +169,7 @@ impl Config {
         Ok(())
     }
 
-    /// How a person would name the place to correct the variable `name`.
+    /// Returns the place where the variable `name` is to be corrected, in words.
     fn origin(&self, name: &'static str) -> String {
         match Variable::find(name) {
             Some(variable) => self.source(name).origin(variable),
@@ -189,11 +187,11 @@ pub(super) fn bad(variable: &Variable, source: &Source, text: &str, why: String)
     }
 }
 
-/// Characters of a value in an error.
+/// The number of characters of a value that an error shows.
 const LONGEST_SHOWN: usize = 200;
 
-/// The start of a value that may be as long as the kernel lets it be: an error
-/// stays one readable line.
+/// Returns the start of a value, which may be as long as the kernel allows, so that an
+/// error stays one readable line.
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(LONGEST_SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -219,8 +217,8 @@ fn known(name: &OsStr, value: &OsStr, position: Option<&Position>) -> Result<(),
     if !name.starts_with("P2P_") || VARIABLES.iter().any(|v| v.name == name) {
         return Ok(());
     }
-    // Kubernetes and Docker links describe a service called `p2p…` to every
-    // container in such variables; their owner has to hear of it.
+    // Kubernetes and Docker links describe a service called `p2p…` to every container in
+    // such variables. The owner of the service has to know about it.
     let hint = if name.ends_with("_SERVICE_HOST") || name.contains("_PORT_") {
         "it looks like a service link, which `enableServiceLinks: false` turns off".into()
     } else {

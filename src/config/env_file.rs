@@ -1,5 +1,5 @@
-//! The environment file: written from the table, and read at the start and at
-//! every reload.
+//! The environment file: it is written from the table, and read at the start and at every
+//! reload.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{ENV_FILE, Environment, Error, VARIABLES};
 
-/// The most bytes that an environment file may have. The packaged one with every comment
+/// The largest size of an environment file, in bytes. The packaged one with every comment
 /// has 8 KiB. A list of ten thousand addresses still fits, and reading `/dev/zero` ends.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -28,28 +28,28 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// What an environment file says.
+/// The contents of an environment file.
 #[derive(Debug, Clone, Default)]
 pub struct EnvFile {
     values: BTreeMap<OsString, (OsString, Position)>,
 }
 
 impl EnvFile {
-    /// The value of a variable and the line of its assignment. Of several assignments
-    /// the last one counts.
+    /// Returns the value of a variable and the line of its assignment. If there are
+    /// several assignments, the last one counts.
     pub fn get(&self, name: &OsStr) -> Option<(&OsStr, &Position)> {
         let (value, position) = self.values.get(name)?;
         Some((value, position))
     }
 
-    /// Every variable in it with its position, by name.
+    /// Returns every variable in the file with its position, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr, &Position)> {
         self.values
             .iter()
             .map(|(name, (value, position))| (name.as_os_str(), value.as_os_str(), position))
     }
 
-    /// Its variables without their positions.
+    /// Returns the variables of the file without their positions.
     pub fn environment(&self) -> Environment {
         self.iter()
             .map(|(name, value, _)| (name.to_owned(), value.to_owned()))
@@ -60,8 +60,8 @@ impl EnvFile {
 /// Reads the environment file at `path`.
 ///
 /// # Errors
-/// When it cannot be read, is no regular text of at most 1 MiB, or has a line
-/// that is no assignment.
+/// Fails if the file cannot be read, is not a regular text of at most 1 MiB, or has a
+/// line that is not an assignment.
 pub fn read(path: &Path) -> Result<EnvFile, ReadError> {
     let mut text = Vec::new();
     std::fs::File::open(path)?
@@ -76,8 +76,8 @@ pub fn read(path: &Path) -> Result<EnvFile, ReadError> {
     Ok(parse(&text, &path.display().to_string())?)
 }
 
-/// Why an environment file cannot be used. The two are kept apart because a file that
-/// does not exist may be allowed to be missing.
+/// The reason why an environment file cannot be used. The two are kept apart because a
+/// file that does not exist may be allowed to be missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It cannot be read.
@@ -88,15 +88,15 @@ pub enum ReadError {
     Line(#[from] Error),
 }
 
-/// What the packages set although it is no default: a host that installs a
-/// package expects QUIC and IPv6, while the plain default needs neither.
+/// The values that the packages set although they are not defaults. A host that installs
+/// a package expects QUIC and IPv6, while the plain default needs neither.
 const PACKAGED: &[(&str, &str)] = &[(
     "P2P_LISTEN_ADDRS",
     "/ip4/0.0.0.0/tcp/4001,/ip6/::/tcp/4001,/ip4/0.0.0.0/udp/4001/quic-v1,/ip6/::/udp/4001/quic-v1",
 )];
 
-/// The text of `/etc/p2p-node/p2p-node.env`: every variable as a comment with
-/// its default, and what the packages set.
+/// Returns the text of `/etc/p2p-node/p2p-node.env`: every variable as a comment with its
+/// default, and the values that the packages set.
 pub fn render() -> String {
     let mut out = String::from(
         "# Configuration of p2p-node, read by p2p-node.service.\n\
@@ -106,7 +106,7 @@ pub fn render() -> String {
          # and sizes like 512MiB or 10GiB. To check a file before a restart, run\n\
          # `p2p-node config check --env-file FILE`.\n",
     );
-    // The path of the file cannot be given in the file.
+    // The path of the file cannot be set in the file itself.
     for v in VARIABLES.iter().filter(|v| v.name != ENV_FILE) {
         let _ = writeln!(out, "\n# {}.", v.help);
         let _ = writeln!(out, "# Accepted: {}.", v.accepts);
@@ -124,16 +124,16 @@ pub fn render() -> String {
     out
 }
 
-/// Reads an environment file as systemd does (systemd.exec(5),
-/// `EnvironmentFile=`): blank lines and lines that begin with `#` or `;` say
-/// nothing, a backslash at the end of a line continues it, values may stand in
-/// single or double quotes. `path` is for messages only.
+/// Reads an environment file as systemd does (systemd.exec(5), `EnvironmentFile=`). Blank
+/// lines and lines that begin with `#` or `;` are ignored, a backslash at the end of a
+/// line continues it, and values may be in single or double quotes. `path` is for
+/// messages only.
 ///
-/// systemd skips a line that is no assignment; here it is an error, since
-/// somebody meant something by it.
+/// systemd skips a line that is not an assignment. Here it is an error, since somebody
+/// wrote it for a purpose.
 ///
 /// # Errors
-/// Names the file, the line and what is wrong with it.
+/// The error names the file, the line and what is wrong with it.
 pub fn parse(text: &[u8], path: &str) -> Result<EnvFile, Error> {
     let mut file = EnvFile::default();
     let path: Arc<str> = path.into();
@@ -191,7 +191,7 @@ pub fn parse(text: &[u8], path: &str) -> Result<EnvFile, Error> {
             .iter()
             .filter(|b| **b == b'\n')
             .count();
-        // The line end that `read_value` took was counted above as well.
+        // The line break that `read_value` used was counted above as well.
         line_number -= usize::from(line[..name_end + 1 + used].last() == Some(&b'\n'));
         file.values.insert(
             OsStr::from_bytes(name).to_owned(),
@@ -202,10 +202,11 @@ pub fn parse(text: &[u8], path: &str) -> Result<EnvFile, Error> {
     Ok(file)
 }
 
-/// Reads a value up to and with its line's end; answers it and the bytes used.
+/// Reads a value up to and including the end of its line. Returns the value and the
+/// number of bytes used.
 fn read_value(text: &[u8]) -> Result<(Vec<u8>, usize), &'static str> {
     let mut value = Vec::new();
-    // Length up to which blanks belong to the value, since they were quoted.
+    // The length up to which blanks belong to the value, since they were quoted.
     let mut keep = 0;
     let mut quote: Option<u8> = None;
     let mut at = 0;

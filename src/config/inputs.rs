@@ -1,4 +1,4 @@
-//! What a configuration is made from.
+//! The sources from which a configuration is made.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use super::build::{bad, utf8};
 use super::{Config, ENV_FILE, EnvFile, Environment, Error, Flags, Source, Variable};
 use super::{env_file, value};
 
-/// What a configuration is made from, beside the environment file: the daemon
-/// keeps it, and makes its configuration anew from it at every reload.
+/// The sources from which a configuration is made, in addition to the environment file.
+/// The daemon keeps them, and makes its configuration from them again at every reload.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
     /// The environment of the process.
@@ -22,14 +22,14 @@ pub struct Inputs {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What the environment file says; empty without one.
+    /// The contents of the environment file; empty if there is none.
     pub file: EnvFile,
-    /// The environment file that was to be read and does not exist.
+    /// The environment file that was to be read, if it does not exist.
     pub missing: Option<PathBuf>,
 }
 
 impl Inputs {
-    /// Those of this process.
+    /// Returns the inputs of this process.
     pub fn of_process(flags: Flags) -> Inputs {
         Inputs {
             env: std::env::vars_os().collect(),
@@ -37,12 +37,11 @@ impl Inputs {
         }
     }
 
-    /// Reads the environment file, when `P2P_ENV_FILE` or its flag names one, and
-    /// makes the configuration: flags win over the environment, and both over
-    /// the file.
+    /// Reads the environment file, if `P2P_ENV_FILE` or its flag names one, and makes the
+    /// configuration. Flags take precedence over the environment, and both over the file.
     ///
     /// # Errors
-    /// When the file cannot be read, or a value anywhere is refused.
+    /// Fails if the file cannot be read, or a value anywhere is refused.
     pub fn load(&self) -> Result<Loaded, Error> {
         let (file, missing) = self.read_file()?;
         Ok(Loaded {

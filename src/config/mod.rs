@@ -1,23 +1,23 @@
-//! Environment and flags become one validated [`Config`].
+//! Turns the environment and flags into one validated [`Config`].
 //!
 //! | file | holds |
 //! |---|---|
 //! | `settings` | [`Config`]: the whole configuration, and where its values came from |
-//! | `inputs` | what a configuration is made from |
-//! | `build` | how it is made and checked |
-//! | `paths` | where files are when no variable says |
+//! | `inputs` | the sources from which a configuration is made |
+//! | `build` | how a configuration is made and checked |
+//! | `paths` | where files are if no variable says so |
 //! | `source` | where the value of a variable came from |
 //! | [`variable`] | the table of variables: name, default, what is accepted, help |
-//! | `value` | the forms that values take, and their parsers |
-//! | [`env_file`] | the environment file: written from the table, read at start and at reload |
+//! | `value` | the forms of values, and their parsers |
+//! | [`env_file`] | the environment file: written from the table, read at the start and at a reload |
 //! | `suggest` | the nearest known name for a misspelt one |
 //! | [`network_key`] | the pre-shared key of a private network |
-//! | [`error`] | why a configuration is refused |
+//! | [`error`] | the reasons why a configuration is refused |
 //!
-//! Everything here but the reading of the environment file is pure: the
+//! Except for the code that reads the environment file, everything here is pure: the
 //! environment is an argument, so that tests need no process of their own. The table in
-//! [`variable::VARIABLES`] is the only place that knows a variable; flags, help,
-//! `config show` and the environment file are made from it.
+//! [`variable::VARIABLES`] is the only place that defines a variable. Flags, help, the
+//! environment file and `config show` are made from it.
 
 mod build;
 pub mod env_file;
@@ -44,20 +44,20 @@ pub use source::Source;
 pub use value::{DhtMode, EnvFilePath, LogFormat, MemoryLimit, PeerAddress, SubnetPrefixes};
 pub use variable::{VARIABLES, Variable};
 
-/// Variables by name, as a process's environment gives them.
+/// Variables by name, as in the environment of a process.
 pub type Environment = BTreeMap<OsString, OsString>;
 
-/// Values from the command line, by the name of the variable that they mirror.
+/// Values from the command line, by the name of the corresponding variable.
 pub type Flags = BTreeMap<&'static str, OsString>;
 
-/// The variable that says where the environment file is.
+/// The variable that contains the path of the environment file.
 pub(crate) const ENV_FILE: &str = "P2P_ENV_FILE";
 
-/// A duration within `min..=max` in the form that variables use: a whole number
+/// Parses a duration within `min..=max` in the form that variables use: a whole number
 /// and `ms`, `s`, `m`, `h` or `d`.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// Returns what is wrong with the text.
 pub fn parse_duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     value::duration(text.trim(), min, max)
 }

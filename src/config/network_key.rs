@@ -6,11 +6,11 @@ use libp2p::pnet::PreSharedKey;
 
 use super::Error;
 
-/// Reads the key from `path`: three lines, `/key/swarm/psk/1.0.0/`, `/base16/`
-/// and 64 hexadecimal digits (the pnet specification). Blocks on the disk.
+/// Reads the key from `path`: three lines, `/key/swarm/psk/1.0.0/`, `/base16/` and 64
+/// hexadecimal digits (the pnet specification). This blocks on the disk.
 ///
 /// # Errors
-/// [`Error::Bad`], which names the variable, the file and what is wrong.
+/// Returns [`Error::Bad`], which names the variable, the file and what is wrong.
 pub fn load(path: &Path) -> Result<PreSharedKey, Error> {
     let bad = |why: String| Error::Bad {
         origin: "P2P_NETWORK_KEY_FILE".into(),
@@ -19,20 +19,21 @@ pub fn load(path: &Path) -> Result<PreSharedKey, Error> {
         accepts: "a file with the lines /key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits",
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(format!("cannot read it: {e}")))?;
-    // What is wrong with a secret is said without any part of it.
+    // The message about a wrong secret contains no part of it.
     parse(&text).ok_or_else(|| bad("it is no key of a private network".into()))
 }
 
-/// The key that a file's text holds.
+/// Returns the key in the text of a file.
 pub(crate) fn parse(text: &str) -> Option<PreSharedKey> {
-    // The parser wants Unix line ends and no blank space, editors leave both.
+    // The parser requires Unix line ends and no blanks at the ends of lines. Editors
+    // leave both.
     let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .filter(|l| !l.is_empty())
         .collect();
     let text = lines.join("\n");
-    // It cuts the digits two by two, which panics inside of a longer character.
+    // The parser cuts the digits two by two, which panics inside a longer character.
     text.is_ascii().then(|| text.parse().ok())?
 }
 

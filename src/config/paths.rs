@@ -1,4 +1,4 @@
-//! Where files are when no variable says: the folder of the data and the control socket.
+//! Where files are if no variable says so: the folder of the data and the control socket.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::Environment;
 
-/// Where the daemon of the packages has its socket; commands look there when
-/// nothing else says where the daemon is.
+/// The path at which the daemon of the packages has its socket. Commands look there if
+/// nothing else tells where the daemon is.
 pub const SYSTEM_SOCKET: &str = "/run/p2p-node/control.sock";
 
-/// `sun_path` holds 108 bytes, the last of them zero.
+/// The longest path of a socket: `sun_path` has 108 bytes, and the last of them is zero.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
 
-/// Folder of the node's data when `P2P_DATA_DIR` does not say: systemd's, else
-/// the system's for root, else the XDG data folder. `None` when nothing says.
+/// Returns the folder of the node's data if `P2P_DATA_DIR` is not set: systemd's, or else
+/// the system's for root, or else the XDG data folder. Returns `None` if nothing
+/// determines it.
 pub fn default_data_dir(env: &Environment, root: bool) -> Option<PathBuf> {
     if let Some(dir) = systemd_dir(env, "STATE_DIRECTORY") {
         return Some(dir);
@@ -27,7 +28,7 @@ pub fn default_data_dir(env: &Environment, root: bool) -> Option<PathBuf> {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    // The XDG specification has relative paths ignored.
+    // The XDG specification requires that relative paths are ignored.
     let data_home =
         absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
     Some(data_home?.join("p2p-node"))
@@ -39,7 +40,8 @@ pub(super) fn default_control_socket(env: &Environment, data_dir: &Path) -> Path
         .join("control.sock")
 }
 
-/// systemd lists several folders separated by colons; the first is ours.
+/// Returns the first of the folders that systemd lists, separated by colons. That one
+/// belongs to this program.
 fn systemd_dir(env: &Environment, name: &str) -> Option<PathBuf> {
     let first = env
         .get(OsStr::new(name))?
@@ -49,10 +51,10 @@ fn systemd_dir(env: &Environment, name: &str) -> Option<PathBuf> {
     (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
 }
 
-/// Where a command finds the daemon, most likely first: `given` (the flag
-/// `--socket`), else `P2P_CONTROL_SOCKET`, else the defaults of a daemon of this
-/// user and then that of the packages. Other variables do not matter here, so
-/// that a command works whatever the daemon's configuration is.
+/// Returns where a command looks for the daemon, most likely places first: `given` (the
+/// flag `--socket`), or else `P2P_CONTROL_SOCKET`, or else the defaults of a daemon of
+/// this user and then that of the packages. Other variables do not matter here, so that a
+/// command works whatever the daemon's configuration is.
 pub fn control_sockets(env: &Environment, given: Option<&Path>, root: bool) -> Vec<PathBuf> {
     if let Some(path) = given {
         return vec![path.into()];

@@ -13,10 +13,10 @@ use super::{
     Variable,
 };
 
-/// The whole configuration, every value parsed and within its range.
+/// The whole configuration. Every value is parsed and within its range.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `P2P_ENV_FILE`: read already, see [`Inputs::load`].
+    /// `P2P_ENV_FILE`. The file has been read already, see [`Inputs::load`].
     pub env_file: Option<EnvFilePath>,
     /// `P2P_LISTEN_ADDRS`: IP addresses with TCP, WebSocket or QUIC v1.
     pub listen_addrs: Vec<Multiaddr>,
@@ -27,14 +27,16 @@ pub struct Config {
     /// `P2P_BOOTSTRAP`. Its consequences are already in [`Config::dht_mode`],
     /// [`Config::relay_server`] and [`Config::autonat_server`].
     pub bootstrap: bool,
-    /// This node answers the autonat probes of others. Follows from
-    /// [`Config::bootstrap`]; there is no variable of its own.
+    /// Whether this node answers the autonat probes of others. It follows from
+    /// [`Config::bootstrap`], and has no variable of its own.
     pub autonat_server: bool,
-    /// `P2P_MAX_CONNECTIONS`: established, both directions together.
+    /// `P2P_MAX_CONNECTIONS`: established connections, both directions together.
     pub max_connections: u32,
-    /// `P2P_MAX_INBOUND_CONNECTIONS`: established inbound; also under the total.
+    /// `P2P_MAX_INBOUND_CONNECTIONS`: established inbound connections; the total holds
+    /// too.
     pub max_inbound_connections: u32,
-    /// `P2P_MAX_OUTBOUND_CONNECTIONS`: established outbound; also under the total.
+    /// `P2P_MAX_OUTBOUND_CONNECTIONS`: established outbound connections; the total holds
+    /// too.
     pub max_outbound_connections: u32,
     /// `P2P_MAX_CONNECTIONS_PER_PEER`.
     pub max_connections_per_peer: u32,
@@ -46,9 +48,9 @@ pub struct Config {
     pub max_inbound_rate_per_subnet: u32,
     /// `P2P_SUBNET_PREFIXES`.
     pub subnet_prefixes: SubnetPrefixes,
-    /// `P2P_MAX_INBOUND_STREAMS`: concurrent, per connection.
+    /// `P2P_MAX_INBOUND_STREAMS`: concurrent streams per connection.
     pub max_inbound_streams: u32,
-    /// `P2P_MAX_OUTBOUND_STREAMS`: concurrent, per connection.
+    /// `P2P_MAX_OUTBOUND_STREAMS`: concurrent streams per connection.
     pub max_outbound_streams: u32,
     /// `P2P_CONNECTION_IDLE_TIMEOUT`.
     pub connection_idle_timeout: Duration,
@@ -56,23 +58,23 @@ pub struct Config {
     pub stream_idle_timeout: Duration,
     /// `P2P_MAX_MEMORY`.
     pub max_memory: MemoryLimit,
-    /// `P2P_TRUSTED_PEERS`: bypass limits.
+    /// `P2P_TRUSTED_PEERS`: peers that pass the limits.
     pub trusted_peers: Vec<PeerId>,
-    /// `P2P_ALLOW_CIDRS`: empty allows all.
+    /// `P2P_ALLOW_CIDRS`: if it is empty, all are allowed.
     pub allow_cidrs: Vec<IpNet>,
     /// `P2P_DENY_CIDRS`.
     pub deny_cidrs: Vec<IpNet>,
-    /// `P2P_MAX_UPLOAD_RATE`: bytes a second, `None` without a ceiling.
+    /// `P2P_MAX_UPLOAD_RATE`: bytes a second; `None` for no ceiling.
     pub max_upload_rate: Option<u64>,
-    /// `P2P_MAX_DOWNLOAD_RATE`: bytes a second, `None` without a ceiling.
+    /// `P2P_MAX_DOWNLOAD_RATE`: bytes a second; `None` for no ceiling.
     pub max_download_rate: Option<u64>,
-    /// `P2P_RATE_BURST`: messages that a peer's token bucket holds.
+    /// `P2P_RATE_BURST`: the number of messages that a peer's token bucket holds.
     pub rate_burst: u32,
-    /// `P2P_RATE_FILL`: messages a second that flow into it.
+    /// `P2P_RATE_FILL`: the number of messages a second that flow into it.
     pub rate_fill: u32,
-    /// Bytes of messages that a peer may send at once.
+    /// The number of bytes of messages that a peer may send at once.
     pub rate_bytes_burst: u64,
-    /// Bytes of messages a second that a peer may send for long.
+    /// The number of bytes of messages a second that a peer may send over a long time.
     pub rate_bytes_fill: u64,
     /// `P2P_NETWORK`: `[a-z0-9._-]`, 1 to 64 characters.
     pub network: String,
@@ -82,35 +84,35 @@ pub struct Config {
     pub dht_mode: DhtMode,
     /// `P2P_DHT_MAX_RECORDS`.
     pub dht_max_records: usize,
-    /// `P2P_NETWORK_KEY_FILE`: not read here.
+    /// `P2P_NETWORK_KEY_FILE`: the file is not read here.
     pub network_key_file: Option<PathBuf>,
-    /// `P2P_TOPICS`: joined at start.
+    /// `P2P_TOPICS`: topics that are joined at the start.
     pub topics: Vec<String>,
-    /// `P2P_GOSSIP_D`: mesh degree, 3 to 64; its bounds follow from it.
+    /// `P2P_GOSSIP_D`: the degree of the mesh, 3 to 64. Its bounds follow from it.
     pub gossip_d: usize,
     /// `P2P_GOSSIP_HEARTBEAT`.
     pub gossip_heartbeat: Duration,
     /// `P2P_STORE_MAX_BYTES`.
     pub store_max_bytes: u64,
-    /// `P2P_BLOCK_TTL`: default time to live of blocks put here.
+    /// `P2P_BLOCK_TTL`: the default time to live of blocks that are put here.
     pub block_ttl: Duration,
     /// `P2P_MAX_BLOCK_BYTES`.
     pub max_block_bytes: usize,
     /// `P2P_RELAY_SERVER`.
     pub relay_server: bool,
-    /// `P2P_PEERING`: peers that are connected always.
+    /// `P2P_PEERING`: peers to which the node is always connected.
     pub peering: Vec<PeerAddress>,
     /// `P2P_MIN_PEERS`.
     pub min_peers: u32,
-    /// `P2P_RELAYS`: relays to hold a reservation with.
+    /// `P2P_RELAYS`: relays at which the node has a reservation.
     pub relays: Vec<PeerAddress>,
     /// `P2P_MDNS`.
     pub mdns: bool,
     /// `P2P_METRICS_HOST`.
     pub metrics_host: IpAddr,
-    /// `P2P_METRICS_PORT`: 0 takes any free port.
+    /// `P2P_METRICS_PORT`: with 0, any free port is used.
     pub metrics_port: u16,
-    /// `P2P_CONTROL_SOCKET`: fits into a Unix socket address.
+    /// `P2P_CONTROL_SOCKET`: a path that fits into a Unix socket address.
     pub control_socket: PathBuf,
     /// `P2P_DATA_DIR`.
     pub data_dir: PathBuf,
@@ -128,14 +130,15 @@ pub struct Config {
 pub struct Setting {
     /// The variable.
     pub variable: &'static Variable,
-    /// Its effective value, in the form that it is read from.
+    /// Its effective value, in the form in which it is parsed.
     pub value: String,
-    /// Where that came from.
+    /// The source of the value.
     pub source: Source,
 }
 
 impl Config {
-    /// The state before the table's defaults are applied; never seen outside.
+    /// Returns the state before the defaults of the table are applied. It is never seen
+    /// outside.
     pub(super) fn blank() -> Config {
         Config {
             env_file: None,
@@ -196,12 +199,12 @@ impl Config {
         }
     }
 
-    /// Where the value of the variable `name` came from.
+    /// Returns where the value of the variable `name` came from.
     pub fn source(&self, name: &str) -> Source {
         self.sources.get(name).cloned().unwrap_or(Source::Default)
     }
 
-    /// Every variable with its effective value, in the table's order.
+    /// Returns every variable with its effective value, in the order of the table.
     pub fn settings(&self) -> Vec<Setting> {
         VARIABLES
             .iter()
@@ -213,7 +216,7 @@ impl Config {
             .collect()
     }
 
-    /// Variables that are set although this version does not act on them yet.
+    /// Returns the variables that are set although this version does not act on them yet.
     pub fn set_without_effect(&self) -> Vec<&'static Variable> {
         VARIABLES
             .iter()

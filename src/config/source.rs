@@ -2,12 +2,12 @@
 
 use super::{Position, Variable};
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The table's default, or one derived from the environment (`HOME`, …).
+    /// The default in the table, or one that is derived from the environment (`HOME`, …).
     Default,
-    /// It follows from another variable, named here.
+    /// Another variable, which is named here, and from which the value follows.
     Implied(&'static str),
     /// A line of the environment file.
     File(Position),
@@ -30,7 +30,7 @@ impl std::fmt::Display for Source {
 }
 
 impl Source {
-    /// How a person would name the place to correct.
+    /// Returns the place where the value is to be corrected, in words.
     pub(super) fn origin(&self, variable: &Variable) -> String {
         match self {
             Source::Flag => format!("--{}", variable.flag()),

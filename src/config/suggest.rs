@@ -1,8 +1,8 @@
 //! The nearest known name for a misspelt one.
 
-/// The known name nearest to `name`. Names in an environment are short; one
-/// longer than 128 bytes is no misspelling and gets no answer, so that the cost
-/// stays bounded.
+/// Returns the known name that is nearest to `name`. Names in an environment are short.
+/// One that is longer than 128 bytes is not a misspelling and gets no answer, so that the
+/// cost is bounded.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > 128 {
         return None;
@@ -21,7 +21,7 @@ mod tests {
             nearest("P2P_LISTEN_ADDR", known.into_iter()),
             Some("P2P_LISTEN_ADDRS")
         );
-        // Two letters that changed places are one mistake, as is one that is missing.
+        // Two letters that changed places are one mistake, and so is a missing letter.
         assert_eq!(nearest("P2P_REALYS", known.into_iter()), Some("P2P_RELAYS"));
         assert_eq!(nearest(&"x".repeat(10_000), known.into_iter()), None);
     }

@@ -19,7 +19,7 @@ fn value_of(config: &Config, name: &str) -> String {
     (Variable::find(name).unwrap().get)(config)
 }
 
-/// Variable, good values with the form they are shown in, bad values.
+/// A variable, good values with the form in which they are shown, and bad values.
 type Row = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -155,12 +155,12 @@ const ROWS: &[Row] = &[
         "P2P_DENY_CIDRS",
         &[
             ("2001:db8::/32", "2001:db8::/32"),
-            // IPv4 in IPv6 clothes, as a socket of both families shows it.
+            // IPv4 mapped to IPv6, as a socket of both families shows it.
             ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
             ("::ffff:192.0.2.7", "192.0.2.7/32"),
             ("::/0", "::/0"),
         ],
-        // The last holds all of IPv4 in that form, and would match none of it.
+        // The last one contains all of IPv4 in that form, and would match none of it.
         &["1.2.3", "::ffff:0.0.0.0/95"],
     ),
     (
@@ -294,7 +294,7 @@ fn every_variable_takes_good_values_and_refuses_bad_ones() {
             assert_eq!(value_of(&config, name), *shown, "{name}={given}");
             assert_eq!(config.source(name), Source::Environment);
             let again = super::tests::config(&[(name, shown)]).map(|c| value_of(&c, name));
-            // What `config show` prints can be given back, unless it is nothing.
+            // What `config show` prints can be used as a value again, unless it is empty.
             if !shown.is_empty() {
                 assert_eq!(again.as_deref(), Ok(*shown), "{name}");
             }
@@ -316,7 +316,7 @@ fn every_variable_takes_good_values_and_refuses_bad_ones() {
 fn defaults_are_those_of_the_table() {
     let c = config(&[]).unwrap();
     for v in VARIABLES.iter().filter(|v| v.derived.is_empty()) {
-        // 60s is shown as 1m: the same value in another form.
+        // 60s is shown as 1m, the same value in another form.
         let shown = value_of(&c, v.name);
         let expected = if v.name == "P2P_STREAM_IDLE_TIMEOUT" {
             "1m"
@@ -377,7 +377,7 @@ fn values_that_are_not_utf8_are_named() {
         error.starts_with("P2P_NETWORK=\"a\\xFF\": the value is not UTF-8"),
         "{error}"
     );
-    // Elsewhere in the environment it is nobody's business here.
+    // Elsewhere in the environment, it does not matter here.
     let mut other = super::tests::env(&[]);
     other.insert("OTHER".into(), OsString::from_vec(vec![0xff]));
     Config::build(&other, &EnvFile::default(), &Flags::new(), false).unwrap();
@@ -573,7 +573,7 @@ fn a_mistake_in_the_file_is_named_with_its_line() {
         let error = refused(text);
         assert!(error.starts_with(begins), "{error}");
     }
-    // What a mistake in the file would be corrected by is read as well.
+    // A value in the file is ignored if the environment replaces it, even if it is wrong.
     let error = in_file("P2P_MDNS=maybe", &[("P2P_MDNS", "1")], &Flags::new());
     assert!(error.is_ok(), "the environment's value counts");
 }
@@ -598,7 +598,7 @@ fn a_file_that_may_be_missing_is_written_with_a_dash() {
             && error.contains("--env-file, or write it as -/"),
         "{error}"
     );
-    // A folder is no file that may be missing.
+    // A folder is not a file that may be missing.
     load(format!("-{}", dir.path().display())).unwrap_err();
     std::fs::write(&path, "P2P_MAX_CONNECTIONS=7\n").unwrap();
     let loaded = load(format!("-{}", path.display())).unwrap();

@@ -1,6 +1,6 @@
-//! The forms that values take: durations, sizes, percentages, booleans, lists,
-//! addresses. Each parser answers with why a text is refused; each has a
-//! `show_*` that writes a value back in the form it is read from.
+//! The forms of values: durations, sizes, percentages, booleans, lists, addresses. Each
+//! parser returns why a text is refused. Each has a `show_*` function that formats a
+//! value in the form in which it is parsed.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -10,24 +10,25 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-/// Result of a parser; the error says what is wrong with the text.
+/// The result of a parser. The error says what is wrong with the text.
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// A peer and one address of it, from a multiaddr that ends in `/p2p/PEER`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerAddress {
-    /// Who answers there.
+    /// The peer that answers there.
     pub peer: PeerId,
     /// The whole multiaddr, with its final `/p2p/PEER`.
     pub address: Multiaddr,
 }
 
-/// An environment file, as a unit's `EnvironmentFile=` names one.
+/// The path of an environment file, in the form of `EnvironmentFile=` in a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvFilePath {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// It was written with a `-` before it: a file that does not exist is empty.
+    /// Whether it was written with a `-` in front: then a file that does not exist counts
+    /// as empty.
     pub may_be_missing: bool,
 }
 
@@ -49,45 +50,45 @@ pub(super) fn env_file(text: &str) -> Parsed<EnvFilePath> {
     })
 }
 
-/// How much memory the process may use before new connections are refused.
+/// The amount of memory that the process may use before new connections are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryLimit {
-    /// Percent (1 to 100) of the cgroup's limit, or of the machine's memory.
+    /// A percentage (1 to 100) of the cgroup's limit, or of the machine's memory.
     Percent(u8),
-    /// Bytes.
+    /// A number of bytes.
     Bytes(u64),
 }
 
-/// Prefix lengths that make two addresses count as one subnet.
+/// The prefix lengths that make two addresses count as one subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubnetPrefixes {
-    /// 1 to 32.
+    /// The length for IPv4, 1 to 32.
     pub ipv4: u8,
-    /// 1 to 128.
+    /// The length for IPv6, 1 to 128.
     pub ipv6: u8,
 }
 
-/// Which part this node takes in the DHT.
+/// The role of this node in the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DhtMode {
-    /// Server while an external address is confirmed, client otherwise.
+    /// Server while an external address is confirmed, and client otherwise.
     Auto,
-    /// Always answers queries.
+    /// A server, which always answers queries.
     Server,
-    /// Only asks.
+    /// A client, which only asks.
     Client,
 }
 
-/// The form of the log on stderr.
+/// The format of the log on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `journal` when journald reads stderr, `text` on a terminal, else `json`.
+    /// `journal` if journald reads stderr, `text` on a terminal, and `json` otherwise.
     Auto,
     /// Text with `<N>` priority prefixes.
     Journal,
-    /// Text for people.
+    /// Text for people to read.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -99,7 +100,7 @@ pub(super) fn boolean(text: &str) -> Parsed<bool> {
     }
 }
 
-/// A whole number within `min..=max`.
+/// Parses a whole number within `min..=max`.
 pub(super) fn number(text: &str, min: u64, max: u64) -> Parsed<u64> {
     let n: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
     in_range(n, min, max, |n| n.to_string())
@@ -120,8 +121,8 @@ pub(super) fn in_range<T: PartialOrd + Copy>(
     }
 }
 
-/// Splits `12.5MiB` into its digits and its unit. Fractions are refused: a
-/// limit should be the number that was written.
+/// Splits `12.5MiB` into its digits and its unit. Fractions are refused: a limit should
+/// be exactly the number that was written.
 fn digits_and_unit(text: &str) -> Parsed<(u64, &str)> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
@@ -136,7 +137,7 @@ fn digits_and_unit(text: &str) -> Parsed<(u64, &str)> {
     Ok((n, unit.trim_start()))
 }
 
-/// A duration within `min..=max`: a whole number and `ms`, `s`, `m`, `h` or `d`.
+/// Parses a duration within `min..=max`: a whole number and `ms`, `s`, `m`, `h` or `d`.
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Parsed<Duration> {
     let (n, unit) = digits_and_unit(text)?;
     let millis = match unit {
@@ -153,7 +154,7 @@ pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Parsed<Durat
     in_range(Duration::from_millis(millis), min, max, show_duration)
 }
 
-/// The shortest form that [`duration`] reads back.
+/// Returns the shortest form that [`duration`] parses to the same value.
 pub(super) fn show_duration(d: Duration) -> String {
     let millis = d.as_millis();
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
@@ -168,7 +169,7 @@ pub(super) fn show_duration(d: Duration) -> String {
     }
 }
 
-/// A size within `min..=max`: bytes, or a whole number and a unit of 1024 (`KiB`,
+/// Parses a size within `min..=max`: bytes, or a whole number and a unit of 1024 (`KiB`,
 /// `MiB`, `GiB`, `TiB`) or 1000 (`kB`, `MB`, `GB`, `TB`).
 pub(super) fn size(text: &str, min: u64, max: u64) -> Parsed<u64> {
     let (n, unit) = digits_and_unit(text)?;
@@ -188,7 +189,7 @@ pub(super) fn size(text: &str, min: u64, max: u64) -> Parsed<u64> {
     in_range(bytes, min, max, show_size)
 }
 
-/// The shortest form that [`size`] reads back.
+/// Returns the shortest form that [`size`] parses to the same value.
 pub(super) fn show_size(bytes: u64) -> String {
     for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
@@ -198,12 +199,12 @@ pub(super) fn show_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// Bytes a second; `unlimited` and nothing mean no ceiling.
+/// Parses bytes a second. `unlimited` and an empty text mean no ceiling.
 pub(super) fn rate(text: &str) -> Parsed<Option<u64>> {
     if text.is_empty() || text == "unlimited" {
         return Ok(None);
     }
-    // Below 16 KiB a second not even the handshakes of a few peers fit.
+    // Less than 16 KiB a second is not even enough for the handshakes of a few peers.
     size(text.strip_suffix("/s").unwrap_or(text), 16 << 10, u64::MAX).map(Some)
 }
 
@@ -216,7 +217,7 @@ pub(super) fn memory(text: &str) -> Parsed<MemoryLimit> {
         Some(percent) => Ok(MemoryLimit::Percent(
             number(percent.trim_end(), 1, 100)? as u8
         )),
-        // An idle node needs some 20 MiB; with less it would refuse everybody.
+        // An idle node needs some 20 MiB. With less, it would refuse every peer.
         None => size(text, 32 << 20, u64::MAX).map(MemoryLimit::Bytes),
     }
 }
@@ -228,7 +229,8 @@ pub(super) fn show_memory(limit: MemoryLimit) -> String {
     }
 }
 
-/// A comma-separated list; nothing is the empty list, an empty item is an error.
+/// Parses a comma-separated list. An empty text is an empty list, and an empty item is an
+/// error.
 pub(super) fn list<T>(text: &str, item: impl Fn(&str) -> Parsed<T>) -> Parsed<Vec<T>> {
     if text.is_empty() {
         return Ok(Vec::new());
@@ -253,13 +255,13 @@ pub(super) fn show_list<T: ToString>(items: &[T]) -> String {
 }
 
 pub(super) fn multiaddr(text: &str) -> Parsed<Multiaddr> {
-    // What the parser quotes is escaped: an error stays one line.
+    // The text that the parser quotes is escaped, so that an error stays one line.
     text.parse()
         .map_err(|e: libp2p::multiaddr::Error| e.to_string())
         .map_err(|e| format!("not a multiaddr ({})", e.escape_debug()))
 }
 
-/// An address that this node can listen on: an IP address, then TCP, TCP with
+/// Parses an address that this node can listen on: an IP address, then TCP, TCP with
 /// WebSocket, or QUIC v1.
 pub(super) fn listen_addr(text: &str) -> Parsed<Multiaddr> {
     let addr = multiaddr(text)?;
@@ -277,7 +279,8 @@ pub(super) fn listen_addr(text: &str) -> Parsed<Multiaddr> {
     }
 }
 
-/// An address to advertise: it must not name a peer, that is added when sent.
+/// Parses an address to advertise. It must not name a peer: that is added when it is
+/// sent.
 pub(super) fn external_addr(text: &str) -> Parsed<Multiaddr> {
     let addr = multiaddr(text)?;
     match addr.iter().next() {
@@ -304,7 +307,7 @@ pub(super) fn peer_id(text: &str) -> Parsed<PeerId> {
         .map_err(|e| format!("not a peer id ({})", e.escape_debug()))
 }
 
-/// An address range; a bare address is a range of one.
+/// Parses an address range. A single address is a range of one.
 pub(super) fn cidr(text: &str) -> Parsed<IpNet> {
     let net = match text.parse::<IpNet>() {
         Ok(net) => net.trunc(),
@@ -313,8 +316,8 @@ pub(super) fn cidr(text: &str) -> Parsed<IpNet> {
             .map(IpNet::from)
             .map_err(|_| "neither an address range nor an address")?,
     };
-    // Addresses are compared as IPv4 when that is what they are, so a range in
-    // their IPv6 clothes (::ffff:192.0.2.0/120) would never match.
+    // Addresses are compared as IPv4 if they are IPv4, so a range of addresses that are
+    // mapped to IPv6 (::ffff:192.0.2.0/120) would never match.
     let IpNet::V6(v6) = net else {
         return Ok(net);
     };
@@ -340,8 +343,8 @@ pub(super) fn subnet_prefixes(text: &str) -> Parsed<SubnetPrefixes> {
     }
 }
 
-/// A network's name becomes a part of protocol ids, so it keeps to characters
-/// that no separator of theirs uses.
+/// Parses the name of a network. It becomes a part of protocol ids, so it may contain
+/// only characters that are not used as separators in them.
 pub(super) fn network_name(text: &str) -> Parsed<String> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     if text.is_empty() || text.len() > 64 {
@@ -357,7 +360,7 @@ pub(super) fn protocol_id(text: &str) -> Parsed<String> {
     if !text.starts_with('/') {
         return Err("does not begin with /".into());
     }
-    // multistream-select carries a protocol id on one line of at most 140 bytes.
+    // multistream-select sends a protocol id on one line of at most 140 bytes.
     if text.len() > 140 || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err("longer than 140 bytes, or with a space in it".into());
     }
@@ -365,7 +368,8 @@ pub(super) fn protocol_id(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn topic(text: &str) -> Parsed<String> {
-    // Peers send every topic that they join to every neighbour; a name is short.
+    // Peers send the name of every topic that they join to every neighbour, so names are
+    // short.
     if text.len() > 256 {
         return Err("longer than 256 bytes".into());
     }
@@ -424,9 +428,9 @@ impl std::fmt::Display for LogFormat {
     }
 }
 
-/// A filter in env_logger's syntax: directives `level`, `target` or
-/// `target=level`, and at the end an optional `/regex`. env_logger itself
-/// ignores what it cannot read; a misspelt level should rather be told.
+/// Parses a filter in env_logger's syntax: directives `level`, `target` or
+/// `target=level`, and an optional `/regex` at the end. env_logger itself ignores what it
+/// cannot read, but a misspelt level should be reported.
 pub(super) fn log_filter(text: &str) -> Parsed<String> {
     let directives = text.split('/').next().unwrap_or_default();
     for directive in directives

@@ -40,7 +40,7 @@ impl std::fmt::Debug for Variable {
 }
 
 impl Variable {
-    /// The name of the corresponding flag of `run`, without the dashes.
+    /// Returns the name of the corresponding flag of `run`, without the dashes.
     pub fn flag(&self) -> String {
         self.name
             .strip_prefix("P2P_")
@@ -49,12 +49,12 @@ impl Variable {
             .replace('_', "-")
     }
 
-    /// Whether it is a boolean, whose flag may be given without a value.
+    /// Returns whether it is a boolean, whose flag may be given without a value.
     pub fn is_switch(&self) -> bool {
         self.placeholder == SWITCH
     }
 
-    /// The default in words: its value, how it is derived, or `none`.
+    /// Returns the default in words: its value, how it is derived, or `none`.
     pub fn default_in_words(&self) -> &'static str {
         match (self.default, self.derived) {
             ("", "") => "none",
@@ -63,7 +63,7 @@ impl Variable {
         }
     }
 
-    /// The warning for a variable that is set although it has no effect yet.
+    /// Returns the warning for a variable that is set although it has no effect yet.
     pub fn without_effect(&self) -> String {
         format!(
             "{} is set but this version does not enforce it yet",
@@ -71,7 +71,7 @@ impl Variable {
         )
     }
 
-    /// The variable called `name`.
+    /// Returns the variable with this name.
     pub fn find(name: &str) -> Option<&'static Variable> {
         VARIABLES.iter().find(|v| v.name == name)
     }
@@ -80,11 +80,13 @@ impl Variable {
 const SWITCH: &str = "BOOL";
 const YES_OR_NO: &str = "true, false, 1, 0, yes or no";
 
-/// More connections than a process can have file descriptors for are a mistake;
-/// the limit of the kernel (`fs.nr_open`) is a million.
+/// The largest number of connections. More connections than a process can have file
+/// descriptors for are a mistake, and the limit of the kernel (`fs.nr_open`) is a
+/// million.
 const MOST_CONNECTIONS: u64 = 1_000_000;
 
-/// Ten years. More is a mistake, and seconds have to fit into 32 bits on the wire.
+/// The longest duration: ten years. More is a mistake, and seconds have to fit into 32
+/// bits in messages.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 fn put<T>(place: &mut T, value: Parsed<T>) -> Result<(), String> {
