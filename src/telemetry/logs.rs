@@ -1,4 +1,4 @@
-//! Logs on stderr, in the form that their reader wants.
+//! Logs on stderr, in the format that their reader needs.
 //!
 //! | format | for | a line |
 //! |---|---|---|
@@ -6,37 +6,37 @@
 //! | `text` | a person | `2026-01-31T12:00:00.000Z INFO  p2p_node::node: connected peer=12D3…` |
 //! | `json` | Loki, ELK | `{"ts":"…","level":"info","target":"…","msg":"connected","peer":"12D3…"}` |
 //!
-//! The journal's priorities are those of syslog: 3 error, 4 warning, 6 info, 7 debug
-//! and trace, and 2 (critical) for a panic, so that `journalctl -p err -u p2p-node`
-//! shows what somebody must act on.
+//! The journal's priorities are those of syslog: 3 for an error, 4 for a warning, 6 for
+//! info, 7 for debug and trace, and 2 (critical) for a panic. So
+//! `journalctl -p err -u p2p-node` shows what somebody has to act on.
 //!
 //! # Levels
 //!
-//! | level | who provokes it | meaning |
+//! | level | who can cause it | meaning |
 //! |---|---|---|
-//! | error | this host | somebody must act |
+//! | error | this host | somebody has to act |
 //! | warn | this host, or a remote, throttled | somebody should look |
-//! | info | this host, or a remote, throttled | life of the node: a few lines an hour |
+//! | info | this host, or a remote, throttled | events in the life of the node: a few lines an hour |
 //! | debug | anybody | each connection, query and refusal |
 //!
 //! # Fields
 //!
-//! | field | holds |
+//! | field | content |
 //! |---|---|
-//! | `peer` | peer id of the remote; of this node in the line `ready` |
-//! | `address` | multiaddr, or IP address, that it is about |
-//! | `protocol` | transport of a connection (`tcp`, `quic`, `ws`, `relay`), else protocol of a stream or query |
+//! | `peer` | the peer id of the remote; in the line `ready`, that of this node |
+//! | `address` | the multiaddr, or IP address, that the line is about |
+//! | `protocol` | the transport of a connection (`tcp`, `quic`, `ws`, `relay`), or else the protocol of a stream or query |
 //! | `direction` | `in` or `out` |
-//! | `duration_ms` | how long it took, or lasted, in whole milliseconds |
-//! | `error` | why it failed, with its causes, on one line |
-//! | `limit` | the variable, or the number, that refused |
-//! | `suppressed` | lines of this cause kept back since the last one |
-//! | `topic`, `cid`, `path`, `subnet` | what it is about |
+//! | `duration_ms` | how long something took, or lasted, in whole milliseconds |
+//! | `error` | why something failed, with its causes, on one line |
+//! | `limit` | the variable, or the number, that refused something |
+//! | `suppressed` | the number of lines of this cause that were suppressed since the last one |
+//! | `topic`, `cid`, `path`, `subnet` | what the line is about |
 //! | `reason` | an operator's words, or those of a ban |
 //!
-//! A record is always one line: control characters are escaped, because names
-//! that a remote chose get into messages, and a line break in one would forge
-//! a record. Once a minute for each cause: [`super::throttle::Throttle`].
+//! A record is always one line: control characters are escaped, because messages contain
+//! names that a remote chose, and a line break in one of them would forge a record. A
+//! cause is logged at most once a minute: [`super::throttle::Throttle`].
 
 use std::{
     fmt::Write as _,
@@ -55,10 +55,10 @@ use nix::sys::stat::fstat;
 use crate::config::LogFormat;
 use crate::text::foreign::push_printable;
 
-/// Modules of others that say at `info` what only their authors need. They are
-/// heard when `RUST_LOG` asks for more than a plain level up to `info`.
+/// Modules of other crates that log at `info` what only their authors need. Their lines
+/// appear if `RUST_LOG` asks for more than a plain level up to `info`.
 const NOISY: [&str; 11] = [
-    // Every span of every connection, through tracing's bridge to log.
+    // It logs every span of every connection, through tracing's bridge to log.
     "tracing",
     "quinn",
     "quinn_proto",
@@ -68,17 +68,18 @@ const NOISY: [&str; 11] = [
     "hickory_net",
     "libp2p_core",
     "libp2p_swarm",
-    // Warns that it knows no peer at every start of a bootstrap node.
+    // It warns that it knows no peer at every start of a bootstrap node.
     "libp2p_kad",
-    // Warns of every request that a remote leaves unfinished, as often as it likes.
+    // It warns of every request that a remote leaves unfinished, which a remote can
+    // repeat.
     "libp2p_autonat",
 ];
 
-/// The longest message or value in a line, in bytes. A remote's words are cut
-/// before a journal would refuse the line (48 KiB) or a disk fills.
+/// The longest message or value in a line, in bytes. A remote's text is cut before a
+/// journal would refuse the line (48 KiB) or a disk fills up.
 const MAX_TEXT: usize = 4096;
 
-/// What stderr is, so that a format can be chosen without touching the real one.
+/// The kind of stderr, so that a format can be chosen without the real one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stderr {
     terminal: bool,
@@ -99,14 +100,14 @@ impl Stderr {
     }
 }
 
-/// Whether `JOURNAL_STREAM` (`device:inode`) is this file (systemd.exec(5)).
+/// Returns whether `JOURNAL_STREAM` (`device:inode`) is this file (systemd.exec(5)).
 fn is_stream(stream: &str, dev: u64, ino: u64) -> bool {
     stream
         .split_once(':')
         .is_some_and(|(d, i)| d.parse() == Ok(dev) && i.parse() == Ok(ino))
 }
 
-/// How lines are written.
+/// The form in which lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Journal,
@@ -128,16 +129,16 @@ impl Form {
     }
 }
 
-/// Whether journald reads this process's stderr.
+/// Returns whether journald reads this process's stderr.
 pub fn to_journal() -> bool {
     Stderr::look().journal
 }
 
-/// Sends the logs of the whole process to stderr. `filter` is `RUST_LOG` in
-/// env_logger's syntax; empty means `info`.
+/// Sends the logs of the whole process to stderr. `filter` is `RUST_LOG` in env_logger's
+/// syntax; an empty one means `info`.
 ///
 /// # Errors
-/// When another logger was installed before.
+/// Fails if another logger was installed before.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> {
     let form = Form::choose(format, Stderr::look());
     let logger = logger(form, filter);
@@ -152,8 +153,8 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> 
     Ok(())
 }
 
-/// Another filter from now on, in the form that [`init`] chose; nothing happens
-/// before that.
+/// Changes the filter from now on, in the form that [`init`] chose. Before that, nothing
+/// happens.
 pub fn set_filter(filter: &str) {
     let Some(swap) = INSTALLED.get() else { return };
     let logger = logger(swap.form, filter);
@@ -163,7 +164,7 @@ pub fn set_filter(filter: &str) {
     log::set_max_level(level);
 }
 
-/// The process's logger, whose filter can change.
+/// The logger of the process, whose filter can change.
 struct Swap {
     form: Form,
     logger: RwLock<Arc<Logger>>,
@@ -172,7 +173,8 @@ struct Swap {
 static INSTALLED: OnceLock<Swap> = OnceLock::new();
 
 impl Swap {
-    /// Whoever writes a line holds no lock meanwhile: standard error can be slow.
+    /// Returns the current logger. No lock is held while a line is written, since
+    /// standard error can be slow.
     fn current(&self) -> Arc<Logger> {
         let logger = self.logger.read();
         logger.unwrap_or_else(PoisonError::into_inner).clone()
@@ -209,7 +211,7 @@ fn logger(form: Form, filter: &str) -> Logger {
     builder.build()
 }
 
-/// The directives that come before those of `RUST_LOG`.
+/// Returns the directives that come before those of `RUST_LOG`.
 fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
     let level = if filter.is_empty() {
         Ok(LevelFilter::Info)
@@ -228,17 +230,17 @@ fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
                 }))
                 .collect()
         }
-        // Whoever names modules or asks for debug gets exactly that.
+        // A user that names modules or asks for debug gets exactly that.
         _ => Vec::new(),
     }
 }
 
-/// One record as one line, with its line break.
+/// Returns one record as one line, with its line break.
 fn line(form: Form, record: &Record<'_>, now: SystemTime) -> String {
     let mut line = match form {
         Form::Json => json_line(record, now),
         Form::Journal => {
-            // A panic is worse than any error, and the log crate has no word for it.
+            // A panic is worse than any error, and the log crate has no level for it.
             let priority = match record.target() {
                 panic::TARGET => panic::PRIORITY,
                 _ => priority(record.level()),
@@ -267,7 +269,7 @@ fn line(form: Form, record: &Record<'_>, now: SystemTime) -> String {
     line
 }
 
-/// Syslog priority, as sd-daemon(3) has it in front of a line.
+/// Returns the syslog priority that sd-daemon(3) expects at the beginning of a line.
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -290,11 +292,11 @@ fn color(level: Level) -> &'static str {
 fn text_body(line: &mut String, record: &Record<'_>) {
     push_printable(line, cut(&record.args().to_string()));
     let mut values = TextValues(line);
-    // Values are only rendered; there is nothing that could fail.
+    // Values are only formatted, which cannot fail.
     let _ = record.key_values().visit(&mut values);
 }
 
-/// At most [`MAX_TEXT`] bytes of `text`, whole characters.
+/// Returns at most [`MAX_TEXT`] bytes of `text`, in whole characters.
 fn cut(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -303,7 +305,7 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-/// Renders `key=value`, quoted when it could be mistaken.
+/// Formats `key=value`, with quotes if it could be misread.
 struct TextValues<'a>(&'a mut String);
 
 impl<'kvs> VisitSource<'kvs> for TextValues<'_> {
@@ -330,7 +332,8 @@ impl<'kvs> VisitSource<'kvs> for TextValues<'_> {
 fn json_line(record: &Record<'_>, now: SystemTime) -> String {
     let mut values = JsonValues(serde_json::Map::new());
     let _ = record.key_values().visit(&mut values);
-    // By hand, because a map would sort the fields that people look for first.
+    // The line is built by hand, because a map would sort the fields that people look at
+    // first.
     let mut line = format!(
         "{{\"ts\":\"{}\",\"level\":\"{}\",\"target\":{},\"msg\":{}",
         timestamp(now),
@@ -369,7 +372,7 @@ impl<'kvs> VisitSource<'kvs> for JsonValues {
     }
 }
 
-/// RFC 3339 in UTC, to the millisecond.
+/// Returns the time as RFC 3339 in UTC, with milliseconds.
 fn timestamp(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();
@@ -379,8 +382,8 @@ fn timestamp(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Year, month and day of a day counted from 1970-01-01. Counted in eras of
-/// 400 years that begin on a 1st of March, so that the leap day comes last.
+/// Returns the year, month and day of a day that is counted from 1970-01-01. It counts in
+/// eras of 400 years that begin on a 1st of March, so that the leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
