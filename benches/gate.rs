@@ -1,4 +1,4 @@
-//! What a decision of the gate costs, beside one look-up in a `HashMap` in the
+//! The cost of a decision of the gate, compared with one look-up in a `HashMap` in the
 //! same run.
 //!
 //! `cargo bench --bench gate`
@@ -22,17 +22,17 @@ use p2p_node::peers::rules::Rules;
 use p2p_node::peers::{Peers, Settings};
 use p2p_node::system::resources::{Resources, Sample};
 
-/// Rounds; the median is told, with the least and the most.
+/// The number of rounds. The median is printed, with the lowest and the highest value.
 const ROUNDS: usize = 9;
 
-/// Decisions in a round.
+/// The number of decisions in a round.
 const DECISIONS: u32 = 200_000;
 
-/// Addresses that take turns.
+/// The number of addresses, which are used by turns.
 const HOSTS: u32 = 4_096;
 
 fn main() {
-    // `cargo test --benches` runs this too; it has nothing to test.
+    // `cargo test --benches` runs this too, but there is nothing to test.
     if std::env::args().any(|a| a == "--test") {
         return;
     }
@@ -51,7 +51,7 @@ fn main() {
         };
         let (mut peers, mut gate) = gate(rules.clone(), vec![PeerId::random()]);
         let (mut now, mut id, peer) = (Instant::now(), 0, PeerId::random());
-        // Fifty a second, so that no rate is spent.
+        // Fifty connections a second, so that no rate is used up.
         let let_in = time(&mut |n| {
             now += Duration::from_millis(20);
             id += 1;
@@ -65,7 +65,7 @@ fn main() {
         });
         tell(&name("let in: arrives, stands, ends"), &let_in, &base);
 
-        // The total's rate is spent, and so is the lane of trusted peers.
+        // The total rate is used up, and so is the lane of trusted peers.
         let over = time(&mut |n| {
             id += 1;
             let (id, ip) = (ConnectionId::new_unchecked(id), Some(host(n % HOSTS)));
@@ -75,7 +75,7 @@ fn main() {
         });
         tell(&name("refused for the rate"), &over, &base);
 
-        // All places are taken; then by ones that are slow.
+        // All places are taken; later, by handshakes that are slow.
         let rules = Rules {
             rate: 1_000_000,
             subnet_rate: 1_000_000,
@@ -96,7 +96,7 @@ fn main() {
         let mut at = start;
         let mut next = MAX_PENDING_INBOUND as usize;
         let pushed = time(&mut |n| {
-            // Time enough for all places to be slow ones each time.
+            // Enough time passes that all places are held by slow handshakes each time.
             at += Duration::from_secs(3);
             next += 1;
             let id = ConnectionId::new_unchecked(next);
@@ -128,7 +128,7 @@ fn host(n: u32) -> IpAddr {
     Ipv4Addr::from(0x0a00_0000 + n * 257).into()
 }
 
-/// Addresses and ranges of eight lengths, as block lists have them.
+/// Returns addresses and ranges of eight lengths, as in block lists.
 fn denied(many: u32) -> Vec<IpNet> {
     (0..many)
         .map(|n| {
@@ -138,7 +138,7 @@ fn denied(many: u32) -> Vec<IpNet> {
         .collect()
 }
 
-/// A gate with everything that the daemon gives it.
+/// Returns a gate with everything that the daemon gives it.
 fn gate(rules: Rules, trusted: Vec<PeerId>) -> (Peers, Gate) {
     let limits = Limits {
         memory: Some(1 << 40),
@@ -159,7 +159,7 @@ fn gate(rules: Rules, trusted: Vec<PeerId>) -> (Peers, Gate) {
     (peers, gate)
 }
 
-/// How the swarm tells of an inbound connection.
+/// Returns how the swarm describes an inbound connection.
 fn endpoint(n: u32) -> ConnectedPoint {
     let at = |ip: IpAddr| Multiaddr::empty().with(ip.into()).with(Protocol::Tcp(4001));
     ConnectedPoint::Listener {
@@ -168,7 +168,7 @@ fn endpoint(n: u32) -> ConnectedPoint {
     }
 }
 
-/// Nanoseconds for one call, of each round, sorted.
+/// Returns the nanoseconds for one call in each round, sorted.
 fn time(call: &mut dyn FnMut(u32)) -> Vec<f64> {
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {

@@ -1,5 +1,5 @@
-//! Trust and limits: token decisions, reports, look-ups of bans, and the memory
-//! that each remembered peer takes.
+//! Trust and limits: token decisions, reports, look-ups of bans, and the memory that each
+//! remembered peer takes.
 //!
 //! `cargo bench --bench peers`
 
@@ -13,20 +13,22 @@ use libp2p::PeerId;
 use p2p_node::peers::{Conduct, Policy, Target, reputation};
 use p2p_node::system::moment::Moment;
 
-/// Rounds of each measurement; the median is told, with the least and the most.
+/// The number of rounds of each measurement. The median is printed, with the lowest and
+/// the highest value.
 const ROUNDS: usize = 7;
 
-/// Peers that take turns, as many as a default node has connections.
+/// The number of peers, which are used by turns: as many as a default node has
+/// connections.
 const PEERS: usize = 400;
 
 fn main() {
-    // `cargo test --benches` runs this too; it has nothing to test.
+    // `cargo test --benches` runs this too, but there is nothing to test.
     if std::env::args().any(|a| a == "--test") {
         return;
     }
     let peers: Vec<PeerId> = (0..PEERS).map(|_| PeerId::random()).collect();
 
-    // The floor: what it costs to read the clock, which every decision does.
+    // The lower bound: what it costs to read the clock, which every decision does.
     time("clock: Instant::now", 2_000_000, |_| {
         black_box(Instant::now());
     });
@@ -56,7 +58,7 @@ fn main() {
     for many in [10, 10_000] {
         let bans = Policy::default();
         for n in 0..many {
-            // Addresses and ranges of eight lengths, as block lists have them.
+            // Addresses and ranges of eight lengths, as in block lists.
             let ip = Ipv4Addr::from(0x0a00_0000 + n * 1_021);
             let length = 32 - n % 8;
             let net: Target = format!("{ip}/{length}").parse().unwrap();
@@ -103,8 +105,8 @@ fn time(what: &str, count: usize, mut f: impl FnMut(usize)) {
     );
 }
 
-/// Fills the memory of reputations, then of accounts, and looks at what the
-/// process holds.
+/// Fills the memory of reputations, then that of accounts, and measures the memory of the
+/// process.
 fn memory() {
     let policy = Policy::default();
     let ids: Vec<PeerId> = (0..reputation::CAPACITY)
@@ -114,7 +116,7 @@ fn memory() {
     for peer in &ids {
         policy.report(peer, Conduct::Malformed, Moment::now());
     }
-    // What is saved waits in a list of its own until it is.
+    // What is to be saved waits in a list of its own, so it is taken from there first.
     while !policy.take_unsaved(Instant::now()).is_empty() {}
     let with_reputations = resident();
     let (_, known, _) = sizes(&policy);
@@ -140,7 +142,7 @@ fn memory() {
     println!("a day later: {known} peers, {accounts} accounts");
 }
 
-/// Bans, peers remembered, and accounts of budgets.
+/// Returns the numbers of bans, of peers that are remembered, and of accounts of budgets.
 fn sizes(policy: &Policy) -> (usize, usize, usize) {
     policy.read(|peers| peers.sizes(Instant::now()))
 }
