@@ -28,7 +28,7 @@
 //! | `candidates` | addresses of this node on their way to being tested |
 //! | [`misbehaviour`] | the lines about misbehaving peers, which fail2ban reads |
 //! | `metrics` | what is counted of all this |
-//! | `meter`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
+//! | `accounting`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
 //! # Queues
 //!
@@ -39,7 +39,7 @@
 //! |---|---|---|
 //! | receive windows of yamux and QUIC | 256 KiB a stream, and what the measured path adds, bounded for a connection | the peer stops sending on that stream |
 //! | streams to be taken, in the multiplexers | P2P_MAX_INBOUND_STREAMS | QUIC gives no credit; yamux resets, and cuts off who goes on |
-//! | pace of new streams (`meter`) | one stream | the peer's next streams wait in the multiplexer |
+//! | pace of new streams (`accounting`) | one stream | the peer's next streams wait in the multiplexer |
 //! | streams of a protocol that wait for their acceptor (`streams`) | 128, one peer half of what is free | the stream is reset and counted |
 //! | turns at the ceilings (`bandwidth`) | one for each direction of an open stream | - |
 //! | gossip to one peer (`gossip`) | a bounded number of messages | the oldest kinds are dropped for that peer only |
@@ -55,6 +55,7 @@
 //! The loop takes local work before new work from remotes, never waits for a
 //! disk or a client, and shows that it turns through [`pulse::Pulse`].
 
+mod accounting;
 mod address_book;
 pub(crate) mod bandwidth;
 mod behaviour;
@@ -68,7 +69,6 @@ pub mod gossip;
 pub mod handle;
 pub mod identity;
 mod keep;
-mod meter;
 mod metrics;
 pub mod misbehaviour;
 mod obstacle;
@@ -151,7 +151,8 @@ impl Node {
         introduce(&options);
         let bandwidth =
             bandwidth::Bandwidth::new(options.max_upload_rate, options.max_download_rate, &metrics);
-        let meters = meter::Meters::new(bandwidth.clone(), metrics.clone(), options.policy.clone());
+        let accounting =
+            accounting::Accounting::new(bandwidth.clone(), metrics.clone(), options.policy.clone());
         let idle = streams::Idle::new(
             options.stream_idle_timeout,
             metrics.streams_idle_closed.clone(),
@@ -175,7 +176,7 @@ impl Node {
         let behaviour =
             behaviour::Behaviour::new(identity, relay_client, &options, gate, &metrics, terms)?;
         let streams = behaviour.streams.control();
-        let counted = meters.clone();
+        let counted = accounting.clone();
         let transport = compat::abortable_handshakes::Transport::new(transport, pending)
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
             .boxed();
@@ -211,7 +212,7 @@ impl Node {
             options,
             metrics,
             pulse: pulse.clone(),
-            meters,
+            accounting,
             bandwidth,
             idle,
             gossip,

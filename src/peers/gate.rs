@@ -84,12 +84,12 @@ struct Arrival {
     ip: Option<IpAddr>,
     subnet: Option<IpNet>,
     since: Instant,
-    place: Place,
+    slot: Slot,
 }
 
 /// The place that an arrival takes up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum Slot {
     /// One of [`MAX_PENDING_INBOUND`], which is counted for the subnet too.
     Common,
     /// A place in the lane of trusted peers, and the reason for which it was given.
@@ -118,12 +118,12 @@ struct Taken {
 
 impl Taken {
     /// Returns the count of a place, or `None` if it takes up nothing.
-    fn of(&mut self, place: &Place) -> Option<&mut u32> {
-        match place {
-            Place::Common => Some(&mut self.common),
-            Place::Lane(_, Lane::Known) => Some(&mut self.known),
-            Place::Lane(_, Lane::Open) => Some(&mut self.open),
-            Place::None => None,
+    fn of(&mut self, slot: &Slot) -> Option<&mut u32> {
+        match slot {
+            Slot::Common => Some(&mut self.common),
+            Slot::Lane(_, Lane::Known) => Some(&mut self.known),
+            Slot::Lane(_, Lane::Open) => Some(&mut self.open),
+            Slot::None => None,
         }
     }
 }
@@ -194,7 +194,7 @@ impl Gate {
         self.arriving.clear();
         for arrival in self.arrivals.values_mut() {
             arrival.subnet = arrival.ip.and_then(|ip| prefixes.subnet(ip));
-            if let (Some(subnet), Place::Common) = (arrival.subnet, &arrival.place) {
+            if let (Some(subnet), Slot::Common) = (arrival.subnet, &arrival.slot) {
                 *self.arriving.entry(subnet).or_default() += 1;
             }
         }
@@ -229,22 +229,22 @@ impl Gate {
         }
         let subnet = ip.and_then(|ip| self.prefixes.subnet(ip));
         let local = ip.is_some_and(|ip| ip.is_loopback());
-        let (place, evict) = match self.stranger(peers, subnet, local, now, &chance) {
-            Ok(evict) => (Place::Common, evict),
+        let (slot, evict) = match self.stranger(peers, subnet, local, now, &chance) {
+            Ok(evict) => (Slot::Common, evict),
             Err(refusal) => match self.lane(peers, ip, now) {
-                Some(lane) => (Place::Lane(Box::new(refusal), lane), None),
+                Some(lane) => (Slot::Lane(Box::new(refusal), lane), None),
                 None => return Err(refusal),
             },
         };
         if let Some(arrival) = evict.and_then(|out| self.arrivals.get_mut(&out)) {
-            let place = std::mem::replace(&mut arrival.place, Place::None);
+            let slot = std::mem::replace(&mut arrival.slot, Slot::None);
             let subnet = arrival.subnet;
-            self.free(subnet, &place);
+            self.free(subnet, &slot);
         }
-        if let Some(count) = self.taken.of(&place) {
+        if let Some(count) = self.taken.of(&slot) {
             *count += 1;
         }
-        if place == Place::Common
+        if slot == Slot::Common
             && let Some(subnet) = subnet
         {
             *self.arriving.entry(subnet).or_default() += 1;
@@ -255,18 +255,18 @@ impl Gate {
                 ip,
                 subnet,
                 since: now,
-                place,
+                slot,
             },
         );
         self.resources.opened();
         Ok(evict)
     }
 
-    fn free(&mut self, subnet: Option<IpNet>, place: &Place) {
-        if let Some(count) = self.taken.of(place) {
+    fn free(&mut self, subnet: Option<IpNet>, slot: &Slot) {
+        if let Some(count) = self.taken.of(slot) {
             *count = count.saturating_sub(1);
         }
-        if *place == Place::Common
+        if *slot == Slot::Common
             && let Some(subnet) = subnet
             && let Entry::Occupied(mut count) = self.arriving.entry(subnet)
         {
@@ -364,11 +364,7 @@ impl Gate {
         let (mut oldest, mut count) = (None, 0);
         let late = now.checked_sub(GRACE);
         let is_slow = |a: &Arrival| late.is_some_and(|late| a.since <= late) && among(a);
-        let arrivals = || {
-            self.arrivals
-                .iter()
-                .filter(|(_, a)| a.place == Place::Common)
-        };
+        let arrivals = || self.arrivals.iter().filter(|(_, a)| a.slot == Slot::Common);
         for (_, arrival) in arrivals() {
             oldest = Some(oldest.map_or(arrival.since, |o: Instant| o.min(arrival.since)));
             count += usize::from(is_slow(arrival));
@@ -500,7 +496,7 @@ impl Gate {
         if peers.trust().is_exempt(peer) {
             return Ok(());
         }
-        if let Some(Place::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.place) {
+        if let Some(Slot::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.slot) {
             return Err(Refusal::clone(why));
         }
         self.room_of_peer(peers, peer)?;
@@ -587,7 +583,7 @@ impl Gate {
     pub fn settled(&mut self, id: ConnectionId) {
         self.dials.remove(&id);
         if let Some(arrival) = self.arrivals.remove(&id) {
-            self.free(arrival.subnet, &arrival.place);
+            self.free(arrival.subnet, &arrival.slot);
         }
     }
 }

@@ -52,7 +52,7 @@ const MAX_WAITING: usize = 256;
 /// at once. Each is reset, which costs this node 5 µs and the peer nothing. A peer that
 /// sees the resets and continues is disconnected, whether it resets its own streams or
 /// not (the "rapid reset" of HTTP/2, CVE-2023-44487). Streams that this node takes at its
-/// own pace (`node/meter`, 500 a second) are not beyond the limit, so this concerns a peer
+/// own pace (`node/accounting`, 500 a second) are not beyond the limit, so this concerns a peer
 /// that opens three times as many as it is given, for long; one that opens somewhat more
 /// is only slowed. A peer that respects the acknowledgement backlog has 256 streams under
 /// way at most.

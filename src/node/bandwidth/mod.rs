@@ -1,6 +1,6 @@
 //! Ceilings for what the whole node sends and receives, shared between peers.
 //!
-//! Every stream of every connection passes `meter` (below libp2p), where its bytes
+//! Every stream of every connection passes `accounting` (below libp2p), where its bytes
 //! are counted and, under a ceiling, charged. The streams of content and of
 //! programs pass `streams` too (above libp2p), where they wait for their turn
 //! *before* they move bytes. While a stream is not read, the flow control of yamux or

@@ -2,7 +2,7 @@
 //!
 //! # What libp2p lacks
 //!
-//! The muxer that the swarm gets makes each stream, and `meter` wraps it there, where
+//! The muxer that the swarm gets makes each stream, and `accounting` wraps it there, where
 //! every byte passes. Which protocol a stream carries is known only later and further
 //! up, to the connection handler that negotiated it. Between the two lies
 //! [`libp2p::Stream`], which owns a boxed `SubstreamBox`: neither gives access to the

@@ -53,7 +53,7 @@ impl EventLoop {
             Command::Peers { reply } => {
                 let list = self.peers.describe(
                     now,
-                    &self.meters,
+                    &self.accounting,
                     |peer| self.neighbourhood.peering().contains(peer),
                     &self.swarm.behaviour().keep,
                 );

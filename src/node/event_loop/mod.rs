@@ -57,12 +57,12 @@ use self::effect::{Dialer, Effect};
 use self::neighbourhood::Neighbourhood;
 use self::reach::Reach;
 use crate::node::Metrics;
+use crate::node::accounting::Accounting;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
 use crate::node::compat::boxed_handlers::BoxedHandlers;
 use crate::node::gossip::{Gossip, Turn as GossipTurn};
 use crate::node::handle::Command;
-use crate::node::meter::Meters;
 use crate::node::options::Options;
 use crate::node::peers::connected::Connected;
 use crate::node::pulse::Pulse;
@@ -97,7 +97,7 @@ pub(super) struct Parts {
     pub(super) options: Options,
     pub(super) metrics: Arc<Metrics>,
     pub(super) pulse: Arc<Pulse>,
-    pub(super) meters: Meters,
+    pub(super) accounting: Accounting,
     pub(super) bandwidth: Bandwidth,
     pub(super) idle: Idle,
     pub(super) gossip: Gossip,
@@ -114,7 +114,7 @@ pub(super) struct EventLoop {
     options: Options,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
-    meters: Meters,
+    accounting: Accounting,
     bandwidth: Bandwidth,
     idle: Idle,
     speed: limits::Speed,
@@ -184,7 +184,7 @@ impl EventLoop {
             options,
             metrics,
             pulse,
-            meters,
+            accounting,
             bandwidth,
             idle,
             gossip,
@@ -196,7 +196,7 @@ impl EventLoop {
             stop,
             _alive: alive,
             pulse,
-            meters,
+            accounting,
             bandwidth,
             idle,
             speed: limits::Speed::default(),

@@ -22,7 +22,7 @@
 //!   ([`ceiling`]).
 //!
 //! Bytes have been paid when a message arrives here: the connection is read only
-//! as fast as `P2P_RATE_BYTES_FILL` allows (`node::meter`). That is before any
+//! as fast as `P2P_RATE_BYTES_FILL` allows (`node::accounting`). That is before any
 //! signature is checked, and bounds what checking costs: at the default of 1 MiB
 //! a second, 8,000 of the smallest messages (130 bytes), half a core, and 0.1 core
 //! for ones of 600 bytes. Nobody keeps that up: invalid ones end in a ban after

@@ -106,12 +106,12 @@ struct Connection {
 #[derive(Clone, Copy, Debug)]
 struct Accepted {
     connection: ConnectionId,
-    place: Place,
+    grant: Grant,
 }
 
 /// Why a connection may be kept because the peer asked.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Grant {
     /// It takes up room.
     Room(Origin),
     /// The peer does not need room: it is trusted, or in `P2P_PEERING`.
@@ -345,19 +345,19 @@ impl Behaviour {
 
     /// Why the connection with a peer that asks may be kept, if it may. A peer that this
     /// node holds itself is accepted without room.
-    fn judge(&self, peer: &PeerId, origin: Origin, class: Class) -> Option<Place> {
+    fn judge(&self, peer: &PeerId, origin: Origin, class: Class) -> Option<Grant> {
         let own = |p: &Peer| p.holds != Holds::default();
         if self.closed {
             return None;
         }
         if self.always.contains(peer) {
-            return Some(Place::Always);
+            return Some(Grant::Always);
         }
         if self.room.has(class, origin, &self.taken) {
-            return Some(Place::Room(origin));
+            return Some(Grant::Room(origin));
         }
         let held = self.peers.get(peer).is_some_and(own);
-        held.then_some(Place::Held(class))
+        held.then_some(Grant::Held(class))
     }
 
     /// A peer that was accepted because this node held it, and is no longer held, needs
@@ -369,7 +369,7 @@ impl Behaviour {
         };
         let Some(Accepted {
             connection,
-            place: Place::Held(class),
+            grant: Grant::Held(class),
         }) = entry.accepted
         else {
             return;
@@ -378,13 +378,13 @@ impl Behaviour {
             return;
         }
         let origin = entry.origin_of(connection);
-        let place = origin.and_then(|origin| self.judge(peer, origin, class));
+        let grant = origin.and_then(|origin| self.judge(peer, origin, class));
         let Some(entry) = self.peers.get_mut(peer) else {
             return;
         };
-        entry.accepted = place.map(|place| Accepted { connection, place });
-        match place {
-            Some(Place::Room(origin)) => self.taken.add(origin),
+        entry.accepted = grant.map(|grant| Accepted { connection, grant });
+        match grant {
+            Some(Grant::Room(origin)) => self.taken.add(origin),
             Some(_) => {}
             None => notify(&mut self.orders, *peer, connection, Order::Dismiss),
         }
@@ -395,7 +395,7 @@ impl Behaviour {
             return;
         };
         if let Some(accepted) = entry.accepted.take_if(|a| a.connection == id)
-            && let Place::Room(origin) = accepted.place
+            && let Grant::Room(origin) = accepted.grant
         {
             self.taken.remove(origin);
         }
@@ -409,18 +409,18 @@ impl Behaviour {
                     self.left(&peer, before.connection);
                 }
                 let origin = self.peers.get(&peer).and_then(|p| p.origin_of(id));
-                let place = origin.and_then(|origin| self.judge(&peer, origin, class));
+                let grant = origin.and_then(|origin| self.judge(&peer, origin, class));
                 let Some(entry) = self.peers.get_mut(&peer) else {
                     return;
                 };
-                entry.accepted = place.map(|place| Accepted {
+                entry.accepted = grant.map(|grant| Accepted {
                     connection: id,
-                    place,
+                    grant,
                 });
-                if let Some(Place::Room(origin)) = place {
+                if let Some(Grant::Room(origin)) = grant {
                     self.taken.add(origin);
                 }
-                let accept = place.is_some();
+                let accept = grant.is_some();
                 notify(&mut self.orders, peer, id, Order::Answer(accept));
             }
             Report::Left => self.left(&peer, id),

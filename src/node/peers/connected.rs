@@ -7,8 +7,8 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::api;
+use crate::node::accounting::Accounting;
 use crate::node::keep;
-use crate::node::meter::Meters;
 use crate::peers::record::{Connection, Record};
 use crate::peers::{Peers, Policy};
 
@@ -147,7 +147,7 @@ impl Connected {
     pub(in crate::node) fn describe(
         &self,
         now: Instant,
-        meters: &Meters,
+        accounting: &Accounting,
         peering: impl Fn(&PeerId) -> bool,
         keep: &keep::Behaviour,
     ) -> Vec<api::Peer> {
@@ -175,7 +175,7 @@ impl Connected {
                 })
                 .collect(),
             weight: 0,
-            streams: meters.streams(&peer) as u64,
+            streams: accounting.streams(&peer) as u64,
             trusted,
             peering: peering(&peer),
             reputation: score.into(),

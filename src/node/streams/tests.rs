@@ -28,9 +28,9 @@ use super::behaviour::MAX_PENDING;
 use super::handler::Order;
 use super::{AcceptError, Behaviour, Control, Idle, OpenError, Terms};
 use crate::node::Metrics;
+use crate::node::accounting::Accounting;
 use crate::node::address_book;
 use crate::node::bandwidth::{Bandwidth, Class};
-use crate::node::meter::Meters;
 use crate::peers::Policy;
 use crate::telemetry::{Direction, Register as _};
 use crate::transport::yamux;
@@ -105,7 +105,7 @@ async fn host(setting: Setting) -> Host {
     let refused = counter();
     let metrics = Metrics::new().unwrap();
     let terms = terms(setting.stream_idle, &metrics);
-    let meters = Meters::new(terms.bandwidth.clone(), metrics.clone(), Policy::default());
+    let accounting = Accounting::new(terms.bandwidth.clone(), metrics.clone(), Policy::default());
     let streams = Behaviour::new(setting.max_outbound, refused.clone(), terms);
     let control = streams.control();
     let parts = Parts {
@@ -119,7 +119,7 @@ async fn host(setting: Setting) -> Host {
         .multiplex(yamux::Config::new(256, 256))
         .map(move |(peer, muxer), point| {
             let muxer = StreamMuxerBox::new(muxer);
-            (peer, meters.wrap(peer, point.is_relayed(), muxer))
+            (peer, accounting.wrap(peer, point.is_relayed(), muxer))
         })
         .boxed();
     let config = swarm::Config::with_executor(|task| {

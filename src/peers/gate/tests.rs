@@ -357,7 +357,7 @@ fn places_are_counted_as_they_are_taken() {
         }
         let mut counted = Taken::default();
         for arrival in world.gate.arrivals.values() {
-            if let Some(count) = counted.of(&arrival.place) {
+            if let Some(count) = counted.of(&arrival.slot) {
                 *count += 1;
             }
         }

@@ -50,7 +50,7 @@ const STREAMS_AT_ONCE: u32 = 2 * STREAMS_PER_SECOND;
 
 /// What is known of the peers with connections. Clones are handles to the same data.
 #[derive(Clone, Debug)]
-pub(super) struct Meters(Arc<Shared>);
+pub(super) struct Accounting(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -73,9 +73,9 @@ struct Account {
     pace: Mutex<Pace>,
 }
 
-impl Meters {
+impl Accounting {
     pub(super) fn new(bandwidth: Bandwidth, metrics: Arc<Metrics>, policy: Policy) -> Self {
-        Meters(Arc::new(Shared {
+        Accounting(Arc::new(Shared {
             peers: Mutex::default(),
             bandwidth,
             metrics,
@@ -185,9 +185,9 @@ struct Muxer {
 }
 
 impl Muxer {
-    fn count(&self, stream: SubstreamBox) -> Metered {
+    fn count(&self, stream: SubstreamBox) -> CountedStream {
         self.account.open.fetch_add(1, Ordering::Relaxed);
-        Metered {
+        CountedStream {
             inner: stream,
             account: self.account.clone(),
             class: Class::Own,
@@ -200,7 +200,7 @@ impl Muxer {
 }
 
 impl StreamMuxer for Muxer {
-    type Substream = Metered;
+    type Substream = CountedStream;
     type Error = io::Error;
 
     fn poll_inbound(
@@ -243,7 +243,7 @@ impl StreamMuxer for Muxer {
 
 /// A stream whose bytes are all counted. The stream itself is counted until it is
 /// dropped.
-struct Metered {
+struct CountedStream {
     inner: SubstreamBox,
     account: Arc<Account>,
     /// What the stream is for: the node's own protocols, until its owner says otherwise.
@@ -257,13 +257,13 @@ struct Metered {
     debt: Option<Box<Timer>>,
 }
 
-impl Drop for Metered {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         self.account.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Metered {
+impl CountedStream {
     /// Returns how many of `want` bytes may be moved now, if there is a ceiling that they
     /// are charged to. That is so for the node's own protocols, on connections that are
     /// not inside another one.
@@ -337,7 +337,7 @@ impl Metered {
     }
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for CountedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -373,7 +373,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for CountedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -455,48 +455,48 @@ mod tests {
         }
     }
 
-    fn meters(trusted: Vec<PeerId>) -> Meters {
+    fn accounting(trusted: Vec<PeerId>) -> Accounting {
         let metrics = Metrics::new().unwrap();
         let policy = Policy::default();
         policy.trust(&trusted);
-        Meters::new(Bandwidth::new(None, None, &metrics), metrics, policy)
+        Accounting::new(Bandwidth::new(None, None, &metrics), metrics, policy)
     }
 
     #[test]
     fn a_connection_that_is_refused_leaves_nothing_behind() {
-        let meters = meters(vec![]);
+        let accounting = accounting(vec![]);
         // The swarm drops a refused connection without an event. Peer ids are free, and
         // otherwise each would leave an entry for ever.
         for _ in 0..100 {
-            drop(meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Idle)));
+            drop(accounting.wrap(PeerId::random(), false, StreamMuxerBox::new(Idle)));
         }
-        assert!(meters.lock().is_empty());
+        assert!(accounting.lock().is_empty());
     }
 
     #[test]
     fn streams_of_all_connections_count_until_they_are_dropped() {
-        let (meters, peer) = (meters(vec![]), PeerId::random());
+        let (accounting, peer) = (accounting(vec![]), PeerId::random());
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut first = meters.wrap(peer, false, StreamMuxerBox::new(Idle));
-        let mut second = meters.wrap(peer, true, StreamMuxerBox::new(Idle));
+        let mut first = accounting.wrap(peer, false, StreamMuxerBox::new(Idle));
+        let mut second = accounting.wrap(peer, true, StreamMuxerBox::new(Idle));
         let Poll::Ready(Ok(a)) = Pin::new(&mut first).poll_outbound(&mut cx) else {
             panic!("no stream")
         };
         let Poll::Ready(Ok(b)) = Pin::new(&mut second).poll_outbound(&mut cx) else {
             panic!("no stream")
         };
-        assert_eq!(meters.streams(&peer), 2);
+        assert_eq!(accounting.streams(&peer), 2);
         drop((a, first));
-        assert_eq!(meters.streams(&peer), 1);
+        assert_eq!(accounting.streams(&peer), 1);
         drop((b, second));
-        assert_eq!(meters.streams(&peer), 0);
-        assert!(meters.lock().is_empty());
+        assert_eq!(accounting.streams(&peer), 0);
+        assert!(accounting.lock().is_empty());
     }
 
     /// Returns how many streams from two connections with `peer` are accepted at once.
-    fn taken_at_once(meters: &Meters, peer: PeerId) -> u32 {
+    fn taken_at_once(accounting: &Accounting, peer: PeerId) -> u32 {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut muxers = [0, 1].map(|_| meters.wrap(peer, false, StreamMuxerBox::new(Idle)));
+        let mut muxers = [0, 1].map(|_| accounting.wrap(peer, false, StreamMuxerBox::new(Idle)));
         let mut taken = 0;
         for muxer in &mut muxers {
             for _ in 0..4 * STREAMS_AT_ONCE {
@@ -512,9 +512,9 @@ mod tests {
     #[test]
     fn a_peer_that_opens_streams_without_end_is_paced_over_all_its_connections() {
         let (friend, stranger) = (PeerId::random(), PeerId::random());
-        let meters = meters(vec![friend]);
+        let accounting = accounting(vec![friend]);
         let begin = Instant::now();
-        let taken = taken_at_once(&meters, stranger);
+        let taken = taken_at_once(&accounting, stranger);
         // Some more have become due in the meantime, and one ends each burst.
         let due = begin.elapsed().as_millis() as u32 * STREAMS_PER_SECOND / 1000;
         let most = STREAMS_AT_ONCE + due + 3;
@@ -522,13 +522,13 @@ mod tests {
             (STREAMS_AT_ONCE..=most).contains(&taken),
             "{taken} of {most}"
         );
-        assert!(meters.0.metrics.streams_paced.get() > 0);
-        assert_eq!(taken_at_once(&meters, friend), 8 * STREAMS_AT_ONCE);
+        assert!(accounting.0.metrics.streams_paced.get() > 0);
+        assert_eq!(taken_at_once(&accounting, friend), 8 * STREAMS_AT_ONCE);
         // A peer that a reload makes trusted is trusted on the connections that it has
         // already.
-        let connection = meters.wrap(stranger, false, StreamMuxerBox::new(Idle));
-        meters.0.policy.trust(&[stranger]);
-        assert_eq!(taken_at_once(&meters, stranger), 8 * STREAMS_AT_ONCE);
+        let connection = accounting.wrap(stranger, false, StreamMuxerBox::new(Idle));
+        accounting.0.policy.trust(&[stranger]);
+        assert_eq!(taken_at_once(&accounting, stranger), 8 * STREAMS_AT_ONCE);
         drop(connection);
     }
 
@@ -589,9 +589,9 @@ mod tests {
 
     #[test]
     fn own_protocols_of_a_peer_are_read_within_its_budget_and_bulk_is_not_held_to_it() {
-        let meters = meters(vec![]);
+        let accounting = accounting(vec![]);
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut muxer = meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Zeroes));
+        let mut muxer = accounting.wrap(PeerId::random(), false, StreamMuxerBox::new(Zeroes));
         let Poll::Ready(Ok(mut stream)) = Pin::new(&mut muxer).poll_inbound(&mut cx) else {
             panic!("no stream")
         };
@@ -605,7 +605,7 @@ mod tests {
             }
         }
         assert!(read < 512 << 20, "{read} bytes");
-        assert!(meters.0.metrics.peer_bytes_waits.get() > 0);
+        assert!(accounting.0.metrics.peer_bytes_waits.get() > 0);
         let mut bulk = 0;
         stream_class::mark_as_bulk(&mut stream);
         for _ in 0..1024 {
@@ -615,16 +615,16 @@ mod tests {
             }
         }
         assert_eq!(bulk, 1 << 30);
-        let moved = &meters.0.metrics.bandwidth_bytes;
+        let moved = &accounting.0.metrics.bandwidth_bytes;
         let moved = |class| moved.with_label_values(&["in", class]).get();
         assert_eq!((moved("own"), moved("bulk")), (read as u64, bulk as u64));
     }
 
     #[test]
     fn what_one_stream_is_for_changes_nothing_for_the_others() {
-        let meters = meters(vec![]);
+        let accounting = accounting(vec![]);
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut muxer = meters.wrap(PeerId::random(), false, StreamMuxerBox::new(Zeroes));
+        let mut muxer = accounting.wrap(PeerId::random(), false, StreamMuxerBox::new(Zeroes));
         let mut streams = Vec::new();
         for _ in 0..3 {
             let Poll::Ready(Ok(stream)) = Pin::new(&mut muxer).poll_outbound(&mut cx) else {
@@ -640,7 +640,7 @@ mod tests {
             let stream = Pin::new(&mut streams[turn % 3]);
             assert!(stream.poll_write(&mut cx, &buf[..10]).is_ready());
         }
-        let moved = &meters.0.metrics.bandwidth_bytes;
+        let moved = &accounting.0.metrics.bandwidth_bytes;
         let moved = |labels: [&str; 2]| moved.with_label_values(&labels).get();
         assert_eq!((moved(["in", "own"]), moved(["in", "bulk"])), (2000, 1000));
         assert_eq!((moved(["out", "own"]), moved(["out", "bulk"])), (200, 100));
@@ -648,8 +648,8 @@ mod tests {
 
     #[test]
     fn who_is_held_to_the_pace_for_long_loses_no_reputation() {
-        let meters = meters(vec![]);
-        let account = meters.account(PeerId::random());
+        let accounting = accounting(vec![]);
+        let account = accounting.account(PeerId::random());
         let start = Instant::now();
         let mut waits = 0;
         for millisecond in 0..600_000 {
@@ -658,7 +658,10 @@ mod tests {
             waits += u32::from(account.opened(now).is_some());
         }
         assert!(waits > 500_000, "{waits}");
-        assert_eq!(meters.0.policy.score_of(&account.peer, Instant::now()), 0.0);
+        assert_eq!(
+            accounting.0.policy.score_of(&account.peer, Instant::now()),
+            0.0
+        );
         // After a rest, nothing is left of it.
         let later = start + Duration::from_secs(610);
         assert_eq!(account.opened(later), None);
@@ -666,12 +669,15 @@ mod tests {
 
     #[test]
     fn a_flood_that_yamux_cuts_off_is_reported_through_all_wrappers() {
-        let meters = meters(vec![]);
-        let account = meters.account(PeerId::random());
+        let accounting = accounting(vec![]);
+        let account = accounting.account(PeerId::random());
         // The transports wrap the error of yamux in an error of io.
         account.failed(&io::Error::other("broken"));
-        assert_eq!(meters.0.policy.score_of(&account.peer, Instant::now()), 0.0);
+        assert_eq!(
+            accounting.0.policy.score_of(&account.peer, Instant::now()),
+            0.0
+        );
         account.failed(&io::Error::other(io::Error::other(yamux::Error::Flood)));
-        assert!(meters.0.policy.score_of(&account.peer, Instant::now()) < 0.0);
+        assert!(accounting.0.policy.score_of(&account.peer, Instant::now()) < 0.0);
     }
 }
