@@ -1,4 +1,4 @@
-//! `ban PEER|CIDR…`: refuse peers and networks.
+//! `ban PEER|CIDR…`: refuses peers and networks.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +26,7 @@ pub(crate) struct BanArgs {
     force: bool,
 }
 
-/// A target and how it was written.
+/// A target, and the text that it was written as.
 #[derive(Debug, Clone)]
 struct Named {
     target: Target,
@@ -39,7 +39,8 @@ fn named(text: &str) -> Result<Named, String> {
     Ok(Named { target, text })
 }
 
-/// Cut off in the middle, a reason would be worth less than none.
+/// Returns the reason unchanged when it is short enough. A longer one is refused rather
+/// than cut off, since half a reason is of no use.
 fn reason(text: &str) -> Result<String, String> {
     match text.len() {
         0..=MAX_REASON => Ok(text.to_owned()),
@@ -50,7 +51,8 @@ fn reason(text: &str) -> Result<String, String> {
 }
 
 impl Named {
-    /// What a range was taken for, when it was not written so.
+    /// Returns a note that shows the range as the user wrote it, when the ban's target is
+    /// written differently; otherwise an empty text.
     fn explained(&self) -> String {
         match self.text.contains('/') && self.text != self.target.to_string() {
             true if !self.text.starts_with('/') => format!(" (which {} lies in)", self.text),

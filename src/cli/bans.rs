@@ -1,4 +1,4 @@
-//! `bans`: who is refused, by whom, why and until when.
+//! `bans`: shows who is refused, by whom, why and until when.
 
 use std::time::SystemTime;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
     out.finish()
 }
 
-/// A ban as JSON.
+/// Returns a ban as JSON.
 pub(crate) fn to_json(b: &Ban) -> Value {
     let ban = &b.ban;
     let (peer, network) = match ban.target {

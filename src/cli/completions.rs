@@ -1,4 +1,4 @@
-//! `completions SHELL`.
+//! `completions SHELL`: prints the completions for a shell.
 
 use clap_complete::Shell;
 

@@ -1,4 +1,4 @@
-//! `config check|show|env-file`: the configuration, offline.
+//! `config check|show|env-file`: checks and shows the configuration, offline.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::error::{self, Error};
 use super::output::Tone;
 use crate::config::{Config, Source, env_file, network_key};
 
-/// Where the packages keep the environment file.
+/// The path at which the packages install the environment file.
 const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
 
 #[derive(Debug, Subcommand)]
@@ -52,8 +52,8 @@ fn load(context: &Context, given: &RunFlags) -> Result<Config, Error> {
     Ok(loaded.config)
 }
 
-/// A person who asks in a shell would take the shell's environment for the
-/// service's; a script knows what it does.
+/// Returns whether to mention the file of the packages. A user at a terminal may take the
+/// shell's environment for that of the service; a script knows what it does.
 fn tell_of_packaged_file(context: &Context) -> bool {
     !context.global.quiet && std::io::stderr().is_terminal() && Path::new(PACKAGED_FILE).exists()
 }

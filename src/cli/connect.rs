@@ -1,4 +1,4 @@
-//! `connect MULTIADDR…`.
+//! `connect MULTIADDR…`: connects to peers.
 
 use libp2p::{Multiaddr, PeerId};
 use serde_json::json;
@@ -45,7 +45,8 @@ pub(crate) fn run(context: &Context, args: &ConnectArgs) -> Result<(), Error> {
     })
 }
 
-/// Addresses of one peer are tried together; those that name none, each alone.
+/// Groups the addresses by peer. Addresses of one peer are tried together; an address
+/// that names no peer is tried alone.
 fn by_peer(to: &[Destination]) -> Vec<(Option<PeerId>, Vec<Multiaddr>)> {
     let mut groups: Vec<(Option<PeerId>, Vec<Multiaddr>)> = Vec::new();
     for d in to {

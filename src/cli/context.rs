@@ -1,4 +1,4 @@
-//! What every command gets: the global flags and the way to the daemon.
+//! What every command is given: the global flags and the connection to the daemon.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use super::output::Output;
 use crate::config;
 use crate::control::{Client, client};
 
-/// How long the daemon may take to answer from its own memory. It answers in
-/// milliseconds; a daemon that takes longer is stuck, and a health check must
-/// not hang with it.
+/// How long the daemon may take to answer a question from its own memory. It normally
+/// answers in milliseconds. A daemon that takes longer than this is stuck, and a health
+/// check must not hang with it.
 const PROMPT: Duration = Duration::from_secs(10);
 
-/// The global flags, and the way to the daemon.
+/// The global flags, with which a command finds the daemon.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) global: Global,
@@ -26,7 +26,7 @@ impl Context {
         Context { global }
     }
 
-    /// Where the daemon may be, most likely first.
+    /// Returns the paths at which the daemon's socket may be, the most likely one first.
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         let env = std::env::vars_os().collect();
         let root = nix::unistd::geteuid().is_root();
@@ -57,7 +57,7 @@ impl Context {
         })
     }
 
-    /// Connects, and asks something that the daemon answers from memory.
+    /// Connects, and asks a question that the daemon answers from memory.
     pub(crate) fn ask<T>(
         &self,
         doing: &str,
@@ -69,13 +69,13 @@ impl Context {
         })
     }
 
-    /// Standard output in the form that was asked for.
+    /// Returns standard output in the form that the user asked for.
     pub(crate) fn output(&self) -> Output {
         Output::new(self.global.json)
     }
 }
 
-/// Waits for an answer that the daemon gives from memory.
+/// Waits, for a limited time, for an answer that the daemon gives from memory.
 pub(crate) async fn prompt<T>(
     doing: &str,
     answer: impl Future<Output = Result<T, client::Error>>,

@@ -1,4 +1,4 @@
-//! `dht find-peer|find-providers|provide|get|put`.
+//! `dht find-peer|find-providers|provide|get|put`: queries to the DHT.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -71,8 +71,8 @@ pub(crate) struct Limit {
     timeout: Option<Duration>,
 }
 
-/// The largest value read from standard input; the DHT itself takes far less,
-/// and says so.
+/// The largest value that is read from standard input. The DHT itself accepts far less,
+/// and reports it when a value is too large.
 const LARGEST_VALUE: u64 = 1 << 20;
 
 pub(crate) fn run(context: &Context, command: &DhtCommand) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! `disconnect PEER`.
+//! `disconnect PEER`: closes all connections with a peer.
 
 use libp2p::PeerId;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Why a command failed: its one line on standard error, and its exit code.
+//! Why a command failed: the line on standard error, and the exit code.
 
 use std::fmt::{self, Display};
 use std::io::Write;
@@ -7,25 +7,25 @@ use std::process::ExitCode;
 use crate::control::client;
 use crate::text::foreign;
 
-/// Exit code: it was tried and failed.
+/// Exit code: the command was carried out and failed.
 pub const FAILED: u8 = 1;
 /// Exit code: the command line is wrong.
 pub const WRONG_USAGE: u8 = 2;
-/// Exit code: nobody answers at the control socket (`EX_UNAVAILABLE`).
+/// Exit code: no daemon answers at the control socket (`EX_UNAVAILABLE`).
 pub const NO_DAEMON: u8 = 69;
 /// Exit code: the configuration is wrong (`EX_CONFIG`).
 pub const CANNOT_CONFIGURE: u8 = 78;
 
-/// How a command ends when it does not end well.
+/// The end of a command that did not succeed.
 #[derive(Debug)]
 pub(crate) struct Error {
     code: u8,
-    /// The line; `None` when there is nothing to say.
+    /// The line to print; `None` when there is nothing to print.
     line: Option<String>,
 }
 
 impl Error {
-    /// It was tried and failed.
+    /// The command was carried out and failed.
     pub(crate) fn failed(line: impl Into<String>) -> Self {
         Error {
             code: FAILED,
@@ -33,7 +33,7 @@ impl Error {
         }
     }
 
-    /// The command line is wrong in a way that clap does not see.
+    /// The command line is wrong in a way that clap does not detect.
     pub(crate) fn usage(line: impl Into<String>) -> Self {
         Error {
             code: WRONG_USAGE,
@@ -41,7 +41,7 @@ impl Error {
         }
     }
 
-    /// Nobody answers at the socket.
+    /// No daemon answers at the socket.
     pub(crate) fn no_daemon(line: impl Into<String>) -> Self {
         Error {
             code: NO_DAEMON,
@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// Ended by a signal: the exit code that a shell gives for it.
+    /// A signal ended the command: the exit code is the one that a shell reports for it.
     pub(crate) fn interrupted(signal: i32, line: impl Into<String>) -> Self {
         Error {
             code: 128u8.saturating_add(signal as u8),
@@ -65,8 +65,8 @@ impl Error {
         }
     }
 
-    /// Whoever read standard output has gone, and with it the reason to go on.
-    /// `subscribe | head -n 1` got what it wanted, so this is no failure.
+    /// The reader of standard output has gone, so that there is no reason to go on. This
+    /// is no failure: `subscribe | head -n 1` got what it wanted.
     pub(crate) fn reader_gone() -> Self {
         Error {
             code: 0,
@@ -74,7 +74,7 @@ impl Error {
         }
     }
 
-    /// A failure that has been told already.
+    /// A failure that has already been reported.
     pub(crate) fn told() -> Self {
         Error {
             code: FAILED,
@@ -82,7 +82,7 @@ impl Error {
         }
     }
 
-    /// The same end with more in its line, when it has one.
+    /// Returns the same error with more text at the end of its line, if it has a line.
     pub(crate) fn with(self, more: fmt::Arguments<'_>) -> Self {
         Error {
             line: self.line.map(|line| format!("{line}{more}")),
@@ -90,12 +90,13 @@ impl Error {
         }
     }
 
-    /// The same end without a line, for what stands in the log already.
+    /// Returns the same error without its line, for a failure that is already in the log.
     pub(crate) fn already_told(self) -> Self {
         Error { line: None, ..self }
     }
 
-    /// What the client of the control socket says, after `doing`.
+    /// An error of the control socket's client. `doing` says what the client was asked
+    /// for.
     pub(crate) fn client(doing: impl Display, error: client::Error) -> Self {
         match error {
             client::Error::NoDaemon { .. } => Error::no_daemon(error.to_string()),
@@ -104,13 +105,13 @@ impl Error {
         }
     }
 
-    /// Whether the failure would hit the next piece of work too: the daemon is
-    /// gone, or the reader of the results.
+    /// Returns whether the next piece of work would fail in the same way, because the
+    /// daemon or the reader of the results has gone.
     pub(crate) fn is_fatal(&self) -> bool {
         self.code == NO_DAEMON || self.code == 0
     }
 
-    /// The line for a person.
+    /// Returns the line for the user.
     pub(crate) fn line(&self) -> Option<&str> {
         self.line.as_deref()
     }
@@ -122,7 +123,7 @@ impl From<crate::config::Error> for Error {
     }
 }
 
-/// Adds what was being done to the client's errors.
+/// Adds to the client's errors what was being done.
 pub(crate) trait Doing<T> {
     /// `doing` names the command and its object, such as `get bafy…`.
     fn doing(self, doing: impl Display) -> Result<T, Error>;
@@ -134,15 +135,15 @@ impl<T> Doing<T> for Result<T, client::Error> {
     }
 }
 
-/// Writes one line to standard error. A closed standard error is nobody's loss.
+/// Writes one line to standard error. It does not matter when standard error is closed.
 pub(crate) fn say(line: &str) {
-    // Messages may quote files and remotes: they stay one line, whatever those
-    // hold.
+    // Messages may quote file names and text from remote peers. They are made printable,
+    // so that they always stay on one line.
     let line = foreign::printable(line);
     let _ = writeln!(std::io::stderr(), "p2p-node: {line}");
 }
 
-/// Tells the error and answers its exit code.
+/// Reports the error and returns its exit code.
 pub(crate) fn report(error: &Error) -> ExitCode {
     if let Some(line) = error.line() {
         say(line);

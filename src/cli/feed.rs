@@ -1,20 +1,20 @@
-//! A file or standard input as an asynchronous reader. A thread reads ahead, so
-//! that the disk and the socket work at the same time and a slow terminal or pipe
-//! never holds up the executor.
+//! Makes an asynchronous reader of a file or of standard input. A thread reads ahead, so
+//! that the disk and the socket work at the same time and a slow terminal or pipe never
+//! blocks the executor.
 
 use std::io::{self, Read};
 
 use bytes::Bytes;
 use futures::{AsyncRead, TryStreamExt};
 
-/// Bytes read at a time: one frame of the control socket.
+/// The number of bytes read at a time: one frame of the control socket.
 const CHUNK: usize = 1 << 20;
 
-/// Chunks read ahead: enough to bridge a pause of either side, few enough to be
-/// no burden.
+/// The number of chunks read ahead: enough to bridge a pause on either side, and few
+/// enough to take little memory.
 const AHEAD: usize = 4;
 
-/// Reads `input` to its end on a thread of its own.
+/// Reads `input` to its end on a separate thread.
 pub(crate) fn feed(input: impl Read + Send + 'static) -> io::Result<impl AsyncRead + Unpin> {
     let (sender, receiver) = async_std::channel::bounded::<io::Result<Bytes>>(AHEAD);
     std::thread::Builder::new()
@@ -26,7 +26,7 @@ pub(crate) fn feed(input: impl Read + Send + 'static) -> io::Result<impl AsyncRe
                 let read = input.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
                 let last = !matches!(read, Ok(n) if n > 0);
                 let item = read.map(|_| Bytes::from(chunk));
-                // The end of the channel is the end of the file.
+                // Nothing is sent at the end of the file: the channel is closed instead.
                 let end_of_file = matches!(&item, Ok(chunk) if chunk.is_empty());
                 if end_of_file || sender.send_blocking(item).is_err() || last {
                     return;

@@ -1,4 +1,4 @@
-//! `get CID [-o FILE]`: fetch from whoever has it, and write.
+//! `get CID [-o FILE]`: fetches a file from the peers that have it, and writes it.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -33,7 +33,7 @@ pub(crate) struct GetArgs {
     timeout: Option<Duration>,
 }
 
-/// Where the bytes go.
+/// Where the bytes are written.
 #[derive(Debug)]
 enum Target {
     Stdout(File),
@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<(), Error> {
             "get: --json describes the file that is written; name it with -o FILE",
         ));
     }
-    // Before anything starts a thread; see there.
+    // This must be called before any other thread is started; see [`Interrupt::watch`].
     let interrupt = Interrupt::watch().map_err(|e| Error::failed(format!("{doing}: {e}")))?;
     let begun = Instant::now();
     let size = async_std::task::block_on(async {
@@ -85,8 +85,8 @@ pub(crate) fn run(context: &Context, args: &GetArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Fetches and writes; answers the file's length. Dropping the future leaves
-/// nothing under the final name.
+/// Fetches the file, writes it and returns its length. When the future is dropped,
+/// nothing is left under the final name.
 async fn fetch(
     context: &Context,
     args: &GetArgs,
@@ -127,7 +127,7 @@ async fn fetch(
                 came += bytes.len() as u64;
                 progress.done(came);
                 if writer.chunks.send(bytes).await.is_err() {
-                    // The writer says below why it stopped.
+                    // The writer has stopped; its error is reported below.
                     break;
                 }
             }
@@ -139,7 +139,7 @@ async fn fetch(
         }
     }
     progress.note(|| "writing".into());
-    // The disk may take a while; Ctrl-C is heard meanwhile.
+    // The disk may take a while. Ctrl-C still works in the meantime.
     let written = async_std::task::spawn_blocking(move || {
         writer.finish()?;
         Ok(target)
@@ -164,8 +164,8 @@ async fn fetch(
     Ok(came)
 }
 
-/// Why the daemon could not get it. Most of its reasons name the CID themselves, which
-/// is long enough to be read once.
+/// Returns the error for a file that the daemon could not fetch. Most of its reasons
+/// already name the CID, which is too long to be printed twice.
 fn failed(cid: &Cid, error: client::Error) -> Error {
     let doing = format!("get {cid}");
     let client::Error::Refused(why) = &error else {
@@ -180,7 +180,7 @@ fn failed(cid: &Cid, error: client::Error) -> Error {
     }
 }
 
-/// A thread that writes while the next bytes come.
+/// A thread that writes while the next bytes are being fetched.
 #[derive(Debug)]
 struct Writer {
     chunks: Sender<Bytes>,
@@ -189,7 +189,7 @@ struct Writer {
 
 impl Writer {
     fn start(mut file: File) -> io::Result<Writer> {
-        // Chunks are at most 1 MiB; a few of them bridge a pause of the disk.
+        // Chunks are at most 1 MiB each. A few of them bridge a pause of the disk.
         let (chunks, receiver) = async_std::channel::bounded::<Bytes>(8);
         let thread = std::thread::Builder::new()
             .name("writer".into())
@@ -202,7 +202,7 @@ impl Writer {
         Ok(Writer { chunks, thread })
     }
 
-    /// Waits until everything is written. Blocks.
+    /// Waits until everything is written. This blocks the thread.
     fn finish(self) -> io::Result<()> {
         drop(self.chunks);
         self.thread

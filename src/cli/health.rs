@@ -1,4 +1,4 @@
-//! `health`: for container health checks.
+//! `health`: reports whether the node is healthy, for container health checks.
 
 use serde_json::json;
 

@@ -1,17 +1,18 @@
-//! How commands write what they alone show.
+//! Text for people that only the commands print.
 
-/// A reputation, in whole points; what rounds to nothing has no sign.
+/// Returns a reputation in whole points. A score that rounds to zero has no sign.
 pub(crate) fn score(score: f64) -> String {
     format!("{}", score.round() as i64)
 }
 
-/// Columns that a text takes, near enough for what is printed here.
+/// Returns the number of columns that a text takes, which is accurate enough for what is
+/// printed here.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Bytes as JSON: under `name` when they are text, else as base64 under
-/// `name_base64`.
+/// Adds bytes to a JSON object: under `name` when they are text, and otherwise in base64
+/// under `name_base64`.
 pub(crate) fn bytes_to_json(
     object: &mut serde_json::Map<String, serde_json::Value>,
     name: &str,

@@ -1,4 +1,4 @@
-//! `id`: the peer id and the addresses to dial it at.
+//! `id`: prints the peer id and the addresses at which the node can be dialed.
 
 use libp2p::multiaddr::Protocol;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Ctrl-C and its like, for commands that have to tidy up before they end.
+//! Handles Ctrl-C and similar signals for commands that have to tidy up before they end.
 
 use std::future::Future;
 use std::io;
@@ -6,17 +6,17 @@ use std::io;
 use async_std::channel::Receiver;
 use nix::sys::signal::{SigSet, Signal};
 
-/// Signals that ask this process to end.
+/// The signals that ask this process to end.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     signals: Receiver<i32>,
 }
 
 impl Interrupt {
-    /// Takes SIGINT, SIGTERM and SIGHUP from now on. Must be called before any
-    /// other thread is started, since threads inherit the mask that keeps the
-    /// signals for the one that waits here. A second signal ends the process at
-    /// once, in case that tidying up hangs.
+    /// Receives SIGINT, SIGTERM and SIGHUP from now on. It must be called before any
+    /// other thread is started: threads inherit the signal mask that leaves these signals
+    /// to the thread waiting here. A second signal ends the process at once, in case
+    /// tidying up hangs.
     pub(crate) fn watch() -> io::Result<Interrupt> {
         let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
             .into_iter()
@@ -35,7 +35,7 @@ impl Interrupt {
         Ok(Interrupt { signals })
     }
 
-    /// Runs `work` to its end, or answers the signal that came before.
+    /// Runs `work` to its end, or returns the signal that arrived before that.
     pub(crate) async fn or<T>(&self, work: impl Future<Output = T>) -> Result<T, i32> {
         let work = std::pin::pin!(work);
         let signal = std::pin::pin!(self.signals.recv());

@@ -1,4 +1,4 @@
-//! `key generate|show`: the identity, offline.
+//! `key generate|show`: creates or shows the identity, offline.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) enum KeyCommand {
     Show(KeyArgs),
 }
 
-// Where the identity is. No doc comment, which clap would show as help.
+// Where the identity is. This is no doc comment because clap would show it as help.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {
     /// Folder with the identity [env: P2P_DATA_DIR]
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, command: &KeyCommand) -> Result<(), Error> 
         .filter_map(|(name, value)| Some((name, value.clone()?)))
         .collect();
     let dir = Inputs::of_process(flags).load()?.config.data_dir;
-    // As the daemon does: what the service manager hands over comes first.
+    // As in the daemon, a credential passed by the service manager has precedence.
     let credential = identity::credential();
     let (doing, keypair) = match command {
         KeyCommand::Generate(_) => ("key generate", identity::create(&dir)),

@@ -1,4 +1,4 @@
-//! `ls`: the files in the local store.
+//! `ls`: lists the files in the local store.
 
 use std::time::SystemTime;
 
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
     out.finish()
 }
 
-/// A file of the store as JSON.
+/// Returns a file of the store as JSON.
 pub(crate) fn to_json(e: &Entry) -> Value {
     json!({
         "cid": e.cid.to_string(),

@@ -1,15 +1,15 @@
-//! Longer descriptions and examples of the commands, for their help and for the
+//! Longer descriptions and examples of the commands, shown in their help and in the
 //! manual page.
 //!
-//! In the descriptions, backticks mark text that is typed literally.
+//! In the descriptions, backticks mark text that the reader types literally.
 
-/// Commands that belong together.
+/// A group of commands that belong together.
 pub(super) struct Chapter {
     pub(super) title: &'static str,
     pub(super) entries: &'static [Entry],
 }
 
-/// A command.
+/// The description of a command.
 pub(super) struct Entry {
     /// Its name, preceded by that of its parent command: `dht put`.
     pub(super) command: &'static str,
@@ -28,7 +28,7 @@ const fn example(line: &'static str, does: &'static str) -> Example {
     Example { line, does }
 }
 
-/// Every command, in the order in which people read them.
+/// All commands, in the order in which people read about them.
 pub(super) static MANUAL: &[Chapter] = &[
     Chapter {
         title: "The daemon",
@@ -449,8 +449,8 @@ pub(super) fn add_examples(mut root: clap::Command) -> clap::Command {
     root
 }
 
-/// Whether the command exists. clap panics when it does not, and a test reports
-/// the entries without a command.
+/// Returns whether the command exists. clap panics when it does not; instead, a test
+/// reports entries without a command.
 fn leads_somewhere(mut command: &clap::Command, path: &[&str]) -> bool {
     path.iter().all(|name| match command.find_subcommand(name) {
         Some(found) => {

@@ -1,22 +1,25 @@
-//! The command line: one file a command, over the client of the control socket.
+//! The command line: one file for each command, all based on the client of the control
+//! socket.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `context` | what every command gets: the global flags, the way to the daemon |
-//! | `error` | why a command failed, its one line and its exit code |
-//! | `output` | standard output: text, tables, JSON; ends quietly with its reader |
-//! | `human` | sizes, durations and remote-chosen text for people |
+//! | `context` | what every command is given: the global flags and the connection to the
+//! daemon |
+//! | `error` | why a command failed: its line on standard error and its exit code |
+//! | `output` | standard output as text, tables or JSON; ends quietly when its reader has
+//! gone |
+//! | `human` | text for people that only the commands print |
 //! | `progress` | the progress bar on a terminal |
-//! | `new_file` | a file that appears under its name whole or not at all |
-//! | `feed` | a file or standard input, read ahead by a thread |
-//! | `interrupt` | Ctrl-C and its like, for commands that have to tidy up |
+//! | `new_file` | a file that appears under its name complete or not at all |
+//! | `feed` | a reader of a file or of standard input, for which a thread reads ahead |
+//! | `interrupt` | Ctrl-C and similar signals, for commands that have to tidy up |
 //! | `run_flags` | the flags of `run`, made from the table of variables |
 //! | `manual` | more words and examples for each command, for its help and the manual page |
 //!
-//! Every other file is the command of its name.
+//! Every other file contains the command after which it is named.
 //!
-//! Standard output carries what was asked for and nothing else; errors, progress
-//! and summaries go to standard error.
+//! Standard output carries only what was asked for. Errors, progress and summaries go to
+//! standard error.
 
 mod ban;
 mod bans;
@@ -158,14 +161,15 @@ enum Command {
 }
 
 impl Cli {
-    /// Parses a command line. When there is nothing to run, because it asks for
-    /// help or is wrong, says what there is to say and answers the exit code.
+    /// Parses a command line. When there is nothing to run, because the user asks for
+    /// help or the command line is wrong, prints the message and returns the exit code.
     pub fn parse_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
         Cli::try_parse(args).map_err(|e| {
             if e.use_stderr() {
                 error::report(&error::Error::usage(one_line(&e)))
             } else {
-                // Help and version; a reader that closed early is no failure.
+                // This prints help and the version. A reader that closed early is no
+                // failure.
                 let _ = e.print();
                 ExitCode::SUCCESS
             }
@@ -180,7 +184,7 @@ impl Cli {
         Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut definition))
     }
 
-    /// Runs the command and answers the exit code.
+    /// Runs the command and returns the exit code.
     pub fn run(self) -> ExitCode {
         let context = Context::new(self.global);
         let done = match self.command.unwrap_or(Command::Run(RunFlags::default())) {
@@ -215,14 +219,14 @@ impl Cli {
         }
     }
 
-    /// The command line as clap knows it, for completions and man pages.
+    /// Returns the command line as clap knows it, for completions and man pages.
     pub fn definition() -> clap::Command {
         manual::add_examples(<Cli as CommandFactory>::command())
     }
 }
 
-/// clap explains a wrong command line in paragraphs; its first one, and the tip
-/// when there is one, make the line that people read.
+/// Shortens clap's message to one line. clap explains a wrong command line in several
+/// paragraphs; the line consists of the first paragraph and of the tip, if there is one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; see --help".into();

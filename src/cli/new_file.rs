@@ -1,13 +1,14 @@
-//! A file that appears under its name whole and durable, or not at all.
+//! A file that appears under its name complete and durable, or not at all.
 //!
-//! Data goes to a temporary file in the same folder, which takes the final name
-//! when all of it is on the disk. Whatever happens before (disk full, Ctrl-C,
-//! the daemon's end, a power cut), the final name shows what it showed before.
+//! Data is written to a temporary file in the same folder, which takes the final name
+//! when all of it is on the disk. When anything interrupts this earlier (a full disk,
+//! Ctrl-C, the end of the daemon, a power cut), the file under the final name is
+//! unchanged.
 //!
-//! The crate `tempfile` is not used for this: its `persist` neither syncs the file and
-//! its folder to the disk nor keeps the mode of the file that is replaced, so that the
-//! steps that matter here would stay, and `NamedTempFile` does not keep `/dev/null` from
-//! being replaced.
+//! The crate `tempfile` is not used for this, because its `persist` neither syncs the
+//! file and its folder to the disk nor keeps the mode of the file that is replaced. The
+//! steps that matter here would still have to be written, and `NamedTempFile` does not
+//! keep `/dev/null` from being replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -24,17 +25,18 @@ pub(crate) struct NewFile {
     file: File,
     /// The final name.
     path: PathBuf,
-    /// The name until then; `None` for what is no regular file, such as
+    /// The name that it has until then; `None` for anything but a regular file, such as
     /// `/dev/null`, which is written to and never replaced.
     temporary: Option<PathBuf>,
-    /// Nothing may be replaced.
+    /// Whether an existing file must not be replaced.
     fresh: bool,
 }
 
 impl NewFile {
-    /// Opens the file that will become `path`.
+    /// Opens a new file that is going to become `path`.
     pub(crate) fn create(path: &Path) -> io::Result<NewFile> {
-        // A link is followed, so that what it names is replaced and not the link.
+        // A link is followed, so that the file it points to is replaced and not the link
+        // itself.
         let path = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -67,9 +69,9 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Opens the file that will become `path`, for its owner's eyes alone. What is
-    /// there already stays: then it fails, also in [`NewFile::publish`] when
-    /// something has come meanwhile.
+    /// Opens a new file that is going to become `path` and that only its owner may read.
+    /// An existing file is not replaced: then this fails, and so does
+    /// [`NewFile::publish`] when one has been created in the meantime.
     pub(crate) fn create_private(path: &Path) -> io::Result<NewFile> {
         if fs::symlink_metadata(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -83,8 +85,8 @@ impl NewFile {
         })
     }
 
-    /// Asks for the room that `size` bytes need, so that a disk which is too
-    /// small says so before anything has been fetched.
+    /// Asks the file system to reserve `size` bytes, so that a disk which is too small is
+    /// noticed before anything has been fetched.
     pub(crate) fn reserve(&self, size: u64) -> io::Result<()> {
         let Ok(length) = i64::try_from(size) else {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -94,25 +96,26 @@ impl NewFile {
         }
         match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length) {
             Err(e @ (Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT)) => Err(e.into()),
-            // Not every file system can; the writes will tell.
+            // Not every file system can reserve space; if it runs out, the writes will
+            // fail.
             _ => Ok(()),
         }
     }
 
-    /// A second handle to write through.
+    /// Returns a second handle to write through.
     pub(crate) fn handle(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Makes the data durable and gives it its final name. Blocks on the disk.
+    /// Makes the data durable and gives the file its final name. This blocks on the disk.
     pub(crate) fn publish(mut self) -> io::Result<()> {
         let Some(temporary) = &self.temporary else {
             return Ok(());
         };
         self.file.sync_all()?;
         if self.fresh {
-            // Takes the name only when nobody has it; the rename then replaces
-            // nothing but this.
+            // This takes the name only when there is no file of this name yet. The rename
+            // then replaces nothing but the empty file that is created here.
             OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -142,7 +145,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn open_temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    // File names end at 255 bytes; what is added must fit too.
+    // File names are limited to 255 bytes, including what is added here.
     let start = String::from_utf8_lossy(&name.as_bytes()[..name.len().min(200)]).into_owned();
     let pid = std::process::id();
     for attempt in 0..1000 {
@@ -154,7 +157,7 @@ fn open_temporary(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
             .open(&temporary)
         {
             Ok(file) => return Ok((temporary, file)),
-            // Left by a process that was killed and had the same number.
+            // It was left behind by a killed process that had the same process number.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }

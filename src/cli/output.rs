@@ -1,7 +1,7 @@
 //! Standard output: text, tables and JSON.
 //!
-//! Every write is checked. A reader that has gone ends the command quietly; a
-//! full disk behind a redirection is an error like any other.
+//! Every write is checked. When the reader has gone, the command ends quietly; a full
+//! disk behind a redirection is an error like any other.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -13,17 +13,18 @@ use serde_json::Value;
 use super::error::Error;
 use super::human;
 
-/// Standard output of one command.
+/// The standard output of one command.
 #[derive(Debug)]
 pub(crate) struct Output {
-    /// A copy of the descriptor: std's own stdout flushes at every line.
+    /// A copy of the descriptor is used because std's own stdout flushes after every
+    /// line.
     out: Result<BufWriter<File>, io::ErrorKind>,
     json: bool,
     terminal: bool,
     colour: bool,
 }
 
-/// What a piece of text is, for its colour.
+/// What kind of text it is, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Heading,
@@ -34,7 +35,8 @@ pub(crate) enum Tone {
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let terminal = io::stdout().is_terminal();
-        // https://no-color.org: set and not empty, whatever it says.
+        // https://no-color.org: colours are off when it is set to anything but an empty
+        // text.
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Output {
@@ -45,17 +47,17 @@ impl Output {
         }
     }
 
-    /// Whether JSON was asked for.
+    /// Returns whether JSON was asked for.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether a person looks at it.
+    /// Returns whether the output goes to a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
     }
 
-    /// `text` in the colour of its tone, where there are colours.
+    /// Returns `text` in the colour of its tone, if colours are used.
     pub(crate) fn tone(&self, tone: Tone, text: impl Display) -> String {
         if !self.colour {
             return text.to_string();
@@ -68,7 +70,7 @@ impl Output {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
         match &mut self.out {
             Ok(out) => out.write_all(bytes).map_err(written),
@@ -86,7 +88,7 @@ impl Output {
         self.line(value)
     }
 
-    /// Writes rows under headings, columns aligned; the last column is not padded.
+    /// Writes rows under headings, with aligned columns. The last column is not padded.
     pub(crate) fn table<const N: usize>(
         &mut self,
         headings: [&str; N],
@@ -116,7 +118,7 @@ impl Output {
         Ok(())
     }
 
-    /// Hands everything to the reader now.
+    /// Writes out everything that is buffered.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         match &mut self.out {
             Ok(out) => out.flush().map_err(written),
@@ -124,19 +126,18 @@ impl Output {
         }
     }
 
-    /// Ends the output: the command has done what it was asked for only when
-    /// this has succeeded.
+    /// Ends the output. The command has only succeeded when this has.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.flush()
     }
 }
 
-/// The descriptor of standard output as a file without a buffer.
+/// Returns the descriptor of standard output as a file without a buffer.
 pub(crate) fn stdout() -> io::Result<File> {
     io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
-/// What a failed write to standard output means.
+/// Returns the error for a failed write to standard output.
 pub(crate) fn written(e: io::Error) -> Error {
     if e.kind() == io::ErrorKind::BrokenPipe {
         Error::reader_gone()

@@ -1,5 +1,5 @@
-//! Values on the command line. What is wrong with one is wrong usage (exit
-//! code 2), said in the words of clap's line.
+//! Parses the values on the command line. An invalid value is wrong usage (exit code 2)
+//! and is reported in the form of clap's own errors.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::peers::Target;
 
-/// A CID, of version 0 or 1.
+/// Parses a CID of version 0 or 1.
 pub(crate) fn cid(text: &str) -> Result<Cid, String> {
     let cid = Cid::try_from(text).map_err(|e| format!("not a CID ({e})"))?;
-    // The parser stops where a CID ends and forgives what follows, such as a
-    // second one that was pasted behind the first.
+    // The parser stops where a CID ends and ignores what follows, such as a second CID
+    // that was pasted behind the first.
     let path = text.rsplit_once("/ipfs/").map_or(text, |(_, cid)| cid);
     let bytes = match cid.version() {
         Version::V0 => return Ok(cid),
@@ -25,7 +25,7 @@ pub(crate) fn cid(text: &str) -> Result<Cid, String> {
     Ok(cid)
 }
 
-/// A peer id, alone or at the end of a multiaddr.
+/// Parses a peer id, alone or at the end of a multiaddr.
 pub(crate) fn peer(text: &str) -> Result<PeerId, String> {
     if text.starts_with('/') {
         let addr: Multiaddr = text.parse().map_err(|e| format!("not a multiaddr ({e})"))?;
@@ -37,12 +37,12 @@ pub(crate) fn peer(text: &str) -> Result<PeerId, String> {
     text.parse().map_err(|e| format!("not a peer id ({e})"))
 }
 
-/// Where to find a peer: a multiaddr, with or without `/p2p/PEER` at its end, or
-/// a bare peer id when the node knows the rest.
+/// Where to find a peer: a multiaddr, with or without `/p2p/PEER` at its end, or only a
+/// peer id, for which the node finds the addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination {
     pub(crate) peer: Option<PeerId>,
-    /// Without the final `/p2p/PEER`; `None` for a bare peer id.
+    /// The address without the final `/p2p/PEER`; `None` when only a peer id was given.
     pub(crate) addr: Option<Multiaddr>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn destination(text: &str) -> Result<Destination, String> {
     }
 }
 
-/// Whom a ban is for: a peer id (alone or at the end of a multiaddr), an address
+/// Parses the target of a ban: a peer id (alone or at the end of a multiaddr), an address
 /// or a range.
 pub(crate) fn target(text: &str) -> Result<Target, String> {
     if text.starts_with('/') {
@@ -86,7 +86,8 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
         .map_err(|_| "neither a peer id nor an address or range such as 192.0.2.0/24".to_owned())
 }
 
-/// A time to live or a time-out: a second at least, since that is the wire's unit.
+/// Parses a time to live or a time-out. It is at least a second, the unit in which it is
+/// sent to the daemon.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
     crate::config::parse_duration(text, Duration::from_secs(1), LONGEST)

@@ -1,4 +1,4 @@
-//! `peers`: the connected peers.
+//! `peers`: lists the connected peers.
 
 use serde_json::json;
 
@@ -45,7 +45,8 @@ pub(crate) fn run(context: &Context) -> Result<(), Error> {
     let mut rows = Vec::new();
     for p in &peers {
         for (i, c) in p.connections.iter().enumerate() {
-            // What belongs to the peer stands on the line of its first connection.
+            // What applies to the peer as a whole is shown on the line of its first
+            // connection.
             let once = |text: String| if i == 0 { text } else { String::new() };
             rows.push([
                 once(p.id.to_string()),

@@ -1,5 +1,5 @@
-//! The progress bar of long work: on standard error, and only when that is a
-//! terminal.
+//! Shows the progress of long work. The bar is on standard error, and is shown only when
+//! that is a terminal.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::context::Context;
 use crate::text::foreign;
 
-/// A bar, or nothing when nobody would see it.
+/// A progress bar, or nothing when nobody would see it.
 #[derive(Debug)]
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// A bar called `name`, which may be a file's or a CID.
+    /// Creates a bar called `name`, which may be a file name or a CID.
     pub(crate) fn new(context: &Context, name: &str) -> Self {
         if context.global.quiet || !std::io::stderr().is_terminal() {
             return Progress(None);
@@ -32,7 +32,7 @@ impl Progress {
         Progress(Some(bar))
     }
 
-    /// Says how much there is.
+    /// Sets the total number of bytes.
     pub(crate) fn total(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
             bar.set_length(bytes);
@@ -40,26 +40,26 @@ impl Progress {
         }
     }
 
-    /// Says how far it has come.
+    /// Sets the number of bytes that are done.
     pub(crate) fn done(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(bytes);
         }
     }
 
-    /// Says in a few words what is going on.
+    /// Shows in a few words what is going on.
     pub(crate) fn note(&self, text: impl FnOnce() -> String) {
         if let Some(bar) = &self.0 {
             bar.set_message(text());
         }
     }
 
-    /// Whether somebody sees it.
+    /// Returns whether the bar is shown.
     pub(crate) fn is_visible(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Takes the bar from the screen.
+    /// Removes the bar from the screen.
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! `publish TOPIC [DATA]`: one message, or one for each line of standard input.
+//! `publish TOPIC [DATA]`: publishes one message, or one for each line of standard input.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -24,17 +24,18 @@ pub(crate) struct PublishArgs {
     data: Option<OsString>,
 }
 
-/// The longest line taken from standard input. Gossip refuses messages that are
-/// far shorter; this keeps a file without line ends from filling the memory.
+/// The longest line that is read from standard input. Gossip refuses far shorter messages
+/// already; this limit keeps a file without line ends from filling the memory.
 const LONGEST_LINE: u64 = 4 << 20;
 
-/// Lines read ahead of the one that is being published: none to speak of, so that
-/// whoever writes them is slowed as this command is.
+/// The number of lines read ahead of the one that is being published. There is almost no
+/// buffer, so that the program that writes the lines is slowed down to the speed of this
+/// command.
 const AHEAD: usize = 1;
 
 pub(crate) fn run(context: &Context, args: &PublishArgs) -> Result<(), Error> {
     let doing = format!("publish on {}", args.topic);
-    // Before anything starts a thread; see there.
+    // This must be called before any other thread is started; see [`Interrupt::watch`].
     let interrupt = Interrupt::watch().map_err(|e| Error::failed(format!("{doing}: {e}")))?;
     let begun = Instant::now();
     let mut done = Done::default();
@@ -59,7 +60,7 @@ pub(crate) fn run(context: &Context, args: &PublishArgs) -> Result<(), Error> {
                 _ => Err(Error::told()),
             };
         }
-        // What went before it failed is told with the failure.
+        // The error also says what was published before it.
         Ok(Err(e)) if done.sent == 0 => return Err(e),
         Ok(Err(e)) => e.with(format_args!("; {done} before that")),
         Err(signal) => {
@@ -72,17 +73,17 @@ pub(crate) fn run(context: &Context, args: &PublishArgs) -> Result<(), Error> {
     Err(failed)
 }
 
-/// Messages, by what became of them.
+/// The number of messages by what happened to them.
 #[derive(Debug, Default)]
 struct Done {
     sent: u64,
     refused: u64,
-    /// Only programs on this host have heard these.
+    /// Messages that reached only programs on this host.
     local: u64,
-    /// Whom they went to, each message and each peer counted: all together, and the
-    /// fewest and most for one message. `None` while the daemon has not said.
+    /// How many peers received the messages: the sum over all messages, and the fewest
+    /// and most for a single message. `None` while the daemon has not reported it.
     peers: Option<(u64, u64, u64)>,
-    /// The most programs on this host that have heard one.
+    /// The largest number of programs on this host that received one of the messages.
     listeners: u64,
 }
 
@@ -102,7 +103,7 @@ impl Done {
         self.local += u64::from(peers == 0);
     }
 
-    /// The summary: as JSON when asked for, else as a sentence for a person.
+    /// Prints the summary: as JSON when that was asked for, otherwise as a sentence.
     fn tell(&self, context: &Context, topic: &str, took: Duration) -> Result<(), Error> {
         let mut out = context.output();
         if out.is_json() {
@@ -128,7 +129,7 @@ impl Done {
     }
 }
 
-/// A number and what it counts.
+/// Returns a number and what it counts.
 fn some(n: u64, one: &str, many: &str) -> String {
     match n {
         1 => format!("1 {one}"),
@@ -162,8 +163,8 @@ impl fmt::Display for Done {
     }
 }
 
-/// Publishes every line of standard input. One that is refused is reported and
-/// keeps no other from being published.
+/// Publishes every line of standard input. A line that is refused is reported, and the
+/// others are still published.
 async fn publish_lines(
     client: &mut Client,
     topic: &str,
@@ -187,16 +188,16 @@ async fn publish_lines(
                 error::report(&Error::client(format!("{doing}: line {number}"), e));
                 done.refused += 1;
             }
-            // The daemon is gone. What was taken from the input and what is still
-            // in it was not published, which the number tells.
+            // The daemon has gone. What was read from the input, and what is still in it,
+            // was not published. The line number in the error shows this.
             Err(e) => return Err(Error::client(format!("{doing}: line {number}"), e)),
         }
     }
     Ok(())
 }
 
-/// Reads the lines of standard input on a thread of its own, since that may block,
-/// and a signal is to be heard meanwhile; `None` for one that is too long.
+/// Reads the lines of standard input on a separate thread, since reading may block and
+/// signals must be handled in the meantime. A line that is too long is `None`.
 fn lines() -> io::Result<Receiver<io::Result<Option<Bytes>>>> {
     let (sender, receiver) = bounded(AHEAD);
     std::thread::Builder::new()
@@ -217,8 +218,8 @@ fn lines() -> io::Result<Receiver<io::Result<Option<Bytes>>>> {
     Ok(receiver)
 }
 
-/// The next line without its end; `None` at the end of the input, and `Some(None)`
-/// for a line that is too long, which is skipped.
+/// Returns the next line without its line end. It is `None` at the end of the input, and
+/// `Some(None)` for a line that is too long, which is skipped.
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Option<Bytes>>> {
     let mut line = Vec::new();
     let read = input
@@ -236,7 +237,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Option<Bytes>>> {
     Ok(Some(Some(line.into())))
 }
 
-/// Reads up to the end of a line and keeps nothing of it.
+/// Reads up to the end of a line and discards what is read.
 fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
     loop {
         let buffer = input.fill_buf()?;
@@ -303,7 +304,7 @@ mod tests {
             "3 messages published to 1 to 3 peers each and 2 programs on this host, 4 refused"
         );
         assert_eq!(done.peers, Some((7, 1, 3)));
-        // A daemon of a version that does not say.
+        // This is what is known of a daemon whose version does not report it.
         let mut done = Done::default();
         done.went(None);
         assert_eq!(done.to_string(), "1 message published");

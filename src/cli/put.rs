@@ -1,4 +1,4 @@
-//! `put FILE…`: import, announce, print the CID.
+//! `put FILE…`: imports files, announces them and prints their CIDs.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -39,10 +39,10 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
         let mut failed = 0;
         let mut announcing = 0;
         for path in &args.files {
-            // One bad file does not keep the others out, as with cp.
+            // As with cp, a file that fails does not keep the others from being imported.
             match put(context, &mut client, path, args.ttl, several).await {
                 Ok(entry) => {
-                    // Why it is not announced yet was said of it.
+                    // The reason why it is not announced yet was reported with the file.
                     announcing = match entry.announce_error {
                         None => entry.announcing,
                         Some(_) => 0,
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &PutArgs) -> Result<(), Error> {
                 Err(e) => {
                     error::report(&e);
                     failed += 1;
-                    // An answer may still be under way on the old connection.
+                    // An answer may still be on its way on the old connection.
                     client = context.connect().await?;
                 }
             }
@@ -92,7 +92,8 @@ async fn put(
     let options = PutOptions {
         ttl,
         name: file_name.map(|n| n.to_string_lossy().into_owned()),
-        // The next file does not wait until the DHT is told of this one.
+        // With several files, the next one does not wait until this one is announced in
+        // the DHT.
         background: several,
     };
     let sent = |n| progress.done(n);
@@ -131,7 +132,7 @@ async fn put(
     Ok(entry)
 }
 
-/// `300.0 MiB in 2s (150.0 MiB/s)`.
+/// Returns a rate for the summary, such as `300.0 MiB in 2s (150.0 MiB/s)`.
 pub(crate) fn rate(bytes: u64, time: Duration) -> String {
     let a_second = bytes as f64 / time.as_secs_f64().max(1e-6);
     format!(
@@ -168,6 +169,6 @@ fn print(
     } else {
         out.line(entry.cid)?;
     }
-    // What is stored is known to the reader at once, whatever the next file does.
+    // The reader learns at once what has been stored, whatever happens to the next file.
     out.flush()
 }

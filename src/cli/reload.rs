@@ -1,4 +1,4 @@
-//! `reload`: the daemon reads its configuration again.
+//! `reload`: makes the daemon read its configuration again.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use super::error::{Doing, Error};
 use crate::api::{Change, ReloadError};
 use crate::text::foreign;
 
-/// A reload takes milliseconds; this is for a daemon whose disk hangs.
+/// How long a reload may take. It normally takes milliseconds; the limit is for a daemon
+/// whose disk hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(context: &Context) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! `rm CID…`: remove files from the local store.
+//! `rm CID…`: removes files from the local store.
 
 use cid::Cid;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `run`: the daemon, in the foreground.
+//! `run`: runs the daemon in the foreground.
 
 use super::RunFlags;
 use super::context::Context;
@@ -10,20 +10,22 @@ use crate::system::manager::Manager;
 use crate::telemetry::logs;
 
 pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
-    // Both change the environment: before there is a second thread.
+    // Both calls change the environment, so they must come before a second thread exists.
     let manager = Manager::from_process();
     let inputs = flags.inputs(context);
     let loaded = inputs.load().map_err(|e| {
-        // The form of the log is part of what cannot be read, but journald has to
-        // be told that this is an error, or `journalctl -p err` hides it.
+        // The form of the log is part of the configuration, which could not be read.
+        // Still, journald has to be told that this is an error, or `journalctl -p err`
+        // would hide it.
         if logs::to_journal() && logs::init(LogFormat::Journal, "error").is_ok() {
             log::error!("{e}");
             return Error::from(e).already_told();
         }
         e.into()
     })?;
-    // Before anything starts a thread. What the configuration itself is made from
-    // stays out, or a line that leaves the file would still count at a reload.
+    // This must come before anything starts a thread. The variables of the configuration
+    // itself are left out; otherwise a line that is removed from the file would still be
+    // in force after a reload.
     environment::adopt(
         loaded
             .file
@@ -38,13 +40,15 @@ pub(crate) fn run(context: &Context, flags: RunFlags) -> Result<(), Error> {
         log::warn!(file:% = path.display(); "the environment file does not exist; starting without it");
     }
     daemon::run(&config, inputs, manager).map_err(|e| {
-        // In the log's own form, so that journald and Loki know it for an error.
+        // The error is logged in the log's own form, so that journald and Loki recognise
+        // it.
         log::error!("{e}");
         let told = log::log_enabled!(log::Level::Error);
         match e {
             daemon::Error::NetworkKey(e) if told => Error::from(e).already_told(),
             daemon::Error::NetworkKey(e) => e.into(),
-            // As another user it would start: no retry helps.
+            // The daemon would only start as another user, so that trying again does not
+            // help.
             e @ daemon::Error::NotOurs(_) => {
                 let error = Error::configuration(format!("run: {e}"));
                 if told { error.already_told() } else { error }

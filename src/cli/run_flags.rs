@@ -1,17 +1,18 @@
-//! The flags of `run`, made from the table of variables.
+//! The flags of `run`, generated from the table of variables.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::context::Context;
 use crate::config::{Flags, Inputs, VARIABLES};
 
-/// Values from the command line, by the name of the variable that they mirror.
+/// Values from the command line, by the name of the variable that each of them mirrors.
 #[derive(Debug, Clone, Default)]
 pub struct RunFlags(pub Flags);
 
 impl RunFlags {
-    /// What the configuration is made from: the environment of this process and
-    /// these flags. `--socket` of the other commands means the same socket here.
+    /// Returns what the configuration is made from: the environment of this process and
+    /// these flags. The option `--socket` of the other commands means the same socket
+    /// here.
     pub(crate) fn inputs(&self, context: &Context) -> Inputs {
         let mut flags = self.0.clone();
         if let Some(socket) = &context.global.socket {
@@ -41,7 +42,7 @@ impl Args for RunFlags {
                 .help(help)
                 .action(ArgAction::Set)
                 .value_parser(clap::value_parser!(std::ffi::OsString))
-                // A value may begin with a dash; the table says what is wrong with it.
+                // A value may begin with a dash. The table reports what is wrong with it.
                 .allow_hyphen_values(!v.is_switch());
             if v.is_switch() {
                 arg.num_args(0..=1)

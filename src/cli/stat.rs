@@ -1,4 +1,4 @@
-//! `stat CID`: describe a file in the local store.
+//! `stat CID`: describes a file in the local store.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! `status [--watch]`: the node on one screen.
+//! `status [--watch]`: shows the node on one screen.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct StatusArgs {
     watch: bool,
 }
 
-/// Time between two looks of `--watch`.
+/// The time between two updates of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<(), Error> {
@@ -27,7 +27,8 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<(), Error> {
         loop {
             let status = prompt("status", client.status()).await?;
             if args.watch && out.is_terminal() && !out.is_json() {
-                // Home, and clear what is below: no flicker, no history lost.
+                // The cursor goes to the top left, and everything below it is cleared.
+                // The display does not flicker, and the terminal's history is kept.
                 out.bytes(b"\x1b[H\x1b[J")?;
             }
             if out.is_json() {
@@ -47,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &StatusArgs) -> Result<(), Error> {
     })
 }
 
-/// The node's status as JSON.
+/// Returns the node's status as JSON.
 pub(super) fn to_json(s: &Status) -> Value {
     let texts =
         |addrs: &[libp2p::Multiaddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();

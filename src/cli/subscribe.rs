@@ -1,4 +1,4 @@
-//! `subscribe TOPIC…`: print messages as they come, one a line.
+//! `subscribe TOPIC…`: prints messages as they arrive, one per line.
 
 use serde_json::{Map, Value};
 
@@ -47,8 +47,8 @@ fn print(out: &mut Output, message: &Message) -> Result<(), Error> {
     out.bytes(b"\n")
 }
 
-/// A sequence number as decimal text: JavaScript and jq would round the number,
-/// which is often a time in nanoseconds.
+/// Returns a sequence number as decimal text. JavaScript and jq would round a number this
+/// large, which is often a time in nanoseconds.
 fn seqno(bytes: &[u8]) -> Value {
     match <[u8; 8]>::try_from(bytes) {
         Ok(bytes) => u64::from_be_bytes(bytes).to_string().into(),

@@ -1,4 +1,4 @@
-//! `unban PEER|CIDR…`: lift bans.
+//! `unban PEER|CIDR…`: lifts bans.
 
 use super::context::{Context, prompt};
 use super::error::{self, Error};

@@ -1,9 +1,9 @@
-//! `diag --bundle`: everything that was seen, in one file for a bug report.
+//! `diag --bundle`: writes everything that was found to one file for a bug report.
 //!
-//! It is one plain text: whoever sends it must be able to read it first, an issue
-//! tracker shows it without unpacking, and nothing has to be linked for it. Nothing
-//! in it is read from a file that holds a secret, and of the environment only the
-//! table's own variables are shown.
+//! The bundle is a single plain-text file: the user must be able to read it before
+//! sending it, an issue tracker shows it without unpacking, and no library is needed to
+//! write it. Nothing in it is read from a file that holds a secret. Of the environment,
+//! only the variables in the table are shown.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,10 +17,10 @@ use crate::cli::status;
 use crate::diag::redact::Redactor;
 use crate::text::{duration, foreign, size};
 
-/// Lines of the log at most.
+/// The maximum number of lines of the log.
 const LOG_LINES: &str = "500";
 
-/// Fails when there is something at `path` already.
+/// Fails when a file already exists at `path`.
 pub(super) fn may_write(path: &Path) -> Result<(), Error> {
     match NewFile::create_private(path) {
         Ok(_) => Ok(()),
@@ -60,7 +60,7 @@ pub(super) fn write(context: &Context, path: &Path, text: &str) -> Result<(), Er
     Ok(())
 }
 
-/// The whole text.
+/// Returns the whole text.
 pub(super) fn render(report: &Report, with_peers: bool) -> String {
     let status = report.snapshot.as_ref().and_then(|s| s.status.as_ref());
     let mut redactor = Redactor::new(status.and_then(|s| s.peer_id), with_peers);
@@ -76,7 +76,7 @@ pub(super) fn render(report: &Report, with_peers: bool) -> String {
         let text = redactor.text(text);
         let _ = write!(out, "\n==== {title}\n{}\n", text.trim_end());
     };
-    // First, because host names are learnt from it.
+    // This section comes first because the redactor learns the host names from it.
     section("configuration in force", &settings(report));
     section("versions", &versions(report));
     section("findings", &findings(report));
@@ -155,7 +155,7 @@ fn findings(report: &Report) -> String {
 
 fn platform() -> String {
     let mut text = String::new();
-    // Not uname(2) as a whole: the host's name is in it.
+    // The output of uname(2) is not used as a whole because it contains the host's name.
     for file in [
         "/proc/sys/kernel/osrelease",
         "/proc/sys/kernel/version",
@@ -186,7 +186,8 @@ fn limits(report: &Report) -> String {
     let Some(s) = &report.snapshot else {
         return "none: no daemon has answered".into();
     };
-    // Elsewhere, as in a container, the number may be of another process.
+    // In another PID namespace, such as in a container, the number may belong to a
+    // different process.
     let name = std::fs::read_to_string(format!("/proc/{}/comm", s.pid)).unwrap_or_default();
     match std::fs::read_to_string(format!("/proc/{}/limits", s.pid)) {
         Ok(limits) if name.trim() == "p2p-node" => limits,

@@ -1,4 +1,5 @@
-//! Facts from the daemon: two snapshots a second apart, and who answers it.
+//! Collects facts from the daemon: two snapshots a second apart, and which bootstrap
+//! peers answer.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -17,17 +18,17 @@ use crate::diag::figures::{Figures, Reach};
 use crate::diag::host::Socket;
 use crate::peers::Target;
 
-/// Time between the two snapshots that processor time is measured between.
+/// The time between the two snapshots from which the processor time in use is computed.
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// How long a bootstrap peer has to answer: a dial over a slow link takes some
-/// hundred milliseconds, and whoever takes longer than this is of no use.
+/// How long a bootstrap peer may take to answer. A dial over a slow link takes some
+/// hundred milliseconds; a peer that takes longer than this is of no use.
 const DIAL: Duration = Duration::from_secs(5);
 
-/// Bootstrap peers dialed at most, and at once.
+/// The maximum number of bootstrap peers that are dialed. All of them are dialed at once.
 const DIALS: usize = 16;
 
-/// What was seen of the daemon.
+/// What was found out about the daemon.
 pub(super) struct Seen {
     pub(super) presence: Presence,
     pub(super) sockets: Vec<(PathBuf, Socket)>,
@@ -71,7 +72,7 @@ pub(super) async fn gather(context: &Context, args: &DiagArgs) -> Seen {
     seen
 }
 
-/// What is at the path of a socket that took no connection.
+/// Returns what is at the path of a socket that accepted no connection.
 fn lying_at(path: &Path) -> Socket {
     match std::fs::metadata(path) {
         Ok(m) if m.file_type().is_socket() => Socket::Abandoned,
@@ -93,7 +94,7 @@ async fn ask(
     let mut figures = Figures::of(&second);
     figures.cpu_between(&first, &second);
     figures.clock_synchronised = clock_synchronised();
-    // Without the event loop nobody is reached; that finding stands above these.
+    // Without the event loop no peer can be reached. A finding further up reports that.
     if second.status.is_some() {
         let peers = prompt("peers", client.list_peers()).await.map_err(told)?;
         let connected: Vec<PeerId> = peers.into_iter().map(|p| p.id).collect();
@@ -108,7 +109,7 @@ async fn ask(
     Ok((second, figures))
 }
 
-/// Whether the kernel's clock is kept by a time server, as systemd sees it.
+/// Returns whether a time server keeps the kernel's clock, according to systemd.
 fn clock_synchronised() -> Option<bool> {
     let answer = tool::ask("timedatectl", &["show", "-p", "NTPSynchronized", "--value"])?;
     match answer.trim() {
@@ -129,7 +130,7 @@ fn reach(figures: &mut Figures, connected: &[PeerId], banned: &[Target]) {
     }
 }
 
-/// Dials the bootstrap peers that no connection is open to.
+/// Dials the bootstrap peers to which no connection is open.
 async fn dial(figures: &mut Figures, path: &Path) {
     let tries: Vec<_> = figures
         .bootstrap
@@ -157,7 +158,7 @@ async fn dial(figures: &mut Figures, path: &Path) {
         .await;
 }
 
-/// The peers that the configuration names and a ban refuses.
+/// Returns the peers that are named in the configuration but refused by a ban.
 fn wanted(snapshot: &Snapshot, banned: &[Target]) -> Vec<String> {
     let mut found = Vec::new();
     for name in [

@@ -1,13 +1,13 @@
-//! `diag`: what is wrong with the node, in words, and what to do about it.
+//! `diag`: says in words what is wrong with the node and what to do about it.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `bundle` | one file for a bug report |
-//! | `gather` | facts from the daemon: two snapshots, who answers |
+//! | `gather` | facts from the daemon: two snapshots, which bootstrap peers answer |
 //! | `offline` | facts from the host: socket, configuration, folder, unit, ports |
-//! | `tool` | a program of the system, run for its answer within bounded time |
+//! | `tool` | runs a program of the system for a limited time and returns its output |
 //!
-//! What the facts mean is decided in [`crate::diag`].
+//! [`crate::diag`] decides what the facts mean.
 
 mod bundle;
 mod gather;
@@ -46,12 +46,13 @@ pub(crate) struct DiagArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
     Running,
-    /// It takes connections, or may not be asked.
+    /// The daemon accepts connections but does not answer, or this user may not connect
+    /// to it.
     Silent,
     Absent,
 }
 
-/// All that was found.
+/// Everything that was found.
 #[derive(Debug)]
 struct Report {
     presence: Presence,
@@ -63,8 +64,8 @@ struct Report {
 pub(crate) fn run(context: &Context, args: &DiagArgs) -> Result<(), Error> {
     let bundle = args.bundle.as_deref();
     if let Some(path) = bundle.filter(|p| p.as_os_str() != "-") {
-        // Told before anything else is done. The file itself is made last, so that
-        // nothing is left of it by whoever interrupts the rest.
+        // This is checked before anything else is done. The file itself is written last,
+        // so that nothing of it is left behind when the user interrupts the rest.
         bundle::may_write(path)?;
     }
     let report = async_std::task::block_on(examine(context, args));
@@ -80,14 +81,14 @@ pub(crate) fn run(context: &Context, args: &DiagArgs) -> Result<(), Error> {
     }
     out.finish()?;
     match (report.presence, worst(&report.findings)) {
-        // That there is none has been told, with what was seen.
+        // The findings have already reported that there is no daemon.
         (Presence::Absent, _) => Err(Error::no_daemon("").already_told()),
         (_, Severity::Problem) => Err(Error::told()),
         _ => Ok(()),
     }
 }
 
-/// Looks at everything. Never fails: what cannot be seen is a finding.
+/// Runs all checks. This never fails: anything that cannot be examined becomes a finding.
 async fn examine(context: &Context, args: &DiagArgs) -> Report {
     let seen = gather::gather(context, args).await;
     let mut findings = vec![crate::diag::host::daemon(&seen.sockets)];
@@ -106,7 +107,7 @@ async fn examine(context: &Context, args: &DiagArgs) -> Report {
     }
 }
 
-/// Problems are what to look at first, so they are what `-q` shows.
+/// Prints the findings. With `-q`, those less severe than a warning are left out.
 fn print(out: &mut Output, report: &Report, quiet: bool) -> Result<(), Error> {
     for f in &report.findings {
         if quiet && f.severity < Severity::Warning {
@@ -171,7 +172,7 @@ fn to_json(report: &Report) -> Value {
     })
 }
 
-/// The figures that the findings rest on, for scripts.
+/// Returns, for scripts, the figures on which the findings are based.
 fn figures_to_json(f: &Figures) -> Value {
     let p99 = |p: &P99| {
         json!({

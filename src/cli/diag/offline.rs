@@ -1,4 +1,4 @@
-//! Facts from the host, which need no daemon.
+//! Collects facts about the host, for which no daemon is needed.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,17 +18,18 @@ use crate::diag::host::{self, Folder, Port, Unit};
 use crate::system::usage;
 use crate::transport::tcp::owner;
 
-/// Where the packages keep the environment file.
+/// The path at which the packages install the environment file.
 const PACKAGED_FILE: &str = "/etc/p2p-node/p2p-node.env";
 
-/// What keeps a daemon from starting.
+/// Returns findings about what keeps a daemon from starting.
 pub(super) fn without_a_daemon(context: &Context, args: &DiagArgs) -> Vec<Finding> {
     let (source, loaded) = load(context, args.env_file.as_deref());
     let unit = unit();
     let mut findings = vec![host::unit(unit.as_ref()), judged(&source, &loaded)];
     if let Ok(config) = &loaded {
         findings.push(host::folder(&folder(&config.data_dir)));
-        // Where the service runs and only its socket cannot be used, it has them.
+        // When the service is running and only its socket cannot be used, the service
+        // itself holds the ports.
         if unit.is_none_or(|u| u.active != "active") {
             findings.push(host::ports(&ports(config)));
         }
@@ -39,8 +40,8 @@ pub(super) fn without_a_daemon(context: &Context, args: &DiagArgs) -> Vec<Findin
     findings
 }
 
-/// What the daemon itself does not know: how systemd sees it, and whether the
-/// next start would take the file that is there now.
+/// Returns findings that the daemon cannot make itself: the state of its systemd unit,
+/// and whether it could start again with the environment file as it is now.
 pub(super) fn beside_a_daemon(args: &DiagArgs, snapshot: Option<&Snapshot>) -> Vec<Finding> {
     let unit = unit();
     let runs = unit.as_ref().is_some_and(|u| u.active == "active");
@@ -63,7 +64,7 @@ pub(super) fn beside_a_daemon(args: &DiagArgs, snapshot: Option<&Snapshot>) -> V
     let configuration = match file {
         Some(file) => {
             let source = file.display().to_string();
-            // The environment of whoever asks has no part in it.
+            // The environment of the user who runs `diag` plays no part here.
             if !may_read(&file) {
                 return vec![
                     host::unit(unit.as_ref()),
@@ -87,7 +88,7 @@ fn may_read(file: &Path) -> bool {
     !matches!(std::fs::File::open(file), Err(e) if e.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// The configuration that a start would have, and where it was read.
+/// Loads the configuration that a start would use, and returns it with its source.
 fn load(context: &Context, file: Option<&Path>) -> (String, Result<Config, Refused>) {
     let named = std::env::var_os("P2P_ENV_FILE").is_some_and(|v| !v.is_empty());
     let packaged = Path::new(PACKAGED_FILE);
@@ -104,7 +105,7 @@ fn load(context: &Context, file: Option<&Path>) -> (String, Result<Config, Refus
 }
 
 fn from_file(file: &Path, mut env: Environment, mut flags: Flags) -> Result<Config, Refused> {
-    // The unit's folder is not in the file.
+    // The file does not name the data folder, since the unit sets it.
     env.entry("STATE_DIRECTORY".into())
         .or_insert_with(|| "/var/lib/p2p-node".into());
     flags.insert("P2P_ENV_FILE", file.into());
@@ -132,7 +133,7 @@ fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn unit() -> Option<Unit> {
-    // Made by systemd when it is the one that booted the host: sd_booted(3).
+    // systemd creates this folder when it is the system's init process: sd_booted(3).
     if !Path::new("/run/systemd/system").exists() {
         return None;
     }
@@ -158,8 +159,9 @@ fn folder(path: &Path) -> Folder {
     }
 }
 
-/// The first entry of the data folder, or of a folder in it, that does not belong
-/// to `owner`. Bounded by the segments that a store has, some thousands at most.
+/// Returns the first entry of the data folder, or of a folder in it, that does not belong
+/// to `owner`. The number of entries is bounded by the segments of the store, which are
+/// some thousands at most.
 fn foreign(path: &Path, owner: u32) -> Option<(PathBuf, u32)> {
     let entries = |folder: &Path| {
         let read = std::fs::read_dir(folder).into_iter().flatten();
@@ -177,14 +179,14 @@ fn foreign(path: &Path, owner: u32) -> Option<(PathBuf, u32)> {
     })
 }
 
-/// The folder itself, or the nearest above it that exists.
+/// Returns the folder itself, or the nearest folder above it that exists.
 fn nearest(path: &Path) -> &Path {
     path.ancestors()
         .find(|p| p.exists())
         .unwrap_or(Path::new("/"))
 }
 
-/// Every port that the configuration fixes.
+/// Returns every port that the configuration sets to a fixed number.
 fn ports(config: &Config) -> Vec<Port> {
     let metrics = SocketAddr::new(config.metrics_host, config.metrics_port);
     let listening = config.listen_addrs.iter().filter_map(|addr| {
@@ -217,14 +219,15 @@ fn socket_of(addr: &Multiaddr) -> Option<(SocketAddr, bool)> {
     None
 }
 
-/// What keeps a daemon from `address`. It is bound for a moment to find out, and
-/// never listened on.
+/// Returns what keeps a daemon from using `address`. To find out, the address is bound
+/// for a moment, but never listened on.
 fn obstacle(address: SocketAddr, udp: bool) -> Option<String> {
     let bind = || {
         let kind = if udp { Type::DGRAM } else { Type::STREAM };
         let socket = Socket::new(Domain::for_address(address), kind, None)?;
         if !udp {
-            // As the daemon does: connections that linger are no obstacle.
+            // The daemon sets this too, so that lingering connections are no obstacle to
+            // it.
             socket.set_reuse_address(true)?;
         }
         if address.is_ipv6() {
@@ -239,8 +242,8 @@ fn obstacle(address: SocketAddr, udp: bool) -> Option<String> {
                 true => owner::of_datagrams(address),
                 false => owner::of_listener(address),
             };
-            // It keeps them for the service between two starts, or for a .socket unit,
-            // and hands them over.
+            // systemd holds the ports for the service between two starts, or for a
+            // .socket unit, and passes them to the service.
             if owner.as_deref() == Some("process 1 (systemd)") {
                 return None;
             }
@@ -248,8 +251,8 @@ fn obstacle(address: SocketAddr, udp: bool) -> Option<String> {
             Some(format!("is taken by {owner}"))
         }
         io::ErrorKind::AddrNotAvailable => Some("is no address of this host".into()),
-        // What this user may not, the daemon's user may; a family that is switched
-        // off is passed over by the daemon too.
+        // What this user is not permitted to do, the daemon's user may be. The daemon too
+        // passes over an address family that is switched off.
         _ => None,
     }
 }
@@ -266,8 +269,8 @@ mod tests {
         let told = obstacle(address, false).unwrap();
         assert!(told.starts_with(&format!("is taken by {me}")), "{told}");
         drop(tcp);
-        // A child that another test is starting holds it until it has become its
-        // program.
+        // A child process that another test is starting shares the socket until it has
+        // executed its program.
         let begun = std::time::Instant::now();
         while obstacle(address, false).is_some() {
             assert!(begun.elapsed() < std::time::Duration::from_secs(60));

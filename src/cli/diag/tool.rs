@@ -1,18 +1,19 @@
-//! A program of the system, run for its answer within bounded time.
+//! Runs a program of the system for a limited time and returns its output.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// systemd's tools answer in milliseconds, or hang with a bus that does.
+/// How long a program may take. systemd's tools answer in milliseconds, unless the bus
+/// hangs; then they hang too.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer that are kept.
+/// The maximum number of bytes of the output that are kept.
 const MOST: u64 = 1 << 20;
 
-/// What `program` prints when it succeeds within bounded time; `None` when there
-/// is no such program, or it fails, or it takes longer.
+/// Returns what `program` prints when it succeeds within [`PATIENCE`], and `None` when
+/// there is no such program, it fails, or it takes longer.
 pub(super) fn ask(program: &str, args: &[&str]) -> Option<String> {
     let mut child = Command::new(program)
         .args(args)

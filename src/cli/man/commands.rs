@@ -1,4 +1,4 @@
-//! p2p-node(1): every command and option, from clap's definition.
+//! p2p-node(1): every command and option, taken from clap's definition.
 
 use clap::{Arg, Command};
 
@@ -7,7 +7,7 @@ use crate::cli::Cli;
 use crate::cli::manual::{self, Entry};
 use crate::config::Variable;
 
-/// The page.
+/// Returns the page.
 pub(super) fn page() -> String {
     let mut root = Cli::definition();
     root.build();
@@ -63,7 +63,7 @@ fn find<'a>(root: &'a Command, path: &str) -> Option<&'a Command> {
         .try_fold(root, |command, name| command.find_subcommand(name))
 }
 
-/// Options of every command, except for those that clap adds itself.
+/// Returns the options of every command, except for those that clap itself adds.
 fn global_options(root: &Command) -> Vec<&Arg> {
     root.get_arguments()
         .filter(|a| a.is_global_set() && !is_claps(a))
@@ -104,7 +104,7 @@ fn describe(page: &mut Page, command: &Command, entry: &Entry) {
     if !own.is_empty() {
         options(page, own);
     }
-    // `config check` takes the flags of `run` too; once is enough.
+    // `config check` takes the flags of `run` too, but they are listed only once.
     if !mirrors.is_empty() && command.get_name() == "run" {
         mirrored(page, &mirrors);
     }
@@ -132,12 +132,12 @@ fn about(command: &Command) -> String {
         .unwrap_or_default()
 }
 
-/// Ends a text as a sentence.
+/// Returns the text with a full stop at its end.
 fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }
 
-/// `Fl s , Fl -socket Ar PATH`.
+/// Returns an option's macros, such as `Fl s , Fl -socket Ar PATH`.
 fn option_head(arg: &Arg) -> String {
     let mut head = String::new();
     if let Some(short) = arg.get_short() {
@@ -156,7 +156,7 @@ fn option_head(arg: &Arg) -> String {
     head
 }
 
-/// `Ar FILE ...`.
+/// Returns a positional argument's macros, such as `Ar FILE ...`.
 fn value_head(arg: &Arg) -> String {
     let name = arg.get_value_names().map_or_else(
         || arg.get_id().as_str().to_uppercase(),
@@ -202,7 +202,7 @@ fn options(page: &mut Page, args: Vec<&Arg>) {
     page.raw(".El");
 }
 
-/// The flags of `run`, each with its variable.
+/// Writes the flags of `run`, each with its variable.
 fn mirrored(page: &mut Page, args: &[&Arg]) {
     page.raw(".Pp");
     page.raw("Flags, and the variables that they correspond to:");
@@ -317,7 +317,8 @@ fn rest(page: &mut Page) {
 mod tests {
     use super::*;
 
-    /// Every command that does something, such as `dht put`, except for hidden ones.
+    /// Collects every command that does something, such as `dht put`, except for hidden
+    /// ones.
     fn leaves(command: &Command, path: &str, found: &mut Vec<String>) {
         for sub in command.get_subcommands().filter(|s| !s.is_hide_set()) {
             let path = format!("{path} {}", sub.get_name()).trim().to_owned();
@@ -376,7 +377,7 @@ mod tests {
                     entry.command
                 );
                 for mut call in calls {
-                    // `xargs` brings the argument.
+                    // `xargs` adds the argument.
                     if e.line.contains("xargs") && call.len() == 2 {
                         call.push("192.0.2.1".into());
                     }

@@ -1,7 +1,7 @@
-//! A writer of mdoc(7), which turns prose into lines with the right macros.
+//! Writes mdoc(7): turns prose into lines with the right macros.
 //!
-//! Prose is plain text in which backticks mark text that is typed literally.
-//! Variables, options and names of manual pages are recognised without marks.
+//! Prose is plain text in which backticks mark text that the reader types literally.
+//! Variables, options and names of manual pages are recognised without backticks.
 
 /// Maximum width of a line of prose, as is customary for mdoc.
 const WIDTH: usize = 78;
@@ -33,26 +33,26 @@ impl Page {
         page
     }
 
-    /// The finished page.
+    /// Returns the finished page.
     pub(super) fn finish(self) -> String {
-        // mandoc warns of a paragraph with nothing after it.
+        // mandoc warns of a paragraph macro that no text follows.
         self.text
             .replace(".Pp\n.Sh", ".Sh")
             .replace(".Pp\n.Ss", ".Ss")
     }
 
-    /// A section.
+    /// Begins a section.
     pub(super) fn heading(&mut self, title: &str) {
         self.raw(&format!(".Sh {}", text(title)));
     }
 
-    /// A section within a section.
+    /// Begins a subsection.
     pub(super) fn subheading(&mut self, title: &str) {
         self.raw(&format!(".Ss {}", text(title)));
     }
 
-    /// A macro with its arguments, each taken as it stands. They may call
-    /// further macros, as mdoc has it.
+    /// Writes a macro with its arguments, each of which is taken as it is. As usual in
+    /// mdoc, they may be macros in turn.
     pub(super) fn macro_line(&mut self, name: &str, arguments: &[&str]) {
         let mut line = format!(".{name}");
         for a in arguments {
@@ -62,13 +62,13 @@ impl Page {
         self.raw(&line);
     }
 
-    /// A line of roff.
+    /// Writes a line of roff.
     pub(super) fn raw(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
     }
 
-    /// Paragraphs, separated by blank lines.
+    /// Writes paragraphs, which are separated by blank lines.
     pub(super) fn prose(&mut self, prose: &str) {
         for (i, paragraph) in prose.split("\n\n").enumerate() {
             if i > 0 {
@@ -83,7 +83,7 @@ impl Page {
         }
     }
 
-    /// Lines as they are typed or shown.
+    /// Writes lines exactly as they are typed or shown.
     pub(super) fn literal(&mut self, lines: &[&str]) {
         self.raw(".Bd -literal -offset indent");
         for line in lines {
@@ -94,12 +94,12 @@ impl Page {
     }
 }
 
-/// Plain text, safe anywhere but at the start of a line.
+/// Escapes plain text, so that it can stand anywhere but at the start of a line.
 fn text(plain: &str) -> String {
     escape(plain, false)
 }
 
-/// A line of a literal display.
+/// Escapes a line of a literal display.
 fn code(line: &str) -> String {
     let escaped = escape(line, true);
     match escaped.chars().next() {
@@ -108,7 +108,7 @@ fn code(line: &str) -> String {
     }
 }
 
-/// An argument of a macro, taken as one word that calls nothing.
+/// Escapes an argument of a macro, so that it is one word and is not taken for a macro.
 pub(super) fn argument(word: &str) -> String {
     let escaped = escape(word, true).replace('"', "\\(dq");
     let callable = word.len() <= 3 && word.starts_with(|c: char| c.is_ascii_uppercase());
@@ -125,8 +125,8 @@ pub(super) fn argument(word: &str) -> String {
     }
 }
 
-/// Roff's own characters, and those beyond ASCII, by their names. In what is
-/// typed, a dash has to stay one that a shell understands.
+/// Replaces the characters that are special to roff, and those beyond ASCII, by their
+/// names. A dash in text that is typed must stay a dash that a shell understands.
 fn escape(plain: &str, typed: bool) -> String {
     let mut out = String::with_capacity(plain.len());
     for c in plain.chars() {
@@ -148,14 +148,14 @@ fn escape(plain: &str, typed: bool) -> String {
 /// A word of prose.
 #[derive(Debug, PartialEq, Eq)]
 struct Token<'a> {
-    /// Brackets and quotes that stand before it.
+    /// Brackets and quotes in front of the word.
     open: &'a str,
-    /// The word; for one in backticks, what is between them.
+    /// The word itself. For a word in backticks, this is the text between them.
     core: &'a str,
     marked: bool,
-    /// What follows the closing backtick and is no delimiter, such as `s`.
+    /// Text that follows the closing backtick and is no delimiter, such as `s`.
     suffix: &'a str,
-    /// Delimiters after it.
+    /// Delimiters after the word.
     close: &'a str,
 }
 
@@ -196,7 +196,7 @@ fn tokens(paragraph: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// The macro for a word and its arguments, when it is no plain text.
+/// Returns the macro for a word, with its arguments; `None` for plain text.
 fn semantic(token: &Token<'_>) -> Option<String> {
     let core = token.core;
     let all = |fits: fn(char) -> bool| !core.is_empty() && core.chars().all(fits);
@@ -213,7 +213,7 @@ fn semantic(token: &Token<'_>) -> Option<String> {
         return Some(flag(core));
     }
     if !token.marked {
-        // A page of the manual: its section stands where `close` begins.
+        // This is the name of a manual page, whose section is at the start of `close`.
         return None;
     }
     if core == "p2p-node" {
@@ -232,15 +232,15 @@ fn semantic(token: &Token<'_>) -> Option<String> {
     Some(format!("Ql {}", argument(core)))
 }
 
-/// `Fl` for an option written with its dashes.
+/// Returns the `Fl` macro for an option that is written with its dashes.
 pub(super) fn flag(option: &str) -> String {
     let name = option.strip_prefix('-').unwrap_or(option);
     format!("Fl {}", name.replace('-', "\\-"))
 }
 
-/// `name(8)`, as a reference to a page of the manual.
+/// Reads `name(8)` as a reference to a manual page.
 fn reference<'a>(token: &Token<'a>) -> Option<(&'a str, char, &'a str)> {
-    // The closing bracket was taken for a delimiter.
+    // The closing bracket was taken for a delimiter and is not part of the word.
     let (name, section) = token.core.rsplit_once('(')?;
     let section = section.parse().ok().filter(char::is_ascii_digit)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -248,7 +248,7 @@ fn reference<'a>(token: &Token<'a>) -> Option<(&'a str, char, &'a str)> {
     (!token.marked && !name.is_empty() && name.chars().all(fits)).then_some((name, section, close))
 }
 
-/// Lines of prose under construction.
+/// Lines of prose that are being assembled.
 #[derive(Default)]
 struct Lines {
     done: String,
@@ -265,7 +265,7 @@ impl Lines {
             Some(call) => {
                 self.flush();
                 self.done.push('.');
-                // Opening delimiters stand before the word and outside its font.
+                // Opening delimiters are printed before the word and not in its font.
                 let (name, rest) = call.split_once(' ').unwrap_or((&call, ""));
                 self.done.push_str(name);
                 for c in token.open.chars() {
@@ -314,7 +314,8 @@ impl Lines {
     }
 }
 
-/// mdoc has every sentence begin a line, so that the formatter knows its end.
+/// Returns whether the word ends a sentence. In mdoc every sentence begins on a new line,
+/// so that the formatter knows where sentences end.
 fn ends_sentence(token: &Token<'_>) -> bool {
     token
         .close

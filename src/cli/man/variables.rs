@@ -1,10 +1,10 @@
-//! p2p-node.env(5): every variable, from the table.
+//! p2p-node.env(5): every variable, taken from the table.
 
 use super::mdoc::{Page, argument};
 use crate::config::{VARIABLES, Variable};
 
-/// The first variable of each group. Those that follow in the table belong to the
-/// same group, so that a new row needs no change here.
+/// The first variable of each group. The variables that follow it in the table belong to
+/// the same group, so that a new row needs no change here.
 const GROUPS: &[(&str, &str)] = &[
     ("P2P_ENV_FILE", "The file itself"),
     ("P2P_LISTEN_ADDRS", "Addresses and bootstrap"),
@@ -18,7 +18,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("P2P_METRICS_HOST", "Service, files and logs"),
 ];
 
-/// A value for the example of each variable.
+/// An example value for each variable.
 const EXAMPLES: &[(&str, &str)] = &[
     ("P2P_ENV_FILE", "-/etc/p2p-node/p2p-node.env"),
     (
@@ -90,7 +90,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("RUST_LOG", "info,p2p_node::node=debug"),
 ];
 
-/// The page.
+/// Returns the page.
 pub(super) fn page() -> String {
     let mut page = Page::new(super::MADE, "p2p-node.env", 5, "configuration of p2p-node");
     page.heading("SYNOPSIS");
@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(with, all, "EXAMPLES has to follow the table of variables");
     }
 
-    /// An example that equals the default shows nothing, and one that is refused
-    /// is wrong.
+    /// An example that equals the default shows the reader nothing, and one that the
+    /// program refuses is wrong.
     #[test]
     fn every_example_is_accepted_and_changes_something() {
         for (name, value) in EXAMPLES {
