@@ -1,4 +1,4 @@
-//! The checks of a running node: figures in, findings out.
+//! The checks of a running node, which turn figures into findings.
 //!
 //! | file | checks of |
 //! |---|---|
@@ -23,7 +23,7 @@ use super::finding::{Finding, Severity};
 use super::thresholds as at;
 use crate::text::duration;
 
-/// Every check, in the order in which people read them.
+/// Runs every check and returns the findings in the order in which people read them.
 pub fn all(f: &Figures) -> Vec<Finding> {
     vec![
         daemon::version(f),
@@ -53,7 +53,7 @@ pub fn all(f: &Figures) -> Vec<Finding> {
     ]
 }
 
-/// The severity of so much of a limit being used.
+/// Returns how severe it is that this share of a limit is in use.
 fn scarce(share: f64) -> Severity {
     if share > at::LIMIT_USED_UP {
         Severity::Problem
@@ -62,14 +62,14 @@ fn scarce(share: f64) -> Severity {
     }
 }
 
-/// The percentile that decides, which is that of the last minutes, as in the alerts. A
-/// node is not judged by what is long past.
+/// Returns the percentile that decides, with its description. As in the alerts, it is
+/// that of the last minutes: a node is not judged by what happened long ago.
 fn judged(p99: &P99, span: Duration) -> Option<(Quantile, String)> {
     let lately = p99.lately?;
     Some((lately, told(p99, span)?))
 }
 
-/// The percentile in words.
+/// Describes the percentile in words.
 fn told(p99: &P99, span: Duration) -> Option<String> {
     let words = |q: &Quantile| {
         let seconds = Duration::try_from_secs_f64(q.seconds).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The numbers that the checks look at, taken from what the daemon reported.
+//! The figures that the checks look at, taken from what the daemon reported.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::node::REFRESH;
 pub struct Quantile {
     /// In seconds.
     pub seconds: f64,
-    /// Observations.
+    /// The number of observations.
     pub count: u64,
 }
 
 /// A histogram's 99th percentile.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct P99 {
-    /// Of the last minutes; `None` when nothing was observed in them.
+    /// The percentile of the last minutes; `None` when nothing was observed in them.
     pub lately: Option<Quantile>,
-    /// Since the daemon's start.
+    /// The percentile since the daemon's start.
     pub since_start: Option<Quantile>,
 }
 
-/// Attempts of one way through NAT, since the start.
+/// Attempts at NAT traversal by one method, since the daemon's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
     /// Attempts that succeeded.
@@ -38,14 +38,14 @@ pub struct Attempts {
     pub failed: u64,
 }
 
-/// How a peer that the configuration names was reached.
+/// Whether a peer that the configuration names was reached, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// A connection is open.
     Connected,
-    /// It was dialed for this diagnosis, and answered.
+    /// It was dialed for this diagnosis and answered.
     Answered,
-    /// It was dialed, and did not answer, for this reason.
+    /// It was dialed and did not answer, for this reason.
     Failed(String),
     /// It is banned by this node.
     Banned,
@@ -62,35 +62,36 @@ pub struct Bootstrap {
     pub reach: Reach,
 }
 
-/// A running node in numbers.
+/// The figures of a running node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
     /// `p2p-node/VERSION` of the program that makes the diagnosis.
     pub own_agent: String,
-    /// The same of the daemon.
+    /// The same for the daemon.
     pub agent: String,
-    /// Since the daemon's start.
+    /// The time since the daemon's start.
     pub uptime: Duration,
-    /// The span that "lately" covers: [`LATELY`], or since the start.
+    /// The time that "lately" covers: [`LATELY`], or the time since the start if that is
+    /// shorter.
     pub span: Duration,
     /// Whether the event loop answered.
     pub answers: bool,
-    /// Why it is not ready.
+    /// Why the node is not ready; `None` when it is.
     pub not_ready: Option<String>,
     /// The time since the event loop last made progress.
     pub loop_lag: Duration,
-    /// By how much the clock was set since the start.
+    /// By how many milliseconds the clock was changed since the start.
     pub clock_step_ms: i64,
-    /// Whether the system says that its clock is kept by a time server.
+    /// Whether the system reports that a time server keeps its clock.
     pub clock_synchronised: Option<bool>,
     /// Blocks refused lately because they were dated ahead of this node's clock.
     pub refused_for_time: u64,
 
-    /// Where it listens.
+    /// The addresses at which the node listens.
     pub listening: Vec<Multiaddr>,
-    /// Where others can reach it.
+    /// The addresses at which others can reach it.
     pub external: Vec<Multiaddr>,
-    /// Whether strangers can dial it.
+    /// Whether peers that it is not connected with can dial it.
     pub nat: Reachability,
     /// Relays at which it holds a reservation.
     pub relays: usize,
@@ -99,75 +100,77 @@ pub struct Figures {
     /// Attempts at NAT traversal by method (`autonat`, `relay`, `dcutr`).
     pub traversal: BTreeMap<String, Attempts>,
 
-    /// Peers connected.
+    /// The number of connected peers.
     pub peers: u64,
-    /// Limits of connections, as in force.
+    /// The limits of connections that are in force.
     pub limits: Vec<LimitStatus>,
-    /// `P2P_MAX_CONNECTIONS` as configured.
+    /// The value of `P2P_MAX_CONNECTIONS` in the configuration.
     pub connections_configured: Option<u64>,
-    /// Connections refused lately, by limit.
+    /// Connections refused lately, by the limit that was reached.
     pub refused: BTreeMap<String, u64>,
-    /// Dials that failed a minute, lately.
+    /// The number of dials per minute that failed lately.
     pub dial_failures_a_minute: f64,
 
-    /// Connections kept although nothing uses them, and `P2P_MIN_PEERS`.
+    /// The number of connections kept although nothing uses them, and `P2P_MIN_PEERS`.
     pub kept: (u64, Option<u64>),
-    /// Connections that it lacks of `P2P_MIN_PEERS` although it knows peers: now, and
-    /// the fewest at any time lately. `None` when it has not run for so long.
+    /// How many connections are missing to reach `P2P_MIN_PEERS` although the node knows
+    /// more peers: now, and the smallest number at any time lately. The latter is `None`
+    /// when the node has not run for that long.
     pub missing: (u64, Option<u64>),
 
-    /// Bootstrap peers configured.
+    /// The configured bootstrap peers.
     pub bootstrap: Vec<Bootstrap>,
-    /// Whether this node is itself an entry to the network.
+    /// Whether this node is itself a bootstrap peer for others.
     pub is_bootstrap: bool,
-    /// Peers in the DHT routing table.
+    /// The number of peers in the DHT routing table.
     pub table: u64,
-    /// Duration of DHT queries.
+    /// The duration of DHT queries.
     pub dht: P99,
-    /// Queries lately above the first threshold, and above the second.
+    /// The number of queries lately that took longer than the first threshold.
     pub dht_slow: u64,
-    /// See [`Figures::dht_slow`].
+    /// The number of queries lately that took longer than the second threshold.
     pub dht_too_slow: u64,
 
-    /// Files that wait to be announced, and how long the most overdue of them has waited.
+    /// The number of files that wait to be announced, and how long the most overdue of
+    /// them has waited.
     pub announcements: (u64, Duration),
-    /// Announcements lately of which nobody could be told, or which too few took.
+    /// Announcements lately that reached no peer, or that too few peers accepted.
     pub announcements_failed: u64,
 
-    /// Topics joined.
+    /// The topics that the node has joined.
     pub topics: Vec<TopicStatus>,
-    /// Peers in all meshes, each counted once.
+    /// The number of peers in all meshes, each counted once.
     pub mesh: u64,
     /// `P2P_GOSSIP_D`.
     pub gossip_d: Option<u64>,
     /// `P2P_GOSSIP_HEARTBEAT`.
     pub heartbeat: Option<Duration>,
-    /// Gossip messages dropped lately because queues were full or senders over
-    /// their budgets.
+    /// Gossip messages dropped lately because a queue was full or because a sender
+    /// exceeded its budget.
     pub gossip_dropped: u64,
-    /// Duration of the processing of gossip and DHT messages.
+    /// The time that it takes to process a gossip or DHT message.
     pub processing: P99,
 
-    /// Resident bytes.
+    /// Resident memory in bytes.
     pub resident: u64,
-    /// Bytes above which new connections are refused.
+    /// The memory in bytes above which new connections are refused.
     pub memory_limit: Option<u64>,
-    /// Cores' worth of processor time used now, and lately or since the start.
+    /// The processor time in use now, in cores; `None` when it was not measured.
     pub cpu_now: Option<f64>,
-    /// The same over the daemon's life.
+    /// The average over the daemon's life, in cores.
     pub cpu_since_start: f64,
-    /// Descriptors open, and how many may be.
+    /// The number of open descriptors, and the limit.
     pub descriptors: (u64, u64),
 
-    /// Bytes of disk that blocks take, and the cap.
+    /// The bytes of disk space that blocks take, and the cap.
     pub store: (u64, u64),
-    /// Blocks that the store could not take lately.
+    /// The number of blocks that the store could not take lately.
     pub store_refused: u64,
-    /// Free and all bytes of the disk.
+    /// The free bytes of the disk, and its size in bytes.
     pub disk: Option<(u64, u64)>,
-    /// DHT records held, and how many may be.
+    /// The number of DHT records held, and the limit.
     pub records: (u64, Option<u64>),
-    /// Circuits relayed, and how many may be.
+    /// The number of circuits relayed, and the limit.
     pub circuits: (u64, Option<u64>),
 
     /// Whether the last reload of the configuration failed.
@@ -175,23 +178,24 @@ pub struct Figures {
 
     /// Bans in force.
     pub bans: u64,
-    /// Most bans set within a minute, lately.
+    /// The largest number of bans set within a minute, lately.
     pub bans_a_minute: f64,
-    /// Peers that the configuration wants and a ban refuses, in words.
+    /// Descriptions of the peers that the configuration names but a ban refuses.
     pub banned_but_wanted: Vec<String>,
 }
 
 const DHT: &str = "libp2p_dht_query_duration_seconds";
 
-/// The protocols whose messages the node processes by itself. A request on the control
-/// socket may rightly take minutes, and the time of a block includes its way over the
-/// network.
+/// The protocols whose messages the node processes without waiting for others. A request
+/// on the control socket may legitimately take minutes, and the time of a block includes
+/// its transfer over the network.
 const OWN_WORK: [&str; 2] = ["gossip", "dht"];
 
 impl Figures {
-    /// Takes the figures from a snapshot. What it does not hold (whether bootstrap
-    /// peers answer, the system's word on its clock, the processor time between
-    /// two snapshots) stays as it is by default, for the caller to fill in.
+    /// Takes the figures from a snapshot. A snapshot does not show whether bootstrap
+    /// peers answer, whether a time server keeps the system's clock, or how much
+    /// processor time was used between two snapshots. These figures keep their defaults,
+    /// and the caller fills them in.
     pub fn of(snapshot: &Snapshot) -> Figures {
         let now = Samples::parse(&snapshot.metrics);
         let then = snapshot.earlier(LATELY);
@@ -272,7 +276,7 @@ impl Figures {
             ),
             store_refused: count(lately.sum("p2p_store_refused_total")),
             resident,
-            // A reload changes it; the metric follows.
+            // The metric is used because a reload can change the limit.
             memory_limit: now
                 .sum("p2p_memory_limit_bytes")
                 .map(|n| count(Some(n)))
@@ -296,14 +300,14 @@ impl Figures {
         }
     }
 
-    /// Fills in the processor time used between two snapshots.
+    /// Sets the processor time in use to that used between two snapshots.
     pub fn cpu_between(&mut self, first: &Snapshot, second: &Snapshot) {
         let used = second.cpu.saturating_sub(first.cpu);
         let passed = second.uptime.saturating_sub(first.uptime);
         self.cpu_now = (!passed.is_zero()).then(|| share(used, passed));
     }
 
-    /// Whether every listening address is of this host alone.
+    /// Returns whether all addresses at which the node listens are loopback addresses.
     pub fn only_loopback(&self) -> bool {
         !self.listening.is_empty()
             && self.listening.iter().all(|a| {
@@ -317,12 +321,12 @@ impl Figures {
 }
 
 fn count(value: Option<f64>) -> u64 {
-    // Saturates, and makes nothing of what is no number.
+    // The conversion saturates, and turns NaN into zero.
     value.unwrap_or_default().round() as u64
 }
 
-/// Counts in less than a minute are not blown up to a whole one: two failures in
-/// the first second of a node are two, not a hundred a minute.
+/// Returns a count as a number per minute. A count over less than a minute is not scaled
+/// up: two failures in the first second of a node are two, not a hundred a minute.
 fn a_minute(added: Option<f64>, span: Duration) -> f64 {
     let minutes = (span.as_secs_f64() / 60.0).max(1.0);
     added.unwrap_or_default() / minutes
@@ -335,8 +339,8 @@ fn share(used: Duration, of: Duration) -> f64 {
     }
 }
 
-/// The most that the counter `name` grew by between two neighbours of the
-/// snapshot's history, which lie a minute apart.
+/// Returns the largest growth per minute of the counter `name` between two neighbouring
+/// entries of the snapshot's history, which are a minute apart.
 fn most_a_minute(name: &str, snapshot: &Snapshot, now: &Samples) -> f64 {
     let mut points: Vec<(Duration, f64)> = snapshot
         .earlier
@@ -361,8 +365,9 @@ fn most_a_minute(name: &str, snapshot: &Snapshot, now: &Samples) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// The least that the gauge `name` was in the snapshot's history and now; `None` when
-/// that goes back less far than [`LATELY`], but for the minute between two of it.
+/// Returns the smallest value of the gauge `name` in the snapshot's history and now. It
+/// is `None` when the history is shorter than [`LATELY`] by more than a minute, the time
+/// between two of its entries.
 fn least(name: &str, snapshot: &Snapshot, now: &Samples) -> Option<u64> {
     let oldest = snapshot.earlier.iter().map(|e| e.age).max()?;
     if oldest + Duration::from_secs(60) < LATELY {
@@ -375,8 +380,8 @@ fn least(name: &str, snapshot: &Snapshot, now: &Samples) -> Option<u64> {
     earlier.chain([count(now.sum(name))]).min()
 }
 
-/// Without the queries that nobody waits for, and that rightly ask peers that have gone.
-/// The alert rules leave them out as well.
+/// Returns the samples without those of the queries that nobody waits for. These often
+/// ask peers that have gone, as they should. The alert rules leave them out as well.
 fn asked(samples: &Samples) -> Samples {
     samples.without("kind", REFRESH)
 }
@@ -447,7 +452,7 @@ mod tests {
         }
     }
 
-    /// A metric that was given another name reads as one that nothing happened to.
+    /// A metric that has been renamed would look as if nothing had ever happened.
     #[test]
     fn every_metric_that_is_read_is_one_that_nodes_tell() {
         let metrics = crate::web::metrics::Metrics::new().unwrap();
@@ -562,7 +567,7 @@ mod tests {
         assert_eq!((lately.count, all.count), (100, 200));
         assert!((lately.seconds - 0.99).abs() < 1e-9, "{lately:?}");
         assert!((all.seconds - 9.82).abs() < 1e-9, "{all:?}");
-        // Nothing happened since.
+        // Nothing has happened since.
         assert_eq!(
             Figures::of(&snapshot(&now, &[(300, &now)])).dht.lately,
             None

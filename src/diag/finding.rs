@@ -1,4 +1,4 @@
-//! What a check found.
+//! The result of a check.
 
 /// How severe a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -7,14 +7,14 @@ pub enum Severity {
     Ok,
     /// Worth knowing; nothing has to be done.
     Note,
-    /// It works, and something should be done before it does not.
+    /// The node works, but something should be done before it stops working.
     Warning,
-    /// It does not work, or is about to stop working.
+    /// The node does not work, or is about to stop working.
     Problem,
 }
 
 impl Severity {
-    /// The word for it in the output and in JSON.
+    /// Returns the word for it in the output and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Severity::Ok => "ok",
@@ -28,7 +28,7 @@ impl Severity {
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which check, one word, such as `dht`.
+    /// The name of the check, which is one word, such as `dht`.
     pub check: &'static str,
     /// How severe it is.
     pub severity: Severity,
@@ -39,12 +39,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding without a problem.
+    /// Creates a finding that reports no problem.
     pub fn ok(check: &'static str, finding: impl Into<String>) -> Finding {
         Finding::new(check, Severity::Ok, finding, "")
     }
 
-    /// A finding with what to do.
+    /// Creates a finding with advice on what to do.
     pub fn new(
         check: &'static str,
         severity: Severity,
@@ -60,7 +60,7 @@ impl Finding {
     }
 }
 
-/// The worst severity of all findings; [`Severity::Ok`] when there are none.
+/// Returns the worst severity of all findings, or [`Severity::Ok`] when there are none.
 pub fn worst(findings: &[Finding]) -> Severity {
     findings
         .iter()

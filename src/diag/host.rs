@@ -1,5 +1,5 @@
-//! The checks that need no daemon: is it there, and if not, what stands in its
-//! way.
+//! The checks that need no daemon: whether there is one, and if not, what prevents it
+//! from starting.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use crate::text::{foreign, size};
 pub enum Socket {
     /// A daemon answers.
     Answers,
-    /// A daemon takes the connection and does not answer, for this reason.
+    /// A daemon accepts the connection but does not answer, for this reason.
     Silent(String),
-    /// There is nothing.
+    /// There is no file.
     Missing,
-    /// A socket that nobody listens on, as `kill -9` leaves it.
+    /// There is a socket that nobody listens on, such as `kill -9` leaves behind.
     Abandoned,
-    /// Something else than a socket.
+    /// There is a file that is no socket.
     NotASocket,
-    /// This user may not use it, or may not look there.
+    /// This user may not use the socket, or may not look into its folder.
     Denied,
 }
 
-/// Is there a daemon?
+/// Checks whether there is a daemon.
 pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
     const CHECK: &str = "daemon";
     for (path, socket) in sockets {
@@ -74,7 +74,7 @@ pub fn daemon(sockets: &[(PathBuf, Socket)]) -> Finding {
     )
 }
 
-/// What systemd says of the unit.
+/// The state of the unit according to systemd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unit {
     /// `LoadState`, such as `loaded` or `not-found`.
@@ -94,7 +94,7 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Reads the answer of `systemctl show`.
+    /// Parses the output of `systemctl show`.
     pub fn parse(text: &str) -> Unit {
         let mut unit = Unit::default();
         for (name, value) in text.lines().filter_map(|l| l.split_once('=')) {
@@ -113,7 +113,7 @@ impl Unit {
     }
 }
 
-/// How the unit is; `None` when there is no systemd to ask.
+/// Checks the state of the unit, which is `None` when there is no systemd to ask.
 pub fn unit(unit: Option<&Unit>) -> Finding {
     const CHECK: &str = "unit";
     let Some(u) = unit else {
@@ -163,8 +163,8 @@ pub fn unit(unit: Option<&Unit>) -> Finding {
     }
 }
 
-/// Whether the configuration is good: `source` says where it was read, `outcome`
-/// what is questionable in it or the line that refuses it.
+/// Checks the configuration. `source` is where it was read from; `outcome` is a list of
+/// warnings, or the line that refuses it.
 pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding {
     const CHECK: &str = "configuration";
     match outcome {
@@ -184,7 +184,7 @@ pub fn configuration(source: &str, outcome: Result<&[String], &str>) -> Finding 
     }
 }
 
-/// That the file of the configuration, which may be missing, is.
+/// Reports that the optional file of the configuration does not exist.
 pub fn no_file(source: &str) -> Finding {
     Finding::new(
         "configuration",
@@ -195,25 +195,26 @@ pub fn no_file(source: &str) -> Finding {
     )
 }
 
-/// The data folder, as far as this user sees it.
+/// The data folder, as far as this user can see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Its owner's user id and its mode; `None` when there is none.
+    /// The owner's user id and the mode of the folder; `None` when there is no folder.
     pub found: Option<(u32, u32)>,
-    /// The user id of the identity's file, and its mode; `None` when there is
-    /// none or it cannot be seen.
+    /// The owner's user id and the mode of the identity's file; `None` when there is no
+    /// such file or when it cannot be seen.
     pub key: Option<(u32, u32)>,
-    /// A file in it that belongs to another than the folder does, and to whom.
+    /// A file in the folder whose owner is not that of the folder, and its owner's user
+    /// id.
     pub foreign: Option<(PathBuf, u32)>,
-    /// Whether it may be looked into.
+    /// Whether this user may look into it.
     pub readable: bool,
-    /// The user id that looks.
+    /// The id of this user.
     pub user: u32,
 }
 
-/// Whether the data folder is as it should be.
+/// Checks the data folder.
 pub fn folder(f: &Folder) -> Finding {
     const CHECK: &str = "data-folder";
     let path = f.path.display();
@@ -267,20 +268,20 @@ pub fn folder(f: &Folder) -> Finding {
     Finding::ok(CHECK, format!("{path}, user id {owner}, mode {mode:04o}"))
 }
 
-/// A port that the configuration asks for.
+/// A port that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// The variable that names it.
     pub variable: &'static str,
     /// The address.
     pub address: SocketAddr,
-    /// Whether it is of UDP.
+    /// Whether it is a UDP port.
     pub udp: bool,
-    /// What keeps a daemon from it, in words: `is taken by …`.
+    /// What prevents a daemon from using it, in words: `is taken by …`.
     pub obstacle: Option<String>,
 }
 
-/// Whether the ports are free that a daemon would take.
+/// Checks whether the ports that a daemon would use are free.
 pub fn ports(ports: &[Port]) -> Finding {
     const CHECK: &str = "ports";
     let kind = |p: &Port| if p.udp { "UDP" } else { "TCP" };
@@ -318,7 +319,7 @@ pub fn ports(ports: &[Port]) -> Finding {
     )
 }
 
-/// Whether the disk that a daemon would write to has room.
+/// Checks whether there is room on the disk to which a daemon would write.
 pub fn disk(path: &Path, free: u64, total: u64) -> Finding {
     const CHECK: &str = "disk";
     let said = format!(

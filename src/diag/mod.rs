@@ -1,19 +1,22 @@
-//! Diagnosis: figures of a node become findings in words, with what to do.
+//! Diagnosis: turns the figures of a node into findings in words, with advice on what to
+//! do.
 //!
 //! | file | holds |
 //! |---|---|
 //! | [`finding`] | a check's result: severity, finding, what to do |
-//! | [`thresholds`] | from when on a figure is a finding; the alert rules use the same |
-//! | [`samples`] | the Prometheus text format, read back |
+//! | [`thresholds`] | above or below which value a figure is a finding; the alert rules
+//! use the same |
+//! | [`samples`] | a parser of the Prometheus text format |
 //! | [`quantile`] | a quantile of a histogram, computed as Prometheus does |
-//! | [`crate::api::snapshot`] | what the daemon tells over the control socket |
-//! | [`figures`] | the numbers that the checks look at, drawn from snapshots |
+//! | [`crate::api::snapshot`] | what the daemon reports over the control socket |
+//! | [`figures`] | the figures that the checks look at, taken from snapshots |
 //! | [`checks`] | the checks of a running node |
 //! | [`host`] | the checks that need no daemon: socket, folder, unit, port, file |
 //! | [`redact`] | peer ids and addresses replaced before a report leaves the host |
 //!
-//! Everything here is pure: numbers and texts go in, findings come out. Gathering
-//! them is `cli::diag`'s work on this end, [`crate::control`]'s in the daemon.
+//! Everything here is pure: numbers and texts are the input, findings are the output. The
+//! numbers and texts are collected by `cli::diag` on the client's side and by
+//! [`crate::control`] in the daemon.
 
 pub mod checks;
 pub mod figures;

@@ -1,22 +1,22 @@
 //! A quantile of a histogram, computed as Prometheus's `histogram_quantile` does.
 
-/// One bucket: its upper bound (`le`) and how many observations lie at or below
+/// One bucket: its upper bound (`le`) and the number of observations that are at or below
 /// it. Counts are cumulative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
     /// The upper bound, included; infinite in the last bucket.
     pub le: f64,
-    /// Observations up to it.
+    /// The number of observations up to the bound.
     pub count: f64,
 }
 
-/// The value below which the part `q` (0 to 1) of all observations lies; `None`
-/// when nothing was observed or the histogram has no bucket for everything else
-/// (`+Inf`).
+/// Returns the value below which the part `q` (0 to 1) of all observations lies. It is
+/// `None` when nothing was observed, or when the histogram has no last bucket without a
+/// bound (`+Inf`).
 ///
-/// Within a bucket observations are taken to be spread evenly, and the first one
-/// begins at 0 when its bound is positive. A quantile in the bucket `+Inf` is the
-/// highest finite bound: more is not known.
+/// Within a bucket, observations are taken to be spread evenly. The first bucket begins
+/// at 0 when its bound is positive. For a quantile in the bucket `+Inf`, the result is
+/// the highest finite bound, since nothing more is known.
 /// <https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile>
 pub fn quantile(q: f64, buckets: &[Bucket]) -> Option<f64> {
     let mut buckets = buckets.to_vec();
@@ -32,8 +32,8 @@ pub fn quantile(q: f64, buckets: &[Bucket]) -> Option<f64> {
     if last.le != f64::INFINITY || buckets.len() < 2 {
         return None;
     }
-    // Counters of several series are read one after the other: one that was read
-    // later may be behind. Counts up to a bound are never fewer than up to a lower.
+    // The counters of several series are read one after the other, so that the count of a
+    // higher bound may seem smaller than that of a lower one, which is impossible.
     let mut most = 0.0_f64;
     for bucket in &mut buckets {
         most = most.max(bucket.count);
@@ -61,7 +61,7 @@ pub fn quantile(q: f64, buckets: &[Bucket]) -> Option<f64> {
     };
     let within = buckets[at].count - below;
     if within <= 0.0 {
-        // Only of a rank of 0 in an empty first bucket.
+        // This is only reached for a rank of 0 in an empty first bucket.
         return Some(start);
     }
     Some(start + (end - start) * ((rank - below) / within))
@@ -86,7 +86,7 @@ mod tests {
         assert!((found - wanted).abs() < 1e-9, "{found} is not {wanted}");
     }
 
-    /// The values are those that Prometheus answers for the same buckets.
+    /// The expected values are those that Prometheus computes for the same buckets.
     #[test]
     fn values_are_those_of_prometheus() {
         let buckets = of(&[(0.1, 50.0), (0.5, 90.0), (1.0, 99.0), (INF, 100.0)]);
@@ -96,7 +96,7 @@ mod tests {
         assert_near(quantile(0.95, &buckets), 0.5 + 0.5 * 5.0 / 9.0);
         assert_near(quantile(0.99, &buckets), 1.0);
         assert_near(quantile(0.0, &buckets), 0.0);
-        // Among what is larger than every bound: the largest bound.
+        // The quantile is above every finite bound, so the result is the largest one.
         assert_near(quantile(0.999, &buckets), 1.0);
         assert_near(quantile(1.0, &buckets), 1.0);
     }
@@ -139,7 +139,7 @@ mod tests {
             (1.0, 5.0),
         ]);
         assert_near(quantile(0.5, &buckets), 1.0);
-        // A count that went down is as much as the one before it.
+        // A count that is smaller than the one before it is raised to that one.
         assert_near(
             quantile(0.5, &of(&[(1.0, 4.0), (2.0, 3.0), (INF, 4.0)])),
             0.5,

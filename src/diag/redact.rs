@@ -1,18 +1,18 @@
-//! Peer ids and addresses replaced before a report leaves the host.
+//! Replaces peer ids and addresses before a report leaves the host.
 //!
-//! Each gets a pseudonym that is the same everywhere in one report, so that a
-//! reader can follow a peer through it: `<peer-1>`, `<ip-1>`, `<name-1>`. They are
-//! numbers in order of appearance and no hashes: all IPv4 addresses can be hashed
-//! and compared in a minute.
+//! Each of them gets a pseudonym that is the same throughout one report, so that a reader
+//! can follow a peer through it: `<peer-1>`, `<ip-1>`, `<name-1>`. The pseudonyms are
+//! numbers in order of appearance rather than hashes, because all IPv4 addresses can be
+//! hashed and compared within a minute.
 //!
-//! Loopback and wildcard addresses stay: they are nobody's.
+//! Loopback and wildcard addresses are kept, since they identify nobody.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libp2p::PeerId;
 
-/// Replaces, and remembers by what.
+/// Replaces ids, addresses and names, and remembers the pseudonym of each.
 #[derive(Debug, Default)]
 pub struct Redactor {
     own: Option<PeerId>,
@@ -22,12 +22,12 @@ pub struct Redactor {
     keep_peers: bool,
 }
 
-/// What the error line about an unknown variable says after its value.
+/// The text that follows the value in the error line about an unknown variable.
 const UNKNOWN: &str = ": there is no such variable";
 
 impl Redactor {
-    /// A redactor for the report of the node `own`. With `keep_peers` ids and
-    /// addresses stay as they are.
+    /// Creates a redactor for the report of the node `own`. With `keep_peers`, ids and
+    /// addresses are kept.
     pub fn new(own: Option<PeerId>, keep_peers: bool) -> Redactor {
         Redactor {
             own,
@@ -36,8 +36,9 @@ impl Redactor {
         }
     }
 
-    /// The text with everything replaced. A host name is known from the multiaddr
-    /// that holds it: such texts (the configuration) come first.
+    /// Returns the text with everything replaced. A host name is recognised only after it
+    /// has occurred in a multiaddr, so texts with multiaddrs (the configuration) must
+    /// come first.
     pub fn text(&mut self, text: &str) -> String {
         let text: Vec<String> = text.split('\n').map(without_value).collect();
         let text = text.join("\n");
@@ -79,12 +80,12 @@ impl Redactor {
         parts.join(":") + tail
     }
 
-    /// What stands for a peer id or an address; `None` for anything else.
+    /// Returns the pseudonym of a peer id or an address; `None` for anything else.
     fn one(&mut self, text: &str) -> Option<String> {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Some(self.ip(ip));
         }
-        // The shortest peer ids, of an RSA key's hash, have 46 characters.
+        // The shortest peer ids, which are hashes of RSA keys, have 46 characters.
         if text.len() < 40 {
             return None;
         }
@@ -111,7 +112,7 @@ impl Redactor {
         format!("<ip-{number}>")
     }
 
-    /// Takes in the names of `/dns…/NAME` parts.
+    /// Learns the names in `/dns…/NAME` parts of multiaddrs.
     fn learn_names(&mut self, text: &str) {
         for kind in ["/dns/", "/dns4/", "/dns6/", "/dnsaddr/"] {
             for (at, _) in text.match_indices(kind) {
@@ -130,7 +131,7 @@ impl Redactor {
 
     fn replace_names(&self, text: &str) -> String {
         let mut names: Vec<_> = self.names.iter().collect();
-        // The longest first: one may end in another.
+        // The longest name is replaced first, because a shorter one may be its end.
         names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         let mut text = text.to_owned();
         for (name, number) in names {
@@ -144,8 +145,8 @@ fn in_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == ':' || c == '.'
 }
 
-/// The line without the value of a variable that nobody knows: it may be of
-/// another program, and a password.
+/// Returns the line without the value of an unknown variable: the variable may belong to
+/// another program, and its value may be a password.
 fn without_value(line: &str) -> String {
     let Some(end) = line.find(UNKNOWN) else {
         return line.to_owned();

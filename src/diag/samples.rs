@@ -1,13 +1,13 @@
-//! The Prometheus text format, read back: the figures that `/metrics` shows.
+//! A parser of the Prometheus text format, which reads the figures shown by `/metrics`.
 //!
-//! What is read here this node has written itself, possibly in another version:
-//! a line that is not understood is passed over.
+//! The text was written by this program, possibly in another version. A line that is not
+//! understood is skipped.
 
 use std::collections::BTreeMap;
 
 use super::quantile::{Bucket, quantile};
 
-/// One line: a name, its labels and a value.
+/// One line of the text: a name, its labels and a value.
 #[derive(Clone, Debug, PartialEq)]
 struct Sample {
     name: String,
@@ -27,17 +27,18 @@ impl Sample {
 pub struct Samples(Vec<Sample>);
 
 impl Samples {
-    /// Reads the text format, version 0.0.4.
+    /// Parses the text format, version 0.0.4.
     pub fn parse(text: &str) -> Samples {
         Samples(text.lines().filter_map(line).collect())
     }
 
-    /// The sum of all series called `name`; `None` when there is none.
+    /// Returns the sum of all series called `name`, or `None` when there is no such
+    /// series.
     pub fn sum(&self, name: &str) -> Option<f64> {
         self.sum_where(name, &[])
     }
 
-    /// The sum of the series called `name` that carry all of `labels`.
+    /// Returns the sum of the series called `name` that have all of `labels`.
     pub fn sum_where(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.0
             .iter()
@@ -47,7 +48,7 @@ impl Samples {
             .reduce(|a, b| a + b)
     }
 
-    /// The series called `name`, summed by the values of `label`.
+    /// Returns the series called `name`, summed by the values of `label`.
     pub fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
         for sample in self.0.iter().filter(|s| s.name == name) {
@@ -58,7 +59,7 @@ impl Samples {
         sums
     }
 
-    /// Only the series whose `label` has one of `values`.
+    /// Returns only the series whose `label` has one of `values`.
     pub fn only(&self, label: &str, values: &[&str]) -> Samples {
         let kept = self.0.iter().filter(|s| {
             let value = s.label(label);
@@ -67,14 +68,14 @@ impl Samples {
         Samples(kept.cloned().collect())
     }
 
-    /// Only the series whose `label` does not have `value`.
+    /// Returns only the series whose `label` does not have `value`.
     pub fn without(&self, label: &str, value: &str) -> Samples {
         let kept = self.0.iter().filter(|s| s.label(label) != Some(value));
         Samples(kept.cloned().collect())
     }
 
-    /// Observations above `bound`, which is the bound of a bucket of the histogram
-    /// `name`; all of them when it is none.
+    /// Returns the number of observations above `bound`, which must be the bound of a
+    /// bucket of the histogram `name`. When it is not, all observations are counted.
     pub fn above(&self, bound: f64, name: &str) -> f64 {
         let buckets = self.buckets(name);
         let all = buckets.last().map_or(0.0, |b| b.count);
@@ -82,7 +83,7 @@ impl Samples {
         all - within.map_or(0.0, |b| b.count)
     }
 
-    /// The buckets of the histogram `name`, summed over all other labels.
+    /// Returns the buckets of the histogram `name`, summed over all other labels.
     pub fn buckets(&self, name: &str) -> Vec<Bucket> {
         let mut sums: Vec<Bucket> = Vec::new();
         for (le, count) in self.by(&format!("{name}_bucket"), "le") {
@@ -94,16 +95,16 @@ impl Samples {
         sums
     }
 
-    /// The quantile `q` of the histogram `name` over all its series, and the
-    /// number of observations that it rests on; `None` when there are none.
+    /// Returns the quantile `q` of the histogram `name` over all its series, and the
+    /// number of observations on which it is based. It is `None` when there are none.
     pub fn quantile(&self, q: f64, name: &str) -> Option<(f64, f64)> {
         let buckets = self.buckets(name);
         Some((quantile(q, &buckets)?, buckets.last()?.count))
     }
 
-    /// What was added to every series since `earlier`. Of use for counters and
-    /// histograms only. A series that is not in `earlier` began at zero; one that
-    /// has shrunk belongs to another run and counts as it is.
+    /// Returns how much every series has grown since `earlier`. This is useful only for
+    /// counters and histograms. A series that is not in `earlier` began at zero; a series
+    /// that has become smaller belongs to another run and is counted from zero.
     pub fn since(&self, earlier: &Samples) -> Samples {
         let before: BTreeMap<_, f64> = earlier
             .0
@@ -125,7 +126,8 @@ impl Samples {
     }
 }
 
-/// `name{label="value",…} 1.5`, with or without labels and a timestamp.
+/// Parses a line such as `name{label="value",…} 1.5`. Labels and a timestamp are
+/// optional.
 fn line(line: &str) -> Option<Sample> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -157,7 +159,7 @@ fn line(line: &str) -> Option<Sample> {
     })
 }
 
-/// A label's value up to its closing quote, and what follows that.
+/// Returns a label's value up to its closing quote, and the text that follows it.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -1,102 +1,103 @@
-//! From when on a figure is a finding.
+//! The values above or below which a figure is a finding.
 //!
-//! The figures of the table of alerts stand here and nowhere else in the program;
-//! a test compares `packaging/prometheus/` with them, so that a host never hears
-//! one thing from its alerts and another from `p2p-node diag`.
+//! The values in the table of alerts are defined only here. A test compares
+//! `packaging/prometheus/` with them, so that the alerts of a host and `p2p-node diag`
+//! never contradict each other.
 
 use std::time::Duration;
 
-/// Part of a limit in use (connections, relay circuits, descriptors, DHT records)
-/// above which there is little room left.
+/// The part of a limit in use (connections, relay circuits, descriptors, DHT records)
+/// above which little room is left.
 pub const LIMIT_SHARE: f64 = 0.80;
 
-/// The same above which there is none to speak of.
+/// The part of a limit in use above which almost no room is left.
 pub const LIMIT_USED_UP: f64 = 0.95;
 
-/// Part of the memory limit in use above which it is worth a look, and above which
-/// it is a problem: memory does not come back as connections do.
+/// The part of the memory limit in use above which it is worth a look. The thresholds are
+/// lower than for other limits because memory does not become free as connections do.
 pub const MEMORY_SHARE: f64 = 0.70;
-/// See [`MEMORY_SHARE`].
+/// The part of the memory limit in use above which it is a problem.
 pub const MEMORY_HIGH: f64 = 0.80;
 
-/// Seconds of the 99th percentile of DHT queries above which they are slow, and
-/// above which they are too slow.
+/// The 99th percentile of DHT queries, in seconds, above which they are slow.
 pub const DHT_P99_SLOW: f64 = 2.0;
-/// See [`DHT_P99_SLOW`].
+/// The 99th percentile of DHT queries, in seconds, above which they are too slow.
 pub const DHT_P99_SECONDS: f64 = 5.0;
 
-/// Queries that have to be slow before the percentile counts: of ten queries one
-/// is the 99th percentile.
+/// The number of queries that have to be slow before the percentile counts. Of ten
+/// queries, a single one is the 99th percentile.
 pub const DHT_SLOW_QUERIES: u64 = 3;
 
-/// Seconds of the 99th percentile of message processing above which it is slow.
+/// The 99th percentile of message processing, in seconds, above which it is slow.
 pub const PROCESSING_P99_SECONDS: f64 = 1.0;
 
-/// The same from which on it does not keep up: the highest bound of the histogram.
+/// The 99th percentile, in seconds, from which on processing does not keep up. It is the
+/// highest bound of the histogram.
 pub const PROCESSING_P99_STUCK: f64 = 5.0;
 
-/// Peers in the meshes below which messages get lost.
+/// The number of peers in the meshes below which messages get lost.
 pub const MESH_LEAST: u64 = 4;
 
-/// Peers in the meshes below which one leaving peer is felt; the degree should be
-/// 6 to 8.
+/// The number of peers in the meshes below which it matters when one peer leaves. The
+/// degree should be 6 to 8.
 pub const MESH_THIN: u64 = 6;
 
-/// Peers in the meshes above which every message is sent more often than needed.
+/// The number of peers in the meshes above which every message is sent more often than
+/// needed.
 pub const MESH_MOST: u64 = 20;
 
-/// Seconds for which an announcement may be overdue. Records are renewed after nine
-/// hours and live for a day at least, so that two hours leave time to act; to
-/// announce 100,000 new files takes over an hour.
+/// How long an announcement may be overdue. Records are renewed after nine hours and live
+/// for at least a day, so that two hours leave time to act. Announcing 100,000 new files
+/// takes over an hour.
 pub const ANNOUNCEMENT_LATE: Duration = Duration::from_secs(7200);
 
-/// Failed dials a minute above which the addresses at hand are bad.
+/// The number of failed dials per minute above which the known addresses are bad.
 pub const DIAL_FAILURES_A_MINUTE: f64 = 10.0;
 
-/// New bans in a minute above which somebody attacks.
+/// The number of new bans per minute above which it looks like an attack.
 pub const BANS_A_MINUTE: f64 = 20.0;
 
-/// Cores' worth of processor time above which the node is busy. One core moves
-/// hundreds of MiB of content a second, so that staying above this for minutes is
-/// not ordinary work.
+/// The processor time in cores above which the node is busy. One core moves hundreds of
+/// MiB of content per second, so that more than this for minutes is not ordinary work.
 pub const CPU_CORES: f64 = 0.80;
 
-/// Gossip heartbeats more frequent than this cost processor time for nothing.
+/// Gossip heartbeats that are more frequent than this waste processor time.
 pub const HEARTBEAT_LEAST: Duration = Duration::from_secs(1);
 
-/// Bootstrap peers below which one that is down is felt.
+/// The number of bootstrap peers below which it matters when one of them is down.
 pub const BOOTSTRAP_LEAST: usize = 3;
 
-/// Part of the store's cap in use above which blocks that nobody pinned go soon.
+/// The part of the store's cap in use above which blocks that nobody pinned will soon be
+/// removed.
 pub const STORE_SHARE: f64 = 0.95;
 
-/// Part of the disk that is free below which it is nearly full, unless
-/// [`DISK_PLENTY`] is free: a tenth of a large disk is plenty.
+/// The part of the disk that is free below which it is nearly full. This does not apply
+/// when [`DISK_PLENTY`] is free, because a tenth of a large disk is plenty.
 pub const DISK_SHARE: f64 = 0.10;
-/// See [`DISK_SHARE`].
+/// The number of free bytes that is always enough.
 pub const DISK_PLENTY: u64 = 10 << 30;
 
-/// Free bytes of the disk below which blocks are refused and soon the state cannot
-/// be saved either.
+/// The number of free bytes of the disk below which blocks are refused. Soon after, the
+/// state cannot be saved either.
 pub const DISK_LEAST: u64 = 256 << 20;
 
-/// Lag of the event loop above which something holds it up. It beats once a
+/// The lag of the event loop above which something delays it. Its heartbeat is once a
 /// second.
 pub const LOOP_LAG: Duration = Duration::from_secs(3);
 
-/// Difference between clocks above which blocks of others are refused: five
-/// minutes, as the rule for signed blocks has it.
+/// The difference between clocks above which blocks of others are refused: five minutes,
+/// as defined in the rule for signed blocks.
 pub const CLOCK_STEP: Duration = Duration::from_secs(300);
 
-/// Time that "lately" covers, as in the alert rules. (For DHT queries they take
-/// twice as long, since there are few of them.)
+/// The time that "lately" covers, as in the alert rules. (For DHT queries the rules use
+/// twice this time, since there are few of them.)
 pub const LATELY: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Every figure that the alert rules share with this file.
+    /// Compares every value that the alert rules share with this file.
     #[test]
     fn the_alert_rules_have_the_same_figures() {
         let rules = include_str!(concat!(
@@ -108,7 +109,7 @@ mod tests {
             let over = format!("instance:libp2p_dht_queries_over_{q}s:increase10m");
             vec![
                 format!("{p99} > {q}\n"),
-                // increase() extrapolates: three may come out as a little less.
+                // increase() extrapolates, so that three may become slightly less.
                 format!("{over} > {}\n", slow as f64 - 0.5),
             ]
         };

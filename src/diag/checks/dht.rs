@@ -6,7 +6,7 @@ use crate::diag::finding::{Finding, Severity};
 use crate::diag::thresholds as at;
 use crate::text::{count::counted, duration};
 
-/// "Slow DHT queries".
+/// Checks for slow queries: "Slow DHT queries" in the table of alerts.
 pub(super) fn dht(f: &Figures) -> Finding {
     const CHECK: &str = "dht";
     let table = format!("{} peers in the routing table", f.table);
@@ -48,7 +48,7 @@ pub(super) fn dht(f: &Figures) -> Finding {
     )
 }
 
-/// Whether others can find what is stored here.
+/// Checks whether others can find what is stored here.
 pub(super) fn announcements(f: &Figures) -> Finding {
     const CHECK: &str = "announcements";
     let (waiting, lateness) = f.announcements;
@@ -89,7 +89,7 @@ pub(super) fn announcements(f: &Figures) -> Finding {
     Finding::new(CHECK, Severity::Warning, said, advice)
 }
 
-/// "Disk usage explosion", of DHT records.
+/// Checks the DHT records held for others: "Disk usage explosion" in the table of alerts.
 pub(super) fn records(f: &Figures) -> Finding {
     const CHECK: &str = "records";
     let (held, allowed) = f.records;

@@ -6,7 +6,7 @@ use crate::diag::finding::{Finding, Severity};
 use crate::diag::thresholds as at;
 use crate::text::duration;
 
-/// "Message loss".
+/// Checks for messages that get lost: "Message loss" in the table of alerts.
 pub(super) fn gossip(f: &Figures) -> Finding {
     const CHECK: &str = "gossip";
     if f.topics.is_empty() {
@@ -26,7 +26,8 @@ pub(super) fn gossip(f: &Figures) -> Finding {
              node more processor time",
         );
     }
-    // Everybody there is in the mesh already: no setting makes it larger.
+    // When every peer that subscribes is in the mesh already, no setting makes the mesh
+    // larger.
     let all_in = f.topics.iter().all(|t| t.mesh_peers >= t.peers);
     if f.topics.iter().all(|t| t.peers == 0) {
         return Finding::new(
@@ -57,7 +58,8 @@ pub(super) fn gossip(f: &Figures) -> Finding {
     if f.mesh < at::MESH_THIN {
         return Finding::new(CHECK, Severity::Note, format!("{said}: thin"), degree);
     }
-    // Each topic has a mesh of its own: many topics have many peers.
+    // Each topic has a mesh of its own, so that a node with many topics may have many
+    // mesh peers.
     let widest = f.topics.iter().map(|t| t.mesh_peers).max().unwrap_or(0);
     if f.mesh > at::MESH_MOST && widest > at::MESH_MOST {
         return Finding::new(
@@ -70,7 +72,7 @@ pub(super) fn gossip(f: &Figures) -> Finding {
     Finding::ok(CHECK, said)
 }
 
-/// "Latency spikes".
+/// Checks how long messages take: "Latency spikes" in the table of alerts.
 pub(super) fn latency(f: &Figures) -> Finding {
     const CHECK: &str = "latency";
     if let Some((q, said)) = judged(&f.processing, f.span)

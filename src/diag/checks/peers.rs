@@ -28,7 +28,8 @@ pub(super) fn bootstrap(f: &Figures) -> Finding {
         .iter()
         .filter_map(|b| {
             let why = match &b.reach {
-                // The reason names the address once more, on the way to itself.
+                // The reason may contain the address again, with the actual reason behind
+                // it.
                 Reach::Failed(why) => {
                     let address = format!("{}: ", b.address);
                     let last = why
@@ -48,7 +49,7 @@ pub(super) fn bootstrap(f: &Figures) -> Finding {
         .filter(|b| b.reach == Reach::Unknown)
         .count();
     if bad.len() == all {
-        // The routing table may hold nothing but those that are gone.
+        // The routing table may contain only peers that have gone.
         let severity = if f.peers > 0 {
             Severity::Warning
         } else {
@@ -88,7 +89,7 @@ pub(super) fn bootstrap(f: &Figures) -> Finding {
     Finding::ok(CHECK, format!("all of {all} answer"))
 }
 
-/// Whether it has the connections that make it part of its network.
+/// Checks whether the node has the connections that make it part of its network.
 pub(super) fn neighbours(f: &Figures) -> Finding {
     const CHECK: &str = "neighbours";
     let (kept, floor) = f.kept;
@@ -130,8 +131,8 @@ pub(super) fn connections(f: &Figures) -> Finding {
             "raise LimitNOFILE= of the unit (systemctl edit p2p-node), or lower the variable",
         );
     }
-    // The first of equals, which is the total. Memory, descriptors, the store and
-    // records have checks of their own.
+    // When several limits are equally full, the first one is reported, which is the
+    // total. Memory, descriptors, the store and the records have checks of their own.
     let fullest = f
         .limits
         .iter()

@@ -33,7 +33,7 @@ pub(super) fn listening(f: &Figures) -> Finding {
     Finding::ok(CHECK, list)
 }
 
-/// "Node unreachable".
+/// Checks whether others can dial the node: "Node unreachable" in the table of alerts.
 pub(super) fn reachability(f: &Figures) -> Finding {
     const CHECK: &str = "reachable";
     let attempts: Vec<_> = f

@@ -1,4 +1,4 @@
-//! Checks of what the node uses of its machine.
+//! Checks of the machine's resources that the node uses.
 
 use super::scarce;
 use crate::diag::figures::Figures;
@@ -6,7 +6,7 @@ use crate::diag::finding::{Finding, Severity};
 use crate::diag::thresholds as at;
 use crate::text::{duration, size};
 
-/// "Memory leak".
+/// Checks the memory in use: "Memory leak" in the table of alerts.
 pub(super) fn memory(f: &Figures) -> Finding {
     const CHECK: &str = "memory";
     let Some(limit) = f.memory_limit.filter(|n| *n > 0) else {
@@ -37,7 +37,7 @@ pub(super) fn memory(f: &Figures) -> Finding {
     Finding::ok(CHECK, said)
 }
 
-/// "High CPU".
+/// Checks the processor time in use: "High CPU" in the table of alerts.
 pub(super) fn cpu(f: &Figures) -> Finding {
     const CHECK: &str = "cpu";
     let percent = |cores: f64| format!("{:.0}%", cores * 100.0);
@@ -75,7 +75,7 @@ pub(super) fn cpu(f: &Figures) -> Finding {
     Finding::ok(CHECK, said)
 }
 
-/// "File descriptor exhaustion".
+/// Checks the descriptors in use: "File descriptor exhaustion" in the table of alerts.
 pub(super) fn descriptors(f: &Figures) -> Finding {
     const CHECK: &str = "descriptors";
     let (open, allowed) = f.descriptors;
@@ -91,7 +91,7 @@ pub(super) fn descriptors(f: &Figures) -> Finding {
     Finding::ok(CHECK, said)
 }
 
-/// "Disk usage explosion", of blocks.
+/// Checks the space that blocks take: "Disk usage explosion" in the table of alerts.
 pub(super) fn store(f: &Figures) -> Finding {
     const CHECK: &str = "store";
     let (used, cap) = f.store;
@@ -124,7 +124,7 @@ pub(super) fn store(f: &Figures) -> Finding {
     Finding::ok(CHECK, said)
 }
 
-/// "Disk usage explosion", of the disk.
+/// Checks the free space of the disk: "Disk usage explosion" in the table of alerts.
 pub(super) fn disk(f: &Figures) -> Finding {
     const CHECK: &str = "disk";
     let Some((free, total)) = f.disk.filter(|d| d.1 > 0) else {

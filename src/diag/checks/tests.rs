@@ -1,4 +1,4 @@
-//! Every threshold, on both sides.
+//! Tests every threshold with values on both sides of it.
 
 use super::*;
 use crate::api::{LimitStatus, Reachability, TopicStatus};
@@ -6,7 +6,7 @@ use crate::diag::figures::{Attempts, Bootstrap, Reach};
 
 const MIB: u64 = 1 << 20;
 
-/// A node of which nothing is to be said.
+/// Returns the figures of a node about which there is nothing to report.
 fn healthy() -> Figures {
     Figures {
         own_agent: "p2p-node/1.0.0".into(),
@@ -74,7 +74,7 @@ fn p99(seconds: f64) -> P99 {
     }
 }
 
-/// The finding of `check` when the healthy node is changed.
+/// Returns the finding of `check` for the healthy node with one change.
 fn find(check: &str, change: impl FnOnce(&mut Figures)) -> Finding {
     let mut figures = healthy();
     change(&mut figures);
@@ -122,12 +122,12 @@ fn dht_queries_are_slow_above_five_seconds() {
     gives("dht", Fine, slow(2.0, 9));
     gives("dht", Warning, slow(2.01, 3));
     gives("dht", Warning, slow(5.0, 9));
-    // Two slow ones of a few are chance.
+    // Two slow queries among a few are chance.
     gives("dht", Fine, slow(5.01, 2));
     let slow = gives("dht", Problem, slow(5.01, 3));
     assert!(slow.advice.contains("P2P_BOOTSTRAP_PEERS, 3 to 5"));
     assert!(slow.finding.contains("99% of 1000 within 5s"), "{slow:?}");
-    // What was slow long ago is over.
+    // Queries that were slow long ago no longer count.
     gives("dht", Fine, |f| {
         f.dht = P99 {
             lately: None,
@@ -155,7 +155,7 @@ fn neighbours_are_missing_when_some_are_known_and_were_not_found_for_minutes() {
     let young = gives("neighbours", Fine, few(5, None, 3));
     assert!(young.finding.contains("it looks for 5 more"), "{young:?}");
     gives("neighbours", Fine, few(5, Some(0), 3));
-    // That nobody is connected has a finding of its own.
+    // That no peer is connected is reported by another check.
     gives("neighbours", Fine, few(5, Some(5), 0));
     let lonely = gives("neighbours", Warning, few(5, Some(1), 3));
     assert!(lonely.finding.contains("5 too few"), "{lonely:?}");
@@ -226,12 +226,12 @@ fn a_mesh_is_too_small_below_4_thin_below_6_and_too_large_above_20() {
     gives("gossip", Fine, mesh(20));
     let large = gives("gossip", Warning, mesh(21));
     assert!(large.advice.contains("P2P_GOSSIP_D to 6 to 8"));
-    // Many topics, each with a mesh as it should be.
+    // There are many topics, each with a mesh of the right size.
     gives("gossip", Fine, |f| {
         f.mesh = 40;
         f.topics = vec![topic(8, 50); 5];
     });
-    // A network of three has no more to give.
+    // A network of three nodes has no more peers to offer.
     gives("gossip", Note, |f| {
         f.mesh = 2;
         f.topics = vec![topic(2, 2)];
@@ -299,7 +299,7 @@ fn a_disk_must_have_room_to_write_and_for_the_store_to_grow() {
     gives("disk", Warning, disk(990 * MIB - 1));
     gives("disk", Warning, disk(256 * MIB));
     gives("disk", Problem, disk(256 * MIB - 1));
-    // A tenth, of what is small, and of what is plenty.
+    // A tenth is too little of a small disk and enough of a large one.
     let share = |free: u64, total: u64| {
         move |f: &mut Figures| {
             (f.store, f.disk) = ((0, 100 * MIB), Some((free, total)));
@@ -457,8 +457,8 @@ fn listening_nowhere_is_a_problem_and_on_loopback_a_note() {
     });
 }
 
-/// Names of limits and reasons come from the daemon, reasons of failed dials from
-/// the network.
+/// The names of limits and reasons come from the daemon, and the reasons of failed dials
+/// come from the network.
 #[test]
 fn what_others_chose_cannot_steer_a_terminal() {
     let found = find("bootstrap", |f| {
