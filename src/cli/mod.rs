@@ -3,11 +3,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `context` | what every command is given: the global flags and the connection to the
-//! daemon |
+//! | `context` | what every command is given: the global flags, the connection to a daemon |
 //! | `error` | why a command failed: its line on standard error and its exit code |
-//! | `output` | standard output as text, tables or JSON; ends quietly when its reader has
-//! gone |
+//! | `output` | standard output as text, tables or JSON; ends quietly with its reader |
 //! | `human` | text for people that only the commands print |
 //! | `progress` | the progress bar on a terminal |
 //! | `new_file` | a file that appears under its name complete or not at all |

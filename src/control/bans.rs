@@ -10,7 +10,8 @@ use crate::peers::bans::MAX_REASON;
 use crate::system::moment::Moment;
 
 impl Session {
-    /// Bans; the answer comes when the ban is in force and on the disk.
+    /// Bans a peer or a network. The answer is sent when the ban is in force and on the
+    /// disk.
     pub(super) async fn ban(&self, ask: &pb::BanRequest) -> Result<pb::Response, Failure> {
         let target = target(ask)?;
         self.not_oneself(&target)?;
@@ -69,7 +70,7 @@ impl Session {
         })
     }
 
-    /// The bans in force.
+    /// Returns the bans in force.
     pub(super) fn bans(&self) -> pb::Response {
         let policy = self.shared.node.keeper.policy();
         let now = Instant::now();
@@ -118,8 +119,8 @@ fn target(ask: &pb::BanRequest) -> Result<Target, Failure> {
     }
 }
 
-/// Why a range is so wide that it is more likely a slip of the hand. The widest
-/// ranges that were ever given to one holder are /8 of IPv4 and /12 of IPv6.
+/// Returns a reason when a range is so wide that it is probably a typing error. The
+/// widest ranges that were ever given to one holder are /8 of IPv4 and /12 of IPv6.
 fn too_wide(target: &Target) -> Option<String> {
     let Target::Net(net) = target else {
         return None;

@@ -1,9 +1,9 @@
-//! Framing of the control protocol, shared by both ends: every message and
-//! every data frame is an unsigned varint length and then that many bytes.
+//! The framing of the control protocol, which both ends share. Every message and every
+//! data frame is a length, as an unsigned varint, followed by that many bytes.
 //!
-//! A length is checked against its bound before anything is allocated for it,
-//! and memory is taken at most one step ahead of the bytes that really came,
-//! so a peer that announces much and sends little costs little.
+//! A length is checked against its bound before anything is allocated for it. Memory is
+//! allocated at most one step ahead of the bytes that have really arrived, so that a peer
+//! that announces much and sends little costs little memory.
 
 use std::io;
 use std::pin::Pin;
@@ -16,33 +16,37 @@ use prost::Message;
 use crate::message::varint;
 use crate::system::pool::Pool;
 
-/// Largest request that the server reads, 4 MiB: what go-libp2p's daemon reads
-/// (its `MessageSizeMax`), and room for the largest gossip message and DHT record.
+/// The largest request that the server reads, 4 MiB. It is the limit of go-libp2p's
+/// daemon (its `MessageSizeMax`), and leaves room for the largest gossip message and DHT
+/// record.
 pub const MAX_REQUEST: usize = 4 << 20;
 
-/// Largest answer that the client reads, 16 MiB: the lists of 1,024 peers or of
-/// topics fit with room; an answer beyond it is not from this daemon.
+/// The largest answer that the client reads, 16 MiB. The lists of 1,024 peers or of
+/// topics fit with room to spare; a larger answer is not from this daemon.
 pub const MAX_RESPONSE: usize = 16 << 20;
 
-/// Largest data frame, 1 MiB: one block of content, and few enough system
-/// calls for the copy not to be bound by them.
+/// The largest data frame, 1 MiB. It holds one block of content, and is large enough that
+/// system calls do not limit the speed of a copy.
 pub const MAX_FRAME: usize = 1 << 20;
 
-/// A length above 2^63 does not exist; ten bytes hold 64 bits in groups of seven.
+/// The maximum number of bytes of a length. Ten bytes hold 64 bits in groups of seven,
+/// and there is no length above 2^63.
 const MAX_VARINT: usize = 10;
 
-/// Bytes asked for when only a header is wanted: small requests come whole.
+/// The number of bytes to read when only a header is needed. Small requests arrive with
+/// it as a whole.
 const FIRST_READ: usize = 16 * 1024;
 
-/// Memory taken ahead of the bytes that came.
+/// The amount of memory allocated ahead of the bytes that have arrived.
 const STEP: usize = MAX_FRAME + 64;
 
-/// Frames from this size on are read into memory of their own, which is used
-/// again: data of a download. Shorter ones share what was read ahead.
+/// Frames of at least this size are read into buffers of their own, which are used again.
+/// These frames are the data of downloads. Shorter frames share the buffer of what was
+/// read ahead.
 const OWN: usize = 256 << 10;
 
-/// Unused buffers of such frames that a channel keeps: what a reader that
-/// writes to a disk gives back at once.
+/// The number of unused buffers of such frames that a channel keeps. It is what a reader
+/// that writes to a disk gives back at once.
 const SPARE: usize = 8;
 
 /// Why a message could not be read or written.
@@ -51,30 +55,31 @@ pub enum Error {
     /// The socket failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The announced length is above what this side reads.
+    /// The announced length is larger than what this side reads.
     #[error("a message of {length} bytes was announced, at most {limit} are read")]
     TooLarge {
-        /// What the length said.
+        /// The length that was announced.
         length: u64,
-        /// What is read at most.
+        /// The largest length that is read.
         limit: usize,
     },
     /// The length is no varint, or longer than it needs to be.
     #[error("the length in front of a message is no valid varint")]
     Length,
-    /// The bytes are no message of the protocol.
+    /// The bytes are not a message of the protocol.
     #[error("a message could not be decoded: {0}")]
     Decode(#[from] prost::DecodeError),
-    /// The other side ended in the middle of a message.
+    /// The other side closed the connection in the middle of a message.
     #[error("the other side hung up in the middle of a message")]
     Truncated,
 }
 
-/// One end of a control connection: the socket and what was read ahead of it.
+/// One end of a control connection: the socket, and the bytes that were read ahead from
+/// it.
 #[derive(Debug)]
 pub struct Channel<S> {
     io: S,
-    /// `buf[..end]` came from the socket; what follows is scratch space.
+    /// `buf[..end]` holds bytes from the socket; the rest is scratch space.
     buf: BytesMut,
     end: usize,
     eof: bool,
@@ -93,38 +98,38 @@ impl<S> Channel<S> {
         }
     }
 
-    /// The socket.
+    /// Returns the socket.
     pub fn io(&self) -> &S {
         &self.io
     }
 
-    /// The socket, and the bytes that were read from it and not yet consumed.
+    /// Returns the socket, and the bytes that were read from it but not yet consumed.
     pub fn into_parts(mut self) -> (S, Bytes) {
         self.buf.truncate(self.end);
         (self.io, self.buf.freeze())
     }
 
-    /// Bytes read ahead.
+    /// Returns the number of bytes that were read ahead.
     pub(crate) fn buffered(&self) -> usize {
         self.end
     }
 
-    /// What was read ahead.
+    /// Returns the bytes that were read ahead.
     pub(crate) fn ahead(&self) -> &[u8] {
         &self.buf[..self.end]
     }
 
-    /// Drops the first `n` bytes of what was read ahead.
+    /// Drops the first `n` of the bytes that were read ahead.
     pub(crate) fn skip(&mut self, n: usize) {
         let _ = self.take(n);
     }
 
-    /// Drops what was read ahead.
+    /// Drops the bytes that were read ahead.
     pub(crate) fn forget(&mut self) {
         self.end = 0;
     }
 
-    /// True once the other side has ended its direction.
+    /// Returns whether the other side has ended its direction.
     pub(crate) fn ended(&self) -> bool {
         self.eof
     }
@@ -136,7 +141,8 @@ impl<S> Channel<S> {
 }
 
 impl<S: AsyncRead + Unpin> Channel<S> {
-    /// Reads what was read ahead, or else straight from the socket into `out`.
+    /// Reads into `out`: the bytes that were read ahead, or, if there are none, directly
+    /// from the socket.
     pub(crate) fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,7 +157,8 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         Poll::Ready(Ok(n))
     }
 
-    /// Reads once into the room behind what was read ahead; zero at the end.
+    /// Reads once, appending to the bytes that were read ahead. Returns zero at the end
+    /// of the stream.
     pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let target = self.end + FIRST_READ;
         if self.buf.len() < target {
@@ -163,8 +170,8 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         Poll::Ready(Ok(n))
     }
 
-    /// Reads once, into room for up to `want` bytes beyond those already here.
-    /// Nothing is lost when the future is dropped.
+    /// Reads once, up to `want` bytes beyond those that are already here. Nothing is lost
+    /// when the future is dropped.
     pub(crate) async fn fill(&mut self, want: usize) -> io::Result<usize> {
         let target = self.end + want.max(1);
         if self.buf.len() < target {
@@ -178,7 +185,8 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         Ok(n)
     }
 
-    /// The length in front of the next frame, `None` at a clean end.
+    /// Reads the length in front of the next frame; `None` when the stream ends before a
+    /// frame.
     async fn length(&mut self, limit: usize) -> Result<Option<usize>, Error> {
         loop {
             let head = &self.buf[..self.end.min(MAX_VARINT)];
@@ -205,11 +213,11 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         }
     }
 
-    /// Reads one frame of at most `limit` bytes; `None` when the other side
-    /// ended between two frames. An empty frame is `Some` of no bytes.
+    /// Reads one frame of at most `limit` bytes. It is `None` when the other side has
+    /// ended between two frames. An empty frame is `Some` without any bytes.
     ///
     /// # Errors
-    /// See [`Error`]; the channel is of no use after one.
+    /// See [`Error`]; the channel cannot be used after an error.
     pub async fn read_frame(&mut self, limit: usize) -> Result<Option<Bytes>, Error> {
         let Some(length) = self.length(limit).await? else {
             return Ok(None);
@@ -226,14 +234,14 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         Ok(Some(self.take(length)))
     }
 
-    /// Reads the rest of a frame of `length` bytes, of which fewer are here, into
-    /// a buffer of its own.
+    /// Reads the rest of a frame of `length` bytes into a buffer of its own, while fewer
+    /// than all of its bytes are here.
     async fn read_own(&mut self, length: usize) -> Result<Bytes, Error> {
         let mut buffer = self.pool.take(length);
         let bytes = buffer.bytes_mut();
         let mut filled = self.end;
         bytes[..filled].copy_from_slice(&self.buf[..filled]);
-        // The scratch space stays for the next header.
+        // The scratch space is kept for the next header.
         self.end = 0;
         while filled < length {
             let n = self.io.read(&mut bytes[filled..]).await?;
@@ -246,11 +254,11 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         Ok(buffer.freeze())
     }
 
-    /// Reads one message of at most `limit` bytes; `None` when the other side
+    /// Reads one message of at most `limit` bytes. It is `None` when the other side has
     /// ended between two messages. Its `bytes` fields share the frame's buffer.
     ///
     /// # Errors
-    /// See [`Error`]; the channel is of no use after one.
+    /// See [`Error`]; the channel cannot be used after an error.
     pub async fn read<M: Message + Default>(&mut self, limit: usize) -> Result<Option<M>, Error> {
         match self.read_frame(limit).await? {
             Some(frame) => Ok(Some(M::decode(frame)?)),
@@ -263,7 +271,7 @@ impl<S: AsyncWrite + Unpin> Channel<S> {
     /// Writes one message.
     ///
     /// # Errors
-    /// When the socket fails.
+    /// Returns an error when the socket fails.
     pub async fn write<M: Message>(&mut self, message: &M) -> io::Result<()> {
         self.io
             .write_all(&message.encode_length_delimited_to_vec())
@@ -273,7 +281,7 @@ impl<S: AsyncWrite + Unpin> Channel<S> {
     /// Writes one frame without copying `data`.
     ///
     /// # Errors
-    /// When the socket fails.
+    /// Returns an error when the socket fails.
     pub async fn write_frame(&mut self, data: &[u8]) -> io::Result<()> {
         let mut length = unsigned_varint::encode::u64_buffer();
         self.write_pair(
@@ -283,7 +291,7 @@ impl<S: AsyncWrite + Unpin> Channel<S> {
         .await
     }
 
-    /// Writes `head` and `tail` as one, in as few system calls as the socket allows.
+    /// Writes `head` and `tail` together, in as few system calls as the socket allows.
     pub(crate) async fn write_pair(&mut self, head: &[u8], tail: &[u8]) -> io::Result<()> {
         let slices = [io::IoSlice::new(head), io::IoSlice::new(tail)];
         let n = self.io.write_vectored(&slices).await?;
@@ -306,7 +314,7 @@ mod tests {
         Channel::new(Cursor::new(bytes.to_vec()))
     }
 
-    /// Gives one byte at a time, as a slow peer does.
+    /// A reader that yields one byte at a time, as a slow peer would.
     struct Drip(Vec<u8>, usize);
 
     impl AsyncRead for Drip {
@@ -425,7 +433,7 @@ mod tests {
     fn what_is_no_varint_or_no_message_is_an_error() {
         block_on(async {
             for wire in [
-                // Eleven continuation bytes, more than 64 bits, a padded zero.
+                // Eleven continuation bytes; more than 64 bits; a zero with padding.
                 &[0x80; 11][..],
                 &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f][..],
                 &[0x80, 0x00][..],
@@ -445,7 +453,7 @@ mod tests {
 
     #[test]
     fn random_bytes_never_panic() {
-        // A small generator with fixed seeds: a failure can be repeated.
+        // The random numbers have fixed seeds, so that a failure can be repeated.
         for seed in 1..2_000u64 {
             let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let wire: Vec<u8> = (0..64)

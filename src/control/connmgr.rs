@@ -1,5 +1,5 @@
-//! CONNMANAGER: tags that programs give to peers, and closing the connections
-//! of those that are worth least.
+//! CONNMANAGER: programs tag peers, and the connections of the least valuable peers are
+//! closed on request.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -14,23 +14,25 @@ use super::session::{Failure, Session, ok};
 use super::wire;
 use crate::api::Peer;
 
-/// Tagged peers. Ten times the connections that a node has by default: tags
-/// outlive connections, as in go-libp2p.
+/// The maximum number of tagged peers. It is ten times the number of connections that a
+/// node has by default because tags outlive connections, as in go-libp2p.
 const MAX_PEERS: usize = 4096;
 
-/// Tags of one peer: one for each program that has an opinion.
+/// The maximum number of tags of one peer, which allows one for each of many programs.
 const MAX_TAGS: usize = 32;
 
-/// Length of a tag in bytes; it is a name, not a document.
+/// The maximum length of a tag in bytes. A tag is only a name.
 const MAX_TAG: usize = 128;
 
-/// Tags of peers. In memory only: they are the opinion of programs that run now.
+/// The tags of peers. They are kept in memory only, since they come from programs that
+/// are running now.
 #[derive(Debug, Default)]
 pub(super) struct Tags(Mutex<HashMap<PeerId, HashMap<String, i64>>>);
 
 impl Tags {
     fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, HashMap<String, i64>>> {
-        // Nothing panics while it holds the lock, and a half-done insert is whole.
+        // No code panics while it holds the lock, and an insert that was interrupted
+        // leaves a valid map.
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -61,7 +63,7 @@ impl Tags {
         }
     }
 
-    /// Sum of a peer's weights; zero without tags.
+    /// Returns the sum of a peer's weights, which is zero without tags.
     pub(super) fn weight(&self, peer: &PeerId) -> i64 {
         self.lock().get(peer).map_or(0, |tags| {
             tags.values().fold(0, |sum: i64, w| sum.saturating_add(*w))
@@ -69,9 +71,9 @@ impl Tags {
     }
 }
 
-/// Which peers to part from so that at most `keep` connections are left: the
-/// least weight first and, among equals, the youngest, because a connection
-/// that has lasted will last. Trusted peers stay.
+/// Returns the peers to disconnect so that at most `keep` connections are left. The
+/// smallest weight comes first and, among equals, the youngest connection, because one
+/// that has lasted is likely to last. Trusted peers are never disconnected.
 fn surplus(peers: &[Peer], tags: &Tags, keep: usize) -> Vec<PeerId> {
     let mut connections: usize = peers.iter().map(|p| p.connections.len()).sum();
     let age = |p: &Peer| {
@@ -133,7 +135,8 @@ impl Session {
                 let leave = surplus(&peers, &shared.tags, keep);
                 let closed = leave.len();
                 for peer in leave {
-                    // It may have gone by itself meanwhile, which is as good.
+                    // The peer may have gone by itself in the meantime, which is just as
+                    // good.
                     match shared.node.handle.disconnect(peer).await {
                         Ok(()) | Err(crate::node::handle::Error::NotConnected(_)) => {}
                         Err(e) => return Err(e.into()),
@@ -189,7 +192,7 @@ mod tests {
         assert!(surplus(&peers, &tags, 5).is_empty());
         assert_eq!(surplus(&peers, &tags, 4), [peers[0].id]);
         assert_eq!(surplus(&peers, &tags, 3), [peers[0].id, peers[2].id]);
-        // The trusted peer stays even when nothing should.
+        // The trusted peer is kept even when no connection should be left.
         assert_eq!(surplus(&peers, &tags, 0).len(), 3);
         tags.untag(&peers[1].id, "precious");
         assert_eq!(surplus(&peers, &tags, 3), [peers[0].id, peers[1].id]);

@@ -1,7 +1,7 @@
-//! BLOCK: files into the store and out of it, and what lies there.
+//! BLOCK: storing files, fetching them, and listing the store.
 //!
-//! An upload's bytes go from the socket straight into the importer's buffer; a
-//! download's go from the fetch's buffer straight into the socket.
+//! The bytes of an upload go from the socket directly into the importer's buffer; those
+//! of a download go from the fetch's buffer directly into the socket.
 
 use std::io;
 use std::pin::Pin;
@@ -28,27 +28,27 @@ use crate::block::import::ImportError;
 use crate::message::varint;
 use crate::store::Root;
 
-/// Uploads and downloads at once. An upload holds 16 MiB while it runs, so all
-/// of them a gigabyte; more would only share the same disk and network. Downloads
-/// whose clients do not read hold a block each, and a block of each waits at its
-/// client; what they read ahead they share (64 MiB, see `content::fetch::memory`).
+/// The maximum number of uploads and downloads at once. An upload holds 16 MiB while it
+/// runs, so that all of them together hold a gigabyte. More of them would only share the
+/// same disk and network. A download whose client does not read holds one block, and
+/// another one waits at the client. What downloads read ahead comes from memory that they
+/// share (64 MiB, see `content::fetch::memory`).
 pub(super) const MAX_TRANSFERS: usize = 64;
 
-/// How long a download waits for a client that does not read: longer than for
-/// other answers, because a person may pause a pipe, and all that waits is
-/// bounded.
+/// How long a download waits for a client that does not read. It is longer than for other
+/// answers because a person may pause a pipe, and everything that waits is bounded.
 const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Longest time without progress that a download may ask for.
+/// The longest time without progress that a client may allow for a download.
 const MAX_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// Longest time to live that is taken: 100 years, so that no sum overflows.
+/// The longest time to live that is accepted: 100 years, so that no sum overflows.
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// A file name on Linux has at most 255 bytes.
+/// The maximum length of a name, which is that of a file name on Linux: 255 bytes.
 const MAX_NAME: usize = 255;
 
-/// Entries in one message of a list: some ten KiB.
+/// The number of entries in one message of a list. Such a message has about ten KiB.
 const ENTRIES: usize = 128;
 
 impl Session {
@@ -75,7 +75,7 @@ impl Session {
         self.reply(result).await
     }
 
-    /// How full the store is, for STATUS.
+    /// Returns how full the store is, for STATUS.
     pub(super) fn store_status(&self) -> StoreStatus {
         let store = &self.shared.node.store;
         let usage = store.usage();
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    /// What waits to be announced, for STATUS.
+    /// Returns what is waiting to be announced, for STATUS.
     pub(super) fn announcement_status(&self) -> AnnouncementStatus {
         let backlog = self.shared.node.content.announcements();
         AnnouncementStatus {
@@ -97,7 +97,8 @@ impl Session {
         }
     }
 
-    /// A place for an upload or a download, until it is dropped.
+    /// Takes a place for an upload or a download, which becomes free again when it is
+    /// dropped.
     fn transfer(&self) -> Result<SemaphoreGuardArc, Failure> {
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(Failure(
@@ -140,13 +141,13 @@ impl Session {
             Err(ImportError::Read { source, .. })
                 if source.kind() != io::ErrorKind::InvalidData =>
             {
-                // The client is gone before its end mark: nothing is kept, and
-                // nobody is there to be told.
+                // The client has gone before its end mark. Nothing is stored, and no one
+                // is left to be told.
                 return Err(End::Over);
             }
             Err(e) => {
                 self.reply(Err(Failure(e.to_string()))).await?;
-                // What is still on its way would be taken for requests.
+                // What is still on its way would be mistaken for requests.
                 return if whole { Ok(()) } else { Err(End::Over) };
             }
         };
@@ -183,7 +184,7 @@ impl Session {
             Err(e) => return self.reply(Err(Failure(e.to_string()))).await,
         };
         loop {
-            // A client that hangs up drops the fetch, which ends it.
+            // When a client hangs up, the fetch is dropped, which ends it.
             match self.attend(fetch.next()).await? {
                 Some(Ok(fetch::Event::Data(data))) => self.data(&data).await?,
                 Some(Ok(fetch::Event::Size(size))) => {
@@ -286,8 +287,8 @@ impl Session {
     }
 }
 
-/// A root as a list shows it. A root stands for all of its blocks: the store
-/// removes it together with them.
+/// Returns a root as an entry of a list. All of its blocks are in the store, which
+/// removes a root only together with them.
 fn listed(root: &Root) -> Entry {
     Entry {
         cid: root.cid,
@@ -304,7 +305,7 @@ fn listed(root: &Root) -> Entry {
     }
 }
 
-/// The beginning of `text` in at most `max` bytes.
+/// Returns the beginning of `text`, in at most `max` bytes.
 fn cut(mut text: String, max: usize) -> String {
     let mut at = max.min(text.len());
     while !text.is_char_boundary(at) {
@@ -333,10 +334,11 @@ fn end(size: u64, entries: Vec<Entry>) -> pb::Response {
     end
 }
 
-/// What stands before the bytes in a DATA answer, its length included. Written
-/// by hand so that the bytes need not be copied behind it.
+/// Returns everything that precedes the bytes in a DATA answer, including its length. It
+/// is encoded by hand, so that the bytes need not be copied.
 fn data_head(length: usize) -> Vec<u8> {
-    // Tags of the protobuf encoding: field number << 3 | wire type (0 varint, 2 bytes).
+    // The tags of the protobuf encoding are: field number << 3 | wire type (0 varint, 2
+    // bytes).
     const RESPONSE_TYPE: u8 = 1 << 3;
     const RESPONSE_BLOCK: u32 = 102 << 3 | 2;
     const BLOCK_TYPE: u8 = 1 << 3;
@@ -353,11 +355,11 @@ fn data_head(length: usize) -> Vec<u8> {
     head
 }
 
-/// An upload as a reader: the bytes of the data frames, up to the empty frame
-/// that is the end mark.
+/// Reads an upload: the bytes of the data frames, up to the empty frame that is the end
+/// mark.
 pub(crate) struct Upload<'a, S> {
     channel: &'a mut Channel<S>,
-    /// Bytes left of the frame that is being read.
+    /// The number of bytes left in the frame that is being read.
     left: usize,
     ended: bool,
 }

@@ -1,4 +1,4 @@
-//! DHT: queries and records, single answers and streams of them.
+//! DHT: queries and records, with a single answer or a stream of answers.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use super::session::{End, Failure, Session, ok, within};
 use super::wire;
 use crate::api::PeerInfo;
 
-/// Providers given when the request does not say how many, as go-libp2p's
-/// daemon has it.
+/// The number of providers returned when the request does not say how many, as in
+/// go-libp2p's daemon.
 const DEFAULT_COUNT: usize = 20;
 
-/// Multihash code of "identity": the peer id holds the key itself.
+/// The multihash code of "identity", with which a peer id contains the key itself.
 const IDENTITY: u64 = 0;
 
 impl Session {
@@ -35,8 +35,9 @@ impl Session {
         }
     }
 
-    /// Answers BEGIN, then what `next` gives until it ends, the request's time
-    /// is over or the client has gone, then END.
+    /// Answers BEGIN, then what `next` returns, then END. It stops when `next` has no
+    /// more, or when the time of the request is over. When the client has gone, it stops
+    /// without END.
     async fn stream<F>(
         &mut self,
         timeout: Option<i64>,
@@ -58,7 +59,7 @@ impl Session {
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             let part = async_std::future::timeout(left, next());
-            // At the end of the time the results so far are the answer.
+            // When the time is over, the results so far are the answer.
             match self.attend(part).await? {
                 Ok(Some(part)) => self.answer(&part).await?,
                 Ok(None) | Err(_) => break,
@@ -77,7 +78,7 @@ impl Session {
             Ok(cid) => cid,
             Err(e) => return self.reply(Err(e.into())).await,
         };
-        // Provider records are kept under the multihash, whatever the codec.
+        // Provider records are stored under the multihash, whatever the codec is.
         let found = match handle.find_providers(cid.hash().to_bytes()).await {
             Ok(found) => found,
             Err(e) => return self.reply(Err(e.into())).await,
@@ -147,7 +148,7 @@ impl Session {
     }
 }
 
-/// The requests that have one answer.
+/// Carries out a request that has a single answer.
 async fn single(
     shared: Arc<Shared>,
     kind: Result<Type, prost::UnknownEnumValue>,
@@ -219,8 +220,8 @@ async fn single(
     }
 }
 
-/// The public key of a peer: in its id where it is short enough, else from the
-/// DHT under `/pk/`, checked against the id.
+/// Returns the public key of a peer. A short key is contained in the peer id; others are
+/// fetched from the DHT under `/pk/` and checked against the id.
 async fn public_key(
     shared: &Shared,
     id: PeerId,

@@ -1,4 +1,4 @@
-//! DIAG: what the node knows of itself, for a diagnosis.
+//! DIAG: what the node knows about itself, for a diagnosis.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,27 +19,27 @@ use crate::telemetry::history::History;
 use crate::text::duration::millis;
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 
-/// How long the event loop may take to say how it is: above its longest turn. A diagnosis
-/// without its answer is better than one that comes late.
+/// How long the event loop may take to report its status, which is longer than its
+/// longest turn. A diagnosis without this status is better than a late one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The configuration in force, which a reload may change.
 pub type Settings = Arc<dyn Fn() -> Vec<config::Setting> + Send + Sync>;
 
-/// What a diagnosis needs beside the rest of the backend.
+/// What a diagnosis needs in addition to the rest of the backend.
 #[derive(Clone)]
 pub struct Source {
     /// All metrics.
     pub registry: Registry,
-    /// The same in the last minutes.
+    /// The same metrics in the last minutes.
     pub history: History,
     /// The configuration in force.
     pub settings: Settings,
     /// Bytes of memory above which new connections are refused.
     pub memory_limit: Option<u64>,
-    /// Whose disk is looked at.
+    /// The data folder, whose disk is examined.
     pub data_dir: PathBuf,
-    /// The clock and the time since boot when the daemon started.
+    /// The wall clock and the monotonic clock at the daemon's start.
     pub started: (SystemTime, Instant),
 }
 
@@ -52,7 +52,7 @@ impl fmt::Debug for Source {
 }
 
 impl Session {
-    /// Answers also when the event loop does not turn: then without `status`.
+    /// Answers a DIAG request. When the event loop is stuck, the answer has no `status`.
     pub(super) async fn diag(&self) -> Result<pb::Response, Failure> {
         let node = &self.shared.node;
         let from = &node.diag;
@@ -111,7 +111,8 @@ impl Session {
     }
 }
 
-/// By how many milliseconds the clock went further than time did.
+/// Returns by how many milliseconds the wall clock advanced more than the monotonic
+/// clock.
 fn step(start: (SystemTime, Instant), now: (SystemTime, Instant)) -> i64 {
     let passed = now.1.saturating_duration_since(start.1);
     let expected = start.0 + passed;

@@ -1,5 +1,5 @@
-//! The socket that the daemon listens on: its mode, its file, and what an earlier
-//! daemon or the service manager left of it.
+//! The socket on which the daemon listens: its mode, its file, and the sockets that an
+//! earlier daemon or the service manager has left.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
@@ -25,11 +25,11 @@ use crate::system::sockets::{Binding, Sockets};
 /// that the node can.
 const MODE: u32 = 0o660;
 
-/// What the socket is called in the service manager's store.
+/// The name of the socket in the service manager's store.
 const PURPOSE: &str = "control";
 
-/// Connections that the kernel keeps until the server accepts them: more than one loop of
-/// a shell starts at a time.
+/// The number of connections that the kernel queues until the server accepts them. It is
+/// more than a shell loop starts at a time.
 const BACKLOG: i32 = 128;
 
 /// How long the start of a daemon waits for another daemon that opens its socket in the
@@ -37,8 +37,8 @@ const BACKLOG: i32 = 128;
 /// folder such as /tmp, and no signal is handled during this wait.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the queue of an inherited socket is emptied to make room for the probe. A few
-/// clients that connect at the same time can take the room before it does.
+/// How often the queue of an inherited socket is emptied to make room for the probe.
+/// Clients that connect at the same time can take the room first.
 const ADOPT_ROUNDS: usize = 8;
 
 /// How often the lock is tried during that wait.
@@ -72,13 +72,13 @@ pub enum BindError {
     Io {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
 }
 
-/// The daemon's listening socket. Its file is removed when this is dropped,
-/// unless another daemon has put its own there since.
+/// The daemon's listening socket. Its file is removed when this is dropped, unless
+/// another daemon has replaced the file in the meantime.
 #[derive(Debug)]
 pub(super) struct ControlListener {
     listener: Async<UnixListener>,
@@ -88,9 +88,9 @@ pub(super) struct ControlListener {
     former: Option<Async<UnixListener>>,
     path: PathBuf,
     sockets: Sockets,
-    /// Whether what the last check found has been logged.
+    /// Whether the result of the last check has been logged.
     told: bool,
-    /// Device and inode of our file.
+    /// The device and inode of this socket's file.
     file: (u64, u64),
     /// Whether the service manager keeps the socket; if so, its file stays when this ends.
     kept: bool,
@@ -110,9 +110,9 @@ impl ControlListener {
             path: path.to_path_buf(),
             cause,
         };
-        // Two daemons that start at once would both find the dead socket and
-        // the later one would remove the earlier one's: a lock of the folder,
-        // held for these few lines, makes it one after the other.
+        // Two daemons that start at the same time would both find the dead socket, and
+        // the later one would remove the socket of the earlier one. A lock on the folder,
+        // which is held only for these few lines, makes them do this one after the other.
         let folder = folder_of(path);
         let _locked = lock(folder, patience)
             .map_err(io)?
@@ -146,7 +146,7 @@ impl ControlListener {
             }
             Ok(_) => match probe(path) {
                 // Any answer but "nobody listens" comes from a running daemon, which may
-                // be too busy or belong to another user.
+                // be too busy or may belong to another user.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(path).map_err(io)?;
                     log::debug!(path:% = path.display(); "replaced the control socket of a daemon that is no more");
@@ -179,7 +179,7 @@ impl ControlListener {
     /// there is left alone. Each change is logged once.
     pub(super) async fn tend(&mut self) {
         let (path, file, sockets) = (self.path.clone(), self.file, self.sockets.clone());
-        // A disk that hangs delays only new clients.
+        // If the disk hangs, only new clients have to wait.
         let found = spawn_blocking(move || Found::look(&path, file, &sockets)).await;
         let opened = match found {
             Ok(Found::Ours) => {
@@ -234,20 +234,20 @@ impl ControlListener {
     }
 }
 
-/// A socket that was just opened.
+/// A socket that has just been opened.
 struct Opened {
     listener: UnixListener,
-    /// Device and inode of its file.
+    /// The device and inode of its file.
     file: (u64, u64),
 }
 
 impl Opened {
-    /// Listens at a path where nothing is.
+    /// Listens at a path at which there is no file.
     fn at(path: &Path) -> io::Result<Opened> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // The mode of the socket becomes that of the file, less the umask: at no
-        // instant is it more open than MODE. chmod makes it exact before anyone
-        // can connect, which takes `listen`.
+        // The mode of the socket, reduced by the umask, becomes the mode of the file, so
+        // that the file is never more accessible than MODE. chmod then makes the mode
+        // exact before `listen`, without which no one can connect.
         nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))?;
         socket.bind(&SockAddr::unix(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
@@ -260,15 +260,16 @@ impl Opened {
     }
 }
 
-/// What is at the path of a socket that is in use.
+/// What was found at the path of a socket that is in use.
 enum Found {
-    /// Its file.
+    /// The socket's own file.
     Ours,
-    /// Something else.
+    /// Another file.
     Foreign,
-    /// Nothing, and another process works in the folder just now.
+    /// No file, while another process holds the lock of the folder.
     Busy,
-    /// Nothing was; now a new socket is, and whether the service manager keeps it.
+    /// There was no file, so a new socket has been opened. The flag says whether the
+    /// service manager keeps it.
     Opened(Opened, bool),
 }
 
@@ -327,14 +328,15 @@ fn adopt(path: &Path, listener: UnixListener) -> io::Result<(UnixListener, VecDe
     let mut early = VecDeque::new();
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
-    // Bound to a name that the kernel makes up, so that it is known again.
+    // The probe is bound to a name that the kernel chooses, by which it is recognised
+    // when it is accepted.
     nix::sys::socket::bind(probe.as_raw_fd(), &UnixAddr::new_unnamed())?;
     let ours = probe.local_addr()?;
     let own = |address: &SocketAddr| {
         address.as_abstract_name().is_some()
             && address.as_abstract_name() == ours.as_abstract_namespace()
     };
-    // Each round makes room in a full backlog.
+    // Each round makes room in a backlog that may be full.
     let mut connected = false;
     for _ in 0..ADOPT_ROUNDS {
         if !connected {
@@ -364,8 +366,8 @@ fn adopt(path: &Path, listener: UnixListener) -> io::Result<(UnixListener, VecDe
     ))
 }
 
-/// Locks a folder for as long as the file is open; `None` when another holds the
-/// lock for the whole `patience`.
+/// Locks a folder until the returned file is dropped. Returns `None` when another process
+/// holds the lock for the whole `patience`.
 fn lock(folder: &Path, patience: Duration) -> io::Result<Option<File>> {
     let file = File::open(folder)?;
     let deadline = Instant::now() + patience;
@@ -379,7 +381,7 @@ fn lock(folder: &Path, patience: Duration) -> io::Result<Option<File>> {
     }
 }
 
-/// Tries to connect, without waiting for a daemon whose queue is full.
+/// Tries to connect, without waiting when the daemon's queue is full.
 fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

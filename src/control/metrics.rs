@@ -1,4 +1,4 @@
-//! What is counted of the programs on this host.
+//! Counts what the programs on this host do.
 
 use prometheus::{Error, IntCounterVec, IntGauge};
 
@@ -6,16 +6,17 @@ use super::session;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 
-/// The metrics of this room. Recording never blocks.
+/// The metrics of the control socket. Recording never blocks.
 #[derive(Debug)]
 pub struct Metrics {
     /// Requests on the control socket, by `kind`.
     pub control_requests: IntCounterVec,
-    /// Clients connected to the control socket now.
+    /// The number of clients that are connected to the control socket.
     pub control_clients: IntGauge,
-    /// Clients of the control socket refused or cut off, by `cause` (`too_many`, `stalled`, `malformed`).
+    /// Clients of the control socket that were refused or cut off, by `cause`
+    /// (`too_many`, `stalled`, `malformed`).
     pub control_clients_dropped: IntCounterVec,
-    /// What other rooms count on too.
+    /// Counters that are shared with other modules.
     pub traffic: Traffic,
 }
 

@@ -1,18 +1,18 @@
-//! The control socket: how the commands and the programs on this host steer
+//! The control socket, through which the commands and the programs on this host control
 //! the node.
 //!
 //! # The protocol
 //!
-//! It is the libp2p daemon control protocol, as go-libp2p-daemon publishes it
-//! (CONTROL, DHT, PUBSUB and CM specifications), so its clients work unchanged.
-//! This node adds requests of its own. All messages are in `proto/p2pd.proto`;
-//! numbers from 100 on are the additions.
+//! It is the libp2p daemon control protocol, as go-libp2p-daemon publishes it (CONTROL,
+//! DHT, PUBSUB and CM specifications), so that its clients work unchanged. This node adds
+//! requests of its own. All messages are defined in `proto/p2pd.proto`, where the
+//! additions have numbers from 100 on.
 //!
-//! A program connects to the Unix socket (`P2P_CONTROL_SOCKET`, mode 0660: it
-//! must run as the node's user or in its group). It writes a `Request` and reads
-//! a `Response`. Every message is its length as an unsigned varint (LEB128, the
-//! same as protobuf's), then its protobuf bytes. In Python, with the messages
-//! compiled by `protoc --python_out=. p2pd.proto`:
+//! A program connects to the Unix socket (`P2P_CONTROL_SOCKET`, mode 0660: the program
+//! must run as the node's user or in its group). It writes a `Request` and reads a
+//! `Response`. Every message is sent as its length, an unsigned varint (LEB128, as in
+//! protobuf), followed by its protobuf bytes. This is an example in Python, with the
+//! messages compiled by `protoc --python_out=. p2pd.proto`:
 //!
 //! ```python
 //! import socket
@@ -45,45 +45,46 @@
 //! print(receive(s, pb.Response()).status)
 //! ```
 //!
-//! Peer ids, CIDs and multiaddrs travel in their binary forms. A request that
-//! cannot be done is answered by `Response { type: ERROR, error.msg }`, one line
-//! for a person; the connection goes on. What is not of the protocol, or over a
-//! bound, is answered by ERROR and the end of the connection.
+//! Peer ids, CIDs and multiaddrs are sent in their binary forms. When a request cannot be
+//! carried out, the answer is `Response { type: ERROR, error.msg }`, with one line of
+//! text for a person, and the connection stays open. Anything that does not belong to the
+//! protocol or exceeds a bound is answered with ERROR, and then the connection is closed.
 //!
-//! Requests on one connection are answered one after the other. A program that
-//! hangs up cancels its query, dial or transfer. Ending only its own direction
-//! (`shutdown(SHUT_WR)`) cancels nothing, but for a subscription.
+//! Requests on one connection are answered one after the other. When a program hangs up,
+//! its query, dial or transfer is cancelled. When it only ends its own direction
+//! (`shutdown(SHUT_WR)`), nothing is cancelled except for a subscription.
 //!
 //! | request | answer |
 //! |---|---|
 //! | IDENTIFY | `identify`: peer id, listen and external addresses |
-//! | CONNECT | OK. Without `addrs` the peer is sought among the known addresses and then in the DHT. With an empty `peer` (ours): whoever answers at `addrs`, named in `peers` |
-//! | DISCONNECT, LIST_PEERS | OK; `peers`, one entry a peer |
-//! | STREAM_OPEN | `streamInfo`; from then on the connection is the stream, both directions end on their own |
-//! | STREAM_HANDLER | OK. For each inbound stream the node connects to `addr` and writes a `StreamInfo` (no `Response` around it), then the stream's bytes. Stays until replaced or the daemon ends |
+//! | CONNECT | OK. Without `addrs` the peer is looked for among the known addresses and then in the DHT. With an empty `peer` (ours), any peer that answers at `addrs` is accepted and named in `peers` |
+//! | DISCONNECT, LIST_PEERS | OK; `peers`, with one entry for each peer |
+//! | STREAM_OPEN | `streamInfo`; from then on the connection is the stream, and each direction ends separately |
+//! | STREAM_HANDLER | OK. For each inbound stream the node connects to `addr` and writes a `StreamInfo` (without a `Response` around it), then the stream's bytes. The handler stays until it is replaced or the daemon ends |
 //! | DHT FIND_PEER, GET_VALUE, GET_PUBLIC_KEY | `dht` of type VALUE |
 //! | DHT PUT_VALUE, PROVIDE | OK. Keys are raw bytes; content is provided under its multihash |
-//! | DHT FIND_PROVIDERS, GET_CLOSEST_PEERS, SEARCH_VALUE | `dht` BEGIN in a `Response`, then bare `DHTResponse` messages: VALUE each, then END |
+//! | DHT FIND_PROVIDERS, GET_CLOSEST_PEERS, SEARCH_VALUE | `dht` BEGIN in a `Response`, then `DHTResponse` messages without one: a VALUE for each result, then END |
 //! | PUBSUB GET_TOPICS, LIST_PEERS | `pubsub` |
-//! | PUBSUB PUBLISH | OK when the message has been handed on, as fast as peers take it; when nobody hears it, an error after at most five seconds, in which one is looked for; `published` (ours) says to how many peers, and programs on this host |
-//! | PUBSUB SUBSCRIBE | OK, then bare `PSMessage` messages until the program ends its direction. `moreTopics` (ours) adds topics |
-//! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the least weight first, down to half of P2P_MAX_CONNECTIONS, or to `keep` (ours) |
+//! | PUBSUB PUBLISH | OK when the message has been passed on, as fast as peers take it. If there is no one to receive it, the node looks for a receiver for at most five seconds and then answers with an error; `published` (ours) says how many peers, and programs on this host, received it |
+//! | PUBSUB SUBSCRIBE | OK, then `PSMessage` messages without a `Response`, until the program ends its direction. `moreTopics` (ours) adds topics |
+//! | CONNMANAGER TAG_PEER, UNTAG_PEER, TRIM | OK. TRIM closes the connections with the least weight first, until half of P2P_MAX_CONNECTIONS or `keep` (ours) are left |
 //! | STATUS, PEERS, HEALTH (ours) | `status`, `peerStatus`, `health` |
-//! | BAN, UNBAN, BANS (ours) | `bans`: the one that was set or lifted, which is then in force and on the disk; all in force |
-//! | DIAG (ours) | `diag`: status, metrics now and some minutes ago, the configuration in force; also while the event loop is stuck |
-//! | BLOCK LS, STAT, RM (ours) | LS: BEGIN, ENTRIES…, END; the others one END, in `block` |
+//! | BAN, UNBAN, BANS (ours) | `bans`: the ban that was set or lifted, which is then in force and on the disk; for BANS, all bans in force |
+//! | DIAG (ours) | `diag`: the status, the metrics now and some minutes ago, and the configuration in force; this also works while the event loop is stuck |
+//! | BLOCK LS, STAT, RM (ours) | in `block`: LS gives BEGIN, ENTRIES…, END; the others give one END |
 //! | BLOCK PUT (ours) | see below |
 //! | BLOCK GET (ours) | see below |
 //!
-//! **PUT.** The node answers BEGIN, then the program writes the file as data
-//! frames: a varint length of at most 1 MiB and that many bytes, as many as it
-//! takes, and one frame of length zero, which is the end mark. The node answers
-//! END with the one entry (CID, size, …) when all of it is durable and peers of the
-//! DHT have been told, or have not within three seconds: `announceError` says why
-//! they could not be told yet, and `announcing` how many files wait for that in the
-//! background. With `background` END does not wait for the DHT at all.
-//! Hanging up before the end mark leaves nothing. When storing fails the node
-//! answers ERROR and hangs up: after a failed write, read the answer.
+//! **PUT.** The node answers BEGIN. Then the program writes the file as data frames, each
+//! of them a varint length of at most 1 MiB and that many bytes. There may be any number
+//! of frames; one frame of length zero is the end mark. The node answers END with the one
+//! entry (CID, size, …) when all of the file is durable and peers of the DHT have been
+//! told, or three seconds have passed without that. In the latter case `announceError`
+//! says why they could not be told yet, and `announcing` how many files are waiting for
+//! that in the background. With `background`, END does not wait for the DHT at all. When
+//! the program hangs up before the end mark, nothing is stored. When storing fails, the
+//! node answers ERROR and hangs up, so a program should read the answer after a failed
+//! write.
 //!
 //! ```python
 //! send(s, pb.Request(type=pb.Request.BLOCK, block=pb.BlockRequest(type=pb.BlockRequest.PUT)))
@@ -94,10 +95,10 @@
 //! cid = receive(s, pb.Response()).block.entries[0].cid
 //! ```
 //!
-//! **GET.** The node answers with a series of `Response` messages: PROGRESS at
-//! any point, BEGIN with `size` once, DATA with the next bytes in order, and END
-//! when all have come. ERROR in place of any of them ends it, and what came is
-//! not the whole file. All bytes are verified before they are sent.
+//! **GET.** The node answers with a series of `Response` messages: PROGRESS at any point,
+//! BEGIN with `size` once, DATA with the next bytes in order, and END when all bytes have
+//! been sent. ERROR in place of any of them ends the series, and then the bytes so far
+//! are not the whole file. All bytes are verified before they are sent.
 //!
 //! # Bounds
 //!
@@ -109,25 +110,25 @@
 //! | uploads and downloads at once | 64 |
 //! | handled protocols; inbound streams at once | 256; 512 |
 //! | topics of one subscription | 64 |
-//! | messages waiting for one slow subscriber | 2,048, then it loses messages |
-//! | messages waiting to be published | 1,024 and 32 MiB, then they are refused |
+//! | messages waiting for one slow subscriber | 2,048; further ones are lost |
+//! | messages waiting to be published | 1,024 and 32 MiB; further ones are refused |
 //! | a client that does not read | cut off after 30 s (downloads: 10 min) and counted in `p2p_control_clients_dropped_total` |
 //!
 //! # Files
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`client`] | the client's end: one typed method a request |
-//! | [`server`] | the daemon's end: clients, within bounds |
-//! | `session` | one client, and which file answers each of its requests |
-//! | `listener` | the socket that the daemon listens on: mode, lock, inherited ones |
-//! | `socket` | a connected socket, and what can be asked of its other end |
-//! | [`codec`] | the framing, shared by both ends |
-//! | [`wire`] | the types of [`crate::api`] as the protocol carries them |
+//! | [`client`] | the client's end, with one typed method for each request |
+//! | [`server`] | the daemon's end: accepts clients, up to a limit |
+//! | `session` | one client, and which file handles each of its requests |
+//! | `listener` | the socket on which the daemon listens: its mode, its lock, inheritance |
+//! | `socket` | a connected socket, and what can be found out about its other end |
+//! | [`codec`] | the framing, which both ends share |
+//! | [`wire`] | converts the types of [`crate::api`] to and from the protocol |
 //! | `report` | IDENTIFY, LIST_PEERS, PEERS, STATUS, HEALTH |
 //! | `streams`, `pipe` | STREAM_OPEN and STREAM_HANDLER, and the bytes of their streams |
 //! | `dht`, `pubsub`, `content`, `connmgr`, `bans`, `reload`, [`diag`] | the requests of these names; `content` is BLOCK, `connmgr` is CONNMANAGER |
-//! | `metrics` | what is counted of the programs on this host |
+//! | `metrics` | counts what the programs on this host do |
 
 mod bans;
 pub mod client;
@@ -163,34 +164,35 @@ use crate::node::{ContentNetwork, Handle, Pulse};
 use crate::store::Keeper;
 use crate::store::Store;
 
-/// Says whether the node is ready to serve, and if not, why, for a person.
+/// A function that returns whether the node is ready to serve, and if not, why, for a
+/// person.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Reads the configuration again.
+/// A function that reads the configuration again.
 pub type Reload = Arc<
     dyn Fn() -> BoxFuture<'static, Result<crate::api::Reload, crate::api::ReloadError>>
         + Send
         + Sync,
 >;
 
-/// What the control socket steers.
+/// What the control socket controls.
 #[derive(Clone)]
 pub struct Backend {
     /// The node.
     pub handle: Handle,
-    /// Content over that node.
+    /// The content of that node.
     pub content: Content<ContentNetwork>,
-    /// Where it lies.
+    /// The store that holds the content.
     pub store: Store,
-    /// When its event loop last turned, and what it said of itself then.
+    /// When its event loop last turned, and the state that it reported then.
     pub pulse: Arc<Pulse>,
-    /// The same answer that `/health/ready` gives while the event loop turns.
+    /// Gives the answer of `/health/ready` at a time when the event loop turns.
     pub readiness: Readiness,
-    /// Connections that a TRIM without a number leaves.
+    /// The number of connections that a TRIM without a number leaves.
     pub low_water: Arc<AtomicUsize>,
-    /// Bans and reputations, and their way to the disk.
+    /// Sets bans and reputations, and saves them.
     pub keeper: Keeper,
-    /// What a diagnosis needs beside all that.
+    /// What a diagnosis needs in addition to that.
     pub diag: diag::Source,
     /// Reads the configuration again.
     pub reload: Reload,

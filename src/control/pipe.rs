@@ -1,5 +1,5 @@
-//! Carries bytes between a local socket and a stream of the network, both ways
-//! at once, each direction ended on its own.
+//! Carries bytes between a local socket and a stream of the network. Both directions run
+//! at once, and each of them ends separately.
 
 use std::io;
 
@@ -9,16 +9,16 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, pin_mut};
 
 use super::socket::{Local, gone};
 
-/// Bytes moved at a time in each direction: a few frames of the muxers (16 KiB
-/// in yamux) for each system call on the local side.
+/// The number of bytes moved at a time in each direction, which is a few frames of the
+/// muxers (16 KiB in yamux) for each system call on the local side.
 const BUFFER: usize = 64 * 1024;
 
-/// Runs until both directions have ended, or one failed, or the local side is
-/// gone. `ahead` are bytes of the local side that were read already. The stream
-/// is dropped at the end, which resets what was not ended properly.
+/// Runs until both directions have ended, one of them has failed, or the local side has
+/// gone. `ahead` holds bytes from the local side that were read already. The stream is
+/// dropped at the end, which resets it unless it was ended properly.
 ///
 /// # Errors
-/// Of whichever side failed.
+/// Returns the error of the side that failed.
 pub(super) async fn run<L, R>(local: L, ahead: Bytes, remote: R) -> io::Result<()>
 where
     L: Local,
@@ -46,7 +46,8 @@ where
             let n = from.read(&mut buffer).await?;
             let mut rest = &buffer[..n];
             if rest.is_empty() {
-                // A client that is gone already has nothing left to be told.
+                // A failure means that the client has gone, which needs no further
+                // action.
                 let _ = local.shutdown_write();
                 return Ok(());
             }
@@ -62,9 +63,9 @@ where
     match select(up, down).await {
         Either::Left((ended, down)) => {
             ended?;
-            // The client may have ended only its direction, or be gone: without
-            // this, a silent remote would keep the stream of a client that
-            // crashed for ever.
+            // The client may have ended only its own direction, or it may have gone.
+            // Without this check, a silent remote would keep the stream of a crashed
+            // client open for ever.
             let gone = gone(&local);
             pin_mut!(gone);
             match select(down, gone).await {
@@ -92,8 +93,8 @@ mod tests {
         (Async::new(a).unwrap(), Async::new(b).unwrap())
     }
 
-    /// A stream with a half-close, as the muxers have it: dropping a plain
-    /// `Async` closes both directions, `close` on it none.
+    /// A stream that can be half-closed, as those of the muxers can. Dropping a plain
+    /// `Async` closes both directions, and `close` on it closes none.
     struct Stream(Async<UnixStream>);
 
     impl AsyncRead for Stream {
@@ -139,7 +140,7 @@ mod tests {
             let mut got = Vec::new();
             peer.read_to_end(&mut got).await.unwrap();
             assert_eq!(got, b"first second");
-            // The peer answers after the client has ended its direction.
+            // The peer answers only after the client has ended its direction.
             let send = async {
                 peer.write_all(&vec![9; 1 << 20]).await.unwrap();
                 peer.get_ref().shutdown(Shutdown::Write).unwrap();

@@ -1,9 +1,9 @@
-//! PUBSUB: topics, their peers, publishing, and subscriptions, which turn the
-//! connection into a stream of messages.
+//! PUBSUB: topics, their peers, publishing, and subscriptions, which turn the connection
+//! into a stream of messages.
 //!
-//! A publish is answered when its message has been handed on. Until then nothing
-//! more is read of this connection, which is how a program that publishes faster
-//! than peers take it is slowed, and no other is.
+//! A publish request is answered when its message has been passed on. Until then nothing
+//! more is read from this connection. In this way a program that publishes faster than
+//! peers take messages is slowed down, and no other program is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +21,11 @@ use super::wire;
 use crate::node::Subscription;
 use crate::node::handle::GossipMessage;
 
-/// Topics of one subscription; a program that wants more opens another connection.
+/// The maximum number of topics of one subscription. A program that wants more opens
+/// another connection.
 const MAX_TOPICS: usize = 64;
 
-/// Losses are logged no more often than this, and counted always.
+/// The shortest time between two log lines about losses. The losses are always counted.
 const LOSS_LOG: Duration = Duration::from_secs(60);
 
 impl Session {
@@ -72,7 +73,7 @@ impl Session {
                 ..ok()
             })
         };
-        // A message of a client that hangs up is taken out of the line.
+        // The message of a client that hangs up is removed from the queue.
         let result = self.attend(result).await?;
         self.reply(result).await
     }
@@ -96,9 +97,9 @@ impl Session {
     }
 
     /// Passes messages on until the client ends its direction, which is how it
-    /// unsubscribes, or does not read for so long that it is cut off. What comes
-    /// while it is slow waits in the subscription's bounded queue; what does not
-    /// fit there is lost for this client alone.
+    /// unsubscribes, or until it has not read for so long that it is cut off. While the
+    /// client is slow, messages wait in the subscription's bounded queue. Messages that
+    /// do not fit there are lost for this client only.
     async fn deliver(&mut self, subscriptions: Vec<Subscription>) -> Result<(), End> {
         self.answer(&ok()).await?;
         let mut messages: SelectAll<_> = subscriptions
@@ -130,7 +131,7 @@ impl Session {
     }
 }
 
-/// What a slow client has lost.
+/// The messages that a slow client has lost.
 #[derive(Default)]
 struct Losses {
     known: u64,
@@ -138,7 +139,7 @@ struct Losses {
 }
 
 impl Losses {
-    /// Logs what has been lost since the last time, at most once in [`LOSS_LOG`].
+    /// Logs what has been lost since the last time, at most once per [`LOSS_LOG`].
     fn note(&mut self, subscription: &Subscription, now: Instant) {
         let lost = subscription.dropped();
         let rested = |at| now.saturating_duration_since(at) >= LOSS_LOG;
@@ -157,13 +158,13 @@ fn wire(message: &Arc<GossipMessage>) -> pb::PsMessage {
     pb::PsMessage {
         from: message.from.as_ref().map(wire::id_bytes),
         data: Some(message.data.clone()),
-        // Eight bytes, big-endian, as the gossipsub specification has it.
+        // These are eight bytes in big-endian order, as in the gossipsub specification.
         seqno: message
             .seqno
             .map(|n| Bytes::copy_from_slice(&n.to_be_bytes())),
         topic_i_ds: vec![message.topic.clone()],
-        // Fields of the public format. The daemon has checked what arrives here and
-        // keeps neither.
+        // These are fields of the public format. The daemon verifies messages when they
+        // arrive, and keeps neither field.
         signature: None,
         key: None,
     }

@@ -1,11 +1,11 @@
-//! RELOAD: the configuration, read again.
+//! RELOAD: reads the configuration again.
 
 use super::pb;
 use super::session::{Failure, Session, ok};
 use crate::api::ReloadError;
 
 impl Session {
-    /// The answer comes when the new configuration is in force, or refused.
+    /// Answers when the new configuration is in force, or has been refused.
     pub(super) async fn reload(&self) -> Result<pb::Response, Failure> {
         let reload = match (self.shared.node.reload)().await {
             Ok(reload) => reload.to_pb(),

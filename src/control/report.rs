@@ -1,4 +1,4 @@
-//! What the node says of itself: IDENTIFY, LIST_PEERS, PEERS, STATUS, HEALTH.
+//! What the node reports about itself: IDENTIFY, LIST_PEERS, PEERS, STATUS, HEALTH.
 
 use std::time::Instant;
 
@@ -60,7 +60,7 @@ impl Session {
         })
     }
 
-    /// Everything that `p2p-node status` shows; asks the event loop.
+    /// Returns everything that `p2p-node status` shows. This asks the event loop.
     pub(super) async fn status_now(&self) -> Result<Status, Failure> {
         let node = &self.shared.node;
         let mut status = node.handle.status().await?;
@@ -80,7 +80,7 @@ impl Session {
         Ok(*status)
     }
 
-    /// The same answer that `/health/ready` gives: it does not wait for the event loop.
+    /// Answers as `/health/ready` does, without waiting for the event loop.
     pub(super) fn health(&self) -> pb::Response {
         let node = &self.shared.node;
         let health = node.pulse.health((node.readiness)().err(), Instant::now());
@@ -91,9 +91,10 @@ impl Session {
     }
 }
 
-/// Resident memory of this process; zero when the system does not say.
+/// Returns the resident memory of this process, or zero when the system does not report
+/// it.
 fn resident_bytes() -> u64 {
-    // In proc(5): size and resident set, in pages.
+    // According to proc(5), these are the size and the resident set, in pages.
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|s| s.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()))

@@ -1,5 +1,5 @@
-//! The daemon's end of the control socket: accepts clients within bounds, runs
-//! one task for each, and ends them all when the daemon stops.
+//! The daemon's end of the control socket. It accepts a limited number of clients, runs
+//! one task for each, and ends all of them when the daemon stops.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use super::streams::Handlers;
 use crate::control::Metrics;
 use crate::system::sockets::Sockets;
 
-/// The most clients at once. Each holds a descriptor and, in the worst case, a request
-/// of 4 MiB. Programs that open a connection for each stream need hundreds, and a
-/// thousand would use up descriptors that peers need.
+/// The maximum number of clients at once. Each of them holds a descriptor and, in the
+/// worst case, a request of 4 MiB. Programs that open a connection for each stream need
+/// hundreds of connections, and a thousand would use up descriptors that peers need.
 pub const MAX_CLIENTS: usize = 512;
 
 /// How long the server waits before it accepts again when the system has no descriptors
@@ -44,7 +44,7 @@ const NEWCOMER: Duration = Duration::from_millis(500);
 /// end and is cut off.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// What clients share.
+/// What all clients share.
 pub(super) struct Shared {
     pub(super) node: Backend,
     pub(super) metrics: Arc<Metrics>,
@@ -56,16 +56,16 @@ pub(super) struct Shared {
     pub(super) draining: Arc<AtomicBool>,
 }
 
-/// The control socket, bound and not yet answering. A daemon binds it early, so that a
-/// second daemon notices the first before it touches anything else.
+/// The control socket, which is bound but does not answer yet. A daemon binds it early,
+/// so that a second daemon notices the first one before it touches anything else.
 #[derive(Debug)]
 pub struct Server {
     listener: ControlListener,
 }
 
 impl Server {
-    /// Binds the socket at `path` with mode 0660. The file of a daemon that has ended is
-    /// replaced. A socket that `sockets` has for the path is used instead.
+    /// Binds the socket at `path` with mode 0660. The socket file of a daemon that has
+    /// ended is replaced. If `sockets` has a socket for the path, it is used instead.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -75,12 +75,12 @@ impl Server {
         })
     }
 
-    /// Where it is.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         self.listener.path()
     }
 
-    /// Begins to answer.
+    /// Starts to answer requests.
     pub fn serve(self, node: Backend, metrics: Arc<Metrics>) -> Running {
         let (stop_accepting, accept_stopped) = bounded::<()>(1);
         let (wind_down, winding_down) = bounded::<()>(1);
@@ -127,13 +127,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Lets uploads and downloads finish for up to `grace`, and answers other
-    /// requests meanwhile (`status` says that the node drains). Then no further client is
-    /// accepted, those that have sent a request get its answer, and in limited time all
-    /// clients have ended.
+    /// Lets uploads and downloads finish for up to `grace`, and answers other requests in
+    /// the meantime (`status` says that the node drains). Then it accepts no further
+    /// client, answers the requests that have been sent already, and ends all clients
+    /// after a limited time.
     pub async fn close(self, grace: Duration) {
         self.draining.store(true, Ordering::Release);
-        // Whoever holds every place knows that no transfer is under way.
+        // When this holds every place, no transfer is under way.
         let _ = timeout(grace, async {
             let mut places = Vec::with_capacity(MAX_TRANSFERS);
             while places.len() < MAX_TRANSFERS {
@@ -142,9 +142,9 @@ impl Running {
         })
         .await;
         self.stop_accepting.close();
-        // Nothing is ever sent: `all_ended` ends when the last task has dropped its
-        // end. Clients without a request go after a moment, the others after
-        // another.
+        // Nothing is ever sent on this channel: receiving from `all_ended` fails when the
+        // last task has dropped its sender. Clients without a request are ended after a
+        // short time, and the others after another one.
         if timeout(NEWCOMER, self.all_ended.recv()).await.is_ok() {
             return;
         }
@@ -193,7 +193,8 @@ async fn accept(
             let refusal = session::error(format!(
                 "the control socket already serves {MAX_CLIENTS} clients, which is its limit; close some"
             ));
-            // It fits the empty buffer of the socket, so that this never waits.
+            // The answer fits into the empty buffer of the socket, so that this never
+            // waits.
             let _ = channel.write(&refusal).now_or_never();
             continue;
         };

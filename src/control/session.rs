@@ -1,6 +1,6 @@
-//! One client: its requests one after the other, each answered before the next
-//! is read. A client that hangs up cancels the query, dial or transfer that it
-//! waits for.
+//! One client. Its requests are carried out one after the other, and each is answered
+//! before the next is read. When a client hangs up, the query, dial or transfer that it
+//! waits for is cancelled.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -28,13 +28,13 @@ use crate::telemetry::Direction;
 /// client occupies becomes free.
 pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The time for a request that names none, as in go-libp2p's daemon.
+/// The time allowed for a request that does not set it, as in go-libp2p's daemon.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest time that a request may ask for. Every query ends by itself before that.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Why a request is answered with ERROR: one line for a person.
+/// Why a request is answered with ERROR, as one line of text for a person.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) String);
 
@@ -59,11 +59,11 @@ impl From<&str> for Failure {
 /// Why a client's session ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It hung up, or its connection was turned into a stream.
+    /// The client hung up, or its connection was turned into a stream.
     Over,
-    /// It does not read what it asked for.
+    /// The client does not read the answer.
     Stalled,
-    /// It sent something that is not part of the protocol.
+    /// The client sent something that is not part of the protocol.
     Malformed(codec::Error),
 }
 
@@ -77,7 +77,7 @@ impl From<io::Error> for End {
 pub(super) struct Session {
     pub(super) channel: Channel<Async<UnixStream>>,
     pub(super) shared: Arc<Shared>,
-    /// The node, with a place of this client's own in the queue of those who publish.
+    /// The node, with a separate place for this client in the publishing queue.
     pub(super) publisher: node::Handle,
 }
 
@@ -95,8 +95,8 @@ impl Session {
         Arc::clone(&self.shared.metrics)
     }
 
-    /// Serves the client until it hangs up. Once `winding_down` ends, it is served only
-    /// what it has already asked for.
+    /// Serves the client until it hangs up. When `winding_down` ends, only requests that
+    /// have already arrived are served.
     pub(super) async fn run(mut self, winding_down: Receiver<()>) {
         let metrics = self.metrics();
         let end = loop {
@@ -120,7 +120,7 @@ impl Session {
                 .control_requests
                 .with_label_values(&[label(kind.ok())])
                 .inc();
-            // A request that turns the connection into a stream takes the session with it.
+            // A request that turns the connection into a stream takes the session over.
             let result = match kind {
                 Ok(Kind::StreamOpen) => match self.open_stream(request.stream_open).await {
                     Ok(session) => {
@@ -216,7 +216,7 @@ impl Session {
                 Some(ask) => return self.block(ask).await,
                 None => Err(missing("block")),
             },
-            // Handled by the caller.
+            // The caller handles this one.
             Ok(Kind::StreamOpen) => return Ok(()),
             Err(_) => Err(Failure(format!(
                 "requests of type {} are not known to this version of p2p-node",
@@ -226,7 +226,7 @@ impl Session {
         self.reply(result).await
     }
 
-    /// Writes the answer, or the reason why there is none.
+    /// Writes the answer, or the reason for the failure.
     pub(super) async fn reply(&mut self, result: Result<pb::Response, Failure>) -> Result<(), End> {
         match result {
             Ok(response) => self.answer(&response).await,
@@ -234,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Writes one message within the patience for a client that does not read.
+    /// Writes one message, within [`WRITE_PATIENCE`].
     pub(super) async fn answer<M: prost::Message>(&mut self, message: &M) -> Result<(), End> {
         self.shared
             .metrics
@@ -246,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Does `work` until it ends or the client hangs up, in which case it is dropped.
+    /// Runs `work` to its end. When the client hangs up before that, `work` is dropped.
     pub(super) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let gone = client_gone(&mut self.channel);
         pin_mut!(work, gone);
@@ -308,7 +308,7 @@ async fn connect(shared: Arc<Shared>, ask: pb::ConnectRequest) -> Result<pb::Res
     .await
 }
 
-/// The time that a request allows, which says it in seconds.
+/// Returns the time that a request allows, which it gives in seconds.
 pub(super) fn limit(seconds: Option<i64>) -> Duration {
     match seconds.map(u64::try_from) {
         Some(Ok(s)) if s > 0 => Duration::from_secs(s).min(MAX_TIMEOUT),
@@ -316,7 +316,7 @@ pub(super) fn limit(seconds: Option<i64>) -> Duration {
     }
 }
 
-/// Does `work` within the time that the request allows, in seconds.
+/// Runs `work` within the time that the request allows, in seconds.
 pub(super) async fn within<T>(
     what: &str,
     seconds: Option<i64>,
@@ -332,7 +332,7 @@ pub(super) async fn within<T>(
     }
 }
 
-/// An answer without anything in it.
+/// Returns an answer without any content.
 pub(super) fn ok() -> pb::Response {
     pb::Response {
         r#type: pb::response::Type::Ok as i32,
@@ -340,7 +340,7 @@ pub(super) fn ok() -> pb::Response {
     }
 }
 
-/// The answer that gives the reason of a failure in one line.
+/// Returns an answer with the reason of a failure in one line.
 pub(super) fn error(why: String) -> pb::Response {
     let msg = if why.contains(['\n', '\r']) {
         why.replace(['\n', '\r'], " ")
@@ -354,14 +354,15 @@ pub(super) fn error(why: String) -> pb::Response {
     }
 }
 
-/// Every value that [`label`] gives.
+/// Returns all values that [`label`] can return.
 pub(super) fn labels() -> impl Iterator<Item = &'static str> {
-    // The kinds of the protocol are numbered below this.
+    // The kinds of requests in the protocol have numbers in this range.
     let known = (0..=i32::from(u8::MAX)).filter_map(|n| Kind::try_from(n).ok());
     known.map(Some).chain([None]).map(label)
 }
 
-/// The request's name in the metrics: a fixed set, whatever a client sends.
+/// Returns the request's name in the metrics. The set of names is fixed, whatever a
+/// client sends.
 fn label(kind: Option<Kind>) -> &'static str {
     match kind {
         Some(Kind::Identify) => "identify",

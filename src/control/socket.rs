@@ -1,4 +1,4 @@
-//! A connected local socket, and what can be asked of its other end.
+//! A connected local socket, and what can be found out about its other end.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -12,22 +12,22 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::codec::Channel;
 
-/// How often the socket of a client that has ended its direction is checked for the end of
-/// the other one. The kernel does not wake a waiting task for that alone.
+/// How often the socket of a client that has ended its direction is checked for the end
+/// of the other direction. The kernel does not wake a waiting task for that alone.
 const HANGUP_CHECK: Duration = Duration::from_millis(200);
 
 /// Bytes of further requests that are read while one is served, for clients that pipeline
 /// small requests. A client that sends more has to wait.
 const AHEAD: usize = 64 * 1024;
 
-/// A connected local socket, of a client or of a client's stream handler.
+/// A connected local socket, to a client or to a client's stream handler.
 pub(super) trait Local:
     AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync + 'static
 {
-    /// Ends this side's direction.
+    /// Closes this side's direction.
     fn shutdown_write(&self) -> io::Result<()>;
 
-    /// Reads through a shared reference, so that both directions go at once.
+    /// Reads through a shared reference, so that both directions can run at once.
     fn read_shared(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
 
     /// Writes through a shared reference.
@@ -55,8 +55,8 @@ macro_rules! local {
 local!(UnixStream);
 local!(TcpStream);
 
-/// Waits until the other side has closed both directions. Call it when that side has ended
-/// its own direction, which alone does not mean that it is gone.
+/// Waits until the other side has closed both directions. This is for a side that has
+/// ended its own direction, which alone does not mean that it has gone.
 pub(super) async fn gone(socket: &impl AsFd) {
     while !is_gone(socket) {
         Timer::after(HANGUP_CHECK).await;
@@ -73,7 +73,7 @@ fn is_gone(socket: &impl AsFd) -> bool {
     }
 }
 
-/// Waits until the client is gone, reading ahead what it sends meanwhile. A
+/// Waits until the client has gone, and reads ahead what it sends in the meantime. A
 /// client that has only ended its direction still waits for its answer.
 pub(super) async fn client_gone<S: Local>(channel: &mut Channel<S>) {
     loop {
@@ -88,7 +88,7 @@ pub(super) async fn client_gone<S: Local>(channel: &mut Channel<S>) {
     }
 }
 
-/// Waits until the client ends its direction, and discards what it sends.
+/// Waits until the client ends its direction, and discards everything that it sends.
 pub(super) async fn client_ends<S: Local>(channel: &mut Channel<S>) {
     while !channel.ended() {
         channel.forget();

@@ -1,9 +1,9 @@
-//! STREAM_OPEN and STREAM_HANDLER: streams of the network for programs on this
-//! host. An opened stream takes over the client's connection; for an inbound
-//! one the node connects to where the program said that it listens.
+//! STREAM_OPEN and STREAM_HANDLER: streams of the network for programs on this host. A
+//! stream that a program opens takes over its connection. For an inbound stream, the node
+//! connects to the address at which the program listens.
 //!
-//! A handler stays until another takes its place or the daemon ends, as in
-//! go-libp2p's daemon: the connection that registered it may close.
+//! A handler stays until it is replaced or the daemon ends, as in go-libp2p's daemon. The
+//! connection that registered it may close.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,34 +32,35 @@ use crate::api::StreamInfo;
 use crate::node::streams::{Full, IncomingStreams, PeerStream, Shares};
 use crate::telemetry::throttle;
 
-/// Protocols that programs on this host handle. Each is a name in every
-/// identify message, which has to stay small.
+/// The maximum number of protocols that programs on this host handle. All of their names
+/// are in every identify message, which has to stay small.
 const MAX_HANDLERS: usize = 256;
 
-/// Protocols in one request.
+/// The maximum number of protocols in one request.
 const MAX_PROTOCOLS: usize = 32;
 
-/// Length of a protocol's name in bytes: what fits into one negotiation message
-/// of common implementations.
+/// The maximum length of a protocol's name in bytes, which is what fits into one
+/// negotiation message of common implementations.
 const MAX_PROTOCOL: usize = 140;
 
-/// Inbound streams that are being carried to handlers at once; each holds two
-/// descriptors' worth of sockets and 128 KiB of buffers.
+/// The maximum number of inbound streams that are carried to handlers at once. Each of
+/// them holds two descriptors for sockets and 128 KiB of buffers.
 const MAX_STREAMS: usize = 512;
 
-/// Of those, the streams of one peer. A quarter, so that no single peer keeps
-/// the others out, and still all that one connection may have by default
-/// (P2P_MAX_INBOUND_STREAMS).
+/// The maximum number of these streams that one peer may have. It is a quarter, so that
+/// no single peer can keep the others out, and still as many as one connection may have
+/// by default (P2P_MAX_INBOUND_STREAMS).
 const MAX_STREAMS_PER_PEER: usize = MAX_STREAMS / 4;
 
-/// A local handler that does not accept the connection in this time counts as absent.
+/// How long a local handler may take to accept the connection. After that it counts as
+/// absent.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After this much silence the kernel asks whether the other end of a TCP
-/// handler still lives: a program that crashed must not hold a stream for ever.
+/// The silence after which the kernel checks whether the other end of a TCP connection to
+/// a handler is still alive. A program that has crashed must not hold a stream for ever.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Where inbound streams go.
+/// The routes of inbound streams.
 #[derive(Debug)]
 pub(super) struct Handlers {
     routes: Mutex<HashMap<StreamProtocol, Route>>,
@@ -67,8 +68,8 @@ pub(super) struct Handlers {
     stopped: Receiver<()>,
 }
 
-/// Logs that a stream was refused, at most once a minute for each limit: a
-/// remote can open streams without end.
+/// Logs that a stream was refused, at most once a minute for each limit, since a remote
+/// peer can open any number of streams.
 fn log_full(full: Full, peer: PeerId, protocol: &StreamProtocol) {
     let (limit, cause, why) = match full {
         Full::Peer(limit) => (limit, "streams carried for a peer", "for this peer"),
@@ -85,10 +86,10 @@ fn log_full(full: Full, peer: PeerId, protocol: &StreamProtocol) {
 #[derive(Debug)]
 struct Route {
     to: Target,
-    /// Whether nobody listened there at the last stream. Such a route is the first to be
-    /// removed when room is needed.
+    /// Whether nothing listened at the address when the last stream arrived. Such a route
+    /// is the first to be removed when room is needed.
     dead: bool,
-    /// Closed when the route goes, which ends the task that takes its streams.
+    /// Closed when the route is removed, which ends the task that takes its streams.
     life: Sender<()>,
 }
 
@@ -108,7 +109,7 @@ impl Handlers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamProtocol, Route>> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.routes.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -129,7 +130,7 @@ impl Target {
     fn parse(addr: &Multiaddr) -> Result<Self, Failure> {
         let parts: Vec<_> = addr.iter().collect();
         match parts.as_slice() {
-            // Some clients write the path with its first slash and some without.
+            // Some clients write the path with its leading slash and some without it.
             [Protocol::Unix(path)] if path.starts_with('/') => {
                 Ok(Target::Unix(PathBuf::from(path.as_ref())))
             }
@@ -172,7 +173,7 @@ fn protocols(names: Vec<String>) -> Result<Vec<StreamProtocol>, Failure> {
         .collect()
 }
 
-/// Where a connected peer is; an empty address when it has just gone.
+/// Returns the address of a connected peer, or an empty one when it has just gone.
 async fn remote_addr(shared: &Shared, peer: PeerId) -> Multiaddr {
     let peers = shared.node.handle.peers().await.unwrap_or_default();
     peers
@@ -193,7 +194,7 @@ async fn open(
         return Err(Failure(format!("{peer} is this node itself")));
     }
     let (stream, protocol) = within("opening the stream", ask.timeout, async {
-        // First the connection: a node that drains refuses here.
+        // The connection comes first, because a draining node refuses here.
         handle.connect(peer, Vec::new()).await?;
         Ok(handle.open_stream(peer, &protocols).await?)
     })
@@ -210,8 +211,8 @@ async fn open(
 }
 
 impl Session {
-    /// Opens a stream. When that succeeds the connection is the stream until
-    /// both have ended; the session comes back only when it did not.
+    /// Opens a stream. On success the connection becomes the stream until both of them
+    /// have ended. The session is returned only if that fails.
     pub(super) async fn open_stream(
         mut self,
         ask: Option<pb::StreamOpenRequest>,
@@ -242,7 +243,7 @@ impl Session {
         Err(End::Over)
     }
 
-    /// Routes inbound streams to where the client says that it listens.
+    /// Routes inbound streams to the address at which the client says that it listens.
     pub(super) fn handle_streams(
         &self,
         ask: pb::StreamHandlerRequest,
@@ -288,7 +289,7 @@ impl Session {
     }
 }
 
-/// Takes the inbound streams of one protocol for as long as it has a route.
+/// Takes the inbound streams of one protocol for as long as there is a route for it.
 async fn take(
     shared: Arc<Shared>,
     protocol: StreamProtocol,
@@ -305,7 +306,7 @@ async fn take(
         let Some(target) = shared.handlers.target(&protocol) else {
             return;
         };
-        // A stream that is not carried on is dropped here, which resets it.
+        // A stream that is not carried to a handler is dropped here, which resets it.
         let place = match shared.handlers.carried.enter(peer) {
             Ok(place) => place,
             Err(full) => {
@@ -391,7 +392,8 @@ async fn hand_over<L: Local>(io: L, info: &StreamInfo, stream: PeerStream) -> io
 }
 
 /// Carries bytes until the stream ends or has been idle for too long. The idle time is
-/// watched here because a program that neither reads nor writes would not notice its end.
+/// measured here because a program that neither reads nor writes would not notice the end
+/// of the stream.
 async fn pass<L: Local>(
     io: L,
     ahead: Bytes,

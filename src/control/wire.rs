@@ -1,5 +1,5 @@
-//! The types of [`crate::api`] as the control socket carries them, after
-//! `proto/p2pd.proto`, and back.
+//! Converts the types of [`crate::api`] to and from the messages of the control socket,
+//! which are defined in `proto/p2pd.proto`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::peers::{self, Target};
 use crate::text::duration::millis;
 use crate::text::unix_time::{from_unix_millis, unix_millis};
 
-/// A field that the other side sent makes no sense; the text names the field.
+/// A field that the other side sent is not valid; the text names the field.
 #[derive(Debug, thiserror::Error)]
 #[error("the field {field} is not valid: {cause}")]
 pub struct InvalidField {
@@ -35,17 +35,17 @@ impl InvalidField {
     }
 }
 
-/// A peer id from its bytes.
+/// Reads a peer id from its bytes.
 pub(crate) fn peer_id(field: &'static str, bytes: &[u8]) -> Result<PeerId, InvalidField> {
     PeerId::from_bytes(bytes).map_err(|e| InvalidField::new(field, e))
 }
 
-/// A multiaddr from its bytes.
+/// Reads a multiaddr from its bytes.
 pub(crate) fn multiaddr(field: &'static str, bytes: &[u8]) -> Result<Multiaddr, InvalidField> {
     Multiaddr::try_from(bytes.to_vec()).map_err(|e| InvalidField::new(field, e))
 }
 
-/// Multiaddrs from their bytes; the first bad one is the error.
+/// Reads multiaddrs from their bytes; the first invalid one is the error.
 pub(crate) fn multiaddrs(
     field: &'static str,
     list: &[Bytes],
@@ -53,17 +53,17 @@ pub(crate) fn multiaddrs(
     list.iter().map(|b| multiaddr(field, b)).collect()
 }
 
-/// A CID from its bytes.
+/// Reads a CID from its bytes.
 pub(crate) fn cid(field: &'static str, bytes: &[u8]) -> Result<Cid, InvalidField> {
     Cid::try_from(bytes).map_err(|e| InvalidField::new(field, e))
 }
 
-/// A peer id as the wire carries it.
+/// Returns the bytes of a peer id.
 pub(crate) fn id_bytes(peer: &PeerId) -> Bytes {
     Bytes::from(peer.to_bytes())
 }
 
-/// Multiaddrs as the wire carries them.
+/// Returns the bytes of multiaddrs.
 pub(crate) fn addr_bytes<'a>(list: impl IntoIterator<Item = &'a Multiaddr>) -> Vec<Bytes> {
     list.into_iter().map(|a| Bytes::from(a.to_vec())).collect()
 }

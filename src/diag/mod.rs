@@ -4,8 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`finding`] | a check's result: severity, finding, what to do |
-//! | [`thresholds`] | above or below which value a figure is a finding; the alert rules
-//! use the same |
+//! | [`thresholds`] | the values that make a figure a finding, as in the alert rules |
 //! | [`samples`] | a parser of the Prometheus text format |
 //! | [`quantile`] | a quantile of a histogram, computed as Prometheus does |
 //! | [`crate::api::snapshot`] | what the daemon reports over the control socket |

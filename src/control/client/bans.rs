@@ -10,17 +10,17 @@ use crate::peers::Target;
 /// Options of [`Client::ban`].
 #[derive(Clone, Debug, Default)]
 pub struct BanOptions {
-    /// How long, in whole seconds; for good when `None`.
+    /// How long the ban lasts, in whole seconds; without end when `None`.
     pub length: Option<Duration>,
-    /// Why, for people; at most 256 bytes are kept.
+    /// The reason, for people; at most 256 bytes are kept.
     pub reason: Option<String>,
-    /// Also a range that is wider than any one holder's.
+    /// Also accept a range that is wider than that of any single holder.
     pub force: bool,
 }
 
 impl Client {
-    /// Bans a peer or a network; for good when `length` is `None`. The ban is in
-    /// force and saved when this returns.
+    /// Bans a peer or a network, for ever when `length` is `None`. The ban is in force
+    /// and saved when this returns.
     pub async fn ban(&mut self, target: &Target, options: &BanOptions) -> Result<Ban, Error> {
         let ask = pb::BanRequest {
             seconds: options.length.map(|l| l.as_secs()),
@@ -31,12 +31,12 @@ impl Client {
         self.ask_ban(Kind::Ban, ask).await
     }
 
-    /// Lifts a ban; says which it was.
+    /// Lifts a ban and returns it.
     pub async fn unban(&mut self, target: &Target) -> Result<Ban, Error> {
         self.ask_ban(Kind::Unban, ban_request(target)).await
     }
 
-    /// The bans in force, the latest first.
+    /// Returns the bans in force, the latest first.
     pub async fn bans(&mut self) -> Result<Vec<Ban>, Error> {
         let answer = self.ask(request(Kind::Bans)).await?;
         Ok(answer

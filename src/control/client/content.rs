@@ -1,4 +1,4 @@
-//! Files: putting them into the store, fetching them, listing and removing them.
+//! Files: storing, fetching, listing and removing them.
 
 use std::io;
 use std::time::Duration;
@@ -19,13 +19,13 @@ pub struct PutOptions {
     pub ttl: Option<Duration>,
     /// A name for people, such as the file's; at most 255 bytes are kept.
     pub name: Option<String>,
-    /// Finish when the file is stored, and let it be announced in the background.
+    /// Return when the file is stored, and let it be announced in the background.
     pub background: bool,
 }
 
 impl Client {
-    /// Stores what `input` gives until its end, and announces it. `sent` is
-    /// told the number of bytes that the daemon has taken so far.
+    /// Stores what is read from `input` until its end, and announces it. `sent` is called
+    /// with the number of bytes that the daemon has taken so far.
     ///
     /// The daemon stores nothing unless all of it arrives: when `input` fails, or this future
     /// is dropped, nothing is left behind.
@@ -45,12 +45,13 @@ impl Client {
         let mut buffer = vec![0; MAX_FRAME];
         let mut total = 0u64;
         let written = loop {
-            // Full frames: a pipe gives 64 KiB at a time, and each frame costs a wake-up.
+            // Only full frames are sent: a pipe delivers 64 KiB at a time, and each frame
+            // costs a wake-up.
             let n = match read_full(&mut input, &mut buffer).await {
                 Ok(n) => n,
                 Err(e) => return Err(Error::Input(e)),
             };
-            // The empty frame is the end mark.
+            // An empty frame is the end mark.
             if let Err(e) = self.channel.write_frame(&buffer[..n]).await {
                 break Err(e);
             }
@@ -60,8 +61,8 @@ impl Client {
             total += n as u64;
             sent(total);
         };
-        // A daemon that cannot go on says why and hangs up, which shows here as
-        // a failed write: its reason is worth more than ours.
+        // A daemon that cannot go on sends the reason and hangs up, which makes a write
+        // fail here. Its reason is more useful than the error of the write.
         let end = match (self.block_answer().await, written) {
             (Ok(end), _) => end,
             (Err(Error::Refused(why)), _) => return Err(Error::Refused(why)),
@@ -76,9 +77,9 @@ impl Client {
         Ok(Entry::from_pb(entry)?)
     }
 
-    /// Fetches a file. Returns when the daemon has begun; the bytes come from
-    /// [`Download::next`]. `patience` is how long the daemon goes on without
-    /// any progress; 60 s when `None`.
+    /// Fetches a file. This returns when the daemon has begun; the bytes are read with
+    /// [`Download::next`]. `patience` is how long the daemon goes on without any
+    /// progress; it is 60 s when `None`.
     pub async fn get(
         &mut self,
         cid: &Cid,
@@ -99,7 +100,7 @@ impl Client {
         })
     }
 
-    /// The files in the local store.
+    /// Returns the files in the local store.
     pub async fn list_blocks(&mut self) -> Result<Vec<Entry>, Error> {
         self.block(block(pb::block_request::Type::Ls)).await?;
         let mut entries = Vec::new();
@@ -114,7 +115,7 @@ impl Client {
         }
     }
 
-    /// Removes a file from the local store; gives the bytes that this freed.
+    /// Removes a file from the local store, and returns how many bytes this has freed.
     pub async fn remove_block(&mut self, cid: &Cid) -> Result<u64, Error> {
         let answer = self
             .block(pb::BlockRequest {
@@ -151,7 +152,7 @@ impl Client {
         answer.block.ok_or(Error::Unexpected("block"))
     }
 
-    /// The next answer of an exchange about content that is under way.
+    /// Reads the next answer about content that is being stored or fetched.
     async fn block_answer(&mut self) -> Result<pb::BlockResponse, Error> {
         self.answer().await?.block.ok_or(Error::Unexpected("block"))
     }
@@ -177,17 +178,19 @@ async fn read_full<R: AsyncRead + Unpin>(input: &mut R, buffer: &mut [u8]) -> io
     Ok(n)
 }
 
-/// What comes next in a [`Download`].
+/// One step of a [`Download`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The fetch has begun to give bytes; the file's length. Comes once, before any data.
+    /// The fetch has begun to deliver bytes. This event carries the file's length and
+    /// occurs once, before any data.
     Begin {
-        /// Bytes.
+        /// The length in bytes.
         size: u64,
     },
     /// The next bytes of the file.
     Data(Bytes),
-    /// How it goes; may come before `Begin`, while providers are looked for.
+    /// The progress of the fetch. It may come before `Begin`, while the daemon looks for
+    /// providers.
     Progress(Progress),
 }
 
@@ -199,10 +202,10 @@ pub struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// What comes next, `None` when the whole file has come.
+    /// Returns the next event, or `None` when the whole file has arrived.
     ///
     /// # Errors
-    /// See [`Error`]; what came so far is not the whole file.
+    /// See [`Error`]; after an error, what has arrived so far is not the whole file.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         use pb::block_response::Type;
         if self.done {

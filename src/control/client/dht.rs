@@ -11,7 +11,7 @@ use crate::api::PeerInfo;
 use crate::control::{pb, wire};
 
 impl Client {
-    /// Where `peer` can be reached, by asking the DHT.
+    /// Returns the addresses of `peer`, for which the DHT is asked.
     pub async fn find_peer(
         &mut self,
         peer: PeerId,
@@ -29,7 +29,8 @@ impl Client {
         Ok(PeerInfo::from_pb(&found)?)
     }
 
-    /// Who provides `cid`, one after the other as the DHT finds them, at most `count`.
+    /// Returns the providers of `cid` one by one, as the DHT finds them, and at most
+    /// `count`.
     pub async fn find_providers(
         &mut self,
         cid: &Cid,
@@ -48,7 +49,7 @@ impl Client {
         })
     }
 
-    /// The peers closest to `key` in the DHT.
+    /// Returns the peers that are closest to `key` in the DHT.
     pub async fn closest_peers(
         &mut self,
         key: &[u8],
@@ -70,7 +71,7 @@ impl Client {
         Ok(peers)
     }
 
-    /// The public key of `peer` in libp2p's protobuf form.
+    /// Returns the public key of `peer` in libp2p's protobuf form.
     pub async fn public_key(
         &mut self,
         peer: PeerId,
@@ -87,7 +88,7 @@ impl Client {
             .ok_or(Error::Unexpected("dht.value"))
     }
 
-    /// The value stored in the DHT under `key` (raw bytes).
+    /// Returns the value stored in the DHT under `key` (raw bytes).
     pub async fn get_value(
         &mut self,
         key: &[u8],
@@ -149,7 +150,7 @@ fn dht(kind: pb::dht_request::Type, timeout: Option<Duration>) -> pb::DhtRequest
     }
 }
 
-/// Results of a DHT query that come one by one.
+/// The results of a DHT query, which arrive one by one.
 #[derive(Debug)]
 pub struct DhtResults<'a> {
     client: &'a mut Client,
@@ -157,7 +158,7 @@ pub struct DhtResults<'a> {
 }
 
 impl DhtResults<'_> {
-    /// The next peer, `None` at the end.
+    /// Returns the next peer, or `None` at the end.
     ///
     /// # Errors
     /// See [`Error`].

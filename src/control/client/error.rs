@@ -1,4 +1,4 @@
-//! Why a command could not be done.
+//! Errors of the client.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::control::codec;
 use crate::control::wire::InvalidField;
 
-/// Why a command could not be done.
+/// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens at the socket.
@@ -17,10 +17,10 @@ pub enum Error {
     NoDaemon {
         /// The socket's path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// The socket is there and this user may not use it.
+    /// The socket exists, but this user may not use it.
     #[error(
         "may not use the control socket {path}: {cause}; run as root or as a member of the \
          socket's group"
@@ -28,10 +28,10 @@ pub enum Error {
     Denied {
         /// The socket's path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// The connection failed in the middle.
+    /// The connection failed during a request.
     #[error("lost the connection to the daemon at {path}: {cause}")]
     Lost {
         /// The socket's path.
@@ -45,7 +45,7 @@ pub enum Error {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The daemon refused, with its reason.
+    /// The daemon refused the request for this reason.
     #[error("{0}")]
     Refused(String),
     /// The daemon's answer does not fit the request.
@@ -54,7 +54,7 @@ pub enum Error {
     /// A field of the daemon's answer is not valid.
     #[error("the daemon's answer cannot be used: {0}")]
     Invalid(#[from] InvalidField),
-    /// What was to be sent could not be read.
+    /// The data to be sent could not be read.
     #[error("could not read what was to be sent: {0}")]
     Input(io::Error),
 }

@@ -1,4 +1,4 @@
-//! The client's end of the control socket: one typed method a request.
+//! The client's end of the control socket, with one typed method for each request.
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), p2p_node::control::client::Error> {
@@ -10,14 +10,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `error` | why a command could not be done |
+//! | `error` | why a request was not carried out |
 //! | `node` | the node: identity, status, health, diagnosis, reload |
 //! | `peers` | peers: connections, tags |
 //! | `bans` | bans |
 //! | `streams` | streams to peers and from them |
 //! | `dht` | queries of the DHT |
 //! | `pubsub` | gossip |
-//! | `content` | files: put, get, and what lies in the store |
+//! | `content` | files: storing, fetching, and listing what is in the store |
 
 mod bans;
 mod content;
@@ -58,8 +58,8 @@ impl Client {
     /// Connects to the daemon whose socket is at `path`.
     ///
     /// # Errors
-    /// [`Error::NoDaemon`] when nobody listens there, [`Error::Denied`] when
-    /// this user may not.
+    /// Returns [`Error::NoDaemon`] when nobody listens there, and [`Error::Denied`] when
+    /// this user may not use the socket.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_path_buf();
         match Async::<UnixStream>::connect(&path).await {
@@ -110,8 +110,8 @@ impl Client {
     }
 
     async fn ask(&mut self, request: pb::Request) -> Result<pb::Response, Error> {
-        // When the daemon has too many clients it says so and hangs up at once:
-        // the answer may be there although the write failed.
+        // A daemon with too many clients says so and hangs up at once. Its answer may
+        // have arrived although the write failed.
         let sent = self.send(request).await;
         match (self.answer().await, sent) {
             (Err(Error::Refused(why)), _) => Err(Error::Refused(why)),
@@ -128,7 +128,8 @@ fn request(kind: Kind) -> pb::Request {
     }
 }
 
-/// Whole seconds, at least one: zero means "the default" on the wire.
+/// Returns whole seconds, and at least one, since zero means "the default" in the
+/// protocol.
 fn seconds(d: Duration) -> i64 {
     i64::try_from(d.as_secs()).unwrap_or(i64::MAX).max(1)
 }

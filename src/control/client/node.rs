@@ -1,11 +1,11 @@
-//! The node itself: its identity, its state and its configuration.
+//! Requests about the node itself: its identity, its state and its configuration.
 
 use super::{Client, Error, Kind, request};
 use crate::api::{Health, PeerInfo, Reload, ReloadError, Snapshot, Status};
 use crate::control::{diag, wire};
 
 impl Client {
-    /// This node's peer id and addresses.
+    /// Returns this node's peer id and addresses.
     ///
     /// # Errors
     /// See [`Error`], here and in every method below.
@@ -18,7 +18,7 @@ impl Client {
         })
     }
 
-    /// Everything about the node.
+    /// Returns the complete status of the node.
     pub async fn status(&mut self) -> Result<Status, Error> {
         let answer = self.ask(request(Kind::Status)).await?;
         Ok(Status::from_pb(
@@ -26,7 +26,7 @@ impl Client {
         )?)
     }
 
-    /// Whether the node is live and ready.
+    /// Returns whether the node is live and ready.
     pub async fn health(&mut self) -> Result<Health, Error> {
         let answer = self.ask(request(Kind::Health)).await?;
         Ok(Health::from_pb(
@@ -34,7 +34,7 @@ impl Client {
         ))
     }
 
-    /// The daemon at this moment, for a diagnosis.
+    /// Returns the state of the daemon at this moment, for a diagnosis.
     pub async fn diag(&mut self) -> Result<Snapshot, Error> {
         let answer = self.ask(request(Kind::Diag)).await?;
         Ok(diag::from_pb(

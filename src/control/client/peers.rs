@@ -1,4 +1,4 @@
-//! Peers: connections to them, and tags that say what they are worth.
+//! Peers: connections to them, and tags that say how valuable they are.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use crate::api::{Peer, PeerInfo};
 use crate::control::{pb, wire};
 
 impl Client {
-    /// Connects to `peer` at `addrs` (with no addresses: where the node knows
-    /// it to be). Without a peer, to whoever answers there; says who it was.
+    /// Connects to `peer` at `addrs`, or, when there are none, at the addresses where the
+    /// node finds it. Without a peer, it accepts any peer that answers at `addrs`.
+    /// Returns the peer.
     pub async fn connect_peer(
         &mut self,
         peer: Option<PeerId>,
@@ -46,7 +47,7 @@ impl Client {
         .map(drop)
     }
 
-    /// Connected peers and their addresses.
+    /// Returns the connected peers and their addresses.
     pub async fn list_peers(&mut self) -> Result<Vec<PeerInfo>, Error> {
         let answer = self.ask(request(Kind::ListPeers)).await?;
         Ok(answer
@@ -56,7 +57,7 @@ impl Client {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Connected peers in detail.
+    /// Returns the connected peers in detail.
     pub async fn peers(&mut self) -> Result<Vec<Peer>, Error> {
         let answer = self.ask(request(Kind::Peers)).await?;
         Ok(answer
@@ -66,7 +67,8 @@ impl Client {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Gives `peer` a tag; peers with the least sum of weights are trimmed first.
+    /// Tags `peer`. The connections of the peers with the smallest sum of weights are
+    /// closed first.
     pub async fn tag_peer(&mut self, peer: PeerId, tag: &str, weight: i64) -> Result<(), Error> {
         self.connmgr(pb::ConnManagerRequest {
             r#type: pb::conn_manager_request::Type::TagPeer as i32,
@@ -78,7 +80,7 @@ impl Client {
         .await
     }
 
-    /// Takes a tag from `peer`.
+    /// Removes a tag from `peer`.
     pub async fn untag_peer(&mut self, peer: PeerId, tag: &str) -> Result<(), Error> {
         self.connmgr(pb::ConnManagerRequest {
             r#type: pb::conn_manager_request::Type::UntagPeer as i32,
@@ -89,8 +91,8 @@ impl Client {
         .await
     }
 
-    /// Closes connections, least tagged first, until `keep` peers are left
-    /// (the node's low-water mark when `None`).
+    /// Closes the connections of the peers with the smallest weights until `keep`
+    /// connections are left (the node's low-water mark when `None`).
     pub async fn trim(&mut self, keep: Option<u32>) -> Result<(), Error> {
         self.connmgr(pb::ConnManagerRequest {
             r#type: pb::conn_manager_request::Type::Trim as i32,

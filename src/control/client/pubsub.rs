@@ -1,4 +1,4 @@
-//! Gossip: topics, messages, subscriptions.
+//! Gossip: topics, messages and subscriptions.
 
 use bytes::Bytes;
 use libp2p::PeerId;
@@ -8,7 +8,7 @@ use crate::api::{Message, Published};
 use crate::control::{pb, wire};
 
 impl Client {
-    /// Topics joined by this node.
+    /// Returns the topics that this node has joined.
     pub async fn topics(&mut self) -> Result<Vec<String>, Error> {
         let answer = self
             .pubsub(pubsub(pb::ps_request::Type::GetTopics, None))
@@ -16,7 +16,7 @@ impl Client {
         Ok(answer.pubsub.unwrap_or_default().topics)
     }
 
-    /// Peers known to be subscribed to `topic`.
+    /// Returns the peers that are known to be subscribed to `topic`.
     pub async fn topic_peers(&mut self, topic: &str) -> Result<Vec<PeerId>, Error> {
         let answer = self
             .pubsub(pubsub(pb::ps_request::Type::ListPeers, Some(topic)))
@@ -28,9 +28,9 @@ impl Client {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Publishes `data` on `topic`; says whom it went to, unless the daemon is of a
-    /// version that does not. This takes its time when more is published than peers
-    /// take.
+    /// Publishes `data` on `topic`. Returns how many received it, unless the daemon's
+    /// version does not report this. When more is published than peers can take, this
+    /// waits.
     pub async fn publish(&mut self, topic: &str, data: Bytes) -> Result<Option<Published>, Error> {
         let mut ask = pubsub(pb::ps_request::Type::Publish, Some(topic));
         ask.data = Some(data);
@@ -41,8 +41,8 @@ impl Client {
         }))
     }
 
-    /// Subscribes to `topics`. The connection carries nothing else from then
-    /// on; dropping the subscription ends it.
+    /// Subscribes to `topics`. From then on the connection carries nothing else; dropping
+    /// the subscription ends it.
     pub async fn subscribe(mut self, topics: &[&str]) -> Result<Subscription, Error> {
         let Some((first, more)) = topics.split_first() else {
             return Err(Error::Refused(
@@ -72,18 +72,18 @@ fn pubsub(kind: pb::ps_request::Type, topic: Option<&str>) -> pb::PsRequest {
     }
 }
 
-/// Gossip messages as they come, from [`Client::subscribe`].
+/// Gossip messages as they arrive, from [`Client::subscribe`].
 #[derive(Debug)]
 pub struct Subscription {
     client: Client,
 }
 
 impl Subscription {
-    /// The next message.
+    /// Returns the next message.
     ///
     /// # Errors
-    /// [`Error::HungUp`] when the daemon ended, or when this reader was so slow
-    /// that the daemon gave it up.
+    /// Returns [`Error::HungUp`] when the daemon has ended, or when this reader was so
+    /// slow that the daemon closed the connection.
     pub async fn next(&mut self) -> Result<Message, Error> {
         let message: pb::PsMessage = self.client.read().await?;
         Ok(Message::from_pb(message)?)

@@ -1,4 +1,4 @@
-//! Streams to peers, and the streams that peers open.
+//! Streams to peers, and streams that peers open.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::api::StreamInfo;
 use crate::control::{pb, wire};
 
 impl Client {
-    /// Opens a stream to `peer` on the first of `protos` that it speaks. The
-    /// connection is the stream from then on.
+    /// Opens a stream to `peer` with the first of `protos` that it supports. From then on
+    /// the connection is the stream.
     pub async fn open_stream(
         mut self,
         peer: PeerId,
@@ -39,9 +39,9 @@ impl Client {
         })
     }
 
-    /// Routes inbound streams on `protos` to whoever listens at `addr`
-    /// (`/unix/…`, `/ip4/…/tcp/…`). The node connects there for each stream
-    /// and sends a `StreamInfo` first.
+    /// Routes inbound streams on `protos` to the program that listens at `addr`
+    /// (`/unix/…`, `/ip4/…/tcp/…`). For each stream the node connects to `addr` and first
+    /// sends a `StreamInfo`.
     pub async fn handle_streams(&mut self, addr: &Multiaddr, protos: &[&str]) -> Result<(), Error> {
         self.ask(pb::Request {
             stream_handler: Some(pb::StreamHandlerRequest {
@@ -58,11 +58,11 @@ impl Client {
 /// A stream to a peer, opened by [`Client::open_stream`].
 #[derive(Debug)]
 pub struct RawStream {
-    /// Who is at the other end, and what was agreed.
+    /// The peer at the other end, and the protocol that was agreed on.
     pub info: StreamInfo,
     /// The stream itself.
     pub io: Async<UnixStream>,
-    /// Bytes of the stream that came together with the daemon's answer; they
-    /// come before those of `io`.
+    /// Bytes of the stream that arrived together with the daemon's answer. They come
+    /// before those of `io`.
     pub ahead: Bytes,
 }

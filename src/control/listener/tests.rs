@@ -27,7 +27,7 @@ fn a_living_daemon_is_named_and_a_dead_one_replaced() {
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
         );
-        // As kill -9 leaves it: the file without its listener.
+        // `kill -9` leaves this behind: a file without a listener.
         drop(living);
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
@@ -87,7 +87,7 @@ fn a_file_that_is_lost_is_made_again_and_both_sockets_serve() {
         let file = listener.file;
         listener.tend().await;
         assert_eq!(listener.file, file);
-        // Moved, it is still reached under its other name.
+        // After a rename, the socket can still be reached under the new name.
         let other = dir.path().join("other");
         fs::rename(&path, &other).unwrap();
         listener.tend().await;
@@ -97,7 +97,7 @@ fn a_file_that_is_lost_is_made_again_and_both_sockets_serve() {
             let _client = UnixStream::connect(path).unwrap();
             listener.accept().await.unwrap();
         }
-        // The new file is its own now.
+        // The listener now owns the new file.
         fs::remove_file(&path).unwrap();
         listener.tend().await;
         UnixStream::connect(&path).unwrap();
@@ -122,7 +122,7 @@ fn what_another_puts_in_the_place_of_the_socket_stays() {
         listener.tend().await;
         UnixStream::connect(&path).unwrap();
         assert!(!listener.told);
-        // Without its folder it can only be told, until there is one again.
+        // Without its folder this can only be logged, until the folder exists again.
         fs::remove_dir_all(dir.path()).unwrap();
         listener.tend().await;
         assert!(listener.told);
@@ -132,7 +132,7 @@ fn what_another_puts_in_the_place_of_the_socket_stays() {
     });
 }
 
-/// The listener at `path` as the next process gets it.
+/// Returns the listener at `path` as the next process inherits it.
 fn handed_over(listener: &UnixListener) -> Sockets {
     let copy = listener.try_clone().unwrap();
     Sockets::new(Default::default(), vec![("x".into(), copy.into())])
@@ -158,7 +158,7 @@ fn an_inherited_socket_serves_who_waited_in_its_backlog() {
             served.read_shared(&mut byte).await.unwrap();
             assert_eq!(byte, *b"x");
         }
-        // A second daemon is refused, as ever, and the file stays.
+        // A second daemon is refused as usual, and the file is kept.
         let error = ControlListener::bind(&path, &Sockets::default()).unwrap_err();
         assert!(matches!(error, BindError::Taken(_)), "{error:?}");
         drop(next);
@@ -175,7 +175,7 @@ fn an_inherited_socket_without_its_file_is_replaced() {
         let sockets = handed_over(&last);
         fs::remove_file(&path).unwrap();
         drop(ControlListener::bind(&path, &sockets).unwrap());
-        // Another daemon's socket in its place is that daemon's.
+        // A socket at this path that belongs to another daemon is not used.
         let other = UnixListener::bind(&path).unwrap();
         let error = ControlListener::bind(&path, &handed_over(&last)).unwrap_err();
         assert!(matches!(error, BindError::Taken(_)), "{error:?}");
