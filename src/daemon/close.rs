@@ -1,8 +1,8 @@
 //! The shutdown. The daemon reports that it is not ready, the node drains, transfers
-//! finish, what is known of peers is saved, and the connections close.
+//! finish, the knowledge about peers is saved, and the connections close.
 //!
-//! What is under way has `P2P_DRAIN_TIMEOUT` to finish, unless a second signal ends the
-//! wait. Saving runs at the same time, and the daemon waits for it in either case, but
+//! Work that is under way has `P2P_DRAIN_TIMEOUT` to finish, unless a second signal ends
+//! the wait. Saving runs at the same time. The daemon waits for it in either case, but
 //! only for a limited time: a disk that does not answer must not keep it from ending.
 
 use std::time::{Duration, Instant};
@@ -19,29 +19,32 @@ use crate::block::content::Content;
 use crate::node::ContentNetwork;
 use crate::system::signals::Signals;
 
-/// Time to save the routing table and reputations, and again to close connections and to
-/// save what gossip remembers. Each takes milliseconds unless something hangs.
+/// The time allowed for saving the routing table and reputations, and again for closing
+/// connections and saving what gossip remembers. Each takes milliseconds unless something
+/// hangs.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The longest that the steps after the drain take together when each waits for
-/// something that hangs: saving, the goodbyes, the metrics port with the other tasks; and some seconds
-/// for a machine that is slow because it shuts down.
+/// The longest time that the steps after the drain take together when each of them waits
+/// for something that hangs: saving, closing the connections, and the metrics port with
+/// the other tasks. It includes some seconds for a machine that is slow because it is
+/// shutting down.
 const REST: Duration = Duration::from_secs(15);
 
-/// How long peers have to be told that this node leaves its meshes before their
-/// connections close: a turn of each connection's task and of the socket.
+/// How long the node waits, after it has told peers that it leaves its meshes, before it
+/// closes their connections. This is enough for a turn of each connection's task and of
+/// the socket.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// A transfer is over when nothing of it has been unanswered for this long, since a peer
-/// that fetches a file asks for blocks in advance. It is longer than a round trip around
-/// the world.
+/// How long no request for blocks may be unanswered before transfers count as finished. A
+/// peer that fetches a file asks for blocks in advance, so that this is longer than a
+/// round trip around the world.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// How often the number of unanswered requests for blocks is read meanwhile.
+/// How often the number of unanswered requests is read while waiting for that.
 const LOOK: Duration = Duration::from_millis(25);
 
 impl Daemon {
-    /// The whole of the shutdown.
+    /// Carries out the whole shutdown.
     pub(super) async fn close(self, signals: &mut Signals, requests: &Requests) {
         self.reloader.stop();
         let drain_timeout = self.reloader.drain_timeout();
@@ -51,8 +54,8 @@ impl Daemon {
         let begin = Instant::now();
         let left = || drain_timeout.saturating_sub(begin.elapsed());
 
-        // What was known before the peers leave is saved in a task of its own, so that
-        // neither a second signal nor the end of a wait undoes it.
+        // What is known is saved before the peers leave. This happens in a separate task,
+        // so that neither a second signal nor the end of a wait cancels it.
         let saved = task::spawn({
             let (handle, store) = (handle.clone(), self.peer.store.clone());
             let keeper = self.peer.keeper.clone();
@@ -103,14 +106,14 @@ impl Daemon {
         }
         let (stop_http, http) = self.http;
         drop(stop_http);
-        // By now what the tasks have to save is saved. A task that does not end is one
-        // whose disk does not answer.
+        // The tasks have saved everything by now. A task that does not end is waiting for
+        // a disk that does not answer.
         let _ = timeout(PATIENCE, join(http.join(), self.tasks.cancel())).await;
         log::info!("stopped");
     }
 }
 
-/// Resolves when no peer fetches from here any more.
+/// Waits until peers have stopped fetching blocks from this node.
 async fn transfers_end(content: &Content<ContentNetwork>) {
     if content.wanted() == 0 {
         return;

@@ -1,4 +1,4 @@
-//! Why the daemon could not start, or ended badly.
+//! Why the daemon could not start, or failed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use crate::node::identity;
 use crate::web::http;
 use crate::{control, node, store, transport};
 
-/// A data folder of another user. Root may write there, and its files would be
-/// closed to the daemon of that user afterwards.
+/// The data folder belongs to another user. Root could write to it, but the daemon of
+/// that user could then not read these files.
 #[derive(Debug)]
 pub struct NotOurs {
     /// The folder.
     pub path: PathBuf,
-    /// The number of its owner.
+    /// The user id of its owner.
     pub uid: u32,
     /// The owner's name, if it has one.
     pub user: Option<String>,
 }
 
-/// The user of the packaged service.
+/// The user as whom the packaged service runs.
 const SERVICE_USER: &str = "p2p-node";
 
 impl fmt::Display for NotOurs {
@@ -44,23 +44,23 @@ impl fmt::Display for NotOurs {
     }
 }
 
-/// Why the daemon could not start, or ended badly.
+/// Why the daemon could not start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The data folder cannot be made.
+    /// The data folder cannot be created.
     #[error(
         "cannot make the data folder {path}: {source}; set P2P_DATA_DIR to a folder that this user may write"
     )]
     DataDir {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// This is root and the data folder another user's.
+    /// This process runs as root, and the data folder belongs to another user.
     #[error("{0}")]
     NotOurs(Box<NotOurs>),
-    /// The identity cannot be read or made.
+    /// The identity cannot be read or created.
     #[error(transparent)]
     Identity(#[from] identity::Error),
     /// The store cannot be opened.
@@ -72,7 +72,7 @@ pub enum Error {
     /// The metrics port cannot be bound.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// The network's key cannot be read.
+    /// The key of the network cannot be read.
     #[error(transparent)]
     NetworkKey(#[from] crate::config::Error),
     /// The transports cannot be built.
@@ -90,7 +90,7 @@ pub enum Error {
     /// The name of the network cannot be part of a protocol id.
     #[error("P2P_NETWORK cannot be part of a protocol id: {0}")]
     Protocol(#[from] libp2p::swarm::InvalidProtocol),
-    /// The event loop is no more, which only a fault in the program can cause.
+    /// The event loop has ended, which only a fault in the program can cause.
     #[error(
         "the node's event loop ended by itself, which is a fault in p2p-node; the lines before this one say where; restart it, and report them"
     )]

@@ -1,17 +1,18 @@
-//! The life of the daemon: it opens, listens, becomes ready, runs, drains and closes.
+//! The life of the daemon: it opens its resources, listens, becomes ready, runs, drains
+//! and closes.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `open` | the start, up to the moment from which the daemon serves |
+//! | `open` | the start, until the daemon serves |
 //! | `close` | the shutdown |
-//! | `options` | the configuration in the form that each room takes |
+//! | `options` | the configuration in the form that each module takes |
 //! | [`peer`] | the part of the daemon that other hosts meet: the node and its content |
-//! | `reload` | the configuration, read again while the node runs |
+//! | `reload` | reads the configuration again while the node runs |
 //! | `resources` | the resources that the machine gives the node |
-//! | [`tasks`] | tasks that run beside the node, with one owner |
-//! | `status` | the line that `systemctl status` shows |
+//! | [`tasks`] | tasks that run beside the node, each with one owner |
+//! | `status` | the line shown by `systemctl status` |
 //! | `upkeep` | regular work beside the node |
-//! | `error` | why the daemon could not start, or ended badly |
+//! | `error` | why the daemon could not start, or failed |
 
 mod close;
 mod error;
@@ -44,19 +45,19 @@ use crate::web::http::Readiness;
 
 pub use error::{Error, NotOurs};
 
-/// The longest that a start may take. A database of 10 GiB is checked
-/// and repaired in a minute or two on a slow disk.
+/// The longest time that a start may take. To check and repair a database of 10 GiB takes
+/// a minute or two on a slow disk.
 const START_AT_MOST: Duration = Duration::from_secs(600);
 
-/// How much more time a start asks the manager for, and how often.
+/// How much more time a start asks the service manager for, and how often.
 const ASK_FOR: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs the daemon until a signal stops it. `config` is what `inputs` gave, which
-/// are read again at a reload.
+/// Runs the daemon until a signal stops it. `config` was made from `inputs`, which are
+/// read again at a reload.
 ///
 /// # Errors
-/// When it cannot start; a clean stop is `Ok`.
+/// Returns an error when the daemon cannot start or fails. A clean stop is `Ok`.
 pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Error> {
     task::block_on(async {
         #[cfg(feature = "fault-injection")]
@@ -86,7 +87,7 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
                 Either::Left((signal, _)) => {
                     log::info!(signal = signal.name(); "stopping");
                 }
-                // Without its event loop the process would run on and do nothing.
+                // Without its event loop the process would keep running but do nothing.
                 Either::Right(_) => return Err(Error::LoopEnded),
             }
         }
@@ -95,9 +96,9 @@ pub fn run(config: &Config, inputs: Inputs, manager: Manager) -> Result<(), Erro
     })
 }
 
-/// Tells the service manager that the start goes on. Opening the database may take minutes
-/// after a crash. After a while it says nothing more, so that a start that hangs at a dead
-/// disk is ended.
+/// Tells the service manager that the start is still going on, since opening the database
+/// may take minutes after a crash. After [`START_AT_MOST`] it says nothing more, so that
+/// the manager ends a start that hangs because of a dead disk.
 async fn ask_for_patience(notifier: Notifier) {
     let begin = Instant::now();
     while begin.elapsed() < START_AT_MOST {
@@ -106,11 +107,11 @@ async fn ask_for_patience(notifier: Notifier) {
     }
 }
 
-/// The next signal that stops the daemon.
+/// Returns the next signal that stops the daemon.
 async fn next_stop(signals: &mut Signals, requests: &reload::Requests) -> Signal {
     loop {
         match signals.next().await {
-            // While the node starts, the reload waits until it is ready.
+            // While the node is starting, the reload waits until it is ready.
             Some(Signal::Hangup) => requests.send(),
             Some(signal) => return signal,
             None => return Signal::Terminate,
@@ -118,15 +119,15 @@ async fn next_stop(signals: &mut Signals, requests: &reload::Requests) -> Signal
     }
 }
 
-/// The daemon, ready.
+/// A daemon that is ready.
 struct Daemon {
     peer: peer::Peer,
     control: control::server::Running,
     readiness: Arc<Readiness>,
     notifier: Notifier,
-    /// Stops the metrics port, and tells when it has.
+    /// Stops the metrics port when it is dropped, and the task that then ends.
     http: (oneshot::Sender<()>, Task),
-    /// Everything else that goes on beside the node.
+    /// All other tasks that run beside the node.
     tasks: Tasks,
     reloader: reload::Reloader,
 }

@@ -1,8 +1,8 @@
-//! The start, up to the moment from which the daemon serves.
+//! The start, until the daemon serves.
 //!
-//! Everything that can fail is opened before the node listens, and first what is cheap
-//! and exclusive. A second daemon on the same folder or socket, a taken port or a damaged
-//! store ends the start before any peer notices.
+//! Everything that can fail is opened before the node listens, beginning with what is
+//! cheap and exclusive. A second daemon on the same folder or socket, a port that is in
+//! use or a damaged store ends the start before any peer notices.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -33,8 +33,8 @@ use crate::web::http::{Http, NodeProbe, Readiness};
 use crate::web::last_hour::LastHour;
 use crate::web::metrics::Metrics;
 
-/// How long the start waits for the first address of a listener. The kernel
-/// answers in milliseconds what addresses the interfaces have.
+/// How long the start waits for the first address of a listener. The kernel reports the
+/// addresses of the interfaces within milliseconds.
 const FIRST_ADDRESS: Duration = Duration::from_secs(2);
 
 impl Daemon {
@@ -49,11 +49,11 @@ impl Daemon {
         let metrics = Metrics::new()?;
         let sockets = manager.sockets.clone();
         {
-            // Inherited sockets that are not needed may hold ports that are.
+            // Inherited sockets that are not needed may occupy ports that are needed.
             let (sockets, wanted) = (sockets.clone(), options::bindings(config));
             spawn_blocking(move || sockets.keep_only(&wanted)).await;
         }
-        // A disk that hangs must not keep a signal from being heard.
+        // A disk that hangs must not prevent signals from being handled.
         let dir = config.data_dir.clone();
         spawn_blocking(move || make_data_dir(&dir, geteuid())).await?;
         let socket = {
@@ -106,7 +106,7 @@ impl Daemon {
         )
         .await?;
         let metrics_address = http.local_addr();
-        // From here on the health pages say that the node is starting.
+        // From here on the health pages report that the node is starting.
         let (stop_http, http_stopped) = oneshot::channel::<()>();
         let http = Task::spawn("metrics port", http.run(http_stopped.map(drop)));
         let mut tasks = Tasks::default();
@@ -166,7 +166,7 @@ impl Daemon {
         tasks.spawn("memory", upkeep::tend_memory());
 
         readiness.set_ready();
-        // The one line that says who the node is and where it listens.
+        // This line in the log says who the node is and where it listens.
         let listening = handle.status().await?.listen_addrs;
         let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
         let notifier = manager.notifier;
@@ -203,8 +203,8 @@ impl Daemon {
     }
 }
 
-/// Makes the folder if there is none. Root refuses the folder of another user:
-/// what it would write there, the daemon of that user could not read.
+/// Creates the folder if it does not exist. Root refuses the folder of another user,
+/// because the daemon of that user could not read the files that root would write.
 fn make_data_dir(path: &std::path::Path, me: Uid) -> Result<(), Error> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let cannot = |source| Error::DataDir {
@@ -230,9 +230,10 @@ fn make_data_dir(path: &std::path::Path, me: Uid) -> Result<(), Error> {
     Ok(())
 }
 
-/// Listens on every address. A wildcard socket of a family of which no interface
-/// has an address (IPv6 switched off, as in many containers; a network that comes up
-/// later) is open and has no address to report yet, so the start does not wait for it.
+/// Listens on every address. A wildcard socket may be of an address family for which no
+/// interface has an address: IPv6 is switched off in many containers, and a network may
+/// come up later. Such a socket is open but cannot report an address yet, so the start
+/// does not wait for it.
 async fn listen(handle: &Handle, addresses: &[Multiaddr]) -> Result<(), Error> {
     let all = addresses.iter().map(|address| async move {
         match timeout(FIRST_ADDRESS, handle.listen(address.clone())).await {

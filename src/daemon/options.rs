@@ -1,4 +1,4 @@
-//! The configuration as each room wants it.
+//! The configuration in the form that each module takes.
 
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -69,7 +69,7 @@ pub(super) fn transport(
     })
 }
 
-/// What `p2p-node diag` asks for, beside the node itself.
+/// Returns what `p2p-node diag` needs in addition to the node itself.
 pub(super) fn diagnosis(
     config: &Config,
     registry: Registry,
@@ -86,7 +86,8 @@ pub(super) fn diagnosis(
     }
 }
 
-/// Where this configuration listens: what inherited sockets are good for.
+/// Returns where this configuration listens, which decides which inherited sockets are of
+/// use.
 pub(super) fn bindings(config: &Config) -> Vec<Binding> {
     use libp2p::multiaddr::Protocol;
     let mut bindings: Vec<Binding> = config
@@ -179,7 +180,7 @@ fn addresses(peers: &[PeerAddress]) -> Vec<Multiaddr> {
     peers.iter().map(|p| p.address.clone()).collect()
 }
 
-/// What of [`node()`] can change while it runs.
+/// Returns the part of [`node()`] that can change while the node runs.
 pub(super) fn changes(config: &Config) -> node::Changes {
     node::Changes {
         external_addrs: config.external_addrs.clone(),
@@ -196,7 +197,7 @@ pub(super) fn changes(config: &Config) -> node::Changes {
     }
 }
 
-/// The caps of connections, as far as there are descriptors for them.
+/// Returns the caps of connections, as far as there are enough descriptors for them.
 fn limits(config: &Config) -> Limits {
     let total = match resources::connections_possible() {
         Some(most) => config.max_connections.min(most),

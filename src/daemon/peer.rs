@@ -1,9 +1,9 @@
 //! One peer of the network: the node, its content, and the regular work beside them.
 //!
-//! This is the part of the daemon that other hosts meet, without the part that programs
-//! of its own host and the service manager see. The daemon runs it over real sockets. The
-//! network of `benches/network` runs hundreds of them over connections in memory, so that
-//! it measures the same code.
+//! This is the part of the daemon that other hosts see. It excludes what only programs on
+//! its own host and the service manager see. The daemon runs it over real sockets. The
+//! network of `benches/network` runs hundreds of these peers over connections in memory,
+//! so that it measures the same code.
 
 use std::sync::Arc;
 
@@ -29,15 +29,15 @@ use crate::web::metrics::Metrics;
 /// See the module's page.
 #[derive(Debug)]
 pub struct Peer {
-    /// The event loop, which listens nowhere yet.
+    /// The event loop, which does not listen yet.
     pub node: Node,
-    /// The content that it has.
+    /// The content of the node.
     pub content: Content<ContentNetwork>,
-    /// The store of that content and of the rest of its state.
+    /// The store of the content and of the rest of the node's state.
     pub store: Store,
     /// Saves bans and reputations to the store.
     pub keeper: Keeper,
-    /// Streams of peers that ask for content, until [`Peer::serve`] takes them.
+    /// Incoming streams of peers that ask for content, until [`Peer::serve`] takes them.
     incoming: Option<IncomingStreams>,
 }
 
@@ -45,7 +45,7 @@ impl Peer {
     /// Opens the store in the data folder that `config` names.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// Returns an error when the store cannot be opened.
     pub async fn open_store(config: &Config, metrics: Arc<store::Metrics>) -> Result<Store, Error> {
         let dir = config.data_dir.clone();
         let options = store::Options {
@@ -55,11 +55,11 @@ impl Peer {
         Ok(spawn_blocking(move || Store::open(&dir, options, metrics)).await?)
     }
 
-    /// Starts the node after `config` over the transport that `stack` makes, which
-    /// may ask who is banned. `amend` has the last word on the node's options.
+    /// Starts the node as `config` says, over the transport that `stack` makes. The
+    /// transport may ask who is banned. `amend` can change the node's options last.
     ///
     /// # Errors
-    /// When the store cannot be read, or a protocol cannot be set up.
+    /// Returns an error when the store cannot be read, or a protocol cannot be set up.
     pub async fn start(
         config: &Config,
         identity: Keypair,
@@ -76,7 +76,8 @@ impl Peer {
                 Vec::new()
             })
             };
-        // Before it listens, or a banned peer could connect for a moment.
+        // This comes before the node listens; otherwise a banned peer could connect for a
+        // moment.
         let keeper = Keeper::new(Policy::new(options::trust(config)), store.clone());
         keeper.load().await?;
         let (stack, relay_client) = stack(keeper.policy())?;
@@ -123,7 +124,7 @@ impl Peer {
         })
     }
 
-    /// Serves others from now on, and does what goes on beside that, until `tasks` are
+    /// Serves other peers and does the regular work beside that, until `tasks` are
     /// cancelled.
     pub fn serve(&mut self, tasks: &mut Tasks) {
         let content = self.content.clone();
@@ -142,8 +143,8 @@ impl Peer {
         }
     }
 
-    /// Saves what a stop must not lose: the routing table, bans, reputations and what
-    /// was announced.
+    /// Saves what must not be lost when the node stops: the routing table, bans,
+    /// reputations and the times of announcements.
     pub async fn save(&self) {
         save(
             &self.node.handle(),
@@ -155,7 +156,7 @@ impl Peer {
     }
 }
 
-/// As [`Peer::save`], of its parts.
+/// Does the same as [`Peer::save`], given the parts of a peer.
 pub(super) async fn save(
     handle: &node::Handle,
     store: &Store,
@@ -169,8 +170,9 @@ pub(super) async fn save(
     }
 }
 
-/// Answers the exchange streams of peers, as many at once as the server allows. Each has
-/// a task of its own, so that the processors share the work; all of them end with this.
+/// Answers the exchange streams of peers, up to the number that the server allows at
+/// once. Each stream has a separate task, so that the processors share the work. All of
+/// these tasks end together with this one.
 async fn serve_content(incoming: IncomingStreams, content: Content<ContentNetwork>) {
     let mut incoming = incoming.fuse();
     let mut serving = FuturesUnordered::new();
@@ -189,6 +191,6 @@ async fn serve_content(incoming: IncomingStreams, content: Content<ContentNetwor
             _ = serving.select_next_some() => {}
         }
     }
-    // The node has stopped. What is being served ends with its connections.
+    // The node has stopped. The streams that are being served end with their connections.
     while serving.next().await.is_some() {}
 }

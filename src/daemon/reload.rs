@@ -1,10 +1,9 @@
-//! The configuration, read again while the node runs: `p2p-node reload` and
-//! SIGHUP.
+//! Reads the configuration again while the node runs, for `p2p-node reload` and SIGHUP.
 //!
-//! One reload runs at a time. The whole new configuration is read and checked first; a
-//! configuration that is refused changes nothing. Then every variable that can change
-//! while the node runs does so, the node's part of it in one turn of its event loop. The
-//! variables that need a restart are named in the answer.
+//! Only one reload runs at a time. First, the whole new configuration is read and
+//! checked; a configuration that is refused changes nothing. Then every variable that can
+//! change while the node runs is changed. The changes to the node itself are made in one
+//! turn of its event loop. The answer names the variables that need a restart.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,30 +23,30 @@ use crate::telemetry::logs;
 use crate::text::duration::millis;
 use crate::web::metrics::Metrics;
 
-/// Requests a reload when a signal asks for one. Several requests that come while one
-/// waits are served by one reload.
+/// Requests a reload when a signal asks for one. Several requests that arrive while one
+/// is waiting are handled by a single reload.
 #[derive(Clone, Debug)]
 pub(super) struct Requests(Sender<()>);
 
 impl Requests {
-    /// The sender of requests, and the end at which they arrive.
+    /// Returns the sender of requests and their receiver.
     pub(super) fn new() -> (Requests, Receiver<()>) {
         let (sender, receiver) = async_std::channel::bounded(1);
         (Requests(sender), receiver)
     }
 
     pub(super) fn send(&self) {
-        // When it is full, the reload that waits will read what the file holds then.
+        // When the channel is full, the reload that is waiting will read the latest file.
         let _ = self.0.try_send(());
     }
 }
 
-/// What a reload changes, beside the node that the handle leads to.
+/// What a reload changes in addition to the node that the handle belongs to.
 pub(super) struct Rooms {
     pub(super) handle: Handle,
     pub(super) store: Store,
     pub(super) content: Content<ContentNetwork>,
-    /// Connections that a TRIM without a number leaves.
+    /// The number of connections that a TRIM without a number leaves.
     pub(super) low_water: Arc<AtomicUsize>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) pulse: Arc<Pulse>,
@@ -61,18 +60,18 @@ pub(super) struct Reloader(Arc<Inner>);
 struct Inner {
     inputs: Inputs,
     rooms: Rooms,
-    /// What is in force of each variable, in the table's order.
+    /// The setting that is in force for each variable, in the order of the table.
     in_force: Mutex<Vec<Setting>>,
-    /// Held for a whole reload.
+    /// Locked during a whole reload.
     turn: async_std::sync::Mutex<()>,
     drain_timeout: AtomicU64,
-    /// Locked while the manager is told, so that nothing of a reload follows what
-    /// the shutdown says.
+    /// Locked while the service manager is told something, so that nothing about a reload
+    /// follows the messages of the shutdown.
     stopping: Mutex<bool>,
 }
 
 impl Reloader {
-    /// `config` is what the node was started with.
+    /// Creates a reloader. `config` is the configuration with which the node was started.
     pub(super) fn new(inputs: Inputs, config: &Config, rooms: Rooms) -> Reloader {
         record(&rooms.metrics, true);
         Reloader(Arc::new(Inner {
@@ -85,27 +84,27 @@ impl Reloader {
         }))
     }
 
-    /// Reloads for each request, for ever.
+    /// Carries out a reload for each request, until the senders are gone.
     pub(super) async fn run(self, requested: Receiver<()>) {
         while requested.recv().await.is_ok() {
-            // The log says how it went.
+            // The result is in the log.
             let _ = self.reload().await;
         }
     }
 
-    /// `P2P_DRAIN_TIMEOUT`, as it is now.
+    /// Returns the current value of `P2P_DRAIN_TIMEOUT`.
     pub(super) fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.0.drain_timeout.load(Ordering::Relaxed))
     }
 
-    /// The configuration in force: what has changed and needs a restart is not.
+    /// Returns the configuration in force, without the changes that need a restart.
     pub(super) fn settings(&self) -> Vec<Setting> {
         let in_force = self.0.in_force.lock();
         in_force.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The daemon stops: no further reload begins, and the service manager hears nothing
-    /// of one that is under way.
+    /// Tells the reloader that the daemon is stopping. No further reload begins, and the
+    /// service manager is told nothing more about a reload that is under way.
     pub(super) fn stop(&self) {
         *self.stopping() = true;
     }
@@ -115,8 +114,8 @@ impl Reloader {
         stopping.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the service manager something of a reload unless the daemon stops, since a
-    /// `READY=1` after `STOPPING=1` would be wrong. Returns whether the daemon goes on.
+    /// Tells the service manager something about a reload, unless the daemon is stopping:
+    /// a `READY=1` after `STOPPING=1` would be wrong. Returns whether the daemon goes on.
     fn tell_manager(&self, tell: impl FnOnce(&Notifier)) -> bool {
         let stopping = self.stopping();
         if !*stopping {
@@ -177,7 +176,8 @@ impl Reloader {
         Ok(self.differences(&config))
     }
 
-    /// What differs from what was in force, which the new values now are.
+    /// Returns the differences from the settings in force, and puts the new values of
+    /// reloadable variables in force.
     fn differences(&self, config: &Config) -> Reload {
         let mut reload = Reload::default();
         let mut in_force = self
@@ -208,7 +208,7 @@ impl Reloader {
     }
 }
 
-/// Reads and checks everything; this waits for the disk.
+/// Reads and checks the whole configuration. This waits for the disk.
 fn read(inputs: &Inputs) -> Result<(Loaded, Changes), crate::config::Error> {
     let loaded = inputs.load()?;
     if let Some(path) = &loaded.config.network_key_file {

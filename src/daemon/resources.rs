@@ -1,10 +1,11 @@
-//! What the machine gives the node, checked at the start and at every reload.
+//! The resources that the machine gives the node, checked at the start and at every
+//! reload.
 
 use crate::config::Config;
 use crate::peers::limits;
 use crate::system::rlimits;
 
-/// Raises what can be raised, and says what limits the node.
+/// Raises the limits that can be raised, and logs what limits the node.
 pub(super) fn report(config: &Config) {
     if let Err(e) = rlimits::raise_descriptors() {
         log::warn!(error:% = e; "cannot read the limit of file descriptors");
@@ -16,7 +17,8 @@ pub(super) fn report(config: &Config) {
     }
 }
 
-/// Says when the descriptors do not reach for the connections that are allowed.
+/// Logs a warning when there are not enough descriptors for the connections that are
+/// allowed.
 pub(super) fn report_caps(config: &Config) {
     let (Ok(descriptors), Some(possible)) = (rlimits::descriptors(), connections_possible()) else {
         return;
@@ -32,8 +34,9 @@ pub(super) fn report_caps(config: &Config) {
     }
 }
 
-/// Connections that there are descriptors for, beside what else the node opens.
-/// QUIC takes none, but which transport peers choose is not known before.
+/// Returns how many connections there are descriptors for, after those that the node
+/// needs for other things. QUIC connections need none, but it is not known in advance
+/// which transport peers will choose.
 pub(super) fn connections_possible() -> Option<u32> {
     let descriptors = rlimits::descriptors().ok()?;
     Some(limits::connections_possible(descriptors))

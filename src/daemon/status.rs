@@ -1,4 +1,4 @@
-//! The line that `systemctl status` shows: how the node does, at a glance.
+//! The line shown by `systemctl status`, which gives a short overview of the node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::system::notify::Notifier;
 use crate::text::{count::counted, size};
 use crate::web::http::Readiness;
 
-/// How often the line is made again. It is sent only when it has changed.
+/// How often the line is generated. It is sent only when it has changed.
 const EVERY: Duration = Duration::from_secs(3);
 
-/// Such as `12 peers, 3041 blocks (1.2 GiB), mesh 6`.
+/// Returns the line, such as `12 peers, 3041 blocks (1.2 GiB), mesh 6`.
 pub(super) fn line(pulse: &Pulse, store: &Store) -> String {
     let usage = store.usage();
     words(
@@ -34,7 +34,8 @@ fn words(peers: u64, blocks: u64, bytes: u64, mesh: u64) -> String {
     )
 }
 
-/// Tells the manager each new line, from `last` on.
+/// Sends the line to the service manager whenever it differs from the last one, which is
+/// `last` at first.
 pub(super) async fn keep_current(
     notifier: Notifier,
     mut last: String,
@@ -47,7 +48,7 @@ pub(super) async fn keep_current(
     }
     let mut ticks = async_io::Timer::interval(EVERY);
     while ticks.next().await.is_some() {
-        // While it drains the line says so.
+        // While the node drains, the shutdown sets the line.
         if readiness.reason().is_some() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Tasks that run beside the node, each with its name and with one owner.
+//! Tasks that run beside the node. Each has a name and one owner.
 
 use std::panic::AssertUnwindSafe;
 
@@ -7,15 +7,15 @@ use futures::FutureExt;
 
 use crate::telemetry::throttle;
 
-/// A running task. It is cancelled when this is dropped; [`Task::cancel`] also waits until
-/// nothing of it is left.
+/// A running task. It is cancelled when this is dropped. [`Task::cancel`] also waits
+/// until nothing is left of it.
 ///
-/// A task that panics ends, and what it did is no longer done although the process goes
-/// on. So the panic is logged with the task's name, beside the line of the panic itself,
-/// which tells only the place in the source.
+/// A task that panics ends, and its work is no longer done although the process goes on.
+/// The panic is therefore logged with the task's name, in addition to the line of the
+/// panic itself, which only gives the place in the source.
 #[derive(Debug)]
 pub struct Task {
-    /// Taken by the one that waits for its end.
+    /// Taken by the method that waits for its end.
     running: Option<JoinHandle<()>>,
 }
 
@@ -51,7 +51,7 @@ impl Task {
         panicked: impl FnOnce() + Send + 'static,
     ) -> Task {
         let work = async move {
-            // What a task shares with others lies behind locks, which note a panic
+            // Data that a task shares with others is behind locks, which record a panic
             // themselves.
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 panicked();
@@ -62,17 +62,17 @@ impl Task {
         }
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the task has ended by itself.
     pub async fn join(mut self) {
-        // The handle stays in its place meanwhile, so that a caller that gives up the
-        // wait cancels the task.
+        // The handle stays in the field while this waits, so that the task is cancelled
+        // if the caller stops waiting.
         if let Some(running) = &mut self.running {
             running.await;
         }
         self.running = None;
     }
 
-    /// Cancels it, and waits until everything that it held is released.
+    /// Cancels the task, and waits until everything that it held is released.
     pub async fn cancel(mut self) {
         if let Some(running) = self.running.take() {
             running.cancel().await;
@@ -83,7 +83,7 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            // The first poll tells the task to end; nobody waits until it has.
+            // The first poll tells the task to end. This does not wait until it has.
             let _ = running.cancel().now_or_never();
         }
     }
@@ -94,13 +94,13 @@ impl Drop for Task {
 pub struct Tasks(Vec<Task>);
 
 impl Tasks {
-    /// Starts `work` as a task that belongs to these.
+    /// Starts `work` as one of these tasks.
     pub fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.0.push(Task::spawn(name, work));
     }
 
-    /// Cancels all of them, the youngest first, and waits for each: a task may use what an
-    /// older one serves.
+    /// Cancels all of them, the youngest first, and waits for each. A younger task may
+    /// use what an older one serves.
     pub async fn cancel(mut self) {
         while let Some(task) = self.0.pop() {
             task.cancel().await;
@@ -148,7 +148,7 @@ mod tests {
                 tasks
             };
             drop(tasks);
-            // Ends when the task has dropped its end of the channel.
+            // Receiving fails once the task has dropped its end of the channel.
             assert!(outside.recv().await.is_err());
         });
     }

@@ -1,5 +1,5 @@
-//! The regular work of a daemon beside its node: saving the routing table, removing what
-//! has expired, giving back memory.
+//! The regular work of a daemon beside its node: it saves the routing table, removes what
+//! has expired, and returns memory to the system.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,23 +11,24 @@ use crate::node::{Handle, Pulse};
 use crate::store::{KnownPeer, Store};
 use crate::system::{allocator, memory};
 
-/// How often the routing table is saved. After `kill -9` the last few minutes of
-/// it are lost, which costs the next start a few dials.
+/// How often the routing table is saved. After `kill -9` the last few minutes of it are
+/// lost, which costs the next start a few extra dials.
 const SAVE_PEERS_EVERY: Duration = Duration::from_secs(300);
 
-/// How often the size of the routing table is compared with that at the last save, and
-/// so the shortest time between two saves. The comparison reads one number.
+/// How often the size of the routing table is compared with its size at the last save. It
+/// is therefore the shortest time between two saves. The comparison only reads one
+/// number.
 const LOOK_AT_PEERS: Duration = Duration::from_secs(5);
 
 /// How often expired blocks are removed from the store.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the heap's unused pages go back to the kernel, and from how much
-/// resident memory on: an idle node has half of that.
+/// How often the unused pages of the heap are returned to the kernel, and the resident
+/// memory from which on this is done. An idle node has half of that.
 const TRIM_EVERY: Duration = Duration::from_secs(30);
 const TRIM_FROM: u64 = 48 << 20;
 
-/// Removes what a run that was killed left behind, and from then on what expires.
+/// Removes what a killed run left behind, and from then on everything that expires.
 pub(super) async fn tend_store(store: Store) {
     let scrubbed = {
         let store = store.clone();
@@ -49,7 +50,7 @@ pub(super) async fn tend_store(store: Store) {
     }
 }
 
-/// Gives memory that a burst of work or an attack has left unused back to the kernel.
+/// Returns memory to the kernel that was used during a burst of work or an attack.
 pub(super) async fn tend_memory() {
     let mut ticks = async_io::Timer::interval(TRIM_EVERY);
     while ticks.next().await.is_some() {
@@ -62,12 +63,12 @@ pub(super) async fn tend_memory() {
     }
 }
 
-/// When the routing table was saved, and with how many peers.
+/// When the routing table was last saved, and how many peers it had then.
 ///
-/// A node that is killed in its first minutes, and whose bootstrap peers are gone when it
-/// starts again, can only get back into the network through the peers it has met. So the
-/// table is saved with its first peers, and whenever it holds twice as many as at the last
-/// save. For the largest possible table that makes a dozen more saves.
+/// A node may be killed in its first minutes and start again when its bootstrap peers are
+/// gone. It can then only get back into the network through the peers that it has met. So
+/// the table is saved with its first peers, and whenever it holds twice as many as at the
+/// last save. For the largest possible table this makes a dozen more saves.
 #[derive(Debug)]
 struct Saved {
     at: Instant,
@@ -75,7 +76,7 @@ struct Saved {
 }
 
 impl Saved {
-    /// Whether it is time to save a table of so many peers.
+    /// Returns whether it is time to save a table with this number of peers.
     fn is_over(&self, peers: usize, now: Instant) -> bool {
         let grown = peers > 0 && peers / 2 >= self.peers;
         grown || now.saturating_duration_since(self.at) >= SAVE_PEERS_EVERY
@@ -98,8 +99,8 @@ pub(super) async fn keep_peers_saved(handle: Handle, pulse: Arc<Pulse>, store: S
     }
 }
 
-/// Saves the routing table. An empty one is not saved: the peers of the last
-/// run are then the only way back in.
+/// Saves the routing table. An empty table is not saved, because the peers of the last
+/// run are then the only way back into the network.
 pub(super) async fn save_peers(handle: &Handle, store: &Store) {
     let Ok(table) = handle.routing_table().await else {
         return;
@@ -127,7 +128,7 @@ pub(super) async fn save_peers(handle: &Handle, store: &Store) {
 mod tests {
     use super::*;
 
-    /// Plays the life of a table whose size at each look is given; at which looks it
+    /// Simulates a table with the given size at each look, and returns at which looks it
     /// is saved.
     fn saves(sizes: impl IntoIterator<Item = usize>) -> Vec<usize> {
         let begun = Instant::now();
