@@ -1,12 +1,13 @@
-//! The metrics port: `/metrics`, `/health/live`, `/health/ready`, and `/` for
-//! people.
+//! The metrics port. It serves `/metrics`, `/health/live`, `/health/ready`, and a page
+//! for people at `/`.
 //!
 //! A server of four fixed pages needs no HTTP framework. `httparse` parses the head of a
-//! request, nothing of a request gets into an answer, and every answer closes its
-//! connection. What clients can use up is bounded: at most
-//! [`MAX_CONNECTIONS`] at once, [`MAX_HEAD`] bytes and [`TIMEOUT`] for the head
-//! of its request, as long again to take the answer, no body. One task serves
-//! all of them, so that a flood here costs the node no threads.
+//! request, no part of a request gets into an answer, and every answer closes its
+//! connection. The resources that clients can use are bounded: there are at most
+//! [`MAX_CONNECTIONS`] at once, each of them may send [`MAX_HEAD`] bytes and no body, and
+//! each has [`TIMEOUT`] to send the head of its request and as long again to take the
+//! answer. One task serves all of them, so that a flood of requests does not take any
+//! threads from the node.
 
 pub(crate) mod answer;
 mod health;
@@ -39,30 +40,30 @@ use crate::web::{last_hour::LastHour, metrics::Metrics};
 use answer::Answer;
 use request::Head;
 
-/// Connections that are served at once; further ones wait in the backlog. Prometheus, a
-/// container's health check and a few people need no more than a handful.
+/// The maximum number of connections that are served at once. Further ones wait in the
+/// backlog. Prometheus, a container's health check and a few people need only a handful.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// The longest head of a request, as other servers have it. Prometheus sends
+/// The longest head of a request, which is the usual limit of servers. Prometheus sends
 /// some 300 bytes.
 pub const MAX_HEAD: usize = 8 * 1024;
 
-/// Time for a client to send its request, and again to take the answer. The
-/// answer fits the socket buffers of any client that reads at all.
+/// How long a client may take to send its request, and again to take the answer. The
+/// answer fits into the socket buffers of any client that reads at all.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// When all places are taken, new clients wait this long for one to come free;
-/// then the oldest connection is closed. An honest client is done in milliseconds, so the
-/// oldest connection is one that only occupies its place.
+/// How long new clients wait for a free place when all places are taken. After that the
+/// oldest connection is closed. An honest client is done within milliseconds, so that the
+/// oldest connection only occupies its place.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Time for the last answers when the daemon stops. A client that sends its
-/// request in one piece has its answer in milliseconds.
+/// How long the last answers may take when the daemon stops. A client that sends its
+/// request in one piece has its answer within milliseconds.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// How many bytes are read, and for how long, of what a client still sends after its
-/// answer. Closing a connection with unread input would reset it, and the client could
-/// lose the answer.
+/// How many bytes that a client sends after its answer are still read, and for how long.
+/// If the connection were closed with unread input, it would be reset, and the client
+/// could lose the answer.
 const LINGER_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -70,28 +71,28 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The port is taken.
+    /// The port is in use.
     #[error(
         "cannot serve metrics on {addr}: the port is taken{}; stop its owner or set P2P_METRICS_PORT to a free port",
         owner(addr)
     )]
     Taken {
-        /// The address asked for.
+        /// The address of the metrics port.
         addr: SocketAddr,
     },
-    /// The address cannot be listened on.
+    /// It is not possible to listen on the address.
     #[error(
         "cannot serve metrics on {addr}: {source}; check P2P_METRICS_HOST and P2P_METRICS_PORT"
     )]
     Bind {
-        /// The address asked for.
+        /// The address of the metrics port.
         addr: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Which program probably has the port, as far as its number tells.
+/// Returns which program probably uses the port, judging by its number.
 fn owner(addr: &SocketAddr) -> &'static str {
     match addr.port() {
         9100 => {
@@ -102,7 +103,7 @@ fn owner(addr: &SocketAddr) -> &'static str {
     }
 }
 
-/// The metrics port, bound and not served yet.
+/// The metrics port, which is bound but not served yet.
 #[derive(Debug)]
 pub struct Http {
     listener: TcpListener,
@@ -125,11 +126,11 @@ impl std::fmt::Debug for Context {
 }
 
 impl Http {
-    /// Binds the port (`P2P_METRICS_HOST`, `P2P_METRICS_PORT`; 0 takes any), or takes the
-    /// socket that `sockets` has for it.
+    /// Binds the port (`P2P_METRICS_HOST`, `P2P_METRICS_PORT`; 0 takes any free port). If
+    /// `sockets` has a socket for it, that one is used instead.
     ///
     /// # Errors
-    /// [`Error::Taken`] and [`Error::Bind`].
+    /// Returns [`Error::Taken`] or [`Error::Bind`].
     pub async fn bind(
         host: IpAddr,
         port: u16,
@@ -163,17 +164,18 @@ impl Http {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address at which it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Serves until `stop`. Then it answers the clients that are being served, in limited
-    /// time, and leaves those that still wait to the next process, if there is one.
+    /// Serves until `stop` ends. Then it finishes the answers to the clients that are
+    /// being served, within a limited time, and leaves those that are still waiting to
+    /// the next process, if there is one.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut serving = FuturesUnordered::new();
-        // The oldest first; entries of finished connections stay until they
-        // reach the front or the queue is cleaned.
+        // The oldest connection comes first. The entries of finished connections stay
+        // until they reach the front or are removed.
         let mut places: VecDeque<(u64, AbortHandle)> = VecDeque::new();
         let mut next = 0u64;
         let mut throttle = Throttle::default();
@@ -224,8 +226,8 @@ impl Http {
                         if let Some(kept_back) = throttle.allow("accept", Instant::now()) {
                             log::warn!(error:% = error, kept_back; "cannot accept a client of the metrics port");
                         }
-                        // Most likely out of descriptors: trying again at once
-                        // would spin.
+                        // The process has probably run out of descriptors, so that trying
+                        // again at once would use the processor for nothing.
                         Delay::new(Duration::from_millis(100)).await;
                     }
                     None => {}
@@ -241,7 +243,7 @@ impl Http {
     }
 }
 
-/// Resolves to `None` when `work` takes longer than `limit`.
+/// Returns `None` when `work` takes longer than `limit`.
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     match select(std::pin::pin!(work), Delay::new(limit)).await {
         Either::Left((value, _)) => Some(value),
@@ -249,12 +251,13 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> 
     }
 }
 
-/// Reads one request and answers it. Nothing is reported when the client goes away.
+/// Reads one request and answers it. Nothing is reported when the client closes the
+/// connection.
 async fn serve(mut stream: TcpStream, context: Context) {
     let answer = match within(TIMEOUT, read_head(&mut stream)).await {
         Some(Ok(head)) => context.answer(head, Instant::now()),
         Some(Err(Some(answer))) => answer,
-        // Gone before it asked.
+        // The client left before it sent a request.
         Some(Err(None)) => return,
         None => Answer::timeout(),
     };
@@ -281,8 +284,8 @@ async fn drain(stream: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads up to the end of the head. `Err(None)` when the client went away,
-/// `Err(Some(_))` with what to tell it.
+/// Reads up to the end of the head. The result is `Err(None)` when the client has left,
+/// and `Err(Some(_))` with the answer when the request is refused.
 async fn read_head(stream: &mut TcpStream) -> Result<Head, Option<Answer>> {
     let mut buffer = Vec::with_capacity(1024);
     let mut chunk = [0; 1024];

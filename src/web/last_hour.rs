@@ -1,9 +1,9 @@
-//! The last hour of the node, for the status page: a ring of samples, and the
-//! newest thing that the event loop said of itself.
+//! The last hour of the node, for the status page: a ring of samples, and the latest
+//! status that the event loop has reported.
 //!
-//! It is kept here and not asked for when a page is made, so that a page never waits for
-//! the event loop, even when that is stuck, and so that a hundred visitors cost the loop no
-//! more than one.
+//! These are collected all the time rather than when a page is requested. So a page never
+//! waits for the event loop, even when that is stuck, and a hundred visitors cost the
+//! loop no more than one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,17 +22,18 @@ use crate::store::Store;
 use crate::telemetry::Direction;
 use crate::web::metrics::Metrics;
 
-/// A sample is taken this often.
+/// The time between two samples.
 pub const EVERY: Duration = Duration::from_secs(5);
 
-/// Samples kept: an hour, in some 100 KiB.
+/// The number of samples kept, which cover an hour and take some 100 KiB.
 pub const KEPT: usize = 720;
 
 /// How long the event loop may take to report its status. A loop that needs longer has a
 /// problem, and the page shows what it reported last.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is refused or fails, each a row of the page. The order is that of [`Totals::refused`].
+/// What can be refused or fail; each is a row of the page. The order is that of
+/// [`Totals::refused`].
 pub const REFUSALS: [&str; 7] = [
     "Connections",
     "Streams",
@@ -43,7 +44,7 @@ pub const REFUSALS: [&str; 7] = [
     "Bans made",
 ];
 
-/// Counters at one moment, since the start of the node.
+/// Counters at one moment, counted since the start of the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Connected peers at that moment.
@@ -52,12 +53,12 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes of streams sent.
     pub bytes_out: u64,
-    /// Refused or failed, in the order of [`REFUSALS`].
+    /// The number of refusals and failures, in the order of [`REFUSALS`].
     pub refused: [u64; REFUSALS.len()],
 }
 
 impl Totals {
-    /// What the metrics say now.
+    /// Reads the current values from the metrics.
     pub fn read(metrics: &Metrics) -> Self {
         let moved = |direction: Direction| {
             Class::ALL
@@ -88,7 +89,8 @@ impl Totals {
     }
 }
 
-/// Gossip that was dropped. A copy of what is here already is how gossip works.
+/// Returns how many gossip messages were dropped. Copies of messages that are here
+/// already are not counted, since gossip always produces them.
 fn dropped(metrics: &Metrics) -> u64 {
     let dropped = counts(&metrics.node.gossip_dropped);
     dropped
@@ -97,12 +99,12 @@ fn dropped(metrics: &Metrics) -> u64 {
         .sum()
 }
 
-/// The sum over all labels.
+/// Returns the sum over all labels.
 fn sum(counters: &IntCounterVec) -> u64 {
     counts(counters).map(|(_, count)| count).sum()
 }
 
-/// The counters of a vector with one label, by its values.
+/// Returns the counters of a vector with one label, by the label's values.
 pub(super) fn counts(counters: &IntCounterVec) -> impl Iterator<Item = (String, u64)> {
     let families = counters.collect().into_iter();
     families.flat_map(|family| {
@@ -111,7 +113,8 @@ pub(super) fn counts(counters: &IntCounterVec) -> impl Iterator<Item = (String, 
             .map(|metric| {
                 let label = metric.get_label().first();
                 let label = label.map_or_else(String::new, |l| l.value().to_owned());
-                // Counters of whole things, far below what a float holds exactly.
+                // The counters hold whole numbers, far below the limit up to which a
+                // float is exact.
                 (label, metric.get_counter().get_value() as u64)
             })
             .collect::<Vec<_>>()
@@ -140,36 +143,37 @@ pub struct LastHour {
     kept: Mutex<Kept>,
 }
 
-/// What the page shows of it.
+/// The part of it that the page shows.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The samples of the last hour, oldest first.
     pub samples: Vec<Sample>,
-    /// What the event loop said last.
+    /// The latest status from the event loop.
     pub status: Option<Arc<Status>>,
-    /// How full the store is, which the event loop does not know.
+    /// How full the store is. The event loop does not know this.
     pub store: Option<LimitStatus>,
 }
 
 impl LastHour {
-    /// One without a sample.
+    /// Creates an empty history.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // It is valid between any two statements, so that a panic leaves nothing half done.
+        // The data is valid between any two statements, so that a panic cannot leave it
+        // half changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes samples until the node is no more.
+    /// Takes samples until the node has stopped.
     pub async fn run(self: Arc<Self>, node: Handle, store: Store, metrics: Arc<Metrics>) {
         let first = futures::stream::once(std::future::ready(Instant::now()));
         let mut ticks = first.chain(async_io::Timer::interval(EVERY));
         while let Some(now) = ticks.next().await {
             let status = match timeout(PATIENCE, node.status()).await {
                 Ok(Ok(status)) => Some(*status),
-                // It stops; the page says so until the process ends.
+                // The node is stopping. The page reports that until the process ends.
                 Ok(Err(_)) => return,
                 Err(_) => None,
             };
@@ -179,7 +183,7 @@ impl LastHour {
         }
     }
 
-    /// Adds a sample. When the loop did not answer, its last status stays.
+    /// Adds a sample. When the event loop did not answer, its last status is kept.
     pub fn record(
         &self,
         at: Instant,
@@ -198,7 +202,7 @@ impl LastHour {
         kept.store = store;
     }
 
-    /// What is known.
+    /// Returns everything that is known.
     pub fn view(&self) -> View {
         let kept = self.lock();
         View {

@@ -1,7 +1,8 @@
-//! The metrics of all rooms, registered together.
+//! The metrics of all modules, registered together.
 //!
-//! Each room owns what it counts (its file `metrics.rs`). No decision of the node
-//! depends on a metric; the status page and a diagnosis read them to tell people.
+//! Each module owns what it counts (in its file `metrics.rs`). No decision of the node
+//! depends on a metric; only the status page and the diagnosis read them, to inform
+//! people.
 
 use std::sync::Arc;
 
@@ -13,22 +14,24 @@ use crate::{block, control, node, store};
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Metrics {
-    /// All of them, for whoever scrapes.
+    /// The registry with all metrics, from which they are scraped.
     pub registry: Registry,
-    /// Of connections, streams, the DHT, gossip, relaying and NAT traversal; with what
-    /// several rooms count on.
+    /// The metrics of connections, streams, the DHT, gossip, relaying and NAT traversal,
+    /// and those that several modules share.
     pub node: Arc<node::Metrics>,
-    /// Of offences, budgets and bans.
+    /// The metrics of offences, budgets and bans.
     pub policy: Arc<node::PeerMetrics>,
-    /// Of blocks and announcements.
+    /// The metrics of blocks and announcements.
     pub block: Arc<block::Metrics>,
-    /// Of the store and its disk.
+    /// The metrics of the store and its disk.
     pub store: Arc<store::Metrics>,
-    /// Of programs on this host.
+    /// The metrics of programs on this host.
     pub control: Arc<control::Metrics>,
-    /// 1 while the event loop makes progress, 0 when it is stuck; set when asked for.
+    /// 1 while the event loop makes progress, 0 when it is stuck. It is set when it is
+    /// read.
     pub live: IntGauge,
-    /// 1 while the node is ready, 0 while it starts, drains or is stuck; set when asked for.
+    /// 1 while the node is ready, 0 while it starts, drains or is stuck. It is set when
+    /// it is read.
     pub ready: IntGauge,
     /// Whether the last reload of the configuration was applied.
     pub config_last_reload_successful: IntGauge,
@@ -37,11 +40,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes and registers them all.
+    /// Creates and registers all metrics.
     ///
     /// # Errors
-    /// When a name is registered twice or breaks the naming rules, which is a
-    /// mistake in the program and shows in every test.
+    /// Returns an error when a name is registered twice or breaks the naming rules, which
+    /// is a mistake in the program and appears in every test.
     pub fn new() -> Result<Arc<Self>, Error> {
         let registry = Registry::new()?;
         Ok(Arc::new(Metrics {
@@ -70,10 +73,10 @@ impl Metrics {
         }))
     }
 
-    /// All in the Prometheus text format, version 0.0.4.
+    /// Returns all metrics in the Prometheus text format, version 0.0.4.
     ///
     /// # Errors
-    /// When a metric cannot be encoded; the text so far is dropped.
+    /// Returns an error when a metric cannot be encoded; the text so far is dropped.
     pub fn render(&self) -> Result<String, Error> {
         self.registry.render()
     }
@@ -104,8 +107,8 @@ mod tests {
         }
     }
 
-    /// A label that takes what a remote chose makes a series for each stranger,
-    /// and a Prometheus that runs out of memory.
+    /// If a label could take a value that a remote peer chose, there would be a series
+    /// for each stranger, and Prometheus would run out of memory.
     #[test]
     fn every_label_is_of_a_kind_whose_values_are_fixed() {
         let names = Metrics::new().unwrap().registry.label_names();

@@ -1,8 +1,8 @@
-//! What browsers and scrapers see of the node, over HTTP.
+//! The parts of the node that browsers and scrapers see over HTTP.
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`metrics`] | the metrics of all rooms, registered together |
+//! | [`metrics`] | the metrics of all modules, registered together |
 //! | [`last_hour`] | the last hour, for the status page |
 //! | [`http`] | `/metrics`, `/health/…` and the page for people |
 

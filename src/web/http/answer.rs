@@ -1,7 +1,7 @@
-//! An answer: status, type and body. The header fields are constants of this
-//! file and the length of the body; no input can get into them.
+//! An answer: status, type and body. The header fields are constants in this file and the
+//! length of the body, so that no input can get into them.
 
-/// What goes back to a client.
+/// The answer to a client.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: &'static str,
@@ -77,12 +77,12 @@ impl Answer {
         }
     }
 
-    /// With one more field, a whole line with its line break.
+    /// Adds a header field, given as a whole line with its line break.
     pub(super) fn with_field(self, extra: &'static str) -> Self {
         Answer { extra, ..self }
     }
 
-    /// The same fields, as HEAD wants them.
+    /// Returns the same header fields without the body, as an answer to HEAD.
     pub(super) fn without_body(self) -> Self {
         Answer {
             send_body: false,

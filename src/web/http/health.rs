@@ -10,14 +10,14 @@ use crate::node::Pulse;
 
 /// Something that can report the health of the node without waiting.
 pub trait Probe: Send + Sync {
-    /// The state at `now`.
+    /// Returns the health of the node at `now`.
     fn health(&self, now: Instant) -> Health;
 }
 
-/// Whether the daemon is ready, written by the daemon.
+/// Whether the daemon is ready, which the daemon itself sets.
 #[derive(Debug)]
 pub struct Readiness {
-    /// Why not; `None` when ready.
+    /// Why the daemon is not ready; `None` when it is.
     reason: Mutex<Option<String>>,
 }
 
@@ -30,22 +30,23 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Not ready yet: starting.
+    /// Creates a value that is not ready, because the daemon is starting.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on the node serves.
+    /// Sets that the node serves from now on.
     pub fn set_ready(&self) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// From now on it does not, for `reason`, such as the word for [`State::Draining`].
+    /// Sets that the node does not serve from now on, for `reason`, such as the word for
+    /// [`State::Draining`].
     pub fn set_not_ready(&self, reason: impl Into<String>) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.into());
     }
 
-    /// Why the node is not ready; `None` when it is.
+    /// Returns why the node is not ready, or `None` when it is.
     pub fn reason(&self) -> Option<String> {
         self.reason
             .lock()
@@ -54,7 +55,8 @@ impl Readiness {
     }
 }
 
-/// The real node: the pulse of its event loop, and the readiness that the daemon reports.
+/// Reports the health of the real node, from the pulse of its event loop and the
+/// readiness that the daemon sets.
 #[derive(Clone, Debug)]
 pub struct NodeProbe {
     /// Written by the event loop.

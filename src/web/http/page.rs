@@ -1,4 +1,4 @@
-//! The pages.
+//! Makes the pages.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::api::Health;
 mod chart;
 mod status;
 
-/// The answer to a request for `page` that came at `now`.
+/// Returns the answer to a request for `page` that arrived at `now`.
 pub(super) fn render(page: Page, context: &Context, now: Instant) -> Answer {
     let Context {
         probe,
@@ -23,7 +23,8 @@ pub(super) fn render(page: Page, context: &Context, now: Instant) -> Answer {
     } = context;
     match page {
         Page::Metrics => {
-            // Set when somebody asks, since a stuck event loop could not say so itself.
+            // These are set only when they are read, since a stuck event loop could not
+            // set them.
             let health = probe.health(now);
             metrics.live.set(health.live.into());
             metrics.ready.set(health.ready.into());

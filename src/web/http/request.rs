@@ -1,12 +1,12 @@
-//! The head of a request, reduced to what matters here. Nothing of a client's
-//! bytes goes further than this file.
+//! Reads the head of a request and keeps only what matters here. No bytes of a client get
+//! further than this file.
 
 use super::{MAX_HEAD, answer::Answer};
 
-/// Header fields of a request at most; browsers send some twenty.
+/// The maximum number of header fields of a request. Browsers send some twenty.
 const MAX_FIELDS: usize = 64;
 
-/// The methods that differ.
+/// The methods that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
@@ -14,10 +14,10 @@ pub(crate) enum Method {
     Other,
 }
 
-/// The pages that there are.
+/// The pages that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// `still`: it does not refresh by itself.
+    /// `still`: the page does not reload itself.
     Status {
         still: bool,
     },
@@ -30,11 +30,11 @@ pub(crate) enum Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    /// `None`: there is no such page.
+    /// The page; `None` when there is no such page.
     pub(crate) page: Option<Page>,
 }
 
-/// Parses a head; `None` when it is not complete yet.
+/// Parses the head of a request. Returns `None` when it is not complete yet.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Head>, Answer> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -61,7 +61,7 @@ fn page(target: &str) -> Option<Page> {
     if target == "/?still" {
         return Some(Page::Status { still: true });
     }
-    // Other queries mean nothing here; Prometheus may be configured to send some.
+    // The rest of a query is ignored. Prometheus may be configured to send one.
     match target.split('?').next()? {
         "/" => Some(Page::Status { still: false }),
         "/metrics" => Some(Page::Metrics),

@@ -1,4 +1,4 @@
-//! Raw sockets against the real server.
+//! Tests the real server over raw sockets.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +12,7 @@ use super::*;
 use crate::api::Health;
 use crate::system::sockets::Sockets;
 
-/// A deadline that only a hang reaches.
+/// A deadline that is only reached when something hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl World {
         client
     }
 
-    /// Sends bytes and reads until the server closes.
+    /// Sends bytes, and reads until the server closes the connection.
     fn send(&self, bytes: &[u8]) -> String {
         let mut client = self.client();
         client.write_all(bytes).unwrap();
@@ -191,12 +191,12 @@ fn a_head_that_is_too_long_is_refused() {
     let mut long = b"GET /metrics HTTP/1.1\r\nX: ".to_vec();
     long.resize(MAX_HEAD + 2000, b'a');
     assert_eq!(status(&world.send(&long)), "431");
-    // Complete, and still too long.
+    // The head is now complete, but still too long.
     long.extend_from_slice(b"\r\n\r\n");
     assert_eq!(status(&world.send(&long)), "431");
     let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100));
     assert_eq!(status(&world.send(many.as_bytes())), "431");
-    // One that just fits.
+    // This head is just short enough.
     let mut fits = b"GET /health/live HTTP/1.1\r\nX: ".to_vec();
     fits.resize(MAX_HEAD - 4, b'a');
     fits.extend_from_slice(b"\r\n\r\n");
@@ -211,8 +211,8 @@ fn a_request_may_come_in_pieces_and_more_may_follow_it() {
         client.write_all(&[*byte]).unwrap();
     }
     assert_eq!(status(&answer(&mut client)), "200");
-    // A second request on the same connection is not answered, nor does it
-    // take the first answer away; nor does a body.
+    // A second request on the same connection is not answered. Neither it nor a body
+    // makes the client lose the first answer.
     let pipelined = world.send(b"GET /health/live HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n");
     assert_eq!(pipelined.matches("HTTP/1.1").count(), 1, "{pipelined}");
     assert_eq!(status(&pipelined), "200");
@@ -224,7 +224,7 @@ fn a_request_may_come_in_pieces_and_more_may_follow_it() {
 #[test]
 fn silent_and_slow_clients_hold_up_nobody_and_are_told_so() {
     let world = world();
-    // More than there are places for.
+    // There are more clients than places.
     let mut silent: Vec<Client> = (0..MAX_CONNECTIONS + 20).map(|_| world.client()).collect();
     for (n, client) in silent.iter_mut().enumerate() {
         if n % 2 == 0 {
@@ -232,7 +232,8 @@ fn silent_and_slow_clients_hold_up_nobody_and_are_told_so() {
         }
     }
     assert_eq!(status(&world.get("/health/live")), "200");
-    // The last ones still have their places and wait out the time for a head.
+    // The last clients still have their places, and wait until the time for a head is
+    // over.
     let last = silent.last_mut().unwrap();
     let text = answer(last);
     assert_eq!(status(&text), "408", "{text}");

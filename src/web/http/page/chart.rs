@@ -1,11 +1,13 @@
-//! Lines over time as inline SVG: no script, no font, no request.
+//! Draws lines over time as inline SVG, without any script, font or request.
 
 use std::fmt::Write as _;
 
-/// Points drawn at most; more than a screen of a phone can tell apart.
+/// The maximum number of points that are drawn, which is more than can be told apart on a
+/// phone's screen.
 const POINTS: usize = 180;
 
-/// Units of the drawing. It is stretched to its place; strokes are not.
+/// The width of the drawing in its own units. The drawing is stretched to the available
+/// space, but the strokes keep their width.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
 
@@ -18,8 +20,9 @@ pub(super) struct Line<'a> {
     pub(super) points: &'a [(f64, f64)],
 }
 
-/// Draws `lines` over the last `window` seconds; `top` is the value at the upper
-/// edge. `name` is for who cannot see it: text of this program, with no markup.
+/// Draws `lines` over the last `window` seconds. `top` is the value at the upper edge.
+/// `name` describes the chart to people who cannot see it; it must be text of this
+/// program without markup.
 pub(super) fn svg(name: &str, window: f64, top: f64, lines: &[Line<'_>]) -> String {
     let mut out = format!(
         "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" \
@@ -62,7 +65,7 @@ fn path(points: &[(f64, f64)], window: f64, top: f64) -> String {
     for (n, chunk) in points.chunks(group).enumerate() {
         let count = chunk.len() as f64;
         let value = chunk.iter().map(|p| p.1).sum::<f64>() / count;
-        // The ends of the line are where its first and last points are.
+        // The line begins at its first point and ends at its last one.
         let age = match n {
             0 => chunk.first(),
             _ => chunk.last(),
@@ -74,7 +77,7 @@ fn path(points: &[(f64, f64)], window: f64, top: f64) -> String {
     out
 }
 
-/// The next round number above, for the upper edge of a chart.
+/// Returns the next round number that is not smaller, for the upper edge of a chart.
 pub(super) fn round_up(value: f64) -> f64 {
     if value <= 4.0 {
         return 4.0;
@@ -85,7 +88,7 @@ pub(super) fn round_up(value: f64) -> f64 {
     step.unwrap_or(10.0) * scale
 }
 
-/// As [`round_up`], in the steps of binary units.
+/// Does the same as [`round_up`], in steps of binary units.
 pub(super) fn round_up_bytes(value: f64) -> f64 {
     let unit = 1024f64.powf((value.max(1024.0).log2() / 10.0).floor());
     unit * round_up(value / unit).max(1.0)

@@ -1,26 +1,26 @@
-//! The status page: how the node is, for a person.
+//! The status page, which shows people how the node is doing.
 //!
-//! # What is fit to show
+//! # What may be shown
 //!
-//! `P2P_METRICS_HOST` may be `0.0.0.0`, and whoever reaches the port reads this
-//! page. So it shows what the node tells every peer that asks anyway (its peer
-//! id, version, network, and addresses) and sums. It shows nobody else: no peer
-//! id, address or agent of a peer, and no name of a topic, which may tell what a
-//! program on this host does. `p2p-node status` and `p2p-node peers` tell those
-//! to the operator over the control socket.
+//! `P2P_METRICS_HOST` may be `0.0.0.0`, and then everybody who can reach the port can
+//! read this page. So it shows only sums, and what the node tells any peer that asks (its
+//! peer id, version, network, and addresses). It shows nothing about others: neither the
+//! id, address or agent of a peer, nor the name of a topic, which could reveal what a
+//! program on this host does. The operator can see those over the control socket with
+//! `p2p-node status` and `p2p-node peers`.
 //!
-//! Text that this program did not choose (names of networks, addresses) is
-//! escaped, and the page allows no script, no request and no frame: see [`CSP`].
-//! Everything is in the one answer, so that it can be read in a place without a
-//! network, and works in a text browser.
+//! Text that this program did not choose (names of networks, addresses) is escaped, and
+//! the page allows no script, no request and no frame: see [`CSP`]. Everything is in a
+//! single answer, so that the page can be read without a network, and it works in a text
+//! browser.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `tiles` | the most important figures |
-//! | `charts` | the last hour, drawn |
-//! | `limits` | what is used of what is allowed, and what was refused |
-//! | `reach` | who the node is and how others reach it |
-//! | `text` | how the page writes numbers and the text of others |
+//! | `charts` | the charts of the last hour |
+//! | `limits` | how much of each limit is used, and what was refused |
+//! | `reach` | the node's identity, and how others reach it |
+//! | `text` | numbers, and text that others chose, as HTML |
 
 mod charts;
 mod limits;
@@ -37,29 +37,29 @@ use crate::text::duration;
 use crate::web::last_hour::View;
 use crate::web::metrics::Metrics;
 
-/// The one style sheet.
+/// The only style sheet.
 const STYLE: &str = include_str!("style.css");
 
-/// What a browser may do with the page: apply the style sheet whose hash this is,
-/// show the icon that is in it, load nothing. As one header field.
+/// What a browser may do with the page, as one header field. It may apply the style sheet
+/// with this hash and show the icon that is in the page, and it may load nothing.
 pub(super) const CSP: &str = "Content-Security-Policy: default-src 'none'; \
     style-src 'sha256-597BJyuzEVJorXVZNu+TUSwuAiH9wYdncjQm891OJjQ='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
 
-/// The page asks for itself again after this many seconds.
+/// The number of seconds after which the page reloads itself.
 const REFRESH: u32 = 10;
 
-/// Everything the page is made from.
+/// Everything that the page is made from.
 pub(super) struct Sources<'a> {
     pub(super) health: &'a Health,
     pub(super) view: &'a View,
     pub(super) metrics: &'a Metrics,
     pub(super) now: Instant,
-    /// Do not refresh by itself.
+    /// Whether the page must not reload itself.
     pub(super) still: bool,
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub(super) fn page(from: &Sources<'_>) -> String {
     let mut out = String::with_capacity(32 * 1024);
     let (tone, word) = state(from.health);
@@ -78,7 +78,7 @@ pub(super) fn page(from: &Sources<'_>) -> String {
     out
 }
 
-/// The tone and the word for how the node is.
+/// Returns the tone and the word for the state of the node.
 fn state(health: &Health) -> (&'static str, &'static str) {
     let reason = health.reason.as_deref().map(State::of);
     match (health.live, health.ready, reason) {
@@ -126,7 +126,7 @@ fn top(out: &mut String, from: &Sources<'_>, tone: &str, word: &str) {
     );
 }
 
-/// The state in a sentence or two, with what to do when something is amiss.
+/// Describes the state in a sentence or two, with what to do when something is wrong.
 fn lead(from: &Sources<'_>) -> String {
     let health = from.health;
     if !health.live {

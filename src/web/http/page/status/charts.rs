@@ -1,4 +1,4 @@
-//! The part of the page that draws the last hour.
+//! The part of the page with the charts of the last hour.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -12,7 +12,8 @@ pub(super) fn charts(out: &mut String, from: &Sources<'_>) {
     let samples = &from.view.samples;
     let age = |at: Instant| from.now.saturating_duration_since(at).as_secs_f64();
     let oldest = samples.first().map_or(0.0, |s| age(s.at));
-    // A node that has just started fills a short frame, not a thin edge of an hour.
+    // For a node that has just started, the chart covers a short time, so that the line
+    // is not a thin edge of an hour.
     let window = oldest.clamp(60.0, 3600.0);
     let peers: Vec<(f64, f64)> = samples
         .iter()
@@ -84,7 +85,7 @@ fn key(class: &str) -> String {
     )
 }
 
-/// A drawing with what its edges mean.
+/// Returns a chart with labels for its edges.
 fn plot(svg: &str, top: &str, ago: &str) -> String {
     format!(
         "<div class=\"plot\"><span class=\"scale\">{top}</span>{svg}</div>\
@@ -92,7 +93,7 @@ fn plot(svg: &str, top: &str, ago: &str) -> String {
     )
 }
 
-/// Bytes a second received and sent between samples.
+/// Returns the bytes per second that were received and sent between samples.
 pub(super) fn rates(samples: &[Sample]) -> Vec<(Instant, f64, f64)> {
     samples
         .windows(2)

@@ -1,4 +1,4 @@
-//! The part of the page that says how much is used of what is allowed, and what was refused.
+//! The part of the page that shows how much of each limit is used, and what was refused.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::api::{LimitStatus, Unit};
 use crate::web::last_hour::{KEPT, REFUSALS, Totals, counts};
 use crate::web::metrics::Metrics;
 
-/// Refused this often in an hour is shown with what refused.
+/// The maximum number of limits that are named as having refused connections.
 const MOST_LIMITS: usize = 4;
 
 pub(super) fn limits(out: &mut String, from: &Sources<'_>) {
@@ -56,7 +56,7 @@ pub(super) fn refused(out: &mut String, from: &Sources<'_>) {
     );
     let now = Totals::read(from.metrics).refused;
     let before = from.view.samples.first().filter(|_| {
-        // Until an hour has passed, the last hour is all there is.
+        // In the first hour, all of the values since the start are of the last hour.
         from.view.samples.len() >= KEPT
     });
     for (row, name) in REFUSALS.iter().enumerate() {
@@ -79,7 +79,7 @@ pub(super) fn refused(out: &mut String, from: &Sources<'_>) {
     out.push_str("</tbody></table></section>");
 }
 
-/// Which limits refused connections, the busiest first.
+/// Returns which limits refused connections, beginning with the one that refused most.
 fn by_limit(metrics: &Metrics) -> String {
     let mut limits: Vec<(String, u64)> = counts(&metrics.node.connections_refused)
         .filter(|(_, n)| *n > 0)

@@ -1,4 +1,4 @@
-//! The part of the page that says who the node is and how others reach it.
+//! The part of the page that shows the node's identity and how others reach it.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,8 @@ use super::Sources;
 use super::text::{count, escape, number};
 use crate::api::{Reachability, Status};
 
-/// Addresses that are shown of each kind. A host of containers has hundreds.
+/// The maximum number of addresses of each kind that are shown. A host of containers has
+/// hundreds.
 const MOST_ADDRESSES: usize = 16;
 
 pub(super) fn reach(out: &mut String, from: &Sources<'_>) {

@@ -99,7 +99,7 @@ fn nothing_that_others_chose_can_be_markup() {
     assert!(page.contains("Not ready"));
 }
 
-/// The port may be open to a network.
+/// The port may be open to a whole network.
 #[test]
 fn it_shows_nobody_else_and_no_topic() {
     let page = rendered(&health(None), &full(), &Metrics::new().unwrap(), false);
@@ -116,7 +116,7 @@ fn it_says_how_the_node_is_and_what_to_do() {
     assert!(ready.contains("Connected to 3 peers. Others reach it through a relay."));
     assert!(ready.contains("1d 1h") && ready.contains("1,234 provider records"));
     assert!(ready.contains("390 of 400") && ready.contains("class=\"bad\" width=\"97.5\""));
-    // 5 KiB in 5 s.
+    // 5 KiB were moved in 5 s.
     assert!(ready.contains("<dd>1.0\u{a0}KiB/s "), "{ready}");
     let draining = rendered(&health(Some("draining")), &full(), &metrics, false);
     assert!(draining.contains("<title>Draining"));
@@ -128,7 +128,7 @@ fn it_says_how_the_node_is_and_what_to_do() {
     };
     let stuck = rendered(&stuck, &full(), &metrics, false);
     assert!(stuck.contains("Stuck") && stuck.contains("The event loop has not turned for 20 s."));
-    // Before the first sample there is less to show, and no nonsense.
+    // Before the first sample the page shows less, but nothing that is wrong.
     let early = rendered(&health(Some("starting")), &View::default(), &metrics, false);
     assert!(early.contains("Starting") && early.contains("Not known yet"));
     for page in [ready, draining, stuck, early] {
@@ -156,7 +156,7 @@ fn the_policy_allows_this_style_sheet_and_nothing_else() {
     );
     assert!(CSP.ends_with("\r\n") && CSP.trim_end().lines().count() == 1);
     let page = rendered(&health(None), &full(), &Metrics::new().unwrap(), false);
-    // What would need another source: they would be blocked, and look broken.
+    // Anything from another source would be blocked, and the page would look broken.
     for other in [
         "style=", "<script", "http:", "https:", "//", "@import", "url(",
     ] {

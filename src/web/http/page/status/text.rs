@@ -1,8 +1,8 @@
-//! How the page writes numbers and the text of others.
+//! Writes numbers, and text that others chose, as HTML.
 
 use crate::text::size;
 
-/// `text` as it can stand in HTML.
+/// Escapes `text` for HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -18,7 +18,7 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// With a capital, escaped.
+/// Returns the text escaped, beginning with a capital letter.
 pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars
@@ -27,7 +27,7 @@ pub(super) fn sentence(text: &str) -> String {
     escape(&(first + chars.as_str()))
 }
 
-/// `12,345`.
+/// Returns a number such as `12,345`.
 pub(super) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -44,17 +44,17 @@ pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
 }
 
-/// `1.5 MiB`.
+/// Returns a number of bytes, such as `1.5 MiB`.
 pub(super) fn bytes(n: u64) -> String {
     whole(&size::show(n))
 }
 
-/// `1.5 MiB/s`.
+/// Returns a rate, such as `1.5 MiB/s`.
 pub(super) fn rate(a_second: f64) -> String {
     whole(&size::show_rate(a_second as u64))
 }
 
-/// With a no-break space, so that a number keeps its unit.
+/// Replaces spaces by no-break spaces, so that a number and its unit stay on one line.
 fn whole(text: &str) -> String {
     text.replace(' ', "\u{a0}")
 }
