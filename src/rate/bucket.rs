@@ -2,34 +2,34 @@
 
 use std::time::{Duration, Instant};
 
-/// What a bucket holds and how fast it is filled, in units of the caller's choice.
+/// How much a bucket holds and how fast it is filled, in units of the caller's choice.
 ///
-/// Whoever counts in billionths of a token has a bucket for `n` tokens a second when it
-/// gains `n` units in a nanosecond. All amounts are whole numbers then, and a nanosecond is
-/// what clocks count in: nothing is ever rounded, so nothing is lost however often the
-/// bucket is asked, and nothing drifts.
+/// A caller that counts in billionths of a token has a bucket for `n` tokens a second
+/// when it gains `n` units per nanosecond. All amounts are then whole numbers, and clocks
+/// count in nanoseconds. So nothing is ever rounded: nothing is lost however often the
+/// bucket is asked, and no error accumulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
-    /// Units in a full bucket.
+    /// The number of units in a full bucket.
     pub(crate) full: i128,
-    /// Units that flow in each nanosecond; not zero.
+    /// The number of units that flow in per nanosecond; not zero.
     pub(crate) per_nanosecond: i128,
 }
 
-/// A level that rises with time up to [`Capacity::full`], and falls by what is taken. It
-/// may fall below zero, which is a debt.
+/// A level that rises with time up to [`Capacity::full`] and falls by the amount that is
+/// taken. It may fall below zero, which is a debt.
 ///
-/// A clock that stands still or goes back does not fill the bucket. After one that leaps
-/// ahead the bucket is full, and not more than that.
+/// A clock that stands still or goes back does not fill the bucket. After a clock has
+/// jumped ahead, the bucket is full, and no more than full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bucket {
     level: i128,
-    /// The time of that level.
+    /// The time at which the level was computed.
     at: Instant,
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// Returns a full bucket.
     pub(crate) fn full(capacity: Capacity, now: Instant) -> Self {
         Bucket {
             level: capacity.full,
@@ -37,8 +37,8 @@ impl Bucket {
         }
     }
 
-    /// Adds what has flowed in since the last time. A level above what the bucket holds,
-    /// which was filled under another capacity, is cut.
+    /// Adds the units that have flowed in since the last time. A level that exceeds the
+    /// capacity, because the bucket was filled under another one, is reduced to it.
     pub(crate) fn refill(&mut self, capacity: Capacity, now: Instant) {
         let elapsed = now.saturating_duration_since(self.at);
         self.at = self.at.max(now);
@@ -47,27 +47,29 @@ impl Bucket {
         self.level = self.level.saturating_add(more).min(capacity.full);
     }
 
-    /// Units in it, as of the last refill; below zero when it is in debt.
+    /// Returns the number of units as of the last refill. It is below zero when the
+    /// bucket is in debt.
     pub(crate) fn level(&self) -> i128 {
         self.level
     }
 
-    /// Takes units whether they are there or not.
+    /// Takes units, even if there are not enough.
     pub(crate) fn take(&mut self, units: i128) {
         self.level = self.level.saturating_sub(units);
     }
 
-    /// Gives back units that were taken and not used.
+    /// Gives back units that were taken but not used.
     pub(crate) fn give_back(&mut self, units: i128) {
         self.level = self.level.saturating_add(units);
     }
 
-    /// Brings the level between these two.
+    /// Limits the level to the range from `least` to `most`.
     pub(crate) fn clamp(&mut self, least: i128, most: i128) {
         self.level = self.level.clamp(least, most);
     }
 
-    /// How long after the last refill the level is reached, rounded up to the nanosecond.
+    /// Returns how long after the last refill the bucket reaches `level`, rounded up to
+    /// the nanosecond.
     pub(crate) fn wait(&self, level: i128, capacity: Capacity) -> Duration {
         let missing = level.saturating_sub(self.level).max(0);
         let rate = capacity.per_nanosecond;
@@ -80,7 +82,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    /// Three tokens at once and two a second, in billionths of a token.
+    /// Holds three tokens and gains two a second, in billionths of a token.
     const SLOW: Capacity = Capacity {
         full: 3_000_000_000,
         per_nanosecond: 2,

@@ -1,16 +1,16 @@
-//! How often, or how much, something may happen.
+//! Limits how often, or how much of, something may happen.
 //!
 //! | file | noun |
 //! |---|---|
-//! | `bucket` | [`Bucket`], the token bucket: a level that rises with time up to what the bucket holds |
-//! | `pace` | [`Pace`], a budget of events: so many at once, and so many a second for long |
+//! | `bucket` | [`Bucket`], a token bucket: a level that rises up to a maximum |
+//! | `pace` | [`Pace`], a budget of events: a burst, and a number per second |
 //!
-//! Nothing here reads a clock: time comes as an argument.
+//! Nothing here reads a clock; the time is an argument.
 //!
-//! Two limits of the program look similar and are not here. The buckets of subnets
-//! (`peers::rate`) count in 32-bit floats, since thousands of them lie in a table of fixed
-//! size. The throttle of log lines (`telemetry::throttle`) has no level: it lets one line
-//! through in each interval and counts the others.
+//! Two limits of the program look similar but are not here. The buckets of subnets
+//! (`peers::rate`) count in 32-bit floats, since thousands of them are in a table of
+//! fixed size. The throttle of log lines (`telemetry::throttle`) has no level: it lets
+//! one line through in each interval and counts the others.
 
 mod bucket;
 mod pace;

@@ -1,17 +1,18 @@
-//! A budget of events: so many at once, and so many a second for long.
+//! A budget of events: a burst, and a number per second in the long run.
 
 use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, Capacity};
 
-/// Units of the bucket in one event.
+/// The number of units of the bucket that one event takes.
 const UNIT: i128 = 1_000_000_000;
 
-/// A bucket that counts every event, also those that come too early.
+/// A bucket that counts every event, including those that come too early.
 ///
-/// Example: 500 events a second, 1,000 at once. The first thousand pass however close
-/// together they come; from then on one passes every 2 ms. After two seconds without an
-/// event there is room for a thousand again, after one second for five hundred.
+/// For example, 500 events a second and 1,000 at once: the first thousand pass however
+/// close together they come, and from then on one passes every 2 ms. After two seconds
+/// without an event there is room for a thousand again, and after one second for five
+/// hundred.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     capacity: Capacity,
@@ -19,7 +20,8 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// `per_second` (not zero) for long, `burst` at once.
+    /// Creates a budget of `per_second` events (not zero) in the long run, and `burst` at
+    /// once.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
         let capacity = Capacity {
             full: i128::from(burst) * UNIT,
@@ -34,14 +36,15 @@ impl Pace {
     /// Counts one event.
     ///
     /// # Errors
-    /// There is no room for it. Says how long until there is room for the next event, which
-    /// may come earlier all the same; it costs as much.
+    /// Returns an error when there is no room for the event. It says how long it takes
+    /// until there is room for the next one. That event may come earlier all the same,
+    /// and then counts as much.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let full = self.capacity.full;
         self.bucket.refill(self.capacity, now);
         self.bucket.take(UNIT);
-        // A debt is bounded by what the bucket holds: whoever stops for the time of the
-        // burst begins afresh.
+        // A debt is bounded by what the bucket holds, so that a caller that pauses for as
+        // long as the burst takes begins afresh.
         self.bucket.clamp(-full, full);
         let wait = self.bucket.wait(0, self.capacity);
         match wait.is_zero() {
@@ -63,7 +66,7 @@ mod tests {
             assert!(pace.take(start).is_ok(), "event {n}");
         }
         assert_eq!(pace.take(start), Err(Duration::from_millis(2)));
-        // Whoever waits as told passes at the rate for ever.
+        // A caller that waits as it is told passes at this rate for ever.
         let mut now = start;
         for _ in 0..2000 {
             now += Duration::from_millis(2);
