@@ -1,6 +1,7 @@
-//! Numbers of things, for people.
+//! Numbers of things, written for people.
 
-/// `1 file waits` or `12 files wait`: the words for one, or those for any other number.
+/// Returns `1 file waits` or `12 files wait`: the number with the words for one thing, or
+/// with those for any other number.
 pub fn counted(n: u64, one: &str, many: &str) -> String {
     match n {
         1 => format!("1 {one}"),

@@ -1,9 +1,9 @@
-//! A length of time for people.
+//! Lengths of time, written for people.
 
 use std::time::{Duration, SystemTime};
 
-/// The two largest units that matter: `3d 4h`, `2m 5s`, `850ms`; the second is left out
-/// when there is nothing of it: `5m`.
+/// Returns the two largest units that matter: `3d 4h`, `2m 5s`, `850ms`. The second unit
+/// is left out when it is zero: `5m`.
 pub fn show(d: Duration) -> String {
     let s = d.as_secs();
     let two = |large: u64, unit: &str, small: u64, lesser: &str| match small {
@@ -24,13 +24,13 @@ pub fn show(d: Duration) -> String {
     }
 }
 
-/// Whole milliseconds, as wires, logs and tables on disk carry them; a longer time than
-/// fits is the maximum.
+/// Returns whole milliseconds, which are used on wires, in logs and in tables on disk. A
+/// time that is too long for them becomes the maximum.
 pub fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How far `point` lies ahead of `now`: `in 5m`, or `passed`.
+/// Returns how far `point` is ahead of `now`: `in 5m`, or `passed`.
 pub fn until(point: SystemTime, now: SystemTime) -> String {
     match point.duration_since(now) {
         Ok(ahead) => format!("in {}", show(ahead)),

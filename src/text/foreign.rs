@@ -1,19 +1,19 @@
-//! Text that a remote chose, made safe for terminals and logs.
+//! Makes text that a remote chose safe for terminals and logs.
 
 use std::fmt::Write;
 
 use libp2p::Multiaddr;
 
-/// Whether a character could steer a terminal, break a line or turn the direction of
-/// writing.
+/// Returns whether a character could control a terminal, break a line or change the
+/// direction of writing.
 fn is_unsafe(c: char) -> bool {
     let turns =
         matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns
 }
 
-/// Appends `text`, with everything escaped that could steer a terminal, break a line
-/// or turn the direction of writing.
+/// Appends `text`. Every character that could control a terminal, break a line or change
+/// the direction of writing is escaped.
 pub fn push_printable(out: &mut String, text: &str) {
     for c in text.chars() {
         if is_unsafe(c) {
@@ -24,21 +24,22 @@ pub fn push_printable(out: &mut String, text: &str) {
     }
 }
 
-/// The same as a text of its own.
+/// Does the same as [`push_printable`], and returns a new string.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push_printable(&mut out, text);
     out
 }
 
-/// The first `most` characters of [`printable`].
+/// Returns the first `most` characters of [`printable`].
 pub fn printable_start(text: &str, most: usize) -> String {
-    // Each character gives at least one, so that the rest cannot matter.
+    // Each character yields at least one, so that the rest of them cannot matter.
     let start: String = text.chars().take(most).collect();
     printable(&start).chars().take(most).collect()
 }
 
-/// An address for a terminal. Names in it are free text, and remotes tell them.
+/// Returns an address for a terminal. Names in it are free text, and come from remote
+/// peers.
 pub fn address(address: &Multiaddr) -> String {
     printable(&address.to_string())
 }

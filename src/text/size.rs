@@ -1,15 +1,16 @@
-//! Bytes, and bytes a second, for people.
+//! Bytes, and bytes per second, written for people.
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// Bytes in the largest unit that fits, with one digit after the point: `1.5 GiB`.
+/// Returns a number of bytes in the largest unit that fits, with one digit after the
+/// point: `1.5 GiB`.
 pub fn show(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // What would be shown as 1024 is one of the next unit.
+    // A value that would be shown as 1024 is shown as one of the next unit.
     while value >= 1023.95 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -17,7 +18,7 @@ pub fn show(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Bytes a second: `1.5 MiB/s`.
+/// Returns a number of bytes per second, such as `1.5 MiB/s`.
 pub fn show_rate(bytes_a_second: u64) -> String {
     format!("{}/s", show(bytes_a_second))
 }

@@ -1,17 +1,17 @@
-//! Points in time as whole milliseconds since 1970, as wires and tables on disk carry
-//! them.
+//! Points in time as whole milliseconds since 1970, which are used on wires and in tables
+//! on disk.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::duration::millis;
 
-/// Milliseconds since 1970; an earlier point is 0.
+/// Returns milliseconds since 1970. An earlier point in time becomes 0.
 pub fn unix_millis(t: SystemTime) -> u64 {
     t.duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
-/// The inverse of [`unix_millis`]. A point that the system's clock cannot express is
-/// 1970.
+/// Returns the inverse of [`unix_millis`]. A point in time that the system's clock cannot
+/// express becomes 1970.
 pub fn from_unix_millis(ms: u64) -> SystemTime {
     UNIX_EPOCH
         .checked_add(Duration::from_millis(ms))
