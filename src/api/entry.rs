@@ -12,34 +12,34 @@ pub struct Entry {
     pub cid: Cid,
     /// Its length in bytes.
     pub size: u64,
-    /// Blocks of its tree.
+    /// The number of blocks of its tree.
     pub blocks: u64,
-    /// Those of them that are in the local store.
+    /// The number of those blocks that are in the local store.
     pub blocks_here: u64,
-    /// It was put here, and stays until it expires.
+    /// Whether it was put here, so that it stays until it expires.
     pub pinned: bool,
-    /// When it came into the store.
+    /// When it was added to the store.
     pub added: Option<SystemTime>,
-    /// When it may be dropped; `None` is never.
+    /// When it may be removed; `None` means never.
     pub expires: Option<SystemTime>,
-    /// The name that it was put under, for people. Escape it before printing.
+    /// The name under which it was put, for people. Escape it before printing it.
     pub name: Option<String>,
-    /// After a put: why it could not be announced to the DHT yet. The node goes
-    /// on trying.
+    /// After a put, the reason why it could not be announced to the DHT yet. The node
+    /// keeps trying.
     pub announce_error: Option<String>,
-    /// After a put: files of the host of which no peer was told yet, which are
-    /// announced in the background; 0 when this one is announced.
+    /// After a put, the number of files of the host that no peer has been told of yet.
+    /// They are announced in the background. It is 0 when this file has been announced.
     pub announcing: u64,
-    /// Who signed the root block; known to `stat` only.
+    /// The publisher that signed the root block; only `stat` knows it.
     pub publication: Option<Publication>,
 }
 
-/// What the publisher of content says of it.
+/// What the publisher of content states about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Who signed it.
+    /// The peer that signed it.
     pub publisher: PeerId,
-    /// When it was put, by its publisher's clock.
+    /// When it was put, according to its publisher's clock.
     pub at: SystemTime,
     /// Until when it is served.
     pub until: SystemTime,

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Answer to a health question.
+/// The answer to a health request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Whether the event loop makes progress.
     pub live: bool,
     /// Whether the node serves.
     pub ready: bool,
-    /// Why it is not ready.
+    /// Why it is not ready; `None` when it is.
     pub reason: Option<String>,
-    /// Connected peers.
+    /// The number of connected peers.
     pub connected_peers: u64,
-    /// Peers in the DHT's routing table.
+    /// The number of peers in the DHT's routing table.
     pub routing_table_size: u64,
     /// The time since the daemon's start.
     pub uptime: Duration,

@@ -1,4 +1,5 @@
-//! What a program on this host sees of the node, as Rust types. The node makes them, the control socket carries them (`proto/p2pd.proto`), and commands and the
+//! What a program on this host sees of the node, as Rust types. The node creates them,
+//! the control socket carries them (`proto/p2pd.proto`), and the commands and the
 //! diagnosis show them.
 //!
 //! | file | holds |

@@ -9,21 +9,21 @@ pub struct Reload {
     pub restart: Vec<Change>,
 }
 
-/// A variable that has another value.
+/// A variable whose value has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Its name.
     pub variable: String,
-    /// The value in force before.
+    /// The value that was in force before.
     pub before: String,
-    /// The value that the configuration says now.
+    /// The value in the new configuration.
     pub after: String,
 }
 
 /// Why a reload changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReloadError {
-    /// The configuration is bad.
+    /// The configuration is not valid.
     #[error("{0}")]
     Refused(String),
     /// The node could not apply it.

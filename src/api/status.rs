@@ -9,73 +9,73 @@ use crate::text::size;
 /// Everything that `p2p-node status` shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// This node's identity; `None` only from a daemon that did not say.
+    /// This node's identity; `None` only when the daemon did not report it.
     pub peer_id: Option<PeerId>,
-    /// Name and version of the daemon.
+    /// The name and version of the daemon.
     pub agent: String,
-    /// Name of the network (`P2P_NETWORK`).
+    /// The name of the network (`P2P_NETWORK`).
     pub network: String,
     /// The time since the daemon's start.
     pub uptime: Duration,
-    /// How far it is between its start and its end.
+    /// Whether it is starting, running or stopping.
     pub state: State,
-    /// Where it listens, wildcards expanded.
+    /// The addresses at which it listens, with wildcards expanded.
     pub listen_addrs: Vec<Multiaddr>,
-    /// Where others can reach it, as configured or confirmed by them.
+    /// The addresses at which others can reach it, as configured or confirmed by them.
     pub external_addrs: Vec<Multiaddr>,
-    /// Connected peers, each counted once.
+    /// The number of connected peers, each counted once.
     pub peers: u64,
-    /// Connections that peers made.
+    /// The number of connections that peers made.
     pub connections_inbound: u64,
-    /// Connections that this node made.
+    /// The number of connections that this node made.
     pub connections_outbound: u64,
-    /// Connections being made, both directions.
+    /// The number of connections being made, in both directions.
     pub connections_pending: u64,
-    /// Open streams of all connections.
+    /// The number of open streams on all connections.
     pub streams: u64,
     /// The DHT.
     pub dht: DhtStatus,
-    /// Topics joined here.
+    /// The topics that this node has joined.
     pub topics: Vec<TopicStatus>,
     /// The block store.
     pub store: StoreStatus,
     /// Whether and how the node can be reached through NAT.
     pub nat: NatStatus,
-    /// Files of this host that wait to be announced.
+    /// The files of this host that wait to be announced.
     pub announcements: AnnouncementStatus,
-    /// What is used of what is allowed.
+    /// How much of each limit is used.
     pub limits: Vec<LimitStatus>,
-    /// Bytes of resident memory of the daemon.
+    /// The resident memory of the daemon in bytes.
     pub resident_bytes: u64,
-    /// Bans in force.
+    /// The number of bans in force.
     pub bans: u64,
-    /// Peers whose reputation is remembered.
+    /// The number of peers whose reputation is remembered.
     pub reputations: u64,
 }
 
-/// The DHT's part of [`Status`].
+/// The state of the DHT, in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DhtStatus {
     /// `server` or `client`, as it is now.
     pub mode: String,
     /// The DHT's protocol id.
     pub protocol: String,
-    /// Peers in the routing table.
+    /// The number of peers in the routing table.
     pub table_size: u64,
-    /// Values held here.
+    /// The number of values held here.
     pub values: u64,
-    /// Provider records held here.
+    /// The number of provider records held here.
     pub provider_records: u64,
-    /// Queries under way.
+    /// The number of queries under way.
     pub queries: u64,
 }
 
 /// Files of the host that wait to be announced to the DHT, in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnnouncementStatus {
-    /// Files that wait to be announced, those under way included.
+    /// The number of files that wait to be announced, including those under way.
     pub waiting: u64,
-    /// For how long the most overdue of them has waited.
+    /// How long the most overdue of them has waited.
     pub lateness: Duration,
 }
 
@@ -84,35 +84,35 @@ pub struct AnnouncementStatus {
 pub struct TopicStatus {
     /// The topic.
     pub topic: String,
-    /// Peers in the topic's mesh.
+    /// The number of peers in the topic's mesh.
     pub mesh_peers: u64,
-    /// Connected peers that subscribe to it.
+    /// The number of connected peers that subscribe to it.
     pub peers: u64,
 }
 
-/// The block store's part of [`Status`].
+/// The state of the block store, in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
-    /// Blocks.
+    /// The number of blocks.
     pub blocks: u64,
-    /// Bytes of their payload.
+    /// The number of bytes of their payload.
     pub bytes: u64,
     /// The cap (`P2P_STORE_MAX_BYTES`).
     pub max_bytes: u64,
-    /// Files among the blocks.
+    /// The number of files among the blocks.
     pub roots: u64,
-    /// Bytes of disk that they take, which is what the cap counts.
+    /// The bytes of disk space that they take, which is what the cap limits.
     pub disk_bytes: u64,
 }
 
-/// The NAT's part of [`Status`].
+/// How the node can be reached through NAT, in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NatStatus {
-    /// Whether strangers can dial the node.
+    /// Whether peers that it is not connected with can dial the node.
     pub state: Reachability,
-    /// Relays at which this node holds a reservation.
+    /// The relays at which this node holds a reservation.
     pub relays: Vec<String>,
-    /// Connections that hole punching made direct.
+    /// The number of connections that hole punching made direct.
     pub hole_punched: u64,
 }
 
@@ -127,26 +127,26 @@ pub struct LimitStatus {
     pub used: u64,
     /// How much is allowed.
     pub allowed: u64,
-    /// The variable that raises it, for example `P2P_MAX_CONNECTIONS`.
+    /// The variable that raises the limit, for example `P2P_MAX_CONNECTIONS`.
     pub variable: String,
 }
 
-/// How far a node is between its start and its end.
+/// Whether a node is starting, running or stopping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// The daemon did not say, or used a word that this version does not know.
+    /// The daemon did not report it, or used a word that this version does not know.
     #[default]
     Unknown,
-    /// It does not serve yet.
+    /// The node does not serve yet.
     Starting,
-    /// It serves.
+    /// The node serves.
     Running,
-    /// It is stopping and takes no new work.
+    /// The node is stopping and takes no new work.
     Draining,
 }
 
 impl State {
-    /// The word that status, health pages and the wire have for it.
+    /// Returns the word for it in the status, on the health pages and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Unknown => "unknown",
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// What a word means.
+    /// Returns the meaning of a word.
     pub fn of(word: &str) -> State {
         match word {
             "starting" => State::Starting,
@@ -170,17 +170,17 @@ impl State {
 /// What the numbers of a [`LimitStatus`] count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
-    /// Things, such as connections.
+    /// A number of things, such as connections.
     #[default]
     Count,
     /// Bytes of memory or disk.
     Bytes,
-    /// Bytes a second of bandwidth.
+    /// Bytes per second of bandwidth.
     BytesPerSecond,
 }
 
 impl Unit {
-    /// The word that JSON and the wire have for it; plain numbers have none.
+    /// Returns the word for it in JSON and on the wire. Plain numbers have none.
     pub fn as_str(self) -> &'static str {
         match self {
             Unit::Count => "",
@@ -189,7 +189,7 @@ impl Unit {
         }
     }
 
-    /// What a word means; one that is not known stands for plain numbers.
+    /// Returns the meaning of a word. A word that is not known stands for plain numbers.
     pub fn of(word: &str) -> Unit {
         match word {
             "bytes" => Unit::Bytes,
@@ -198,7 +198,7 @@ impl Unit {
         }
     }
 
-    /// An amount in this unit, for people.
+    /// Writes an amount in this unit for people.
     pub fn show(self, amount: u64) -> String {
         match self {
             Unit::Count => amount.to_string(),
@@ -208,20 +208,20 @@ impl Unit {
     }
 }
 
-/// Whether strangers can dial a node, as autonat found.
+/// Whether peers that a node is not connected with can dial it, according to autonat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reachability {
-    /// Nobody has tested yet.
+    /// No one has tested it yet.
     #[default]
     Unknown,
-    /// An address was dialed back with success.
+    /// A peer has dialed one of the addresses successfully.
     Public,
     /// All addresses that were tested so far could not be dialed.
     Private,
 }
 
 impl Reachability {
-    /// The word that status, logs and the wire have for it.
+    /// Returns the word for it in the status, in logs and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Reachability::Unknown => "unknown",
@@ -230,7 +230,8 @@ impl Reachability {
         }
     }
 
-    /// What a word means; one that is not known means that nothing is known.
+    /// Returns the meaning of a word. A word that is not known means that nothing is
+    /// known.
     pub fn of(word: &str) -> Reachability {
         match word {
             "public" => Reachability::Public,

@@ -9,6 +9,6 @@ pub struct StreamInfo {
     pub peer: PeerId,
     /// Its address.
     pub addr: Multiaddr,
-    /// The protocol that both agreed on.
+    /// The protocol that both ends agreed on.
     pub proto: String,
 }
