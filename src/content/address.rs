@@ -1,30 +1,30 @@
-//! The address of a block: a CID, version 1, over sha2-256.
+//! The address of a block: a CID of version 1 with a sha2-256 hash.
 //!
-//! Specification: <https://github.com/multiformats/cid>. `sha2` takes the SHA
-//! extensions of the processor by itself when they are there.
+//! The specification is <https://github.com/multiformats/cid>. `sha2` uses the SHA
+//! extensions of the processor automatically when there are any.
 
 use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
-/// Multicodec of plain bytes.
+/// The multicodec of plain bytes.
 pub const RAW: u64 = 0x55;
-/// Multicodec of a dag-pb node.
+/// The multicodec of a dag-pb node.
 pub const DAG_PB: u64 = 0x70;
-/// Multihash code of sha2-256, the only hash that this network uses.
+/// The multihash code of sha2-256, the only hash that this network uses.
 pub const SHA2_256: u64 = 0x12;
 
-/// How the bytes of a block are to be read.
+/// How to read the bytes of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// Content, as it is.
+    /// The bytes are content as it is.
     Raw,
-    /// A dag-pb node with a UnixFS message in it.
+    /// The bytes are a dag-pb node that contains a UnixFS message.
     DagPb,
 }
 
 impl Codec {
-    /// The multicodec number.
+    /// Returns the multicodec number.
     pub fn code(self) -> u64 {
         match self {
             Codec::Raw => RAW,
@@ -36,7 +36,7 @@ impl Codec {
 /// Why a CID cannot be used here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// The multicodec is not one of a file.
+    /// The multicodec is not that of a file.
     #[error(
         "{cid} has the codec {codec:#x}, which is not a file; only raw (0x55) and dag-pb (0x70) can be read"
     )]
@@ -53,22 +53,22 @@ pub enum AddressError {
     Hash {
         /// The CID.
         cid: String,
-        /// Code of its hash.
+        /// The code of its hash.
         code: u64,
-        /// Length of its digest in bytes.
+        /// The length of its digest in bytes.
         size: u8,
     },
-    /// Not a CID.
+    /// The text is not a CID.
     #[error("{input:?} is not a CID: {reason}")]
     Syntax {
-        /// What was given, cut to a length that fits a line.
+        /// The text that was given, shortened to fit on a line.
         input: String,
-        /// What the parser says.
+        /// The error of the parser.
         reason: String,
     },
 }
 
-/// The bytes are not those that the CID names.
+/// The bytes are not those of the block that the CID names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// The digest differs.
@@ -76,19 +76,19 @@ pub enum VerifyError {
     Mismatch {
         /// The block that was wanted.
         cid: Cid,
-        /// How many bytes came.
+        /// The number of bytes that arrived.
         len: usize,
     },
-    /// The CID cannot be checked at all.
+    /// This node cannot verify any block by this CID.
     #[error(transparent)]
     Address(#[from] AddressError),
 }
 
-/// The CID of `data` read as `codec`.
+/// Returns the CID of `data`, which is read as `codec`.
 pub fn address(data: &[u8], codec: Codec) -> Cid {
     let digest = Sha256::digest(data);
-    // The digest is 32 bytes and the multihash has room for 64, so that the
-    // default cannot happen; it keeps a panic out of the path.
+    // The digest has 32 bytes and the multihash has room for 64, so that the default is
+    // never used. It only makes a panic impossible.
     let hash = Multihash::wrap(SHA2_256, &digest).unwrap_or_default();
     Cid::new_v1(codec.code(), hash)
 }
@@ -96,7 +96,7 @@ pub fn address(data: &[u8], codec: Codec) -> Cid {
 /// Checks that `data` is the block that `cid` names.
 ///
 /// # Errors
-/// When the digest differs, or when the CID's hash is not sha2-256.
+/// Returns an error when the digest differs, or when the hash of the CID is not sha2-256.
 pub fn verify(cid: &Cid, data: &[u8]) -> Result<(), VerifyError> {
     check_hash(cid)?;
     if Sha256::digest(data).as_slice() == cid.hash().digest() {
@@ -109,23 +109,24 @@ pub fn verify(cid: &Cid, data: &[u8]) -> Result<(), VerifyError> {
     }
 }
 
-/// The form in which this node stores, asks for and announces a block: a CID
-/// of version 1. A version 0 CID names the same bytes as its version 1.
+/// Returns the form in which this node stores, asks for and announces a block: a CID of
+/// version 1. A CID of version 0 names the same bytes as its version 1.
 ///
 /// # Errors
-/// When the codec or the hash is one that this node cannot read or verify.
+/// Returns an error when this node cannot read the codec or cannot verify the hash.
 pub fn canonical(cid: &Cid) -> Result<Cid, AddressError> {
     check_hash(cid)?;
     codec(cid)?;
     Ok(Cid::new_v1(cid.codec(), *cid.hash()))
 }
 
-/// Reads a CID as a person writes it, in any multibase, and makes it canonical.
+/// Parses a CID that a person wrote, in any multibase, and makes it canonical.
 ///
 /// # Errors
-/// When it does not parse, or cannot be read or verified by this node.
+/// Returns an error when the text does not parse, or when this node cannot read or verify
+/// such a CID.
 pub fn parse(input: &str) -> Result<Cid, AddressError> {
-    // `/ipfs/…` is how other tools print it; the prefix says nothing more.
+    // Other tools print CIDs as `/ipfs/…`; the prefix has no further meaning.
     let text = input.trim();
     let text = text
         .strip_prefix("/ipfs/")
@@ -138,10 +139,10 @@ pub fn parse(input: &str) -> Result<Cid, AddressError> {
     canonical(&cid)
 }
 
-/// How the block that `cid` names is to be read.
+/// Returns how to read the block that `cid` names.
 ///
 /// # Errors
-/// When the codec is not one of a file.
+/// Returns an error when the codec is not that of a file.
 pub fn codec(cid: &Cid) -> Result<Codec, AddressError> {
     match cid.codec() {
         RAW => Ok(Codec::Raw),

@@ -1,9 +1,9 @@
-//! The check of a block that a peer sent.
+//! Checks a block that a peer sent.
 //!
-//! The order follows from what each step costs and from what may be believed: the
-//! lengths of the fields, the publisher's signature (some 50 µs), the time that the
-//! signature vouches for, the size that the compressed form declares, and only then
-//! are bytes unpacked and hashed (2 ms a mebibyte at most).
+//! The order of the checks follows from what each of them costs and from what can be
+//! trusted. First come the lengths of the fields, the publisher's signature (some 50 µs),
+//! the time that the signature vouches for, and the size that the compressed form
+//! declares. Only then are bytes unpacked and hashed (at most 2 ms per mebibyte).
 
 use std::time::SystemTime;
 
@@ -16,18 +16,18 @@ use crate::message::compression;
 use crate::message::pb::Block;
 use crate::message::provenance::Provenance;
 
-/// A block that passed every check.
+/// A block that has passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// Its bytes, unpacked. They share the memory of the frame when they came
-    /// as they are.
+    /// Its unpacked bytes. If they were sent unpacked, they share the memory of the
+    /// frame.
     pub(crate) data: Bytes,
-    /// What its publisher says of it, in memory of its own.
+    /// What its publisher states about it, in separate memory.
     pub(crate) provenance: Provenance,
 }
 
-/// Checks a block that came for `wanted`, whose CID is one that this node can
-/// verify. At most `max` bytes are allocated.
+/// Checks a block that was sent for `wanted`. This node must be able to verify that CID.
+/// At most `max` bytes are allocated.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -59,7 +59,7 @@ pub(crate) fn accept(
     Ok(Accepted {
         data,
         provenance: Provenance {
-            // Or a small field would hold on to the whole frame.
+            // Without a copy, a small field would keep the whole frame in memory.
             key: Bytes::copy_from_slice(&provenance.key),
             signature: Bytes::copy_from_slice(&provenance.signature),
             ..provenance
@@ -83,7 +83,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(PUT)
     }
 
-    /// A block as an honest peer sends it, and its address.
+    /// Returns a block as an honest peer sends it, and its address.
     fn good(data: &[u8]) -> (Cid, Block) {
         let cid = address(data, Codec::Raw);
         let hash = cid.hash().to_bytes();
@@ -135,7 +135,7 @@ mod tests {
             (b.data, b.compression) = (data, how as i32);
         });
         assert_eq!(packed, Refusal::WrongHash);
-        // A good block of its own, for another want.
+        // This block is valid, but it is not the one that was asked for.
         let (_, other) = good(b"other");
         let (wanted, _) = good(b"content");
         let other = accept(other, &wanted, MAX, now());

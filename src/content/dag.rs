@@ -1,10 +1,10 @@
 //! The nodes of a file's tree: dag-pb with a UnixFS message inside.
 //!
-//! Specifications: <https://ipld.io/specs/codecs/dag-pb/spec/> and
-//! <https://specs.ipfs.tech/unixfs/>. Encoding follows dag-pb's canonical
-//! order, so that equal trees have equal CIDs. Decoding takes what other
-//! importers write and nothing that is malformed; it is bounded by the length
-//! of its input and by [`MAX_LINKS`].
+//! The specifications are <https://ipld.io/specs/codecs/dag-pb/spec/> and
+//! <https://specs.ipfs.tech/unixfs/>. Encoding follows the canonical order of dag-pb, so
+//! that equal trees have equal CIDs. Decoding accepts what other importers write, and
+//! nothing that is malformed. It is bounded by the length of its input and by
+//! [`MAX_LINKS`].
 
 use bytes::Bytes;
 use cid::Cid;
@@ -12,64 +12,66 @@ use cid::Cid;
 use super::address::{self, AddressError};
 use crate::message::varint;
 
-/// Children of one node that this node reads. Importers write 174 or 1,024;
-/// eight times the larger leaves room for others and bounds what one block of
-/// a stranger can make us remember (about 1 MiB).
+/// The maximum number of children of one node that this node reads. Importers write 174
+/// or 1,024. Eight times the larger number leaves room for others, and limits how much
+/// memory one block of a stranger can make this node use (about 1 MiB).
 pub const MAX_LINKS: usize = 8192;
 
-/// Levels of a tree that this node walks. Four levels of 1,024 links hold an
-/// exbibyte; trickle trees of narrow nodes are deeper, but not by this much.
+/// The maximum depth of a tree that this node walks. Four levels of 1,024 links hold an
+/// exbibyte. Trickle trees with narrow nodes are deeper, but not this deep.
 pub const MAX_DEPTH: usize = 32;
 
-/// A child as its parent names it.
+/// A child, as its parent describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Child {
-    /// Address of the child.
+    /// The address of the child.
     pub cid: Cid,
-    /// Bytes of file content under it.
+    /// The number of bytes of file content below it.
     pub size: u64,
-    /// Bytes of its block and of all blocks under it (dag-pb's Tsize).
+    /// The number of bytes of its block and of all blocks below it (dag-pb's Tsize).
     pub total: u64,
 }
 
-/// An inner node or a leaf of a file, decoded.
+/// A decoded inner node or leaf of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileNode {
-    /// Content that the node itself carries, before that of its children.
+    /// The content in the node itself, which comes before that of its children.
     pub data: Bytes,
-    /// Children in the order of their content. Each has content: no file needs
-    /// a child without, and a tree of them could be walked for ever.
+    /// The children in the order of their content. Each of them has content: no file
+    /// needs a child without content, and walking a tree of such children might never
+    /// end.
     pub children: Vec<Child>,
-    /// Bytes of content: `data` and all children.
+    /// The number of bytes of content: that of `data` and of all children.
     pub size: u64,
 }
 
 /// Why a block is not a node of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DagError {
-    /// The bytes break the encoding.
+    /// The encoding is not valid.
     #[error("not a valid dag-pb or UnixFS node: {0}")]
     Malformed(&'static str),
-    /// A UnixFS object of another kind.
+    /// It is a UnixFS object of another kind.
     #[error("it is a {0}, and only files can be fetched; fetch one of its files by its own CID")]
     NotAFile(&'static str),
-    /// More children than this node reads.
+    /// The node has more children than this node reads.
     #[error(
         "the node has more than {MAX_LINKS} links; import the file again with fewer links a node"
     )]
     TooManyLinks,
-    /// Sizes that a node states do not agree.
+    /// The sizes that a node states contradict each other.
     #[error("the node's sizes do not add up: {0}")]
     Sizes(&'static str),
-    /// A child that cannot be followed.
+    /// It has a child that cannot be followed.
     #[error("one of its links cannot be followed: {0}")]
     Link(#[from] AddressError),
 }
 
-/// Encodes an inner node over `children`, in canonical form.
+/// Encodes an inner node with `children`, in canonical form.
 pub fn encode_file(children: &[Child]) -> Vec<u8> {
     let size: u64 = children.iter().map(|child| child.size).sum();
-    // UnixFS: Type = File, filesize, blocksizes (not packed: proto2).
+    // The UnixFS message consists of Type = File, filesize, and blocksizes (not packed,
+    // as this is proto2).
     let mut unixfs = Vec::with_capacity(16 + children.len() * 5);
     unixfs.extend([0x08, 0x02, 0x18]);
     put_varint(&mut unixfs, size);
@@ -85,7 +87,7 @@ pub fn encode_file(children: &[Child]) -> Vec<u8> {
         link.push(0x0a);
         put_varint(&mut link, cid.len() as u64);
         link.extend(&cid);
-        // The name is empty and still written: every importer does so.
+        // The name is empty but written all the same, as every importer does.
         link.extend([0x12, 0x00, 0x18]);
         put_varint(&mut link, child.total);
         node.push(0x12);
@@ -98,16 +100,17 @@ pub fn encode_file(children: &[Child]) -> Vec<u8> {
     node
 }
 
-/// Decodes a dag-pb block that is a file or a part of one.
+/// Decodes a dag-pb block that is a file or part of one.
 ///
 /// # Errors
-/// When the bytes are malformed, are not of a file, or break a bound.
+/// Returns an error when the bytes are malformed, do not belong to a file, or exceed a
+/// bound.
 pub fn decode_file(block: &Bytes) -> Result<FileNode, DagError> {
     let mut links = Vec::new();
     let mut data = None;
     let mut input = Fields(block);
-    // Old encoders wrote Data first, the specification says last; between
-    // links it is neither.
+    // Old encoders wrote Data first, and the specification puts it last. It must not come
+    // between links.
     let mut links_ended = false;
     while let Some(field) = input.next()? {
         match field {
@@ -213,7 +216,7 @@ fn decode_unixfs(bytes: &[u8]) -> Result<UnixFs<'_>, DagError> {
             (2, Value::Bytes(value)) => message.data = value,
             (3, Value::Varint(value)) => message.file_size = Some(value),
             (4, Value::Varint(value)) => message.push_size(value)?,
-            // A protobuf reader takes a repeated number packed as well.
+            // A protobuf reader must accept a repeated number in packed form as well.
             (4, Value::Bytes(mut packed)) => {
                 while !packed.is_empty() {
                     let value = take_varint(&mut packed)?;
@@ -221,7 +224,8 @@ fn decode_unixfs(bytes: &[u8]) -> Result<UnixFs<'_>, DagError> {
                 }
             }
             (1..=4, _) => return Err(DagError::Malformed("a UnixFS field of the wrong type")),
-            // Mode, time and what comes after them do not change the content.
+            // The mode, the time and the fields that follow them do not change the
+            // content.
             _ => {}
         }
     }
@@ -252,7 +256,7 @@ enum Value<'a> {
     Fixed,
 }
 
-/// The fields of a protobuf message, one after the other, without copying.
+/// Iterates over the fields of a protobuf message without copying.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -324,8 +328,8 @@ mod tests {
         assert!(node.data.is_empty());
     }
 
-    /// Every cut and every changed bit of a valid node is an error or another
-    /// node whose sizes still agree, and never a panic.
+    /// A valid node with any part cut off or any bit changed is an error, or it is
+    /// another node whose sizes still agree. It never causes a panic.
     #[test]
     fn damaged_nodes_never_panic() {
         let block = encode_file(&[child(b"one"), child(b"two")]);
@@ -384,7 +388,7 @@ mod tests {
         assert_eq!(decode_file(&block).unwrap().size, u64::MAX);
     }
 
-    /// Trees of other profiles, made by another implementation.
+    /// These trees of other profiles were made by another implementation.
     #[test]
     fn foreign_trees_read_back_to_the_content_and_directories_are_named() {
         use super::super::testing::{content, foreign, unhex};

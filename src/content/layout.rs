@@ -1,9 +1,9 @@
-//! The balanced layout: leaves go in, and inner nodes come out as they are filled.
+//! The balanced layout. It takes leaves, and emits inner nodes as soon as they are full.
 //!
-//! Profile `unixfs-v1-2025` of IPIP-499: every leaf at the same depth, at most
-//! [`PROFILE_WIDTH`] children a node, a file of one leaf is that leaf. Memory
-//! is one unfinished node a level, width × levels × about 120 bytes, and 16 bytes
-//! a block to count them.
+//! It follows profile `unixfs-v1-2025` of IPIP-499: every leaf is at the same depth, a
+//! node has at most [`PROFILE_WIDTH`] children, and a file of one leaf is just that leaf.
+//! The memory needed is one unfinished node per level (width × levels × about 120 bytes),
+//! and 16 bytes per block to count them.
 
 use cid::Cid;
 
@@ -11,16 +11,16 @@ use super::address::{Codec, address};
 use super::dag::{Child, encode_file};
 use super::distinct::Distinct;
 
-/// Links of a full node under `unixfs-v1-2025`.
+/// The number of links of a full node under `unixfs-v1-2025`.
 pub const PROFILE_WIDTH: usize = 1024;
-/// Bytes of a full chunk under `unixfs-v1-2025`.
+/// The number of bytes of a full chunk under `unixfs-v1-2025`.
 pub const PROFILE_CHUNK: usize = 1 << 20;
 
-/// Builds the tree over leaves that are pushed in order.
+/// Builds the tree from leaves that are pushed in order.
 #[derive(Debug)]
 pub struct Builder {
     width: usize,
-    /// Unfinished nodes, leaves' parents first.
+    /// The unfinished nodes, beginning with the parents of leaves.
     levels: Vec<Vec<Child>>,
     blocks: Distinct,
 }
@@ -28,9 +28,9 @@ pub struct Builder {
 /// The finished tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tree {
-    /// Its root: address, bytes of content, bytes with inner nodes.
+    /// Its root: the address, the bytes of content, and the bytes including inner nodes.
     pub root: Child,
-    /// Leaves and inner nodes, each counted once.
+    /// The number of leaves and inner nodes, each counted once.
     pub blocks: u64,
 }
 
@@ -41,7 +41,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A builder of nodes with at most `width` children, which is at least 2.
+    /// Creates a builder of nodes with at most `width` children, which must be at least
+    /// 2.
     pub fn new(width: usize) -> Self {
         Builder {
             width: width.max(2),
@@ -50,10 +51,10 @@ impl Builder {
         }
     }
 
-    /// Adds the next leaf; `emit` gets every inner node that this fills.
+    /// Adds the next leaf. `emit` is called with every inner node that becomes full.
     ///
     /// # Errors
-    /// Those of `emit`; the builder is of no more use then.
+    /// Returns the errors of `emit`. The builder cannot be used after one.
     pub fn push<E>(
         &mut self,
         leaf: Child,
@@ -63,10 +64,11 @@ impl Builder {
         self.add(0, leaf, emit)
     }
 
-    /// Closes what is unfinished and returns the tree, `None` without leaves.
+    /// Finishes the nodes that are not full and returns the tree, or `None` when there
+    /// are no leaves.
     ///
     /// # Errors
-    /// Those of `emit`.
+    /// Returns the errors of `emit`.
     pub fn finish<E>(
         mut self,
         emit: &mut impl FnMut(&Cid, &[u8]) -> Result<(), E>,
@@ -104,7 +106,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Turns the children of `level` into one node of the level above.
+    /// Combines the children of `level` into one node of the level above.
     fn close<E>(
         &mut self,
         level: usize,
@@ -160,8 +162,8 @@ mod tests {
         }
     }
 
-    /// The vectors come from an implementation that shares no code with this
-    /// one: see `tests/vectors/generate.mjs`.
+    /// The vectors were made by an implementation that shares no code with this one: see
+    /// `tests/vectors/generate.mjs`.
     #[test]
     fn cids_are_those_of_the_foreign_importer() {
         let vectors = vectors();
@@ -182,8 +184,8 @@ mod tests {
         assert_eq!(none, None);
     }
 
-    /// Whatever the number of leaves, walking the tree gives them back in order
-    /// and no node is wider than asked.
+    /// For any number of leaves, walking the tree returns them in order, and no node is
+    /// wider than requested.
     #[test]
     fn trees_of_every_small_shape_walk_back_to_their_leaves() {
         fn walk(cid: &Cid, blocks: &HashMap<Cid, Bytes>, width: usize, out: &mut Vec<Cid>) {

@@ -6,39 +6,39 @@ use crate::message::provenance::Flaw;
 /// Why a block is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A field is missing, too long, or makes no sense.
+    /// A field is missing, too long, or not valid.
     #[error("it is malformed: {0}")]
     Malformed(String),
-    /// It follows other rules than this program.
+    /// It follows rules that this program does not know.
     #[error("it follows version {0} of the rules, which this program does not know")]
     Version(u32),
-    /// It is longer than this node takes.
+    /// It is longer than this node accepts.
     #[error("it has {len} bytes, over the limit of {max} (P2P_MAX_BLOCK_BYTES)")]
     Oversized {
-        /// Its bytes, as they came.
+        /// Its number of bytes, as they were sent.
         len: u64,
         /// The limit.
         max: usize,
     },
-    /// It says that it unpacks to more than this node takes.
+    /// It declares that it unpacks to more than this node accepts.
     #[error(
         "its {len} packed bytes declare {declared}, over the limit of {max} (P2P_MAX_BLOCK_BYTES)"
     )]
     Bomb {
-        /// Bytes as they came.
+        /// The number of bytes that were sent.
         len: usize,
-        /// What they would unpack to.
+        /// The number of bytes to which they would unpack.
         declared: usize,
         /// The limit.
         max: usize,
     },
-    /// Its bytes are not those that the CID names.
+    /// Its bytes are not those of the block that the CID names.
     #[error("its bytes have another hash")]
     WrongHash,
     /// No publisher has signed it.
     #[error("no publisher has signed it")]
     Unsigned,
-    /// Its publisher did not sign it.
+    /// The signature is not that of its publisher.
     #[error("the signature is not its publisher's")]
     WrongSignature,
     /// Its time is over: a [`Flaw::Expired`].
@@ -49,7 +49,7 @@ pub enum Refusal {
     Future(Flaw),
 }
 
-/// The kinds of [`Refusal`], without what each says.
+/// The kinds of [`Refusal`], without their details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are those of `Refusal`")]
 pub enum RefusalKind {
@@ -65,7 +65,7 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [RefusalKind; 9] = [
         RefusalKind::Malformed,
         RefusalKind::Version,
@@ -78,7 +78,7 @@ impl RefusalKind {
         RefusalKind::Future,
     ];
 
-    /// The value of the label `reason` of `p2p_blocks_refused_total`.
+    /// Returns the value of the label `reason` of `p2p_blocks_refused_total`.
     pub fn as_str(self) -> &'static str {
         match self {
             RefusalKind::Malformed => "malformed",
@@ -95,7 +95,7 @@ impl RefusalKind {
 }
 
 impl Refusal {
-    /// Its kind.
+    /// Returns its kind.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Refusal::Malformed(_) => RefusalKind::Malformed,
@@ -110,14 +110,14 @@ impl Refusal {
         }
     }
 
-    /// The name of its kind.
+    /// Returns the name of its kind.
     pub fn reason(&self) -> &'static str {
         self.kind().as_str()
     }
 
-    /// Whether the peer that sent it is to blame. An honest one serves what has
-    /// just expired when its clock is slow, and one that follows later rules is
-    /// not hostile: it is not asked for this block again, and that is all.
+    /// Returns whether the peer that sent it is to blame. An honest peer may serve what
+    /// has just expired when its clock is slow, and a peer that follows later rules is
+    /// not hostile. Such a peer is only not asked for this block again.
     pub fn is_fault(&self) -> bool {
         !matches!(
             self,

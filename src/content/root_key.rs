@@ -1,4 +1,4 @@
-//! The address of a root in little memory.
+//! Stores the address of a root in little memory.
 
 use cid::Cid;
 use multihash::Multihash;
@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::address::{DAG_PB, RAW, SHA2_256};
 
-/// A root in little memory: codec and digest. Everything that this node stores as
-/// a root has such a CID.
+/// The address of a root, reduced to its codec and digest. Every root that this node
+/// stores has a CID that these two determine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RootKey {
     digest: [u8; 32],
@@ -15,7 +15,7 @@ pub(crate) struct RootKey {
 }
 
 impl RootKey {
-    /// The first of all in their order, and the last.
+    /// The smallest of all keys in their order, and the largest.
     pub(crate) const FIRST: RootKey = RootKey {
         digest: [0; 32],
         is_dag: false,
@@ -39,16 +39,16 @@ impl RootKey {
         })
     }
 
-    /// The CID that it was made of.
+    /// Returns the CID from which it was made.
     pub(crate) fn cid(&self) -> Cid {
         let codec = if self.is_dag { DAG_PB } else { RAW };
-        // 32 bytes fit into a multihash of 64: the default cannot happen.
+        // 32 bytes fit into a multihash of 64, so that the default is never used.
         let hash = Multihash::wrap(SHA2_256, &self.digest).unwrap_or_default();
         Cid::new_v1(codec, hash)
     }
 
-    /// Where it lies in the DHT, as a part of the whole: Kademlia orders keys by
-    /// their hash.
+    /// Returns its position in the DHT as a fraction of the whole key space. Kademlia
+    /// orders keys by their hash.
     pub(crate) fn position(&self) -> u32 {
         let hash = Multihash::<64>::wrap(SHA2_256, &self.digest).unwrap_or_default();
         let position = Sha256::digest(hash.to_bytes());

@@ -1,24 +1,24 @@
-//! The schedule of announcements: which root is due when.
+//! The schedule of announcements: which root is due, and when.
 //!
-//! Provider records expire, so every root is announced again before its record
-//! can have expired. What was never announced goes first, then what is overdue
-//! for longest. What was announced when outlives a restart (the caller stores
-//! [`Schedule::take_unsaved`] and gives it back to [`Schedule::sync`]), so that a
-//! start announces only what is due.
+//! Provider records expire, so every root is announced again before its record can have
+//! expired. Roots that were never announced come first, and then those that are most
+//! overdue. The times of announcements survive a restart: the caller stores
+//! [`Schedule::take_unsaved`] and passes the times to [`Schedule::sync`], so that a start
+//! announces only what is due.
 //!
 //! # The turn of the roots
 //!
-//! Each root has its turn in a round of nine tenths of the interval. The turn is given by
-//! the position of its key in the DHT, and the root is announced again when it comes.
-//! Keys are hashes, so this spreads any number of roots evenly over the round,
-//! whenever they were put; the last tenth of the interval is left for announcements that
-//! fail and are tried again. Roots that follow each other are neighbours in the DHT, whose records go
-//! to the same peers: with many roots a node keeps a few connections and not one
-//! for each record.
+//! Each root has its turn in a round, which takes nine tenths of the interval. The turn
+//! is given by the position of its key in the DHT, and the root is announced again when
+//! its turn comes. Keys are hashes, so that any number of roots is spread evenly over the
+//! round, whenever they were put. The last tenth of the interval is left for
+//! announcements that fail and are tried again. Roots that follow each other are
+//! neighbours in the DHT, whose records go to the same peers. So a node with many roots
+//! needs a few connections rather than one for each record.
 //!
-//! A root whose announcement fails is tried again after a while of its own. When
-//! there is no DHT peer at all, nothing is tried until the wait for all of them is
-//! over, or there is one.
+//! A root whose announcement fails is tried again after a wait of its own. When there is
+//! no DHT peer at all, nothing is tried until a common wait is over or until there is a
+//! peer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -27,35 +27,38 @@ use cid::Cid;
 
 use super::root_key::RootKey;
 
-/// Announcements under way at once, at least. Each is a walk through the DHT with
-/// some twenty dials, a record to each of the twenty, and a question.
+/// The number of announcements that may always be under way at once. Each of them is a
+/// walk through the DHT with some twenty dials, then a record and a question to each of
+/// the twenty peers.
 pub(crate) const CONCURRENT: usize = 16;
 
-/// The same at most. More would take the DHT queries of this host's programs, of
-/// which 256 may run.
+/// The maximum number of announcements under way at once. More of them would use up the
+/// DHT queries of the programs on this host, of which 256 may run.
 const MOST_CONCURRENT: usize = 48;
 
-/// Roots for each announcement that may be under way: with an interval of ten
-/// hours, one that takes ten seconds then still comes round in time.
+/// The number of roots for each announcement that may be under way. With an interval of
+/// ten hours and announcements that take ten seconds, every root is then still announced
+/// in time.
 const ROOTS_EACH: usize = 3_000;
 
-/// Wait after a failed announcement; it doubles, up to half of a round.
+/// The wait after a failed announcement. It doubles, up to half of a round.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Wait while no DHT peer is known, which doubles too, up to a minute. Short at
-/// first, since the usual reason is a node that has just started.
+/// The wait while no DHT peer is known, which also doubles, up to a minute. It is short
+/// at first, since the usual reason is that the node has just started.
 const ALONE: Duration = Duration::from_secs(2);
 const ALONE_AT_MOST: Duration = Duration::from_secs(60);
 
-/// After so many announcements that too few peers took, but some did, a root
-/// waits for its turn like the others: the rest will not take it.
+/// The number of attempts after which a root waits for its normal turn, when too few
+/// peers accepted the record but some did. The others will not accept it.
 const FEW_TRIES: u8 = 6;
 
-/// One in so many announcements goes to a root that is due again although another was
-/// never announced: a program that puts without end must not keep the rest waiting.
+/// One in this many announcements goes to a root that is due again although another was
+/// never announced. Otherwise a program that puts files without end would keep the rest
+/// waiting.
 const ONE_IN: u8 = 4;
 
-/// One in so many later announcements is verified; every first one is.
+/// One in this many later announcements is verified; every first one is.
 const VERIFY_ONE_IN: u32 = 8;
 
 /// How an announcement ended.
@@ -63,11 +66,12 @@ const VERIFY_ONE_IN: u32 = 8;
 pub(crate) enum Outcome {
     /// Enough peers hold the record.
     Ok,
-    /// Peers were told, and cannot say whether they hold it.
+    /// Peers were told, but they cannot say whether they hold the record.
     Unverified,
-    /// Peers were told, but too few of them were seen to hold it: so many.
+    /// Peers were told, but only this many of them, which is too few, were seen to hold
+    /// it.
     Few(usize),
-    /// Nobody could be told.
+    /// No peer could be told.
     Failed,
     /// No DHT peer is known.
     Alone,
@@ -78,10 +82,10 @@ const UNVERIFIED: &str = "unverified";
 const FAILED: &str = "failed";
 
 impl Outcome {
-    /// The values of [`Outcome::result`].
+    /// All values of [`Outcome::result`].
     pub(crate) const RESULTS: [&str; 3] = [OK, UNVERIFIED, FAILED];
 
-    /// The value of the label `result` of `p2p_announcements_total`.
+    /// Returns the value of the label `result` of `p2p_announcements_total`.
     pub(crate) fn result(self) -> &'static str {
         match self {
             Outcome::Ok => OK,
@@ -94,57 +98,60 @@ impl Outcome {
 /// The roots that wait to be announced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Roots that are to be announced now, those under way included.
+    /// The number of roots that have to be announced now, including those under way.
     pub waiting: usize,
-    /// For how long the most overdue of them has waited.
+    /// How long the most overdue of them has waited.
     pub lateness: Duration,
 }
 
-/// What is to be stored.
+/// The changes that have to be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unsaved {
     /// When roots were announced, in milliseconds since 1970.
     pub(crate) announced: Vec<(Cid, u64)>,
-    /// Roots that are here no more.
+    /// Roots that are no longer here.
     pub(crate) gone: Vec<Cid>,
 }
 
-/// What [`Schedule::sync`] has found.
+/// What [`Schedule::sync`] has found out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Synced {
     /// Roots that were not known yet.
     pub(crate) new: Vec<Cid>,
-    /// Roots that are here no more.
+    /// Roots that are no longer here.
     pub(crate) gone: Vec<Cid>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Due {
-    /// When it is due; lateness counts from here. Milliseconds, as all times here.
+    /// When it is due, from which lateness is counted. All times here are in
+    /// milliseconds.
     due: i64,
-    /// When it is tried.
+    /// When it is tried next.
     at: i64,
     position: u32,
     failures: u8,
-    /// Of the last look at the store that it was seen in, or that it came after.
+    /// The number of the last look at the store that found it, or of the look before it
+    /// was added.
     look: u32,
     never: bool,
     under_way: bool,
-    /// A peer was told of it in this run, or it was announced before.
+    /// A peer was told of it in this run, or it was announced in an earlier one.
     told: bool,
-    /// Asked for again while it was under way.
+    /// It was asked for again while it was under way.
     again: bool,
 }
 
-/// See the module's documentation. Some 170 bytes a root.
+/// See the module's documentation. It takes some 170 bytes per root.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     round: i64,
     epoch: Instant,
-    /// The time in the round at the epoch, so that a restart changes no root's turn.
+    /// The time in the round at the epoch, which makes a restart keep the turn of each
+    /// root.
     anchor: i64,
     entries: HashMap<RootKey, Due>,
-    /// Those that are not under way: what was never announced first.
+    /// The roots that are not under way. Those that were never announced come first.
     queue: BTreeSet<(bool, i64, RootKey)>,
     under_way: usize,
     untold: usize,
@@ -155,7 +162,7 @@ pub(crate) struct Schedule {
     unsaved: HashMap<RootKey, Option<u64>>,
 }
 
-/// In the order of the queue.
+/// The two classes of roots, in the order of the queue.
 const NEVER: bool = false;
 const AGAIN: bool = true;
 
@@ -164,8 +171,8 @@ fn millis(time: Duration) -> i64 {
 }
 
 impl Schedule {
-    /// Every root again after at most `interval`. `wall` is the time of day at
-    /// `now`, in milliseconds since 1970.
+    /// Creates a schedule in which every root is announced again after at most
+    /// `interval`. `wall` is the time of day at `now`, in milliseconds since 1970.
     pub(crate) fn new(interval: Duration, now: Instant, wall: u64) -> Self {
         let round = millis(interval.mul_f64(0.9)).max(1);
         Schedule {
@@ -192,24 +199,25 @@ impl Schedule {
         self.epoch + Duration::from_millis(u64::try_from(time).unwrap_or(0))
     }
 
-    /// The next turn after `time` of a root whose key is at `position`: within one round.
+    /// Returns the next turn after `time` of a root whose key is at `position`. It is
+    /// within one round.
     fn turn_after(&self, position: u32, time: i64) -> i64 {
         let turn = i64::try_from((u128::from(position) * self.round as u128) >> 32).unwrap_or(0);
         let behind = (time + self.anchor - turn).rem_euclid(self.round);
         time + self.round - behind
     }
 
-    /// Whether an announcement of `cid` is to be verified.
+    /// Returns whether an announcement of `cid` is to be verified.
     pub(crate) fn is_verified(&self, cid: &Cid) -> bool {
         let due = RootKey::of(cid).and_then(|key| self.entries.get(&key));
-        // The time makes it another sample each time.
+        // The time changes the sample in each round.
         due.is_none_or(|due| {
             let sample = due.position.wrapping_add((due.due / self.round) as u32);
             due.never || due.failures > 0 || sample.is_multiple_of(VERIFY_ONE_IN)
         })
     }
 
-    /// To be announced at once.
+    /// Schedules `cid` to be announced at once.
     pub(crate) fn announce(&mut self, cid: &Cid, now: Instant) {
         let Some(key) = RootKey::of(cid) else { return };
         let time = self.time(now);
@@ -244,7 +252,7 @@ impl Schedule {
         self.set(key, due);
     }
 
-    /// No longer here.
+    /// Removes `cid`, which is no longer here.
     pub(crate) fn forget(&mut self, cid: &Cid) {
         if let Some(key) = RootKey::of(cid) {
             self.drop_key(&key);
@@ -260,16 +268,16 @@ impl Schedule {
         }
     }
 
-    /// The store is about to be read for [`Schedule::sync`]: what is put from here
-    /// on is not missing because it was not read.
+    /// Prepares for reading the store for [`Schedule::sync`]. What is put from now on is
+    /// not taken to be gone if the reading misses it.
     pub(crate) fn begin_sync(&mut self) {
         self.look = self.look.wrapping_add(1);
     }
 
-    /// Brings the schedule in line with the roots that are here: new ones are
-    /// announced, those that are gone no more. `announced` are the times at which
-    /// roots were announced by an earlier run, for its first call; `wall` is the
-    /// time of day at `now`.
+    /// Updates the schedule to the roots that are here: new ones are announced, and those
+    /// that have gone are not announced any more. In the first call, `announced` holds
+    /// the times at which roots were announced by an earlier run. `wall` is the time of
+    /// day at `now`.
     pub(crate) fn sync(
         &mut self,
         roots: &[Cid],
@@ -287,8 +295,8 @@ impl Schedule {
                 due.look = self.look;
                 continue;
             }
-            // Of a clock that was set back, nothing is known but that it was
-            // announced; it takes the next turn.
+            // If the clock was set back, it is only known that the root was announced. It
+            // takes the next turn.
             let age = announced.get(cid).map(|at| wall.saturating_sub(*at));
             let age = age.map(|age| i64::try_from(age).unwrap_or(i64::MAX / 2));
             self.add(key, age.map(|age| time - age), time);
@@ -312,11 +320,12 @@ impl Schedule {
         (self.entries.len() / ROOTS_EACH).clamp(CONCURRENT, MOST_CONCURRENT)
     }
 
-    /// The next to announce, if one is due and there is room; report its end
+    /// Returns the next root to announce, if one is due and there is room. Report its end
     /// with [`Schedule::done`].
     pub(crate) fn next(&mut self, now: Instant) -> Option<Cid> {
         let time = self.time(now);
-        // While nobody is there, one asks whether somebody is.
+        // While no peer is known, only one announcement at a time finds out whether there
+        // is one.
         let room = if self.alone > 0 { 1 } else { self.room() };
         if self.under_way >= room || time < self.alone_until {
             return None;
@@ -340,7 +349,7 @@ impl Schedule {
         Some(key.cid())
     }
 
-    /// When the next is due.
+    /// Returns when the next root is due.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         let first = |class| self.queue.range(bounds(class)).next();
         let at = [NEVER, AGAIN].into_iter().filter_map(first);
@@ -348,7 +357,7 @@ impl Schedule {
         Some(self.instant(at.max(self.alone_until)))
     }
 
-    /// Peers were told of `cid`, and are asked now.
+    /// Notes that peers were told of `cid`. They are asked about it now.
     pub(crate) fn told(&mut self, cid: &Cid) {
         let due = RootKey::of(cid).and_then(|key| self.entries.get_mut(&key));
         if let Some(due) = due.filter(|due| !due.told) {
@@ -357,7 +366,8 @@ impl Schedule {
         }
     }
 
-    /// The announcement of `cid` has ended; `wall` is the time of day at `now`.
+    /// Notes that the announcement of `cid` has ended. `wall` is the time of day at
+    /// `now`.
     pub(crate) fn done(&mut self, cid: &Cid, outcome: Outcome, now: Instant, wall: u64) {
         let Some(key) = RootKey::of(cid) else { return };
         let due = self.entries.get(&key).copied();
@@ -368,7 +378,7 @@ impl Schedule {
         self.under_way -= 1;
         due.under_way = false;
         match outcome {
-            // Those that were tried together have found out the same.
+            // Announcements that ran at the same time have found out the same thing.
             Outcome::Alone if time < self.alone_until => {}
             Outcome::Alone => {
                 let wait = ALONE.saturating_mul(1 << self.alone.min(8));
@@ -392,7 +402,8 @@ impl Schedule {
         } else if outcome != Outcome::Alone {
             let wait = millis(RETRY).saturating_mul(1 << due.failures.min(20));
             let wait = wait.min(self.round / 2);
-            // What failed together is not tried together.
+            // The wait is varied, so that announcements that failed together are not
+            // tried again together.
             let part = due.position.rotate_left(u32::from(due.failures)) >> 24;
             due.at = time + wait * 3 / 4 + wait / 2 * i64::from(part) / 256;
             due.failures = due.failures.saturating_add(1);
@@ -410,28 +421,29 @@ impl Schedule {
         self.queue.insert(queued(&key, &due));
     }
 
-    /// Tries again at once although no DHT peer was known at the last attempt.
+    /// Allows an attempt at once, although no DHT peer was known at the last one.
     pub(crate) fn try_again(&mut self) {
         self.alone_until = i64::MIN;
     }
 
-    /// A DHT peer is known.
+    /// Notes that a DHT peer is known.
     pub(crate) fn not_alone(&mut self) {
         self.try_again();
         self.alone = 0;
     }
 
-    /// Whether no DHT peer was known at the last attempt, and none has come since.
+    /// Returns whether no DHT peer was known at the last attempt and none has come since.
     pub(crate) fn is_alone(&self) -> bool {
         self.alone > 0
     }
 
-    /// Roots of which nobody was told yet.
+    /// Returns the number of roots that no peer has been told of yet.
     pub(crate) fn untold(&self) -> usize {
         self.untold
     }
 
-    /// What waits at `now`. Looks at every root: a millisecond for 100,000.
+    /// Returns what is waiting at `now`. This looks at every root, which takes a
+    /// millisecond for 100,000.
     pub(crate) fn backlog(&self, now: Instant) -> Backlog {
         let time = self.time(now);
         let waiting = self.entries.values().filter(|due| due.due <= time);
@@ -447,8 +459,8 @@ impl Schedule {
         }
     }
 
-    /// What has changed since the last call. It counts as stored; give it to
-    /// [`Schedule::put_back`] when it could not be.
+    /// Returns what has changed since the last call. It then counts as stored; if it
+    /// could not be stored, pass it to [`Schedule::put_back`].
     pub(crate) fn take_unsaved(&mut self) -> Unsaved {
         let mut unsaved = Unsaved::default();
         for (key, change) in std::mem::take(&mut self.unsaved) {
@@ -460,7 +472,7 @@ impl Schedule {
         unsaved
     }
 
-    /// What could not be stored.
+    /// Takes back what could not be stored.
     pub(crate) fn put_back(&mut self, unsaved: Unsaved) {
         let announced = unsaved.announced.iter().map(|(cid, at)| (cid, Some(*at)));
         let gone = unsaved.gone.iter().map(|cid| (cid, None));

@@ -1,9 +1,9 @@
-//! Vectors that the tests of this room and of those above share.
+//! Test vectors that this module and those above it share.
 
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-/// A row of `tests/vectors/unixfs-v1-2025.json`.
+/// One row of `tests/vectors/unixfs-v1-2025.json`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Vector {
     pub(crate) size: u64,
@@ -13,7 +13,7 @@ pub(crate) struct Vector {
     pub(crate) blocks: u64,
 }
 
-/// A tree of `tests/vectors/foreign.json`, with all its blocks in hex.
+/// One tree of `tests/vectors/foreign.json`, with all its blocks in hex.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Foreign {
     pub(crate) name: String,
@@ -63,7 +63,7 @@ static PERIOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     out
 });
 
-/// `len` bytes of the vectors' content from `offset` on.
+/// Returns `len` bytes of the vectors' content, from `offset` on.
 pub(crate) fn content(offset: u64, len: usize) -> Vec<u8> {
     let mut at = (offset % PERIOD.len() as u64) as usize;
     let mut out = Vec::with_capacity(len);

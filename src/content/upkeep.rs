@@ -1,14 +1,14 @@
-//! What the announcer does from time to time beside announcing, and when.
+//! What the announcer does regularly beside announcing, and when.
 
 use std::time::{Duration, Instant};
 
-/// Something that is done again and again.
+/// A task that is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chore {
-    /// Compare the schedule with the store, for roots that expired or were evicted
-    /// there. The store is read only when a root has come or gone.
+    /// Compare the schedule with the store, to find roots that have expired or were
+    /// evicted there. The store is read only when a root has been added or removed.
     Sync,
-    /// Store what was announced.
+    /// Store the times of announcements.
     Save,
     /// Count the backlog for the metrics.
     Count,
@@ -17,11 +17,11 @@ pub(crate) enum Chore {
 impl Chore {
     const ALL: [Chore; 3] = [Chore::Sync, Chore::Save, Chore::Count];
 
-    /// Time from the end of one to the beginning of the next.
+    /// Returns the time from the end of one run of the task to the beginning of the next.
     fn interval(self) -> Duration {
         match self {
             Chore::Sync => Duration::from_secs(60),
-            // When the process is killed, so much is forgotten and announced once more.
+            // When the process is killed, this much is forgotten and announced once more.
             Chore::Save => Duration::from_secs(10),
             Chore::Count => Duration::from_secs(1),
         }
@@ -36,7 +36,8 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Everything is due at once, but there is nothing to save yet.
+    /// Makes everything due at once, except for saving, since there is nothing to save
+    /// yet.
     pub(crate) fn new(now: Instant) -> Self {
         Upkeep {
             due: Chore::ALL.map(|chore| match chore {
@@ -46,18 +47,18 @@ impl Upkeep {
         }
     }
 
-    /// The next chore that is due. Report its end with [`Upkeep::done`].
+    /// Returns the next task that is due. Report its end with [`Upkeep::done`].
     pub(crate) fn due(&self, now: Instant) -> Option<Chore> {
         let mut all = Chore::ALL.into_iter().zip(self.due);
         all.find(|(_, due)| *due <= now).map(|(chore, _)| chore)
     }
 
-    /// The chore was done.
+    /// Notes that the task was done.
     pub(crate) fn done(&mut self, chore: Chore, now: Instant) {
         self.due[chore as usize] = now + chore.interval();
     }
 
-    /// When the next chore is due.
+    /// Returns when the next task is due.
     pub(crate) fn wake_at(&self) -> Instant {
         let [first, rest @ ..] = self.due;
         rest.into_iter().fold(first, Instant::min)

@@ -1,9 +1,9 @@
-//! The peers that may be asked, and when again.
+//! The peers that may be asked, and when to ask them again.
 //!
-//! A peer is known as a provider when the DHT or the caller names it, and a guess
-//! when it is only connected. One that cannot be reached or that vanishes is tried
-//! again, later each time; one that cheats is not asked again in this fetch. What
-//! became of each is kept, to say at the end why nobody had the content.
+//! A peer that the DHT or the caller names is a known provider; a peer that is only
+//! connected is a guess. A peer that cannot be reached or that disappears is tried again,
+//! with a longer wait each time. A peer that cheats is not asked again in this fetch. The
+//! last outcome of each peer is kept, to report at the end why no one had the content.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,25 +14,25 @@ use super::outcome::Outcome;
 use super::reason::Reason;
 use super::useless::Useless;
 
-/// Peers remembered by one fetch: every connected peer of a node under default
-/// limits (400), and as many named ones as a search of a large network brings.
-/// Provider records cost nothing to forge, so a peer that has failed makes room for one
-/// that is named now.
+/// The maximum number of peers that one fetch remembers. This is enough for every
+/// connected peer of a node with default limits (400), and for as many named ones as a
+/// search of a large network finds. Provider records can be forged at no cost, so a peer
+/// that has failed makes room for one that is newly named.
 const MAX_PEERS: usize = 1024;
 
-/// Time until the first retry; it doubles with each failure.
+/// The time until the first retry. It doubles with each failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Time until a connected peer that said no is asked again: it may fetch the
-/// content itself meanwhile, and a question costs it little.
+/// The time until a connected peer that does not have the content is asked again. It may
+/// be fetching the content itself, and a question costs it little.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Longest time until a retry.
+/// The longest time until a retry.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 enum Turn {
-    /// To be asked from that time on.
+    /// The peer can be asked from this time on.
     Waiting(Instant),
     Active,
     Banned,
@@ -42,15 +42,15 @@ enum Turn {
 struct Peer {
     turn: Turn,
     failures: u32,
-    /// Named by the DHT or by the caller.
+    /// The DHT or the caller named it.
     named: bool,
-    /// Its position in the order in which peers were found.
+    /// Its position in the order in which the peers were found.
     at: u64,
-    /// What came of it last.
+    /// The outcome of the last attempt.
     outcome: Option<Outcome>,
-    /// It has the content, and its session was ended because it was not needed.
+    /// It has the content, but its session was ended because it was not needed.
     spare: bool,
-    /// The network was asked for its addresses.
+    /// The network has been asked for its addresses.
     looked_up: bool,
 }
 
@@ -62,14 +62,14 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// A search or the caller named this peer, or it is only connected. Whether
-    /// that is news.
+    /// Adds a peer, which a search or the caller has named, or which is only connected.
+    /// Returns whether this is news.
     pub(crate) fn found(&mut self, peer: PeerId, named: bool, now: Instant) -> bool {
         if let Some(state) = self.known.get_mut(&peer) {
             let news = named && !state.named;
             state.named |= named;
             if news && let Turn::Waiting(at) = &mut state.turn {
-                // What it answered while it was a guess is no reason to wait.
+                // What the peer answered as a guess is no reason to wait longer.
                 *at = now.min(*at);
             }
             return news;
@@ -91,7 +91,8 @@ impl Candidates {
         true
     }
 
-    /// Forgets a peer that failed, or a guess, for one that is worth more.
+    /// Forgets a peer that has failed, or a guess, to make room for a peer that is more
+    /// likely to help. Returns whether there was one.
     fn make_room(&mut self, named: bool) -> bool {
         let spare = self.known.iter().filter(|(_, state)| {
             let worse = state.failures > 0 || named && !state.named;
@@ -105,8 +106,9 @@ impl Candidates {
         true
     }
 
-    /// A known provider, or a guess, to ask now; it counts as active until
-    /// [`Candidates::failed`], [`Candidates::put_back`] or [`Candidates::ban`].
+    /// Returns a known provider, or a guess, that can be asked now. It counts as active
+    /// until [`Candidates::failed`], [`Candidates::put_back`] or [`Candidates::ban`] is
+    /// called.
     pub(crate) fn next(&mut self, named: bool, now: Instant) -> Option<PeerId> {
         let ready = self
             .known
@@ -117,28 +119,28 @@ impl Candidates {
                 }
                 _ => None,
             });
-        // Those without failures first, in the order in which they were found.
+        // Peers without failures come first, in the order in which they were found.
         let (_, peer, state) = ready.min_by_key(|(order, ..)| *order)?;
         state.turn = Turn::Active;
         state.spare = false;
         Some(*peer)
     }
 
-    /// Whether the network is to be asked for the peer's addresses: true once, since
-    /// each time is a walk through the DHT.
+    /// Returns whether to ask the network for the peer's addresses. This is true only
+    /// once, since each time is a walk through the DHT.
     pub(crate) fn look_up_once(&mut self, peer: &PeerId) -> bool {
         (self.known.get_mut(peer))
             .is_some_and(|state| !std::mem::replace(&mut state.looked_up, true))
     }
 
-    /// The network was not asked for its addresses after all.
+    /// Notes that the network was not asked for the peer's addresses after all.
     pub(crate) fn look_up_again(&mut self, peer: &PeerId) {
         if let Some(state) = self.known.get_mut(peer) {
             state.looked_up = false;
         }
     }
 
-    /// Whether there is one to ask now.
+    /// Returns whether there is a peer to ask now.
     pub(crate) fn has_next(&self, named: bool, now: Instant) -> bool {
         self.known.values().any(|state| {
             let due = matches!(state.turn, Turn::Waiting(at) if at <= now);
@@ -146,7 +148,7 @@ impl Candidates {
         })
     }
 
-    /// The peer could not be reached, vanished, or was of no use.
+    /// Notes that the peer could not be reached, has disappeared, or was of no use.
     pub(crate) fn failed(&mut self, peer: &PeerId, outcome: Outcome, now: Instant) {
         if let Some(state) = self.known.get_mut(peer)
             && !matches!(state.turn, Turn::Banned)
@@ -162,7 +164,7 @@ impl Candidates {
         }
     }
 
-    /// The peer has the content and is not needed now.
+    /// Notes that the peer has the content but is not needed now.
     pub(crate) fn put_back(&mut self, peer: &PeerId, now: Instant) {
         if let Some(state) = self.known.get_mut(peer)
             && !matches!(state.turn, Turn::Banned)
@@ -172,7 +174,7 @@ impl Candidates {
         }
     }
 
-    /// Those that were not needed are needed now.
+    /// Makes the peers that were not needed available again.
     pub(crate) fn recall(&mut self, now: Instant) {
         for state in self.known.values_mut().filter(|state| state.spare) {
             if let Turn::Waiting(at) = &mut state.turn {
@@ -181,7 +183,7 @@ impl Candidates {
         }
     }
 
-    /// The peer delivered: earlier failures are forgiven.
+    /// Notes that the peer has delivered, which cancels its earlier failures.
     pub(crate) fn delivered(&mut self, peer: &PeerId) {
         if let Some(state) = self.known.get_mut(peer) {
             state.failures = 0;
@@ -189,7 +191,8 @@ impl Candidates {
         }
     }
 
-    /// The peer is not asked again in this fetch. False when it was banned before.
+    /// Makes sure that the peer is not asked again in this fetch. Returns false when it
+    /// was already banned.
     pub(crate) fn ban(&mut self, peer: &PeerId, why: Useless) -> bool {
         let Some(state) = self.known.get_mut(peer) else {
             return true;
@@ -199,12 +202,12 @@ impl Candidates {
         !matches!(before, Turn::Banned)
     }
 
-    /// Whether the DHT or the caller named the peer.
+    /// Returns whether the DHT or the caller has named the peer.
     pub(crate) fn is_named(&self, peer: &PeerId) -> bool {
         self.known.get(peer).is_some_and(|state| state.named)
     }
 
-    /// Counts what became of all of them.
+    /// Adds the outcomes of all peers to `reason`.
     pub(crate) fn tally(&self, reason: &mut Reason) {
         let mut all: Vec<(&PeerId, &Peer)> = self.known.iter().collect();
         all.sort_by_key(|(_, state)| state.at);
@@ -213,7 +216,7 @@ impl Candidates {
         }
     }
 
-    /// Peers known, also those that are banned.
+    /// Returns the number of known peers, including those that are banned.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.known.len()

@@ -1,45 +1,47 @@
 //! How many providers to ask for the block at the head of the content, for which the
-//! delivery waits.
+//! delivery is waiting.
 //!
-//! The first block of the content that is not here is asked of one provider. While
-//! it does not come, more are asked, twice as many each [`STEP`], so that a crowd
-//! that says it has the content and brings nothing costs one step for each
-//! doubling of the crowd. While bytes flow from a provider no more are asked, for up to
-//! [`MAX_PAUSE`]: a slow link is not made to carry blocks that nobody needs, and a
-//! trickle does not hold up the content. A provider that has shown its pace, and keeps
-//! it, has as long as it keeps it.
+//! The first block of the content that is missing is asked of one provider. While it does
+//! not arrive, more providers are asked, and their number doubles every [`STEP`]. So a
+//! crowd of peers that say they have the content but deliver nothing costs one step for
+//! each doubling of its size. While bytes flow from a provider, no more are asked, for up
+//! to [`MAX_PAUSE`]. In this way a slow link does not have to carry blocks that nobody
+//! needs, and a trickle of bytes cannot hold up the content. For as long as a provider
+//! that has shown its pace keeps it, no more are asked.
 
 use std::time::{Duration, Instant};
 
 use cid::Cid;
 
-/// Time after which twice as many are asked. A block of 1 MiB over a link of
-/// 100 Mbit/s with 50 ms each way takes about that long.
+/// The time after which twice as many providers are asked. A block of 1 MiB takes about
+/// that long over a link of 100 Mbit/s with a latency of 50 ms each way.
 pub(crate) const STEP: Duration = Duration::from_millis(200);
 
-/// For how long, in all, bytes that flow keep more providers from being asked for one
+/// How long, in total, flowing bytes can keep more providers from being asked for one
 /// block.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes a second from which on they count as flowing.
+/// The number of bytes per second from which on they count as flowing.
 pub(crate) const FLOW: f64 = 64.0 * 1024.0;
 
-/// Blocks after which a provider has shown its pace. The first may be a list of
-/// links, which is small.
+/// The number of blocks after which a provider has shown its pace. The first one may be a
+/// list of links, which is small.
 pub(crate) const PACED: u64 = 3;
 
-/// How long a provider may be asked alone that has not said that it has the
-/// block, when another says so: an answer from half a continent away.
+/// How long a provider that has not said that it has the block may be the only one asked,
+/// when another says that it has it. This is enough for an answer from half a continent
+/// away.
 const UNCONFIRMED: Duration = Duration::from_millis(50);
 
-/// The most that are asked. It takes a second and a half to come to them all.
+/// The maximum number of providers that are asked. It takes one and a half seconds to
+/// reach it.
 const MAX_WIDTH: usize = 64;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Hedge {
     cid: Cid,
-    /// When it was asked for first, or came to the head.
+    /// When the block was first asked for, or came to the head.
     since: Instant,
     paused: Duration,
     paced: Duration,
@@ -47,7 +49,8 @@ pub(crate) struct Hedge {
 }
 
 impl Hedge {
-    /// `since`: when the block was asked for, if that was before it came to the head.
+    /// Starts at `since`, the time at which the block was asked for, if that was before
+    /// it came to the head.
     pub(crate) fn new(cid: Cid, since: Option<Instant>, now: Instant) -> Self {
         Hedge {
             cid,
@@ -62,8 +65,9 @@ impl Hedge {
         &self.cid
     }
 
-    /// So many bytes came since the last call from one who is asked for it.
-    /// `paced`: one of them keeps the pace that it has shown.
+    /// Takes into account that this number of bytes has arrived, since the last call,
+    /// from providers that are asked for the block. `paced` says whether one of them
+    /// keeps the pace that it has shown.
     pub(crate) fn came(&mut self, bytes: u64, paced: bool, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         self.looked = now;
@@ -74,7 +78,7 @@ impl Hedge {
         }
     }
 
-    /// How many should be asked by now.
+    /// Returns how many providers should have been asked by now.
     pub(crate) fn width(&self, now: Instant) -> usize {
         let waited = now.saturating_duration_since(self.since + self.paused + self.paced);
         let steps = waited.as_millis() / STEP.as_millis();
@@ -84,8 +88,8 @@ impl Hedge {
             .clamp(1, MAX_WIDTH)
     }
 
-    /// Whether a provider that says that it has the block should be asked although
-    /// another is, that has not said so.
+    /// Returns whether a provider that says it has the block should be asked too, when
+    /// the one that was asked has not said so.
     pub(crate) fn is_unconfirmed(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= UNCONFIRMED
     }

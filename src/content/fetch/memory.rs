@@ -1,17 +1,18 @@
-//! The memory that blocks take in fetches: each byte is counted while it is held.
+//! The memory that blocks take during fetches. Every byte is counted while it is held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-/// Bytes of blocks that all fetches of a node together hold for their readers.
-/// Each may hold as many as are still free (dynamic thresholds, Choudhury and
-/// Hahne 1998) and one block in any case: one alone is limited by its own bounds
-/// only. Of 64 fetches whose readers do not read, all together hold 64 MiB and a block
-/// each, where each alone would hold 10 MiB. Clones share one count.
+/// The number of bytes of blocks that all fetches of a node together may hold for their
+/// readers. Each fetch may hold as many as are still free (dynamic thresholds, Choudhury
+/// and Hahne 1998), and one block in any case, so that a single fetch is limited only by
+/// its own bounds. For example, 64 fetches whose readers do not read hold 64 MiB and one
+/// block each in total, where each of them alone would hold 10 MiB. Clones share one
+/// count.
 ///
-/// What does not fit waits in the store, where every block goes first.
+/// Blocks that do not fit wait in the store, to which every block is written first.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Pool>);
 
@@ -22,7 +23,7 @@ struct Pool {
 }
 
 impl Budget {
-    /// Room for `most` bytes.
+    /// Creates a budget of `most` bytes.
     pub(crate) fn new(most: usize) -> Self {
         Budget(Arc::new(Pool {
             most,
@@ -42,7 +43,8 @@ impl Default for Budget {
     }
 }
 
-/// How many bytes of blocks a fetch holds, and the most that it held at once.
+/// The number of bytes of blocks that a fetch holds, and the most that it has held at
+/// once.
 #[derive(Debug)]
 pub(crate) struct MemoryUse {
     now: AtomicUsize,
@@ -51,7 +53,7 @@ pub(crate) struct MemoryUse {
 }
 
 impl MemoryUse {
-    /// The memory of a fetch, which counts on the budget too.
+    /// Creates the count of a fetch, which is also charged to the budget.
     pub(crate) fn new(budget: Budget) -> Self {
         MemoryUse {
             now: AtomicUsize::new(0),
@@ -60,20 +62,20 @@ impl MemoryUse {
         }
     }
 
-    /// The most bytes held at once so far.
+    /// Returns the most bytes held at once so far.
     pub(crate) fn peak(&self) -> usize {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// How many more may be held now.
+    /// Returns how many more bytes may be held now.
     pub(crate) fn room(&self) -> usize {
         let now = self.now.load(Ordering::Relaxed);
         self.budget.free().saturating_sub(now)
     }
 
-    /// Sets aside up to `want` bytes, and not more than half of the room, since
-    /// what is taken also takes from what is free. At least one byte when there
-    /// is room at all: a block may go over it.
+    /// Reserves up to `want` bytes, but no more than half of the room, since what is
+    /// taken also reduces what is free. When there is any room, it reserves at least one
+    /// byte: a block may exceed its reservation.
     pub(crate) fn reserve(&self, want: usize) -> Option<Reservation> {
         let pool = &self.budget.0;
         let mine = self.now.load(Ordering::Relaxed);
@@ -93,7 +95,7 @@ impl MemoryUse {
     }
 }
 
-/// Room for bytes that are being read, until they are counted themselves.
+/// Room for bytes that are being read, until those are counted.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     len: usize,
@@ -101,7 +103,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// How many bytes it is for.
+    /// Returns the number of bytes that are reserved.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -113,7 +115,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Bytes that are counted in a [`MemoryUse`] once, however many clones there are.
+/// Bytes that are counted once in a [`MemoryUse`], however many clones there are.
 #[derive(Debug, Clone)]
 pub(crate) struct ChargedBytes {
     bytes: Bytes,
@@ -121,7 +123,7 @@ pub(crate) struct ChargedBytes {
 }
 
 impl ChargedBytes {
-    /// Counts `bytes` until the last clone is gone.
+    /// Counts `bytes` until the last clone has been dropped.
     pub(crate) fn new(bytes: Bytes, memory: &Arc<MemoryUse>) -> Self {
         let now = memory.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
         memory.peak.fetch_max(now, Ordering::Relaxed);
@@ -137,7 +139,7 @@ impl ChargedBytes {
         }
     }
 
-    /// Bytes that another bound covers.
+    /// Wraps bytes that are limited elsewhere.
     pub(crate) fn untracked(bytes: Bytes) -> Self {
         ChargedBytes {
             bytes,
@@ -181,7 +183,7 @@ mod tests {
         for _ in 0..64 {
             let memory = Arc::new(MemoryUse::new(budget.clone()));
             let before = kept.len();
-            // Ten at most by the fetch's own bounds, one in any case.
+            // A fetch holds at most ten because of its own bounds, and one in any case.
             while kept.len() < before + 10 && (kept.len() == before || memory.room() > 0) {
                 kept.push(ChargedBytes::new(block.clone(), &memory));
             }

@@ -2,17 +2,17 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `plan` | the part of the tree that is not delivered yet: what is known, here, on its way, and next |
-//! | `plan_error` | why a tree cannot be fetched, whoever has it |
-//! | `candidates` | the peers that may be asked, and when again |
+//! | `plan` | the part of the tree that is not delivered yet |
+//! | `plan_error` | why a tree cannot be fetched from anyone |
+//! | `candidates` | the peers that may be asked, and when to ask them again |
 //! | `speed` | how fast a provider is, and how much to ask of it at once |
-//! | `hedge` | how many providers to ask for the block that the delivery waits for |
+//! | `hedge` | how many providers to ask for the block at the head of the content |
 //! | `memory` | the bytes of blocks that fetches hold, and the budget that they share |
-//! | `outcome` | what became of the attempt to get content from one peer |
-//! | `obstacle` | what was in the way, in the order of what it tells |
+//! | `outcome` | the outcome of the attempt to get content from one peer |
+//! | `obstacle` | what prevented an attempt, ordered by how informative it is |
 //! | `unreachable` | why a peer cannot be reached |
 //! | `useless` | why a peer that was reached was of no use |
-//! | `reason` | why nobody brought the content |
+//! | `reason` | why the content could not be had from anyone |
 
 pub(crate) mod candidates;
 pub(crate) mod hedge;

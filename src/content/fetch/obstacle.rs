@@ -1,35 +1,36 @@
-//! What is in the way to a peer, or to what it has.
+//! What prevents this node from reaching a peer, or from getting what it has.
 
-/// See the module's documentation. The order is that of what each tells somebody who
-/// reads it, the least first: of many peers that failed, the one is named whose obstacle
-/// tells most.
+/// See the module's documentation. The order is that of how informative each obstacle is
+/// to a reader, the least informative first. When many peers have failed, the one with
+/// the most informative obstacle is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
-    /// The attempt was given up before anything came of it: this node was busy.
+    /// The attempt was given up before it led to anything, because this node was busy.
     GivenUp,
-    /// Nobody knows an address of the peer.
+    /// No one knows an address of the peer.
     NoAddress,
-    /// An address is known, and nothing came back from there.
+    /// There is a known address, but no answer came from there.
     NoAnswer,
-    /// Something else, which the words say.
+    /// It is something else, which the text describes.
     Other,
-    /// A host or router said no: the daemon does not run there, or a network is down.
+    /// A host or router refused: the daemon does not run there, or a network is down.
     Refused,
-    /// Somebody answered who is not the peer, or the peer does not want this node.
+    /// The one that answered is not the peer, or the peer does not accept this node.
     Unwanted,
-    /// A rule or limit of this node, which whoever reads this can change.
+    /// It is a rule or limit of this node, which its operator can change.
     ThisNode,
 }
 
 impl Obstacle {
-    /// What several failures of one attempt tell together: the one that tells most, of
-    /// those whose kind is known. `None` when there are none.
+    /// Returns what several failures of one attempt have in common for whoever reads it:
+    /// the most informative of those whose kind is known, or `None` if there are none.
     pub fn of_several(all: impl IntoIterator<Item = Obstacle>) -> Option<Self> {
         let rank = |obstacle: &Obstacle| (*obstacle != Obstacle::Other, *obstacle);
         all.into_iter().max_by_key(rank)
     }
 
-    /// What the answer of the operating system, or of what stands in for it, tells.
+    /// Returns the obstacle behind an error of the operating system, or behind one that
+    /// stands for it.
     pub fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         match error.kind() {

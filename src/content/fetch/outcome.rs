@@ -1,26 +1,26 @@
-//! What became of the attempt to get content from one peer.
+//! The outcome of the attempt to get content from one peer.
 
 use super::obstacle::Obstacle;
 use super::unreachable::Unreachable;
 use super::useless::Useless;
 
-/// What came of one peer.
+/// The outcome for one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It cannot be dialed, or it closed the connection.
     Unreachable(Unreachable),
-    /// It does not speak this network's exchange, and these others.
+    /// It does not speak this network's exchange, but speaks these other ones.
     Unsupported(Vec<String>),
-    /// It does not have it.
+    /// It does not have the content.
     Lacks,
-    /// It accepted the stream and did not answer.
+    /// It accepted the stream but did not answer.
     Silent,
-    /// It ended the stream, or what it sent was of no use.
+    /// It ended the stream, or sent nothing that was of use.
     Useless(Useless),
 }
 
 impl Outcome {
-    /// What went wrong with this peer in particular, in words.
+    /// Describes in words what went wrong with this peer in particular.
     pub(crate) fn words(&self) -> Option<String> {
         match self {
             Outcome::Unreachable(why) => Some(why.to_string()),
@@ -29,9 +29,10 @@ impl Outcome {
         }
     }
 
-    /// What is remembered of a peer when this comes after `before`: a try that found
-    /// nothing out does not replace what an earlier one found. A limit of this node was
-    /// not in the way of a try that came to an end, so it is replaced by that.
+    /// Returns what to remember of a peer when this outcome follows `before`. An attempt
+    /// that found nothing out does not replace what an earlier one found out. There is
+    /// one exception: a limit of this node is replaced by the outcome of an attempt that
+    /// was carried out, because the limit did not prevent that one.
     pub(crate) fn after(self, before: Option<Outcome>) -> Outcome {
         let found_less = |then: &Unreachable| match &self {
             Outcome::Unreachable(now) => {

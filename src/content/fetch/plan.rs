@@ -1,11 +1,11 @@
-//! The part of a file's tree that is not delivered yet: what of it is known, here, on its
-//! way, and next.
+//! The part of a file's tree that is not delivered yet. The plan knows which blocks of it
+//! are here, on their way, and next.
 //!
-//! The plan is the tree's frontier, in the order of the content: leaves and subtrees by
-//! the offset of their first byte. What comes before the first of them is delivered. An
-//! inner node that arrives is replaced by its children. Only the first [`INNER_AHEAD`]
-//! unexpanded inner nodes are asked for, and a node is expanded early only while the
-//! frontier is short, so that neither a wide nor a deep tree makes it grow.
+//! The plan is the frontier of the tree in the order of the content: its leaves and
+//! subtrees, by the offset of their first byte. Everything before the first of them has
+//! been delivered. An inner node that arrives is replaced by its children. Only the first
+//! [`INNER_AHEAD`] unexpanded inner nodes are asked for, and a node is expanded early
+//! only while the frontier is short. So neither a wide nor a deep tree makes it grow.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,37 +17,39 @@ use crate::content::address;
 use crate::content::dag::{Child, FileNode, MAX_DEPTH};
 use crate::content::distinct::Distinct;
 
-/// Inner nodes asked for before their turn. One of 1,024 links of 1 MiB covers a
-/// gibibyte; small ones of other importers cover 40 MiB, so a few of them keep
-/// fast providers busy.
+/// The number of inner nodes that are asked for before they are needed. One with 1,024
+/// links of 1 MiB covers a gibibyte. Small ones of other importers cover 40 MiB, so that
+/// a few of them keep fast providers busy.
 const INNER_AHEAD: usize = 4;
 
-/// An inner node over no more content than this is taken for a leaf that is encoded as
-/// dag-pb, as in older profiles, where there is one for every chunk.
+/// An inner node with no more content than this counts as a leaf that is encoded as
+/// dag-pb. In older profiles there is such a leaf for every chunk.
 const LIGHT: u64 = 2 << 20;
 
-/// Such nodes asked for before their turn.
+/// The number of such nodes that are asked for before they are needed.
 const LIGHT_AHEAD: usize = 64;
 
-/// Entries up to which inner nodes are expanded before their turn: 16 GiB of
-/// 1 MiB blocks, at about 300 bytes an entry 5 MiB of memory.
+/// The number of entries up to which inner nodes are expanded before they are needed.
+/// These are 16 GiB of 1 MiB blocks, which take 5 MiB of memory at about 300 bytes per
+/// entry.
 const EAGER_FRONTIER: usize = 16 << 10;
 
-/// Entries over which a tree is refused. Nodes of 8,192 links, eight levels deep.
+/// The number of entries above which a tree is refused. This is enough for nodes of 8,192
+/// links that are eight levels deep.
 const MAX_FRONTIER: usize = 64 << 10;
 
-/// Bytes of blocks kept in memory until their turn comes; what is over it waits
-/// in the store.
+/// The number of bytes of blocks that are kept in memory until they are needed. Blocks
+/// beyond that wait in the store.
 const CACHE: usize = 16 << 20;
 
-/// What inner nodes may take beyond that, so that leaves that wait for their
-/// turn do not keep the next links from being known.
+/// How many bytes inner nodes may take beyond that, so that leaves that are waiting do
+/// not prevent the next links from becoming known.
 const NODE_ROOM: usize = 8 << 20;
 
 #[derive(Debug)]
 struct Entry {
     what: What,
-    /// Bytes of content; `None` for the root until it is here.
+    /// The number of bytes of content; `None` for the root until it is here.
     size: Option<u64>,
     depth: usize,
 }
@@ -55,31 +57,31 @@ struct Entry {
 #[derive(Debug)]
 enum What {
     Block(Cid),
-    /// Content that an inner node carried itself.
+    /// Content that was in an inner node itself.
     Inline(ChargedBytes),
 }
 
 #[derive(Debug)]
 enum State {
-    /// Not known whether it is here.
+    /// It is not known whether the block is here.
     Unknown,
-    /// Being looked for in the store, or being verified.
+    /// The block is being looked for in the store, or is being verified.
     Busy,
-    /// To be asked for.
+    /// The block has to be asked for.
     Missing,
-    /// Asked for.
+    /// The block has been asked for.
     Asked,
-    /// In the store; its bytes also here, if there is room.
+    /// The block is in the store, and its bytes are here too if there is room.
     Leaf(Option<ChargedBytes>),
-    /// In the store and being read.
+    /// The block is in the store and is being read.
     Reading,
-    /// An inner node in the store that waits for its turn to be expanded; also
-    /// decoded, if there is room.
+    /// An inner node in the store that is waiting to be expanded. Its decoded form is
+    /// here too if there is room.
     Node(Option<FileNode>),
 }
 
 impl State {
-    /// Bytes of memory on the account of the cache.
+    /// Returns the number of bytes that it takes in the cache.
     fn weight(&self) -> usize {
         match self {
             State::Leaf(Some(held)) => held.len(),
@@ -96,14 +98,14 @@ fn weight(node: &FileNode) -> usize {
 #[derive(Debug)]
 struct Block {
     state: State,
-    /// Where it is needed.
+    /// The offsets at which the block is needed.
     offsets: BTreeSet<u64>,
 }
 
-/// A block that is here.
+/// A block that has arrived.
 #[derive(Debug)]
 pub(crate) enum Arrived {
-    /// A leaf; without bytes when it was only seen in the store.
+    /// A leaf, without its bytes when it was only found in the store.
     Leaf(Option<ChargedBytes>),
     /// An inner node.
     Node(FileNode),
@@ -117,9 +119,9 @@ pub(crate) struct Plan {
     done: u64,
     entries: BTreeMap<u64, Entry>,
     blocks: HashMap<Cid, Block>,
-    /// Offsets of unexpanded inner nodes.
+    /// The offsets of inner nodes that are not expanded.
     inner: BTreeSet<u64>,
-    /// Those of them that are over more than [`LIGHT`].
+    /// Those of them with more content than [`LIGHT`].
     heavy: BTreeSet<u64>,
     unknown: BTreeMap<u64, Cid>,
     missing: BTreeMap<u64, Cid>,
@@ -130,7 +132,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A plan to read the whole of `root`.
+    /// Creates a plan to read the whole of `root`.
     pub(crate) fn new(root: Cid, max_size: Option<u64>) -> Self {
         let mut plan = Plan {
             root,
@@ -151,38 +153,39 @@ impl Plan {
         plan
     }
 
-    /// Bytes of the whole content, known when the root is here.
+    /// Returns the number of bytes of the whole content, which is known when the root is
+    /// here.
     pub(crate) fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// Bytes delivered in order.
+    /// Returns the number of bytes that were delivered in order.
     pub(crate) fn done(&self) -> u64 {
         self.done
     }
 
-    /// Nodes and leaves met so far, each counted once.
+    /// Returns the number of nodes and leaves that were found so far, each counted once.
     pub(crate) fn nodes(&self) -> u64 {
         self.nodes.count()
     }
 
-    /// Everything is delivered.
+    /// Returns whether everything has been delivered.
     pub(crate) fn is_complete(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether some block has to come from elsewhere.
+    /// Returns whether any block has to come from a peer.
     pub(crate) fn needs_providers(&self) -> bool {
         !self.missing.is_empty() || !self.asked.is_empty()
     }
 
-    /// Whether a block waits to be asked for.
+    /// Returns whether any block is waiting to be asked for.
     pub(crate) fn has_missing(&self) -> bool {
         !self.missing.is_empty()
     }
 
-    /// The next blocks, at most `max`, that may be in the store already; answer
-    /// each with [`Plan::arrived`] or [`Plan::absent`].
+    /// Returns the next blocks, at most `max`, that may be in the store already. Report
+    /// each of them with [`Plan::arrived`] or [`Plan::absent`].
     pub(crate) fn look_up_next(&mut self, max: usize) -> Vec<Cid> {
         let heavy = self
             .heavy
@@ -208,8 +211,7 @@ impl Plan {
         next.into_iter().map(|(_, cid)| cid).collect()
     }
 
-    /// The first block that is missing and that `may` accepts, among the first
-    /// `scan`.
+    /// Returns the first missing block that `may` accepts, among the first `scan`.
     pub(crate) fn first_missing(&self, scan: usize, may: impl Fn(&Cid) -> bool) -> Option<Cid> {
         self.missing
             .values()
@@ -218,20 +220,21 @@ impl Plan {
             .copied()
     }
 
-    /// The first blocks of the content that are asked for and not here.
+    /// Returns the blocks that have been asked for but have not arrived, in the order of
+    /// the content.
     pub(crate) fn first_asked(&self) -> impl Iterator<Item = &Cid> {
         self.asked.values()
     }
 
-    /// The block at the head of the content, for which the delivery waits, when it is on
-    /// its way.
+    /// Returns the block at the head of the content, for which the delivery is waiting,
+    /// when it has been asked for.
     pub(crate) fn head_asked(&self) -> Option<Cid> {
         let (at, _) = self.entries.first_key_value()?;
         self.asked.get(at).copied()
     }
 
-    /// The block at the head of the content, for which the delivery waits, when it is not
-    /// here, whether or not it is on its way.
+    /// Returns the block at the head of the content, for which the delivery is waiting,
+    /// when it is not here. It does not matter whether it is on its way.
     pub(crate) fn head(&self) -> Option<Cid> {
         let (_, entry) = self.entries.first_key_value()?;
         let What::Block(cid) = &entry.what else {
@@ -242,19 +245,20 @@ impl Plan {
         away.then_some(*cid)
     }
 
-    /// Whether the block waits to be asked for.
+    /// Returns whether the block is waiting to be asked for.
     pub(crate) fn is_missing(&self, cid: &Cid) -> bool {
         let state = self.blocks.get(cid).map(|block| &block.state);
         matches!(state, Some(State::Missing))
     }
 
-    /// Whether the block is being looked for here, or verified.
+    /// Returns whether the block is being looked for in the store or is being verified.
     pub(crate) fn is_busy(&self, cid: &Cid) -> bool {
         let state = self.blocks.get(cid).map(|block| &block.state);
         matches!(state, Some(State::Busy))
     }
 
-    /// The first `scan` blocks that are missing may be here by now.
+    /// Makes the plan look up the first `scan` missing blocks again, since they may be in
+    /// the store by now.
     pub(crate) fn look_again(&mut self, scan: usize) {
         let again: Vec<Cid> = self.missing.values().take(scan).copied().collect();
         for cid in again {
@@ -262,38 +266,38 @@ impl Plan {
         }
     }
 
-    /// The block has been asked of somebody.
+    /// Notes that the block has been asked for.
     pub(crate) fn asked(&mut self, cid: &Cid) {
         self.move_to(cid, State::Asked);
     }
 
-    /// The block is neither here nor on its way.
+    /// Notes that the block is neither here nor on its way.
     pub(crate) fn absent(&mut self, cid: &Cid) {
         self.move_to(cid, State::Missing);
     }
 
-    /// The block's bytes have come and are being verified.
+    /// Notes that the block's bytes have arrived and are being verified.
     pub(crate) fn verifying(&mut self, cid: &Cid) {
         self.move_to(cid, State::Busy);
     }
 
-    /// Bytes of content that the block's parent says it has.
+    /// Returns the number of bytes of content that the block has according to its parent.
     pub(crate) fn stated_size(&self, cid: &Cid) -> Option<u64> {
         let first = self.blocks.get(cid)?.offsets.first()?;
         self.entries.get(first)?.size
     }
 
-    /// Whether the block is still to come.
+    /// Returns whether the block has not arrived yet.
     pub(crate) fn wants(&self, cid: &Cid) -> bool {
         let state = self.blocks.get(cid).map(|block| &block.state);
         matches!(state, Some(State::Missing | State::Asked))
     }
 
-    /// The block is in the store. Its bytes are kept if they are next, or if they
-    /// `may` be and the cache has room.
+    /// Notes that the block is in the store. Its bytes are kept in memory if they are
+    /// next, or if `may` is set and the cache has room for them.
     ///
     /// # Errors
-    /// When the tree contradicts itself or breaks a bound.
+    /// Returns an error when the tree contradicts itself or exceeds a bound.
     pub(crate) fn arrived(
         &mut self,
         cid: &Cid,
@@ -344,7 +348,7 @@ impl Plan {
         self.expand()
     }
 
-    /// The next bytes of the content, when they are here.
+    /// Returns the next bytes of the content, when they are here.
     pub(crate) fn next_data(&mut self) -> Result<Option<ChargedBytes>, PlanError> {
         let Some((at, entry)) = self.entries.first_key_value() else {
             return Ok(None);
@@ -376,8 +380,9 @@ impl Plan {
         Ok(Some(data))
     }
 
-    /// The next blocks of the content that are in the store and not in memory, up to about
-    /// `bytes` of content; answer each with [`Plan::arrived`] or [`Plan::absent`].
+    /// Returns the next blocks of the content that are in the store and not in memory, up
+    /// to about `bytes` of content. Report each of them with [`Plan::arrived`] or
+    /// [`Plan::absent`].
     pub(crate) fn read_next(&mut self, bytes: u64) -> Vec<Cid> {
         let mut next = Vec::new();
         let mut sum = 0;
@@ -391,7 +396,7 @@ impl Plan {
                         next.push(*cid);
                     }
                 }
-                // Its children come before whatever follows it.
+                // The children of this node come before everything that follows it.
                 Some(State::Node(None)) => {
                     if next.is_empty() {
                         next.push(*cid);
@@ -401,7 +406,8 @@ impl Plan {
                 Some(State::Leaf(Some(_))) => {}
                 _ => break,
             }
-            // The first has no limit, or one large block could never be read.
+            // The first block has no limit; otherwise a single large block could never be
+            // read.
             sum += entry.size.unwrap_or(0);
             if sum >= bytes {
                 break;
@@ -498,14 +504,15 @@ impl Plan {
             offsets: BTreeSet::new(),
         });
         block.offsets.insert(at);
-        // A repeated block comes later in the content than its first place, but
-        // for a subtree that is expanded late; its lists know the first place.
+        // When a block is repeated, its later places are usually added later. A subtree
+        // that is expanded late is an exception. In both cases the lists contain the
+        // place that was added first.
         if block.offsets.len() == 1 {
             self.unknown.insert(at, cid);
         }
     }
 
-    /// The block is no longer needed at that place.
+    /// Notes that the block is no longer needed at this place.
     fn release(&mut self, cid: &Cid, at: u64) {
         self.inner.remove(&at);
         self.heavy.remove(&at);
@@ -527,7 +534,7 @@ impl Plan {
         }
     }
 
-    /// Changes the state and the lists that mirror it.
+    /// Changes the state, and the lists that reflect it.
     fn move_to(&mut self, cid: &Cid, state: State) {
         let Some(block) = self.blocks.get(cid) else {
             return;

@@ -1,36 +1,36 @@
-//! Why a tree cannot be fetched, whoever has it.
+//! Why a tree cannot be fetched from anyone.
 
 use cid::Cid;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A child has another size than its parent says.
+    /// The size of a child differs from what its parent says.
     #[error(
         "the tree contradicts itself: block {cid} has {actual} bytes of content where its parent says {stated}"
     )]
     Sizes {
         /// The child.
         cid: Cid,
-        /// What the parent says, in bytes.
+        /// The size that the parent states, in bytes.
         stated: u64,
-        /// What it is, in bytes.
+        /// The real size in bytes.
         actual: u64,
     },
     /// The content is larger than the caller wants.
     #[error("{cid} has {size} bytes, over the limit of {max}")]
     TooLarge {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
         /// Its size in bytes.
         size: u64,
         /// The limit in bytes.
         max: u64,
     },
-    /// The tree breaks the bounds on depth or width.
+    /// The tree exceeds the bounds on depth or width.
     #[error("the tree of {cid} is too deep or too wide to be a file that an importer makes")]
     TooDeep {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
     },
 }

@@ -1,4 +1,4 @@
-//! Why nobody brought the content, counted and put into words.
+//! Why the content could not be had from anyone, counted and put into words.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use super::obstacle::Obstacle;
 use super::outcome::Outcome;
 use crate::text::count::counted;
 
-/// Protocols of others that the words name.
+/// The maximum number of other protocols that the text names.
 const MAX_PROTOCOLS: usize = 4;
 
-/// What became of some peers, with the one of them whose reason tells most, and of
-/// those that tell as much the first.
+/// A number of peers with the same outcome, and one of them as an example. It is the one
+/// with the most informative obstacle, and the first when several are equally
+/// informative.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Group {
     count: usize,
@@ -40,22 +41,22 @@ impl Group {
         }
     }
 
-    /// Counts one of which there is nothing more to say.
+    /// Counts a peer about which there is nothing more to say.
     fn count(&mut self) {
         self.count += 1;
     }
 }
 
-/// Why nobody brought the content.
+/// Why the content could not be had from anyone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reason {
-    /// How long it was looked for.
+    /// How long the fetch has waited.
     waited: Duration,
-    /// Searches of the DHT that came to their end.
+    /// The number of searches of the DHT that were completed.
     searches: usize,
     /// Why the last search did not begin.
     unsearched: Option<String>,
-    /// Peers that the DHT or the caller named.
+    /// The number of peers that the DHT or the caller named.
     named: usize,
     unreachable: Group,
     unsupported: Group,
@@ -64,10 +65,11 @@ pub struct Reason {
     silent: Group,
     useless: Group,
     untried: usize,
-    /// Peers that are only connected, and those of them that said no.
+    /// The number of peers that are only connected, and the number of those that do not
+    /// have the content.
     connected: usize,
     connected_lacking: usize,
-    /// Of those, the ones that were not asked yet.
+    /// The number of those that have not been asked yet.
     connected_untried: usize,
 }
 
@@ -106,14 +108,15 @@ impl Reason {
         }
     }
 
-    /// Peers that the DHT or the caller named.
+    /// Returns the number of peers that the DHT or the caller named.
     pub fn announced(&self) -> usize {
         self.named
     }
 
-    /// Whether longer waiting cannot help: some searches came to their end, peers
-    /// are there to be asked, and everybody who was named was reached and is of no
-    /// use. A host that cannot be reached may come back, so that one is waited for.
+    /// Returns whether waiting longer cannot help. This is so when enough searches were
+    /// completed, there were peers to ask, and all of the named ones were reached and are
+    /// of no use. A host that cannot be reached may come back, so it is worth waiting
+    /// for.
     pub(crate) fn is_final(&self) -> bool {
         let settled = self.lacking.count + self.unsupported.count;
         self.searches >= ENOUGH_SEARCHES
@@ -124,8 +127,9 @@ impl Reason {
     }
 }
 
-/// Searches after which it counts that nobody was found. One can miss a provider whose
-/// announcement is on its way, and one more can lose an answer.
+/// The number of searches after which it is final that no provider was found. One search
+/// can miss a provider whose announcement is still on its way, and another can lose an
+/// answer.
 const ENOUGH_SEARCHES: usize = 3;
 
 impl fmt::Display for Reason {
@@ -322,7 +326,7 @@ mod tests {
             let words = format!("3 cannot be reached ({best}: {})", refused.1);
             assert!(reason.to_string().contains(&words), "{reason}");
         }
-        // Of two that tell as much, the first.
+        // When two are equally informative, the first one is named.
         let mut reason = Reason::new(Duration::from_secs(12), 5, None);
         let useless = [PeerId::random(), PeerId::random(), PeerId::random()];
         let session = |words: &str| Useless::Session {

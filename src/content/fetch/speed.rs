@@ -2,38 +2,39 @@
 
 use std::time::{Duration, Instant};
 
-/// Blocks asked of a provider whose speed is not known yet. Enough to see its
-/// speed, and few enough to ask others for them when it turns out to be slow.
+/// The number of blocks that are asked of a provider whose speed is not known yet. It is
+/// large enough to measure the speed, and small enough that others can be asked for these
+/// blocks if the provider turns out to be slow.
 const FIRST_WINDOW: usize = 4;
 
-/// Most blocks asked of one provider at once; a quarter of what the protocol
-/// allows, and at 1 MiB a block more than any path holds.
+/// The maximum number of blocks that are asked of one provider at once. It is a quarter
+/// of what the protocol allows and, at 1 MiB per block, more than any path holds.
 const MAX_WINDOW: usize = 64;
 
-/// How much work to keep at a provider, beside what covers its latency.
+/// How much work a provider is given in addition to what covers its latency.
 const HORIZON: Duration = Duration::from_millis(250);
 
-/// A provider that has not delivered anything for this long since it was asked
-/// may not deliver at all. When its bytes flow, the first of these is not counted.
+/// A provider that has not delivered anything for this long after the first request may
+/// never deliver anything. While its bytes flow, [`SLOW_AT_FIRST`] applies instead.
 const SILENT_AT_FIRST: Duration = Duration::from_millis(200);
 const SLOW_AT_FIRST: Duration = Duration::from_secs(1);
 
-/// Weight of the newest sample in the averages.
+/// The weight of the newest sample in the averages.
 const NEWEST: f64 = 0.25;
 
-/// What is known of a provider's speed.
+/// What is known about a provider's speed.
 #[derive(Debug, Clone)]
 pub(crate) struct Speed {
-    /// Bytes a second, averaged; 0 before the first block.
+    /// The average number of bytes per second; 0 before the first block.
     rate: f64,
-    /// Seconds from ask to answer, averaged.
+    /// The average time from a request to its answer, in seconds.
     latency: f64,
-    /// The shortest of them.
+    /// The shortest of these times.
     shortest: f64,
-    /// Bytes of a block, averaged.
+    /// The average number of bytes of a block.
     block: f64,
     last: Option<Instant>,
-    /// Blocks in a row that another provider brought first.
+    /// The number of blocks in a row that another provider brought first.
     lost: u32,
 }
 
@@ -49,12 +50,13 @@ impl Speed {
         }
     }
 
-    /// A block of `bytes` that was asked for at `asked` is here.
+    /// Takes into account that a block of `bytes`, which was asked for at `asked`, has
+    /// arrived.
     pub(crate) fn delivered(&mut self, bytes: usize, asked: Instant, now: Instant) {
-        // The provider worked on it since it was asked or since the block
+        // The provider has worked on it since it was asked or since it sent the block
         // before, whichever is later.
         let since = self.last.map_or(asked, |last| last.max(asked));
-        // Blocks that were read at once seem to have taken no time. A millisecond keeps
+        // Blocks that were read together seem to have taken no time. A millisecond keeps
         // the rate finite, and the average corrects it.
         let seconds = now.duration_since(since).as_secs_f64().max(0.001);
         let latency = now.duration_since(asked).as_secs_f64();
@@ -65,8 +67,9 @@ impl Speed {
             self.shortest = latency;
             self.block = bytes;
         } else {
-            // Averaged over time and not over blocks: bytes and seconds apart,
-            // so that a burst does not count for more than it took.
+            // The average is taken over time rather than over blocks: bytes and seconds
+            // are averaged separately, so that a burst does not count for more than the
+            // time that it took.
             let keep = 1.0 - NEWEST;
             let mean_seconds = self.block / self.rate.max(1.0);
             self.block = self.block * keep + bytes * NEWEST;
@@ -79,35 +82,38 @@ impl Speed {
         self.lost = 0;
     }
 
-    /// Somebody else brought a block that this provider was asked for as well.
+    /// Notes that another provider has brought a block that this one was asked for as
+    /// well.
     pub(crate) fn lost(&mut self) {
         self.lost = self.lost.saturating_add(1);
     }
 
-    /// It answers, so that its losses do not count.
+    /// Notes that the provider does answer, so that its losses do not count.
     pub(crate) fn forgive(&mut self) {
         self.lost = 0;
     }
 
-    /// How often in a row it lost.
+    /// Returns how often in a row another provider was faster.
     pub(crate) fn losses(&self) -> u32 {
         self.lost
     }
 
-    /// Bytes a second; 0 when not known.
+    /// Returns the bytes per second, or 0 when the speed is not known.
     pub(crate) fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// Usual time from ask to answer; `None` when not known.
+    /// Returns the usual time from a request to its answer, or `None` when it is not
+    /// known.
     pub(crate) fn latency(&self) -> Option<Duration> {
         self.last
             .map(|_| Duration::from_secs_f64(self.latency.min(3600.0)))
     }
 
-    /// How long it takes until the block at `position` in its queue (1 is the next), which
-    /// was asked for at `asked`, is here. For ever when nothing has come for much longer
-    /// than a block usually takes. `flows`: bytes came just now.
+    /// Returns how long it takes until the block at `position` in its queue (1 is the
+    /// next) arrives, which was asked for at `asked`. The result is [`Duration::MAX`]
+    /// when nothing has arrived for much longer than a block usually takes. `flows` says
+    /// whether bytes have just arrived.
     pub(crate) fn expected(
         &self,
         position: u32,
@@ -137,7 +143,7 @@ impl Speed {
         each.saturating_mul(position)
     }
 
-    /// How many blocks may be asked of it at once.
+    /// Returns how many blocks may be asked of it at once.
     pub(crate) fn window(&self) -> usize {
         if self.lost > 0 {
             return 1;
@@ -170,7 +176,7 @@ mod tests {
         assert_eq!(Speed::new().window(), FIRST_WINDOW);
         let fast = run(Duration::from_millis(3), 50);
         assert_eq!(fast.window(), MAX_WINDOW);
-        // A mebibyte each 3 ms.
+        // The provider sends a mebibyte every 3 ms.
         assert_eq!(fast.rate().round(), 349_525_333.0);
         let slow = run(Duration::from_secs(5), 5);
         assert_eq!(slow.window(), 3);
@@ -179,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_long_path_gets_its_bandwidth_delay_product() {
-        // 300 ms away, 10 blocks a second: three blocks are on the path.
+        // At a distance of 300 ms and with 10 blocks per second, three blocks are on the
+        // path.
         let start = Instant::now();
         let mut speed = Speed::new();
         for i in 1..100_u32 {
@@ -210,7 +217,7 @@ mod tests {
         assert_eq!(speed.expected(1, start, false, soon), Duration::MAX);
         assert_eq!(speed.expected(1, start, true, soon), Duration::ZERO);
         assert_eq!(speed.expected(1, start, true, wait(2)), Duration::MAX);
-        // A block each second.
+        // The provider sends one block per second.
         for i in 1..10 {
             speed.delivered(1 << 20, wait(i - 1), wait(i));
         }

@@ -4,18 +4,19 @@ use std::fmt;
 
 use super::obstacle::Obstacle;
 
-/// See the module's documentation. It is shown as its words: one line, without the name
-/// of the peer, which is said beside it.
+/// See the module's documentation. It is displayed as its text, which is one line without
+/// the name of the peer. The name is printed beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
-    /// What is in the way. Of several addresses or attempts, what tells most.
+    /// What prevents it. When there were several addresses or attempts, this is the most
+    /// informative obstacle.
     pub obstacle: Obstacle,
-    /// The same in words.
+    /// The same as text.
     pub words: String,
 }
 
 impl Unreachable {
-    /// That obstacle, in these words.
+    /// Creates the reason from an obstacle and its description.
     pub fn new(obstacle: Obstacle, words: impl Into<String>) -> Self {
         Unreachable {
             obstacle,

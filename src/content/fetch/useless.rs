@@ -5,31 +5,31 @@ use cid::Cid;
 use super::obstacle::Obstacle;
 use crate::content::refusal::Refusal;
 
-/// See the module's documentation. Each is shown as one line, without the name of the
-/// peer.
+/// See the module's documentation. Each reason is displayed as one line, without the name
+/// of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Useless {
-    /// Others brought, several times in a row, what it was asked for.
+    /// Several times in a row, others brought what it was asked for.
     #[error("others are faster")]
     Slower,
-    /// The stream to it ended while it was to be asked for more.
+    /// The stream to it ended when it was about to be asked for more.
     #[error("the stream ended")]
     StreamEnded,
     /// It has only blocks whose time is over.
     #[error("the time of its blocks is over")]
     Outdated,
-    /// It sent a block that is refused.
+    /// It sent a block that was refused.
     #[error("block {cid}: {why}")]
     BadBlock {
-        /// What it was asked for.
+        /// The block that it was asked for.
         cid: Cid,
-        /// What is wrong.
+        /// What is wrong with the block.
         why: Refusal,
     },
     /// The exchange with it failed.
     #[error("{words}")]
     Session {
-        /// What was in the way.
+        /// What prevented the exchange.
         obstacle: Obstacle,
         /// What happened.
         words: String,
@@ -37,7 +37,7 @@ pub enum Useless {
 }
 
 impl Useless {
-    /// What was in the way.
+    /// Returns what prevented this node from getting the content.
     pub fn obstacle(&self) -> Obstacle {
         match self {
             Useless::Slower => Obstacle::GivenUp,

@@ -3,7 +3,7 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const INTERVAL: Duration = Duration::from_secs(36_000);
-/// Some time of day.
+/// An arbitrary time of day.
 const WALL: u64 = 1_800_000_000_000;
 
 fn cids(count: u32) -> Vec<Cid> {
@@ -32,7 +32,7 @@ fn sorted(mut cids: Vec<Cid>) -> Vec<Cid> {
 
 #[test]
 fn a_root_takes_little_memory() {
-    // The table and the queue of 100,000 roots then take some 17 MB.
+    // With this size, the table and the queue of 100,000 roots take some 17 MB.
     assert!(
         size_of::<(RootKey, Due)>() <= 80,
         "{}",
@@ -51,11 +51,11 @@ fn the_turn_of_a_place_is_the_same_in_every_round_and_after_a_restart() {
         assert!(first > 0 && first <= round);
         assert_eq!(one.turn_after(place, first - 1), first);
         assert_eq!(one.turn_after(place, first), first + round);
-        // Another run, which begins an hour later.
+        // This is another run, which begins an hour later.
         let other = Schedule::new(INTERVAL, start, WALL + 3_600_000);
         let again = other.turn_after(place, 0) + 3_600_000;
         assert_eq!((again - first).rem_euclid(round), 0);
-        // What was announced before this run began.
+        // This turn is for a root that was announced before this run began.
         let before = one.turn_after(place, -5 * round / 2);
         assert!(before > -5 * round / 2 && before <= -3 * round / 2);
     }
@@ -66,7 +66,7 @@ fn what_was_never_announced_goes_first_and_the_rest_is_not_forgotten() {
     let now = Instant::now();
     let all = cids(12);
     let mut schedule = schedule(now);
-    // Four were announced a day ago, and are overdue.
+    // Four roots were announced a day ago and are overdue.
     let day = 24 * 3_600_000;
     let announced = all[..4].iter().map(|cid| (*cid, WALL - day)).collect();
     schedule.begin_sync();
@@ -75,7 +75,7 @@ fn what_was_never_announced_goes_first_and_the_rest_is_not_forgotten() {
     let order = due(&mut schedule, now);
     assert_eq!(order.len(), 12);
     let old: Vec<usize> = (0..12).filter(|i| all[..4].contains(&order[*i])).collect();
-    // One in four.
+    // Every fourth announcement is one of these, until no others are left.
     assert_eq!(old, [3, 7, 10, 11]);
     assert_eq!(schedule.untold(), 8);
     assert_eq!(schedule.backlog(now).waiting, 12);
@@ -90,7 +90,7 @@ fn what_is_put_goes_at_once_and_what_is_gone_is_forgotten() {
     schedule.announce(&all[0], now);
     assert_eq!(schedule.wake_at(), Some(now));
     assert_eq!(schedule.next(now), Some(all[0]));
-    // Asked for again while it is under way: it follows at once.
+    // It is asked for again while it is under way, so it follows at once.
     schedule.announce(&all[0], now);
     assert_eq!(schedule.next(now), None);
     schedule.done(&all[0], Outcome::Ok, now, WALL);
@@ -105,7 +105,7 @@ fn what_is_put_goes_at_once_and_what_is_gone_is_forgotten() {
     assert_eq!(schedule.untold(), 2);
 }
 
-/// The store is read while files are put.
+/// The store is read while files are being put.
 #[test]
 fn what_is_put_while_the_store_is_read_is_not_taken_for_gone() {
     let now = Instant::now();
@@ -137,13 +137,13 @@ fn what_was_announced_is_saved_once_and_comes_back() {
     assert_eq!(schedule.take_unsaved(), Unsaved::default());
     assert_eq!(unsaved.announced.len(), 2);
     schedule.put_back(unsaved.clone());
-    // What is newer than what could not be stored stays.
+    // Changes that are newer than those that could not be stored are kept.
     schedule.forget(&all[0]);
     let unsaved = schedule.take_unsaved();
     assert_eq!(unsaved.announced, [(all[1], WALL + 7)]);
     assert_eq!(unsaved.gone, [all[0]]);
 
-    // The next run, an hour later: of what it knows, the one that is here.
+    // The next run starts an hour later. It knows of two roots, of which one is here.
     let saved: HashMap<Cid, u64> = [(all[0], WALL), (all[1], WALL + 7)].into();
     let wall = WALL + 3_600_000;
     let mut schedule = Schedule::new(INTERVAL, now, wall);
@@ -178,7 +178,7 @@ fn failures_wait_longer_each_time_and_the_due_time_stays() {
     }
     let backlog = schedule.backlog(now);
     assert_eq!((backlog.waiting, backlog.lateness), (1, now - start));
-    // Some peers took it, and no more will: it waits for its turn.
+    // Some peers accepted it, and no more of them will, so it waits for its turn.
     for _ in 0..3 {
         assert_eq!(schedule.next(now), Some(all[0]));
         schedule.done(&all[0], Outcome::Few(1), now, WALL);
@@ -262,16 +262,16 @@ fn a_single_node_without_peers_looks_soon_and_then_less_often() {
     assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60]);
 }
 
-/// What a run of the schedule shows.
+/// What a run of the schedule has done.
 #[derive(Default)]
 struct Run {
-    /// When each root was announced, in milliseconds of the whole test.
+    /// When each root was announced, in milliseconds since the start of the test.
     log: HashMap<Cid, Vec<u64>>,
     worst: Duration,
 }
 
-/// Runs the schedule from `from` for `span`, each announcement taking `each`.
-/// `start` is the time of the whole test at which this run began.
+/// Runs the schedule from `from` for `span`, where each announcement takes `each`.
+/// `start` is when this run began, relative to the start of the test.
 fn simulate(
     schedule: &mut Schedule,
     run: &mut Run,
@@ -308,7 +308,7 @@ fn simulate(
     }
 }
 
-/// 100,000 roots that were all announced before: two intervals, with a restart
+/// 100,000 roots were all announced before. The test covers two intervals, with a restart
 /// and an hour of absence in the middle.
 #[test]
 fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
@@ -318,8 +318,8 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     let begin = Instant::now();
     let interval = millis(INTERVAL) as u64;
 
-    // The first run begins where an earlier one has announced everything in its
-    // turn, and is stopped after an interval.
+    // The first run begins after an earlier one has announced everything in its turn. It
+    // is stopped after an interval.
     let mut schedule = schedule(begin);
     let known: HashMap<Cid, u64> = all
         .iter()
@@ -334,14 +334,15 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     assert!(schedule.backlog(begin).waiting <= 1);
     let mut run = Run::default();
     simulate(&mut schedule, &mut run, (0, begin), INTERVAL, each);
-    // Those under way count until they have ended.
+    // Roots that are under way count as waiting until their announcements have ended.
     assert!(
         run.worst <= each + Duration::from_secs(2),
         "{:?}",
         run.worst
     );
 
-    // As many every minute of the first round: 185, and what chance makes of it.
+    // Every minute of the first round has as many announcements, which is 185 with some
+    // variation by chance.
     let round = schedule.round as u64;
     let mut minutes = vec![0u32; (round / 60_000) as usize];
     for at in run.log.values().flatten().filter(|at| **at < round) {
@@ -350,7 +351,7 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     let (least, most) = (minutes.iter().min().unwrap(), minutes.iter().max().unwrap());
     assert!(*least >= 130 && *most <= 245, "{least} to {most} a minute");
 
-    // What was under way at the stop is not saved.
+    // Announcements that were under way at the stop are not saved.
     let mut saved = known;
     for (cid, at) in schedule.take_unsaved().announced {
         saved.insert(cid, at);
@@ -361,7 +362,8 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     schedule.begin_sync();
     let synced = schedule.sync(&all, &saved, begin, wall);
     assert_eq!(synced.new.len(), 100_000);
-    // Only what came due in the hour waits: a ninth.
+    // Only the roots that became due during that hour are waiting, which is a ninth of
+    // them.
     let backlog = schedule.backlog(begin);
     assert!(
         (10_700..11_600).contains(&backlog.waiting),
@@ -381,8 +383,8 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     assert!(run.worst <= HOUR + 2 * each, "{:?}", run.worst);
     assert_eq!(run.log.len(), 100_000);
     for times in run.log.values() {
-        // The hour of absence and the time to make up for it are all that a root
-        // may be late, and the record has a day.
+        // A root may be late only by the hour of absence and the time to make up for it.
+        // The record lasts a day.
         assert!(times[0] <= round + 1_000, "{times:?}");
         let late = round + away + 3 * 3_600_000;
         assert!(
@@ -392,8 +394,9 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     }
 }
 
-/// All of them new at once, as after an import or the first start of a version that
-/// remembers: sixteen a second, as fast as two receivers take them.
+/// All roots are new at once, as after an import or at the first start of a version that
+/// remembers announcements. There are sixteen announcements per second, as fast as two
+/// receivers accept them.
 #[test]
 fn a_hundred_thousand_new_roots_find_their_turn_after_the_first_announcement() {
     let all = cids(100_000);
@@ -407,7 +410,7 @@ fn a_hundred_thousand_new_roots_find_their_turn_after_the_first_announcement() {
     let round = schedule.round as u64;
     for times in run.log.values() {
         assert!(times[0] <= 2 * 3_600_000, "{times:?}");
-        // Once to its turn, then from turn to turn.
+        // Each root waits once until its turn, and then from turn to turn.
         assert!(
             times
                 .windows(2)
