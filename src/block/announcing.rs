@@ -1,5 +1,5 @@
-//! Announcements to the DHT: the task that makes them when the schedule says so. The
-//! store remembers them, and the network is told.
+//! Announces content to the DHT. A task makes the announcements when the schedule says
+//! so; the store remembers them, and the network is told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,8 @@ use crate::content::upkeep::{Chore, Upkeep};
 use crate::store::{self, Store};
 use crate::text::unix_time::unix_millis;
 
-/// Callers that may wait for the announcement of one root. A program that puts the same
-/// content again and again adds one each time.
+/// The maximum number of callers that may wait for the announcement of one root. A
+/// program that puts the same content again and again adds one each time.
 const MAX_WAITERS: usize = 16;
 
 type Waiter = oneshot::Sender<Result<(), ProvideError>>;
@@ -31,7 +31,7 @@ pub(super) struct Announcer<N> {
     network: N,
     store: Store,
     metrics: Arc<Metrics>,
-    /// The wall clock, for what outlives this run.
+    /// The wall clock, for times that are kept beyond this run.
     wall: fn() -> SystemTime,
     schedule: Mutex<Schedule>,
     waiters: Mutex<HashMap<Cid, Vec<Waiter>>>,
@@ -40,11 +40,11 @@ pub(super) struct Announcer<N> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is valid between any two statements.
+    // The data behind these locks is valid between any two statements.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The error for a caller whose content was announced to nobody.
+/// Returns the error for a caller whose content was not announced to any peer.
 fn untold(cid: &Cid, reason: &str) -> ProvideError {
     ProvideError {
         cid: *cid,
@@ -54,8 +54,8 @@ fn untold(cid: &Cid, reason: &str) -> ProvideError {
 }
 
 impl<N: Network> Announcer<N> {
-    /// Announces the roots of `store` over `network`, each again after at most
-    /// `interval`, once [`Announcer::run`] runs.
+    /// Creates the announcer for the roots of `store` over `network`. Each root is
+    /// announced again after at most `interval`, once [`Announcer::run`] is running.
     pub(super) fn new(
         network: N,
         store: Store,
@@ -87,8 +87,8 @@ impl<N: Network> Announcer<N> {
         self.wake();
     }
 
-    /// As [`Announcer::announce`]; resolves when peers were told, or when that
-    /// failed once.
+    /// Announces content as [`Announcer::announce`] does, and waits until peers have been
+    /// told or until that has failed once.
     pub(super) async fn announce_now(&self, cid: &Cid, now: Instant) -> Result<(), ProvideError> {
         let (told, answer) = oneshot::channel();
         {
@@ -97,15 +97,15 @@ impl<N: Network> Announcer<N> {
             list.retain(|waiter| !waiter.is_canceled());
             match list.len() < MAX_WAITERS {
                 true => list.push(told),
-                // Those who came first go on waiting; this one is answered at once.
+                // The callers that came first keep waiting; this one is answered at once.
                 false => drop(told.send(Err(untold(cid, "too many wait to hear of it")))),
             }
         }
-        // A DHT peer may have come since the last attempt. An attempt without one costs no
+        // There may be a DHT peer since the last attempt. An attempt without one costs no
         // more than a look into the routing table.
         self.schedule().try_again();
         self.announce(cid, now);
-        // A waiter that is dropped without an answer means that nobody was told.
+        // When a waiter is dropped without an answer, no peer has been told.
         let unanswered = |_| Err(untold(cid, "nothing was heard of it"));
         answer.await.unwrap_or_else(unanswered)
     }
@@ -121,15 +121,15 @@ impl<N: Network> Announcer<N> {
         self.answer(cid, &Err(untold(cid, "it is here no more")));
     }
 
-    /// The content is no longer here.
+    /// Stops announcing content that is no longer here.
     pub(super) async fn forget(&self, cid: &Cid) {
         self.schedule().forget(cid);
         self.gone(cid);
         self.network.stop_providing(cid).await;
     }
 
-    /// Why content is not announced yet, when that is because no DHT peer was known at
-    /// the last attempt and none has come since.
+    /// Returns why content is not announced yet, when the reason is that no DHT peer was
+    /// known at the last attempt and none has come since.
     pub(super) fn alone(&self, cid: &Cid) -> Option<ProvideError> {
         self.schedule().is_alone().then(|| ProvideError {
             alone: true,
@@ -137,22 +137,22 @@ impl<N: Network> Announcer<N> {
         })
     }
 
-    /// Roots of which no peer was told yet.
+    /// Returns the number of roots that no peer has been told of yet.
     pub(super) fn untold(&self) -> usize {
         self.schedule().untold()
     }
 
-    /// The roots that wait to be announced.
+    /// Returns the roots that are waiting to be announced.
     pub(super) fn backlog(&self, now: Instant) -> Backlog {
         self.schedule().backlog(now)
     }
 
     fn wake(&self) {
-        // A full channel wakes the task already.
+        // When the channel is full, the task will wake up anyway.
         let _ = lock(&self.notify).try_send(());
     }
 
-    /// Announces what is due until it is dropped. A second call returns at once.
+    /// Announces what is due, until the future is dropped. A second call returns at once.
     pub(super) async fn run(&self) {
         let Some(mut notified) = lock(&self.notified).take() else {
             return;
@@ -160,7 +160,7 @@ impl<N: Network> Announcer<N> {
         let mut entered = self.network.entered().fuse();
         let mut under_way = FuturesUnordered::new();
         let mut upkeep = Upkeep::new(Instant::now());
-        // What the store had when it was last read.
+        // The version of the store when it was last read.
         let mut version = None;
         loop {
             while let Some(chore) = upkeep.due(Instant::now()) {
@@ -179,7 +179,7 @@ impl<N: Network> Announcer<N> {
                     let verify = schedule.is_verified(&cid);
                     under_way.push(self.carry_out(cid, verify));
                 }
-                // What is due now waits until an announcement under way ends.
+                // If something is due now, it waits until an announcement under way ends.
                 schedule.wake_at().filter(|due| *due > now)
             };
             let wake = due.map_or(wake, |due| due.min(wake));
@@ -187,7 +187,8 @@ impl<N: Network> Announcer<N> {
             futures::select! {
                 (cid, outcome) = under_way.select_next_some() => self.done(&cid, outcome, Instant::now()),
                 _ = notified.next() => {}
-                // There is a DHT peer now: nothing waits for the first one any more.
+                // There is a DHT peer now, so no announcement waits for the first one any
+                // more.
                 peer = entered.next() => if peer.is_some() {
                     self.schedule().not_alone();
                 },
@@ -232,7 +233,7 @@ impl<N: Network> Announcer<N> {
         self.schedule().done(cid, outcome, now, wall);
     }
 
-    /// Shows in the metrics what waits.
+    /// Sets the metrics of what is waiting.
     fn count(&self, now: Instant) {
         let backlog = self.schedule().backlog(now);
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -275,7 +276,7 @@ impl<N: Network> Announcer<N> {
         }
     }
 
-    /// Stores what was announced since the last time.
+    /// Stores the times of announcements since the last call.
     pub(super) async fn save(&self) {
         let unsaved = self.schedule().take_unsaved();
         if unsaved == Unsaved::default() {
@@ -319,7 +320,7 @@ mod tests {
             let node = Node::new();
             let announcer = announcer(&node);
             let cid = address(b"waited for", Codec::Raw);
-            // Polled once, each of them waits.
+            // Once they have been polled, all of them are waiting.
             let mut waiting: Vec<_> = (0..MAX_WAITERS)
                 .map(|_| announcer.announce_now(&cid, Instant::now()).boxed_local())
                 .collect();
@@ -342,10 +343,11 @@ mod tests {
         });
     }
 
-    /// Far above what anything here takes; only a hang reaches it.
+    /// This is far longer than anything here takes, and is only reached when something
+    /// hangs.
     const DEADLINE: Duration = Duration::from_secs(120);
 
-    /// Polls `announcer` until `done`.
+    /// Polls `announcer` until `done` is ready.
     async fn run_until(announcer: &Announcer<Net>, done: impl Future<Output = ()>) {
         let mut run = Box::pin(announcer.run().fuse());
         let mut done = Box::pin(async_std::future::timeout(DEADLINE, done).fuse());
@@ -364,8 +366,8 @@ mod tests {
         put.await.unwrap().cid
     }
 
-    /// An announcer that found no DHT peer at an attempt, and would make the next one
-    /// in an hour.
+    /// Returns an announcer that found no DHT peer at its last attempt. It would make the
+    /// next attempt in an hour.
     async fn alone(node: &Node) -> Announcer<Net> {
         node.net.shared.lock().unwrap().alone = true;
         let announcer = announcer(node);
@@ -390,7 +392,7 @@ mod tests {
             assert!(announcer.alone(&cid).is_some());
             let provided = async {
                 let shared = &node.net.shared;
-                // Told once there is somebody who listens.
+                // This is sent once someone is listening for it.
                 until(|| !shared.lock().unwrap().entered.is_empty()).await;
                 {
                     let mut shared = shared.lock().unwrap();
@@ -398,7 +400,8 @@ mod tests {
                     shared.entered[0].unbounded_send(()).unwrap();
                 }
                 until(|| shared.lock().unwrap().provided.contains(&cid)).await;
-                // Before the announcement has ended it is known that somebody is there.
+                // It is known that there is a peer even before the announcement has
+                // ended.
                 assert!(announcer.alone(&cid).is_none());
             };
             run_until(&announcer, provided).await;
@@ -437,7 +440,8 @@ mod tests {
             assert_eq!((&mut two).now_or_never(), None);
             announcer.forget(&removed).await;
             assert!(one.await.unwrap_err().reason.contains("no more"));
-            // The store never had it, which is as if it had gone before the first sync.
+            // The store never had it, which is the same as if it had gone before the
+            // first sync.
             announcer.sync(&mut None).await;
             assert!(two.await.unwrap_err().reason.contains("no more"));
             assert!(lock(&announcer.waiters).is_empty());

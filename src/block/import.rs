@@ -1,9 +1,9 @@
-//! Import: a stream of bytes becomes a tree of blocks in the store.
+//! Import: turns a stream of bytes into a tree of blocks in the store.
 //!
-//! The reader fills one group of chunks while the group before it is hashed and
-//! written on a blocking thread; the two groups change places. So memory is
-//! 2 × [`GROUP_BYTES`] and the unfinished nodes of the tree, whatever the
-//! file's size, and work is handed to another thread once for each group.
+//! The reader fills one group of chunks while the previous group is hashed and written on
+//! a blocking thread. Then the two groups change places. So the memory in use is 2 ×
+//! [`GROUP_BYTES`] and the unfinished nodes of the tree, whatever the size of the file,
+//! and work is handed to another thread only once for each group.
 
 use std::io;
 use std::mem;
@@ -18,7 +18,7 @@ use crate::content::layout::{Builder, PROFILE_CHUNK, Tree};
 use crate::message::provenance::{Provenance, SignError};
 use crate::store::{self, Batch, Root, Store};
 
-/// Bytes of chunks that change threads at once.
+/// The number of bytes of chunks that are handed to the other thread at once.
 const GROUP_BYTES: usize = 8 << 20;
 
 /// Why an import ended without a CID.
@@ -27,25 +27,25 @@ pub enum ImportError {
     /// The content could not be read.
     #[error("cannot read the content at byte {at}: {source}")]
     Read {
-        /// How much was read before.
+        /// The number of bytes that were read before.
         at: u64,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The store refused it.
+    /// The store refused the content.
     #[error("cannot store the content: {0}")]
     Store(#[from] store::Error),
-    /// The node cannot sign it, so that no peer would accept it.
+    /// The node cannot sign the content, so no peer would accept it.
     #[error(transparent)]
     Sign(#[from] SignError),
 }
 
-/// Reads `content` to its end and stores it under the `unixfs-v1-2025` profile.
-/// Durable when this returns. `root` makes the store's entry out of the finished
-/// tree, `sign` what the publisher says of a block, if anything.
+/// Reads `content` to its end and stores it under the `unixfs-v1-2025` profile. The
+/// content is durable when this returns. `root` makes the store's entry from the finished
+/// tree. `sign` returns what the publisher states about a block, if anything.
 ///
 /// # Errors
-/// See [`ImportError`]. Nothing of the content is kept then.
+/// See [`ImportError`]. After an error, nothing of the content is kept.
 pub(crate) async fn import<R>(
     store: &Store,
     mut content: R,
@@ -73,7 +73,7 @@ where
         let ended = ended.map_err(|source| ImportError::Read { at, source })?;
         mem::swap(&mut filling, &mut empty);
         let full = empty;
-        // The writer is here while no group is being written.
+        // The writer is here when no group is being written.
         let Some(mut writer) = writer.take() else {
             return Err(ImportError::Store(store::Error::Broken));
         };
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// Chunks that travel between the reader and the writer. The memory is reused.
+/// Chunks that are passed between the reader and the writer. The memory is used again.
 #[derive(Default)]
 struct Group {
     bytes: Vec<u8>,
@@ -100,7 +100,8 @@ struct Group {
 }
 
 impl Group {
-    /// Reads until the group is full or the content ends; says whether it ended.
+    /// Reads until the group is full or the content ends. Returns whether the content
+    /// ended.
     async fn fill<R>(&mut self, content: &mut R, at: &mut u64) -> io::Result<bool>
     where
         R: AsyncRead + Unpin,
@@ -108,7 +109,8 @@ impl Group {
         self.len = 0;
         while self.len < GROUP_BYTES {
             if self.len == self.bytes.len() {
-                // Grows with the content: a small file takes one chunk of memory.
+                // The buffer grows with the content, so that a small file takes only one
+                // chunk of memory.
                 self.bytes
                     .resize(GROUP_BYTES.min(self.len + PROFILE_CHUNK), 0);
             }
@@ -127,7 +129,7 @@ impl Group {
     }
 }
 
-/// The blocking half: hashes chunks, builds the tree, puts blocks.
+/// The blocking half of an import: it hashes chunks, builds the tree and stores blocks.
 struct Writer {
     batch: Batch,
     sign: Sign,
@@ -145,8 +147,8 @@ impl Writer {
         })
     }
 
-    /// `whole` says that the group is all of the content, so that content
-    /// without bytes is one empty block.
+    /// Stores the chunks of the group. `whole` says that the group is all of the content,
+    /// so that content without any bytes becomes one empty block.
     fn put(&mut self, group: &Group, whole: bool) -> Result<(), ImportError> {
         let content = &group.bytes[..group.len];
         if content.is_empty() && whole {
@@ -180,7 +182,7 @@ impl Writer {
         } = self;
         let tree =
             tree.finish(&mut |cid: &Cid, block: &[u8]| store_block(&mut batch, &sign, cid, block))?;
-        // The last group puts at least the empty leaf.
+        // The last group stores at least the empty leaf.
         let tree = tree.ok_or(store::Error::Broken)?;
         batch.commit(Some(root(&tree)))?;
         Ok(tree)

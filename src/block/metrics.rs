@@ -1,4 +1,4 @@
-//! What is counted of blocks and of announcements.
+//! Counts blocks and announcements.
 
 use prometheus::{Error, IntCounterVec, IntGauge};
 
@@ -8,15 +8,16 @@ use crate::content::schedule::Outcome;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 
-/// What messages of the exchange are called in the metrics that several rooms share.
+/// The name of the exchange's messages in the metrics that several modules share.
 const PROTOCOL: &str = "block";
 
-/// The metrics of this room. Recording never blocks.
+/// The metrics of blocks and announcements. Recording never blocks.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Roots that wait to be announced to the DHT, those under way included.
+    /// The number of roots that are waiting to be announced to the DHT, including those
+    /// under way.
     pub announcements_waiting: IntGauge,
-    /// Seconds for which the most overdue of them has waited.
+    /// For how many seconds the most overdue of them has waited.
     pub announcements_lateness: IntGauge,
     /// Announcements that have ended, by `result` (`ok`, `unverified`, `failed`).
     pub announcements: IntCounterVec,
@@ -24,7 +25,7 @@ pub struct Metrics {
     pub block_bytes: IntCounterVec,
     /// Blocks from peers that were refused, by `reason` ([`RefusalKind`]).
     pub blocks_refused: IntCounterVec,
-    /// What other rooms count on too.
+    /// Counters that are shared with other modules.
     pub traffic: Traffic,
 }
 
@@ -77,7 +78,7 @@ impl Metrics {
         self.traffic.message(direction, PROTOCOL);
     }
 
-    /// A want was answered so many seconds after it had arrived.
+    /// Records that a want was answered this number of seconds after it had arrived.
     pub(super) fn answered_after(&self, seconds: f64) {
         let processing = &self.traffic.message_processing;
         processing.with_label_values(&[PROTOCOL]).observe(seconds);
@@ -91,7 +92,7 @@ impl Metrics {
             .inc_by(bytes as u64);
     }
 
-    /// Counts an inbound stream that is not served, or not any more, for this reason.
+    /// Counts an inbound stream that is not served, or no longer served, for this reason.
     pub(super) fn stream_refused(&self, reason: &'static str) {
         let refused = &self.traffic.streams_refused;
         refused.with_label_values(&[reason]).inc();

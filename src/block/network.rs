@@ -1,4 +1,4 @@
-//! What the exchange needs of a network: to find peers that have a block, to open streams
+//! The network as the exchange needs it: to find peers that have a block, to open streams
 //! to them, to report what they do, and to announce what is here.
 
 use std::time::Duration;
@@ -13,80 +13,83 @@ use libp2p::PeerId;
 use crate::content::fetch::Unreachable;
 use crate::content::refusal::Refusal;
 
-/// The network as the exchange sees it. The node implements it; tests do so over
-/// pipes in memory.
+/// The network as the exchange sees it. The node implements it; the tests implement it
+/// over pipes in memory.
 pub trait Network: Clone + Send + Sync + 'static {
-    /// A stream to a peer. Dropping it ends it.
+    /// A stream to a peer, which ends when it is dropped.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// One search for peers that may have this content, without this node: first
-    /// those that are connected, then those that the DHT names, as they are found;
-    /// ends when the search is over.
+    /// Searches once for peers that may have this content, without this node. First come
+    /// the peers that are connected, and then those that the DHT names, as they are
+    /// found. The stream ends when the search is over.
     fn find_providers(&self, cid: &Cid) -> BoxStream<'static, Lead>;
 
-    /// Opens a stream of the exchange to a provider, dialing when needed.
+    /// Opens a stream of the exchange to a provider, and dials it if necessary.
     fn open(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>>;
 
-    /// As [`Network::open`], without a search for the peer's addresses: there was one.
+    /// Does the same as [`Network::open`], without a search for the peer's addresses,
+    /// because there was one already.
     fn open_again(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
         self.open(peer)
     }
 
-    /// As [`Network::open`], for a peer that was connected a moment ago and that
-    /// is not worth a search for its addresses.
+    /// Does the same as [`Network::open`], for a peer that was connected a moment ago and
+    /// for which a search for addresses is not worthwhile.
     fn open_near(&self, peer: PeerId) -> BoxFuture<'static, Result<Self::Stream, OpenError>> {
         self.open(peer)
     }
 
-    /// Remembers what a peer did wrong.
+    /// Records what a peer did wrong.
     fn report(&self, peer: PeerId, fault: Fault);
 
-    /// Remembers that a peer brought a block that was asked for and is right.
+    /// Records that a peer brought a block that was asked for and is right.
     fn delivered(&self, peer: &PeerId);
 
-    /// Takes `requests` of the peer's budget for what it asked in vain; how long
-    /// to wait before reading more of its requests, when it has used it up.
+    /// Charges the peer's budget with `requests`, which it made in vain. When it has used
+    /// up its budget, this returns how long to wait before reading more of its requests.
     fn pace(&self, _peer: &PeerId, _requests: u32) -> Option<Duration> {
         None
     }
 
-    /// The reputation of a peer, -100 to 100; 0 for a stranger.
+    /// Returns the reputation of a peer, from -100 to 100; 0 for a stranger.
     fn score(&self, _peer: &PeerId) -> f64 {
         0.0
     }
 
-    /// The subnet that a connected peer counts for, if it is known.
+    /// Returns the subnet that a connected peer counts for, if that is known.
     fn subnet(&self, _peer: &PeerId) -> Option<IpNet> {
         None
     }
 
-    /// Tells the DHT that this node has the content. Done when its peers were told; with
-    /// `verify` they are asked afterwards whether they hold the record.
+    /// Tells the DHT that this node has the content. The future is ready when the DHT's
+    /// peers were told. With `verify` they are then asked whether they hold the record.
     fn provide(
         &self,
         cid: &Cid,
         verify: bool,
     ) -> BoxFuture<'static, Result<Provided, ProvideError>>;
 
-    /// Tells each time that a peer has entered the DHT's routing table.
+    /// Returns a stream with an item for each time that a peer enters the DHT's routing
+    /// table.
     fn entered(&self) -> BoxStream<'static, ()> {
         futures::stream::pending().boxed()
     }
 
-    /// This host has this content: peers that ask it for providers are told so.
+    /// Records that this host has this content, so that peers that ask it for providers
+    /// are told so.
     fn keep(&self, _cids: Vec<Cid>) -> BoxFuture<'static, ()> {
         async {}.boxed()
     }
 
-    /// The content is no longer here: peers that ask this node for its providers are not
-    /// sent here any more. The records at other nodes expire there.
+    /// Records that the content is no longer here, so that peers that ask this node for
+    /// its providers are not sent here any more. The records at other nodes expire there.
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()>;
 }
 
-/// What a search for providers comes upon.
+/// A result of a search for providers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lead {
-    /// A peer that is connected. That it has the content is a guess.
+    /// A peer that is connected. It is a guess that it has the content.
     Connected(PeerId),
     /// A peer that the DHT names as a provider.
     Named(PeerId),
@@ -100,35 +103,35 @@ pub enum OpenError {
     /// It cannot be dialed, or it closed the connection.
     #[error("{0}")]
     Unreachable(Unreachable),
-    /// This node was too busy to try everything, so that it is worth another try.
+    /// This node was too busy to try everything, so that it is worth trying again.
     #[error("{0}")]
     Busy(Unreachable),
     /// It does not speak the exchange of this network.
     #[error("it does not speak the block exchange of this network")]
     Unsupported {
-        /// Protocols that it speaks and that exchange blocks too, as far as it has
-        /// said; a few of them.
+        /// Other protocols for the exchange of blocks that it speaks, as far as it has
+        /// said so; only a few of them.
         speaks: Vec<String>,
     },
 }
 
-/// Content that peers of the DHT were told of.
+/// Content of which peers of the DHT were told.
 pub struct Provided {
-    /// What they answer when they are asked whether they hold it.
+    /// The answers of these peers to the question whether they hold it.
     pub confirmation: BoxFuture<'static, Confirmation>,
 }
 
-/// The answers of the peers that were told of content, when they were asked whether they
-/// hold the record.
+/// The answers of the peers that were told of content, to the question whether they hold
+/// the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmation {
-    /// How many of them hold it.
+    /// The number of peers that hold it.
     pub holders: usize,
-    /// Whether they are enough, as far as peers can say.
+    /// Whether these are enough, as far as the peers can say.
     pub enough: bool,
 }
 
-/// The reason of a [`ProvideError`] where no DHT peer is known.
+/// The reason in a [`ProvideError`] when no DHT peer is known.
 pub(crate) const NO_DHT_PEER: &str =
     "no DHT peer is known; check P2P_BOOTSTRAP_PEERS and `p2p-node peers`";
 
@@ -136,34 +139,34 @@ pub(crate) const NO_DHT_PEER: &str =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot announce {cid} to the DHT: {reason}")]
 pub struct ProvideError {
-    /// What was to be announced.
+    /// The content that was to be announced.
     pub cid: Cid,
-    /// No DHT peer is known, so that nothing else can be announced either.
+    /// Whether no DHT peer is known, so that nothing else can be announced either.
     pub alone: bool,
-    /// What went wrong, one line.
+    /// What went wrong, in one line.
     pub reason: String,
 }
 
 /// What a peer did wrong in the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It sent a block that is refused. The refusal says how bad that is.
+    /// It sent a block that was refused. The refusal says how serious that is.
     #[error("sent a bad block for {cid}: {why}")]
     Block {
-        /// What it was asked for.
+        /// The block that it was asked for.
         cid: Cid,
-        /// What is wrong.
+        /// What is wrong with the block.
         why: Refusal,
     },
-    /// It announced a frame that is longer than any block it may send.
+    /// It announced a frame that is longer than any block that it may send.
     #[error("sent a frame of {len} bytes, over the limit of {max}")]
     Oversized {
-        /// Bytes that it announced.
+        /// The number of bytes that it announced.
         len: u64,
         /// The limit.
         max: usize,
     },
-    /// It broke the protocol.
+    /// It violated the protocol.
     #[error("broke the block exchange protocol: {0}")]
     Protocol(String),
 }

@@ -1,4 +1,4 @@
-//! What of a tree is here. Blocking.
+//! Finds out which parts of a tree are here. This blocks.
 
 use std::collections::HashSet;
 
@@ -10,47 +10,48 @@ use crate::content::dag::{self, MAX_DEPTH};
 use crate::message::provenance::Provenance;
 use crate::store::{Root, Store};
 
-/// What is here of some content.
+/// The parts of some content that are here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
     /// The content.
     pub cid: Cid,
-    /// Bytes of the whole content; `None` while its root block is not here.
+    /// The number of bytes of the whole content; `None` while its root block is not here.
     pub size: Option<u64>,
-    /// Blocks of the tree that are known, each counted once. All of them when
-    /// `complete`.
+    /// The number of blocks of the tree that are known, each counted once. These are all
+    /// blocks if `complete` is set.
     pub blocks: u64,
-    /// Those of them that are here.
+    /// The number of those blocks that are here.
     pub local_blocks: u64,
-    /// Every block is here.
+    /// Whether every block is here.
     pub complete: bool,
-    /// The store's entry, when it is kept as content and not only as cache.
+    /// The store's entry, if the content is kept as such and is not only in the cache.
     pub root: Option<Root>,
-    /// What its publisher says of its root block; absent when the store has it
-    /// from a time before blocks had a publisher.
+    /// What its publisher states about its root block. It is `None` when the store has
+    /// the block from a time before blocks had a publisher.
     pub provenance: Option<Provenance>,
 }
 
-/// What a walk through a tree in the store found.
+/// The result of a walk through a tree in the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Walk {
-    /// Bytes of content, when the root block is here.
+    /// The number of bytes of content, if the root block is here.
     pub(super) size: Option<u64>,
-    /// Blocks met, each counted once.
+    /// The number of blocks that were found, each counted once.
     pub(super) blocks: u64,
-    /// Those of them that are in the store.
+    /// The number of those blocks that are in the store.
     pub(super) local: u64,
 }
 
-/// Walks what is here of `root`. Each block is looked at once, however often the
-/// tree repeats it, so the walk ends after as many steps as the store has links.
+/// Walks through the parts of `root` that are here. Each block is examined once, however
+/// often the tree repeats it, so that the walk ends after as many steps as the store has
+/// links.
 pub(super) fn walk(store: &Store, root: &Cid) -> Result<Walk, ContentError> {
     let mut walk = Walk::default();
     let mut seen = HashSet::from([*root]);
     let mut stack = vec![(*root, 0)];
     while let Some((cid, depth)) = stack.pop() {
         walk.blocks += 1;
-        // A leaf is only counted, but for a root, whose length is the size.
+        // A leaf is only counted, except for a root, whose length is the size.
         if cid.codec() != DAG_PB && depth > 0 {
             walk.local += u64::from(store.has(&cid)?);
             continue;

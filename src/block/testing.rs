@@ -1,4 +1,4 @@
-//! What the tests of this room share.
+//! Code that the tests of this module share.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -29,8 +29,8 @@ use crate::text::unix_time::unix_millis;
 
 type Handler = Arc<dyn Fn(UnixStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A network of pipes: whom a search finds, and what happens to a stream that
-/// is opened to them.
+/// A network of pipes, with the peers that a search finds and what happens with a stream
+/// to them.
 #[derive(Clone, Default)]
 pub(crate) struct Net {
     pub(crate) shared: Arc<Mutex<Shared>>,
@@ -39,29 +39,29 @@ pub(crate) struct Net {
 #[derive(Default)]
 pub(crate) struct Shared {
     handlers: HashMap<PeerId, Handler>,
-    /// What each search finds, the last one again and again.
+    /// The results of each search; the last one is repeated.
     pub(crate) searches: Vec<Vec<PeerId>>,
-    /// Peers that are connected, whatever they have.
+    /// The peers that are connected, whether or not they have anything.
     pub(crate) connected: Vec<PeerId>,
     pub(crate) searched: usize,
-    /// Peers whose dials never end.
+    /// The peers whose dials never end.
     hanging: HashSet<PeerId>,
-    /// Why peers are not reached, for those that have another reason than that
-    /// there is no way to them.
+    /// The errors of peers that are not reached for another reason than that there is no
+    /// way to them.
     pub(crate) refusing: HashMap<PeerId, OpenError>,
     pub(crate) opened: HashMap<PeerId, usize>,
-    /// How often its addresses were looked for.
+    /// How often the addresses of each peer were looked for.
     pub(crate) looked_up: HashMap<PeerId, usize>,
     /// Counts openings that have ended.
     pub(crate) dropped: Count,
-    /// Good blocks of each peer.
+    /// The number of good blocks of each peer.
     pub(crate) delivered: HashMap<PeerId, u64>,
     pub(crate) faults: Vec<(PeerId, Fault)>,
     pub(crate) provided: Vec<Cid>,
     pub(crate) provide_fails: bool,
-    /// No DHT peer is known.
+    /// Whether no DHT peer is known.
     pub(crate) alone: bool,
-    /// To tell that a DHT peer has entered the routing table.
+    /// The channels on which to report that a DHT peer has entered the routing table.
     pub(crate) entered: Vec<mpsc::UnboundedSender<()>>,
 }
 
@@ -72,7 +72,8 @@ impl std::fmt::Debug for Net {
 }
 
 impl Net {
-    /// A peer that is found by the first search and does `handler` with streams.
+    /// Adds a peer that the first search finds, and that calls `handler` with its
+    /// streams.
     pub(crate) fn peer<F, T>(&self, handler: F) -> PeerId
     where
         F: Fn(UnixStream) -> T + Send + Sync + 'static,
@@ -87,7 +88,7 @@ impl Net {
         peer
     }
 
-    /// A peer that no search finds until a test says so.
+    /// Adds a peer that no search finds until a test says so.
     pub(crate) fn hidden_peer<F, T>(&self, handler: F) -> PeerId
     where
         F: Fn(UnixStream) -> T + Send + Sync + 'static,
@@ -99,15 +100,15 @@ impl Net {
         peer
     }
 
-    /// A peer that cannot be reached: whoever dials it waits.
+    /// Adds a peer that cannot be reached: a dial to it never ends.
     pub(crate) fn unreachable_peer(&self) -> PeerId {
         let peer = PeerId::random();
         self.shared.lock().unwrap().hanging.insert(peer);
         peer
     }
 
-    /// A peer that serves what `node` has, and that no search finds until a test
-    /// says so.
+    /// Adds a peer that serves the content of `node`, and that no search finds until a
+    /// test says so.
     pub(crate) fn hidden_server(&self, node: &Node) -> PeerId {
         let content = node.content.clone();
         self.hidden_peer(move |stream| {
@@ -116,7 +117,7 @@ impl Net {
         })
     }
 
-    /// A peer that serves what `node` has.
+    /// Adds a peer that serves the content of `node`.
     pub(crate) fn serve(&self, node: &Node) -> PeerId {
         let content = node.content.clone();
         self.peer(move |stream| {
@@ -235,7 +236,7 @@ impl Network for Net {
     }
 }
 
-/// A number that goes up, and that a task can wait for.
+/// A number that increases, and for which a task can wait.
 #[derive(Clone, Default)]
 pub(crate) struct Count(Arc<Mutex<(usize, Vec<Waker>)>>);
 
@@ -250,7 +251,7 @@ impl Count {
         self.0.lock().unwrap().0
     }
 
-    /// Done when it is `least` or more.
+    /// Waits until the number is at least `least`.
     pub(crate) async fn reaches(&self, least: usize) {
         std::future::poll_fn(|cx| {
             let mut inner = self.0.lock().unwrap();
@@ -273,7 +274,7 @@ impl Drop for Dropped {
     }
 }
 
-/// A node: a store in a folder of its own, and content over a network of pipes.
+/// A node: a store in its own folder, and content over a network of pipes.
 pub(crate) struct Node {
     pub(crate) content: Content<Net>,
     pub(crate) store: Store,
@@ -287,7 +288,7 @@ impl Node {
         Node::at(SystemTime::now)
     }
 
-    /// A node with another wall clock.
+    /// Creates a node with another wall clock.
     pub(crate) fn at(now: fn() -> SystemTime) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new().unwrap();
@@ -316,7 +317,7 @@ impl Node {
         }
     }
 
-    /// A node that has put `size` bytes of the vectors' content.
+    /// Creates a node that has put `size` bytes of the vectors' content.
     pub(crate) async fn with(size: usize) -> (Self, Cid) {
         let node = Node::new();
         let options = ImportOptions {
@@ -349,12 +350,12 @@ impl Node {
     }
 }
 
-/// The block as an honest publisher sends it, put now for an hour.
+/// Returns the block as an honest publisher sends it, put now for an hour.
 pub(crate) fn publish(cid: &Cid, data: &Bytes) -> Block {
     publish_at(cid, data, SystemTime::now(), 3600)
 }
 
-/// The block as a publisher sends it who says that it was put at `at`.
+/// Returns the block as sent by a publisher that says that it was put at `at`.
 pub(crate) fn publish_at(cid: &Cid, data: &Bytes, at: SystemTime, ttl: u32) -> Block {
     static PUBLISHER: LazyLock<Signer> = LazyLock::new(|| Signer::new(Keypair::generate_ed25519()));
     let hash = cid.hash().to_bytes();
@@ -381,7 +382,7 @@ pub(crate) fn provenance(block: &Block) -> Provenance {
     }
 }
 
-/// Reads a fetch to its end. A test that hangs here fails by its deadline.
+/// Reads a fetch to its end. If it hangs, the test fails by its deadline.
 pub(crate) async fn read(mut fetch: Fetch) -> Result<(Vec<u8>, Summary), FetchError> {
     let mut data = Vec::new();
     let mut size = None;

@@ -1,14 +1,14 @@
-//! Why content could not be looked at or removed.
+//! Why content could not be read or removed.
 
 use cid::Cid;
 
 use crate::content::address::AddressError;
 use crate::store;
 
-/// Why content could not be looked at or removed.
+/// Why content could not be read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// The CID is not one of a file.
+    /// The CID is not that of a file.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The store failed.
@@ -17,12 +17,12 @@ pub enum ContentError {
     /// There is nothing to remove.
     #[error("{0} is not in the store; `p2p-node ls` lists what is")]
     NotHere(Cid),
-    /// The content is here and not a file.
+    /// The content is here but is not a file.
     #[error("cannot read {cid}: {reason}")]
     Unreadable {
         /// The content.
         cid: Cid,
-        /// Why, one line.
+        /// The reason, in one line.
         reason: String,
     },
 }

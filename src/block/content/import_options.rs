@@ -1,15 +1,16 @@
-//! How to keep what is imported.
+//! How to keep imported content.
 
 use std::time::Duration;
 
-/// How to keep what is imported.
+/// How to keep imported content.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
-    /// Time to live; `None` is the default of [`ContentOptions`].
+    /// The time to live; `None` means the default in [`ContentOptions`].
     pub ttl: Option<Duration>,
-    /// Never evict it for space. The default for what this host puts.
+    /// Whether it must never be evicted to make space, which is the default for what this
+    /// host puts.
     pub pin: bool,
-    /// Name for people.
+    /// A name for people.
     pub name: Option<String>,
     /// Whether to wait for the DHT.
     pub announce: Announce,
@@ -29,12 +30,13 @@ impl Default for ImportOptions {
 /// Whether an import waits for the DHT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Announce {
-    /// Announce soon, in the background (by [`Content::run`]), until it succeeds.
+    /// Announce it soon, in the background (by [`Content::run`]), and keep trying until
+    /// that succeeds.
     #[default]
     Background,
-    /// Return when peers are told of it, when that failed once, or after three
-    /// seconds; it goes on in the background then.
+    /// Return when peers have been told of it, when that has failed once, or after three
+    /// seconds. In the last two cases the announcement goes on in the background.
     Wait,
-    /// Not now; the next round of [`Content::run`] finds it.
+    /// Do not announce it now; the next round of [`Content::run`] will find it.
     No,
 }

@@ -1,20 +1,21 @@
-//! What was imported.
+//! The result of an import.
 
 use cid::Cid;
 
 use super::super::network::ProvideError;
 
-/// What was imported. It is durable.
+/// The result of an import. The content is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// Its address.
     pub cid: Cid,
-    /// Bytes of content.
+    /// The number of bytes of content.
     pub size: u64,
-    /// Leaves and inner nodes, each counted once.
+    /// The number of leaves and inner nodes, each counted once.
     pub blocks: u64,
-    /// Why the announcement that was waited for failed.
+    /// Why the announcement failed, if the import waited for it.
     pub announce_error: Option<ProvideError>,
-    /// Roots of this host of which no peer was told yet; 0 when this one is told.
+    /// The number of roots of this host that no peer has been told of yet; 0 when peers
+    /// have been told of this one.
     pub announcing: usize,
 }

@@ -1,12 +1,12 @@
-//! Content: the one door to files for the daemon and the control socket.
+//! Content: the interface to files for the daemon and the control socket.
 //!
 //! | file | noun |
 //! |---|---|
-//! | `options` | how content is treated, unless a call says otherwise |
-//! | `import_options` | how to keep what is imported |
-//! | `imported` | what was imported |
-//! | `error` | why content could not be looked at or removed |
-//! | `stored_blocks` | the store as the serving side sees it |
+//! | `options` | how to treat content, unless a call says otherwise |
+//! | `import_options` | how to keep imported content |
+//! | `imported` | the result of an import |
+//! | `error` | why content could not be read or removed |
+//! | `stored_blocks` | the store as the source of the serving side |
 
 mod error;
 mod import_options;
@@ -44,12 +44,12 @@ pub use imported::Imported;
 pub use options::ContentOptions;
 use stored_blocks::StoredBlocks;
 
-/// How long an import waits until peers are told of it. A healthy DHT takes a second or
-/// two; past dead peers it takes tens of seconds, goes on in the background, and the content is
-/// safe already.
+/// How long an import waits until peers have been told of the content. A healthy DHT
+/// takes a second or two. When dead peers are in the way it takes tens of seconds; then
+/// the announcement goes on in the background, and the content is stored already.
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(3);
 
-/// The door to content. Cheap to clone.
+/// The interface to content. It is cheap to clone.
 #[derive(Debug)]
 pub struct Content<N> {
     inner: Arc<Inner<N>>,
@@ -68,15 +68,17 @@ struct Inner<N> {
     setting: Setting<N>,
     signer: Signer,
     options: ContentOptions,
-    /// Time to live in force, in milliseconds; `options` had it at the start.
+    /// The time to live that is in force, in milliseconds. Its first value is that of
+    /// `options`.
     ttl: AtomicU64,
     server: Server<StoredBlocks>,
     announcer: Announcer<N>,
 }
 
 impl<N: Network> Content<N> {
-    /// Content in `store`, shared over `network`; what is put is signed with
-    /// `identity`. Nothing is announced until [`Content::run`] runs.
+    /// Creates the content of `store`, which is shared over `network`. Content that is
+    /// put is signed with `identity`. Nothing is announced until [`Content::run`] is
+    /// running.
     pub fn new(
         store: Store,
         network: N,
@@ -87,7 +89,7 @@ impl<N: Network> Content<N> {
         Self::with_clock(store, network, identity, metrics, options, SystemTime::now)
     }
 
-    /// As [`Content::new`], by another wall clock.
+    /// Does the same as [`Content::new`], with another wall clock.
     pub(crate) fn with_clock(
         store: Store,
         network: N,
@@ -133,7 +135,8 @@ impl<N: Network> Content<N> {
         }
     }
 
-    /// Time to live of what is put from now on, unless a call says otherwise.
+    /// Sets the time to live of content that is put from now on, unless a call says
+    /// otherwise.
     pub fn set_ttl(&self, ttl: Duration) {
         self.inner.ttl.store(millis(ttl), Ordering::Relaxed);
     }
@@ -142,10 +145,11 @@ impl<N: Network> Content<N> {
         Duration::from_millis(self.inner.ttl.load(Ordering::Relaxed))
     }
 
-    /// Reads `content` to its end and keeps it. Durable when this returns.
+    /// Reads `content` to its end and keeps it. The content is durable when this returns.
     ///
     /// # Errors
-    /// When it cannot be read or stored; nothing of it is kept then.
+    /// Returns an error when the content cannot be read or stored. Nothing of it is kept
+    /// then.
     pub async fn import<R>(
         &self,
         content: R,
@@ -185,7 +189,7 @@ impl<N: Network> Content<N> {
                         announce_error = Some(e);
                         announcer.untold()
                     }
-                    // It waits among others, or for the first DHT peer.
+                    // It is waiting among others, or for the first DHT peer.
                     Err(_) => {
                         announce_error = announcer.alone(&cid);
                         announcer.untold()
@@ -202,14 +206,14 @@ impl<N: Network> Content<N> {
         })
     }
 
-    /// Fetches the content of `cid`, from the store and from whoever has the
-    /// rest. When it is complete it is kept (unless the options say otherwise)
-    /// and announced. Fetches of the same content at the same time ask the network
-    /// once.
+    /// Fetches the content of `cid`, from the store and, for the rest, from peers that
+    /// have it. When it is complete, it is kept (unless the options say otherwise) and
+    /// announced. When the same content is fetched several times at once, the network is
+    /// asked only once.
     ///
     /// # Errors
-    /// When the CID is not one of a file that this node can verify. Everything
-    /// else is an item of the stream.
+    /// Returns an error when the CID is not that of a file that this node can verify. All
+    /// other errors are items of the stream.
     pub fn fetch(&self, cid: &Cid, options: FetchOptions) -> Result<Fetch, AddressError> {
         let cid = address::canonical(cid)?;
         let content = self.clone();
@@ -223,7 +227,7 @@ impl<N: Network> Content<N> {
         ))
     }
 
-    /// Options for a fetch with this node's limits and times.
+    /// Returns the options of a fetch with the limits and times of this node.
     pub fn fetch_options(&self) -> FetchOptions {
         FetchOptions {
             max_block: self.inner.options.max_block,
@@ -231,19 +235,19 @@ impl<N: Network> Content<N> {
         }
     }
 
-    /// What is kept here, in the order in which it came.
+    /// Returns the roots that are kept here, in the order in which they were added.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// Returns an error when the store cannot be read.
     pub async fn roots(&self) -> Result<Vec<Root>, ContentError> {
         let store = self.inner.setting.store.clone();
         Ok(spawn_blocking(move || store.roots()).await?)
     }
 
-    /// What is here of `cid`, also when it is only cache.
+    /// Returns what is here of `cid`, even if it is only in the cache.
     ///
     /// # Errors
-    /// When the CID is not one of a file, or the store cannot be read.
+    /// Returns an error when the CID is not that of a file, or the store cannot be read.
     pub async fn stat(&self, cid: &Cid) -> Result<Stat, ContentError> {
         let cid = address::canonical(cid)?;
         let store = self.inner.setting.store.clone();
@@ -269,11 +273,11 @@ impl<N: Network> Content<N> {
         .await
     }
 
-    /// Removes content and the blocks that nothing else here holds. The DHT
-    /// forgets by itself that it was here.
+    /// Removes content, and the blocks that nothing else here uses. Its records in the
+    /// DHT expire by themselves.
     ///
     /// # Errors
-    /// [`ContentError::NotHere`], or when the store cannot be written.
+    /// Returns [`ContentError::NotHere`], or an error when the store cannot be written.
     pub async fn remove(&self, cid: &Cid) -> Result<Removed, ContentError> {
         let cid = address::canonical(cid)?;
         let store = self.inner.setting.store.clone();
@@ -286,11 +290,11 @@ impl<N: Network> Content<N> {
         Ok(removed)
     }
 
-    /// Serves one inbound stream of the exchange until the peer closes it. A
-    /// peer that breaks the protocol is reported.
+    /// Serves one inbound stream of the exchange until the peer closes it. A peer that
+    /// violates the protocol is reported.
     ///
     /// # Errors
-    /// See [`ServeError`]; a lost connection is one of them and no alarm.
+    /// See [`ServeError`]. A lost connection is also an error, but no cause for concern.
     pub async fn serve<T>(&self, peer: PeerId, stream: T) -> Result<Served, ServeError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
@@ -315,7 +319,8 @@ impl<N: Network> Content<N> {
         result
     }
 
-    /// Blocks that peers want and that are on their way to them.
+    /// Returns the number of blocks that peers want and that have not been sent to them
+    /// yet.
     pub fn wanted(&self) -> usize {
         self.inner.server.unanswered()
     }
@@ -325,27 +330,28 @@ impl<N: Network> Content<N> {
         self.inner.announcer.announce(&cid, Instant::now());
     }
 
-    /// What waits to be announced.
+    /// Returns what is waiting to be announced.
     pub fn announcements(&self) -> Backlog {
         self.inner.announcer.backlog(Instant::now())
     }
 
-    /// Announces what is here, at the start what is due, and again before the DHT
-    /// forgets, until it is dropped. Runs once; a second call returns at once.
+    /// Announces the content that is here, until the future is dropped: at the start what
+    /// is due, and everything again before the DHT forgets it. This runs only once; a
+    /// second call returns at once.
     pub async fn run(&self) {
         self.inner.announcer.run().await;
     }
 
-    /// Stores what was announced, for the next run. [`Content::run`] does it every
-    /// few seconds.
+    /// Stores the times of announcements for the next run. [`Content::run`] does this
+    /// every few seconds.
     pub async fn save_announcements(&self) {
         self.inner.announcer.save().await;
     }
 }
 
-/// Signs the blocks of what is put at `put_at`. By a clock that is not set nothing
-/// is signed: nobody would take it. The store dates it when the clock is right,
-/// and it is signed when it is served.
+/// Returns a function that signs the blocks of content that is put at `put_at`. If the
+/// clock is not set, nothing is signed, because no peer would accept it. The store dates
+/// such content when the clock is right, and it is signed when it is served.
 fn sign_all(
     signer: Signer,
     put_at: SystemTime,

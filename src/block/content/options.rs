@@ -1,22 +1,22 @@
-//! How content is treated, unless a call says otherwise.
+//! How to treat content, unless a call says otherwise.
 
 use std::time::Duration;
 
 use super::super::exchange::Limits;
 
-/// How content is treated, unless a call says otherwise.
+/// How to treat content, unless a call says otherwise.
 #[derive(Debug, Clone)]
 pub struct ContentOptions {
-    /// Largest block that is taken from a peer, in bytes (`P2P_MAX_BLOCK_BYTES`).
+    /// The largest block that is accepted from a peer, in bytes (`P2P_MAX_BLOCK_BYTES`).
     pub max_block: usize,
-    /// Time to live of what is put (`P2P_BLOCK_TTL`). What is fetched has its
-    /// publisher's.
+    /// The time to live of content that is put (`P2P_BLOCK_TTL`). Content that is fetched
+    /// has the time to live that its publisher has set.
     pub ttl: Duration,
-    /// Every root is announced again after at most this long. Less than half of
-    /// the time after which the DHT forgets a provider (48 h by the
-    /// specification of libp2p, 24 h in older nodes).
+    /// Every root is announced again after at most this time. It is less than half of the
+    /// time after which the DHT forgets a provider (48 h by the specification of libp2p,
+    /// 24 h in older nodes).
     pub reprovide: Duration,
-    /// What the serving side allows.
+    /// The limits of the serving side.
     pub serve: Limits,
 }
 

@@ -1,4 +1,4 @@
-//! The store as the serving side sees it.
+//! The store as the source of the serving side.
 
 use std::time::SystemTime;
 
@@ -9,10 +9,10 @@ use crate::message::provenance::{Provenance, Signer, is_clock_set, ttl_seconds};
 use crate::store::{self, Lifetime, Store};
 use crate::text::unix_time::unix_millis;
 
-/// Why a block without a publisher is not served by a clock that is not set.
+/// Why a block without a publisher is not served while the clock is not set.
 const UNDATED: &str = "this host's clock is not set, and a block must be dated";
 
-/// The store as the serving side sees it.
+/// The store as the source of the serving side.
 #[derive(Debug, Clone)]
 pub(super) struct StoredBlocks {
     pub(super) store: Store,
@@ -22,7 +22,8 @@ pub(super) struct StoredBlocks {
 }
 
 impl StoredBlocks {
-    /// What the publisher of a block says of it; `None` when its time is over.
+    /// Returns what the publisher of a block states about it, or `None` when its time is
+    /// over.
     fn provenance(&self, cid: &Cid) -> Result<Option<Provenance>, String> {
         let now = (self.now)();
         let life = self.store.lifetime(cid, now).map_err(|e| e.to_string())?;
@@ -35,7 +36,7 @@ impl StoredBlocks {
             return Err(UNDATED.into());
         }
         let ttl = expires_at.map(|at| at.duration_since(put_at).unwrap_or_default());
-        // Put before the clock was set, and not dated by a sweep yet.
+        // It was put before the clock was set, and a sweep has not dated it yet.
         let put_at = if is_clock_set(put_at) { put_at } else { now };
         let ttl = ttl.map_or(u32::MAX, ttl_seconds);
         let signed = self
@@ -52,7 +53,7 @@ impl Source for StoredBlocks {
         };
         match self.store.get(cid) {
             Ok(data) => Ok(data.map(|data| Stored { data, provenance })),
-            // It is dropped from the store: this node does not have it.
+            // The store drops the block, so that this node does not have it.
             Err(store::Error::Damaged { .. }) => Ok(None),
             Err(error) => Err(error.to_string()),
         }

@@ -51,7 +51,8 @@ fn import_gives_the_cids_of_the_foreign_importer_through_the_store() {
     });
 }
 
-/// Gives bytes in odd pieces, with interruptions, and fails when told to.
+/// A reader that yields pieces of odd lengths, with interruptions, and fails when told
+/// to.
 struct Odd {
     at: usize,
     size: usize,
@@ -128,7 +129,7 @@ fn stat_tells_what_is_here_and_remove_takes_it_away() {
             (stat.blocks, stat.local_blocks, stat.complete),
             (4, 4, true)
         );
-        // Only the root of it elsewhere.
+        // Another node has only the root of it.
         let other = Node::new();
         other.put_blocks(&[(cid, node.store.get(&cid).unwrap().unwrap())]);
         let stat = other.content.stat(&cid).await.unwrap();
@@ -168,7 +169,7 @@ fn what_is_here_is_announced_at_the_start_and_what_comes_at_once() {
         })
         .await;
 
-        // Fetched content is announced when it is all here.
+        // Fetched content is announced when all of it is here.
         let (other, third) = Node::with(5 * MIB).await;
         node.net.serve(&other);
         node.get(&third).await.unwrap();

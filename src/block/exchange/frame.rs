@@ -1,4 +1,4 @@
-//! Messages on a stream: protobuf with its length before it as a varint.
+//! Messages on a stream: protobuf, preceded by the length as a varint.
 
 use std::io;
 use std::sync::Arc;
@@ -13,48 +13,49 @@ use super::pb::message::Block;
 use crate::message::varint;
 use crate::system::pool::Pool;
 
-/// Bytes asked of the stream at once while the next length is unknown; the size
+/// The number of bytes to read at once while the next length is unknown. It is the size
 /// of one yamux frame.
 const READ_AHEAD: usize = 16 << 10;
 
-/// How much of a block travels in the same write as its header. A header alone
-/// would make a frame of its own in every layer below.
+/// How many bytes of a block are written together with its header. A header alone would
+/// become a separate frame in every layer below.
 const LEAD: usize = 15 << 10;
 
-/// Unused buffers of large frames that a reader keeps: as many as a fetch
-/// verifies and stores in one go, and so gives back at once.
+/// The number of unused buffers of large frames that a reader keeps. A fetch verifies and
+/// stores this many together, and so gives them back together.
 const SPARE: usize = 8;
 
-/// Why the stream is of no more use.
+/// Why the stream cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The stream failed or ended inside a frame.
     #[error("the stream broke: {0}")]
     Io(#[from] io::Error),
-    /// The length before a frame is over the limit.
+    /// The length in front of a frame exceeds the limit.
     #[error("a frame of {len} bytes is over the limit of {max}")]
     TooLarge {
-        /// Length that the peer stated.
+        /// The length that the peer stated.
         len: u64,
         /// The limit.
         max: usize,
     },
-    /// The length before a frame is no varint.
+    /// The length in front of a frame is not a varint.
     #[error("a frame's length is not a varint")]
     Length,
-    /// The frame is not the message it should be.
+    /// The frame is not a valid message.
     #[error("a frame does not decode: {0}")]
     Decode(#[from] prost::DecodeError),
 }
 
 impl FrameError {
-    /// Whether the peer broke the protocol, as against a lost connection.
+    /// Returns whether the peer violated the protocol, rather than just losing the
+    /// connection.
     pub fn is_violation(&self) -> bool {
         !matches!(self, FrameError::Io(_))
     }
 }
 
-/// Takes frames off a stream.
+/// Reads frames from a stream.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     io: R,
@@ -67,7 +68,7 @@ pub struct FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Reads frames of at most `max` bytes from `io`.
+    /// Creates a reader of frames of at most `max` bytes from `io`.
     pub fn new(io: R, max: usize) -> Self {
         FrameReader {
             io,
@@ -80,16 +81,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Counts the bytes that arrived, also of an unfinished frame.
+    /// Returns a counter of the bytes that have arrived, including those of an unfinished
+    /// frame.
     pub fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
 
-    /// The next frame's bytes; `None` when the peer closed its half between frames.
-    /// A future that is dropped half-way leaves the stream of no use.
+    /// Returns the bytes of the next frame, or `None` when the peer has closed its half
+    /// between two frames. If the future is dropped before it is ready, the stream cannot
+    /// be used any more.
     ///
     /// # Errors
-    /// See [`FrameError`]. Nothing is allocated for a length over the limit.
+    /// See [`FrameError`]. Nothing is allocated for a length that exceeds the limit.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         let len = loop {
             let have = &self.buffer[self.start..self.end];
@@ -101,7 +104,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 Err(unsigned_varint::decode::Error::Insufficient) => {}
                 Err(_) => return Err(FrameError::Length),
             }
-            // What is left is the beginning of a varint, at most nine bytes.
+            // The rest is the beginning of a varint, which has at most nine bytes.
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
@@ -136,7 +139,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(buffer.freeze()))
     }
 
-    /// The next request; `None` at the end.
+    /// Returns the next request, or `None` at the end.
     ///
     /// # Errors
     /// See [`FrameError`].
@@ -147,7 +150,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         })
     }
 
-    /// The next response; `None` at the end. The block shares the frame's memory.
+    /// Returns the next response, or `None` at the end. The block shares the memory of
+    /// the frame.
     ///
     /// # Errors
     /// See [`FrameError`].
@@ -169,8 +173,8 @@ where
         .await
 }
 
-/// Writes a response with a block, without copying the block but for its first
-/// kilobytes, which ride with the header.
+/// Writes a response with a block. The block is not copied, except for its first
+/// kilobytes, which are written together with the header.
 pub(crate) async fn write_block<W>(io: &mut W, id: u64, block: &Block) -> io::Result<()>
 where
     W: AsyncWrite + Unpin,
@@ -183,16 +187,16 @@ where
     io.write_all(&data[lead..]).await
 }
 
-/// Length prefix and every field of the frame but the block's bytes, which come
-/// after it.
+/// Returns the length prefix and every field of the frame except for the block's bytes,
+/// which follow it.
 fn block_head(id: u64, block: &Block) -> Vec<u8> {
     fn field(out: &mut Vec<u8>, tag: u8, value: u64) {
         let mut buffer = unsigned_varint::encode::u64_buffer();
         out.push(tag);
         out.extend(unsigned_varint::encode::u64(value, &mut buffer));
     }
-    // Everything but `data` as the encoder has it: protobuf readers take any
-    // order, and `data` last lets it follow from where it lies.
+    // The encoder writes everything but `data`. Protobuf readers accept fields in any
+    // order, and when `data` is the last one, it can be written without copying it.
     let len = block.data.len();
     let before = Block {
         data: Bytes::new(),
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn a_block_written_by_hand_reads_as_the_message() {
         for len in [0, 1, LEAD - 1, LEAD, LEAD + 1, 1 << 20] {
-            // Every field at its largest.
+            // Every field has its maximum size.
             let sent = Block {
                 hash: vec![1; 34].into(),
                 data: vec![7; len].into(),

@@ -1,8 +1,8 @@
 //! The asking side of one stream.
 //!
-//! A session turns commands into request frames, several in one when they come
-//! together, and response frames into answers, and checks what only it can
-//! check: that every answer is to a want that is open.
+//! A session turns commands into request frames, with several in one frame when they come
+//! together, and response frames into answers. It also checks what only it can check:
+//! that every answer belongs to a want that is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -19,28 +19,28 @@ use super::pb::exchange::{Request, Status, Want};
 use super::pb::message::Block;
 use super::{FRAME_OVERHEAD, MAX_WANTS};
 
-/// What the session is to send.
+/// An instruction to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Ask for a block, under an id not used before on this session.
+    /// Ask for a block, under an id that was not used before in this session.
     Want(u64, Cid),
-    /// Ask whether the provider has a block, under such an id. The answer may be
-    /// the block: an older provider does not know the question.
+    /// Ask whether the provider has a block, under such an id. The answer may be the
+    /// block, because an older provider does not know the question.
     Have(u64, Cid),
-    /// Say that the answer to this id is of no more use.
+    /// Tell the provider that the answer to this id is no longer needed.
     Cancel(u64),
 }
 
-/// What the provider says to a want.
+/// The provider's reply to a want.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reply {
-    /// What it says is the block; not verified.
+    /// The provider says that this is the block; it has not been verified.
     Block(Box<Block>),
-    /// It has it. Only to [`Command::Have`].
+    /// The provider has it. This is only a reply to [`Command::Have`].
     Have,
-    /// It does not have it.
+    /// The provider does not have it.
     DontHave,
-    /// It cannot serve it now.
+    /// The provider cannot serve it now.
     Unavailable,
     /// The want was cancelled in time.
     Cancelled,
@@ -69,21 +69,21 @@ impl SessionError {
     }
 }
 
-/// Wants sent in one frame; what more there is goes into the next.
+/// The maximum number of wants in one frame. Further ones go into the next frame.
 const WANTS_PER_FRAME: usize = MAX_WANTS;
 
-/// What a session tells its owner.
+/// What a session reports to its owner.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// It stands; bytes that arrive are counted here. Comes first.
+    /// The session is open, which is the first report. The counter shows the bytes that
+    /// arrive.
     Open(Arc<AtomicU64>),
     /// The answer to a want.
     Reply(u64, Cid, Reply),
 }
 
-/// Runs a session over `stream` until the sender of `commands` is dropped, which
-/// is `Ok`. As long as `answers` takes no answer, nothing more is read, and the
-/// provider is held back.
+/// Runs a session over `stream` until the sender of `commands` is dropped, which is `Ok`.
+/// While `answers` has no room, nothing more is read, which slows the provider down.
 pub(crate) async fn run<S, T>(
     stream: S,
     max_block: usize,
@@ -97,7 +97,7 @@ where
     let (reader, mut writer) = stream.split();
     let mut reader = FrameReader::new(reader, max_block + FRAME_OVERHEAD);
     let _ = answers.send(wrap(Answer::Open(reader.received()))).await;
-    // Whether only a yes or no is asked for, too.
+    // The flag says whether only a yes or no is asked for.
     let open = Mutex::new(HashMap::<u64, (Cid, bool)>::new());
 
     let asking = async {
@@ -118,7 +118,7 @@ where
                             });
                         }
                         Command::Cancel(id) if open.contains_key(&id) => request.cancel.push(id),
-                        // Answered already.
+                        // The want has been answered already.
                         Command::Cancel(_) => {}
                     }
                     if request.wants.len() + request.cancel.len() >= WANTS_PER_FRAME {
@@ -152,7 +152,7 @@ where
                 Ok(Status::Have) if have_only => Reply::Have,
                 Ok(Status::Have) | Err(_) => return Err(SessionError::Unknown(response.status)),
             };
-            // Without an owner the commands end as well.
+            // When there is no owner, the commands end as well.
             let _ = answers
                 .send(wrap(Answer::Reply(response.id, cid, reply)))
                 .await;
@@ -160,8 +160,8 @@ where
         Err(SessionError::Closed)
     };
     futures::pin_mut!(asking, listening);
-    // Dropping the halves ends the stream; what is on its way is of no use to a
-    // fetch that is over.
+    // Dropping the halves ends the stream. A fetch that is over does not need what is
+    // still on its way.
     match future::select(asking, listening).await {
         Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
     }

@@ -1,4 +1,4 @@
-//! The serving side against peers of every kind, over pipes in memory.
+//! Tests of the serving side with peers of every kind, over pipes in memory.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -26,8 +26,8 @@ use crate::content::address::{Codec, address};
 use crate::content::testing::content;
 use crate::telemetry::Register as _;
 
-/// Has one block of 1 MiB, which does not pack, under every raw CID, and counts
-/// what is read.
+/// A source that has one block of 1 MiB, which cannot be compressed, under every raw CID.
+/// It counts the reads.
 #[derive(Clone, Default)]
 struct Blocks {
     reads: Count,
@@ -59,7 +59,7 @@ type Ends = (
     JoinHandle<Result<Served, ServeError>>,
 );
 
-/// The writing half; async-std does not half-close a socket when it is closed.
+/// The writing half. async-std does not half-close a socket when it is closed.
 struct Writer(WriteHalf<UnixStream>, UnixStream);
 
 impl Writer {
@@ -186,7 +186,7 @@ fn who_only_wants_to_know_is_told_without_a_block_and_charged_for_it() {
             yes += usize::from(expected == Status::Have);
         }
         assert_eq!((yes, source.reads.get()), (10, 0), "nothing was read");
-        // What it asked is charged when its next request comes.
+        // The peer is charged for its question when its next request arrives.
         frame::write_message(&mut *writer, &wants(20..21, Codec::Raw))
             .await
             .unwrap();
@@ -201,8 +201,8 @@ fn who_only_wants_to_know_is_told_without_a_block_and_charged_for_it() {
     });
 }
 
-/// Long enough for a server that runs ahead to read everything, if it would; it
-/// ends by itself, so that nothing is measured by a clock of the test.
+/// Long enough for a server that reads too far ahead to read everything. The stream ends
+/// by itself, so that the test does not measure any time.
 const STALLED: Limits = Limits {
     streams_per_peer: 1,
     streams: 1,
@@ -249,7 +249,7 @@ fn without_room_to_read_ahead_a_stream_holds_one_group_and_goes_on() {
         assert!(matches!(within(stalled).await, Err(ServeError::Stalled(_))));
         assert_eq!(source.reads.get(), 1, "read for a peer that reads nothing");
         drop((reader, writer));
-        // One that reads gets all.
+        // A peer that reads gets everything.
         let (mut reader, mut writer, serving) = connect(&server, PeerId::random());
         frame::write_message(&mut *writer, &wants(0..30, Codec::Raw))
             .await
@@ -295,7 +295,7 @@ fn what_is_cancelled_in_the_queue_is_not_read_and_all_is_answered() {
     });
 }
 
-/// Has one block that packs, and one that does not.
+/// A source with one block that can be compressed, and one that cannot.
 #[derive(Clone)]
 struct Two(Stored, Stored);
 
@@ -360,7 +360,7 @@ fn a_peer_that_takes_nothing_is_let_go_and_an_idle_one_too() {
 fn what_breaks_the_protocol_ends_the_stream() {
     block_on(async {
         let server = server(&Blocks::default(), Limits::default());
-        // More wants than may be open.
+        // There are more wants than may be open.
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         let many = MAX_WANTS as u64 + 10;
         let _ = frame::write_message(&mut *writer, &wants(0..many, Codec::Raw)).await;
@@ -368,7 +368,7 @@ fn what_breaks_the_protocol_ends_the_stream() {
             within(serving).await,
             Err(ServeError::TooManyWants)
         ));
-        // More cancels than there can be wants.
+        // There are more cancels than there can be wants.
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         let request = Request {
             wants: Vec::new(),
@@ -379,7 +379,7 @@ fn what_breaks_the_protocol_ends_the_stream() {
             within(serving).await,
             Err(ServeError::TooManyCancels)
         ));
-        // An address that is none.
+        // The address is not a CID.
         let (_reader, mut writer, serving) = connect(&server, PeerId::random());
         let want = Want {
             id: 1,
@@ -392,7 +392,7 @@ fn what_breaks_the_protocol_ends_the_stream() {
         };
         frame::write_message(&mut *writer, &request).await.unwrap();
         assert!(matches!(within(serving).await, Err(ServeError::BadWant)));
-        // A frame over the limit, and one that is no message.
+        // One frame exceeds the limit, and one is not a message.
         for bytes in [
             vec![0xff, 0xff, 0xff, 0x7f],
             vec![4, 0xff, 0xff, 0xff, 0xff],
@@ -442,8 +442,8 @@ fn streams_are_limited_for_each_peer_and_for_all_and_given_back() {
     });
 }
 
-/// A session with a server of `limits` that is asked for 100 blocks; what it
-/// tells, its orders, and the ends of both.
+/// Starts a session that asks a server with `limits` for 100 blocks. Returns its answers,
+/// the sender of its commands, and the ends of both tasks.
 #[allow(clippy::type_complexity)]
 fn session_of_100(
     source: &Blocks,
@@ -487,16 +487,16 @@ fn a_stream_that_gets_no_blocks_makes_room_when_all_places_are_taken() {
         ask(&mut old, 0, Codec::DagPb).await;
         let mut idle = connect(&server, PeerId::random());
         ask(&mut idle, 0, Codec::DagPb).await;
-        // The second answer says that the first is accounted for.
+        // When the second answer arrives, the first one has been accounted for.
         ask(&mut old, 1, Codec::Raw).await;
         ask(&mut old, 2, Codec::Raw).await;
-        // Asking last does not help when nothing that it asks for is here.
+        // It does not help to have asked last when nothing that was asked for is here.
         ask(&mut idle, 1, Codec::DagPb).await;
         let mut new = connect(&server, PeerId::random());
         ask(&mut new, 0, Codec::Raw).await;
         let end = within(idle.2).await;
         assert!(matches!(end, Err(ServeError::Displaced)), "{end:?}");
-        // The one that was fed goes on.
+        // The stream that was sent blocks goes on.
         ask(&mut old, 3, Codec::Raw).await;
         old.1.half_close();
         assert_eq!(within(old.2).await.unwrap().blocks, 3);
@@ -517,7 +517,7 @@ fn requests_that_ask_for_nothing_do_not_keep_a_stream_alive() {
                 wants: Vec::new(),
                 cancel: vec![7],
             };
-            // Until the other side is gone.
+            // This goes on until the other side has gone.
             while frame::write_message(&mut *writer, &request).await.is_ok() {
                 async_std::task::sleep(Duration::from_millis(5)).await;
             }
@@ -560,7 +560,7 @@ fn a_session_ends_with_its_commands() {
 
 #[test]
 fn a_response_reads_the_same_with_fields_of_the_future() {
-    // A later version adds fields; an old reader must not stumble over them.
+    // A later version may add fields, and an old reader must ignore them.
     let mut wire = Vec::new();
     let response = Response {
         id: 7,
@@ -597,7 +597,7 @@ fn what_is_asked_in_vain_is_charged_and_a_fetch_that_is_served_is_not() {
         }
         assert_eq!(charged.load(Ordering::SeqCst), 0);
         for n in 0..10 {
-            // One that is not here, and a request that wants nothing.
+            // One request is for a block that is not here, and one has no wants.
             let request = wants(n..n + 1, Codec::DagPb);
             frame::write_message(&mut *writer, &request).await.unwrap();
             let answer = within(reader.response()).await.unwrap().unwrap();

@@ -1,7 +1,7 @@
-//! The side of a fetch that waits for the disk: what came is verified and stored, what may be
-//! here is looked up, what waits in the store is read. It is done on a blocking thread,
-//! one piece of work at a time with everything that is due, so that handing it over does
-//! not dominate.
+//! The part of a fetch that waits for the disk. It verifies and stores the blocks that
+//! have arrived, looks up blocks that may be here, and reads blocks that wait in the
+//! store. This is done on a blocking thread, in one piece of work at a time that includes
+//! everything that is due, so that handing work over does not dominate.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,32 +24,33 @@ use crate::store::{Batch, Error, Lifetime, Store};
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) cid: Cid,
-    /// Which session brought it.
+    /// The session that brought it.
     pub(super) from: u64,
-    /// And whose session that is.
+    /// The peer of that session.
     pub(super) peer: PeerId,
     pub(super) block: Box<Block>,
-    /// Its bytes as they came, for as long as they are here.
+    /// Its bytes as they were sent, for as long as they are here.
     pub(super) held: ChargedBytes,
 }
 
-/// What became of a delivery.
+/// The result of verifying a delivery.
 pub(super) struct Verified {
     pub(super) cid: Cid,
     pub(super) from: u64,
     pub(super) peer: PeerId,
-    /// Bytes of the block; of one that is refused, as they came.
+    /// The number of bytes of the block. For a block that is refused, these are the bytes
+    /// that were sent.
     pub(super) len: u64,
     pub(super) found: Result<Found, Refusal>,
 }
 
-/// What is to be done at the disk.
+/// Work for the disk.
 #[derive(Debug, Default)]
 pub(super) struct DiskWork {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) look_up: Vec<Cid>,
     pub(super) read: Vec<Cid>,
-    /// The memory that what is read will take.
+    /// The memory that is reserved for what will be read.
     pub(super) reserve: Option<Reservation>,
     pub(super) checkpoint: bool,
 }
@@ -63,37 +64,38 @@ impl DiskWork {
     }
 }
 
-/// What a block turned out to be.
+/// What a block was found to be.
 pub(super) enum Found {
     Here(Arrived),
-    /// In the store and verified, but not a node of a file.
+    /// The block is in the store and verified, but is not a node of a file.
     Bad(DagError),
     Absent,
 }
 
-/// What came of it.
+/// The result of the work.
 pub(super) struct DiskResult {
     pub(super) batch: Option<Batch>,
     pub(super) deliveries: Vec<Verified>,
-    /// Looked up or read, with the length of an inner node that was here before.
+    /// The blocks that were looked up or read, with the length of an inner node that was
+    /// here before.
     pub(super) local: Vec<(Cid, Found, u64)>,
-    /// For how long the time of a block has been over that is here.
+    /// A block that is here but whose time is over, and for how long it has been over.
     pub(super) over: Option<(Cid, Duration)>,
     pub(super) error: Option<Error>,
 }
 
-/// What has to be known for it.
+/// What the work needs to know.
 #[derive(Clone)]
 pub(super) struct DiskContext {
     pub(super) store: Store,
     pub(super) memory: Arc<MemoryUse>,
-    /// Largest block to take from a peer.
+    /// The largest block to accept from a peer.
     pub(super) max_block: usize,
     /// The wall clock.
     pub(super) now: SystemTime,
 }
 
-/// Does `work`. The batch is opened with the first block and comes back.
+/// Does `work`. The batch is opened with the first block, and is returned.
 pub(super) fn run(context: &DiskContext, batch: Option<Batch>, work: DiskWork) -> DiskResult {
     let mut result = DiskResult {
         batch,
@@ -109,7 +111,7 @@ pub(super) fn run(context: &DiskContext, batch: Option<Batch>, work: DiskWork) -
 impl DiskResult {
     fn work(&mut self, context: &DiskContext, work: DiskWork) -> Result<(), Error> {
         let store = &context.store;
-        // Until what is read is counted.
+        // The reservation lasts until what was read is counted.
         let _reserve = work.reserve;
         for delivery in work.deliveries {
             let verified = self.deliver(context, delivery)?;
@@ -119,7 +121,8 @@ impl DiskResult {
             self.batch(store)?.checkpoint()?;
         }
         for cid in work.look_up {
-            // A node's links are needed now, a leaf's bytes when its turn comes.
+            // The links of a node are needed now, the bytes of a leaf only when it is
+            // their turn.
             let found = if !self.may_be_used(context, &cid)? {
                 (Found::Absent, 0)
             } else if cid.codec() == address::DAG_PB {
@@ -138,7 +141,7 @@ impl DiskResult {
         Ok(())
     }
 
-    /// Checks a block and stores it.
+    /// Checks a block, and stores it if it is valid.
     fn deliver(&mut self, context: &DiskContext, delivery: Delivery) -> Result<Verified, Error> {
         let Delivery {
             cid,
@@ -175,8 +178,9 @@ impl DiskResult {
         })
     }
 
-    /// Whether the store's copy may be used. One whose time is over is fetched
-    /// again: somebody may have put it anew, and this node could not serve it.
+    /// Returns whether the store's copy may be used. A copy whose time is over is fetched
+    /// again, because someone may have put the block anew, and this node could not serve
+    /// its copy.
     fn may_be_used(&mut self, context: &DiskContext, cid: &Cid) -> Result<bool, Error> {
         let Lifetime::Expired(at) = context.store.lifetime(cid, context.now)? else {
             return Ok(true);
@@ -188,7 +192,7 @@ impl DiskResult {
         Ok(false)
     }
 
-    /// Reads a block and makes it part of what is fetched.
+    /// Reads a block and makes it part of what is being fetched.
     fn read(&mut self, context: &DiskContext, cid: Cid) -> Result<(Found, u64), Error> {
         let (store, memory) = (&context.store, &context.memory);
         if !self.batch(store)?.keep(&cid)? {
@@ -196,9 +200,10 @@ impl DiskResult {
         }
         let mut bytes = self.get(store, &cid)?;
         if bytes.is_none() && self.batch(store)?.keep(&cid)? {
-            // Put by this batch and not visible yet. Rare: the cache in memory
-            // holds what is out of order but for very uneven providers or a
-            // reader that is slower than the network.
+            // This batch has put the block, but it is not visible yet. This is rare,
+            // because the cache in memory holds blocks that arrive out of order, unless
+            // the speeds of the providers differ greatly or the reader is slower than the
+            // network.
             self.batch(store)?.checkpoint()?;
             bytes = self.get(store, &cid)?;
         }
@@ -211,7 +216,7 @@ impl DiskResult {
 
     fn get(&mut self, store: &Store, cid: &Cid) -> Result<Option<Bytes>, Error> {
         match store.get_verified(cid) {
-            // Dropped from the store: to be fetched like any other.
+            // It was dropped from the store, so it has to be fetched like any other.
             Err(Error::Damaged { .. }) => {
                 log::warn!(cid:% = cid; "a stored block is damaged; fetching it again");
                 self.batch(store)?.forget(cid);

@@ -1,18 +1,19 @@
-//! Fetch: the content of a CID, from the store and from whoever has the rest,
-//! as a stream of bytes in order.
+//! Fetches the content of a CID, from the store and, for the rest, from peers that have
+//! it, and returns it as a stream of bytes in order.
 //!
 //! | file | noun |
 //! |---|---|
-//! | `run` | the task that drives one fetch; `run/ask.rs` says whom it asks for what |
-//! | `disk` | the side that waits for the disk: verify, store, look up, read |
+//! | `run` | the task that drives one fetch; `run/ask.rs` decides whom to ask for what |
+//! | `disk` | the part that waits for the disk: verify, store, look up, read |
 //! | `share` | fetches of the same content at the same time |
-//! | `reader_queue` | bytes that wait for the reader |
+//! | `reader_queue` | counts the bytes that wait for the reader |
 //!
-//! What to ask for and of whom is decided in [`crate::content::fetch`].
+//! The decisions on what to ask for, and of which peer, are made in
+//! [`crate::content::fetch`].
 //!
-//! Every block is verified and stored before a byte of it is delivered, and what
-//! arrives out of order waits in the store, so memory does not depend on the
-//! file's size. A fetch that is interrupted leaves its blocks in the store, and
+//! Every block is verified and stored before any byte of it is delivered. Blocks that
+//! arrive out of order wait in the store, so that the memory in use does not depend on
+//! the size of the file. A fetch that is interrupted leaves its blocks in the store, and
 //! the next one begins with them.
 
 mod disk;
@@ -46,22 +47,22 @@ pub(crate) use share::Sharing;
 /// How to fetch content, and for how long to try.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
-    /// Peers to ask beside those that the DHT names.
+    /// Peers to ask in addition to those that the DHT names.
     pub providers: Vec<PeerId>,
-    /// Give up when nothing that was needed has come for this long, and after a sixth
-    /// of it when several searches found nobody who is worth waiting for.
+    /// How long to wait without receiving anything that is needed. When several searches
+    /// have found no peer that is worth waiting for, a sixth of this is enough.
     pub patience: Duration,
-    /// Content over this many bytes is refused when its size is known.
+    /// Content with more than this number of bytes is refused when its size is known.
     pub max_size: Option<u64>,
-    /// Name that the content is kept under.
+    /// The name under which the content is kept.
     pub name: Option<String>,
-    /// Keep the content when all of it is here. Otherwise its blocks stay as cache until
-    /// their space is needed.
+    /// Whether to keep the content when all of it is here. Otherwise its blocks stay in
+    /// the cache until their space is needed.
     pub keep: bool,
-    /// Never evict it for space. It is kept for as long as its publisher says,
-    /// pinned or not.
+    /// Whether it must never be evicted to make space. With or without this, it is kept
+    /// for as long as its publisher says.
     pub pin: bool,
-    /// Largest block to take from a peer, in bytes.
+    /// The largest block to accept from a peer, in bytes.
     pub max_block: usize,
 }
 
@@ -69,7 +70,8 @@ impl Default for FetchOptions {
     fn default() -> Self {
         FetchOptions {
             providers: Vec::new(),
-            // A dial, a walk through the DHT and one retry of both fit.
+            // There is enough time for a dial, a walk through the DHT and one retry of
+            // both.
             patience: Duration::from_secs(60),
             max_size: None,
             name: None,
@@ -80,120 +82,122 @@ impl Default for FetchOptions {
     }
 }
 
-/// What happens in a fetch, in order.
+/// An event of a fetch, in the order in which they occur.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The content has this many bytes. Comes once, before the first data.
+    /// The content has this number of bytes. This occurs once, before the first data.
     Size(u64),
-    /// The next bytes of the content, verified.
+    /// The next bytes of the content, which have been verified.
     Data(Bytes),
-    /// How far it is; comes about twice a second.
+    /// The progress of the fetch, which is reported about twice a second.
     Progress(Progress),
-    /// All bytes are delivered, and durable here when the options say keep.
+    /// All bytes have been delivered. They are durable here if the options say to keep
+    /// them.
     Done(Summary),
 }
 
-/// How far a fetch is.
+/// The progress of a fetch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of content delivered.
+    /// The number of bytes of content that were delivered.
     pub done: u64,
-    /// Bytes of the whole content, when known.
+    /// The number of bytes of the whole content, if known.
     pub total: Option<u64>,
-    /// Bytes of blocks that came from peers.
+    /// The number of bytes of blocks that came from peers.
     pub received: u64,
-    /// Peers that are connected for this fetch.
+    /// The number of peers that are connected for this fetch.
     pub providers: usize,
 }
 
 /// What one provider did for a fetch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProviderStats {
-    /// Blocks that were needed.
+    /// The number of blocks that were needed.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes of blocks that another peer brought first, or that were refused.
+    /// The number of bytes of blocks that another peer brought first, or that were
+    /// refused.
     pub wasted: u64,
 }
 
-/// A finished fetch.
+/// The result of a finished fetch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// What was fetched.
+    /// The content that was fetched.
     pub cid: Cid,
-    /// Bytes of content.
+    /// The number of bytes of content.
     pub size: u64,
-    /// Leaves and inner nodes, each counted once.
+    /// The number of leaves and inner nodes, each counted once.
     pub blocks: u64,
-    /// Bytes of blocks that came from peers.
+    /// The number of bytes of blocks that came from peers.
     pub received: u64,
-    /// Bytes of blocks that were here before.
+    /// The number of bytes of blocks that were here before.
     pub local: u64,
-    /// Bytes that came and were not needed, or were refused.
+    /// The number of bytes that arrived but were not needed, or were refused.
     pub wasted: u64,
-    /// By provider; at most 64 of them.
+    /// What each provider did, for at most 64 of them.
     pub providers: HashMap<PeerId, ProviderStats>,
-    /// Most bytes of blocks in memory at once.
+    /// The largest number of bytes of blocks that were in memory at once.
     pub peak_memory: usize,
-    /// From start to end.
+    /// The time from start to end.
     pub elapsed: Duration,
 }
 
-/// Why a fetch ended without all of the content. What came is kept in the store
-/// for the next attempt.
+/// Why a fetch ended without all of the content. The blocks that arrived are kept in the
+/// store for the next attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The CID cannot be fetched by this node.
+    /// This node cannot fetch the CID.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// A block is verified and not a node of a file.
+    /// A block was verified but is not a node of a file.
     #[error("cannot read block {block} of {root}: {source}")]
     Node {
-        /// What was being fetched.
+        /// The content that was being fetched.
         root: Cid,
         /// The block.
         block: Cid,
         /// Why.
         source: DagError,
     },
-    /// The tree is not one that can be fetched.
+    /// The tree cannot be fetched.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// It is larger than the store.
+    /// The content is larger than the store.
     #[error(
         "{cid} has {size} bytes, more than the {max} of this node's store; raise P2P_STORE_MAX_BYTES"
     )]
     OverStore {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
-        /// Bytes of content.
+        /// The number of bytes of content.
         size: u64,
-        /// Bytes that the store may hold.
+        /// The number of bytes that the store may hold.
         max: u64,
     },
-    /// Nobody was found who has it.
+    /// No peer was found that has it.
     #[error("cannot get {cid}: {reason}{last}")]
     NoProviders {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
-        /// How long it was looked for.
+        /// How long the fetch looked for it.
         waited: Duration,
-        /// Who was asked and what came of it.
+        /// Which peers were asked, and with what result.
         reason: Box<Reason>,
-        /// What is wrong with the copy that is here; empty when nothing is.
+        /// What is wrong with the copy that is here; empty when nothing is wrong.
         last: String,
     },
-    /// There were providers and they ceased to deliver.
+    /// There were providers, but they stopped delivering.
     #[error("{cid} stopped at {done} of {} bytes: nothing needed came for {}s; get it again to go on from there{last}", total.map_or("unknown".to_string(), |total| total.to_string()), waited.as_secs())]
     Stalled {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
-        /// Bytes delivered.
+        /// The number of bytes delivered.
         done: u64,
-        /// Bytes of the whole, when known.
+        /// The number of bytes of the whole content, if known.
         total: Option<u64>,
-        /// How long nothing came.
+        /// For how long nothing has arrived.
         waited: Duration,
         /// The last thing that went wrong; empty when nothing did.
         last: String,
@@ -201,33 +205,34 @@ pub enum FetchError {
     /// Every copy that was found has expired, or is dated ahead of this host's clock.
     #[error("cannot get {cid}: block {block} of {peer} is refused: {why}")]
     Stale {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
         /// The block.
         block: Cid,
-        /// Who sent it.
+        /// The peer that sent it.
         peer: PeerId,
         /// Why it is of no use.
         why: Refusal,
     },
-    /// This host does not know what time it is.
+    /// The clock of this host is not set.
     #[error(
         "cannot get {cid}: this host's clock shows a time before 2025, so that every block is dated ahead of it; set the clock (does NTP run?) and get it again"
     )]
     Clock {
-        /// What was being fetched.
+        /// The content that was being fetched.
         cid: Cid,
     },
     /// The store failed.
     #[error("cannot store what was fetched: {0}")]
     Store(#[from] store::Error),
-    /// The task that drove the fetch is gone.
+    /// The task that drove the fetch has ended.
     #[error("the fetch was stopped")]
     Stopped,
 }
 
-/// A fetch under way: a stream of [`Event`]s, ended by [`Event::Done`] or by one
-/// error. Dropping it stops the fetch and keeps what came.
+/// A fetch that is under way. It is a stream of [`Event`]s, which ends with
+/// [`Event::Done`] or with one error. Dropping it stops the fetch, and keeps the blocks
+/// that have arrived.
 #[derive(Debug)]
 pub struct Fetch {
     events: mpsc::Receiver<Result<Out, FetchError>>,
@@ -245,26 +250,26 @@ enum Out {
     Event(Event),
 }
 
-/// Events between the task and its reader: with the one that the channel adds,
-/// 4 MiB of data at 1 MiB a block.
+/// The maximum number of events between the task and its reader. With the one that the
+/// channel adds, they hold 4 MiB of data at 1 MiB per block.
 const EVENTS: usize = 3;
 
-/// What a fetch needs around it.
+/// What a fetch needs from its surroundings.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting<N> {
     pub(crate) network: N,
     pub(crate) store: Store,
     pub(crate) metrics: Arc<Metrics>,
-    /// Of all fetches.
+    /// The budget of all fetches.
     pub(crate) budget: Budget,
-    /// Of all fetches.
+    /// The table of all fetches.
     pub(crate) sharing: Sharing,
     /// The wall clock, for the times in the store's entry.
     pub(crate) now: fn() -> SystemTime,
 }
 
 impl Fetch {
-    /// Starts to fetch `cid`, in a task of its own. `done` runs when all is here
+    /// Starts to fetch `cid` in a separate task. `done` is called when everything is here
     /// and kept, before [`Event::Done`].
     pub(crate) fn start<N: Network>(
         setting: Setting<N>,

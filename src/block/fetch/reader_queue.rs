@@ -1,16 +1,16 @@
-//! Bytes that a fetch has put into its reader's queue.
+//! Counts the bytes that a fetch has put into its reader's queue.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
 
-/// How many bytes are in the queue. The fetch puts them in, and its reader takes them
+/// The number of bytes in the queue. The fetch puts them in, and its reader takes them
 /// out.
 #[derive(Debug, Default)]
 pub(super) struct ReaderQueue {
     bytes: AtomicUsize,
-    /// The fetch, when it waits for the reader to take some.
+    /// Wakes the fetch when it waits for the reader to take some.
     waker: AtomicWaker,
 }
 
@@ -26,12 +26,13 @@ impl ReaderQueue {
         self.waker.wake();
     }
 
-    /// Bytes that the reader has not taken yet.
+    /// Returns the number of bytes that the reader has not taken yet.
     pub(super) fn len(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
 
-    /// As [`ReaderQueue::len`]. The task that asks is woken when the reader takes some.
+    /// Does the same as [`ReaderQueue::len`]. The task that asks is woken when the reader
+    /// takes some bytes.
     pub(super) fn poll_len(&self, cx: &mut Context<'_>) -> usize {
         self.waker.register(cx.waker());
         self.len()

@@ -1,9 +1,9 @@
-//! Fetches of the same content at the same time, which ask the network once.
+//! Lets simultaneous fetches of the same content ask the network only once.
 //!
-//! The first of them leads: it asks for what is missing. The others follow: they
-//! take blocks from the store when the leader has written them down, which it does
-//! from time to time while somebody follows, and at its end. When the leader ends,
-//! however that is, the next one leads and goes on from there.
+//! The first of them leads: it asks for what is missing. The others follow: they take
+//! blocks from the store when the leader has stored them. The leader does so from time to
+//! time while another fetch follows, and at its end. When the leader ends, for whatever
+//! reason, the next one leads and goes on from there.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use cid::Cid;
 
 use crate::content::fetch::Reason;
 
-/// The fetches of a node that are under way, by content. As many as there are
-/// fetches, which the control socket bounds.
+/// The fetches of a node that are under way, by content. There are as many as there are
+/// fetches, whose number the control socket limits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sharing(Arc<Mutex<Shared>>);
 
@@ -27,13 +27,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// The first leads.
+    /// The first of them leads.
     members: VecDeque<Member>,
     /// Why the leader has not got the content so far.
     reason: Option<Reason>,
-    /// Why the leader gives up, for the members that remain when it is gone.
+    /// Why the leader gives up, for the members that remain after it.
     failure: Option<LeaderFailure>,
-    /// When the leader said last that bytes arrive.
+    /// When the leader last reported that bytes are arriving.
     progressed: Option<Instant>,
 }
 
@@ -43,16 +43,17 @@ pub(crate) struct LeaderFailure {
     pub(crate) reason: Reason,
     /// The last problem that it had with a provider.
     pub(crate) last: String,
-    /// It was connected to somebody whom it could ask.
+    /// Whether it was connected to any peer that it could ask.
     pub(crate) connected: bool,
-    /// Waiting longer could not have helped. Otherwise its patience was at its end.
+    /// Whether waiting longer could not have helped. Otherwise its patience was over.
     pub(crate) is_final: bool,
 }
 
 impl LeaderFailure {
-    /// Whether a follower that has waited for `waited` ends with the leader: it does after
-    /// half of its `patience`, or of its `grace` when waiting cannot help. So many fetches
-    /// of content that nobody has do not wait one after the other.
+    /// Returns whether a follower that has waited for `waited` ends with the leader. It
+    /// does so after half of its `patience`, or after half of its `grace` when waiting
+    /// cannot help. In this way many fetches of content that no peer has do not wait one
+    /// after the other.
     pub(crate) fn ends_those_who_waited(
         &self,
         waited: Duration,
@@ -67,11 +68,11 @@ impl LeaderFailure {
 #[derive(Debug)]
 struct Member {
     id: u64,
-    /// There is news that it has not taken in.
+    /// Whether there is news that it has not taken in.
     news: bool,
-    /// It waits for blocks of the leader.
+    /// Whether it waits for blocks of the leader.
     waits: bool,
-    /// Why the leader before gave up, until this member has taken it in.
+    /// Why the previous leader gave up, until this member has taken it in.
     failure: Option<LeaderFailure>,
     waker: Option<Waker>,
 }
@@ -79,7 +80,7 @@ struct Member {
 impl Member {
     fn tell(&mut self) {
         self.news = true;
-        // It looks into the store first, and says again what it waits for.
+        // It looks into the store first, and then reports again whether it waits.
         self.waits = false;
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -89,7 +90,7 @@ impl Member {
 
 impl Sharing {
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Nothing that holds it can panic half-way through a change.
+        // No code that holds the lock can panic in the middle of a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +115,7 @@ impl Sharing {
     }
 }
 
-/// One fetch's part in it.
+/// The part of one fetch in a shared fetch.
 #[derive(Debug)]
 pub(crate) struct Share {
     sharing: Sharing,
@@ -131,12 +132,12 @@ impl Share {
         self.group(|group| look(&mut group.members))
     }
 
-    /// Says why this fetch, which leads, has not got the content so far.
+    /// Records why this fetch, which leads, has not got the content so far.
     pub(crate) fn explain(&self, reason: Reason) {
         self.group(|group| group.reason = Some(reason));
     }
 
-    /// Says why this fetch, which leads, gives up. The others are told when this is
+    /// Records why this fetch, which leads, gives up. The others are told when this is
     /// dropped.
     pub(crate) fn give_up(&self, failure: LeaderFailure) {
         if self.leads() {
@@ -144,12 +145,12 @@ impl Share {
         }
     }
 
-    /// Why the leader has not got the content.
+    /// Returns why the leader has not got the content.
     pub(crate) fn reason(&self) -> Option<Reason> {
         self.group(|group| group.reason.clone())?
     }
 
-    /// Why the leader before gave up; it is told once.
+    /// Returns why the previous leader gave up. This is returned only once.
     pub(crate) fn leader_failure(&self) -> Option<LeaderFailure> {
         self.with(|all| {
             let member = all.iter_mut().find(|member| member.id == self.id)?;
@@ -157,24 +158,25 @@ impl Share {
         })?
     }
 
-    /// Says that bytes arrive for this fetch, which leads, also while no block of them is
-    /// complete.
+    /// Records that bytes are arriving for this fetch, which leads, even if none of the
+    /// blocks is complete yet.
     pub(crate) fn show_progress(&self, now: Instant) {
         self.group(|group| group.progressed = Some(now));
     }
 
-    /// When the leader said so last.
+    /// Returns when the leader last reported progress.
     pub(crate) fn last_progress(&self) -> Option<Instant> {
         self.group(|group| group.progressed)?
     }
 
-    /// Whether this fetch asks the network.
+    /// Returns whether this fetch asks the network.
     pub(crate) fn leads(&self) -> bool {
         self.with(|all| all.front().is_some_and(|first| first.id == self.id))
             .unwrap_or(true)
     }
 
-    /// Whether another waits for what this fetch has and has not written down.
+    /// Returns whether another fetch waits for blocks that this fetch has but has not
+    /// stored.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.with(|all| {
             all.iter()
@@ -183,8 +185,9 @@ impl Share {
         .unwrap_or(false)
     }
 
-    /// Lets another fetch lead that waits for what this one does not need, for instance
-    /// when the store lost a block that this one has read. Whether there was one.
+    /// Lets another fetch lead that waits for blocks that this one does not need. This
+    /// happens, for instance, when the store has lost a block that this fetch has read.
+    /// Returns whether there was such a fetch.
     pub(crate) fn pass_on(&self) -> bool {
         self.with(|all| {
             let waits = |member: &Member| member.waits && member.id != self.id;
@@ -200,7 +203,7 @@ impl Share {
         .unwrap_or(false)
     }
 
-    /// Says whether this fetch waits for blocks of the leader.
+    /// Records whether this fetch waits for blocks of the leader.
     pub(crate) fn wait(&self, waits: bool) {
         self.with(|all| {
             if let Some(member) = all.iter_mut().find(|member| member.id == self.id) {
@@ -209,7 +212,7 @@ impl Share {
         });
     }
 
-    /// Tells the others that there is more in the store.
+    /// Tells the others that there are more blocks in the store.
     pub(crate) fn stored(&self) {
         self.with(|all| {
             let others = all.iter_mut().filter(|member| member.id != self.id);
@@ -217,8 +220,8 @@ impl Share {
         });
     }
 
-    /// Whether there is news since the last call: more in the store, or another
-    /// leader. When there is none, `waker` is woken by the next.
+    /// Returns whether there is news since the last call: more blocks in the store, or
+    /// another leader. If there is none, the next news wakes `waker`.
     pub(crate) fn has_news(&self, waker: &Waker) -> bool {
         self.with(|all| {
             let Some(member) = all.iter_mut().find(|member| member.id == self.id) else {
@@ -289,7 +292,7 @@ mod tests {
         drop(first);
         assert!(second.has_news(waker) && third.has_news(waker));
         assert!(second.leads() && !third.leads());
-        // A leader that needs nothing lets another lead that does.
+        // A leader that needs nothing lets another one lead that needs something.
         assert!(!second.pass_on() && second.leads());
         third.wait(true);
         assert!(second.pass_on() && third.leads() && !second.leads());
@@ -320,7 +323,7 @@ mod tests {
         assert_eq!(second.leader_failure().map(|v| v.last), Some("gone".into()));
         assert!(second.leader_failure().is_none());
         assert!(late.leader_failure().is_none());
-        // The second leader did not give up, so that there is nothing to tell.
+        // The second leader did not give up, so that there is nothing to report.
         drop(second);
         assert!(third.leader_failure().is_none());
     }

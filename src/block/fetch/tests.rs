@@ -32,7 +32,7 @@ use crate::store::Store;
 
 const MIB: usize = 1 << 20;
 
-/// The wants on a stream, one after the other, and the way to answer them.
+/// The wants on a stream, one after the other, with the methods to answer them.
 struct Asked {
     reader: FrameReader<ReadHalf<UnixStream>>,
     writer: WriteHalf<UnixStream>,
@@ -49,7 +49,8 @@ impl Asked {
         }
     }
 
-    /// The next want of a block. Says yes to whoever only wants to know.
+    /// Returns the next want of a block. Questions whether a block is here are answered
+    /// with yes.
     async fn next(&mut self) -> Option<(u64, Cid)> {
         loop {
             let want = self.next_want().await?;
@@ -60,7 +61,7 @@ impl Asked {
         }
     }
 
-    /// The next want, whatever it is.
+    /// Returns the next want of any kind.
     async fn next_want(&mut self) -> Option<Want> {
         while self.queue.is_empty() {
             let request = self.reader.request().await.ok()??;
@@ -94,7 +95,7 @@ fn refused(node: &Node, reason: &str) -> u64 {
     refused.with_label_values(&[reason]).get()
 }
 
-/// Serves from a store, block by block, until `stop` says so.
+/// Serves blocks from a store, one by one, until `stop` returns true.
 async fn serve_until(stream: UnixStream, store: Store, mut stop: impl FnMut(usize) -> bool) {
     let mut asked = Asked::on(stream);
     let mut count = 0;
@@ -128,7 +129,7 @@ fn readers_that_stop_share_memory_and_one_that_reads_goes_on() {
         };
         let full = async_std::future::timeout(Duration::from_secs(60), full);
         full.await.expect("one that reads goes on");
-        // Alone each would hold about ten.
+        // Each of them alone would hold about ten.
         let held: usize = stopped.iter().map(|fetch| fetch.memory.peak()).sum();
         assert!(held <= 64 * MIB + 2 * STOPPED * MIB, "{held}");
         assert!(held > 48 * MIB, "{held}");
@@ -160,7 +161,7 @@ fn what_one_puts_another_gets_at_every_edge_of_size() {
             assert_eq!((root.size, root.blocks), (put.size, put.blocks));
             assert!(!root.pinned && put.pinned);
             assert!(root.expires_at.is_some());
-            // Again, with nobody to ask.
+            // The content is fetched again while there is no one to ask.
             sink.net.shared.lock().unwrap().searches.clear();
             let (again, summary) = sink.get(&cid).await.unwrap();
             assert!(again == data);
@@ -217,7 +218,8 @@ fn trees_of_other_importers_are_fetched_and_directories_are_refused_in_words() {
 #[test]
 fn a_large_tree_with_content_in_its_nodes_is_fetched() {
     block_on(async {
-        // CIDv0 as ipfs-add makes it: dag-pb leaves, here 100 of 256 KiB.
+        // The CID is a CIDv0 as ipfs-add makes it, with dag-pb leaves, of which there are
+        // 100 with 256 KiB here.
         let source = Node::new();
         let mut blocks = Vec::new();
         let mut children = Vec::new();
@@ -270,7 +272,7 @@ fn a_wrong_block_is_dropped_and_its_sender_reported_and_not_asked_again() {
                 }
             }
         });
-        // The honest one answers when the other has lied.
+        // The honest provider answers after the other one has lied.
         let store = source.store.clone();
         let lies = Arc::new(async_std::sync::Mutex::new(
             async move {
@@ -297,14 +299,14 @@ fn a_wrong_block_is_dropped_and_its_sender_reported_and_not_asked_again() {
             "{faults:?}"
         );
         assert_eq!(sink.net.opened(&liar), 1);
-        // What it sent to a want that was settled meanwhile is only wasted.
+        // What it sent for a want that had already been answered only counts as wasted.
         let refused = refused(&sink, "wrong_hash");
         assert!(summary.wasted / 1000 >= refused && refused >= 1);
         assert_eq!(summary.providers[&liar].bytes, 0);
     });
 }
 
-/// Providers that break the protocol, each beside an honest one.
+/// Providers that violate the protocol, each of them beside an honest one.
 #[test]
 fn broken_protocols_end_the_session_and_are_reported() {
     async fn garbage(mut asked: Asked, _: Store) {
@@ -337,7 +339,7 @@ fn broken_protocols_end_the_session_and_are_reported() {
         let (id, cid) = asked.next().await.unwrap();
         let data = store.get(&cid).unwrap().unwrap();
         for _ in 0..2 {
-            // Not a no, after which nobody would listen.
+            // A "no" is not sent here, because no one would listen after that.
             asked.answer(id, &cid, &data).await;
         }
         let _ = asked.next().await;
@@ -367,7 +369,7 @@ fn broken_protocols_end_the_session_and_are_reported() {
             let sink = Node::new();
             let store = source.store.clone();
             let bad = (sink.net).peer(move |stream| hostile(Asked::on(stream), store.clone()));
-            // The honest one is found when the other was caught.
+            // The honest provider is found after the other one has been caught.
             let content_of = source.content.clone();
             let good = sink.net.hidden_peer(move |stream| {
                 let content = content_of.clone();
@@ -418,7 +420,7 @@ fn a_cancel_that_nobody_asked_for_is_a_refusal() {
         let error = read(fetch).await.unwrap_err();
         let words = "was reached and does not have it";
         assert!(error.to_string().contains(words), "{error}");
-        // Once for each session, of which the first retry is after a second.
+        // There is one in each session. The first retry is after a second.
         assert_eq!(cancelled.get(), sink.net.opened(&bad));
         drop(source);
     });
@@ -442,7 +444,7 @@ fn an_opening_ends_with_its_fetch() {
         read(sink.content.fetch(&cid, options).unwrap())
             .await
             .unwrap_err();
-        // Far below the time that an opening may take by itself.
+        // This is far below the time that an opening may take by itself.
         let ends = async_std::future::timeout(Duration::from_secs(10), dropped.reaches(1));
         ends.await.expect("the opening goes on");
     });
@@ -487,8 +489,8 @@ fn a_silent_provider_does_not_hold_the_front() {
         let (source, cid) = Node::with(30 * MIB).await;
         let sink = Node::new();
         let store = source.store.clone();
-        // It gives the root, so that it is asked for the first leaves, and then
-        // nothing, for ever.
+        // The provider sends the root, so that it is asked for the first leaves. After
+        // that it never sends anything.
         let silent = sink.net.peer(move |stream| {
             let store = store.clone();
             async move {
@@ -520,8 +522,9 @@ fn a_silent_provider_does_not_hold_the_front() {
 #[test]
 fn work_moves_from_a_slow_provider_to_a_fast_one() {
     block_on(async {
-        // The slow one gives a block for every ten of the fast one. What it was
-        // asked for and holds back must come from the other, or nothing goes on.
+        // The slow provider sends a block for every ten of the fast one. What the slow
+        // one was asked for and holds back must come from the other one, or the fetch
+        // would stop.
         const SHARE: usize = 10;
         let (source, cid) = Node::with(40 * MIB).await;
         let sink = Node::new();
@@ -554,7 +557,8 @@ fn work_moves_from_a_slow_provider_to_a_fast_one() {
         let (data, summary) = sink.get(&cid).await.unwrap();
         assert!(data == content(0, 40 * MIB));
         let blocks = |peer| summary.providers.get(&peer).map_or(0, |stats| stats.blocks);
-        // 41 blocks in all, so the slow one gave at most the first and four more.
+        // There are 41 blocks, so the slow provider sent at most the first one and four
+        // more.
         assert!(blocks(slow) <= 5, "{summary:?}");
         assert!(blocks(fast) >= 36, "{summary:?}");
     });
@@ -647,14 +651,14 @@ fn nobody_there_and_nobody_useful_are_clear_errors() {
             .unwrap_err();
         assert!(matches!(error, FetchError::NoProviders { .. }), "{error}");
 
-        // One that is asked, and has nothing of it.
+        // One provider is asked but has none of it.
         sink.net.serve(&Node::new());
         let error = read(sink.content.fetch(&cid, options.clone()).unwrap())
             .await
             .unwrap_err();
         assert!(matches!(error, FetchError::NoProviders { .. }), "{error}");
 
-        // One with the root only.
+        // One provider has only the root.
         let root = source.store.get(&cid).unwrap().unwrap();
         let poor = Node::new();
         poor.put_blocks(&[(cid, root)]);
@@ -666,7 +670,7 @@ fn nobody_there_and_nobody_useful_are_clear_errors() {
             panic!("{error}")
         };
         assert_eq!((done, total), (0, Some(5 * MIB as u64)));
-        // What came is kept, as cache.
+        // The blocks that arrived are kept in the cache.
         assert!(sink.store.has(&cid).unwrap());
         assert!(sink.store.root(&cid).unwrap().is_none());
     });
@@ -745,7 +749,8 @@ fn an_interrupted_fetch_goes_on_from_what_it_has() {
             }
         }
         drop(fetch);
-        // The task writes down what came after the drop; wait for what was read.
+        // The task stores what arrived only after the drop, so this waits for the blocks
+        // that were read.
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while sink.store.usage().blocks < 11 {
             assert!(std::time::Instant::now() < deadline, "nothing was kept");
@@ -777,7 +782,7 @@ fn blocks_that_rotted_in_the_store_are_fetched_again_in_one_go() {
                 .write(true)
                 .open(segment.unwrap().path())
                 .unwrap();
-            // In the middle of several blocks, whatever their order.
+            // These places are in the middle of several blocks, whatever their order is.
             for at in [1, 3, 5] {
                 let at = (at * MIB + MIB / 2) as u64;
                 if at < file.metadata().unwrap().len() {
@@ -795,8 +800,8 @@ fn blocks_that_rotted_in_the_store_are_fetched_again_in_one_go() {
     });
 }
 
-/// The reader stops after the first event until every block is in the store: what
-/// it has not read must wait there and not in memory.
+/// The reader pauses after the first event until every block is in the store. What it has
+/// not read must wait there, and not in memory.
 #[test]
 fn memory_stays_flat_with_a_reader_that_does_not_read() {
     block_on(async {
@@ -859,7 +864,7 @@ fn a_damaged_tree_of_links_is_an_error_of_the_content_and_not_of_its_provider() 
     });
 }
 
-/// A tree as hostile as it gets: each level repeats one child, so that a few
+/// A tree that is as hostile as possible: each level repeats one child, so that a few
 /// blocks stand for more content than there is.
 #[test]
 fn a_bomb_of_repeated_nodes_neither_grows_nor_hangs() {

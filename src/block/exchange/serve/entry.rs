@@ -1,4 +1,4 @@
-//! A stream's entry among those that are served.
+//! The entry of one stream among those that are being served.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -6,16 +6,17 @@ use std::time::Instant;
 use super::lock;
 use super::streams::{ServedStreams, Share};
 
-/// Removed from the table when it is dropped.
+/// The entry of a stream, which is removed from the table when this is dropped.
 pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) streams: Arc<Mutex<ServedStreams>>,
-    /// Bytes that all streams share: [`Limits::ahead`](super::Limits::ahead).
+    /// The number of bytes that all streams share:
+    /// [`Limits::ahead`](super::Limits::ahead).
     pub(super) ahead: usize,
 }
 
 impl Entry {
-    /// Memory for one more group, if there is any now.
+    /// Takes memory for one more group, if there is any now.
     pub(super) fn take_memory(&self) -> Option<GroupMemory> {
         let share = lock(&self.streams).take_memory(self.id, self.ahead)?;
         Some(GroupMemory {
@@ -25,7 +26,7 @@ impl Entry {
         })
     }
 
-    /// A block went out.
+    /// Notes that a block was sent.
     pub(super) fn block_sent(&self, now: Instant) {
         lock(&self.streams).block_sent(self.id, now);
     }
@@ -37,7 +38,7 @@ impl Drop for Entry {
     }
 }
 
-/// Memory that one group takes, given back when it is dropped.
+/// The memory that one group takes, which is given back when this is dropped.
 pub(super) struct GroupMemory {
     id: u64,
     streams: Arc<Mutex<ServedStreams>>,

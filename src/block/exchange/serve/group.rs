@@ -15,11 +15,11 @@ use super::wants::Want;
 use crate::message::compression;
 use crate::telemetry::throttle;
 
-/// Blocks are read in groups of about this size: to hand work to a blocking thread
-/// costs tens of microseconds, reading 1 MiB hundreds.
+/// Blocks are read in groups of about this size. Handing work to a blocking thread costs
+/// tens of microseconds, and reading 1 MiB costs hundreds.
 pub(super) const GROUP_BYTES: usize = 1 << 20;
 
-/// Answers in one group, when blocks are small or missing.
+/// The maximum number of answers in one group, for blocks that are small or missing.
 pub(super) const GROUP_ANSWERS: usize = 64;
 
 /// The answer to one want.
@@ -33,7 +33,7 @@ pub(super) struct Answer {
 /// Answers that are written together.
 pub(super) struct Group {
     pub(super) answers: Vec<Answer>,
-    /// The memory that their blocks take, unless there are none.
+    /// The memory that the blocks take; `None` when there are no blocks.
     pub(super) memory: Option<GroupMemory>,
 }
 
@@ -53,7 +53,7 @@ impl Answer {
     }
 }
 
-/// Reads the blocks of `queued` until the group is full; gives back the rest.
+/// Reads the blocks of `queued` until the group is full, and returns the rest.
 pub(super) fn load<S: Source>(
     source: &S,
     mut queued: VecDeque<Want>,
@@ -76,7 +76,7 @@ pub(super) fn load<S: Source>(
             Ok(Some(None)) => Err(Status::Have),
             Ok(None) => Err(Status::DontHave),
             Err(error) => {
-                // A bad disk and a peer that asks again and again.
+                // This happens when the disk is bad and a peer asks again and again.
                 if let Some(suppressed) = throttle::allow("unreadable block") {
                     log::warn!(cid:% = want.cid, error:% = error, suppressed; "cannot read a block that a peer wants");
                 }
@@ -92,7 +92,7 @@ pub(super) fn load<S: Source>(
     (answers, queued)
 }
 
-/// The block as it travels: packed when that makes it smaller.
+/// Returns the block as it is sent. It is compressed if that makes it smaller.
 fn pack(cid: &Cid, stored: Stored) -> Box<Block> {
     let said = stored.provenance;
     let (data, how) = compression::pack(stored.data);

@@ -1,23 +1,24 @@
-//! The peer that is served.
+//! A peer that is served.
 
 use ipnet::IpNet;
 use libp2p::PeerId;
 
-/// A peer that is served, and what decides between it and others when there are more of
-/// them than can be served.
+/// A peer that is served, with what decides between it and others when there are more
+/// peers than can be served.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest {
     /// The peer.
     pub peer: PeerId,
-    /// Its reputation, -100 to 100.
+    /// Its reputation, from -100 to 100.
     pub score: f64,
-    /// The subnet it counts for, if it is known. Peer ids are free and addresses
-    /// are not, so the peers of one subnet share places and memory as one.
+    /// The subnet that it counts for, if that is known. Peer ids are free but addresses
+    /// are not, so that the peers of one subnet share places and memory as if they were
+    /// one.
     pub subnet: Option<IpNet>,
 }
 
 impl Guest {
-    /// A peer of which nothing is known.
+    /// Creates a peer about which nothing is known.
     pub fn new(peer: PeerId) -> Self {
         Guest {
             peer,
@@ -34,7 +35,7 @@ impl Guest {
     }
 }
 
-/// Those who share streams and memory as one.
+/// The unit that shares streams and memory as if it were one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Origin {
     Peer(PeerId),

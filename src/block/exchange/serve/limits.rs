@@ -2,29 +2,32 @@
 
 use std::time::Duration;
 
-/// What the server allows.
+/// The limits of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Streams served at once for one peer. A fetch uses one; a peer may run
-    /// a few.
+    /// The maximum number of streams served at once for one peer. A fetch uses one, and a
+    /// peer may run a few fetches.
     pub streams_per_peer: usize,
-    /// Streams served at once for all. Each may hold one group, about 1 MiB, so
-    /// 128 hold 128 MiB at the very worst, and `ahead` beyond that. (Twice that
-    /// when all blocks are the largest that are taken, 2 MiB.)
+    /// The maximum number of streams served at once for all peers. Each may hold one
+    /// group of about 1 MiB, so that 128 streams hold at most 128 MiB, and `ahead` in
+    /// addition to that. (The 128 MiB double when all blocks have the largest accepted
+    /// size, 2 MiB.)
     pub streams: usize,
-    /// Bytes of blocks that all streams together hold beyond the group that each
-    /// is writing. A peer may have as many as are still free, so that the first
-    /// to come leaves some for others; eight streams at full speed use 16 MiB.
+    /// The number of bytes of blocks that all streams together may hold in addition to
+    /// the group that each of them is writing. A peer may have as many as are still free,
+    /// so that the first one to come leaves some for others. Eight streams at full speed
+    /// use 16 MiB.
     pub ahead: usize,
-    /// When as many streams are served as may be, a new one displaces a stream of a peer
-    /// of clearly lower reputation; else one of the peer (or subnet) that has most, if that
-    /// still leaves it no fewer than the newcomer; else the one that has gone longest
-    /// without a block, if that is at least this long. A peer whose link carries 70 kB/s
-    /// takes a block of 1 MiB in the default time and keeps its stream; one that takes
-    /// nothing does not.
+    /// When the maximum number of streams is served, a new stream may displace another
+    /// one. The first choice is a stream of a peer with a clearly lower reputation. The
+    /// second is a stream of the peer (or subnet) that has the most streams, if that peer
+    /// is then still left with no fewer than the new one. The third is the stream that
+    /// has gone longest without a block, if that is at least this long. A peer whose link
+    /// carries 70 kB/s takes a block of 1 MiB in the default time and keeps its stream; a
+    /// peer that takes nothing does not.
     pub spare: Duration,
-    /// A stream without wants, or whose peer does not take an answer, ends
-    /// after this long.
+    /// A stream ends after this time without wants, or when its peer has not taken an
+    /// answer for this time.
     pub idle: Duration,
 }
 

@@ -1,26 +1,26 @@
-//! The answering side: wants come in, blocks of the store go out.
+//! The answering side: it receives wants and sends blocks from the store.
 //!
-//! There is one future for each inbound stream, made of three loops that run side by
-//! side: one reads requests, one reads the store, one writes answers. What waits
-//! between them is bounded, so that a peer that asks for much and reads slowly costs
-//! at most [`MAX_WANTS`] addresses and three groups of blocks (about
-//! 3 × `GROUP_BYTES`). The first of them each stream has for itself; for the
-//! others all streams share [`Limits::ahead`], so that a crowd of slow readers
-//! holds little, and a few fast ones are read for while they are written to.
+//! There is one future for each inbound stream, which consists of three loops that run
+//! side by side: one reads requests, one reads the store, and one writes answers. What
+//! waits between them is bounded. So a peer that asks for much and reads slowly costs at
+//! most [`MAX_WANTS`] addresses and three groups of blocks (about 3 × `GROUP_BYTES`). The
+//! first of these groups is reserved for each stream; for the others all streams share
+//! [`Limits::ahead`]. In this way many slow readers hold little memory, and blocks for a
+//! few fast ones are read while others are being written.
 
 //!
 //! | file | noun |
 //! |---|---|
 //! | [`source`] | where the blocks come from |
-//! | [`limits`] | what the server allows |
-//! | [`guest`] | the peer that is served |
-//! | `streams` | the streams that are being served, and which has to end for another |
-//! | `entry` | one stream's entry among them |
+//! | [`limits`] | the limits of the server |
+//! | [`guest`] | a peer that is served |
+//! | `streams` | the streams that are being served, and which one another displaces |
+//! | `entry` | the entry of one stream among them |
 //! | `wants` | the wants of one stream |
 //! | `requests` | the loop that reads them |
 //! | `group` | answers that are read and written together |
 //! | `pace` | how fast the requests of a peer are read |
-//! | [`served`] | what one stream was served |
+//! | [`served`] | what was sent on one stream |
 //! | [`error`] | why serving a stream ended early |
 
 mod entry;
@@ -75,7 +75,7 @@ pub struct Server<S> {
 }
 
 impl<S: Source> Server<S> {
-    /// A server of what `source` has.
+    /// Creates a server of the blocks that `source` has.
     pub fn new(source: S, limits: Limits, metrics: Arc<Metrics>) -> Self {
         Server {
             source,
@@ -87,11 +87,11 @@ impl<S: Source> Server<S> {
         }
     }
 
-    /// Slows peers by what `pace` says. It is asked for what a peer costs without
-    /// being served: wants of blocks that are not here, questions whether one is
-    /// here, cancelled wants, requests that want nothing. A want that gets its block costs
-    /// the peer nothing, so that an honest fetch runs at full speed. The requests of a
-    /// peer that has used up its budget are read later, and still served.
+    /// Slows peers down as `pace` says. `pace` is told what a peer costs without
+    /// receiving blocks: wants of blocks that are not here, questions whether a block is
+    /// here, cancelled wants, and requests without wants. A want that gets its block
+    /// costs the peer nothing, so that an honest fetch runs at full speed. When a peer
+    /// has used up its budget, its requests are read later, but they are still answered.
     pub fn paced(
         mut self,
         pace: impl Fn(&PeerId, u32) -> Option<Duration> + Send + Sync + 'static,
@@ -111,7 +111,7 @@ impl<S: Source> Server<S> {
         self.serve_as(Guest::new(peer), stream).await
     }
 
-    /// As [`Server::serve`], for a peer of which more is known.
+    /// Does the same as [`Server::serve`], for a peer about which more is known.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -129,7 +129,7 @@ impl<S: Source> Server<S> {
         let reader = FrameReader::new(reader, MAX_REQUEST_FRAME);
         let reading = requests::read(reader, &wants, notify, |uncharged| {
             let wait = self.pace.wait(&peer, uncharged)?;
-            // Well before the stream would count as idle.
+            // This is well before the stream would count as idle.
             Some(wait.min(self.limits.idle / 4))
         });
         let loading = self.load(&wants, arrived, groups, &entry, room);
@@ -141,12 +141,13 @@ impl<S: Source> Server<S> {
         }
     }
 
-    /// Wants of all peers that have arrived and are not answered yet.
+    /// Returns the number of wants of all peers that have arrived but have not been
+    /// answered yet.
     pub fn unanswered(&self) -> usize {
         self.unanswered.load(Ordering::Acquire)
     }
 
-    /// Counts the error when there was no place for the stream.
+    /// Counts the error if it means that there was no place for the stream.
     fn refuse(&self, error: ServeError) -> ServeError {
         if let Some(reason) = error.refusal() {
             self.metrics.stream_refused(reason);
@@ -169,7 +170,7 @@ impl<S: Source> Server<S> {
         Ok((entry, displaced))
     }
 
-    /// Reads blocks as long as the writer takes them.
+    /// Reads blocks for as long as the writer takes them.
     async fn load(
         &self,
         wants: &Mutex<Wants>,
@@ -182,8 +183,8 @@ impl<S: Source> Server<S> {
             let mut memory = None;
             while memory.is_none() && !lock(wants).queue.is_empty() {
                 memory = entry.take_memory();
-                // Else the writer has the stream's own group, and says when it is
-                // written.
+                // If there is none, the writer has the stream's own group, and reports
+                // when that has been written.
                 if memory.is_none() && room.next().await.is_none() {
                     return Ok(());
                 }
@@ -205,10 +206,11 @@ impl<S: Source> Server<S> {
             }
             match timeout(self.limits.idle, arrived.next()).await {
                 Ok(Some(())) => {}
-                // The peer closed its half and the queue is empty.
+                // The peer has closed its half of the stream, and the queue is empty.
                 Ok(None) if lock(wants).is_empty() => return Ok(()),
                 Ok(None) => {}
-                // Idle. With answers still on their way the writer decides.
+                // The stream is idle. While answers are still to be written, the writer
+                // decides about its end.
                 Err(_) if lock(wants).unanswered > 0 => {}
                 Err(_) => return Err(ServeError::Stalled(self.limits.idle)),
             }
@@ -227,7 +229,7 @@ impl<S: Source> Server<S> {
         while let Some(group) = ready.next().await {
             let count = group.answers.len();
             for answer in group.answers {
-                // A want that gets its block is free; a yes or a no is charged.
+                // A want that gets its block costs nothing; a "yes" or a "no" is charged.
                 if matches!(answer.result, Err(Status::DontHave | Status::Have)) {
                     lock(wants).uncharged += 1;
                 }
@@ -256,7 +258,7 @@ impl<S: Source> Server<S> {
                 .map_err(FrameError::Io)?;
             lock(wants).answered(count);
             drop(group.memory);
-            // A full channel says it already.
+            // If the channel is full, it carries the same message already.
             let _ = written.try_send(());
         }
         let _ = timeout(self.limits.idle, writer.close()).await;
@@ -264,7 +266,7 @@ impl<S: Source> Server<S> {
     }
 }
 
-/// Nothing that holds these locks can panic half-way through a change.
+/// No code that holds these locks can panic in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

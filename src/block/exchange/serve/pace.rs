@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 
-/// Says how long to wait before reading more requests of a peer that has asked
-/// so many times in vain.
+/// Returns how long to wait before reading more requests of a peer that has made this
+/// number of requests in vain.
 type Pacing = dyn Fn(&PeerId, u32) -> Option<Duration> + Send + Sync;
 
 #[derive(Clone)]
@@ -19,14 +19,14 @@ impl std::fmt::Debug for Pace {
 }
 
 impl Pace {
-    /// Slows peers by what `pace` says.
+    /// Creates the pacing of peers from the function `pace`.
     pub(super) fn new(
         pace: impl Fn(&PeerId, u32) -> Option<Duration> + Send + Sync + 'static,
     ) -> Self {
         Pace(Arc::new(pace))
     }
 
-    /// How long to wait, if at all, before reading more requests of the peer.
+    /// Returns how long to wait before reading more requests of the peer, if at all.
     pub(super) fn wait(&self, peer: &PeerId, requests: u32) -> Option<Duration> {
         (self.0)(peer, requests)
     }

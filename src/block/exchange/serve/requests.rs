@@ -13,8 +13,8 @@ use super::wants::{Want, Wants};
 use super::{ServeError, lock};
 use crate::content::address;
 
-/// Reads requests into `wants` until the peer closes its half of the stream, tells
-/// `notify` of news, and waits between two of them for as long as `pace` says.
+/// Reads requests into `wants` until the peer closes its half of the stream. It tells
+/// `notify` about news, and waits between two requests for as long as `pace` says.
 pub(super) async fn read<R: AsyncRead + Unpin>(
     mut reader: FrameReader<R>,
     wants: &Mutex<Wants>,
@@ -23,19 +23,19 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
 ) -> Result<(), ServeError> {
     while let Some(request) = reader.request().await? {
         let arrived = Instant::now();
-        // Each is looked for in the queue: a frame full of one-byte ids would
-        // cost a thousand times what it cost to send.
+        // Each cancelled id is looked for in the queue. A frame full of one-byte ids
+        // would cost a thousand times what it costs to send.
         if request.cancel.len() > MAX_WANTS {
             return Err(ServeError::TooManyCancels);
         }
-        // A request that asks for nothing does not keep the stream alive.
+        // A request without wants does not keep the stream alive.
         let mut news = !request.wants.is_empty();
         let uncharged = {
             let mut wants = lock(wants);
             wants.uncharged += request.cancel.len() as u32 + u32::from(!news);
             for want in request.wants {
                 let cid = Cid::try_from(&want.cid[..]).map_err(|_| ServeError::BadWant)?;
-                // A CID that this node cannot verify is one it does not have.
+                // This node does not have any block under a CID that it cannot verify.
                 let cid = address::canonical(&cid).unwrap_or(cid);
                 wants.push(Want {
                     id: want.id,
@@ -50,7 +50,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
             std::mem::take(&mut wants.uncharged)
         };
         if news {
-            // A full channel has the news already.
+            // If the channel is full, the news has been reported already.
             let _ = notify.try_send(());
         }
         if uncharged > 0

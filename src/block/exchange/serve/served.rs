@@ -1,14 +1,14 @@
-//! What one stream was served.
+//! What was sent on one stream.
 
-/// What one stream was served.
+/// What was sent on one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Served {
-    /// Blocks sent.
+    /// The number of blocks sent.
     pub blocks: u64,
-    /// Their bytes, as they were sent.
+    /// The number of their bytes, as they were sent.
     pub bytes: u64,
-    /// Wants answered without a block.
+    /// The number of wants that were answered without a block.
     pub refused: u64,
-    /// Questions whether a block is here that were answered with yes.
+    /// The number of questions whether a block is here that were answered with yes.
     pub confirmed: u64,
 }

@@ -1,31 +1,31 @@
-//! Where the server gets blocks from.
+//! The source of the blocks that the server sends.
 
 use bytes::Bytes;
 use cid::Cid;
 
 use crate::message::provenance::Provenance;
 
-/// A block to serve, with what its publisher says of it.
+/// A block to serve, with what its publisher states about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Its bytes.
     pub data: Bytes,
-    /// Its publisher's statement, whose time is not over.
+    /// The statement of its publisher, whose time is not over.
     pub provenance: Provenance,
 }
 
-/// Where the server gets blocks from. Calls block; they are made off the event
-/// loop.
+/// The source of the blocks that the server sends. Its methods block, and are called
+/// outside the event loop.
 pub trait Source: Clone + Send + Sync + 'static {
-    /// The block, when it is here and its time is not over.
+    /// Returns the block, if it is here and its time is not over.
     ///
     /// # Errors
-    /// When it cannot be read; one line for the log.
+    /// Returns an error when it cannot be read, as one line for the log.
     fn block(&self, cid: &Cid) -> Result<Option<Stored>, String>;
 
-    /// Whether [`Source::block`] would give the block, without reading it.
+    /// Returns whether [`Source::block`] would return the block, without reading it.
     ///
     /// # Errors
-    /// As [`Source::block`].
+    /// Returns an error in the same cases as [`Source::block`].
     fn has(&self, cid: &Cid) -> Result<bool, String>;
 }

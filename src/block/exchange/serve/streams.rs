@@ -1,4 +1,5 @@
-//! The streams that are being served: who has to end for whom, and who may read ahead.
+//! The streams that are being served, which of them another displaces, and which may read
+//! ahead.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use super::group::GROUP_BYTES;
 use super::guest::{Guest, Origin};
 use super::limits::Limits;
 
-/// Points of reputation by which one peer has to be above another for its stream to
-/// displace that of the other: more than a few delivered messages make.
+/// The difference in reputation from which on a stream of one peer displaces that of
+/// another. It is more than a few delivered messages earn.
 const CLEAR_MARGIN: f64 = 10.0;
 
 /// All streams that are being served.
@@ -23,36 +24,37 @@ pub(super) struct ServedStreams {
 
 #[derive(Debug)]
 struct ServedStream {
-    /// Its peer, as it was known when the stream came.
+    /// The peer, as it was known when the stream began.
     guest: Guest,
-    /// When the last block went out, or the stream began.
+    /// When the last block was sent, or when the stream began.
     last_block: Instant,
-    /// Whether the group that each stream may hold in any case is in memory.
+    /// Whether the group that every stream may always hold is in memory.
     holds_own: bool,
-    /// Groups in memory beyond that one.
+    /// The number of groups in memory in addition to that one.
     ahead: usize,
-    /// Dropped with this, which tells the stream that another has displaced it.
+    /// Dropped together with this, which tells the stream that it was displaced.
     _served: oneshot::Sender<()>,
 }
 
-/// Which memory a group of answers takes.
+/// The kind of memory that a group of answers takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
-    /// What each stream may hold in any case.
+    /// The memory that every stream has for itself.
     Own,
-    /// What all streams share.
+    /// The memory that all streams share.
     Ahead,
 }
 
 impl ServedStreams {
-    /// Adds a stream: its number, and what ends when another displaces it.
+    /// Adds a stream. Returns its number, and a receiver that ends when another stream
+    /// displaces it.
     pub(super) fn enter(
         &mut self,
         guest: Guest,
         limits: &Limits,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<()>), ServeError> {
-        // At most a few hundred, looked at once for a stream.
+        // There are at most a few hundred, and they are searched only once per stream.
         let of_peer = |stream: &&ServedStream| stream.guest.peer == guest.peer;
         let of_peer = self.by_id.values().filter(of_peer).count();
         if of_peer >= limits.streams_per_peer {
@@ -84,25 +86,26 @@ impl ServedStreams {
         Ok((id, displaced))
     }
 
-    /// The stream has ended.
+    /// Removes a stream that has ended.
     pub(super) fn leave(&mut self, id: u64) {
         self.by_id.remove(&id);
     }
 
-    /// A block went out on the stream.
+    /// Notes that a block was sent on the stream.
     pub(super) fn block_sent(&mut self, id: u64, now: Instant) {
         if let Some(stream) = self.by_id.get_mut(&id) {
             stream.last_block = now;
         }
     }
 
-    /// Takes memory for one more group of a stream: its own if that is free, else some
-    /// of that which all share, `most` bytes. The streams of one origin may have as
-    /// much of this as is still free (dynamic thresholds, Choudhury and Hahne 1998).
-    /// `None`: when the stream has written a group it may ask again.
+    /// Takes memory for one more group of a stream: its own if that is free, and
+    /// otherwise some of the `most` bytes that all streams share. The streams of one
+    /// origin may have as much of these as is still free (dynamic thresholds, Choudhury
+    /// and Hahne 1998). When this returns `None`, the stream may ask again after it has
+    /// written a group.
     pub(super) fn take_memory(&mut self, id: u64, most: usize) -> Option<Share> {
         let origin = self.by_id.get(&id)?.guest.origin();
-        // One pass over a few hundred streams for a megabyte of blocks.
+        // This is a single pass over a few hundred streams for a megabyte of blocks.
         let (mut all, mut of_origin) = (0, 0);
         for stream in self.by_id.values() {
             all += stream.ahead;
@@ -122,8 +125,8 @@ impl ServedStreams {
         })
     }
 
-    /// Gives back what [`ServedStreams::take_memory`] gave. A stream that was
-    /// displaced holds its last groups for a moment more, which nobody counts.
+    /// Gives back memory from [`ServedStreams::take_memory`]. A stream that was displaced
+    /// holds its last groups for a moment longer without being counted.
     pub(super) fn give_back(&mut self, id: u64, share: Share) {
         if let Some(stream) = self.by_id.get_mut(&id) {
             match share {
@@ -133,8 +136,8 @@ impl ServedStreams {
         }
     }
 
-    /// The stream of a peer of clearly lower score than the one that comes; of
-    /// several, the one that has gone longest without a block.
+    /// Returns the stream of a peer whose score is clearly lower than that of the new
+    /// one. Among several, it is the one that has gone longest without a block.
     fn of_lowest_score(&self, score: f64) -> Option<u64> {
         let lowest = self.by_id.iter().min_by(|(_, a), (_, b)| {
             let order = a.guest.score.total_cmp(&b.guest.score);
@@ -145,8 +148,8 @@ impl ServedStreams {
             .map(|(id, _)| *id)
     }
 
-    /// A stream of the origin that has most of them, if that origin would still have
-    /// no fewer than the one that comes.
+    /// Returns a stream of the origin that has the most streams, if that origin would
+    /// then still have no fewer than the new one.
     fn of_most_streams(&self, comes: Origin) -> Option<u64> {
         let mut counts: HashMap<Origin, usize> = HashMap::new();
         for stream in self.by_id.values() {
@@ -163,7 +166,8 @@ impl ServedStreams {
         longest.map(|(id, _)| *id)
     }
 
-    /// The stream that has gone longest without a block, if that is `spare` or more.
+    /// Returns the stream that has gone longest without a block, if that is `spare` or
+    /// longer.
     fn longest_without_block(&self, spare: Duration, now: Instant) -> Option<u64> {
         let longest = self
             .by_id
@@ -212,7 +216,8 @@ mod tests {
             .into_iter()
             .map(|peer| streams.enter(Guest::new(peer), &limits, start))
             .collect();
-        // Those of most places give one, until everybody has as many.
+        // The peers with the most places give one up, until all of them have the same
+        // number.
         for _ in 0..4 {
             entered.push(streams.enter(Guest::new(PeerId::random()), &limits, start));
         }
@@ -225,7 +230,7 @@ mod tests {
         assert!(matches!(full, Err(ServeError::Busy(6, _))), "{full:?}");
         let full = streams.enter(of(CLEAR_MARGIN / 2.0), &limits, start);
         assert!(full.is_err(), "not clearly better");
-        // One that is known to be good takes the place of a stranger.
+        // A peer with a good reputation takes the place of a stranger.
         let good = streams.enter(of(50.0), &limits, start);
         assert!(good.is_ok());
         assert_eq!(streams.by_id.len(), 6);
@@ -255,7 +260,7 @@ mod tests {
         );
         let full = streams.enter(from("192.0.2.1/32"), &limits, start);
         assert!(full.is_err(), "it has most already");
-        // And what is read ahead: half of it for all of them.
+        // The memory for reading ahead is shared too: they get half of it all together.
         let ids: Vec<_> = crowd
             .iter()
             .take(6)
@@ -279,7 +284,8 @@ mod tests {
             let (id, displaced) = entered.unwrap();
             (id, displaced)
         };
-        // Sixteen peers of eight streams, none of which ever writes a group.
+        // There are sixteen peers with eight streams each, none of which ever writes a
+        // group.
         let mut kept = Vec::new();
         let mut counts = Vec::new();
         for _ in 0..16 {
@@ -303,7 +309,7 @@ mod tests {
         let all = streams.by_id.values();
         let held: usize = all.map(|s| s.ahead + usize::from(s.holds_own)).sum();
         assert_eq!(held * GROUP_BYTES, (128 << 20) + limits.ahead);
-        // What the first gives back, the last may have.
+        // The last one may have what the first one gives back.
         let last = kept.last().unwrap().0;
         assert_eq!(streams.take_memory(last, limits.ahead), None);
         let first: Vec<_> = kept.drain(..8).map(|(id, _)| id).collect();

@@ -17,22 +17,22 @@ use super::group::{Answer, GROUP_ANSWERS};
 pub(super) struct Want {
     pub(super) id: u64,
     pub(super) cid: Cid,
-    /// Only whether it is here.
+    /// Whether the peer only asks if the block is here.
     pub(super) have_only: bool,
     pub(super) arrived: Instant,
 }
 
-/// Wants of one stream between their arrival and their answer.
+/// The wants of one stream between their arrival and their answer.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     pub(super) queue: VecDeque<Want>,
     cancelled: Vec<Want>,
-    /// In the two above, being read, or being written.
+    /// The number of those in the two fields above, being read, or being written.
     pub(super) unanswered: usize,
-    /// Those of all streams together.
+    /// The number of unanswered wants of all streams together.
     of_all: Arc<AtomicUsize>,
-    /// Requests that cost something without a block going out, and that the peer was
-    /// not charged for yet.
+    /// The number of requests that cost something although no block was sent for them,
+    /// and for which the peer has not been charged yet.
     pub(super) uncharged: u32,
 }
 
@@ -62,8 +62,8 @@ impl Wants {
         Ok(())
     }
 
-    /// Whether it was still in the queue; otherwise it is on its way and stays
-    /// so.
+    /// Cancels a want, and returns whether it was still in the queue. Otherwise its
+    /// answer is being prepared and will be sent.
     pub(super) fn cancel(&mut self, id: u64) -> bool {
         let Some(at) = self.queue.iter().position(|want| want.id == id) else {
             return false;

@@ -1,4 +1,4 @@
-//! Which holders are given work.
+//! Decides which holders are given work.
 
 use std::cmp::Reverse;
 use std::time::Instant;
@@ -6,20 +6,23 @@ use std::time::Instant;
 use super::Run;
 use crate::block::network::Network;
 
-/// Holders that are given work. More than a few add duplicate work and no speed;
-/// fewer leave it to luck whether a fast one is among them.
+/// The maximum number of holders that are given work. More than a few add duplicate work
+/// but no speed; with fewer it would be a matter of luck whether a fast one is among
+/// them.
 pub(super) const MAX_ACTIVE: usize = 8;
 
-/// Holders beyond those that are kept for when they are needed, once the content
-/// comes. Each holds a stream at its server, which ends it for others after 15 s.
+/// The number of further holders that are kept in reserve once the content arrives. Each
+/// of them occupies a stream at its server, which ends the stream in favour of others
+/// after 15 s.
 const MAX_IDLE: usize = 8;
 
-/// Blocks of one provider after which idle holders beyond [`MAX_IDLE`] are let go.
+/// When one provider has delivered this number of blocks, idle holders beyond
+/// [`MAX_IDLE`] are let go.
 const ENOUGH_BLOCKS: u64 = 4;
 
 impl<N: Network> Run<N> {
-    /// Chooses the holders that are given work, those that deliver first, and ends
-    /// sessions that are not needed any more.
+    /// Chooses the holders that are given work, beginning with those that deliver, and
+    /// ends sessions that are no longer needed.
     pub(super) fn choose_active(&mut self, now: Instant) {
         let mut active = self.providers.values().filter(|p| p.active).count();
         loop {
@@ -29,8 +32,8 @@ impl<N: Network> Run<N> {
                 break;
             };
             if active >= MAX_ACTIVE {
-                // A holder that brings nothing makes room for one that may, and a slow
-                // one for one that is much faster.
+                // A holder that brings nothing makes room for one that may bring
+                // something, and a slow one makes room for one that is much faster.
                 let all = self.providers.iter_mut().filter(|(_, p)| p.active);
                 let worst = all.max_by_key(|(_, p)| p.rank(now));
                 let Some((_, worst)) = worst.filter(|(_, p)| {
@@ -62,7 +65,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Sessions with active holders, the fastest first.
+    /// Returns the sessions with active holders, the fastest first.
     pub(super) fn fastest(&self) -> Vec<u64> {
         let active = self.providers.iter().filter(|(_, p)| p.active);
         let mut fastest: Vec<(f64, u64)> = active.map(|(id, p)| (p.speed.rate(), *id)).collect();

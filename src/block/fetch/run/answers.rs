@@ -1,4 +1,4 @@
-//! What follows from the events of the sessions.
+//! Handles the events of the sessions.
 
 use std::time::Instant;
 
@@ -16,12 +16,13 @@ use crate::content::fetch::outcome::Outcome;
 use crate::content::refusal::Refusal;
 use crate::telemetry::Direction;
 
-/// Missing blocks looked at to find one for a provider that lacks the first.
+/// The number of missing blocks that are examined to find one for a provider that lacks
+/// the first.
 pub(super) const SCAN: usize = 1024;
 
 impl<N: Network> Run<N> {
     pub(super) fn session_event(&mut self, from: u64, told: SessionEvent, now: Instant) {
-        // The session was let go meanwhile.
+        // The session was ended in the meantime.
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
         };
@@ -35,14 +36,15 @@ impl<N: Network> Run<N> {
             SessionEvent::Closed(reason, Some(fault)) => {
                 let peer = provider.peer;
                 if let Fault::Oversized { len, max } = fault {
-                    // Nothing else that a provider sends is that long.
+                    // No other message of a provider is this long.
                     let refusal = Refusal::Oversized { len, max };
                     self.setting.metrics.refused(&refusal);
                 }
                 self.expel(from, peer, fault, reason, now);
             }
             SessionEvent::Failed(OpenError::Busy(why)) => {
-                // The DHT was not asked for its addresses, so that it may be at the retry.
+                // The DHT was not asked for the peer's addresses, so the retry may ask
+                // it.
                 let peer = provider.peer;
                 self.candidates.look_up_again(&peer);
                 self.let_go(from, Outcome::Unreachable(why), now);
@@ -63,9 +65,9 @@ impl<N: Network> Run<N> {
                 match reply {
                     Reply::Block(block) => self.delivered(from, cid, block, asked, now),
                     Reply::Have => provider.holds = true,
-                    // It answers, so that its losses are no sign of trouble. The block
-                    // was taken back from it when this was cancelled, and it may have
-                    // been asked for it again since.
+                    // The provider answers, so its losses are no sign of trouble. The
+                    // block was taken back from it when this want was cancelled, and it
+                    // may have been asked for the block again since.
                     Reply::Cancelled if cancelled => provider.speed.forgive(),
                     // Nobody cancelled it. If that were taken for a cancellation, the
                     // same provider would be asked for the block again and again.
@@ -77,7 +79,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The provider does not have the block, or cannot send it.
+    /// Handles the reply that the provider does not have the block, or cannot send it.
     fn refused(&mut self, from: u64, cid: Cid, now: Instant) {
         let Some(provider) = self.providers.get_mut(&from) else {
             return;
@@ -88,7 +90,7 @@ impl<N: Network> Run<N> {
         let idle = !provider.owes();
         self.unasked(from, &cid);
         let useless = !holds || refusals >= MAX_REFUSALS || {
-            // A holder that can bring nothing now makes room when another waits.
+            // A holder that can bring nothing now makes room if another one is waiting.
             let others = self.providers.values().any(|p| p.holds && !p.active);
             idle && others && !self.can_bring(from)
         };
@@ -97,7 +99,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Whether the provider may have something of what is missing.
+    /// Returns whether the provider may have any of the missing blocks.
     fn can_bring(&self, from: u64) -> bool {
         self.providers.get(&from).is_some_and(|provider| {
             let may = |cid: &Cid| provider.may_have(cid);
@@ -118,12 +120,12 @@ impl<N: Network> Run<N> {
         if let Some(asked) = self.asks.get_mut(&cid) {
             asked.by.retain(|other| *other != from);
         }
-        // While a block of a stranger is being verified, a second one is taken too:
-        // the first may turn out wrong.
+        // While a block from a stranger is being verified, a second copy is taken too,
+        // because the first one may turn out to be wrong.
         let copies = self.copies.get(&cid);
         let unsure = copies.is_some_and(|copies| copies.is_unsure());
         if !self.plan.wants(&cid) && !unsure {
-            // Another was first, and the cancel came too late.
+            // Another provider was first, and the cancel came too late.
             self.wasted += len as u64;
             self.stats(peer).wasted += len as u64;
             return;
@@ -145,7 +147,7 @@ impl<N: Network> Run<N> {
         });
     }
 
-    /// The provider will not bring the block.
+    /// Notes that the provider will not bring the block.
     pub(super) fn unasked(&mut self, from: u64, cid: &Cid) {
         if let Some(asked) = self.asks.get_mut(cid) {
             asked.by.retain(|other| *other != from);

@@ -1,16 +1,16 @@
-//! Whom to ask for what, and how much at once.
+//! Decides which peer to ask for what, and how much to ask for at once.
 //!
 //! | a session | is |
 //! |---|---|
-//! | an attempt | with a peer that has not said anything yet: being dialed, opened, or asked |
+//! | an attempt | with a peer that has not answered yet: being dialed, opened, or asked |
 //! | a holder | with a peer that said that it has the content, or delivered some of it |
-//! | active | with one of the few holders that are given work in the ordinary way |
+//! | active | with one of the few holders that are given work in the normal case |
 //!
-//! Every peer that might have the content is asked whether it has it, all at once
-//! within bounds, and a "no" ends the session. Only holders become active; the others
-//! are asked when the block at the head of the content does not come (see
-//! [`crate::content::fetch::hedge`]), and tried with one block from time to time: a
-//! faster one replaces a slow one.
+//! Every peer that might have the content is asked whether it has it. They are asked all
+//! at once, within bounds, and a "no" ends the session. Only holders become active. The
+//! other sessions are used when the block at the head of the content does not arrive (see
+//! [`crate::content::fetch::hedge`]). They are also tried with one block from time to
+//! time, so that a fast one can replace a slow one.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,14 @@ use crate::content::fetch::hedge::Hedge;
 use crate::content::fetch::outcome::Outcome;
 use crate::telemetry::Direction;
 
-/// Blocks near the head of the content that may be asked of a second provider.
+/// The number of blocks near the head of the content that may be asked of a second
+/// provider.
 const RACE: usize = 32;
 
-/// Time between two trials of holders that are not active.
+/// The time between two trials of holders that are not active.
 const TRIAL: Duration = Duration::from_millis(400);
 
-/// Wants open at one provider, whatever it is asked for: the protocol allows 256.
+/// The maximum number of open wants at one provider in any case. The protocol allows 256.
 const MAX_OPEN: usize = 128;
 
 impl<N: Network> Run<N> {
@@ -41,7 +42,7 @@ impl<N: Network> Run<N> {
         }
         if self.search.is_none() && now >= self.next_search && self.wants_search() {
             for provider in self.providers.values_mut() {
-                // They may have it by now.
+                // These providers may have the blocks by now.
                 provider.lacks.clear();
             }
             self.search = Some(self.setting.network.find_providers(&self.root));
@@ -55,7 +56,7 @@ impl<N: Network> Run<N> {
         self.race(now);
     }
 
-    /// Asks a provider for a block. False when its session has ended.
+    /// Asks a provider for a block. Returns false when its session has ended.
     fn ask(&mut self, id: u64, cid: Cid, now: Instant) -> bool {
         let Some(provider) = self.providers.get_mut(&id) else {
             return false;
@@ -70,14 +71,14 @@ impl<N: Network> Run<N> {
         true
     }
 
-    /// The first block that is missing and that the provider may have.
+    /// Returns the first missing block that the provider may have.
     fn first_missing_for(&self, id: u64) -> Option<Cid> {
         let provider = self.providers.get(&id)?;
         let may = |cid: &Cid| provider.may_have(cid);
         self.plan.first_missing(SCAN, may)
     }
 
-    /// Gives the active holders as much work as they do well.
+    /// Gives each active holder as much work as it can do well.
     fn give_work(&mut self, now: Instant) {
         let others = self.proven() > 0;
         let mut ended = Vec::new();
@@ -101,8 +102,9 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Asks those whose stream has just opened: one for the block at the head of the
-    /// content if nobody is asked for it, the others whether they have it.
+    /// Asks the peers whose stream has just opened. One of them is asked for the block at
+    /// the head of the content, if no one has been asked for it yet; the others are asked
+    /// whether they have it.
     fn ask_new_sessions(&mut self, now: Instant) {
         let new = self.providers.iter();
         let new = new.filter(|(_, p)| p.connected && !p.holds && !p.owes());
@@ -120,7 +122,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Asks a provider only whether it has a block. False when its session has ended.
+    /// Asks a provider only whether it has a block. Returns false when its session has
+    /// ended.
     fn ask_whether_it_has(&mut self, id: u64, cid: Cid, now: Instant) -> bool {
         let provider = self.providers.get_mut(&id);
         let sent = provider.is_some_and(|provider| provider.ask_whether_it_has(cid, now));
@@ -130,8 +133,8 @@ impl<N: Network> Run<N> {
         sent
     }
 
-    /// Asks more providers for the block at the head of the content, the longer it
-    /// takes.
+    /// Asks more providers for the block at the head of the content, the more of them the
+    /// longer it takes.
     fn hedge(&mut self, now: Instant) {
         let Some(cid) = self.plan.head() else {
             self.hedge = None;
@@ -139,7 +142,8 @@ impl<N: Network> Run<N> {
         };
         if self.hedge.as_ref().is_none_or(|hedge| *hedge.cid() != cid) {
             let since = self.asks.get(&cid).map(|asked| asked.since);
-            // In the queue of a provider that keeps its pace it has not waited yet.
+            // While the block is in the queue of a provider that keeps its pace, it does
+            // not count as waiting.
             let since = since.filter(|_| !self.is_paced(&cid, now));
             self.hedge = Some(Hedge::new(cid, since, now));
         }
@@ -180,13 +184,13 @@ impl<N: Network> Run<N> {
             }
         }
         if count < width {
-            // All that there is a session with were asked.
+            // All peers with which there is a session have been asked.
             self.candidates.recall(now);
         }
     }
 
-    /// Tries one holder that is not active, so that a fast one is found among many,
-    /// with a block that nobody is asked for.
+    /// Tries one holder that is not active with a block that has not been asked for, so
+    /// that a fast holder can be found among many.
     fn try_new_holder(&mut self, now: Instant) {
         if now.saturating_duration_since(self.last_trial) < TRIAL {
             return;
@@ -208,8 +212,8 @@ impl<N: Network> Run<N> {
     }
 
     /// Asks a second provider for blocks near the head of the content that take longer
-    /// than it would: at once when it is idle, and for the very first also when it is
-    /// not.
+    /// than this provider would. A provider does this when it is idle, and for the very
+    /// first block also when it is not idle but faster.
     fn race(&mut self, now: Instant) {
         let head = self.plan.head_asked();
         let others = self.proven() > 0;
@@ -220,8 +224,9 @@ impl<N: Network> Run<N> {
             if !provider.connected || others && provider.is_doubtful(now) {
                 continue;
             }
-            // Twice what it usually takes, and a little for the scheduler. A provider
-            // that has not delivered yet tries only what would take long.
+            // It is expected to take twice its usual time, and a little longer because of
+            // the scheduler. A provider that has not delivered yet is asked only for
+            // blocks that would take long.
             let latency = provider.speed.latency();
             let ours = latency.map_or(Duration::from_secs(1), |latency| latency * 2)
                 + Duration::from_millis(50);
@@ -244,7 +249,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Whether somebody who is asked for the block keeps the pace it has shown.
+    /// Returns whether any provider that is asked for the block keeps the pace that it
+    /// has shown.
     pub(super) fn is_paced(&self, cid: &Cid, now: Instant) -> bool {
         let asked = self.asks.get(cid).map_or(&[][..], |asked| &asked.by);
         let mut asked = asked.iter().filter_map(|id| self.providers.get(id));

@@ -1,8 +1,8 @@
-//! Who is asked for a block.
+//! The providers that are asked for a block.
 
 use std::time::Instant;
 
-/// Who is asked for a block, and since when somebody is.
+/// The providers that are asked for a block, and since when one of them has been.
 pub(super) struct Asked {
     pub(super) by: Vec<u64>,
     pub(super) since: Instant,

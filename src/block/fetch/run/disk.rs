@@ -1,4 +1,4 @@
-//! The work that the fetch gives to the disk, and its end.
+//! Hands work to the disk, and takes the results.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,14 +15,16 @@ use crate::block::network::Network;
 use crate::content::fetch::memory::Reservation;
 use crate::store::{self, Root};
 
-/// Bytes read back from the store at once, for the next part of the content.
+/// The number of bytes that are read back from the store at once, for the next part of
+/// the content.
 const READ_BACK: usize = 4 << 20;
 
-/// Blocks looked for in the store at once: a look-up takes some microseconds.
+/// The number of blocks that are looked up in the store at once. A look-up takes some
+/// microseconds.
 const LOOK_UP: usize = 256;
 
-/// Received bytes between two checkpoints: what an interruption costs at most.
-/// A checkpoint waits for the disk, so it is not free either.
+/// The number of received bytes between two checkpoints, which is the most that an
+/// interruption costs. A checkpoint waits for the disk, so it is not free either.
 const CHECKPOINT: u64 = 256 << 20;
 
 impl<N: Network> Run<N> {
@@ -51,8 +53,8 @@ impl<N: Network> Run<N> {
         self.at_disk = Some(spawn_blocking(move || disk::run(&context, batch, work)));
     }
 
-    /// What to read from the store for the reader, as far as there is memory: the
-    /// first block in any case once the reader has taken everything.
+    /// Returns what to read from the store for the reader, as far as there is memory for
+    /// it. The first block is read in any case once the reader has taken everything.
     fn read_back(&mut self) -> (Vec<Cid>, Option<Reservation>) {
         if self.out_bytes >= MAX_OUT {
             return (Vec::new(), None);
@@ -78,7 +80,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Makes what is here durable as the content of the root.
+    /// Makes the blocks that are here durable, as the content of the root.
     pub(super) async fn keep(&mut self) -> Result<(), FetchError> {
         let now = (self.setting.now)();
         let root = self.options.keep.then(|| Root {
@@ -101,7 +103,8 @@ impl<N: Network> Run<N> {
             let kept = spawn_blocking(move || {
                 let root = match root {
                     Some(root) => Some(Root {
-                        // The time that its publisher has set, not one of this node.
+                        // This is the time that the publisher has set, and not a time of
+                        // this node.
                         expires_at: batch.expires_at(&root.cid, now)?,
                         ..root
                     }),
@@ -111,8 +114,8 @@ impl<N: Network> Run<N> {
             })
             .await;
             match kept {
-                // All of it was here before. The reader gets it although a full disk
-                // cannot note that it was read.
+                // All of it was here before. The reader gets it even if a full disk makes
+                // it impossible to note that it was read.
                 Err(error @ (store::Error::DiskFull { .. } | store::Error::ReadOnly { .. }))
                     if self.received == 0 =>
                 {
@@ -124,7 +127,7 @@ impl<N: Network> Run<N> {
         Ok(())
     }
 
-    /// Makes what came durable without a root, for the next attempt.
+    /// Makes the blocks that have arrived durable without a root, for the next attempt.
     pub(super) async fn leave_as_cache(&mut self) {
         if let Some(work) = self.at_disk.take() {
             self.batch = work.await.batch;

@@ -1,4 +1,4 @@
-//! Why a fetch ends without the content, and when it is time to end it.
+//! Decides when a fetch ends without the content, and why.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use super::Run;
 use crate::block::network::Network;
 use crate::content::fetch::Reason;
 
-/// The part of its patience after which a fetch ends when nobody has the content: by
-/// default ten seconds, in which an announcement that was just made arrives and a
-/// node that has just started has met its neighbours. A caller that wants to wait for
-/// longer sets a longer patience.
+/// The part of its patience after which a fetch ends when no peer has the content. By
+/// default this is ten seconds: in that time an announcement that was just made arrives,
+/// and a node that has just started has met its neighbours. A caller that wants to wait
+/// for longer sets a longer patience.
 pub(super) const GRACE: u32 = 6;
 
-/// How long a fetch goes on when everybody who has a block says that its time is
-/// over: another search, and a retry of peers that could not be reached, fit into it.
+/// How long a fetch goes on when the time of a block is over at all peers that have it.
+/// This is enough for another search, and for a retry of peers that could not be reached.
 pub(super) const OUTDATED_WAIT: Duration = Duration::from_secs(5);
 
 impl<N: Network> Run<N> {
-    /// Tells those who follow, when this fetch leads, why it ends.
+    /// If this fetch leads, tells its followers why it ends.
     pub(super) fn give_up(&self, reason: &Reason, is_final: bool) {
         if self.leads
             && let Some(share) = &self.share
@@ -34,8 +34,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The error after `waited` in which nothing came. `connected`: there was
-    /// somebody to ask.
+    /// Returns the error after nothing has arrived for `waited`. `connected` says whether
+    /// there was a peer to ask.
     pub(super) fn gave_up(
         &mut self,
         reason: Reason,
@@ -44,7 +44,7 @@ impl<N: Network> Run<N> {
         now: Instant,
     ) -> FetchError {
         let total = self.plan.total();
-        // When not even the root came from anybody, nobody was found.
+        // If not even the root has arrived from a peer, no provider was found.
         if total.is_none() || !connected {
             return self.no_providers(reason, now);
         }
@@ -57,7 +57,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// An error when waiting cannot help.
+    /// Returns an error when waiting cannot help.
     pub(super) fn end_if_final(&self, now: Instant) -> Result<(), FetchError> {
         let grace = self.options.patience / GRACE;
         let waited = now.duration_since(self.started);
@@ -83,7 +83,7 @@ impl<N: Network> Run<N> {
         reason
     }
 
-    /// The reason as the fetch that asks the network knows it.
+    /// Returns the reason as it is known to the fetch that asks the network.
     pub(super) fn known_reason(&self, now: Instant) -> Reason {
         let led = self.share.as_ref().filter(|_| !self.leads);
         let led = led.and_then(Share::reason);
@@ -99,8 +99,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Whether nothing is on its way, and nobody is left who could be asked for
-    /// what is missing.
+    /// Returns whether nothing is on its way, and no one is left to be asked for what is
+    /// missing.
     pub(super) fn nobody_is_asked(&self) -> bool {
         self.search.is_none()
             && self.at_disk.is_none()

@@ -1,4 +1,4 @@
-//! Waiting for another fetch of the same content, and writing down what others wait for.
+//! Waits for another fetch of the same content, and stores blocks for which others wait.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -9,14 +9,15 @@ use super::Run;
 use super::ending::GRACE;
 use crate::block::network::Network;
 
-/// The least time between two checkpoints for other fetches of the same content.
+/// The shortest time between two checkpoints for other fetches of the same content.
 pub(super) const SHARE_WAIT: Duration = Duration::from_millis(250);
 
-/// The same, as a multiple of the time that a checkpoint takes: it waits for the disk.
+/// The same, as a multiple of the time that a checkpoint takes, because it waits for the
+/// disk.
 pub(super) const SHARE_PART: u32 = 4;
 
-/// Missing blocks that are looked for again when another fetch has stored some:
-/// it brings them in about the same order.
+/// The number of missing blocks that are looked up again when another fetch has stored
+/// some. It brings them in about the same order.
 const LOOK_AGAIN: usize = 1024;
 
 impl<N: Network> Run<N> {
@@ -40,14 +41,15 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Another fetch of the same content has stored some of it, or has ended.
+    /// Handles the news that another fetch of the same content has stored some of it, or
+    /// has ended.
     pub(super) fn leader_news(&mut self, now: Instant) -> Result<(), FetchError> {
         let Some(share) = &self.share else {
             return Ok(());
         };
         let patience = self.options.patience;
         if let Some(failure) = share.leader_failure() {
-            // A leader that waited in vain has got nothing since it started.
+            // A leader that has waited in vain has received nothing since it started.
             let since = match failure.is_final {
                 true => self.started,
                 false => self.progress,
@@ -62,14 +64,14 @@ impl<N: Network> Run<N> {
         self.waits = false;
         self.progress = now;
         let led = mem::replace(&mut self.leads, share.leads());
-        // A fetch that begins to lead looks for all of the rest in the store first.
+        // A fetch that begins to lead first looks for all of the rest in the store.
         let all = self.leads && !led;
         self.plan
             .look_again(if all { usize::MAX } else { LOOK_AGAIN });
         Ok(())
     }
 
-    /// Whether to write down what came, for others that wait for it.
+    /// Returns whether to store what has arrived, because others are waiting for it.
     pub(super) fn must_store_for_others(&self, now: Instant) -> bool {
         self.since_checkpoint > 0
             && now >= self.next_share

@@ -1,27 +1,27 @@
 //! The task that drives one fetch.
 //!
-//! It waits for whatever comes first (room at the reader, the end of work on the disk,
-//! an answer, a newly found provider, the clock) and after each of them does what
-//! became possible: hands out bytes, gives the disk its next work, asks for more.
+//! It waits for whatever comes first (room at the reader, the end of work on the disk, an
+//! answer, a newly found provider, the clock). After each of these, it does what has
+//! become possible: it hands out bytes, gives the disk its next work, and asks for more.
 //!
 //! | file | noun |
 //! |---|---|
-//! | `output` | what goes to the reader |
-//! | `disk` | the work that is given to the disk, and its end |
-//! | `verified` | what follows from blocks that were verified, looked up or read |
-//! | `following` | waiting for another fetch of the same content |
+//! | `output` | moves the content to the reader |
+//! | `disk` | hands work to the disk, and takes the results |
+//! | `verified` | handles blocks that were verified, looked up or read |
+//! | `following` | waits for another fetch of the same content |
 //! | `search` | the search for providers |
 //! | `sessions` | the sessions with peers: how they begin and end |
 //! | `session` | the task of one session |
 //! | `provider` | one session, as this task sees it |
-//! | `active` | which holders are given work |
-//! | `ask` | whom to ask for what, and how much at once |
-//! | `asked` | who is asked for a block |
+//! | `active` | decides which holders are given work |
+//! | `ask` | decides which peer to ask for what, and how much at once |
+//! | `asked` | the providers that are asked for a block |
 //! | `copies` | copies of one block that are being verified |
-//! | `answers` | what follows from what the sessions say |
-//! | `tick` | what is looked at from time to time |
-//! | `ending` | why the fetch ends without the content, and when |
-//! | `summary` | what each provider did, and the sum of it |
+//! | `answers` | handles the events of the sessions |
+//! | `tick` | what is checked regularly |
+//! | `ending` | decides when the fetch ends without the content, and why |
+//! | `summary` | what each provider did, and the totals of the fetch |
 
 mod active;
 mod answers;
@@ -73,16 +73,16 @@ use provider::Provider;
 use search::SEARCH_WAIT;
 use session::SessionEvent;
 
-/// Blocks that wait for verification. While there are more, no events of sessions are
-/// taken.
+/// The maximum number of blocks that wait for verification. While there are more, no
+/// events of the sessions are taken.
 const MAX_DELIVERIES: usize = 8;
 
-/// Time between two ticks.
+/// The time between two ticks.
 const TICK: Duration = Duration::from_millis(50);
 
 enum Wake {
     Cancelled,
-    /// The reader has taken all that it was given while nothing more was read.
+    /// The reader has taken all that it was given, while nothing more was read.
     Room,
     RoomForOutput,
     Disk(Box<DiskResult>),
@@ -93,12 +93,12 @@ enum Wake {
     Tick,
 }
 
-/// Where the content goes.
+/// The receiver of the content.
 pub(super) struct Reader {
     pub(super) output: mpsc::Sender<Result<Out, FetchError>>,
-    /// What of it is data.
+    /// Counts the bytes of content in the output.
     pub(super) queue: Arc<ReaderQueue>,
-    /// Ends when nobody reads any more.
+    /// Ends when no one reads any more.
     pub(super) cancelled: oneshot::Receiver<()>,
 }
 
@@ -126,7 +126,7 @@ pub(super) struct Run<N: Network> {
     candidates: Candidates,
     providers: HashMap<u64, Provider>,
     next_provider: u64,
-    /// Who was asked for a block that is on its way.
+    /// The providers that were asked for each block that is on its way.
     asks: HashMap<Cid, Asked>,
     /// Blocks that are being verified.
     copies: HashMap<Cid, Copies>,
@@ -139,25 +139,27 @@ pub(super) struct Run<N: Network> {
     search: Option<BoxStream<'static, Lead>>,
     next_search: Instant,
     search_wait: Duration,
-    /// Searches that came to their end, and why the last one did not.
+    /// The number of searches that were completed, and why the last one was not.
     searches: usize,
     unsearched: Option<String>,
-    /// When somebody was found last who was not known before.
+    /// When a peer that was not known before was last found.
     last_lead: Instant,
 
-    /// Its share in fetching this content with others, until what came is stored.
+    /// The part of this fetch in fetching the content together with others, until the
+    /// blocks are stored.
     share: Option<Share>,
-    /// It asks the network, and not another fetch of the same content.
+    /// Whether this fetch asks the network, rather than another fetch of the same
+    /// content.
     leads: bool,
     waits: bool,
     next_share: Instant,
-    /// When the checkpoint began that is under way.
+    /// When the checkpoint that is under way began.
     sharing: Option<Instant>,
 
     timer: Delay,
     ticks: u32,
     started: Instant,
-    /// When something needed came last.
+    /// When something that was needed last arrived.
     progress: Instant,
     unreported_bytes: u64,
     last_problem: String,
@@ -170,7 +172,7 @@ pub(super) struct Run<N: Network> {
     local: u64,
     wasted: u64,
     stats: HashMap<PeerId, ProviderStats>,
-    /// Of those beyond [`MAX_STATS`].
+    /// The sum of the providers beyond [`MAX_STATS`].
     other_stats: ProviderStats,
 }
 
@@ -183,7 +185,7 @@ impl<N: Network> Run<N> {
         memory: Arc<MemoryUse>,
         now: Instant,
     ) -> Self {
-        // One place in the channel for each session comes with its sender.
+        // Each session's sender comes with one place in the channel.
         let (tell, events) = mpsc::channel(0);
         let mut candidates = Candidates::default();
         for peer in &options.providers {
@@ -241,7 +243,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Runs to the end. What came stays in the store, however it ends.
+    /// Runs the fetch to its end. However it ends, the blocks that have arrived stay in
+    /// the store.
     pub(super) async fn run(mut self, done: impl FnOnce(&Cid)) {
         let result = self.drive().await;
         self.providers.clear();
@@ -269,11 +272,11 @@ impl<N: Network> Run<N> {
         let _ = self.reader.output.send(last).await;
     }
 
-    /// True when everything is delivered, false when nobody reads any more.
+    /// Returns true when everything is delivered, and false when no one reads any more.
     async fn drive(&mut self) -> Result<bool, FetchError> {
         address::canonical(&self.root)?;
         self.leads = self.share.as_ref().is_none_or(Share::leads);
-        // The time is read once a turn, when the task wakes.
+        // The time is read once per turn, when the task wakes up.
         let mut now = Instant::now();
         loop {
             self.queue_output()?;

@@ -1,21 +1,21 @@
-//! What goes to the reader.
+//! Moves the content to the reader.
 
 use super::super::{Event, FetchError, Out};
 use super::Run;
 use crate::block::network::Network;
 
-/// Bytes handed to the reader's queue ahead of its reading.
+/// The number of bytes that are put into the reader's queue before it reads them.
 pub(super) const MAX_OUT: usize = 4 << 20;
 
 impl<N: Network> Run<N> {
-    /// Moves what is next in the content to the reader's queue.
+    /// Moves the next bytes of the content to the reader's queue.
     pub(super) fn queue_output(&mut self) -> Result<(), FetchError> {
         if !self.sized
             && let Some(total) = self.plan.total()
         {
             self.sized = true;
-            // Repeated blocks could make it fit after all, but that shows only at
-            // its end, when everything else has been evicted for it.
+            // Repeated blocks could make it fit after all. But that would only be known
+            // at its end, when everything else has been evicted for it.
             let max = self.setting.store.usage().max_bytes;
             if total > max {
                 return Err(FetchError::OverStore {

@@ -14,17 +14,17 @@ use crate::block::exchange::session::Command;
 use crate::content::fetch::hedge;
 use crate::content::fetch::speed::Speed;
 
-/// A session with one provider, as the task sees it.
+/// A session with one provider, as the task of the fetch sees it.
 pub(super) struct Provider {
     pub(super) peer: PeerId,
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    /// Dropped with it, which ends an opening that is under way.
+    /// Dropped with this, which ends an opening that is under way.
     pub(super) _alive: oneshot::Sender<()>,
     pub(super) next_id: u64,
     pub(super) open: HashMap<u64, (Cid, Instant)>,
-    /// Those of them that were cancelled: their answer may say so.
+    /// The requests that were cancelled, whose answer may say so.
     pub(super) cancelled: HashSet<u64>,
-    /// The question whether it has a block, while it is not answered.
+    /// The question whether it has a block, until it is answered.
     pub(super) question: Option<(u64, Instant)>,
     pub(super) speed: Speed,
     pub(super) lacks: HashSet<Cid>,
@@ -32,22 +32,22 @@ pub(super) struct Provider {
     pub(super) outdated: HashSet<Cid>,
     pub(super) refusals: usize,
     pub(super) connected: bool,
-    /// Named by the DHT or the caller; otherwise it is a guess.
+    /// Whether the DHT or the caller named it; otherwise it is a guess.
     pub(super) named: bool,
-    /// It said that it has the content, or delivered some of it.
+    /// Whether it has said that it has the content, or has delivered some of it.
     pub(super) holds: bool,
-    /// It is one of those that are given work.
+    /// Whether it is one of those that are given work.
     pub(super) active: bool,
-    /// It was tried with one block while it was not active.
+    /// Whether it was tried with one block while it was not active.
     pub(super) tried: bool,
-    /// Blocks of it that were right and needed.
+    /// The number of its blocks that were right and needed.
     pub(super) blocks: u64,
     pub(super) began: Instant,
     pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) seen: u64,
-    /// When bytes came last, or when it was asked after a pause.
+    /// When bytes last arrived, or when it was asked after a pause.
     pub(super) alive: Instant,
-    /// The last tick at which new bytes had come.
+    /// The last tick at which new bytes had arrived.
     pub(super) flowed: Option<Instant>,
 }
 
@@ -66,33 +66,34 @@ impl Provider {
         self.commands.unbounded_send(Command::Want(id, cid)).is_ok()
     }
 
-    /// Asks only whether it has the block.
+    /// Asks it only whether it has the block.
     pub(super) fn ask_whether_it_has(&mut self, cid: Cid, now: Instant) -> bool {
         let id = self.next_id(now);
         self.question = Some((id, now));
         self.commands.unbounded_send(Command::Have(id, cid)).is_ok()
     }
 
-    /// Whether it has been asked something and has not answered yet.
+    /// Returns whether it has been asked for something and has not answered yet.
     pub(super) fn owes(&self) -> bool {
         self.question.is_some() || !self.open.is_empty()
     }
 
-    /// Bytes that came since the last tick.
+    /// Returns the number of bytes that have arrived since the last tick.
     pub(super) fn unseen_bytes(&self) -> u64 {
         let total = self.received.as_ref();
         let total = total.map_or(0, |n| n.load(Ordering::Relaxed));
         total.saturating_sub(self.seen)
     }
 
-    /// Whether bytes of it came just now.
+    /// Returns whether bytes from it have just arrived.
     pub(super) fn is_answering(&self, now: Instant) -> bool {
         let flows = |at| now.saturating_duration_since(at) < hedge::STEP;
         self.unseen_bytes() > 0 || self.flowed.is_some_and(flows)
     }
 
-    /// How long the block will still take here: its position in the queue times the
-    /// usual time for a block, or for ever when nothing has come for too long.
+    /// Returns how long the block will still take from this provider: its position in the
+    /// queue times the usual time for a block, or for ever when nothing has arrived for
+    /// too long.
     pub(super) fn expected(&self, cid: &Cid, now: Instant) -> Duration {
         let mut asked = self.open.iter().filter(|(_, (wanted, _))| wanted == cid);
         let Some((id, (_, at))) = asked.next() else {
@@ -108,25 +109,27 @@ impl Provider {
         !self.lacks.contains(cid) && !self.outdated.contains(cid)
     }
 
-    /// Whether it has been asked for a block so long ago that others are asked for it.
+    /// Returns whether it was asked for a block so long ago that others are asked for it
+    /// too.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let since = self.open.values().map(|(_, at)| *at).min();
         since.is_some_and(|at| now.saturating_duration_since(at) >= hedge::STEP)
     }
 
-    /// Whether it has shown its pace and keeps it with this block.
+    /// Returns whether it has shown its pace and keeps it with this block.
     pub(super) fn keeps_pace(&self, cid: &Cid, now: Instant) -> bool {
         self.blocks >= hedge::PACED
             && self.speed.rate() >= hedge::FLOW
             && self.expected(cid, now) < Duration::MAX
     }
 
-    /// Whether it has brought nothing yet and others were asked instead of it.
+    /// Returns whether it has brought nothing yet and others were asked instead.
     pub(super) fn is_doubtful(&self, now: Instant) -> bool {
         self.blocks == 0 && (self.speed.losses() > 0 || self.is_overdue(now))
     }
 
-    /// How many blocks it may be asked for at once. `others`: somebody else delivers.
+    /// Returns how many blocks it may be asked for at once. `others` says whether another
+    /// provider delivers.
     pub(super) fn allowance(&self, others: bool, now: Instant) -> usize {
         if others && self.is_doubtful(now) {
             return 0;
@@ -138,10 +141,11 @@ impl Provider {
         self.connected && self.open.len() < self.allowance(others, now)
     }
 
-    /// The order in which holders are given work: those that have delivered, the
-    /// fastest first; then those that were not asked yet, or only just; then those that
-    /// have not brought what others brought or were asked for instead. Among equals the
-    /// one that came first.
+    /// Returns its place in the order in which holders are given work. First come those
+    /// that have delivered, the fastest first. Then come those that have not been asked
+    /// yet, or only just now. Last are those that have not brought what others have
+    /// brought or were asked for instead. Among equals, the one that came first is
+    /// preferred.
     pub(super) fn rank(&self, now: Instant) -> (u8, Reverse<u64>, Instant) {
         let (class, rate) = match self.blocks {
             0 if self.is_doubtful(now) => (2, 0.0),

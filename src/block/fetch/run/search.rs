@@ -6,18 +6,18 @@ use super::Run;
 use super::active::MAX_ACTIVE;
 use crate::block::network::Network;
 
-/// Time until the next search for providers. It doubles with each search, up to
+/// The time until the next search for providers. It doubles with each search, up to
 /// [`MAX_SEARCH_WAIT`].
 pub(super) const SEARCH_WAIT: Duration = Duration::from_millis(250);
 
-/// The least time until the next search while the content comes from somebody.
+/// The shortest time until the next search while some provider delivers the content.
 const CALM_SEARCH_WAIT: Duration = Duration::from_secs(5);
 
-/// The most time until the next search.
+/// The longest time until the next search.
 const MAX_SEARCH_WAIT: Duration = Duration::from_secs(30);
 
 impl<N: Network> Run<N> {
-    /// A search came to its end.
+    /// Handles the end of a search.
     pub(super) fn searched(&mut self, now: Instant) {
         self.search = None;
         if self.unsearched.is_none() {
@@ -32,11 +32,11 @@ impl<N: Network> Run<N> {
     }
 
     pub(super) fn wants_search(&self) -> bool {
-        // The search goes on while there may be more to find.
+        // The search goes on while there may be more providers to find.
         self.proven() < MAX_ACTIVE
     }
 
-    /// Whether somebody delivers, and the next block is here or on its way.
+    /// Returns whether some provider delivers, and the next block is here or on its way.
     fn content_comes(&self) -> bool {
         self.proven() > 0
             && self

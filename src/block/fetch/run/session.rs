@@ -1,4 +1,4 @@
-//! The task of one session: it opens a stream to a peer, and asks and listens on it.
+//! The task of one session, which opens a stream to a peer, and asks and listens on it.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::content::fetch::{Obstacle, Unreachable, Useless};
 /// How long a provider may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a session tells the task.
+/// What a session reports to the task of the fetch.
 pub(super) enum SessionEvent {
     Answer(Answer),
-    /// No stream could be had.
+    /// No stream could be opened.
     Failed(OpenError),
     /// The session failed.
     Closed(Useless, Option<Fault>),
@@ -28,14 +28,14 @@ pub(super) enum SessionEvent {
 pub(super) struct Session {
     /// Its number in the fetch.
     pub(super) id: u64,
-    /// Largest block to take, in bytes.
+    /// The largest block to accept, in bytes.
     pub(super) max_block: usize,
-    /// Where its events go.
+    /// The channel for its events.
     pub(super) tell: mpsc::Sender<(u64, SessionEvent)>,
 }
 
 impl Session {
-    /// Runs to the end of the stream, or until the sender of `ended` or of `orders` is
+    /// Runs until the end of the stream, or until the sender of `ended` or of `orders` is
     /// dropped.
     pub(super) async fn run<S>(
         self,
@@ -51,8 +51,8 @@ impl Session {
             mut tell,
         } = self;
         let opening = async_std::future::timeout(OPEN_TIMEOUT, opening);
-        // The dial ends with the session: peers that cannot be reached are let go and
-        // named again faster than their dials end by themselves.
+        // The dial ends with the session. Peers that cannot be reached are let go, and
+        // named again, faster than their dials end by themselves.
         let opened = match select(Box::pin(opening), ended).await {
             Either::Left((opened, _)) => opened,
             Either::Right(_) => return,
@@ -75,7 +75,7 @@ impl Session {
     }
 }
 
-/// Why the peer was of no use.
+/// Returns why the peer was of no use.
 fn why(error: &SessionError) -> Useless {
     let obstacle = match error {
         SessionError::Frame(FrameError::Io(error)) => Obstacle::of_io(error),
@@ -87,7 +87,7 @@ fn why(error: &SessionError) -> Useless {
     }
 }
 
-/// What a session's end says of the peer.
+/// Returns what the peer did wrong, according to the end of the session.
 fn fault(error: &SessionError) -> Option<Fault> {
     match error {
         SessionError::Frame(FrameError::TooLarge { len, max }) => Some(Fault::Oversized {

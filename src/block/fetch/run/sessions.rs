@@ -1,4 +1,4 @@
-//! The sessions with peers: how they begin and end, and which makes room.
+//! The sessions with peers: how they begin and end, and which of them makes room.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -18,26 +18,27 @@ use crate::content::fetch::outcome::Outcome;
 use crate::content::fetch::speed::Speed;
 use crate::telemetry::throttle;
 
-/// Attempts with known providers that count at once: each may be a dial.
+/// The maximum number of recent attempts with known providers. Each may be a dial.
 const MAX_ATTEMPTS: usize = 32;
 
-/// Attempts with guesses that count at once. The rest follow as answers come.
+/// The maximum number of recent attempts with guesses. The rest follow as answers arrive.
 const MAX_GUESSES: usize = 64;
 
-/// How long an attempt counts against these bounds: whoever is named next is tried
-/// within a second, whatever the others do.
+/// How long an attempt counts as recent. A peer that is named next is then tried within a
+/// second, whatever the others do.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Sessions in all. Beyond it the oldest attempt that said nothing makes room, that
-/// of a guess first; a guess never takes the room of a known provider.
+/// The maximum number of sessions. Beyond it, the oldest attempt without an answer makes
+/// room, and that of a guess comes first. A guess never takes the place of a known
+/// provider.
 const MAX_SESSIONS: usize = 160;
 
-/// Guesses that may be under way in all, those included that do not count any more.
-/// What is left is for known providers.
+/// The maximum number of guesses that may be under way, including those that are not
+/// recent any more. The remaining sessions are for known providers.
 const MAX_ALL_GUESSES: usize = 96;
 
 impl<N: Network> Run<N> {
-    /// A search or the caller named the peer, or it is connected.
+    /// Takes in a peer that a search or the caller has named, or that is connected.
     pub(super) fn lead(&mut self, peer: PeerId, named: bool, now: Instant) {
         if self.candidates.found(peer, named, now) {
             self.last_lead = now;
@@ -72,8 +73,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Makes room for one more session, with a known provider or with a guess, if
-    /// need be.
+    /// Makes room for one more session with a known provider or with a guess, if
+    /// necessary. Returns whether there is room.
     fn has_room(&mut self, named: bool, now: Instant) -> bool {
         let guesses = self.providers.values().filter(|p| !p.named && !p.holds);
         if !named && guesses.count() >= MAX_ALL_GUESSES {
@@ -133,7 +134,7 @@ impl<N: Network> Run<N> {
         let network = &self.setting.network;
         let opening = match named {
             true if self.candidates.look_up_once(&peer) => network.open(peer),
-            // Another walk for its addresses finds what the first one found.
+            // Another search for its addresses would find what the first one found.
             true => network.open_again(peer),
             false => network.open_near(peer),
         };
@@ -145,14 +146,14 @@ impl<N: Network> Run<N> {
         spawn(session.run(opening, orders, ended));
     }
 
-    /// Ends a session and takes back what it was asked for.
+    /// Ends a session, and takes back the blocks that it was asked for.
     fn close(&mut self, from: u64, now: Instant) -> Option<PeerId> {
         let provider = self.providers.remove(&from)?;
         for (cid, _) in provider.open.values() {
             self.unasked(from, cid);
         }
         if provider.holds && !self.providers.values().any(|other| other.holds) {
-            // No holder is left: those that were set aside are needed again, and the
+            // No holder is left. Those that were set aside are needed again, and the
             // search goes on soon, however long the last wait was.
             self.candidates.recall(now);
             self.search_wait = SEARCH_WAIT;
@@ -180,8 +181,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Ends the session, also one that ended by itself before its block was
-    /// verified, and asks the peer nothing more.
+    /// Ends the session and asks the peer nothing more. The session may have ended
+    /// already, before its block was verified.
     pub(super) fn expel(
         &mut self,
         from: u64,
@@ -193,10 +194,10 @@ impl<N: Network> Run<N> {
         self.close(from, now);
         let words = why.to_string();
         if !self.candidates.ban(&peer, why) {
-            // It sent more of the same before it was expelled.
+            // The peer sent more of the same before it was expelled.
             return;
         }
-        // Anybody can announce that it has the content.
+        // Any peer can announce that it has the content.
         if let Some(suppressed) = throttle::allow("provider expelled") {
             log::warn!(peer:% = peer, cid:% = self.root, error = words, suppressed; "provider expelled");
         }
@@ -204,7 +205,7 @@ impl<N: Network> Run<N> {
         self.setting.network.report(peer, fault);
     }
 
-    /// Providers that have delivered what was needed.
+    /// Returns the number of providers that have delivered blocks that were needed.
     pub(super) fn proven(&self) -> usize {
         self.providers.values().filter(|p| p.blocks > 0).count()
     }

@@ -1,4 +1,4 @@
-//! What each provider did, and the sum of the fetch.
+//! What each provider did, and the totals of the fetch.
 
 use std::mem;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::super::{ProviderStats, Summary};
 use super::Run;
 use crate::block::network::Network;
 
-/// Providers that the summary names.
+/// The maximum number of providers that the summary names.
 const MAX_STATS: usize = 64;
 
 impl<N: Network> Run<N> {
@@ -21,7 +21,7 @@ impl<N: Network> Run<N> {
     }
 
     pub(super) fn summary(&mut self, now: Instant) -> Summary {
-        // Content of one block has no parent that says how long it is.
+        // Content of a single block has no parent that says how long it is.
         if self.received == 0 && self.local == 0 {
             self.local = self.plan.done();
         }

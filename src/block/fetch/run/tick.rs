@@ -1,4 +1,4 @@
-//! What is looked at on every tick: silent providers, progress and patience.
+//! What is checked on every tick: silent providers, progress and patience.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,22 +12,22 @@ use crate::block::network::Network;
 use crate::content::fetch::Useless;
 use crate::content::fetch::outcome::Outcome;
 
-/// Ticks between two events of progress.
+/// The number of ticks between two events of progress.
 const PROGRESS_TICKS: u32 = 10;
 
-/// How long a provider that was asked may send nothing at all.
+/// How long a provider that was asked for something may send nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Bytes that count as progress of the whole fetch: on a slow path one block may take
-/// longer than the patience, and a byte now and then is not progress.
+/// The number of bytes that count as progress of the whole fetch. On a slow path one
+/// block may take longer than the patience, and a byte now and then is not progress.
 const PROGRESS_BYTES: u64 = 16 << 10;
 
-/// Losses in a row after which a provider is let go until later, if another
-/// delivers.
+/// The number of losses in a row after which a provider is let go for a while, if another
+/// one delivers.
 const MAX_LOSSES: u32 = 4;
 
-/// How long a guess may take to say whether it has the content. It is connected,
-/// so that this is some round trips.
+/// How long a guess may take to say whether it has the content. It is connected, so that
+/// this allows for some round trips.
 const GUESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<N: Network> Run<N> {
@@ -80,8 +80,8 @@ impl<N: Network> Run<N> {
         if !self.leads
             && let Some(progressed) = self.share.as_ref().and_then(Share::last_progress)
         {
-            // One block may take longer than the patience on a slow line, and
-            // nothing of it is in the store until all of it is here.
+            // On a slow line one block may take longer than the patience, and nothing of
+            // it is in the store until all of it is here.
             self.progress = self.progress.max(progressed);
         }
         if self.ticks.is_multiple_of(PROGRESS_TICKS) && self.out.is_empty() {
@@ -134,8 +134,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Bytes that came, since this was asked last, from the providers that are asked for
-    /// the block at the head of the content.
+    /// Returns the largest number of bytes that any provider of the block at the head of
+    /// the content has sent since the last tick.
     fn head_bytes(&self) -> u64 {
         let asked = self.hedge.as_ref().and_then(|f| self.asks.get(f.cid()));
         let asked = asked.map_or(&[][..], |asked| &asked.by);

@@ -1,4 +1,4 @@
-//! What follows from blocks that were verified, looked up or read.
+//! Handles blocks that were verified, looked up or read.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::content::refusal::Refusal;
 use crate::message::provenance::is_clock_set;
 use crate::text::duration;
 
-/// Refusals in a row after which a provider is let go until later.
+/// The number of refusals in a row after which a provider is let go for a while.
 pub(super) const MAX_REFUSALS: usize = 64;
 
 impl<N: Network> Run<N> {
@@ -67,17 +67,19 @@ impl<N: Network> Run<N> {
         for (cid, found, len) in done.local {
             self.progress = now;
             self.local += match &found {
-                // A leaf that was only seen; its parent says how long it is.
+                // Only the presence of the leaf was checked; its parent says how long it
+                // is.
                 Found::Here(Arrived::Leaf(None)) => self.plan.stated_size(&cid).unwrap_or(0),
                 _ => len,
             };
-            // What was read was bounded when it was asked for.
+            // What was read was bounded when it was requested.
             self.found(cid, found, true)?;
         }
         done.error.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// `may_keep`: there is memory for bytes that are not next.
+    /// Passes what was found to the plan. `may_keep` says whether there is memory for
+    /// bytes that are not next.
     fn found(&mut self, cid: Cid, found: Found, may_keep: bool) -> Result<(), FetchError> {
         match found {
             Found::Here(arrived) => Ok(self.plan.arrived(&cid, arrived, may_keep)?),
@@ -93,7 +95,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// Drops a block that did not pass the check.
+    /// Drops a block that did not pass the checks.
     fn refuse(
         &mut self,
         cid: Cid,
@@ -131,7 +133,7 @@ impl<N: Network> Run<N> {
         Ok(())
     }
 
-    /// One copy of the block has been verified.
+    /// Notes that one copy of the block has been verified.
     fn looked_at(&mut self, cid: &Cid) {
         if let Some(copies) = self.copies.get_mut(cid) {
             copies.count -= 1;
@@ -141,14 +143,15 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// A block of the session was verified and is one that was needed.
+    /// Notes that a block of the session was verified and was needed.
     fn proved(&mut self, from: u64) {
         if let Some(provider) = self.providers.get_mut(&from) {
             provider.blocks += 1;
         }
     }
 
-    /// A block that came was refused, or given up: it is to come from another.
+    /// Makes the block wanted from another provider, because the one that came was
+    /// refused or given up.
     fn wanted_again(&mut self, cid: &Cid) {
         if self.copies.contains_key(cid) {
             // Another copy of it is being verified.
@@ -160,8 +163,8 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The provider's copy of the block has expired or is not valid yet, for which the
-    /// provider is not to blame.
+    /// Notes that the provider's copy of the block has expired or is not valid yet. The
+    /// provider is not to blame for this.
     fn outdated(&mut self, from: u64, cid: &Cid, now: Instant) {
         if let Some(provider) = self.providers.get_mut(&from) {
             provider.outdated.insert(*cid);
@@ -172,7 +175,7 @@ impl<N: Network> Run<N> {
         }
     }
 
-    /// The block is here: it is cancelled at everybody else who was asked for it.
+    /// Cancels the block, which is here, at all others that were asked for it.
     pub(super) fn cancel_others(&mut self, cid: &Cid) {
         for other in self
             .asks

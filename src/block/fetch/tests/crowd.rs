@@ -1,37 +1,38 @@
-//! One honest provider among many peers that are of no use, each kind alone and
-//! all together. None of them may keep the content away, or for long.
+//! One honest provider is among many peers that are of no use, with each kind alone and
+//! with all kinds together. None of them may prevent the content from arriving, or delay
+//! it for long.
 //!
-//! No test here measures a time that a slow machine could break: a fetch that is
-//! held up by the crowd ends after its patience of a minute or not at all, and is
-//! told from one that is not by a wide margin. What the crowds cost in time is
+//! No test here measures a time that a slow machine could exceed. A fetch that the crowd
+//! holds up ends after its patience of a minute, or not at all, so that it can be told
+//! from one that is not held up by a wide margin. What the crowds cost in time is
 //! measured by `cargo bench --bench exchange`.
 
 use super::*;
 
-/// Far below the patience of a minute, and far above what the crowds may cost.
+/// This is far below the patience of a minute, and far above what the crowds may cost.
 const MARGIN: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Connected, and does not have it.
+    /// It is connected, but does not have the content.
     Bystander,
-    /// Accepts the stream and never answers.
+    /// It accepts the stream but never answers.
     Mute,
     /// Its dial never ends.
     Unreachable,
-    /// Has it, and sends a few bytes a second.
+    /// It has the content, and sends a few bytes per second.
     Slow,
-    /// Says yes, and sends wrong blocks.
+    /// It says yes, and then sends wrong blocks.
     Forger,
-    /// Says yes, and then nothing.
+    /// It says yes, and then sends nothing.
     Tease,
-    /// Is announced, and says no.
+    /// It is announced as a provider, but says no.
     Stale,
 }
 
 use Kind::*;
 
-/// Peers of one kind, which the sink may know as `named` or as connected.
+/// Creates peers of one kind, which the sink may know as `named` or as connected.
 fn crowd(sink: &Node, store: &Store, kind: Kind, count: usize) -> Vec<PeerId> {
     let one = |_| match kind {
         Unreachable => sink.net.unreachable_peer(),
@@ -66,7 +67,7 @@ async fn useless(kind: Kind, stream: UnixStream, store: Store) {
                 frame::write_block(&mut whole, want.id, &block)
                     .await
                     .unwrap();
-                // For ever, as far as the fetch is concerned.
+                // This goes on for ever, as far as the fetch is concerned.
                 for byte in whole.chunks(1000) {
                     async_io::Timer::after(Duration::from_millis(100)).await;
                     if asked.writer.write_all(byte).await.is_err() {
@@ -78,7 +79,7 @@ async fn useless(kind: Kind, stream: UnixStream, store: Store) {
     }
 }
 
-/// Fetches `size` bytes from the last of those who are named, or connected, while
+/// Fetches `size` bytes from the last of the peers that are named, or connected, while
 /// the others are of no use.
 async fn among(size: usize, connected: &[(Kind, usize)], named: &[(Kind, usize)]) -> Node {
     let (source, cid) = Node::with(size).await;
@@ -129,7 +130,7 @@ fn a_provider_among_connected_bystanders_needs_no_search() {
         let (data, summary) = sink.get(&cid).await.unwrap();
         assert!(data == content(0, SMALL));
         assert_eq!(summary.wasted, 0);
-        // Each was asked once, and left alone when it had said no.
+        // Each of them was asked once, and was left alone after it had said no.
         assert!(bystanders.iter().all(|peer| sink.net.opened(peer) <= 1));
     });
 }
@@ -224,7 +225,7 @@ fn who_is_named_by_a_later_search_is_tried_whatever_the_others_do() {
     });
 }
 
-/// Errors say what became of whom, and early when waiting cannot help.
+/// Errors say what happened with which peers, and come early when waiting cannot help.
 #[test]
 fn what_is_the_matter_is_said_and_early_where_waiting_cannot_help() {
     block_on(async {

@@ -1,5 +1,5 @@
-//! Blocks that are not right, and what is said of those that are: time, publisher,
-//! packing.
+//! Tests of blocks that are not right, and of what is stated about those that are: time,
+//! publisher, compression.
 
 use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,8 +13,8 @@ use crate::store::Lifetime;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A peer that answers every want with what `forge` makes of the right block, and
-/// says each time for which.
+/// Creates a peer that answers every want with what `forge` makes of the right block. It
+/// reports the CID each time.
 fn forger(
     sink: &Node,
     source: &Node,
@@ -36,7 +36,7 @@ fn forger(
     (peer, sent)
 }
 
-/// A peer that serves what `source` has once something came from `after`.
+/// Creates a peer that serves the blocks of `source` once `after` is ready.
 fn honest(sink: &Node, source: &Node, after: impl Future<Output = ()> + Send + 'static) -> PeerId {
     let content = source.content.clone();
     let after = after.boxed().shared();
@@ -77,7 +77,7 @@ fn each_kind_of_wrong_block_has_its_reason_and_the_honest_provider_completes() {
             with(c, d, |b| b.data = Bytes::from(vec![1; 1000]))
         }),
         ("wrong_hash", true, |_, d| {
-            // A right block, and not the one that was asked for.
+            // This is a valid block, but not the one that was asked for.
             publish(&address::address(b"other", Codec::Raw), d)
         }),
         ("unsigned", true, |c, d| with(c, d, |b| b.signature.clear())),
@@ -85,7 +85,7 @@ fn each_kind_of_wrong_block_has_its_reason_and_the_honest_provider_completes() {
         ("wrong_signature", true, |c, d| with(c, d, |b| b.ttl += 1)),
         ("malformed", true, |c, d| with(c, d, |b| b.compression = 7)),
         ("malformed", true, |_, _| Block::default()),
-        // A little more than the limit, and more than any frame may have.
+        // One is a little over the limit, and one is longer than any frame may be.
         ("oversized", true, |c, _| {
             publish(c, &Bytes::from(vec![1; (2 << 20) + 1]))
         }),
@@ -94,7 +94,7 @@ fn each_kind_of_wrong_block_has_its_reason_and_the_honest_provider_completes() {
         }),
         ("bomb", true, |c, d| {
             with(c, d, |b| {
-                // Snappy's header of 4 GiB, and some of its elements.
+                // This is Snappy's header for 4 GiB, with some of its elements.
                 b.data = Bytes::from_static(b"\xff\xff\xff\xff\x0f\0x\xfe\x01\0\xfe\x01\0");
                 b.compression = 1;
             })
@@ -176,7 +176,7 @@ fn what_only_expired_copies_are_left_of_ends_soon_and_names_the_clocks() {
         });
         found(&sink, &[stale]);
         let options = FetchOptions {
-            // Far beyond what a test waits for.
+            // This is far longer than a test waits.
             patience: 10 * HOUR,
             ..sink.content.fetch_options()
         };
@@ -191,7 +191,7 @@ fn what_only_expired_copies_are_left_of_ends_soon_and_names_the_clocks() {
             line.contains("expired 1h ago") && line.contains("clocks"),
             "{line}"
         );
-        // Asked once, however often the search named it.
+        // It was asked once, however often the search named it.
         drop(sink);
         assert_eq!(sent.collect::<Vec<_>>().await, [cid]);
     });
@@ -211,7 +211,7 @@ fn a_host_without_the_time_is_told_so_at_once() {
     });
 }
 
-/// The options of an import that lives for an hour.
+/// Returns the options of an import that lives for an hour.
 fn an_hour() -> ImportOptions {
     ImportOptions {
         ttl: Some(HOUR),
@@ -269,7 +269,7 @@ fn content_lives_as_long_as_its_publisher_says_wherever_it_is() {
         middle.net.serve(&source);
         middle.get(&put.cid).await.unwrap();
         drop(source);
-        // From there on, without the source.
+        // The content is fetched from the middle node, without the source.
         let sink = Node::new();
         sink.net.serve(&middle);
         sink.get(&put.cid).await.unwrap();
@@ -298,7 +298,7 @@ fn what_is_over_is_not_served_and_fetched_anew_when_it_was_put_again() {
         sink.net.serve(&source);
         sink.get(&put.cid).await.unwrap();
 
-        // Over, at both, and not swept yet.
+        // The time is over at both nodes, and the content has not been swept yet.
         CLOCK.fetch_add(3600, Ordering::SeqCst);
         let options = FetchOptions {
             patience: Duration::from_millis(300),
@@ -316,7 +316,7 @@ fn what_is_over_is_not_served_and_fetched_anew_when_it_was_put_again() {
         assert_eq!(summary.local, 0, "{summary:?}");
         let root = sink.store.root(&put.cid).unwrap().unwrap();
         assert_eq!(root.expires_at, Some(clock() + HOUR));
-        // And from the store alone.
+        // The content can also be read from the store alone.
         let (again, summary) = sink.get(&put.cid).await.unwrap();
         assert!(again == data && summary.received == 0, "{summary:?}");
     });

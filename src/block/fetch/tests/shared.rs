@@ -1,8 +1,8 @@
-//! Fetches of the same content at the same time, on one node.
+//! Simultaneous fetches of the same content on one node.
 
 use super::*;
 
-/// A peer that serves what `source` has, counting each block that it sends.
+/// Creates a peer that serves the blocks of `source` and counts each block that it sends.
 fn counted(sink: &Node, source: &Node) -> Count {
     let sent = Count::default();
     let (store, count) = (source.store.clone(), sent.clone());
@@ -63,7 +63,8 @@ fn whoever_follows_takes_over_when_the_first_is_dropped() {
         for got in futures::future::join_all(others.into_iter().map(read)).await {
             assert!(got.unwrap().0 == content(0, SIZE));
         }
-        // What was on its way when the first was dropped may come twice.
+        // Blocks that were on their way when the first fetch was dropped may arrive
+        // twice.
         let blocks = source.store.usage().blocks as usize;
         assert!(
             (blocks..blocks + 64).contains(&sent.get()),
@@ -82,7 +83,7 @@ fn a_reader_that_stops_does_not_hold_up_those_who_follow() {
         let sent = counted(&sink, &source);
         let options = sink.content.fetch_options();
         let mut first = sink.content.fetch(&cid, options).unwrap();
-        // It has begun, and reads no more.
+        // The fetch has begun, but its reader reads no more.
         assert_eq!(
             first.next().await.unwrap().unwrap(),
             Event::Size(SIZE as u64)
@@ -145,8 +146,8 @@ fn a_leader_that_loses_patience_ends_those_who_have_waited_about_as_long() {
             };
             read(sink.content.fetch(&cid, options).unwrap())
         };
-        // The first leads. The others would wait for longer, and then one after
-        // the other, each as long again.
+        // The first fetch leads. The others would wait for longer, and then one after the
+        // other, each of them for as long again.
         let first = get(second * 6);
         let others = (0..5).map(|_| get(second * 10));
         let others = futures::future::join_all(others);
@@ -169,7 +170,7 @@ fn whoever_follows_waits_as_long_as_bytes_come_to_the_leader() {
         let (source, cid) = Node::with(SIZE).await;
         let sink = Node::new();
         let store = source.store.clone();
-        // One block, over more than twice the patience of who follows.
+        // One block takes more than twice as long as the follower's patience.
         sink.net.peer(move |stream| {
             let store = store.clone();
             async move {
