@@ -50,7 +50,7 @@ mod tests {
         let empty = size(&vec![Vec::<u8>::new(); 5000]);
         assert_eq!(empty, 5000 * 8 + 8, "empty ids do");
         let topics = size(&vec![("t".repeat(100), [0_u64; 2]); 10]);
-        // A byte ends each text, and a list of known length has none before it.
-        assert_eq!(topics, 10 * (100 + 1 + 16) + 8, "texts do");
+        // A byte ends each text, and the length of each array stands before it.
+        assert_eq!(topics, 10 * (100 + 1 + 8 + 16) + 8, "texts do");
     }
 }
