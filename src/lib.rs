@@ -35,8 +35,8 @@
 //! | [`transport`] | TCP, QUIC, WebSocket and DNS for libp2p on async-std |
 //! | [`neighbours`] | the node's place in its network: which peers to keep, which to dial, when to try again |
 //! | [`dht`] | decisions about the DHT: records held and their bounds, provider records sent, walks |
-//! | [`gossip`] | decisions about gossip: how much each peer may send, topics, whose turn it is to publish, members |
-//! | [`content`] | decisions about content: CIDs and trees, what a fetch asks of which peer, what is announced when |
+//! | [`gossip`] | decisions about gossip: how much each peer may send, topics, which program on this host publishes next, members, the parameters of gossipsub's own score |
+//! | [`content`] | decisions about content: CIDs and trees, what of a fetch is missing and which peer is next, what is announced when |
 //! | [`peers`] | one record of each peer, and what is decided about them: the gate and its limits, reputation, budgets, bans |
 //! | [`message`] | signed envelopes and their replay windows, publishers of blocks, compression |
 //! | [`api`] | the types in which programs on this host see the node |
@@ -53,12 +53,12 @@
 //!   [`store`] or subscribers.
 //! - Out: [`cli`] → [`control`] → [`node::Handle`] or [`block`] → the swarm →
 //!   [`transport`].
-//! - A gossip message: the connection's task (size, libp2p signature) → `node::gossip`
-//!   (is the topic joined? is it within the peer's budget and the node's ceilings? is it
-//!   new?) → on a topic of this network, `/<P2P_NETWORK>/…`, a worker that opens its
-//!   envelope ([`message`]) → if it is accepted, to the mesh and to subscribers on this
-//!   host; if it is rejected or ignored, to the peer's score and, if the peer is to
-//!   blame, to its reputation ([`peers`]). On a topic of another application, it is
+//! - A gossip message from a peer: the connection's task (size, libp2p signature) → `node::gossip`
+//!   (is the topic joined? is it no copy of a message that was judged? is it within the
+//!   peer's budget and the node's ceilings?) → on a topic of this network, `/<P2P_NETWORK>/…`, a worker that opens its
+//!   envelope ([`message`]) → if it is accepted, to the mesh at once, and to subscribers on
+//!   this host when it is written down as seen; if it is rejected, to the peer's score in
+//!   gossipsub; and if the peer is to blame, to its reputation ([`peers`]). On a topic of another application, it is
 //!   accepted as it came.
 //! - Metrics: every room counts what is its own, and [`web::metrics`] registers all of
 //!   it. No decision depends on a metric.

@@ -12,7 +12,7 @@
 //! | [`exchange`] | the protocol: serving a stream, and asking over one |
 //! | `metrics` | counts blocks and announcements |
 //!
-//! Decisions are made in [`crate::content`]; this module moves the bytes.
+//! Plans and schedules are made in [`crate::content`]; this module moves the bytes.
 //!
 //! # The life of a block
 //!

@@ -33,7 +33,8 @@
 //! # Queues
 //!
 //! Every queue between a socket and a disk or a program is bounded, and when it
-//! is full the side that fills it waits, or loses what is its own:
+//! is full the side that fills it waits, or something is dropped that only one peer or
+//! program loses:
 //!
 //! | queue | holds | when it is full |
 //! |---|---|---|
@@ -42,7 +43,7 @@
 //! | pace of new streams (`accounting`) | one stream | the peer's next streams wait in the multiplexer |
 //! | streams of a protocol that wait for their acceptor (`streams`) | 128, one peer half of what is free | the stream is reset and counted |
 //! | turns at the ceilings (`bandwidth`) | one for each direction of an open stream | - |
-//! | gossip to one peer (`gossip`) | a bounded number of messages | the oldest kinds are dropped for that peer only |
+//! | gossip to one peer (`gossip`) | a bounded number of messages | the new message is dropped for that peer only |
 //! | messages to be published (`gossip`) | 1,024 and 32 MiB, one program half of each | the message is refused |
 //! | commands to the loop (`handle`) | 64 | the caller waits |
 //! | asks for streams (`streams`) | 64, and 256 unanswered for a peer | the caller waits, or is refused |

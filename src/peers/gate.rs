@@ -7,9 +7,10 @@
 //!    and memory that are left, the room in the total, the connections and handshakes of
 //!    the subnet, the places for handshakes, and the rates. A refusal here costs a closed
 //!    socket.
-//! 2. After the handshake ([`Gate::established_inbound`]), the peer is known. Then bans
-//!    of peers and the number of connections of one peer are checked, and once more the
-//!    room in the total, since others were admitted in the meantime.
+//! 2. After the handshake ([`Gate::established_inbound`]), the peer is known. Then its
+//!    address is checked once more, the bans of peers and the number of connections of
+//!    one peer are checked, and once more the room in the total and in the subnet, since
+//!    others were admitted in the meantime.
 //!
 //! # Trusted peers
 //!
@@ -212,7 +213,6 @@ impl Gate {
     ///
     /// # Errors
     /// Returns the reason why it may not go on.
-    /// Why it may not.
     pub fn arrives(
         &mut self,
         peers: &Peers,
@@ -509,7 +509,6 @@ impl Gate {
     ///
     /// # Errors
     /// Returns the reason why it may not begin.
-    /// Why it may not.
     pub fn dials(
         &mut self,
         peers: &Peers,

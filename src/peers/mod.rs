@@ -28,7 +28,6 @@
 //! handshake, when it is not known yet who the peer is, so do `P2P_ALLOW_CIDRS` and the
 //! node's own bans of subnets, except at addresses where a trusted peer is configured or
 //! was met in this run.
-//! addresses where a trusted peer is configured or was met in this run.
 
 pub mod bans;
 pub mod bucket;

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 0 to 100 | up to twice the budget of a stranger |
 //! | 0 to -50 | slowed: the budget falls to an eighth (see [`super::bucket`]) |
-//! | -50 | a further offence disconnects the peer |
-//! | -80 | a further offence bans the peer, each time for longer |
+//! | -50 or below after an offence | the peer is disconnected |
+//! | -80 or below after an offence | the peer is banned, each time for longer |
 //!
 //! Half of a score is gone after an hour, whether it is good or bad: what a peer did
 //! yesterday says little about it today. Merit does not make up for offences. Below zero,

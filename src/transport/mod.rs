@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`dns`] | names in addresses |
 //! | [`tcp`] | TCP sockets for libp2p |
+//! | [`quic`] | QUIC, with its own encryption and multiplexing |
 //! | [`yamux`] | the multiplexer on top of them |
 //! | [`security`] | TLS 1.3 or Noise |
 //! | [`tls`] | TLS 1.3 over a stream of bytes |

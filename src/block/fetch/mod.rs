@@ -8,8 +8,9 @@
 //! | `share` | fetches of the same content at the same time |
 //! | `reader_queue` | counts the bytes that wait for the reader |
 //!
-//! The decisions on what to ask for, and of which peer, are made in
-//! [`crate::content::fetch`].
+//! [`crate::content::fetch`] knows what is missing, which peer is next, and how much to
+//! ask of it at once. `run` decides how many sessions there are, which of them are given
+//! work, and when to give up.
 //!
 //! Every block is verified and stored before any byte of it is delivered. Blocks that
 //! arrive out of order wait in the store, so that the memory in use does not depend on

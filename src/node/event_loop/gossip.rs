@@ -14,9 +14,10 @@ use super::{EventLoop, view};
 use crate::node::behaviour::Behaviour;
 use crate::node::gossip::{Found, Gossip, Lent, Turn};
 
-/// How long the event loop waits for the disk at its end, for the sake of programs on
-/// this host. A write takes milliseconds unless something hangs. The daemon gives the
-/// loop three seconds for its end, including goodbyes.
+/// How long the event loop waits at its end for the next verdict or write, for the sake of
+/// programs on this host. Each takes milliseconds unless something hangs, and on a busy
+/// host the next one still comes. The daemon gives the loop three seconds for its end,
+/// including goodbyes.
 const WRITTEN: Duration = Duration::from_secs(1);
 
 /// Returns whether a connection ended because the other side could not be reached. Nobody
@@ -141,15 +142,15 @@ impl EventLoop {
         }
     }
 
-    /// Waits for the verdicts that are under way, and for the disk as long as it may
-    /// take, so that messages which were accepted reach the programs on this host before
+    /// Waits for the verdicts that are under way and for the disk, as long as they go on
+    /// (see [`WRITTEN`]), so that messages which were accepted reach the programs on this host before
     /// the loop ends.
     pub(super) async fn settle_all(&mut self) {
         let results = self.gossip.results();
-        let mut deadline = FutureExt::fuse(async_io::Timer::after(WRITTEN));
         while self.gossip.unsettled() > 0 {
+            let mut patience = FutureExt::fuse(async_io::Timer::after(WRITTEN));
             let turn = futures::select! {
-                _ = deadline => {
+                _ = patience => {
                     self.gossip.give_up_records();
                     break;
                 },

@@ -7,8 +7,8 @@
 //! 1. gossipsub's codec, on the connection's own task: size, publisher's
 //!    signature (StrictSign), form of the sequence number.
 //! 2. [`intake`], in the event loop, before gossipsub keeps anything of it: the
-//!    topic must be joined here, the peer's token bucket and the node's ceilings
-//!    must allow it, and a copy of a message whose verdict is known ends here.
+//!    topic must be joined here, a copy of a message whose verdict is known ends
+//!    here, and the peer's token bucket and the node's ceilings must allow it.
 //! 3. gossipsub: scores, duplicates, and the wait for a verdict. Nothing is
 //!    forwarded before.
 //! 4. The verdict. On a plain topic, of whatever application, it is at once
@@ -35,9 +35,9 @@
 //! | [`config`] | how gossipsub is set up |
 //! | [`intake`] | what is let in to gossipsub |
 //! | [`sender`] | which connection of a peer carries what it is sent |
-//! | [`messages`] | what this network's own topics need to remember |
+//! | [`messages`] | judges messages on this network's topics, with what it remembers for that |
 //! | [`signed`] | what makes, opens and remembers signed messages |
-//! | [`validation`] | workers that open envelopes |
+//! | [`validation`] | the workers that run that judgement, and their queue |
 //! | [`recording`] | accepted messages that wait for the disk |
 //! | [`sealing`] | numbers and signatures for this host's messages, in the order of their turns |
 //! | [`subscriber`] | a program on this host that listens to a topic |
