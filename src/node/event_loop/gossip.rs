@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use async_std::channel::RecvError;
 use futures::FutureExt;
 use libp2p::PeerId;
 use libp2p::gossipsub::TopicHash;
@@ -12,7 +13,7 @@ use libp2p::swarm::ConnectionError;
 
 use super::{EventLoop, view};
 use crate::node::behaviour::Behaviour;
-use crate::node::gossip::{Found, Gossip, Lent, Turn};
+use crate::node::gossip::{Found, Gossip, Lent, Results, Turn};
 
 /// How long the event loop waits at its end for the next verdict or write, for the sake of
 /// programs on this host. Each takes milliseconds unless something hangs, and on a busy
@@ -131,36 +132,63 @@ impl EventLoop {
     }
 
     /// Waits for the verdicts that are under way, so that messages which were accepted
-    /// are passed on to the mesh. This does not need the disk.
+    /// are passed on to the mesh. This does not need the disk. But while the disk answers,
+    /// verdicts wait for it when much is to be written: what no longer fits would be lost
+    /// for the programs on this host.
     pub(super) async fn judge_all(&mut self) {
-        let judged = self.gossip.results().judged;
+        let results = self.gossip.results();
+        let mut disk_answers = true;
         while self.gossip.unjudged() > 0 {
-            match judged.recv().await {
-                Ok(done) => self.gossip_turn(Turn::Judged(done), Instant::now()),
-                Err(_) => break,
+            let only_records = disk_answers && self.gossip.much_is_unrecorded();
+            let patience = match only_records {
+                true => WRITTEN / 2,
+                false => Duration::MAX,
+            };
+            match next_result(&results, only_records, patience).await {
+                Some(Ok(turn)) => self.gossip_turn(turn, Instant::now()),
+                Some(Err(_)) => break,
+                None => disk_answers = false,
             }
         }
     }
 
     /// Waits for the verdicts that are under way and for the disk, as long as they go on
-    /// (see [`WRITTEN`]), so that messages which were accepted reach the programs on this host before
-    /// the loop ends.
+    /// (see [`WRITTEN`]), so that messages which were accepted reach the programs on this
+    /// host before the loop ends.
     pub(super) async fn settle_all(&mut self) {
         let results = self.gossip.results();
         while self.gossip.unsettled() > 0 {
-            let mut patience = FutureExt::fuse(async_io::Timer::after(WRITTEN));
-            let turn = futures::select! {
-                _ = patience => {
+            let only_records = self.gossip.much_is_unrecorded();
+            match next_result(&results, only_records, WRITTEN).await {
+                Some(Ok(turn)) => self.gossip_turn(turn, Instant::now()),
+                Some(Err(_)) => break,
+                None => {
                     self.gossip.give_up_records();
                     break;
-                },
-                done = results.judged.recv().fuse() => done.map(Turn::Judged),
-                accepted = results.recorded.recv().fuse() => accepted.map(Turn::Recorded),
-            };
-            match turn {
-                Ok(turn) => self.gossip_turn(turn, Instant::now()),
-                Err(_) => break,
+                }
             }
         }
+    }
+}
+
+/// Returns the next verdict or written message, of both the latter, or `None` when there
+/// is nothing for `patience`. With `only_records`, no verdict is taken.
+async fn next_result(
+    results: &Results,
+    only_records: bool,
+    patience: Duration,
+) -> Option<Result<Turn, RecvError>> {
+    let mut patience = FutureExt::fuse(async_io::Timer::after(patience));
+    let verdict = async {
+        match only_records {
+            true => std::future::pending().await,
+            false => results.judged.recv().await,
+        }
+    };
+    let mut verdict = std::pin::pin!(verdict.fuse());
+    futures::select_biased! {
+        accepted = results.recorded.recv().fuse() => Some(accepted.map(Turn::Recorded)),
+        done = verdict => Some(done.map(Turn::Judged)),
+        _ = patience => None,
     }
 }

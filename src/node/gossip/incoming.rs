@@ -90,6 +90,11 @@ impl Incoming {
         self.recording.waiting()
     }
 
+    /// Whether so much waits for the disk that little more fits.
+    pub(super) fn much_is_unrecorded(&self) -> bool {
+        self.recording.is_half_full()
+    }
+
     /// A message that gossipsub holds until its verdict.
     pub(super) fn take_in(&mut self, job: Job, audience: &mut Audience, lent: &mut Lent<'_>) {
         // One of ours, from before a restart: told then, and nobody's fault.

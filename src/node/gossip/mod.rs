@@ -63,4 +63,4 @@ pub(super) use lent::Lent;
 pub(super) use membership::Found;
 pub use messages::Messages;
 pub(super) use publishing::Publish;
-pub(super) use subsystem::{Gossip, Turn};
+pub(super) use subsystem::{Gossip, Results, Turn};

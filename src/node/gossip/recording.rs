@@ -91,6 +91,12 @@ impl<T: Send + 'static> Recording<T> {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
+    /// Whether half of what may wait does. Much larger than one message, so that the next
+    /// one still fits.
+    pub(crate) fn is_half_full(&self) -> bool {
+        2 * self.waiting >= MAX_WAITING || 2 * self.bytes >= MAX_BYTES
+    }
+
     /// Messages that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting

@@ -245,6 +245,11 @@ impl Gossip {
         self.incoming.unjudged() + self.incoming.unrecorded()
     }
 
+    /// Whether so much waits for the disk that little more fits.
+    pub(in crate::node) fn much_is_unrecorded(&self) -> bool {
+        self.incoming.much_is_unrecorded()
+    }
+
     /// The loop ends, and waits for the disk no longer.
     pub(in crate::node) fn give_up_records(&self) {
         let lost = self.incoming.unrecorded();
