@@ -16,7 +16,7 @@ use super::{
 /// The whole configuration. Every value is parsed and within its range.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `P2P_ENV_FILE`. The file has been read already, see [`Inputs::load`].
+    /// `P2P_ENV_FILE`. The file has been read already, see `Inputs::load`.
     pub env_file: Option<EnvFilePath>,
     /// `P2P_LISTEN_ADDRS`: IP addresses with TCP, WebSocket or QUIC v1.
     pub listen_addrs: Vec<Multiaddr>,

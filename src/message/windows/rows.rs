@@ -22,9 +22,9 @@ pub fn id_of(peer: &PeerId) -> Id {
 pub struct Row {
     /// The publisher.
     pub id: Id,
-    /// [`Window::highest`].
+    /// `Window::highest`.
     pub highest: u64,
-    /// [`Window::seen`].
+    /// `Window::seen`.
     pub seen: u64,
     /// When the first message was accepted, in seconds since the Unix epoch.
     pub first: u32,

@@ -2,7 +2,7 @@
 //!
 //! Receivers remember the last [`crate::message::window::WIDTH`] numbers of a
 //! publisher and ignore what is older. Beside a large message, which waits long for
-//! its turn ([`super::line`]), very many small ones go. So a message gets its number
+//! its turn (`super::line`), very many small ones go. So a message gets its number
 //! when its turn has come, and all leave in the order of their numbers.
 //!
 //! A signature takes its time, and a number may have to wait for the disk, so that

@@ -3,7 +3,7 @@
 //! There is one future for each inbound stream, which consists of three loops that run
 //! side by side: one reads requests, one reads the store, and one writes answers. What
 //! waits between them is bounded. So a peer that asks for much and reads slowly costs at
-//! most [`MAX_WANTS`] addresses and three groups of blocks (about 3 × `GROUP_BYTES`). The
+//! most `MAX_WANTS` addresses and three groups of blocks (about 3 × `GROUP_BYTES`). The
 //! first of these groups is reserved for each stream; for the others all streams share
 //! [`Limits::ahead`]. In this way many slow readers hold little memory, and blocks for a
 //! few fast ones are read while others are being written.

@@ -172,7 +172,7 @@ pub(super) struct Run<N: Network> {
     local: u64,
     wasted: u64,
     stats: HashMap<PeerId, ProviderStats>,
-    /// The sum of the providers beyond [`MAX_STATS`].
+    /// The sum of the providers beyond `MAX_STATS`.
     other_stats: ProviderStats,
 }
 
