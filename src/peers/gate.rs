@@ -488,12 +488,7 @@ impl Gate {
         ip: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        // It may have been banned in the meantime.
-        if let Some(ip) = ip {
-            peers.address(ip, peers.trust().is_trusted(peer), now)?;
-        }
-        peers.peer(peer, now)?;
-        if peers.trust().is_exempt(peer) {
+        if is_exempt(peers, peer, ip, now)? {
             return Ok(());
         }
         if let Some(Slot::Lane(why, _)) = self.arrivals.get(&id).map(|a| &a.slot) {
@@ -548,11 +543,7 @@ impl Gate {
         ip: Option<IpAddr>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        if let Some(ip) = ip {
-            peers.address(ip, peers.trust().is_trusted(peer), now)?;
-        }
-        peers.peer(peer, now)?;
-        if peers.trust().is_exempt(peer) {
+        if is_exempt(peers, peer, ip, now)? {
             return Ok(());
         }
         self.room_of_peer(peers, peer)?;
@@ -585,6 +576,24 @@ impl Gate {
             self.free(arrival.subnet, &arrival.slot);
         }
     }
+}
+
+/// Returns whether the limits do not hold for a peer that has proved who it is, after the
+/// rules and bans that hold for everybody.
+///
+/// # Errors
+/// Returns the rule or ban that refuses it, which may have come during the handshake.
+fn is_exempt(
+    peers: &Peers,
+    peer: &PeerId,
+    ip: Option<IpAddr>,
+    now: Instant,
+) -> Result<bool, Refusal> {
+    if let Some(ip) = ip {
+        peers.address(ip, peers.trust().is_trusted(peer), now)?;
+    }
+    peers.peer(peer, now)?;
+    Ok(peers.trust().is_exempt(peer))
 }
 
 #[cfg(test)]
