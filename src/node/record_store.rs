@@ -54,3 +54,26 @@ impl RecordStore for Records {
         Records::remove_provider(self, key, provider);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dht::records::MAX_VALUE_BYTES;
+
+    /// Their words reach whoever asked for the record to be stored.
+    #[test]
+    fn what_the_store_refuses_is_told_to_kademlia_by_its_kind() {
+        let mut records = Records::new(PeerId::random(), 1);
+        let value = |n: u8, bytes| Record::new(RecordKey::new(&[n]), vec![0; bytes]);
+        let too_large = RecordStore::put(&mut records, value(1, MAX_VALUE_BYTES + 1));
+        assert!(matches!(too_large, Err(Error::ValueTooLarge)));
+        RecordStore::put(&mut records, value(1, 1)).unwrap();
+        let full = RecordStore::put(&mut records, value(2, 1));
+        assert!(matches!(full, Err(Error::MaxRecords)));
+        let provider =
+            |n: u8| ProviderRecord::new(RecordKey::new(&[n]), PeerId::random(), Vec::new());
+        RecordStore::add_provider(&mut records, provider(1)).unwrap();
+        let full = RecordStore::add_provider(&mut records, provider(2));
+        assert!(matches!(full, Err(Error::MaxProvidedKeys)));
+    }
+}
