@@ -192,20 +192,7 @@ impl Bootstrap {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn target() -> (PeerId, Multiaddr) {
-        let peer = PeerId::random();
-        (
-            peer,
-            format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}")
-                .parse()
-                .unwrap(),
-        )
-    }
-
-    fn nobody(_: &PeerId) -> bool {
-        false
-    }
+    use crate::node::configured::testing::{nobody, target};
 
     #[test]
     fn bootstrap_peers_are_tried_for_ever_while_lonely_and_left_alone_otherwise() {

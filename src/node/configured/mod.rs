@@ -14,6 +14,8 @@ mod bootstrap;
 mod peering;
 mod relays;
 mod target;
+#[cfg(test)]
+mod testing;
 
 pub(super) use bootstrap::{Bootstrap, Need, REMEMBERED_AT_ONCE};
 pub(super) use peering::Peering;

@@ -82,20 +82,7 @@ impl Peering {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn target() -> (PeerId, Multiaddr) {
-        let peer = PeerId::random();
-        (
-            peer,
-            format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}")
-                .parse()
-                .unwrap(),
-        )
-    }
-
-    fn nobody(_: &PeerId) -> bool {
-        false
-    }
+    use crate::node::configured::testing::{nobody, target};
 
     #[test]
     fn peers_that_are_to_be_connected_always_are_dialed_for_ever_at_all_their_addresses() {

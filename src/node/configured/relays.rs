@@ -126,17 +126,8 @@ impl Relays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::configured::testing::target;
     use std::time::Duration;
-
-    fn target() -> (PeerId, Multiaddr) {
-        let peer = PeerId::random();
-        (
-            peer,
-            format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}")
-                .parse()
-                .unwrap(),
-        )
-    }
 
     #[test]
     fn a_relay_is_asked_again_when_its_reservation_ends() {
