@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
-use p2p_node::peers::{Conduct, Policy, Target, reputation};
+use p2p_node::peers::{Conduct, Policy, Settings, Target, reputation};
 use p2p_node::system::moment::Moment;
 
 /// The number of rounds of each measurement. The median is printed, with the lowest and
@@ -49,8 +49,10 @@ fn main() {
     time("report of a merit, 400 peers", 1_000_000, |n| {
         reports.report(&peers[n % PEERS], Conduct::MessageDelivered, Moment::now());
     });
-    let offences = Policy::default();
-    offences.trust(&peers);
+    let offences = Policy::new(Settings {
+        trusted: peers.clone(),
+        ..Settings::default()
+    });
     time("report of an offence, 400 peers", 1_000_000, |n| {
         offences.report(&peers[n % PEERS], Conduct::PingLost, Moment::now());
     });

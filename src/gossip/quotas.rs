@@ -456,7 +456,12 @@ mod tests {
         // The burst, but for the quarter that strangers leave and what they save.
         assert!((1300..=2000).contains(&passed), "{passed}");
         let friend = bench.connect();
-        bench.policy.trust(&[friend]);
+        let reloaded = crate::peers::Settings {
+            rates: bench.policy.rates(),
+            trusted: vec![friend],
+            ..Default::default()
+        };
+        bench.policy.write(|peers| peers.adjust(reloaded, &[]));
         for n in 0..100 {
             let new = message("joined", friend, n, 10);
             assert_eq!(bench.admit(&friend, &new), Ok(()));

@@ -422,6 +422,7 @@ impl AsyncWrite for CountedStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::Settings;
     use crate::telemetry::Register as _;
     use crate::transport::yamux;
 
@@ -457,8 +458,10 @@ mod tests {
 
     fn accounting(trusted: Vec<PeerId>) -> Accounting {
         let metrics = Metrics::new().unwrap();
-        let policy = Policy::default();
-        policy.trust(&trusted);
+        let policy = Policy::new(Settings {
+            trusted,
+            ..Settings::default()
+        });
         Accounting::new(Bandwidth::new(None, None, &metrics), metrics, policy)
     }
 
@@ -527,7 +530,14 @@ mod tests {
         // A peer that a reload makes trusted is trusted on the connections that it has
         // already.
         let connection = accounting.wrap(stranger, false, StreamMuxerBox::new(Idle));
-        accounting.0.policy.trust(&[stranger]);
+        let reloaded = Settings {
+            trusted: vec![stranger],
+            ..Settings::default()
+        };
+        accounting
+            .0
+            .policy
+            .write(|peers| peers.adjust(reloaded, &[]));
         assert_eq!(taken_at_once(&accounting, stranger), 8 * STREAMS_AT_ONCE);
         drop(connection);
     }

@@ -287,9 +287,7 @@ impl Network for ContentNetwork {
         let key = dht_key(cid);
         async move {
             let local = this.handle.local_peer_id();
-            let connected = this.handle.peers().await.unwrap_or_default();
-            let mut connected =
-                best_first(&this.policy, connected.into_iter().map(|p| p.id).collect());
+            let mut connected = best_first(&this.policy, this.policy.connected());
             connected.truncate(CONNECTED);
             let found = match this.handle.find_providers(key).await {
                 // What has come together goes on in the order of reputation.
@@ -508,9 +506,11 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_stands_above_everybody() {
-        let policy = Policy::default();
         let (friend, stranger) = (PeerId::random(), PeerId::random());
-        policy.trust(&[friend]);
+        let policy = Policy::new(crate::peers::Settings {
+            trusted: vec![friend],
+            ..Default::default()
+        });
         for peer in [&friend, &stranger] {
             policy.report(peer, Conduct::WrongBlock, Moment::now());
         }

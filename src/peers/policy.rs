@@ -121,6 +121,14 @@ impl Policy {
         self.read(|peers| peers.table().contains(peer))
     }
 
+    /// Returns the connected peers, in the order of their ids.
+    pub fn connected(&self) -> Vec<PeerId> {
+        let mut ids: Vec<PeerId> =
+            self.read(|peers| peers.table().iter().map(|(peer, _)| *peer).collect());
+        ids.sort_unstable();
+        ids
+    }
+
     /// Returns whether the operator trusts this peer.
     pub fn is_trusted(&self, peer: &PeerId) -> bool {
         self.read(|peers| peers.trust().is_trusted(peer))
@@ -130,11 +138,6 @@ impl Policy {
     /// on this host, is connected through a relay, or is not connected.
     pub fn subnet_of(&self, peer: &PeerId) -> Option<IpNet> {
         self.read(|peers| peers.table().subnet(peer))
-    }
-
-    /// See [`Peers::trust_too`].
-    pub fn trust(&self, peers: &[PeerId]) {
-        self.write(|all| all.trust_too(peers));
     }
 
     // ---- The decisions of `Peers`, under the same names.

@@ -187,11 +187,6 @@ impl Peers {
         }
     }
 
-    /// Trusts these peers in addition to those of the settings.
-    pub fn trust_too(&mut self, peers: &[PeerId]) {
-        self.trust.trust_too(peers);
-    }
-
     /// Exempts these peers of `P2P_PEERING` from the limits of connections.
     pub fn peering(&mut self, peering: impl Iterator<Item = PeerId>) {
         self.trust.peering(peering);

@@ -65,11 +65,6 @@ impl Trust {
         self.learned.clear();
     }
 
-    /// Trusts these peers as well.
-    pub(super) fn trust_too(&mut self, peers: &[PeerId]) {
-        self.trusted.extend(peers);
-    }
-
     /// Exempts these peers from the limits as well.
     pub(super) fn peering(&mut self, peering: impl Iterator<Item = PeerId>) {
         self.peering.extend(peering);
