@@ -68,8 +68,8 @@ fn close(intake: &mut DhtIntake, peer: PeerId) {
 fn dialed() -> ConnectedPoint {
     ConnectedPoint::Dialer {
         address: "/memory/1".parse().unwrap(),
-        role_override: Endpoint::Dialer,
-        port_use: PortUse::Reuse,
+        role_override: libp2p::core::Endpoint::Dialer,
+        port_use: libp2p::core::transport::PortUse::Reuse,
     }
 }
 
