@@ -73,6 +73,7 @@ impl Daemon {
         let stack = |policy: &Policy| {
             let transports = transport::Options {
                 surplus_streams: Some(surplus_streams),
+                handshakes_cut_off: Some(metrics.node.handshakes_cut_off.clone()),
                 ..options::transport(config, policy.clone(), sockets.clone())?
             };
             Ok(transport::build(&identity, &transports)?)

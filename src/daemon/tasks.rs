@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use async_std::task::{self, JoinHandle};
 use futures::FutureExt;
 
-use crate::telemetry::throttle;
+use crate::telemetry::{coop, throttle};
 
 /// A running task. It is cancelled when this is dropped. [`Task::cancel`] also waits
 /// until nothing is left of it.
@@ -22,7 +22,7 @@ pub struct Task {
 impl Task {
     /// Starts `work` as a task that is to run as long as the daemon.
     pub fn spawn(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task::catching(work, move || {
+        Task::catching(name, work, move || {
             log::error!(
                 task = name;
                 "a task of the daemon has ended by a panic and is not started again; \
@@ -36,7 +36,7 @@ impl Task {
         name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Task {
-        Task::catching(work, move || {
+        Task::catching(name, work, move || {
             if let Some(suppressed) = throttle::allow(name) {
                 log::warn!(
                     task = name, suppressed;
@@ -47,6 +47,7 @@ impl Task {
     }
 
     fn catching(
+        name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
         panicked: impl FnOnce() + Send + 'static,
     ) -> Task {
@@ -58,7 +59,7 @@ impl Task {
             }
         };
         Task {
-            running: Some(task::spawn(work)),
+            running: Some(task::spawn(coop::watch(name, work))),
         }
     }
 

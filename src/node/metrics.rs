@@ -11,6 +11,7 @@ use crate::message::refusal;
 use crate::peers::refusal::Refusal;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
+use crate::transport::HANDSHAKE_REASONS;
 
 /// The metrics of this room. Recording never blocks.
 #[derive(Debug)]
@@ -49,6 +50,9 @@ pub struct Metrics {
     pub connections_closed: IntCounterVec,
     /// Connections refused by this node, by `limit` (the name of the limit that refused).
     pub connections_refused: IntCounterVec,
+    /// Connections cut off before their handshake was complete, by `reason` (`bytes`,
+    /// `reads`, `deadline`).
+    pub handshakes_cut_off: IntCounterVec,
     /// Streams that peers opened faster than the pace, which wait in their multiplexer.
     pub streams_paced: IntCounter,
     /// Reads of the node's own protocols put off because the peer's budget of bytes was spent.
@@ -194,6 +198,11 @@ impl telemetry::Register for Metrics {
                 "Connections refused by this node's own limits, by limit.",
                 &["limit"],
             )?,
+            handshakes_cut_off: registry.counters(
+                "p2p_handshakes_cut_off_total",
+                "Connections cut off since start before their handshake was complete, by reason: bytes or reads (it read more than any handshake needs), deadline.",
+                &["reason"],
+            )?,
             streams_paced: registry.counter(
                 "p2p_streams_paced_total",
                 "Streams since start that a peer opened faster than its pace, which made its next ones wait.",
@@ -336,6 +345,7 @@ impl telemetry::Register for Metrics {
         };
         touch(&metrics.connections_closed, CLOSE_CAUSES);
         touch(&metrics.connections_refused, Refusal::LIMITS);
+        touch(&metrics.handshakes_cut_off, HANDSHAKE_REASONS);
         touch(&metrics.gossip_validation, GOSSIP_VERDICTS);
         touch(&metrics.gossip_dropped, Dropped::ALL.map(Dropped::as_str));
         touch(&metrics.messages_refused, refusal::LABELS);

@@ -104,6 +104,7 @@ pub use pulse::Pulse;
 
 use crate::gossip::NetworkTopics;
 use crate::system::resources::Resources;
+use crate::telemetry::coop;
 
 /// Tells the policy of a node with these options where peers are, as far as it is known
 /// before the first of them comes.
@@ -182,7 +183,7 @@ impl Node {
             .map(move |(peer, muxer), point| (peer, counted.wrap(peer, point.is_relayed(), muxer)))
             .boxed();
         let config = swarm::Config::with_executor(|task| {
-            async_std::task::spawn(task);
+            async_std::task::spawn(coop::watch("connection", task));
         })
         .with_idle_connection_timeout(options.connection_idle_timeout)
         .with_max_negotiating_inbound_streams(options.max_inbound_streams);
@@ -218,7 +219,7 @@ impl Node {
             idle,
             gossip,
         });
-        let task = async_std::task::spawn(event_loop.run());
+        let task = async_std::task::spawn(coop::watch("event loop", event_loop.run()));
         let public_key = identity.public();
         Ok(Node {
             handle: Handle {

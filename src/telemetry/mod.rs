@@ -8,8 +8,10 @@
 //! | `process` | the standard metrics of the process |
 //! | [`history`] | the metrics of the last minutes |
 //! | [`logs`] | lines for the journal, a terminal or a collector |
+//! | [`coop`] | how much one poll of a task may do, and how long it took |
 //! | [`throttle`] | how often a line that a remote provokes is written |
 
+pub mod coop;
 pub mod direction;
 pub mod history;
 pub mod logs;

@@ -12,6 +12,7 @@ use prometheus::{
     IntGaugeVec, Opts, TextEncoder,
 };
 
+use super::coop;
 use super::process::Process;
 use super::traffic::Traffic;
 
@@ -49,6 +50,9 @@ impl Registry {
     pub fn new() -> Result<Registry, Error> {
         let all = prometheus::Registry::new();
         all.register(Box::new(Process::new()))?;
+        if let Some(slow) = coop::slow_polls() {
+            all.register(Box::new(slow))?;
+        }
         let traffic = Traffic::register(&all)?;
         let registry = Registry { all, traffic };
         registry

@@ -17,6 +17,7 @@
 //! | [`quic`] | QUIC, with its own encryption and multiplexing |
 //! | [`yamux`] | the multiplexer on top of them |
 //! | [`security`] | TLS 1.3 or Noise |
+//! | [`handshake`] | what a connection may do before its remote has proved who it is, and until when |
 //! | [`tls`] | TLS 1.3 over a stream of bytes |
 //! | [`coalesce`] | combines many small writes of the multiplexer into one |
 //! | [`buffer`] | the memory that connections use while they are busy |
@@ -27,6 +28,7 @@
 pub(crate) mod buffer;
 mod coalesce;
 pub mod dns;
+pub(crate) mod handshake;
 pub mod quic;
 mod security;
 pub mod tcp;
@@ -48,8 +50,9 @@ use libp2p::core::upgrade::{
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
 use libp2p::{PeerId, noise, relay, websocket};
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 
+pub(crate) use handshake::REASONS as HANDSHAKE_REASONS;
 pub use security::Security;
 
 use crate::system::sockets::Sockets;
@@ -68,6 +71,8 @@ pub struct Options {
     pub max_outbound_streams: usize,
     /// Counts inbound streams over the limit, which are reset.
     pub surplus_streams: Option<IntCounter>,
+    /// Counts handshakes that were cut off, by `reason` (`bytes`, `reads`, `deadline`).
+    pub handshakes_cut_off: Option<IntCounterVec>,
     /// Time from the start of a connection until it is encrypted and
     /// multiplexed, for both directions.
     pub handshake_timeout: Duration,
@@ -91,6 +96,7 @@ impl Default for Options {
             max_inbound_streams: 128,
             max_outbound_streams: 256,
             surplus_streams: None,
+            handshakes_cut_off: None,
             handshake_timeout: Duration::from_secs(10),
             security: Security::default(),
             dns: dns::Options::default(),
@@ -131,6 +137,7 @@ pub fn build(
             .counting(options.surplus_streams.clone()),
         network_key: options.network_key,
         timeout: options.handshake_timeout,
+        cut_off: options.handshakes_cut_off.clone(),
     };
     let (relay, behaviour) = relay::client::new(identity.public().to_peer_id());
     let resolver = dns::Resolver::new(options.dns.clone())?;
@@ -141,8 +148,8 @@ pub fn build(
     // the certificate of `/wss`, and has a resolver below it.
     let named = dns::Transport::with_resolver(tcp.sibling(), resolver.clone())
         .with_dial_filter(options.dial_filter.clone());
-    let named_websocket = upgrade.apply_private(websocket::Config::new(named));
-    let websocket = upgrade.apply_private(websocket::Config::new(tcp.sibling()));
+    let named_websocket = upgrade.apply_private(framed(named));
+    let websocket = upgrade.apply_private(framed(tcp.sibling()));
     let plain = or(websocket, upgrade.apply_private(tcp));
     let plain = match options.network_key {
         // The network key encrypts a stream of bytes, and QUIC has none.
@@ -166,8 +173,33 @@ pub fn build(
         .with_dial_filter(options.dial_filter.clone())
         .boxed();
 
+    let relay = relay.map(|circuit, _| handshake::Bounded::new(circuit));
     let stack = or(upgrade.apply(relay), or(named_websocket, resolved));
     Ok((stack, behaviour))
+}
+
+/// The largest message that this node takes over WebSocket, in one frame or in several.
+/// The whole of it is kept in memory, from the moment when its first frame announces its
+/// size. Other implementations send what they write at once as one frame: go-libp2p and
+/// js-libp2p a record of TLS or Noise, which is 64 KiB at most, and this node what its
+/// buffer holds, 128 KiB. Four times as much is left for others.
+const MAX_WEBSOCKET_MESSAGE: usize = 512 * 1024;
+
+/// WebSocket over `transport`.
+fn framed<T>(transport: T) -> websocket::Config<T>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    let mut websocket = websocket::Config::new(transport);
+    websocket
+        .set_max_data_size(MAX_WEBSOCKET_MESSAGE)
+        // A server that peers may name must not send this node on to another one.
+        .set_max_redirects(0);
+    websocket
 }
 
 fn or(first: Stack, second: Stack) -> Stack {
@@ -184,6 +216,7 @@ struct Upgrade {
     muxer: yamux::Config,
     network_key: Option<PreSharedKey>,
     timeout: Duration,
+    cut_off: Option<IntCounterVec>,
 }
 
 impl Upgrade {
@@ -212,12 +245,13 @@ impl Upgrade {
         T::Dial: Send + 'static,
         T::ListenerUpgrade: Send + 'static,
     {
-        transport
+        let secured = transport
             .upgrade(Version::V1Lazy)
             .authenticate(self.security.clone())
             .multiplex(self.muxer.clone())
             .timeout(self.timeout)
-            .boxed()
+            .boxed();
+        handshake::Transport::new(secured, self.timeout, self.cut_off.clone()).boxed()
     }
 }
 

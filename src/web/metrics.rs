@@ -123,6 +123,7 @@ mod tests {
             "protocol",
             "reason",
             "result",
+            "task",
             "version",
         ];
         let others: Vec<_> = names.iter().filter(|n| !fixed.contains(&&***n)).collect();

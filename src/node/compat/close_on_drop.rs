@@ -22,6 +22,8 @@ use std::time::Duration;
 use futures::future::poll_fn;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 
+use crate::telemetry::coop;
+
 /// How long the closing may take. It sends a few dozen bytes, which leave at once unless
 /// the remote has read nothing for a long time. Meanwhile no count includes the
 /// connection, so this also bounds how many more descriptors there can be than are
@@ -90,10 +92,10 @@ impl Drop for CloseOnDrop {
         let Some(mut inner) = self.inner.take() else {
             return;
         };
-        async_std::task::spawn(async move {
+        async_std::task::spawn(coop::watch("closing connection", async move {
             let closing = poll_fn(|cx| Pin::new(&mut inner).poll_close(cx));
             // Whether the remote hears of it does not matter any more.
             let _ = async_std::future::timeout(PATIENCE, closing).await;
-        });
+        }));
     }
 }

@@ -11,6 +11,7 @@ use async_io::Timer;
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime};
 
 use super::socket::Socket;
+use crate::telemetry::coop;
 
 /// async-std's executor and async-io's timers.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl Runtime for AsyncStd {
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        async_std::task::spawn(future);
+        async_std::task::spawn(coop::watch("quic", future));
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

@@ -4,16 +4,23 @@
 //! pre-shared key cipher writes 1 KiB), and each request would be a system call. Here
 //! one call fetches what the kernel has, up to [`CHUNK`], and small writes wait until
 //! their writer flushes. Large requests are passed through without a copy.
+//!
+//! This is also where everything above is bounded: how much one poll of a task may read
+//! and write ([`crate::telemetry::coop`]), and how much may be read before the remote has
+//! proved who it is ([`crate::transport::handshake`]).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use futures::{AsyncRead, AsyncWrite};
 
+use crate::telemetry::Direction;
 use crate::transport::buffer::{CHUNK, Fifo};
+use crate::transport::handshake::Door;
 
 /// Writes of this size and more are not copied into the buffer: copying costs
 /// more than the system call that it might save. One TLS record.
@@ -27,9 +34,11 @@ const MAX_SLICES: usize = 16;
 /// Buffers hold [`CHUNK`] bytes each way at most, and none while idle.
 #[derive(Debug)]
 pub struct Stream {
-    socket: Async<TcpStream>,
+    /// Shared with the handshake, which may have to shut it down.
+    socket: Arc<Async<TcpStream>>,
     pub(super) input: Fifo,
     pub(super) output: Fifo,
+    door: Door,
 }
 
 impl Stream {
@@ -40,9 +49,10 @@ impl Stream {
             log::debug!(error:% = e; "cannot set TCP_NODELAY");
         }
         Stream {
-            socket,
+            socket: Arc::new(socket),
             input: Fifo::new(),
             output: Fifo::new(),
+            door: Door::default(),
         }
     }
 
@@ -54,13 +64,74 @@ impl Stream {
     /// Sends the buffered bytes to the kernel, all of them.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
-            let n = ready!(Pin::new(&mut &self.socket).poll_write(cx, self.output.filled()))?;
+            let n = ready!(Pin::new(&mut &*self.socket).poll_write(cx, self.output.filled()))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.consume(n);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream {
+    fn poll_fetch(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.input.is_empty() {
+            if buf.len() >= CHUNK {
+                return Pin::new(&mut &*self.socket).poll_read(cx, buf);
+            }
+            match Pin::new(&mut &*self.socket).poll_read(cx, self.input.room()) {
+                Poll::Ready(Ok(n)) if n > 0 => self.input.added(n),
+                other => {
+                    self.input.clear();
+                    return other;
+                }
+            }
+        }
+        Poll::Ready(Ok(self.input.pop(buf)))
+    }
+
+    fn poll_put(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let total: usize = bufs.iter().map(|b| b.len()).sum();
+        if total == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        if total < DIRECT {
+            let mut taken = 0;
+            for buf in bufs {
+                let n = self.output.push(buf);
+                taken += n;
+                if n < buf.len() {
+                    break;
+                }
+            }
+            if taken > 0 {
+                return Poll::Ready(Ok(taken));
+            }
+            ready!(self.poll_drain(cx))?;
+            let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
+            return Poll::Ready(Ok(self.output.push(first)));
+        }
+        // One call writes what waits and what is new.
+        loop {
+            let waiting = self.output.filled();
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let sources = std::iter::once(waiting).chain(bufs.iter().map(|b| &**b));
+            let mut count = 0;
+            for (slice, source) in slices.iter_mut().zip(sources.filter(|b| !b.is_empty())) {
+                *slice = IoSlice::new(source);
+                count += 1;
+            }
+            let waiting = waiting.len();
+            let n = ready!(Pin::new(&mut &*self.socket).poll_write_vectored(cx, &slices[..count]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.consume(n.min(waiting));
+            if n > waiting {
+                return Poll::Ready(Ok(n - waiting));
+            }
+        }
     }
 }
 
@@ -71,19 +142,11 @@ impl AsyncRead for Stream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.input.is_empty() {
-            if buf.len() >= CHUNK {
-                return Pin::new(&mut &this.socket).poll_read(cx, buf);
-            }
-            match Pin::new(&mut &this.socket).poll_read(cx, this.input.room()) {
-                Poll::Ready(Ok(n)) if n > 0 => this.input.added(n),
-                other => {
-                    this.input.clear();
-                    return other;
-                }
-            }
-        }
-        Poll::Ready(Ok(this.input.pop(buf)))
+        let socket = Some(&this.socket);
+        ready!(this.door.poll_proceed(Direction::In, socket, cx))?;
+        let most = this.door.readable(buf.len());
+        let read = this.poll_fetch(cx, &mut buf[..most]);
+        this.door.record_read(read)
     }
 
     fn poll_read_vectored(
@@ -113,50 +176,18 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let total: usize = bufs.iter().map(|b| b.len()).sum();
-        if total == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        if total < DIRECT {
-            let mut taken = 0;
-            for buf in bufs {
-                let n = this.output.push(buf);
-                taken += n;
-                if n < buf.len() {
-                    break;
-                }
-            }
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-            ready!(this.poll_drain(cx))?;
-            let first = bufs.iter().find(|b| !b.is_empty()).map_or(&[][..], |b| b);
-            return Poll::Ready(Ok(this.output.push(first)));
-        }
-        // One call writes what waits and what is new.
-        loop {
-            let waiting = this.output.filled();
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let sources = std::iter::once(waiting).chain(bufs.iter().map(|b| &**b));
-            let mut count = 0;
-            for (slice, source) in slices.iter_mut().zip(sources.filter(|b| !b.is_empty())) {
-                *slice = IoSlice::new(source);
-                count += 1;
-            }
-            let waiting = waiting.len();
-            let n = ready!(Pin::new(&mut &this.socket).poll_write_vectored(cx, &slices[..count]))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            this.output.consume(n.min(waiting));
-            if n > waiting {
-                return Poll::Ready(Ok(n - waiting));
-            }
-        }
+        let socket = Some(&this.socket);
+        ready!(this.door.poll_proceed(Direction::Out, socket, cx))?;
+        let written = this.poll_put(cx, bufs);
+        this.door.record_written(written, |n| *n)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_drain(cx)
+        let this = &mut *self;
+        let socket = Some(&this.socket);
+        ready!(this.door.poll_proceed(Direction::Out, socket, cx))?;
+        let flushed = this.poll_drain(cx);
+        this.door.record_written(flushed, |()| 0)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
