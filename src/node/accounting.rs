@@ -16,6 +16,9 @@
 //!   that always wants more is slowed to it. A peer that opens several times as many,
 //!   although yamux resets them, is disconnected by yamux (`transport/yamux`), and that
 //!   is reported. Over QUIC, a peer has no credit for more.
+//! - It bounds what one poll of a task reads of all its streams
+//!   ([`crate::telemetry::coop`]). A protocol reads for as long as its stream has data,
+//!   and over QUIC another thread fills the stream meanwhile.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -37,8 +40,8 @@ use crate::node::Metrics;
 use crate::peers::{Conduct, Policy};
 use crate::rate::Pace;
 use crate::system::moment::Moment;
-use crate::telemetry::Direction;
-use crate::telemetry::throttle;
+use crate::telemetry::coop::Budget;
+use crate::telemetry::{Direction, throttle};
 
 /// The number of streams that a peer may open each second over a long time. Programs that
 /// open one for each request reach hundreds a second, and DHT queries of one peer some
@@ -195,6 +198,7 @@ impl Muxer {
             read: None,
             write: None,
             debt: None,
+            budget: Budget::of_stream(),
         }
     }
 }
@@ -255,6 +259,8 @@ struct CountedStream {
     write: Option<Box<Turn>>,
     /// Set when the peer's budget of bytes is used up: nothing is read before this time.
     debt: Option<Box<Timer>>,
+    /// What the task that reads this stream may do in one poll.
+    budget: Budget,
 }
 
 impl Drop for CountedStream {
@@ -311,6 +317,9 @@ impl CountedStream {
             Poll::Ready(Ok(bytes)) => *bytes,
             _ => 0,
         };
+        if direction == Direction::In && result.is_ready() {
+            self.budget.record(direction, bytes);
+        }
         if bytes > 0 {
             let shared = &self.account.shared;
             let class = self.class;
@@ -343,6 +352,7 @@ impl AsyncRead for CountedStream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.budget.poll_proceed(Direction::In, cx));
         ready!(self.poll_debt(cx));
         let granted = ready!(self.poll_turn(Direction::In, buf.len(), cx));
         let most = granted.unwrap_or(buf.len());
@@ -366,6 +376,7 @@ impl AsyncRead for CountedStream {
             let first = bufs.iter_mut().find(|buf| !buf.is_empty());
             return self.poll_read(cx, first.map_or(&mut [], |buf| buf));
         }
+        ready!(self.budget.poll_proceed(Direction::In, cx));
         ready!(self.poll_debt(cx));
         let result = Pin::new(&mut self.inner).poll_read_vectored(cx, bufs);
         self.moved(Direction::In, None, &result);

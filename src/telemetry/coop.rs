@@ -3,7 +3,8 @@
 //! A task holds a thread of the executor until its poll returns. A loop that goes on for
 //! as long as a socket has data therefore holds the thread for as long as the remote
 //! wants, and with it every other task, timer and deadline that this thread would run.
-//! So each socket asks before each read and each write whether the poll may go on. When
+//! So each socket, and each stream of a multiplexer, asks before each read and each write
+//! whether the poll may go on. When
 //! the poll has done enough, the answer is `Pending`, and the task is woken at once, so
 //! that it continues after the others had their turn.
 //!
@@ -91,19 +92,21 @@ impl Account {
     }
 }
 
-/// Both directions.
-#[derive(Clone, Copy, Debug, Default)]
-struct Accounts {
-    read: Account,
-    written: Account,
+/// What is read and written. The same bytes pass both layers of a connection, so each has
+/// accounts of its own.
+#[derive(Clone, Copy, Debug)]
+enum Layer {
+    Socket,
+    Stream,
 }
 
+/// Both directions of both layers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Accounts([[Account; 2]; 2]);
+
 impl Accounts {
-    fn of(&mut self, direction: Direction) -> &mut Account {
-        match direction {
-            Direction::In => &mut self.read,
-            Direction::Out => &mut self.written,
-        }
+    fn of(&mut self, layer: Layer, direction: Direction) -> &mut Account {
+        &mut self.0[layer as usize][direction as usize]
     }
 }
 
@@ -118,31 +121,51 @@ thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
 }
 
-/// What a socket or stream asks before each of its calls.
-#[derive(Debug, Default)]
+/// What a socket or a stream asks before each of its calls.
+#[derive(Debug)]
 pub struct Budget {
+    layer: Layer,
     /// Used while the task is not watched.
-    alone: Accounts,
+    alone: Option<Box<Accounts>>,
 }
 
 impl Budget {
+    /// For a socket.
+    pub fn of_socket() -> Self {
+        Budget {
+            layer: Layer::Socket,
+            alone: Some(Box::default()),
+        }
+    }
+
+    /// For a stream of a multiplexer. Where the task is not watched, its connection's
+    /// socket is the bound.
+    pub fn of_stream() -> Self {
+        Budget {
+            layer: Layer::Stream,
+            alone: None,
+        }
+    }
+
     /// `Ready` when this poll may make another call in `direction`. If not, the task is
     /// woken, and the caller returns `Pending`.
     pub fn poll_proceed(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
-        let allowed = match CURRENT.get() {
-            Some(mut current) => {
-                let allowed = current.accounts.of(direction).allows(Some(current.begun));
+        let allowed = match (CURRENT.get(), &mut self.alone) {
+            (Some(mut current), _) => {
+                let account = current.accounts.of(self.layer, direction);
+                let allowed = account.allows(Some(current.begun));
                 CURRENT.set(Some(current));
                 allowed
             }
-            None => {
-                let account = self.alone.of(direction);
+            (None, Some(alone)) => {
+                let account = alone.of(self.layer, direction);
                 let allowed = account.allows(None);
                 if !allowed {
                     *account = Account::default();
                 }
                 allowed
             }
+            (None, None) => true,
         };
         if allowed {
             return Poll::Ready(());
@@ -153,18 +176,21 @@ impl Budget {
 
     /// Records a call that moved `bytes`.
     pub fn record(&mut self, direction: Direction, bytes: usize) {
-        match CURRENT.get() {
-            Some(mut current) => {
-                current.accounts.of(direction).add(bytes);
+        match (CURRENT.get(), &mut self.alone) {
+            (Some(mut current), _) => {
+                current.accounts.of(self.layer, direction).add(bytes);
                 CURRENT.set(Some(current));
             }
-            None => self.alone.of(direction).add(bytes),
+            (None, Some(alone)) => alone.of(self.layer, direction).add(bytes),
+            (None, None) => {}
         }
     }
 
-    /// Records that the socket itself answered `Pending`.
+    /// Records that the socket or stream itself answered `Pending`.
     pub fn record_pending(&mut self, direction: Direction) {
-        *self.alone.of(direction) = Account::default();
+        if let Some(alone) = &mut self.alone {
+            *alone.of(self.layer, direction) = Account::default();
+        }
     }
 }
 
@@ -282,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_socket_alone_rests_after_its_calls_or_bytes_and_goes_on() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::of_socket();
         for _ in 0..3 {
             assert_eq!(calls(&mut budget, Direction::In, 1), CALLS);
             assert_eq!(calls(&mut budget, Direction::Out, BYTES / 8), 8);
@@ -319,15 +345,18 @@ mod tests {
         let allowed = Arc::new(AtomicUsize::new(0));
         let seen = allowed.clone();
         in_two_polls(move |_| {
-            let (mut one, mut other) = (Budget::default(), Budget::default());
+            let (mut one, mut other) = (Budget::of_socket(), Budget::of_socket());
             let first = calls(&mut one, Direction::In, BYTES / 4);
             assert!(first <= 4);
             // Whoever tries again in the same poll gets nothing, nor does another socket.
             one.record_pending(Direction::In);
             assert!(!proceeds(&mut one, Direction::In));
             assert!(!proceeds(&mut other, Direction::In));
-            // Answers may still be written.
+            // Answers may still be written, and what was read before be taken from streams.
             assert!(proceeds(&mut other, Direction::Out));
+            let mut stream = Budget::of_stream();
+            assert!(proceeds(&mut stream, Direction::In));
+            assert!(calls(&mut stream, Direction::In, BYTES / 4) <= 4);
             seen.fetch_add(first as usize, Ordering::Relaxed);
         });
         assert!(allowed.load(Ordering::Relaxed) >= 2, "each poll gets on");
@@ -339,7 +368,7 @@ mod tests {
         let counter = slow_polls().expect("the name is valid");
         let counted = || counter.with_label_values(&["a test of time"]).get();
         let before = counted();
-        let mut budget = Budget::default();
+        let mut budget = Budget::of_socket();
         let mut task = watch(
             "a test of time",
             futures::future::poll_fn(move |_| {

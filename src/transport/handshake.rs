@@ -189,17 +189,16 @@ impl Drop for Inside {
 
 /// What a socket asks before it reads or writes, and tells afterwards: the account of the
 /// poll, and of the handshake while there is one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Door {
     budget: Budget,
     handshake: Part,
 }
 
 /// Which part a socket takes in a handshake.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Part {
     /// It has not been used yet.
-    #[default]
     Unknown,
     In(Arc<Handshake>),
     /// The handshake is complete, or there was none.
@@ -207,6 +206,14 @@ enum Part {
 }
 
 impl Door {
+    /// For a socket that has not been used yet.
+    pub(crate) fn new() -> Self {
+        Door {
+            budget: Budget::of_socket(),
+            handshake: Part::Unknown,
+        }
+    }
+
     /// `Ready` when a call may be made in `direction`; `Pending` with the task woken when
     /// the poll has done enough.
     pub(crate) fn poll_proceed(
@@ -300,7 +307,7 @@ impl<C> Bounded<C> {
     pub(crate) fn new(inner: C) -> Self {
         Bounded {
             inner,
-            door: Door::default(),
+            door: Door::new(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Victim {
     pub(crate) daemon: Daemon,
     start: Start,
     listen: String,
+    websocket: String,
 }
 
 impl Victim {
@@ -26,8 +27,13 @@ impl Victim {
             Some(_) => "/ip4/192.0.2.1/tcp/4001".to_owned(),
             None => own_address(),
         };
+        let websocket = match namespace {
+            Some(_) => "/ip4/192.0.2.1/tcp/4002/ws".to_owned(),
+            None => format!("{}/ws", own_address()),
+        };
+        let both = format!("{listen},{websocket}");
         let start = Start::new(dir).on_host(namespace).with(&[
-            ("P2P_LISTEN_ADDRS", &listen),
+            ("P2P_LISTEN_ADDRS", &both),
             ("P2P_TOPICS", TOPIC),
             // Without it a node that nobody has dialled back serves no records,
             // and there would be nothing to attack.
@@ -37,6 +43,7 @@ impl Victim {
             daemon: start.spawn().wait_ready(),
             start,
             listen,
+            websocket,
         }
     }
 
@@ -50,6 +57,12 @@ impl Victim {
     pub(crate) fn address(&self) -> Multiaddr {
         let peer = self.daemon.id();
         format!("{}/p2p/{peer}", self.listen).parse().unwrap()
+    }
+
+    /// The same over WebSocket.
+    pub(crate) fn websocket(&self) -> Multiaddr {
+        let peer = self.daemon.id();
+        format!("{}/p2p/{peer}", self.websocket).parse().unwrap()
     }
 
     fn bytes(&self, line: &str) -> u64 {

@@ -16,6 +16,8 @@ use prometheus::IntCounter;
 use super::class::Class;
 use super::queue::Queue;
 
+use crate::telemetry::coop;
+
 /// Streams wait here; see [`Turn`].
 #[derive(Debug)]
 pub(in crate::node) struct Shaper {
@@ -95,7 +97,7 @@ impl Shaper {
         }
         drop(state);
         if spawn {
-            async_std::task::spawn(self.clone().drive());
+            async_std::task::spawn(coop::watch("bandwidth", self.clone().drive()));
         } else if earlier {
             self.driver.wake();
         }

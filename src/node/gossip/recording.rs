@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 
 use super::validation::{MAX_BYTES, MAX_WAITING};
 use crate::message::windows::Mark;
+use crate::telemetry::coop;
 
 /// See the module's documentation. `T` is a message with what belongs to it.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl<T: Send + 'static> Recording<T> {
         // As many as there may be at all: none ever waits for room.
         let (jobs, queue) = bounded::<(Mark, T)>(MAX_WAITING);
         let (written, done) = bounded(MAX_WAITING);
-        async_std::task::spawn(async move {
+        async_std::task::spawn(coop::watch("gossip recording", async move {
             let writing = queue.map(move |(mark, message)| {
                 let write = record(mark);
                 async move {
@@ -54,7 +55,7 @@ impl<T: Send + 'static> Recording<T> {
                     return;
                 }
             }
-        });
+        }));
         Recording {
             jobs,
             done,

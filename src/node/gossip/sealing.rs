@@ -23,6 +23,7 @@ use bytes::Bytes;
 use crate::gossip::line::{MAX_BYTES, MAX_WAITING};
 use crate::message::Packed;
 use crate::node::gossip::signed::sealer::{Error, Sealer};
+use crate::telemetry::coop;
 
 /// A message to be sealed: what for, and what goes with it.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl<T: Send + 'static> Sealing<T> {
         // What waits is bounded to as many, so no send ever waits or fails.
         let (jobs, queue): (_, Receiver<Job<T>>) = bounded(MAX_WAITING);
         let (results, done) = bounded(MAX_WAITING);
-        async_std::task::spawn(async move {
+        async_std::task::spawn(coop::watch("gossip sealing", async move {
             while let Ok(job) = queue.recv().await {
                 let Job {
                     topic,
@@ -81,7 +82,7 @@ impl<T: Send + 'static> Sealing<T> {
                 // A full queue must not keep a thread from the tasks of connections.
                 async_std::task::yield_now().await;
             }
-        });
+        }));
         Sealing {
             jobs,
             done,

@@ -23,6 +23,8 @@ use futures::future::BoxFuture;
 use libp2p::PeerId;
 use libp2p::gossipsub::{Message, MessageId};
 
+use crate::telemetry::coop;
+
 /// Messages under way to a verdict. Workers open some ten thousand a second each and
 /// wait for nothing, so this is a tenth of a second at most: far less than the
 /// heartbeats for which gossipsub keeps a message that waits for its verdict.
@@ -122,7 +124,7 @@ impl<V: Send + 'static> Validation<V> {
             .map(|_| {
                 let (jobs, queue): (_, Receiver<Job>) = bounded(MAX_WAITING);
                 let (results, judge) = (results.clone(), judge.clone());
-                async_std::task::spawn(async move {
+                async_std::task::spawn(coop::watch("gossip validation", async move {
                     while let Ok(job) = queue.recv().await {
                         let verdict = judge(&job).await;
                         if results.send(Done { job, verdict }).await.is_err() {
@@ -132,7 +134,7 @@ impl<V: Send + 'static> Validation<V> {
                         // connections.
                         async_std::task::yield_now().await;
                     }
-                });
+                }));
                 jobs
             })
             .collect();

@@ -24,6 +24,7 @@ use async_io::Timer;
 use futures::task::AtomicWaker;
 use prometheus::IntCounter;
 
+use crate::telemetry::coop;
 use crate::text::duration::millis;
 
 /// Watches streams. Clones watch the same streams.
@@ -98,7 +99,7 @@ impl Idle {
         state.streams.insert(id, seen);
         if !state.driven {
             state.driven = true;
-            async_std::task::spawn(self.0.clone().drive());
+            async_std::task::spawn(coop::watch("idle streams", self.0.clone().drive()));
         }
         Watch {
             life,

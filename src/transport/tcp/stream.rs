@@ -52,7 +52,7 @@ impl Stream {
             socket: Arc::new(socket),
             input: Fifo::new(),
             output: Fifo::new(),
-            door: Door::default(),
+            door: Door::new(),
         }
     }
 

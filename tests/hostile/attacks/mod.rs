@@ -9,6 +9,7 @@ mod gossip;
 mod identify;
 mod records;
 mod streams;
+mod threads;
 
 use crate::process::{Order, Tally};
 
@@ -28,6 +29,11 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "gossip flood" => gossip::flood(order, tally).await,
         "records" => records::stuff(order, tally).await,
         "control" => control::never_read(order, tally).await,
+        "proposals" => threads::proposals(order, tally).await,
+        "pings" => threads::pings(order, tally).await,
+        "tls records" => threads::records(order, tally).await,
+        "noise messages" => threads::messages(order, tally).await,
+        "websocket frames" => threads::frames(order, tally).await,
         "identify" => identify::stuff(order, tally).await,
         other => panic!("no such attack: {other}"),
     }

@@ -21,6 +21,7 @@ use crate::message::windows::{Mark, Windows};
 use crate::node::Metrics;
 use crate::store::journal::{self, Journal};
 use crate::store::{self, Store};
+use crate::telemetry::coop;
 use crate::telemetry::throttle;
 
 /// Marks that wait to be written. Whoever brings one more waits; its message
@@ -107,7 +108,7 @@ impl Recorder {
             not_before: Instant::now(),
             keeping: Fuse::terminated(),
         };
-        spawn(task.run(queue));
+        spawn(coop::watch("message numbers", task.run(queue)));
         Ok((Recorder { jobs }, windows))
     }
 
