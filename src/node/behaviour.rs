@@ -10,6 +10,7 @@ use libp2p::{StreamProtocol, autonat, dcutr, identify, kad, ping, relay};
 
 use super::address_book;
 use super::candidates;
+use super::compat::swarm_pauses;
 use super::dht_intake::DhtIntake;
 use super::gossip::Intake;
 use super::keep;
@@ -40,6 +41,8 @@ pub struct BuildError {
 /// All protocols of the node. Order matters for refusals: the gate stands first.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    /// It refuses nothing, and is asked before the others whether they go on.
+    pub(super) pauses: swarm_pauses::Behaviour,
     pub(super) gate: gate::Behaviour,
     pub(super) book: address_book::Behaviour,
     pub(super) identify: identify::Behaviour,
@@ -71,6 +74,7 @@ impl Behaviour {
     ) -> Result<Self, BuildError> {
         let local = identity.public().to_peer_id();
         Ok(Behaviour {
+            pauses: swarm_pauses::Behaviour,
             gate,
             book: address_book::Behaviour::new(),
             identify: identify::Behaviour::new(

@@ -194,6 +194,22 @@ impl Budget {
     }
 }
 
+/// Whether the poll that this thread is in has taken its [`TIME`]. False when its task is
+/// not watched.
+pub fn is_over() -> bool {
+    CURRENT
+        .get()
+        .is_some_and(|current| current.begun.elapsed() >= TIME)
+}
+
+/// Lets other tasks run if this poll has taken its [`TIME`]: for loops that have always
+/// something to do.
+pub async fn pause_if_over() {
+    if is_over() {
+        async_std::task::yield_now().await;
+    }
+}
+
 static SLOW_POLLS: LazyLock<Option<IntCounterVec>> = LazyLock::new(|| {
     let opts = Opts::new(
         "p2p_slow_polls_total",

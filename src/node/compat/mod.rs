@@ -17,6 +17,7 @@
 //! | [`pending_handshakes`] | what ends each handshake, until the gate is asked about it |
 //! | [`query_addresses`] | reads the addresses that a query of the DHT has learnt |
 //! | [`stream_class`] | tells the stream below libp2p what the stream above it is for |
+//! | [`swarm_pauses`] | makes the swarm return when one poll has taken its time |
 
 pub(super) mod abortable_handshakes;
 pub(super) mod boxed_handlers;
@@ -31,3 +32,4 @@ pub(super) mod no_keep_alive;
 pub(super) mod pending_handshakes;
 pub(super) mod query_addresses;
 pub(super) mod stream_class;
+pub(super) mod swarm_pauses;

@@ -69,6 +69,7 @@ use crate::node::pulse::Pulse;
 use crate::node::streams::Idle;
 use crate::peers::{Order, Sanctions};
 use crate::system::moment::Moment;
+use crate::telemetry::coop;
 use crate::telemetry::throttle::Throttle;
 
 /// The number of commands that are taken before the swarm gets its turn.
@@ -363,6 +364,9 @@ impl EventLoop {
             // The time of this turn: everything in it happens at the same time.
             let now = Instant::now();
             self.turn(turn, now);
+            // There is always a next turn on a busy node, and this task would keep its
+            // thread.
+            coop::pause_if_over().await;
         }
         // What is accepted is passed on to the mesh while there are connections. What
         // arrives while they are being closed is for the programs on this host. Peers get
@@ -398,6 +402,7 @@ impl EventLoop {
                 event = self.swarm.select_next_some() => self.event(event, Instant::now()),
                 _ = deadline => break,
             }
+            coop::pause_if_over().await;
         }
     }
 

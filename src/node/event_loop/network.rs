@@ -12,6 +12,7 @@ use super::{EventLoop, view};
 use crate::dht::addresses::usable;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::compat::muxer_error::is_closed_by_remote;
+use crate::node::compat::swarm_pauses;
 use crate::node::gossip::Gossip;
 use crate::node::peers::connected;
 use crate::peers::record::{Connection, Record};
@@ -285,6 +286,8 @@ impl EventLoop {
             }
             // The addresses that this node tests for others do not concern it.
             BehaviourEvent::AutonatServer(autonat::v2::server::Event { .. }) => {}
+            // The loop lets other tasks run before it goes on.
+            BehaviourEvent::Pauses(swarm_pauses::Pause) => {}
             BehaviourEvent::Gate(event)
             | BehaviourEvent::Book(event)
             | BehaviourEvent::Probe(event)

@@ -136,7 +136,9 @@ impl Endpoint {
             config,
             server,
             socket.clone(),
-            Arc::new(AsyncStd),
+            Arc::new(AsyncStd {
+                polls: socket.polls(),
+            }),
         )
         .map_err(bind_error)?;
         Ok(Self {

@@ -12,6 +12,7 @@
 //! | `congestion` | CUBIC, with a way out for the last packet |
 //! | `hole_punch` | opening a way through a NAT for an inbound connection |
 //! | `endpoint` | a UDP socket with quinn behind it |
+//! | `polls` | a pause of the socket while one of quinn's tasks takes long |
 //! | `socket`, `runtime` | what quinn asks of the system: datagrams, timers, tasks |
 //! | `tls` | certificates, the peer behind them, the stateless reset key |
 //! | `address` | multiaddr to socket address and back |
@@ -40,6 +41,7 @@ mod handshakes;
 mod hole_punch;
 mod listener;
 mod options;
+mod polls;
 mod runtime;
 mod socket;
 mod stream;

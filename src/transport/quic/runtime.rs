@@ -1,6 +1,6 @@
 //! Tasks and timers for quinn on async-std.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,20 +10,29 @@ use std::time::Instant;
 use async_io::Timer;
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime};
 
+use super::polls::Polls;
 use super::socket::Socket;
 use crate::telemetry::coop;
 
 /// async-std's executor and async-io's timers.
 #[derive(Debug)]
-pub(super) struct AsyncStd;
+pub(super) struct AsyncStd {
+    /// Those of the endpoint's tasks, which its socket looks at.
+    pub(super) polls: Polls,
+}
 
 impl Runtime for AsyncStd {
     fn new_timer(&self, deadline: Instant) -> Pin<Box<dyn AsyncTimer>> {
         Box::pin(LazyTimer::new(deadline))
     }
 
-    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        async_std::task::spawn(coop::watch("quic", future));
+    fn spawn(&self, mut future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let polls = self.polls.clone();
+        let task = poll_fn(move |cx| {
+            let _under_way = polls.begin(Instant::now());
+            future.as_mut().poll(cx)
+        });
+        async_std::task::spawn(coop::watch("quic", task));
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use async_io::Async;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
@@ -17,6 +18,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
 use super::Error;
+use super::polls::Polls;
 
 /// Largest UDP payload that this node accepts: what IPv6 can carry. Advertised
 /// to the remote, which decides by its own probes what it sends.
@@ -41,6 +43,8 @@ pub(super) struct Socket {
     state: UdpSocketState,
     /// Set by a send that would block, cleared when the reactor says otherwise.
     blocked: AtomicBool,
+    /// While one of them takes long, nothing is received.
+    polls: Polls,
 }
 
 impl fmt::Debug for Socket {
@@ -58,7 +62,13 @@ impl Socket {
             state: UdpSocketState::new((&socket).into())?,
             io: Arc::new(Async::new_nonblocking(socket)?),
             blocked: AtomicBool::new(false),
+            polls: Polls::default(),
         })
+    }
+
+    /// Where the polls of the tasks that use this socket are to be announced.
+    pub(super) fn polls(&self) -> Polls {
+        self.polls.clone()
     }
 
     /// The socket itself.
@@ -180,6 +190,7 @@ impl AsyncUdpSocket for Socket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.polls.poll_none_is_long(Instant::now(), cx));
         let batch = bufs.len().min(RECEIVE_BATCH);
         let mut errors = 0;
         loop {

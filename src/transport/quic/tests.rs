@@ -766,7 +766,9 @@ fn raw_endpoint(server: Option<quinn::ServerConfig>) -> quinn::Endpoint {
         quinn::EndpointConfig::default(),
         server,
         socket,
-        std::sync::Arc::new(super::runtime::AsyncStd),
+        std::sync::Arc::new(super::runtime::AsyncStd {
+            polls: Default::default(),
+        }),
     )
     .unwrap()
 }
