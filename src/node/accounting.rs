@@ -140,10 +140,10 @@ impl Shared {
 }
 
 impl Account {
-    /// Reports that the multiplexer ended the connection because of a flood of streams,
-    /// if that is the reason.
+    /// Reports that the multiplexer ended the connection because of a flood of streams or
+    /// of frames, if that is the reason.
     fn failed(&self, error: &io::Error) {
-        if muxer_error::is_flood_of_streams(error) {
+        if muxer_error::is_flood(error) {
             let policy = &self.shared.policy;
             policy.report(&self.peer, Conduct::StreamFlood, Moment::now());
         }

@@ -22,7 +22,7 @@ pub enum Conduct {
     WrongBlock,
     /// More messages or bytes than its budget allows, again and again.
     OverBudget,
-    /// New streams faster than this node accepts them.
+    /// New streams, or frames that carry nothing, faster than this node accepts them.
     StreamFlood,
     /// DHT records that nobody asked for, in large numbers.
     RecordStuffing,

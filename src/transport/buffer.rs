@@ -57,11 +57,6 @@ impl Fifo {
         self.start == self.end
     }
 
-    /// Whether no further byte fits until the queue is empty.
-    pub(crate) fn is_full(&self) -> bool {
-        self.end == CHUNK
-    }
-
     /// The bytes in the queue, oldest first.
     pub(crate) fn filled(&self) -> &[u8] {
         self.chunk
@@ -158,7 +153,6 @@ mod tests {
     fn a_full_queue_takes_no_more_until_it_ran_empty() {
         let mut fifo = Fifo::new();
         assert_eq!(fifo.push(&vec![7; CHUNK + 1]), CHUNK);
-        assert!(fifo.is_full());
         fifo.consume(CHUNK - 1);
         assert_eq!(fifo.push(b"x"), 0);
         fifo.consume(1);

@@ -19,16 +19,16 @@
 //! | [`security`] | TLS 1.3 or Noise |
 //! | [`handshake`] | what a connection may do before its remote has proved who it is, and until when |
 //! | [`tls`] | TLS 1.3 over a stream of bytes |
-//! | [`coalesce`] | combines many small writes of the multiplexer into one |
+//! | [`memory`] | the memory that all connections together may hold |
 //! | [`buffer`] | the memory that connections use while they are busy |
 //!
 //! libp2p 0.57 has transports for tokio only; these are the same protocols on
 //! async-std's reactor.
 
 pub(crate) mod buffer;
-mod coalesce;
 pub mod dns;
 pub(crate) mod handshake;
+pub mod memory;
 pub mod quic;
 mod security;
 pub mod tcp;
@@ -73,6 +73,8 @@ pub struct Options {
     pub surplus_streams: Option<IntCounter>,
     /// Counts handshakes that were cut off, by `reason` (`bytes`, `reads`, `deadline`).
     pub handshakes_cut_off: Option<IntCounterVec>,
+    /// What all connections together may hold of what peers send.
+    pub memory: memory::Memory,
     /// Time from the start of a connection until it is encrypted and
     /// multiplexed, for both directions.
     pub handshake_timeout: Duration,
@@ -97,6 +99,7 @@ impl Default for Options {
             max_outbound_streams: 256,
             surplus_streams: None,
             handshakes_cut_off: None,
+            memory: memory::Memory::default(),
             handshake_timeout: Duration::from_secs(10),
             security: Security::default(),
             dns: dns::Options::default(),
@@ -134,7 +137,8 @@ pub fn build(
     let upgrade = Upgrade {
         security: security::Config::new(identity, options.security)?,
         muxer: yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams)
-            .counting(options.surplus_streams.clone()),
+            .counting(options.surplus_streams.clone())
+            .charging(options.memory.clone()),
         network_key: options.network_key,
         timeout: options.handshake_timeout,
         cut_off: options.handshakes_cut_off.clone(),
@@ -277,7 +281,8 @@ where
     <S as OutboundConnectionUpgrade<Negotiated<T::Output>>>::Future: Send,
 {
     let muxer = yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams)
-        .counting(options.surplus_streams.clone());
+        .counting(options.surplus_streams.clone())
+        .charging(options.memory.clone());
     transport
         .upgrade(Version::V1Lazy)
         .authenticate(security)

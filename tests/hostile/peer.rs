@@ -19,7 +19,7 @@ use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::upgrade::OutboundConnectionUpgrade;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, noise, yamux};
+use libp2p::{Multiaddr, noise};
 use prost::Message;
 
 use crate::wire::{Identify, frame, framed};
@@ -271,7 +271,7 @@ impl Peer {
         manners: Arc<dyn Manners>,
     ) -> io::Result<Peer> {
         let channel = raw_yamux(target, source, key).await?;
-        let muxer = yamux::Config::default()
+        let muxer = libp2p_yamux::Config::default()
             .upgrade_outbound(channel, "/yamux/1.0.0")
             .await?;
         let (asks, receiver) = unbounded();

@@ -32,7 +32,7 @@ pub(in crate::node) fn is_closed_by_remote(cause: &ConnectionError) -> bool {
         return false;
     };
     match (find(error), find(error)) {
-        (Some(yamux::Error::Connection(e)), _) => matches!(e, ::yamux::ConnectionError::Closed),
+        (Some(error), _) => matches!(error, yamux::Error::Closed),
         (_, Some(quic::Error::Connection(e))) => {
             matches!(e, quinn::ConnectionError::ApplicationClosed(_))
         }
@@ -40,9 +40,13 @@ pub(in crate::node) fn is_closed_by_remote(cause: &ConnectionError) -> bool {
     }
 }
 
-/// Whether yamux ended the connection because the remote opened streams without end.
-pub(in crate::node) fn is_flood_of_streams(error: &io::Error) -> bool {
-    matches!(find(error), Some(yamux::Error::Flood))
+/// Whether yamux ended the connection because the remote opened streams without end, or
+/// sent frames that carry nothing without end.
+pub(in crate::node) fn is_flood(error: &io::Error) -> bool {
+    matches!(
+        find(error),
+        Some(yamux::Error::Flood | yamux::Error::FrameFlood | yamux::Error::Unread)
+    )
 }
 
 /// The error inside, however many times it is wrapped in an [`io::Error`].
@@ -60,11 +64,11 @@ mod tests {
 
     #[test]
     fn an_orderly_end_is_told_from_all_others_however_often_it_is_wrapped() {
-        let closed = || io::Error::other(yamux::Error::from(::yamux::ConnectionError::Closed));
+        let closed = || io::Error::other(yamux::Error::Closed);
         let is_closed = |error| is_closed_by_remote(&ConnectionError::IO(error));
         assert!(is_closed(closed()));
         assert!(is_closed(io::Error::other(closed())));
-        let broken = ::yamux::ConnectionError::Io(io::ErrorKind::ConnectionReset.into());
+        let broken: io::Error = io::ErrorKind::ConnectionReset.into();
         for error in [
             io::Error::other(yamux::Error::from(broken)),
             io::Error::other(yamux::Error::Flood),
@@ -83,11 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_streams_is_found_through_all_wrappers() {
+    fn a_flood_is_found_through_all_wrappers() {
         let flood = || io::Error::other(yamux::Error::Flood);
-        assert!(is_flood_of_streams(&flood()));
-        assert!(is_flood_of_streams(&io::Error::other(flood())));
-        assert!(!is_flood_of_streams(&io::Error::other("broken")));
-        assert!(!is_flood_of_streams(&io::ErrorKind::BrokenPipe.into()));
+        assert!(is_flood(&flood()));
+        assert!(is_flood(&io::Error::other(flood())));
+        assert!(is_flood(&io::Error::other(yamux::Error::FrameFlood)));
+        assert!(!is_flood(&io::Error::other("broken")));
+        assert!(!is_flood(&io::ErrorKind::BrokenPipe.into()));
     }
 }

@@ -1,0 +1,181 @@
+//! The memory that all connections together hold for what peers have sent and nobody has
+//! read yet.
+//!
+//! Each connection says how much it holds, in bytes as they are allocated. When a
+//! connection takes more and the sum is above the cap, the connection that holds the most
+//! is ended, and then the next one, until the rest is below the cap. So a stranger that
+//! fills buffers is the one who pays, and honest peers with small buffers stay.
+//!
+//! The sum is one atomic number. The connections are looked at one by one only when it is
+//! above the cap.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures::task::AtomicWaker;
+
+/// A cap on the memory of connections. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    cap: usize,
+    used: AtomicUsize,
+    /// Bounded by the connections that exist.
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    next: u64,
+    members: BTreeMap<u64, Arc<Member>>,
+}
+
+/// What is known of one connection.
+#[derive(Debug, Default)]
+struct Member {
+    held: AtomicUsize,
+    /// Set when the connection has to end.
+    doomed: AtomicBool,
+    /// The connection's task.
+    waker: AtomicWaker,
+}
+
+impl Default for Memory {
+    /// A cap of 64 MiB: a quarter of the smallest machine that the node is made for.
+    fn default() -> Self {
+        Memory::new(64 << 20)
+    }
+}
+
+impl Memory {
+    /// A cap of `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        Memory(Arc::new(Pool {
+            cap: bytes,
+            used: AtomicUsize::new(0),
+            members: Mutex::default(),
+        }))
+    }
+
+    /// The bytes that all connections hold now.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Opens the account of a new connection.
+    pub(crate) fn account(&self) -> Account {
+        let member = Arc::new(Member::default());
+        let mut members = self.0.lock();
+        let key = members.next;
+        members.next += 1;
+        members.members.insert(key, member.clone());
+        drop(members);
+        Account {
+            pool: self.0.clone(),
+            key,
+            member,
+        }
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends those that hold the most, until the others are below the cap.
+    fn reclaim(&self) {
+        let members = self.lock();
+        let held = |member: &Member| member.held.load(Ordering::Relaxed);
+        let (doomed, mut rest): (Vec<_>, Vec<_>) = members
+            .members
+            .values()
+            .partition(|m| m.doomed.load(Ordering::Relaxed));
+        let freed: usize = doomed.into_iter().map(|m| held(m)).sum();
+        let mut left = self.used.load(Ordering::Relaxed).saturating_sub(freed);
+        // The oldest comes first among equals.
+        rest.sort_by_key(|m| std::cmp::Reverse(held(m)));
+        for member in rest {
+            if left <= self.cap {
+                break;
+            }
+            left = left.saturating_sub(held(member));
+            member.doomed.store(true, Ordering::Relaxed);
+            member.waker.wake();
+        }
+    }
+}
+
+/// What one connection holds. Dropping it gives everything back.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pool: Arc<Pool>,
+    key: u64,
+    member: Arc<Member>,
+}
+
+impl Account {
+    /// Says that the connection holds `bytes` now.
+    pub(crate) fn set(&self, bytes: usize) {
+        let before = self.member.held.swap(bytes, Ordering::Relaxed);
+        let used = &self.pool.used;
+        if bytes > before {
+            let more = bytes - before;
+            if used.fetch_add(more, Ordering::Relaxed) + more > self.pool.cap {
+                self.pool.reclaim();
+            }
+        } else {
+            used.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection has to end, and give back what it holds. Wakes the task of
+    /// `waker` when it comes to that later.
+    pub(crate) fn is_doomed(&self, waker: &Waker) -> bool {
+        self.member.waker.register(waker);
+        self.member.doomed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.pool.lock().members.remove(&self.key);
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doomed(accounts: &[&Account]) -> Vec<bool> {
+        let is_doomed = |account: &&Account| account.is_doomed(Waker::noop());
+        accounts.iter().map(is_doomed).collect()
+    }
+
+    #[test]
+    fn whoever_holds_the_most_is_ended_until_the_rest_fits() {
+        let memory = Memory::new(100);
+        let [a, b, c] = [memory.account(), memory.account(), memory.account()];
+        a.set(30);
+        b.set(50);
+        c.set(20);
+        assert_eq!(doomed(&[&a, &b, &c]), [false; 3]);
+        // Whoever asks last is not the one who pays.
+        c.set(21);
+        assert_eq!(doomed(&[&a, &b, &c]), [false, true, false]);
+        // What is being given back counts as given back.
+        c.set(40);
+        assert_eq!(doomed(&[&a, &b, &c]), [false, true, false]);
+        drop(b);
+        assert_eq!(memory.used(), 70);
+        a.set(101);
+        assert_eq!(doomed(&[&a, &c]), [true, false]);
+        drop((a, c));
+        assert_eq!(memory.used(), 0);
+    }
+}
