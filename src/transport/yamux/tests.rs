@@ -228,3 +228,7 @@ fn thousands_of_streams_come_and_go() {
         }
     });
 }
+
+mod interop;
+mod pair;
+mod rules;
