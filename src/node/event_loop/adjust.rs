@@ -1,15 +1,14 @@
 //! What a reload of the configuration changes while the node runs.
 
-use std::time::Instant;
-
 use super::EventLoop;
 use crate::node::configured::peer_of;
 use crate::node::handle::Error;
 use crate::node::options::Changes;
+use crate::system::moment::Moment;
 
 impl EventLoop {
     /// Applies a configuration in one turn, so that nobody sees half of it.
-    pub(super) fn adjust(&mut self, changes: Changes, now: Instant) -> Result<(), Error> {
+    pub(super) fn adjust(&mut self, changes: Changes, now: Moment) -> Result<(), Error> {
         if self.drain.is_draining() {
             return Err(Error::Draining);
         }
@@ -49,7 +48,10 @@ impl EventLoop {
             .policy
             .write(|peers| peers.adjust(trust, &configured));
         self.with_gossip(now, |gossip, lent| gossip.adjust_rates(rates, lent));
-        self.swarm.behaviour_mut().gate.adjust(limits.clone(), now);
+        self.swarm
+            .behaviour_mut()
+            .gate
+            .adjust(limits.clone(), now.mono);
 
         let options = &mut self.options;
         options.external_addrs = external_addrs;

@@ -1,8 +1,6 @@
 //! What programs on this host ask of the node: the handle's commands, each with its
 //! reply.
 
-use std::time::Instant;
-
 use libp2p::{Multiaddr, PeerId};
 
 use super::{EventLoop, dht, view};
@@ -10,9 +8,10 @@ use crate::api::{State, Status};
 use crate::node::gossip::Gossip;
 use crate::node::handle::{Command, Reply};
 use crate::node::options::AGENT;
+use crate::system::moment::Moment;
 
 impl EventLoop {
-    pub(super) fn command(&mut self, command: Command, now: Instant) {
+    pub(super) fn command(&mut self, command: Command, now: Moment) {
         match command {
             Command::Listen { address, reply } => {
                 let listen = self.reach.listen(address, reply);
@@ -36,11 +35,11 @@ impl EventLoop {
             }
             Command::Disconnect { peer, reply } => {
                 let is_connected = self.swarm.is_connected(&peer);
-                let end = self.dialing.disconnect(peer, is_connected, reply, now);
+                let end = self.dialing.disconnect(peer, is_connected, reply, now.mono);
                 self.carry_out([end], now);
                 if is_connected {
-                    self.gossip.dismissed(&peer, now);
-                    self.swarm.behaviour_mut().keep.part(peer, now);
+                    self.gossip.dismissed(&peer, now.mono);
+                    self.swarm.behaviour_mut().keep.part(peer, now.mono);
                 }
             }
             Command::AddAddrs { peer, addrs } => {
@@ -52,7 +51,7 @@ impl EventLoop {
             }
             Command::Peers { reply } => {
                 let list = self.peers.describe(
-                    now,
+                    now.mono,
                     &self.accounting,
                     |peer| self.neighbourhood.peering().contains(peer),
                     &self.swarm.behaviour().keep,
@@ -112,8 +111,8 @@ impl EventLoop {
         dht::known_addrs(peer, known, &mut behaviour.book, &mut behaviour.kad)
     }
 
-    pub(super) fn drain(&mut self, reply: Reply<()>, now: Instant) {
-        if self.drain.begin(reply, now) {
+    pub(super) fn drain(&mut self, reply: Reply<()>, now: Moment) {
+        if self.drain.begin(reply, now.mono) {
             log::info!("draining: no new connections, leaving gossip meshes");
             self.with_gossip(now, Gossip::drain);
             // The listeners come first. A client that connects now waits in the backlog
@@ -128,11 +127,11 @@ impl EventLoop {
         self.finish_drain(now);
     }
 
-    pub(super) fn finish_drain(&mut self, now: Instant) {
+    pub(super) fn finish_drain(&mut self, now: Moment) {
         let under_way =
             self.dht.queries() > 0 || self.gossip.unjudged() > 0 || self.reach.circuits() > 0;
         let unwritten = self.gossip.unrecorded() > 0;
-        self.drain.finish(under_way, unwritten, now);
+        self.drain.finish(under_way, unwritten, now.mono);
     }
 
     /// Returns what the event loop knows of the status; other rooms fill in the rest.

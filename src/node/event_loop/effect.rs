@@ -8,7 +8,7 @@
 //! effect: it goes through a channel for one value, which neither waits nor fails, so the
 //! subsystem sends it itself.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::TopicHash;
@@ -21,18 +21,32 @@ use crate::node::handle::Reply;
 use crate::node::keep::Reason;
 use crate::node::peers::connected::Connected;
 use crate::peers::Conduct;
+use crate::system::moment::Moment;
 
 /// What every subsystem may read.
 #[derive(Clone, Copy)]
 pub(in crate::node) struct View<'a> {
-    /// The time of this turn of the loop.
+    /// The time of this turn of the loop, by the monotonic clock. A subsystem reads no
+    /// clock of its own.
     pub(in crate::node) now: Instant,
+    /// The same time by the clock of the day, for what is remembered over a restart.
+    pub(in crate::node) wall: SystemTime,
     /// This node's own peer id.
     pub(in crate::node) local: PeerId,
     /// Whether the node is draining.
     pub(in crate::node) draining: bool,
     /// The connected peers.
     pub(in crate::node) peers: &'a Connected,
+}
+
+impl View<'_> {
+    /// Returns the time of this turn by both clocks.
+    pub(in crate::node) fn moment(&self) -> Moment {
+        Moment {
+            mono: self.now,
+            wall: self.wall,
+        }
+    }
 }
 
 /// What a subsystem asks the loop to do. See the module's documentation.

@@ -1,7 +1,7 @@
 //! The event loop's side of gossip: what it lends to [`Gossip`], and what it looks up for
 //! it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_std::channel::RecvError;
 use futures::FutureExt;
@@ -14,6 +14,7 @@ use libp2p::swarm::ConnectionError;
 use super::{EventLoop, view};
 use crate::node::behaviour::Behaviour;
 use crate::node::gossip::{Found, Gossip, Lent, Results, Turn};
+use crate::system::moment::Moment;
 
 /// How long the event loop waits at its end for the next verdict or write, for the sake of
 /// programs on this host. Each takes milliseconds unless something hangs, and on a busy
@@ -35,7 +36,7 @@ impl EventLoop {
     /// for.
     pub(super) fn with_gossip(
         &mut self,
-        now: Instant,
+        now: Moment,
         call: impl FnOnce(&mut Gossip, &mut Lent<'_>),
     ) {
         let view = view!(self, now);
@@ -48,7 +49,7 @@ impl EventLoop {
         let mut lent = Lent {
             intake,
             knows_dht: &mut || kad.kbuckets().any(|bucket| bucket.num_entries() > 0),
-            refuses: &|peer| keep.is_refused(peer, now),
+            refuses: &|peer| keep.is_refused(peer, now.mono),
             view,
             effects: Vec::new(),
         };
@@ -58,7 +59,7 @@ impl EventLoop {
     }
 
     /// Handles a turn that belongs to gossip.
-    pub(super) fn gossip_turn(&mut self, turn: Turn, now: Instant) {
+    pub(super) fn gossip_turn(&mut self, turn: Turn, now: Moment) {
         let settles = matches!(turn, Turn::Judged(_) | Turn::Recorded(_));
         self.with_gossip(now, |gossip, lent| gossip.turn(turn, lent));
         if settles {
@@ -75,14 +76,14 @@ impl EventLoop {
     }
 
     /// Begins a search for the members of a topic in the DHT.
-    pub(super) fn find_members(&mut self, topic: TopicHash, key: RecordKey, now: Instant) {
+    pub(super) fn find_members(&mut self, topic: TopicHash, key: RecordKey, now: Moment) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let id = kad.get_providers(key.clone());
-        self.gossip.searching(id, topic, key, now);
+        self.gossip.searching(id, topic, key, now.mono);
     }
 
     /// Begins to announce in the DHT that this node is on a topic.
-    pub(super) fn announce_topic(&mut self, topic: TopicHash, key: RecordKey, now: Instant) {
+    pub(super) fn announce_topic(&mut self, topic: TopicHash, key: RecordKey, now: Moment) {
         let id = match self.swarm.behaviour_mut().kad.start_providing(key) {
             Ok(id) => Some(id),
             // Programs on this host provide as many keys as they may
@@ -92,7 +93,7 @@ impl EventLoop {
                 None
             }
         };
-        self.gossip.announcing(id, topic, now);
+        self.gossip.announcing(id, topic, now.mono);
     }
 
     /// Handles a step of a DHT query, which may be one for a topic.
@@ -101,7 +102,7 @@ impl EventLoop {
         id: QueryId,
         result: &QueryResult,
         last: bool,
-        now: Instant,
+        now: Moment,
     ) {
         if let Some(found) = self.gossip.found_by(id, result) {
             self.members_found(found, now);
@@ -111,7 +112,7 @@ impl EventLoop {
         }
     }
 
-    fn members_found(&mut self, found: Found, now: Instant) {
+    fn members_found(&mut self, found: Found, now: Moment) {
         let Found { topic, key, peers } = found;
         let local = *self.swarm.local_peer_id();
         // The records that this node itself holds for the DHT come without addresses.
@@ -119,7 +120,7 @@ impl EventLoop {
         let near = self.peers.any_near();
         let mut members = Vec::new();
         for peer in peers.into_iter().filter(|p| *p != local) {
-            if self.options.policy.is_banned(&peer, now) {
+            if self.options.policy.is_banned(&peer, now.mono) {
                 continue;
             }
             if let Some(record) = records.iter().find(|r| r.provider == peer) {
@@ -145,7 +146,7 @@ impl EventLoop {
                 false => Duration::MAX,
             };
             match next_result(&results, only_records, patience).await {
-                Some(Ok(turn)) => self.gossip_turn(turn, Instant::now()),
+                Some(Ok(turn)) => self.gossip_turn(turn, Moment::now()),
                 Some(Err(_)) => break,
                 None => disk_answers = false,
             }
@@ -160,7 +161,7 @@ impl EventLoop {
         while self.gossip.unsettled() > 0 {
             let only_records = self.gossip.much_is_unrecorded();
             match next_result(&results, only_records, WRITTEN).await {
-                Some(Ok(turn)) => self.gossip_turn(turn, Instant::now()),
+                Some(Ok(turn)) => self.gossip_turn(turn, Moment::now()),
                 Some(Err(_)) => break,
                 None => {
                     self.gossip.give_up_records();

@@ -166,7 +166,8 @@ enum Turn {
 macro_rules! view {
     ($loop:ident, $now:expr) => {
         $crate::node::event_loop::effect::View {
-            now: $now,
+            now: $now.mono,
+            wall: $now.wall,
             local: *$loop.swarm.local_peer_id(),
             draining: $loop.drain.is_draining(),
             peers: &$loop.peers,
@@ -221,7 +222,7 @@ impl EventLoop {
 
     /// Carries out what a subsystem asks for, in order. Effects that follow from these,
     /// such as those of a dial that is refused at once, are carried out after them.
-    pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, now: Instant) {
+    pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, now: Moment) {
         self.effects.extend(effects);
         if self.carrying_out {
             return;
@@ -245,16 +246,14 @@ impl EventLoop {
                 } => {
                     // A peer that has disconnected in the meantime is not held.
                     let keep = &mut self.swarm.behaviour_mut().keep;
-                    keep.hold(&peer, reason, until, now);
+                    keep.hold(&peer, reason, until, now.mono);
                 }
                 Effect::Release { peer, reason } => {
                     let keep = &mut self.swarm.behaviour_mut().keep;
-                    keep.release(&peer, reason, now);
+                    keep.release(&peer, reason, now.mono);
                 }
                 Effect::Report { peer, conduct } => {
-                    let wall = std::time::SystemTime::now();
-                    let moment = Moment { mono: now, wall };
-                    self.options.policy.report(&peer, conduct, moment);
+                    self.options.policy.report(&peer, conduct, now);
                 }
                 Effect::Listen { address, wanted_by } => {
                     let result = self.swarm.listen_on(address.clone());
@@ -267,7 +266,7 @@ impl EventLoop {
                     self.swarm.remove_external_address(&address);
                 }
                 Effect::EnterNetwork => self.neighbourhood.bootstrap_wanted(),
-                Effect::FindPeers => self.neighbourhood.wanted(now),
+                Effect::FindPeers => self.neighbourhood.wanted(now.mono),
                 Effect::FindMembers { topic, key } => self.find_members(topic, key, now),
                 Effect::AnnounceTopic { topic, key } => self.announce_topic(topic, key, now),
                 Effect::StopProviding(key) => self.swarm.behaviour_mut().kad.stop_providing(&key),
@@ -284,9 +283,9 @@ impl EventLoop {
 
     /// Tells the part of the node that wanted a dial that the swarm has refused to begin
     /// it.
-    fn not_dialed(&mut self, by: Dialer, error: &DialError, now: Instant) {
+    fn not_dialed(&mut self, by: Dialer, error: &DialError, now: Moment) {
         match by {
-            Dialer::Command(id) => self.dialing.refused(id, error, now),
+            Dialer::Command(id) => self.dialing.refused(id, error, now.mono),
             // Another dial of the same peer is under way.
             Dialer::Bootstrap(_) if matches!(error, DialError::DialPeerConditionFalse(_)) => {}
             Dialer::Bootstrap(address) => {
@@ -305,7 +304,7 @@ impl EventLoop {
 
     /// Runs until it is told to stop, or until nobody holds a handle any more.
     pub(super) async fn run(mut self) {
-        let now = Instant::now();
+        let now = Moment::now();
         for name in self.options.topics.clone() {
             self.with_gossip(now, |gossip, lent| gossip.keep_topic(&name, lent));
         }
@@ -334,7 +333,7 @@ impl EventLoop {
             crate::system::faults::event_loop();
             for _ in 0..COMMANDS_A_TURN {
                 match self.commands.try_recv() {
-                    Ok(command) => self.command(command, Instant::now()),
+                    Ok(command) => self.command(command, Moment::now()),
                     Err(_) => break,
                 }
             }
@@ -362,7 +361,7 @@ impl EventLoop {
             };
             let Some(turn) = turn else { break };
             // The time of this turn: everything in it happens at the same time.
-            let now = Instant::now();
+            let now = Moment::now();
             self.turn(turn, now);
             // There is always a next turn on a busy node, and this task would keep its
             // thread.
@@ -376,7 +375,7 @@ impl EventLoop {
         self.settle_all().await;
     }
 
-    fn turn(&mut self, turn: Turn, now: Instant) {
+    fn turn(&mut self, turn: Turn, now: Moment) {
         match turn {
             Turn::Command(command) => self.command(command, now),
             Turn::Order(order) => {
@@ -399,38 +398,38 @@ impl EventLoop {
         let mut deadline = FutureExt::fuse(async_io::Timer::after(GOODBYE));
         while self.peers.len() > 0 {
             futures::select! {
-                event = self.swarm.select_next_some() => self.event(event, Instant::now()),
+                event = self.swarm.select_next_some() => self.event(event, Moment::now()),
                 _ = deadline => break,
             }
             coop::pause_if_over().await;
         }
     }
 
-    fn beat_watchdog(&mut self, now: Instant) {
+    fn beat_watchdog(&mut self, now: Moment) {
         if let Some(watchdog) = &mut self.options.watchdog {
-            watchdog.beat(now);
+            watchdog.beat(now.mono);
         }
     }
 
     /// Does what is due once a second.
-    fn housekeeping(&mut self, now: Instant) {
+    fn housekeeping(&mut self, now: Moment) {
         self.ticks += 1;
         self.with_gossip(now, Gossip::leave_abandoned);
         let behaviour = &mut **self.swarm.behaviour_mut();
         self.dht.tend(&mut behaviour.kad);
         if self.ticks.is_multiple_of(TEND_TICKS) {
-            self.options.policy.tend(Moment::now());
+            self.options.policy.tend(now);
         }
         if self.ticks.is_multiple_of(SWEEP_TICKS) {
-            self.dht.sweep(&mut behaviour.kad, now);
+            self.dht.sweep(&mut behaviour.kad, now.mono);
         }
-        behaviour.gossip.tend();
-        self.dialing.tend(now);
-        behaviour.keep.tend(now);
+        behaviour.gossip.tend(now);
+        self.dialing.tend(now.mono);
+        behaviour.keep.tend(now.mono);
         let table = dht::routing_table_size(&mut behaviour.kad);
         if !self.drain.is_draining() {
             self.tend_neighbourhood(now);
-            let relays = self.reach.due(now, rand::random);
+            let relays = self.reach.due(now.mono, rand::random);
             self.carry_out(relays, now);
         }
         self.with_gossip(now, Gossip::tick);
@@ -440,13 +439,13 @@ impl EventLoop {
             .neighbourhood
             .superseded(view, |peer, id| streams.is_used(peer, id));
         self.carry_out(superseded, now);
-        self.speed.look(&self.bandwidth, now);
+        self.speed.look(&self.bandwidth, now.mono);
         let mesh = self.record_gauges(table);
-        self.pulse.beat(now, self.peers.len(), table, mesh);
+        self.pulse.beat(now.mono, self.peers.len(), table, mesh);
         self.finish_drain(now);
     }
 
-    fn tend_neighbourhood(&mut self, now: Instant) {
+    fn tend_neighbourhood(&mut self, now: Moment) {
         let view = view!(self, now);
         let behaviour = &mut **self.swarm.behaviour_mut();
         let (gossip, intake) = (&self.gossip, &behaviour.gossip);

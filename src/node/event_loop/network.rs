@@ -62,7 +62,7 @@ fn tell_closed(
 }
 
 impl EventLoop {
-    pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>, now: Instant) {
+    pub(super) fn event(&mut self, event: SwarmEvent<BehaviourEvent>, now: Moment) {
         match event {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event, now),
             SwarmEvent::NewListenAddr {
@@ -77,7 +77,7 @@ impl EventLoop {
                 addresses,
                 reason,
             } => self.reach.closed(listener_id, &addresses, reason),
-            SwarmEvent::ListenerError { error, .. } => self.reach.listener_error(&error, now),
+            SwarmEvent::ListenerError { error, .. } => self.reach.listener_error(&error, now.mono),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
@@ -86,15 +86,15 @@ impl EventLoop {
             } => {
                 self.metrics.connections_opened.inc();
                 self.metrics.connections_active.inc();
-                let opened = Connection::new(&endpoint, now);
+                let opened = Connection::new(&endpoint, now.mono);
                 let protocol = connected::transport(&opened);
                 log::debug!(
                     peer:% = peer_id, address:% = opened.address, protocol = protocol,
                     direction = direction(endpoint.is_dialer());
                     "connection opened"
                 );
-                self.gossip.connected(&peer_id, now);
-                let hold = self.neighbourhood.opened(&peer_id, now);
+                self.gossip.connected(&peer_id, now.mono);
+                let hold = self.neighbourhood.opened(&peer_id, now.mono);
                 self.carry_out(hold, now);
                 self.dialing.established(peer_id, connection_id);
             }
@@ -126,22 +126,23 @@ impl EventLoop {
                     if self.gossip.knows(&peer_id) {
                         self.gossip.learn(&peer_id, &addresses);
                     }
-                    tell_closed(&peer_id, connection, label, cause.as_ref(), now);
+                    tell_closed(&peer_id, connection, label, cause.as_ref(), now.mono);
                     if last && matches!(label, "error" | "ping") {
                         let since = connection.since;
-                        self.neighbourhood.broke(peer_id, addresses, since, now);
+                        self.neighbourhood
+                            .broke(peer_id, addresses, since, now.mono);
                     }
                 }
                 if last {
                     self.dialing.gone(&peer_id);
                     let lost = broke_off(silent, cause.as_ref());
-                    self.gossip.disconnected(&peer_id, lost, now);
+                    self.gossip.disconnected(&peer_id, lost, now.mono);
                 }
                 if last && label == "error" {
                     self.neighbourhood.lost(&peer_id);
                 }
                 if self.peers.len() == 0 {
-                    self.neighbourhood.alone(now);
+                    self.neighbourhood.alone(now.mono);
                 }
             }
             SwarmEvent::OutgoingConnectionError {
@@ -164,7 +165,7 @@ impl EventLoop {
                         .connections_refused
                         .with_label_values(&[limit])
                         .inc();
-                    if let Some(more) = self.refusals.allow(limit, now) {
+                    if let Some(more) = self.refusals.allow(limit, now.mono) {
                         let reason = refusal_text(cause);
                         let advice = match limit.starts_with("P2P_") {
                             true => format!("; raise or change {limit} if that is not wanted"),
@@ -180,11 +181,11 @@ impl EventLoop {
                 }
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
-                self.reach.external_found(&address, now);
+                self.reach.external_found(&address, now.mono);
             }
             SwarmEvent::ExternalAddrExpired { address } => {
                 let others = self.swarm.external_addresses().next().is_some();
-                self.reach.external_lost(&address, others, now);
+                self.reach.external_lost(&address, others, now.mono);
             }
             // These need no action: what begins is reported again when it has ended, and
             // the protocols that find candidates and addresses have told each other.
@@ -203,10 +204,10 @@ impl EventLoop {
         id: ConnectionId,
         peer: Option<PeerId>,
         error: &DialError,
-        now: Instant,
+        now: Moment,
     ) {
         self.metrics.dial_failures.inc();
-        let reason = self.dialing.failed(id, peer, error, now);
+        let reason = self.dialing.failed(id, peer, error, now.mono);
         if let DialError::Denied { cause } = error {
             let limit = limit_of(cause);
             self.metrics
@@ -219,7 +220,7 @@ impl EventLoop {
         let relay = peer.is_some_and(|p| self.reach.is_relay(&p));
         if configured {
             // This happens as often as a node without any connection tries.
-            if let Some(suppressed) = self.refusals.allow("bootstrap peer not reached", now) {
+            if let Some(suppressed) = self.refusals.allow("bootstrap peer not reached", now.mono) {
                 log::warn!(peer:% = target, error:% = reason, suppressed; "cannot reach bootstrap peer; trying again later");
             }
         } else if relay {
@@ -238,7 +239,7 @@ impl EventLoop {
         self.dht.dial_failed(&peer, error, alone, kad, view);
     }
 
-    pub(super) fn behaviour_event(&mut self, event: BehaviourEvent, now: Instant) {
+    pub(super) fn behaviour_event(&mut self, event: BehaviourEvent, now: Moment) {
         match event {
             BehaviourEvent::Identify(event) => self.identify_event(event, now),
             BehaviourEvent::Ping(ping::Event {
@@ -271,7 +272,7 @@ impl EventLoop {
                     }
                 }
             },
-            BehaviourEvent::Keep(event) => self.neighbourhood.keep_event(event, now),
+            BehaviourEvent::Keep(event) => self.neighbourhood.keep_event(event, now.mono),
             BehaviourEvent::Kad(event) => self.kad_event(event, now),
             BehaviourEvent::Gossip(event) => {
                 self.with_gossip(now, |gossip, lent| gossip.event(event, lent));
@@ -295,7 +296,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn identify_event(&mut self, event: identify::Event, now: Instant) {
+    pub(super) fn identify_event(&mut self, event: identify::Event, now: Moment) {
         match event {
             identify::Event::Received {
                 peer_id,
@@ -308,12 +309,7 @@ impl EventLoop {
                 // budget. The number of addresses in it is no offence: a host of
                 // containers has hundreds, the message cannot hold more, and only a few
                 // are kept.
-                if self
-                    .options
-                    .policy
-                    .allow(&peer_id, 1, Moment::now())
-                    .is_err()
-                {
+                if self.options.policy.allow(&peer_id, 1, now).is_err() {
                     return;
                 }
                 let protocols = info.protocols.iter().map(AsRef::as_ref);
@@ -328,7 +324,7 @@ impl EventLoop {
                 if speaks_kad {
                     let addrs = usable(&info.listen_addrs, near).collect();
                     let kad = &mut behaviour.kad;
-                    self.dht.route(peer_id, addrs, kad, &self.peers, now);
+                    self.dht.route(peer_id, addrs, kad, &self.peers, now.mono);
                 } else {
                     // It was once a server and is not one now. In the table it would only
                     // slow queries.
@@ -348,7 +344,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn kad_event(&mut self, event: kad::Event, now: Instant) {
+    pub(super) fn kad_event(&mut self, event: kad::Event, now: Moment) {
         match event {
             kad::Event::OutboundQueryProgressed {
                 id,
@@ -361,17 +357,19 @@ impl EventLoop {
                 self.dht.learn(&result, kad, book, &self.peers);
                 self.topic_query(id, &result, step.last, now);
                 let kad = &mut self.swarm.behaviour_mut().kad;
-                self.dht.step(id, result, &stats, step.last, kad, now);
+                self.dht.step(id, result, &stats, step.last, kad, now.mono);
                 self.finish_drain(now);
             }
             kad::Event::InboundRequest { request } => {
                 let behaviour = &mut **self.swarm.behaviour_mut();
                 let (kad, book) = (&mut behaviour.kad, &mut behaviour.book);
-                let refused = self.dht.store_record(request, kad, book, now);
+                let refused = self.dht.store_record(request, kad, book, now.mono);
                 self.carry_out(refused, now);
+                // The clock at this moment, and not the time of the turn: what the request
+                // cost this turn is to count.
                 let took = &self.metrics.traffic.message_processing;
                 took.with_label_values(&["dht"])
-                    .observe(now.elapsed().as_secs_f64());
+                    .observe(now.mono.elapsed().as_secs_f64());
             }
             kad::Event::RoutingUpdated {
                 is_new_peer: true, ..

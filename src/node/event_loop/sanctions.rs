@@ -9,6 +9,7 @@ use libp2p::PeerId;
 use super::EventLoop;
 use crate::node::misbehaviour::{self, Misbehaviour};
 use crate::peers::{Action, Order, Sanction};
+use crate::system::moment::Moment;
 
 /// The number of lines a minute for one address. It is enough for fail2ban to count to
 /// the three of its jail, and so few that nobody can fill a disk with them.
@@ -58,14 +59,14 @@ impl Lines {
 }
 
 impl EventLoop {
-    pub(super) fn order(&mut self, order: Order, now: Instant) {
+    pub(super) fn order(&mut self, order: Order, now: Moment) {
         match order {
             Order::Sanction(sanction) => self.judge(&sanction, now),
             Order::Recheck => self.close_unwelcome(now),
         }
     }
 
-    fn judge(&mut self, sanction: &Sanction, now: Instant) {
+    fn judge(&mut self, sanction: &Sanction, now: Moment) {
         self.tell(sanction, now);
         if sanction.action == Action::Ban {
             self.swarm.behaviour_mut().kad.remove_peer(&sanction.peer);
@@ -78,16 +79,17 @@ impl EventLoop {
     /// Removes peers from the routing table that are banned, or whose addresses are all
     /// banned, whether they are connected or not: every query that comes across one would
     /// try to dial it.
-    fn forget_unwelcome(&mut self, now: Instant) {
+    fn forget_unwelcome(&mut self, now: Moment) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         let mut unwelcome: Vec<PeerId> = Vec::new();
         for bucket in kad.kbuckets() {
             self.options.policy.read(|peers| {
                 let forbidden = bucket.iter().filter_map(|entry| {
                     let peer = *entry.node.key.preimage();
-                    let banned = peers.ban_of_peer(&peer, now).is_some();
+                    let banned = peers.ban_of_peer(&peer, now.mono).is_some();
                     let mut addresses = entry.node.value.iter();
-                    let mut nowhere = || addresses.all(|a| peers.is_unwelcome_at(&peer, a, now));
+                    let mut nowhere =
+                        || addresses.all(|a| peers.is_unwelcome_at(&peer, a, now.mono));
                     (banned || nowhere()).then_some(peer)
                 });
                 unwelcome.extend(forbidden);
@@ -98,8 +100,8 @@ impl EventLoop {
         }
     }
 
-    fn tell(&mut self, sanction: &Sanction, now: Instant) {
-        let Some(suppressed) = self.misbehaviour_lines.allow(sanction.ip, now) else {
+    fn tell(&mut self, sanction: &Sanction, now: Moment) {
+        let Some(suppressed) = self.misbehaviour_lines.allow(sanction.ip, now.mono) else {
             return;
         };
         let Sanction {
@@ -121,9 +123,9 @@ impl EventLoop {
     }
 
     /// Closes all connections that a ban or the rules for addresses forbid.
-    pub(super) fn close_unwelcome(&mut self, now: Instant) {
+    pub(super) fn close_unwelcome(&mut self, now: Moment) {
         self.forget_unwelcome(now);
-        for (peer, connection) in self.peers.unwelcome(now) {
+        for (peer, connection) in self.peers.unwelcome(now.mono) {
             match connection {
                 // If a peer has several addresses, only the connections from banned ones
                 // end.

@@ -19,7 +19,6 @@ use crate::message::windows::Mark;
 use crate::node::Metrics;
 use crate::node::handle::GossipMessage;
 use crate::peers::{Conduct, Policy};
-use crate::system::moment::Moment;
 use crate::telemetry::throttle::Throttle;
 
 /// A message with what its worker found.
@@ -155,7 +154,7 @@ impl Incoming {
                 if let Some(conduct) = refused.conduct(&job.source, job.message.source.as_ref())
                     && (conduct != Conduct::Replay || lent.intake.persistent_replay(&job.source))
                 {
-                    self.policy.report(&job.source, conduct, Moment::now());
+                    self.policy.report(&job.source, conduct, lent.view.moment());
                 }
                 let acceptance = refused.acceptance();
                 let label = match acceptance {
@@ -204,8 +203,9 @@ impl Incoming {
             .observe(took.as_secs_f64());
         let accepted = matches!(acceptance, MessageAcceptance::Accept);
         if accepted {
+            let moment = lent.view.moment();
             self.policy
-                .report(&job.source, Conduct::MessageDelivered, Moment::now());
+                .report(&job.source, Conduct::MessageDelivered, moment);
         }
         let in_time = lent
             .intake

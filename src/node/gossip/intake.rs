@@ -72,7 +72,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::config::{Gossipsub, gossipsub};
 use super::sender::{Sender, Senders};
-use crate::gossip::quotas::{Purse, Quotas, subscriptions_weight};
+use crate::gossip::quotas::{Asked, Charge, Quotas, subscriptions_weight};
 use crate::gossip::seen::Id;
 use crate::gossip::{Dropped, mesh_bounds, scoring};
 use crate::node::Metrics;
@@ -105,6 +105,29 @@ pub(in crate::node) struct Intake {
     /// Topics that are scored.
     scored: usize,
     senders: Senders,
+}
+
+/// Bytes that one message above what a peer may pass on is charged with. Reading
+/// is held to P2P_RATE_BYTES_FILL, so the surplus falls to 250 a second.
+const SLOWER: usize = 4096;
+
+/// Charges a peer for a message. Returns whether its budget allows the message.
+///
+/// The bucket of messages is shared with the requests and the DHT, on other tasks. So the
+/// quotas cannot be told in advance what is in it: they say what a message costs, and
+/// here it is taken, at once and in one step.
+fn pays(policy: &Policy, peer: &PeerId, charge: Charge, moment: Moment) -> bool {
+    match charge {
+        Charge::Nothing => true,
+        Charge::Message => policy.allow(peer, 1, moment).is_ok(),
+        Charge::Excess { gross } => {
+            let _ = policy.charge_bytes(peer, SLOWER, moment.mono);
+            if gross {
+                policy.report(peer, Conduct::OverBudget, moment);
+            }
+            true
+        }
+    }
 }
 
 /// What a peer has done that sent a message with this fault.
@@ -244,8 +267,7 @@ impl Intake {
 
     /// Once a second: gives gossipsub the reputations of connected peers, and
     /// reports the peers whose score is so low that it ignores them.
-    pub(crate) fn tend(&mut self) {
-        let now = Moment::now();
+    pub(crate) fn tend(&mut self, now: Moment) {
         self.senders.tend();
         let peers: Vec<PeerId> = self.quotas.peers().copied().collect();
         for peer in &peers {
@@ -281,31 +303,36 @@ impl Intake {
             return;
         };
         let (quotas, policy) = (&mut self.quotas, &self.policy);
-        let purse = Purse {
-            policy,
-            peer,
-            now: moment,
-        };
+        // Only a turn of the event loop changes the trust of a connected peer, and this
+        // runs within a turn, so it is the same for the whole frame.
+        let trusted = policy.is_trusted(peer);
         let mut drops = Vec::new();
-        rpc.messages
-            .retain(|message| match quotas.admit(peer, message, now, &purse) {
+        rpc.messages.retain(|message| {
+            let Asked { charge, dropped } = quotas.ask(peer, message, now, trusted);
+            let paid = pays(policy, peer, charge, moment);
+            let admitted = match dropped {
+                Some(cause) => Err(cause),
+                None if !paid => Err(Dropped::OverBudget),
+                None => quotas.admit(peer, message, now, trusted),
+            };
+            match admitted {
                 Ok(()) => true,
                 Err(cause) => {
                     drops.push(cause);
                     false
                 }
-            });
+            }
+        });
         // Reported one by one: each has cost a signature check. On a topic that is
         // not joined other rules may hold, and a peer that has not heard yet that
         // we left it is no offender.
         for (n, (message, error)) in invalid_messages.iter().enumerate() {
-            purse.message();
+            pays(policy, peer, Charge::Message, moment);
             if n < REPORTS_A_FRAME && quotas.joined.contains(&message.topic) {
                 policy.report(peer, conduct_of(error), moment);
             }
             drops.push(Dropped::Invalid);
         }
-        let trusted = purse.is_trusted();
         let mut admit = |weight| {
             let (admitted, report) = quotas.admit_control(peer, weight, now, trusted);
             if report {

@@ -451,6 +451,7 @@ mod tests {
                 refuses: &|_| false,
                 view: View {
                     now: self.now,
+                    wall: std::time::UNIX_EPOCH,
                     local: self.local,
                     draining: self.draining,
                     peers: &self.peers,

@@ -271,6 +271,7 @@ mod tests {
             let (reply, answer) = channel();
             let view = View {
                 now: self.now,
+                wall: std::time::UNIX_EPOCH,
                 local: self.local,
                 draining,
                 peers: &self.peers,
