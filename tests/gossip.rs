@@ -697,7 +697,7 @@ async fn hear(subscription: &mut client::Subscription) -> (PeerId, Vec<u8>, u64)
         .await
         .expect("a message comes")
         .unwrap();
-    let number = u64::from_be_bytes(message.seqno[..].try_into().unwrap());
+    let number = message.seqno.unwrap();
     (message.from.unwrap(), message.data.to_vec(), number)
 }
 

@@ -18,10 +18,11 @@ pub struct Published {
 pub struct Message {
     /// The peer that published it; `None` when it is not signed.
     pub from: Option<PeerId>,
-    /// Its payload.
+    /// Its payload; on a topic of this network, what was in the envelope, unpacked.
     pub data: Bytes,
-    /// The publisher's sequence number, as its bytes.
-    pub seqno: Bytes,
+    /// The publisher's sequence number, if the message has one; on a topic of this
+    /// network, that of its envelope.
+    pub seqno: Option<u64>,
     /// The topic on which it was published.
     pub topic: String,
 }

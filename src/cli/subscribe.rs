@@ -36,7 +36,7 @@ fn print(out: &mut Output, message: &Message) -> Result<(), Error> {
         let mut object = Map::new();
         object.insert("from".into(), message.from.map(|p| p.to_string()).into());
         object.insert("topic".into(), message.topic.clone().into());
-        object.insert("seqno".into(), seqno(&message.seqno));
+        object.insert("seqno".into(), seqno(message.seqno));
         human::bytes_to_json(&mut object, "data", &message.data);
         return out.value(&object.into());
     }
@@ -49,9 +49,6 @@ fn print(out: &mut Output, message: &Message) -> Result<(), Error> {
 
 /// Returns a sequence number as decimal text. JavaScript and jq would round a number this
 /// large, which is often a time in nanoseconds.
-fn seqno(bytes: &[u8]) -> Value {
-    match <[u8; 8]>::try_from(bytes) {
-        Ok(bytes) => u64::from_be_bytes(bytes).to_string().into(),
-        Err(_) => Value::Null,
-    }
+fn seqno(number: Option<u64>) -> Value {
+    number.map(|number| number.to_string()).into()
 }

@@ -138,7 +138,7 @@ impl Session {
                     // The peer may have gone by itself in the meantime, which is just as
                     // good.
                     match shared.node.handle.disconnect(peer).await {
-                        Ok(()) | Err(crate::node::handle::Error::NotConnected(_)) => {}
+                        Ok(()) | Err(crate::node::Error::NotConnected(_)) => {}
                         Err(e) => return Err(e.into()),
                     }
                 }

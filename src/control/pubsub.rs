@@ -18,8 +18,8 @@ use super::pb::ps_request::Type;
 use super::session::{End, Failure, Session, ok};
 use super::socket::client_ends;
 use super::wire;
+use crate::api::Message;
 use crate::node::Subscription;
-use crate::node::handle::GossipMessage;
 
 /// The maximum number of topics of one subscription. A program that wants more opens
 /// another connection.
@@ -154,7 +154,7 @@ impl Losses {
     }
 }
 
-fn wire(message: &Arc<GossipMessage>) -> pb::PsMessage {
+fn wire(message: &Arc<Message>) -> pb::PsMessage {
     pb::PsMessage {
         from: message.from.as_ref().map(wire::id_bytes),
         data: Some(message.data.clone()),

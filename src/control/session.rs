@@ -38,8 +38,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) String);
 
-impl From<node::handle::Error> for Failure {
-    fn from(e: node::handle::Error) -> Self {
+impl From<node::Error> for Failure {
+    fn from(e: node::Error) -> Self {
         Failure(e.to_string())
     }
 }

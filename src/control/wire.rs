@@ -463,7 +463,11 @@ impl Message {
                 _ => None,
             },
             data: p.data.unwrap_or_default(),
-            seqno: p.seqno.unwrap_or_default(),
+            // Other daemons with this protocol may send a number of another length.
+            seqno: p
+                .seqno
+                .and_then(|n| n[..].try_into().ok())
+                .map(u64::from_be_bytes),
             topic: p.topic_i_ds.into_iter().next().unwrap_or_default(),
         })
     }

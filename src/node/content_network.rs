@@ -16,7 +16,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use ipnet::IpNet;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use super::handle::{Error, Handle, at_found_addresses, here_and_there};
+use super::error::{Error, at_found_addresses, here_and_there};
+use super::handle::Handle;
 use super::permits::{DialPermit, Permits};
 use super::streams::PeerStream;
 use crate::block::network::{

@@ -5,13 +5,22 @@ use prometheus::{
 };
 
 use super::bandwidth::Class;
-use super::event_loop::REFRESH;
 use crate::gossip::Dropped;
 use crate::message::refusal;
 use crate::peers::refusal::Refusal;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 use crate::transport::HANDSHAKE_REASONS;
+
+/// Returns a number of things as a gauge shows it.
+pub(in crate::node) fn as_gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The name of the look-ups that this node makes for its own routing table. They come
+/// across peers that have disappeared for good more often than others, and nobody waits
+/// for them.
+pub(crate) const REFRESH: &str = "refresh";
 
 /// The metrics of this room. Recording never blocks.
 #[derive(Debug)]

@@ -13,6 +13,9 @@
 //! | [`ContentNetwork`] | the network as the block exchange sees it |
 //! | [`streams`] | streams opened to peers, and accepted from them |
 //! | `event_loop` | the loop: commands, swarm events, housekeeping; each of its subsystems |
+//! | `command`, `reply`, [`Error`] | what the handle asks of the loop, and what it answers |
+//! | `effect` | what a subsystem may read, and what it asks the loop to do |
+//! | `dial_error`, `key_text`, `peer_addrs` | why a dial failed and what a key is, for people to read; where a peer can be dialed |
 //! | `configured` | peers that the node is told to connect to, and relays: tried again and again |
 //! | `behaviour` | the protocols spoken, composed |
 //! | `compat` | every trick on libp2p, each with what libp2p would have to offer instead |
@@ -61,24 +64,31 @@ mod address_book;
 pub(crate) mod bandwidth;
 mod behaviour;
 mod candidates;
+mod command;
 mod compat;
 mod configured;
 mod content_network;
 mod dht_intake;
+mod dial_error;
+mod effect;
+mod error;
 mod event_loop;
 pub mod gossip;
 pub mod handle;
 pub mod identity;
 mod keep;
+mod key_text;
 mod metrics;
 pub mod misbehaviour;
 mod obstacle;
 pub mod options;
+mod peer_addrs;
 mod peers;
 mod permits;
 mod probe;
 pub mod pulse;
 mod record_store;
+mod reply;
 pub mod streams;
 
 use std::sync::Arc;
@@ -94,11 +104,13 @@ use libp2p::{PeerId, Swarm, Transport, relay, swarm};
 pub use behaviour::BuildError;
 use compat::boxed_handlers::BoxedHandlers;
 pub use content_network::{ContentNetwork, dht_key};
-pub(crate) use event_loop::REFRESH;
-pub use gossip::Messages;
-pub use handle::{Error, GossipMessage, Handle, PeerAddrs, Placed, Subscription};
+pub use error::Error;
+pub use gossip::{Messages, Subscription};
+pub use handle::{Handle, Placed};
 pub use metrics::Metrics;
+pub(crate) use metrics::REFRESH;
 pub use options::{Changes, Options};
+pub use peer_addrs::PeerAddrs;
 pub use peers::PeerMetrics;
 pub use pulse::Pulse;
 
@@ -202,7 +214,7 @@ impl Node {
             metrics.clone(),
             Instant::now(),
         );
-        let (commands, receiver) = async_std::channel::bounded(handle::COMMAND_QUEUE);
+        let (commands, receiver) = async_std::channel::bounded(command::COMMAND_QUEUE);
         let (stop, stopped) = oneshot::channel();
         let (alive, ended) = oneshot::channel();
         let pulse = Arc::new(Pulse::new());

@@ -8,7 +8,7 @@
 use libp2p::TransportError;
 use libp2p::swarm::DialError;
 
-use super::event_loop::{SHOWN_ADDRESSES, one_line, transport_reason};
+use super::dial_error::{SHOWN_ADDRESSES, one_line, transport_reason};
 use super::streams::OpenError;
 use crate::content::fetch::{Obstacle, Unreachable};
 

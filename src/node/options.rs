@@ -24,7 +24,7 @@ pub struct Options {
     /// Peers to enter the network through; each ends in `/p2p/…` (or is a `/dnsaddr`).
     pub bootstrap_peers: Vec<Multiaddr>,
     /// Peers met before, from the last routing table.
-    pub remembered_peers: Vec<super::handle::PeerAddrs>,
+    pub remembered_peers: Vec<super::peer_addrs::PeerAddrs>,
     /// Addresses to advertise as given.
     pub external_addrs: Vec<Multiaddr>,
     /// Peers that are connected always; each ends in `/p2p/…`.

@@ -18,7 +18,9 @@ use libp2p::{PeerId, kad};
 use super::{FromHandler, ToHandler};
 use crate::dht::Outcome;
 use crate::dht::placement::{Event, Placements};
-use crate::node::handle::{Error, Reply};
+use crate::node::error::Error;
+use crate::node::key_text::key_text;
+use crate::node::reply::Reply;
 
 /// A provider record to place, and who waits for that.
 pub(in crate::node) struct Provision {
@@ -84,7 +86,7 @@ impl Placer {
         if let Some(reason) = refusal {
             let _ = replies.told.send(Err(Error::Dht {
                 kind: "provide",
-                key: crate::node::event_loop::key_text(key.as_ref()),
+                key: key_text(key.as_ref()),
                 reason: reason.into(),
             }));
             return;

@@ -2,7 +2,7 @@
 
 use super::EventLoop;
 use crate::node::configured::peer_of;
-use crate::node::handle::Error;
+use crate::node::error::Error;
 use crate::node::options::Changes;
 use crate::system::moment::Moment;
 

@@ -5,9 +5,10 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{EventLoop, dht, view};
 use crate::api::{State, Status};
+use crate::node::command::Command;
 use crate::node::gossip::Gossip;
-use crate::node::handle::{Command, Reply};
 use crate::node::options::AGENT;
+use crate::node::reply::Reply;
 use crate::system::moment::Moment;
 
 impl EventLoop {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::node::handle::Reply;
+use crate::node::reply::Reply;
 
 /// How long a drain waits for the disk, for the sake of programs on this host. A busy
 /// host gets more time here than at the end of the loop, where less is left.

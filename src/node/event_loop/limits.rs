@@ -5,9 +5,9 @@ use std::time::Instant;
 use libp2p::relay;
 
 use super::EventLoop;
-use super::as_gauge;
 use crate::api::{LimitStatus, Unit};
 use crate::node::bandwidth::Bandwidth;
+use crate::node::metrics::as_gauge;
 use crate::telemetry::Direction;
 
 /// The number of bytes a second that streams have moved lately, by direction (in, out).

@@ -6,11 +6,11 @@
 //! client.
 //!
 //! The loop itself decides little. It gives each event to the subsystem that it belongs
-//! to, with the time of the turn, and carries out the effects that the subsystem returns:
+//! to, with the time of the turn, and carries out the [effects](super::effect) that the
+//! subsystem returns:
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`effect`] | what a subsystem may read, and what it asks the loop to do |
 //! | [`dialing`] | dials that programs on this host asked for, and the programs that wait for peers |
 //! | [`reach`] | how others can reach this node, and for which peers it relays |
 //! | [`neighbourhood`] | the peers that this node is connected to of its own accord |
@@ -21,25 +21,18 @@
 //! | [`commands`], [`network`] | to which of them each command and each event goes |
 //! | [`adjust`] | what a reload of the configuration changes |
 //! | [`limits`] | every limit, used and allowed |
-//! | [`text`] | why a dial failed, and what a key is, for people to read |
 
 mod adjust;
 mod commands;
 mod dht;
 mod dialing;
 mod drain;
-pub(in crate::node) mod effect;
 mod gossip;
 mod limits;
 mod neighbourhood;
 mod network;
 mod reach;
 mod sanctions;
-mod text;
-
-pub(crate) use dht::REFRESH;
-pub(in crate::node) use text::as_gauge;
-pub(super) use text::{SHOWN_ADDRESSES, key_text, one_line, transport_reason};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,16 +46,18 @@ use libp2p::swarm::{DialError, Swarm, SwarmEvent};
 use self::dht::Dht;
 use self::dialing::Dialing;
 use self::drain::Drain;
-use self::effect::{Dialer, Effect};
 use self::neighbourhood::Neighbourhood;
 use self::reach::Reach;
 use crate::node::Metrics;
 use crate::node::accounting::Accounting;
 use crate::node::bandwidth::Bandwidth;
 use crate::node::behaviour::{Behaviour, BehaviourEvent};
+use crate::node::command::Command;
 use crate::node::compat::boxed_handlers::BoxedHandlers;
+use crate::node::dial_error::one_line;
+use crate::node::effect::{Dialer, Effect};
 use crate::node::gossip::{Gossip, Turn as GossipTurn};
-use crate::node::handle::Command;
+use crate::node::metrics::as_gauge;
 use crate::node::options::Options;
 use crate::node::peers::connected::Connected;
 use crate::node::pulse::Pulse;
@@ -165,7 +160,7 @@ enum Turn {
 /// borrows only what it reads while a subsystem is borrowed for a change.
 macro_rules! view {
     ($loop:ident, $now:expr) => {
-        $crate::node::event_loop::effect::View {
+        $crate::node::effect::View {
             now: $now.mono,
             wall: $now.wall,
             local: *$loop.swarm.local_peer_id(),

@@ -10,16 +10,16 @@ use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
-use super::as_gauge;
-use super::effect::{Dialer, Effect, View};
 use crate::dht::refresh::Walk;
 use crate::neighbours::neighbour::Neighbour;
 use crate::neighbours::{Neighbours, SETTLED, floor};
 use crate::node::configured::{Bootstrap, Need, Peering, REMEMBERED_AT_ONCE, peer_of};
 use crate::node::dht_intake::DhtIntake;
-use crate::node::handle::PeerAddrs;
+use crate::node::effect::{Dialer, Effect, View};
 use crate::node::keep::{self, Reason};
+use crate::node::metrics::as_gauge;
 use crate::node::options::Options;
+use crate::node::peer_addrs::PeerAddrs;
 use crate::node::{Metrics, address_book};
 use crate::peers::Policy;
 

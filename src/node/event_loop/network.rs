@@ -5,14 +5,14 @@ use std::time::Instant;
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{PeerId, autonat, identify, kad, ping};
 
-use super::effect::Effect;
 use super::gossip::broke_off;
-use super::text::{causes, refusal_text};
 use super::{EventLoop, view};
 use crate::dht::addresses::usable;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::compat::muxer_error::is_closed_by_remote;
 use crate::node::compat::swarm_pauses;
+use crate::node::dial_error::{causes, refusal_text};
+use crate::node::effect::Effect;
 use crate::node::gossip::Gossip;
 use crate::node::peers::connected;
 use crate::peers::record::{Connection, Record};

@@ -11,10 +11,11 @@ use super::Intake;
 use super::lent::Lent;
 use super::membership::Membership;
 use super::subscriber::Subscriber;
-use crate::api::TopicStatus;
+use super::subscription::Subscription;
+use crate::api::{Message, TopicStatus};
 use crate::gossip::members::Members;
 use crate::gossip::topics::{MAX_TOPIC_BYTES, MAX_TOPICS, Topics};
-use crate::node::handle::{Error, GossipMessage, Subscription};
+use crate::node::error::Error;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -117,7 +118,7 @@ impl Audience {
     pub(super) fn deliver(
         &mut self,
         hash: &TopicHash,
-        make: impl FnOnce(&str) -> GossipMessage,
+        make: impl FnOnce(&str) -> Message,
     ) -> usize {
         let Some((name, subscribers)) = self.topics.listeners(hash) else {
             return 0;

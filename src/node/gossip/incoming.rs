@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use async_std::channel::Receiver;
 use futures::FutureExt;
-use libp2p::gossipsub::{Message, MessageAcceptance, TopicHash};
+use libp2p::gossipsub::{self, MessageAcceptance, TopicHash};
 
 use super::audience::Audience;
 use super::lent::Lent;
 use super::messages::Messages;
 use super::recording::Recording;
 use super::validation::{Done, Job, Validation};
+use crate::api::Message;
 use crate::gossip::refused::Refused;
 use crate::gossip::{Dropped, NetworkTopics};
 use crate::message::Opened;
 use crate::message::windows::Mark;
 use crate::node::Metrics;
-use crate::node::handle::GossipMessage;
 use crate::peers::{Conduct, Policy};
 use crate::telemetry::throttle::Throttle;
 
@@ -102,13 +102,13 @@ impl Incoming {
         }
         if !self.network_topics.contains(job.message.topic.as_str()) {
             self.settle(&job, "accepted", MessageAcceptance::Accept, lent);
-            let Message {
+            let gossipsub::Message {
                 source,
                 data,
                 sequence_number,
                 topic,
             } = job.message;
-            self.hand_out(&topic, audience, |name| GossipMessage {
+            self.hand_out(&topic, audience, |name| Message {
                 from: source,
                 data: data.into(),
                 seqno: sequence_number,
@@ -174,7 +174,7 @@ impl Incoming {
     pub(super) fn recorded(&mut self, accepted: Accepted, audience: &mut Audience) {
         self.recording.taken(accepted.bytes());
         let Accepted { topic, opened } = accepted;
-        self.hand_out(&topic, audience, |name| GossipMessage {
+        self.hand_out(&topic, audience, |name| Message {
             from: Some(opened.publisher),
             data: opened.payload,
             seqno: Some(opened.number),
@@ -226,7 +226,7 @@ impl Incoming {
         &self,
         topic: &TopicHash,
         audience: &mut Audience,
-        make: impl FnOnce(&str) -> GossipMessage,
+        make: impl FnOnce(&str) -> Message,
     ) {
         self.metrics.gossip_messages_received.inc();
         audience.deliver(topic, make);

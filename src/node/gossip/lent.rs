@@ -3,7 +3,7 @@
 use libp2p::PeerId;
 
 use super::Intake;
-use crate::node::event_loop::effect::{Effect, View};
+use crate::node::effect::{Effect, View};
 
 /// See the module's documentation. The state of gossip itself is in
 /// [`Gossip`](super::Gossip).

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::lent::Lent;
 use crate::gossip::members::{Deed, Link, Members};
-use crate::node::event_loop::effect::Effect;
+use crate::node::effect::Effect;
 use crate::node::keep::Reason;
 
 /// A search that has not ended by then is ended: what it found has been told, and

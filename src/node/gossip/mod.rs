@@ -30,6 +30,7 @@
 //! | [`lent`] | what the event loop lends to it for a call |
 //! | [`incoming`] | messages that peers send, to their verdict and to the subscribers |
 //! | [`publishing`] | what programs on this host publish |
+//! | [`publish`] | what such a program asks |
 //! | [`audience`] | who hears a topic: programs on this host, and peers |
 //! | [`membership`] | the members of topics: searches, dials and holds for them |
 //! | [`config`] | how gossipsub is set up |
@@ -40,7 +41,7 @@
 //! | [`validation`] | the workers that run that judgement, and their queue |
 //! | [`recording`] | accepted messages that wait for the disk |
 //! | [`sealing`] | numbers and signatures for this host's messages, in the order of their turns |
-//! | [`subscriber`] | a program on this host that listens to a topic |
+//! | [`subscriber`], [`subscription`] | a program on this host that listens to a topic: the loop's end and its own |
 
 mod audience;
 mod config;
@@ -49,12 +50,14 @@ mod intake;
 mod lent;
 mod membership;
 mod messages;
+mod publish;
 mod publishing;
 mod recording;
 mod sealing;
 mod sender;
 pub mod signed;
 mod subscriber;
+mod subscription;
 mod subsystem;
 mod validation;
 
@@ -62,5 +65,6 @@ pub(super) use intake::Intake;
 pub(super) use lent::Lent;
 pub(super) use membership::Found;
 pub use messages::Messages;
-pub(super) use publishing::Publish;
+pub(super) use publish::{Content, Publish};
+pub use subscription::Subscription;
 pub(super) use subsystem::{Gossip, Results, Turn};

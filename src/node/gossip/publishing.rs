@@ -14,18 +14,20 @@ use libp2p::gossipsub::{IdentTopic, PublishError, TopicHash};
 
 use super::audience::Audience;
 use super::lent::Lent;
+use super::publish::{Content, Publish};
 use super::sealing::{Sealed, Sealing};
 use super::signed::Sealer;
-use crate::api::Published;
+use crate::api::{Message, Published};
 use crate::gossip::MAX_PUBLISH_BYTES;
 use crate::gossip::line::{Client, Full, Line};
 use crate::gossip::pace::Pace;
 use crate::gossip::quotas::AROUND;
 use crate::gossip::unheard::Unheard;
 use crate::node::Metrics;
-use crate::node::event_loop::as_gauge;
-use crate::node::event_loop::effect::Effect;
-use crate::node::handle::{Content, Error, GossipMessage, Reply};
+use crate::node::effect::Effect;
+use crate::node::error::Error;
+use crate::node::metrics::as_gauge;
+use crate::node::reply::Reply;
 use crate::telemetry::Direction;
 
 /// Messages handed on before the swarm gets its turn: each is signed and queued for
@@ -36,17 +38,6 @@ const A_TURN: usize = 16;
 struct Outgoing {
     to: Due,
     content: Content,
-}
-
-/// What a program on this host asks to be published.
-pub(in crate::node) struct Publish {
-    /// On which topic.
-    pub(in crate::node) topic: String,
-    pub(in crate::node) content: Content,
-    /// Whose message it is.
-    pub(in crate::node) client: Client,
-    /// Where the answer goes.
-    pub(in crate::node) reply: Reply<Published>,
 }
 
 /// A message that nobody hears yet.
@@ -505,13 +496,13 @@ impl Publishing {
             0
         } else {
             audience.deliver(&hash, |name| match own {
-                Some(own) => GossipMessage {
+                Some(own) => Message {
                     from: Some(local),
                     data: own.payload,
                     seqno: Some(own.number),
                     topic: name.to_owned(),
                 },
-                None => GossipMessage {
+                None => Message {
                     from: Some(local),
                     data: data.into(),
                     seqno,

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_std::channel::{Sender, unbounded};
 
+use super::subscription::{SUBSCRIPTION_QUEUE, Subscription};
+use crate::api::Message;
 use crate::gossip::topics::Listener;
-use crate::node::handle::{GossipMessage, SUBSCRIPTION_QUEUE, Subscription};
 
 /// The event loop's end of a [`Subscription`].
 #[derive(Debug)]
 pub(in crate::node) struct Subscriber {
-    queue: Sender<Arc<GossipMessage>>,
+    queue: Sender<Arc<Message>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -33,7 +34,7 @@ impl Subscriber {
 
     /// Puts a message into the queue. A full queue loses the message and counts it:
     /// the loop waits for nobody.
-    pub(in crate::node) fn deliver(&self, message: &Arc<GossipMessage>) {
+    pub(in crate::node) fn deliver(&self, message: &Arc<Message>) {
         if self.queue.len() >= SUBSCRIPTION_QUEUE {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -57,7 +58,7 @@ mod tests {
     fn a_slow_subscriber_loses_messages_and_others_do_not() {
         let (to_slow, slow) = Subscriber::new("t".into());
         let (to_quick, quick) = Subscriber::new("t".into());
-        let message = Arc::new(GossipMessage {
+        let message = Arc::new(Message {
             from: None,
             data: vec![1].into(),
             seqno: None,

@@ -15,18 +15,20 @@ use super::incoming::{Accepted, Incoming, Judged};
 use super::lent::Lent;
 use super::membership::Found;
 use super::messages::Messages;
-use super::publishing::{Due, Publish, Publishing};
+use super::publish::Publish;
+use super::publishing::{Due, Publishing};
 use super::sealing::Sealed;
 use super::signed::Sealer;
+use super::subscription::Subscription;
 use super::validation::Job;
 use crate::api::TopicStatus;
 use crate::gossip::members::Members;
 use crate::gossip::pace::Pace;
 use crate::gossip::{NetworkTopics, mesh_bounds};
 use crate::node::Metrics;
-use crate::node::event_loop::as_gauge;
-use crate::node::handle::{Reply, Subscription};
+use crate::node::metrics::as_gauge;
 use crate::node::options::Options;
+use crate::node::reply::Reply;
 use crate::peers::bucket::Rates;
 use crate::telemetry::Direction;
 
@@ -398,9 +400,9 @@ mod tests {
     use futures::channel::oneshot;
     use libp2p::identity::Keypair;
 
+    use super::super::publish::Content;
     use super::*;
-    use crate::node::event_loop::effect::{Effect, View};
-    use crate::node::handle::Content;
+    use crate::node::effect::{Effect, View};
     use crate::node::peers::connected::Connected;
     use crate::telemetry::Register as _;
 

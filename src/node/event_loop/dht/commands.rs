@@ -7,10 +7,11 @@ use libp2p::kad::store::RecordStore;
 
 use super::Dht;
 use super::queries::{MAX_QUERIES, Waiter};
+use crate::node::command::DhtCommand;
 use crate::node::dht_intake::{DhtIntake, Provision};
-use crate::node::event_loop::effect::View;
-use crate::node::event_loop::key_text;
-use crate::node::handle::{DhtCommand, Error};
+use crate::node::effect::View;
+use crate::node::error::Error;
+use crate::node::key_text::key_text;
 
 /// How long a value that was put here is held and published again. Others hold it for the
 /// same time, as the specification says.

@@ -19,15 +19,14 @@ use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId, kad};
 
 use self::queries::{Next, Queries};
-use super::effect::{Effect, View};
-use super::text::same_place;
 use crate::api::DhtStatus;
 use crate::dht::addresses::MAX_ADDRS_PER_PEER;
 use crate::dht::records::Sender;
 use crate::node::configured::peer_of;
 use crate::node::dht_intake::DhtIntake;
-use crate::node::handle::PeerAddrs;
+use crate::node::effect::{Effect, View};
 use crate::node::options::Options;
+use crate::node::peer_addrs::PeerAddrs;
 use crate::node::peers::connected::Connected;
 use crate::node::{Metrics, address_book, compat};
 use crate::peers::record::Record;
@@ -35,8 +34,6 @@ use crate::peers::refusal::Refusal;
 use crate::peers::{Conduct, Peers, Policy};
 use crate::telemetry::Direction;
 use crate::telemetry::throttle::Throttle;
-
-pub(crate) use queries::REFRESH;
 
 /// See the module's documentation.
 pub(in crate::node) struct Dht {
@@ -359,4 +356,14 @@ impl Dht {
             _ => false,
         }
     }
+}
+
+/// Returns whether two addresses are the same except for a `/p2p/…` at their end.
+fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
+    let bare = |m: &Multiaddr| {
+        m.iter()
+            .filter(|p| !matches!(p, Protocol::P2p(_)))
+            .collect::<Multiaddr>()
+    };
+    a == b || bare(a) == bare(b)
 }

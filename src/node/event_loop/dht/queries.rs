@@ -11,8 +11,12 @@ use libp2p::kad::{
 };
 
 use crate::node::Metrics;
+use crate::node::command::QUERY_RESULTS;
 use crate::node::dht_intake::Provision;
-use crate::node::handle::{Error, PeerAddrs, QUERY_RESULTS, Reply};
+use crate::node::error::Error;
+use crate::node::metrics::REFRESH;
+use crate::node::peer_addrs::PeerAddrs;
+use crate::node::reply::Reply;
 use crate::text::duration::millis;
 
 /// The number of queries that programs on this host may have under way. Each holds some
@@ -149,11 +153,6 @@ impl Queries {
         next
     }
 }
-
-/// The name of the look-ups that this node makes for its own routing table. They come
-/// across peers that have disappeared for good more often than others, and nobody waits
-/// for them.
-pub(crate) const REFRESH: &str = "refresh";
 
 fn kind_of(result: &QueryResult) -> &'static str {
     match result {

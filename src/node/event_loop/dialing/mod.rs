@@ -18,11 +18,12 @@ use libp2p::{Multiaddr, PeerId};
 
 use self::reasons::DialReasons;
 use self::waiters::{Outcome, Waiters};
-use super::effect::{Dialer, Effect, View};
 use crate::content::fetch::{Obstacle, Unreachable};
 use crate::node::configured::peer_of;
-use crate::node::handle::{Error, Reply};
+use crate::node::effect::{Dialer, Effect, View};
+use crate::node::error::Error;
 use crate::node::obstacle::unreachable;
+use crate::node::reply::Reply;
 
 /// A dial that a program on this host asked for.
 #[derive(Debug)]

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 
 use crate::content::fetch::{Obstacle, Unreachable};
-use crate::node::handle::{Error, Reply};
+use crate::node::error::Error;
+use crate::node::reply::Reply;
 
 /// How long a program waits at most: 5 s, since identify takes one round trip, and a
 /// goodbye half of one. A peer that does not speak identify and stays is connected all

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use libp2p::Multiaddr;
 use libp2p::core::transport::ListenerId;
 
-use crate::node::handle::{Error, Reply};
+use crate::node::error::Error;
+use crate::node::reply::Reply;
 
 /// See the module's documentation. The listeners are bounded by the addresses of the
 /// configuration.

@@ -19,13 +19,14 @@ use libp2p::{Multiaddr, PeerId, autonat, dcutr, relay};
 
 use self::listeners::Listeners;
 use self::relay_server::RelayServer;
-use super::effect::{Effect, ListenFor};
-use super::text::{causes, transport_reason};
 use crate::api::{NatStatus, Reachability};
 use crate::node::Metrics;
 use crate::node::configured::Relays;
-use crate::node::handle::{Error, Reply};
+use crate::node::dial_error::{causes, transport_reason};
+use crate::node::effect::{Effect, ListenFor};
+use crate::node::error::Error;
 use crate::node::peers::connected::Connected;
+use crate::node::reply::Reply;
 use crate::telemetry::throttle::Throttle;
 
 /// See the module's documentation.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libp2p::{PeerId, relay};
 
 use crate::node::Metrics;
-use crate::node::event_loop::as_gauge;
+use crate::node::metrics::as_gauge;
 use crate::node::peers::connected::Connected;
 
 /// The reservations and circuits at this node's relay server. The server bounds them.

@@ -1,14 +1,15 @@
 //! What handles ask of the event loop.
 
 use async_std::channel::Sender;
-use futures::channel::{mpsc, oneshot};
+use futures::channel::mpsc;
 use libp2p::{Multiaddr, PeerId};
 
-use super::{Error, PeerAddrs, Subscription};
+use super::dht_intake::Replies;
+use super::gossip::{Publish, Subscription};
+use super::options::Changes;
+use super::peer_addrs::PeerAddrs;
+use super::reply::Reply;
 use crate::api::{self, Status};
-use crate::message::Packed;
-use crate::node::dht_intake::Replies;
-use crate::node::gossip::Publish;
 
 /// Commands under way between handles and the loop. Small, so that a flood from
 /// the control socket waits at its source instead of in memory.
@@ -18,39 +19,6 @@ pub(in crate::node) const COMMAND_QUEUE: usize = 64;
 /// providers of one answer, so that an answer fits; a reader that is slower
 /// loses the surplus, never the loop its turn.
 pub(in crate::node) const QUERY_RESULTS: usize = 256;
-
-/// Gossip messages waiting for one subscriber: what this node lets in at once of all
-/// peers together under the default budget (ten times P2P_RATE_BURST), so that
-/// publishers that begin at the same time are all heard. What the messages of a
-/// stalled subscriber take is bounded by the node's ceiling of bytes and by the half
-/// minute after which the control socket gives it up: some 30 MiB, which all
-/// subscribers share. A slower subscriber loses messages and is told how many.
-pub(in crate::node) const SUBSCRIPTION_QUEUE: usize = 2048;
-
-pub(in crate::node) type Reply<T> = oneshot::Sender<Result<T, Error>>;
-
-/// What is published.
-pub(in crate::node) enum Content {
-    /// What gossipsub carries.
-    Plain(Vec<u8>),
-    /// What is sealed into an envelope when its turn has come.
-    Packed {
-        /// The payload.
-        packed: Packed,
-        /// The bytes of the envelope, at most.
-        envelope: usize,
-    },
-}
-
-impl Content {
-    /// The bytes that gossipsub carries, at most.
-    pub(in crate::node) fn size(&self) -> usize {
-        match self {
-            Content::Plain(data) => data.len(),
-            Content::Packed { envelope, .. } => *envelope,
-        }
-    }
-}
 
 /// What a handle asks of the event loop.
 pub(in crate::node) enum Command {
@@ -104,7 +72,7 @@ pub(in crate::node) enum Command {
         reply: Reply<Vec<PeerAddrs>>,
     },
     Adjust {
-        changes: Box<crate::node::Changes>,
+        changes: Box<Changes>,
         reply: Reply<()>,
     },
     Drain {

@@ -17,9 +17,9 @@ use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
-use crate::node::handle::Reply;
-use crate::node::keep::Reason;
-use crate::node::peers::connected::Connected;
+use super::keep::Reason;
+use super::peers::connected::Connected;
+use super::reply::Reply;
 use crate::peers::Conduct;
 use crate::system::moment::Moment;
 
@@ -128,7 +128,7 @@ pub(in crate::node) enum Effect {
     LocateMember(PeerId),
 }
 
-/// The part of the node that wants a listener. See [`super::reach`].
+/// The part of the node that wants a listener. See `event_loop::reach`.
 #[derive(Debug)]
 pub(in crate::node) enum ListenFor {
     /// A program on this host, which waits for its first address.
@@ -140,7 +140,7 @@ pub(in crate::node) enum ListenFor {
 /// The part of the node that wants a dial. It is told when the swarm refuses to begin it.
 #[derive(Clone, Debug)]
 pub(in crate::node) enum Dialer {
-    /// A program on this host; see [`super::dialing`].
+    /// A program on this host; see `event_loop::dialing`.
     Command(ConnectionId),
     /// The node itself, to enter its network through this address.
     Bootstrap(Multiaddr),

@@ -1,39 +1,11 @@
-//! Texts for people to read: why a dial failed, and what a key is.
+//! Why a dial, or a listener, failed, for people to read.
 
+use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionDenied, DialError};
-use libp2p::{Multiaddr, PeerId};
 
 use crate::peers::limit_of;
 use crate::peers::refusal::Refusal;
-
-/// Returns whether two addresses are the same except for a `/p2p/…` at their end.
-pub(super) fn same_place(a: &Multiaddr, b: &Multiaddr) -> bool {
-    let bare = |m: &Multiaddr| {
-        m.iter()
-            .filter(|p| !matches!(p, Protocol::P2p(_)))
-            .collect::<Multiaddr>()
-    };
-    a == b || bare(a) == bare(b)
-}
-
-pub(in crate::node) fn as_gauge(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// Returns a DHT key for people to read: as a CID or peer id if it is one, and otherwise
-/// in hexadecimal.
-pub(in crate::node) fn key_text(key: &[u8]) -> String {
-    if let Ok(peer) = PeerId::from_bytes(key) {
-        return peer.to_string();
-    }
-    if let Ok(text) = std::str::from_utf8(key)
-        && !text.chars().any(char::is_control)
-    {
-        return text.chars().take(80).collect();
-    }
-    key.iter().take(40).map(|b| format!("{b:02x}")).collect()
-}
 
 /// The number of addresses that [`one_line`] shows; it counts the others.
 pub(in crate::node) const SHOWN_ADDRESSES: usize = 4;
@@ -88,7 +60,7 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
 }
 
 /// Returns why the gate, or another protocol, refused a connection, on one line.
-pub(super) fn refusal_text(cause: &ConnectionDenied) -> String {
+pub(in crate::node) fn refusal_text(cause: &ConnectionDenied) -> String {
     match cause.downcast_ref::<Refusal>() {
         Some(refusal) => refusal.to_string(),
         None => causes(cause),
@@ -108,7 +80,7 @@ pub(in crate::node) fn transport_reason(error: &libp2p::TransportError<std::io::
 }
 
 /// Returns an error and its causes, on one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
+pub(in crate::node) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
