@@ -1,5 +1,19 @@
 //! The network as the exchange needs it: to find peers that have a block, to open streams
 //! to them, to report what they do, and to announce what is here.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `lead` | a result of a search for providers |
+//! | `open_error` | why no stream to a provider could be opened |
+//! | `provided` | content of which peers of the DHT were told |
+//! | `provide_error` | why the DHT could not be told |
+//! | `fault` | what a peer did wrong in the exchange |
+
+mod fault;
+mod lead;
+mod open_error;
+mod provide_error;
+mod provided;
 
 use std::time::Duration;
 
@@ -10,8 +24,12 @@ use futures::stream::{BoxStream, StreamExt};
 use ipnet::IpNet;
 use libp2p::PeerId;
 
-use crate::content::fetch::Unreachable;
-use crate::content::refusal::Refusal;
+pub use fault::Fault;
+pub use lead::Lead;
+pub use open_error::OpenError;
+pub(crate) use provide_error::NO_DHT_PEER;
+pub use provide_error::ProvideError;
+pub use provided::{Confirmation, Provided};
 
 /// The network as the exchange sees it. The node implements it; the tests implement it
 /// over pipes in memory.
@@ -84,89 +102,4 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// Records that the content is no longer here, so that peers that ask this node for
     /// its providers are not sent here any more. The records at other nodes expire there.
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()>;
-}
-
-/// A result of a search for providers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lead {
-    /// A peer that is connected. It is a guess that it has the content.
-    Connected(PeerId),
-    /// A peer that the DHT names as a provider.
-    Named(PeerId),
-    /// The DHT could not be searched, for this reason.
-    Unsearched(String),
-}
-
-/// Why no stream to a provider could be opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// It cannot be dialed, or it closed the connection.
-    #[error("{0}")]
-    Unreachable(Unreachable),
-    /// This node was too busy to try everything, so that it is worth trying again.
-    #[error("{0}")]
-    Busy(Unreachable),
-    /// It does not speak the exchange of this network.
-    #[error("it does not speak the block exchange of this network")]
-    Unsupported {
-        /// Other protocols for the exchange of blocks that it speaks, as far as it has
-        /// said so; only a few of them.
-        speaks: Vec<String>,
-    },
-}
-
-/// Content of which peers of the DHT were told.
-pub struct Provided {
-    /// The answers of these peers to the question whether they hold it.
-    pub confirmation: BoxFuture<'static, Confirmation>,
-}
-
-/// The answers of the peers that were told of content, to the question whether they hold
-/// the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Confirmation {
-    /// The number of peers that hold it.
-    pub holders: usize,
-    /// Whether these are enough, as far as the peers can say.
-    pub enough: bool,
-}
-
-/// The reason in a [`ProvideError`] when no DHT peer is known.
-pub(crate) const NO_DHT_PEER: &str =
-    "no DHT peer is known; check P2P_BOOTSTRAP_PEERS and `p2p-node peers`";
-
-/// Why the DHT could not be told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot announce {cid} to the DHT: {reason}")]
-pub struct ProvideError {
-    /// The content that was to be announced.
-    pub cid: Cid,
-    /// Whether no DHT peer is known, so that nothing else can be announced either.
-    pub alone: bool,
-    /// What went wrong, in one line.
-    pub reason: String,
-}
-
-/// What a peer did wrong in the exchange.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// It sent a block that was refused. The refusal says how serious that is.
-    #[error("sent a bad block for {cid}: {why}")]
-    Block {
-        /// The block that it was asked for.
-        cid: Cid,
-        /// What is wrong with the block.
-        why: Refusal,
-    },
-    /// It announced a frame that is longer than any block that it may send.
-    #[error("sent a frame of {len} bytes, over the limit of {max}")]
-    Oversized {
-        /// The number of bytes that it announced.
-        len: u64,
-        /// The limit.
-        max: usize,
-    },
-    /// It violated the protocol.
-    #[error("broke the block exchange protocol: {0}")]
-    Protocol(String),
 }
