@@ -1,37 +1,14 @@
-//! How full the store is, and room for more.
+//! Measures how full the store is, and makes room for more.
 
 use std::sync::atomic::Ordering;
 
 use super::handle::lock;
-use super::{Error, Store};
+use super::{Error, Store, Usage};
 use crate::api::{LimitStatus, Unit};
 
 /// Free space that is left alone on the disk, so that the database can still
 /// be written: removing content needs a little space before it frees any.
 const DISK_RESERVE: u64 = 16 << 20;
-
-/// Limits of a store.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Cap of the disk space that blocks take (`P2P_STORE_MAX_BYTES`).
-    pub max_bytes: u64,
-    /// Cap of one block's payload (`P2P_MAX_BLOCK_BYTES`).
-    pub max_block_bytes: usize,
-}
-
-/// How full the store is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Blocks stored.
-    pub blocks: u64,
-    /// Bytes of their payloads.
-    pub bytes: u64,
-    /// Bytes of disk that they take, which is what the cap counts: each block
-    /// is rounded up to 4 KiB.
-    pub disk_bytes: u64,
-    /// The cap.
-    pub max_bytes: u64,
-}
 
 impl Store {
     /// How much of P2P_STORE_MAX_BYTES is used, as status shows it.

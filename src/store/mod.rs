@@ -36,7 +36,9 @@
 //! | `reading` | reading blocks, and dropping those that are damaged |
 //! | `root` | [`Root`]: content that somebody named, and its removal |
 //! | `lifetime` | how long a block is kept, and who decides that |
-//! | `capacity` | how full the store is, and room for more |
+//! | `options` | the limits of a store |
+//! | `usage` | how full a store is |
+//! | `capacity` | measures how full it is, and makes room for more |
 //! | `sweep` | expiry, eviction, and giving disk space back |
 //! | `jumps` | whether the wall clock was set |
 //! | `protection` | blocks that open batches rely on |
@@ -78,6 +80,7 @@ mod jumps;
 mod keeper;
 mod lifetime;
 mod metrics;
+mod options;
 mod peers;
 mod protection;
 mod reading;
@@ -90,17 +93,19 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod touches;
+mod usage;
 mod windows;
 
 pub use batch::Batch;
-pub use capacity::{Options, Usage};
 pub use error::Error;
 pub use handle::Store;
 pub use keeper::Keeper;
 pub use lifetime::Lifetime;
 pub use metrics::Metrics;
+pub use options::Options;
 pub use peers::{KnownPeer, MAX_ADDRS, MAX_EARLIER, MAX_PEERS};
 pub use removed::Removed;
 pub use reputations::Saved;
 pub use root::Root;
 pub use sweep::Swept;
+pub use usage::Usage;
