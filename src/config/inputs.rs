@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::build::{bad, utf8};
-use super::{Config, ENV_FILE, EnvFile, Environment, Error, Flags, Source, Variable};
+use super::{Config, ENV_FILE, EnvFile, Environment, Error, Flags, Loaded, Source, Variable};
 use super::{env_file, value};
 
 /// The sources from which a configuration is made, in addition to the environment file.
@@ -15,17 +15,6 @@ pub struct Inputs {
     pub env: Environment,
     /// Its command line.
     pub flags: Flags,
-}
-
-/// A configuration and the environment file that it came from.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// The contents of the environment file; empty if there is none.
-    pub file: EnvFile,
-    /// The environment file that was to be read, if it does not exist.
-    pub missing: Option<PathBuf>,
 }
 
 impl Inputs {

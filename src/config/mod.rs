@@ -3,11 +3,14 @@
 //! | file | holds |
 //! |---|---|
 //! | `settings` | [`Config`]: the whole configuration, and where its values came from |
+//! | `setting` | one line of `config show` |
 //! | `inputs` | the sources from which a configuration is made |
+//! | `loaded` | a configuration and the environment file that it came from |
 //! | `build` | how a configuration is made and checked |
 //! | `paths` | where files are if no variable says so |
 //! | `source` | where the value of a variable came from |
-//! | [`variable`] | the table of variables: name, default, what is accepted, help |
+//! | [`variable`] | one variable: name, default, what is accepted, help |
+//! | [`variables`] | the table of all variables |
 //! | `value` | the forms of values, and their parsers |
 //! | [`env_file`] | the environment file: written from the table, read at the start and at a reload |
 //! | `suggest` | the nearest known name for a misspelt one |
@@ -16,20 +19,23 @@
 //!
 //! Except for the code that reads the environment file, everything here is pure: the
 //! environment is an argument, so that tests need no process of their own. The table in
-//! [`variable::VARIABLES`] is the only place that defines a variable. Flags, help, the
+//! [`VARIABLES`] is the only place that defines a variable. Flags, help, the
 //! environment file and `config show` are made from it.
 
 mod build;
 pub mod env_file;
 pub mod error;
 mod inputs;
+mod loaded;
 pub mod network_key;
 mod paths;
+mod setting;
 mod settings;
 mod source;
 mod suggest;
 mod value;
 pub mod variable;
+pub mod variables;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,12 +43,15 @@ use std::time::Duration;
 
 pub use env_file::{EnvFile, Position};
 pub use error::Error;
-pub use inputs::{Inputs, Loaded};
+pub use inputs::Inputs;
+pub use loaded::Loaded;
 pub use paths::{SYSTEM_SOCKET, control_sockets, default_data_dir};
-pub use settings::{Config, Setting};
+pub use setting::Setting;
+pub use settings::Config;
 pub use source::Source;
 pub use value::{DhtMode, EnvFilePath, LogFormat, MemoryLimit, PeerAddress, SubnetPrefixes};
-pub use variable::{VARIABLES, Variable};
+pub use variable::Variable;
+pub use variables::VARIABLES;
 
 /// Variables by name, as in the environment of a process.
 pub type Environment = BTreeMap<OsString, OsString>;

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
-    DhtMode, EnvFilePath, LogFormat, MemoryLimit, PeerAddress, Source, SubnetPrefixes, VARIABLES,
-    Variable,
+    DhtMode, EnvFilePath, LogFormat, MemoryLimit, PeerAddress, Setting, Source, SubnetPrefixes,
+    VARIABLES, Variable,
 };
 
 /// The whole configuration. Every value is parsed and within its range.
@@ -123,17 +123,6 @@ pub struct Config {
     /// `RUST_LOG`: a filter in env_logger's syntax.
     pub rust_log: String,
     pub(super) sources: BTreeMap<&'static str, Source>,
-}
-
-/// One line of `config show`.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// The variable.
-    pub variable: &'static Variable,
-    /// Its effective value, in the form in which it is parsed.
-    pub value: String,
-    /// The source of the value.
-    pub source: Source,
 }
 
 impl Config {

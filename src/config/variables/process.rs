@@ -1,0 +1,95 @@
+//! The variables for the process on its host: its server, socket, folders and log.
+
+use std::time::Duration;
+
+use super::{put, secs};
+use crate::config::Variable;
+use crate::config::value::{self, duration, number, show_duration};
+
+/// See the module's documentation.
+pub(super) const PROCESS: &[Variable] = &[
+    Variable {
+        name: "P2P_METRICS_HOST",
+        default: "127.0.0.1",
+        derived: "",
+        placeholder: "IP",
+        accepts: "an IP address",
+        help: "Address of the HTTP server for metrics and health",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.metrics_host, value::ip(t)),
+        get: |c| c.metrics_host.to_string(),
+    },
+    Variable {
+        name: "P2P_METRICS_PORT",
+        default: "9100",
+        derived: "",
+        placeholder: "PORT",
+        accepts: "a port number, 0 for any free one",
+        help: "Port of the HTTP server for metrics and health",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.metrics_port, number(t, 0, 65_535).map(|n| n as u16)),
+        get: |c| c.metrics_port.to_string(),
+    },
+    Variable {
+        name: "P2P_CONTROL_SOCKET",
+        default: "",
+        derived: "$RUNTIME_DIRECTORY/control.sock, or else control.sock in the data folder",
+        placeholder: "PATH",
+        accepts: "a path of at most 107 bytes",
+        help: "Unix socket for commands and programs",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.control_socket, value::path(t)),
+        get: |c| c.control_socket.display().to_string(),
+    },
+    Variable {
+        name: "P2P_DATA_DIR",
+        default: "",
+        derived: "$STATE_DIRECTORY, or else /var/lib/p2p-node for root and p2p-node in the XDG data folder for others",
+        placeholder: "DIR",
+        accepts: "a path",
+        help: "Folder for the identity, the database and the blocks",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.data_dir, value::path(t)),
+        get: |c| c.data_dir.display().to_string(),
+    },
+    Variable {
+        name: "P2P_DRAIN_TIMEOUT",
+        default: "10s",
+        derived: "",
+        placeholder: "DURATION",
+        accepts: "a duration such as 10s, from 0s to 10m",
+        help: "Time that running work is given to finish when the node stops",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.drain_timeout, duration(t, Duration::ZERO, secs(600))),
+        get: |c| show_duration(c.drain_timeout),
+    },
+    Variable {
+        name: "P2P_LOG_FORMAT",
+        default: "auto",
+        derived: "",
+        placeholder: "FORMAT",
+        accepts: "auto, journal, text or json",
+        help: "Format of the log: journal for journald, text for people, json for Loki and ELK",
+        reloadable: false,
+        effective: true,
+        set: |c, t| put(&mut c.log_format, value::log_format(t)),
+        get: |c| c.log_format.to_string(),
+    },
+    Variable {
+        name: "RUST_LOG",
+        default: "info",
+        derived: "",
+        placeholder: "FILTER",
+        accepts: "a level (error, warn, info, debug, trace, off) or a list of TARGET=LEVEL",
+        help: "What is logged",
+        reloadable: true,
+        effective: true,
+        set: |c, t| put(&mut c.rust_log, value::log_filter(t)),
+        get: |c| c.rust_log.clone(),
+    },
+];
