@@ -1,25 +1,9 @@
-//! The clocks of this host, as the store reads them. Apart from the keeper of bans and
-//! reputations, nothing else in the store reads a clock: what decides is given the time.
+//! The clocks of this host, as the store reads them. Nothing else in the store reads a
+//! clock: what decides is given the time.
 
 use std::time::{Instant, SystemTime};
 
-use crate::text::unix_time::unix_millis;
-
-/// A moment, by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    /// By the wall clock, which can be set.
-    pub(super) wall: SystemTime,
-    /// By the clock that only ever goes on.
-    pub(super) monotonic: Instant,
-}
-
-impl Moment {
-    /// Milliseconds since 1970.
-    pub(super) fn millis(self) -> u64 {
-        unix_millis(self.wall)
-    }
-}
+use crate::system::moment::Moment;
 
 /// The clocks.
 pub(super) struct Clock {
@@ -43,7 +27,7 @@ impl Clock {
     pub(super) fn now(&self) -> Moment {
         Moment {
             wall: (self.wall)(),
-            monotonic: Instant::now(),
+            mono: Instant::now(),
         }
     }
 }

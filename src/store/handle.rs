@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::clock::{Clock, Moment};
+use super::clock::Clock;
 use super::database::{BLOCKS, Database, Fail};
 use super::index::{Counters, Index};
 use super::jumps::Jumps;
@@ -12,6 +12,8 @@ use super::protection::{OpenBatches, Protected};
 use super::segment::Segments;
 use super::touches::Touches;
 use super::{Batch, Error, Metrics, Options, folder};
+use crate::system::moment::Moment;
+use crate::text::unix_time::unix_millis;
 
 /// The store. Clones are handles to the same one. Every call may wait for the
 /// disk.
@@ -179,7 +181,7 @@ impl Store {
 
     /// The time of day, in milliseconds since 1970.
     pub(super) fn now(&self) -> u64 {
-        self.moment().millis()
+        unix_millis(self.moment().wall)
     }
 
     /// The database, for tables beside those of blocks and roots.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::clock::Moment;
+use crate::system::moment::Moment;
 
 /// A wall clock that goes ahead of the monotonic one by more than this has been
 /// set. Daemons that correct a clock slowly stay far below.
@@ -34,16 +34,16 @@ impl Jumps {
         let last = std::mem::replace(&mut self.last, now);
         // A clock that was set back makes nothing expire.
         let seen = now.wall.duration_since(last.wall).unwrap_or_default();
-        let passed = now.monotonic.saturating_duration_since(last.monotonic);
+        let passed = now.mono.saturating_duration_since(last.mono);
         let ahead = seen.saturating_sub(passed);
         if ahead > JUMP {
-            self.hold_until = Some(now.monotonic + HOLD);
+            self.hold_until = Some(now.mono + HOLD);
             log::warn!(
                 seconds = ahead.as_secs();
                 "the clock went ahead by more than the time that passed (it was set, or the host \
                  slept); nothing expires in the next minute"
             );
         }
-        self.hold_until.is_none_or(|until| now.monotonic >= until)
+        self.hold_until.is_none_or(|until| now.mono >= until)
     }
 }

@@ -9,7 +9,7 @@
 //! that a command has acknowledged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use async_std::task::spawn_blocking;
 use futures::StreamExt;
@@ -17,7 +17,6 @@ use futures::StreamExt;
 use super::{Error, Store};
 use crate::peers::Policy;
 use crate::peers::Unsaved;
-use crate::system::moment::Moment;
 use crate::telemetry::throttle;
 
 /// How often changed reputations are saved. One flush of a small transaction.
@@ -55,7 +54,7 @@ impl Keeper {
         let store = self.store.clone();
         let (bans, reputations) = spawn_blocking(move || store.load_trust()).await?;
         let (banned, known) = (bans.len(), reputations.len());
-        self.policy.restore(bans, reputations, Moment::now());
+        self.policy.restore(bans, reputations, self.store.moment());
         if banned + known > 0 {
             log::info!(bans = banned, reputations = known; "bans and reputations of the last run are in force");
         }
@@ -68,7 +67,7 @@ impl Keeper {
     /// When the database cannot be written; it is tried again later.
     pub async fn save_bans(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        self.write(self.policy.take_unsaved_bans(Instant::now()))
+        self.write(self.policy.take_unsaved_bans(self.store.moment().mono))
             .await
     }
 
@@ -79,7 +78,7 @@ impl Keeper {
     pub async fn save(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         loop {
-            let unsaved = self.policy.take_unsaved(Instant::now());
+            let unsaved = self.policy.take_unsaved(self.store.moment().mono);
             let last = !self.policy.is_dirty();
             self.write(unsaved).await?;
             if last {
@@ -98,7 +97,8 @@ impl Keeper {
                     futures::future::Either::Left(_) => self.save_bans().await,
                     futures::future::Either::Right(_) => {
                         let _turn = self.turn.lock().await;
-                        self.write(self.policy.take_unsaved(Instant::now())).await
+                        self.write(self.policy.take_unsaved(self.store.moment().mono))
+                            .await
                     }
                 }
             };
@@ -118,7 +118,7 @@ impl Keeper {
         // Put back within the blocking task: the caller may no longer be waiting.
         spawn_blocking(move || {
             store
-                .save_trust(&unsaved, SystemTime::now())
+                .save_trust(&unsaved, store.moment().wall)
                 .inspect_err(|_| policy.put_back(unsaved))
         })
         .await

@@ -8,12 +8,13 @@ use std::{
 
 use super::{
     Error, Removed, Store,
-    clock::Moment,
     database::{Fail, NEW_PREFIX},
     handle::lock,
     index::{self, Index},
 };
 use crate::message::provenance::is_clock_set;
+use crate::system::moment::Moment;
+use crate::text::unix_time::unix_millis;
 
 /// Cached blocks looked at in one go while evicting.
 const CHUNK: usize = 256;
@@ -125,7 +126,7 @@ impl Store {
             goal,
             Moment {
                 wall: now,
-                monotonic,
+                mono: monotonic,
             },
         )?;
         self.reclaim()?;
@@ -148,7 +149,7 @@ impl Store {
     pub(super) fn make_room(&self, goal: u64, moment: Moment) -> Result<Swept, Error> {
         let may_expire = lock(&self.inner.jumps).may_expire(moment);
         let is_set = is_clock_set(moment.wall);
-        let now = moment.millis();
+        let now = unix_millis(moment.wall);
         let touches = lock(&self.inner.touches).take();
         let roots = self.inner.database.read(index::roots)?;
         let undated = is_set && roots.iter().any(|r| r.is_undated());
