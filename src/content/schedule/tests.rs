@@ -12,8 +12,10 @@ fn cids(count: u32) -> Vec<Cid> {
         .collect()
 }
 
-fn schedule(now: Instant) -> Schedule {
-    Schedule::new(INTERVAL, now, WALL)
+/// Begins a schedule now, and returns the moment with `count` roots to be announced.
+fn begin(count: u32) -> (Schedule, Instant, Vec<Cid>) {
+    let now = Instant::now();
+    (Schedule::new(INTERVAL, now, WALL), now, cids(count))
 }
 
 fn sync(schedule: &mut Schedule, roots: &[Cid], now: Instant) -> Synced {
@@ -42,8 +44,7 @@ fn a_root_takes_little_memory() {
 
 #[test]
 fn the_turn_of_a_place_is_the_same_in_every_round_and_after_a_restart() {
-    let start = Instant::now();
-    let one = schedule(start);
+    let (one, start, _) = begin(0);
     let round = one.round;
     assert_eq!(round, 32_400_000);
     for place in [0, 1, u32::MAX / 3, u32::MAX] {
@@ -63,9 +64,7 @@ fn the_turn_of_a_place_is_the_same_in_every_round_and_after_a_restart() {
 
 #[test]
 fn what_was_never_announced_goes_first_and_the_rest_is_not_forgotten() {
-    let now = Instant::now();
-    let all = cids(12);
-    let mut schedule = schedule(now);
+    let (mut schedule, now, all) = begin(12);
     // Four roots were announced a day ago and are overdue.
     let day = 24 * 3_600_000;
     let announced = all[..4].iter().map(|cid| (*cid, WALL - day)).collect();
@@ -84,9 +83,7 @@ fn what_was_never_announced_goes_first_and_the_rest_is_not_forgotten() {
 
 #[test]
 fn what_is_put_goes_at_once_and_what_is_gone_is_forgotten() {
-    let now = Instant::now();
-    let all = cids(3);
-    let mut schedule = schedule(now);
+    let (mut schedule, now, all) = begin(3);
     schedule.announce(&all[0], now);
     assert_eq!(schedule.wake_at(), Some(now));
     assert_eq!(schedule.next(now), Some(all[0]));
@@ -108,9 +105,7 @@ fn what_is_put_goes_at_once_and_what_is_gone_is_forgotten() {
 /// The store is read while files are being put.
 #[test]
 fn what_is_put_while_the_store_is_read_is_not_taken_for_gone() {
-    let now = Instant::now();
-    let all = cids(2);
-    let mut schedule = schedule(now);
+    let (mut schedule, now, all) = begin(2);
     schedule.announce(&all[0], now);
     schedule.begin_sync();
     schedule.announce(&all[1], now);
@@ -122,9 +117,7 @@ fn what_is_put_while_the_store_is_read_is_not_taken_for_gone() {
 
 #[test]
 fn what_was_announced_is_saved_once_and_comes_back() {
-    let now = Instant::now();
-    let all = cids(3);
-    let mut schedule = schedule(now);
+    let (mut schedule, now, all) = begin(3);
     sync(&mut schedule, &all, now);
     for cid in due(&mut schedule, now) {
         let outcome = match cid == all[2] {
@@ -155,9 +148,7 @@ fn what_was_announced_is_saved_once_and_comes_back() {
 
 #[test]
 fn failures_wait_longer_each_time_and_the_due_time_stays() {
-    let start = Instant::now();
-    let all = cids(1);
-    let mut schedule = schedule(start);
+    let (mut schedule, start, all) = begin(1);
     schedule.announce(&all[0], start);
     let mut now = start;
     let mut waits = Vec::new();
@@ -190,9 +181,7 @@ fn failures_wait_longer_each_time_and_the_due_time_stays() {
 
 #[test]
 fn alone_one_asks_for_all_and_nothing_is_lost() {
-    let start = Instant::now();
-    let all = cids(2_000);
-    let mut schedule = schedule(start);
+    let (mut schedule, start, all) = begin(2_000);
     for cid in &all {
         schedule.announce(cid, start);
     }
@@ -222,9 +211,7 @@ fn alone_one_asks_for_all_and_nothing_is_lost() {
 
 #[test]
 fn the_first_dht_peer_ends_the_wait_and_one_attempt_does_not() {
-    let start = Instant::now();
-    let all = cids(3);
-    let mut schedule = schedule(start);
+    let (mut schedule, start, all) = begin(3);
     for cid in &all {
         schedule.announce(cid, start);
     }
@@ -246,9 +233,7 @@ fn the_first_dht_peer_ends_the_wait_and_one_attempt_does_not() {
 
 #[test]
 fn a_single_node_without_peers_looks_soon_and_then_less_often() {
-    let start = Instant::now();
-    let all = cids(1);
-    let mut schedule = schedule(start);
+    let (mut schedule, start, all) = begin(1);
     schedule.announce(&all[0], start);
     let mut now = start;
     let mut waits = Vec::new();
@@ -313,14 +298,12 @@ fn simulate(
 #[test]
 fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
     const ROOTS: u32 = 100_000;
-    let all = cids(ROOTS);
+    let (mut schedule, begin, all) = begin(ROOTS);
     let each = Duration::from_secs(8);
-    let begin = Instant::now();
     let interval = millis(INTERVAL) as u64;
 
     // The first run begins after an earlier one has announced everything in its turn. It
     // is stopped after an interval.
-    let mut schedule = schedule(begin);
     let known: HashMap<Cid, u64> = all
         .iter()
         .map(|cid| {
@@ -399,9 +382,7 @@ fn a_hundred_thousand_roots_are_never_late_and_evenly_spread() {
 /// receivers accept them.
 #[test]
 fn a_hundred_thousand_new_roots_find_their_turn_after_the_first_announcement() {
-    let all = cids(100_000);
-    let begin = Instant::now();
-    let mut schedule = schedule(begin);
+    let (mut schedule, begin, all) = begin(100_000);
     sync(&mut schedule, &all, begin);
     assert_eq!(schedule.room(), 33);
     let mut run = Run::default();
@@ -423,13 +404,11 @@ fn a_hundred_thousand_new_roots_find_their_turn_after_the_first_announcement() {
 
 #[test]
 fn one_in_eight_later_announcements_is_verified_and_another_each_round() {
-    let begin = Instant::now();
-    let all = cids(4_000);
-    let mut schedule = schedule(begin);
+    let (mut schedule, begin, all) = begin(4_000);
     sync(&mut schedule, &all, begin);
     assert!(all.iter().all(|cid| schedule.is_verified(cid)));
     let known = all.iter().map(|cid| (*cid, WALL - 1)).collect();
-    let mut later = self::schedule(begin);
+    let mut later = Schedule::new(INTERVAL, begin, WALL);
     later.begin_sync();
     later.sync(&all, &known, begin, WALL);
     let sample: Vec<&Cid> = all.iter().filter(|cid| later.is_verified(cid)).collect();

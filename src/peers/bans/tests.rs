@@ -18,6 +18,22 @@ fn after(m: Moment, by: Duration) -> Moment {
     }
 }
 
+/// Returns an empty list, and the moment at which a test begins.
+fn begin() -> (BanList, Moment) {
+    (BanList::default(), moment())
+}
+
+/// Returns a list that was restored at `boot`, and the peer whose ban of an hour it holds
+/// since `t`.
+fn restored(t: Moment, boot: Moment) -> (BanList, PeerId) {
+    let (mut before, mut bans, peer) = (BanList::default(), BanList::default(), PeerId::random());
+    let ban = before
+        .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
+        .unwrap();
+    bans.restore(ban, boot);
+    (bans, peer)
+}
+
 fn net(text: &str) -> Target {
     text.parse().unwrap()
 }
@@ -41,7 +57,7 @@ fn targets_are_read_in_every_form_and_kept_in_one() {
 
 #[test]
 fn a_timed_ban_ends_and_a_permanent_one_does_not() {
-    let (mut bans, t, peer) = (BanList::default(), moment(), PeerId::random());
+    let ((mut bans, t), peer) = (begin(), PeerId::random());
     bans.by_operator(Target::Peer(peer), Some(HOUR), "spam", t)
         .unwrap();
     bans.by_operator(net("192.0.2.0/24"), None, "", t).unwrap();
@@ -60,7 +76,7 @@ fn a_timed_ban_ends_and_a_permanent_one_does_not() {
 
 #[test]
 fn the_bans_in_force_are_counted_without_those_that_ended() {
-    let (mut bans, t) = (BanList::default(), moment());
+    let (mut bans, t) = begin();
     let check = |bans: &BanList, now: Moment, expected: usize| {
         assert_eq!(bans.in_force(now.mono), expected);
         assert_eq!(bans.list(now.mono).len(), expected);
@@ -109,7 +125,7 @@ fn the_bans_in_force_are_counted_without_those_that_ended() {
 
 #[test]
 fn an_address_is_found_under_every_prefix_length() {
-    let (mut bans, t) = (BanList::default(), moment());
+    let (mut bans, t) = begin();
     for text in ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::/1"] {
         bans.by_operator(net(text), None, text, t).unwrap();
     }
@@ -129,7 +145,7 @@ fn an_address_is_found_under_every_prefix_length() {
 
 #[test]
 fn the_nodes_own_bans_never_push_out_or_shorten_an_operators() {
-    let (mut bans, t) = (BanList::default(), moment());
+    let (mut bans, t) = begin();
     let theirs = Target::Peer(PeerId::random());
     bans.by_operator(theirs, Some(HOUR), "mine", t).unwrap();
     assert!(bans.automatic(theirs, 48 * HOUR, "x", 1, t).is_none());
@@ -151,7 +167,7 @@ fn the_nodes_own_bans_never_push_out_or_shorten_an_operators() {
 
 #[test]
 fn a_shorter_automatic_ban_does_not_shorten_a_longer() {
-    let (mut bans, t) = (BanList::default(), moment());
+    let (mut bans, t) = begin();
     let who = Target::Peer(PeerId::random());
     assert!(bans.automatic(who, HOUR, "a", 1, t).is_some());
     assert!(bans.automatic(who, HOUR / 2, "b", 2, t).is_none());
@@ -201,7 +217,7 @@ fn the_fifth_banned_id_of_a_subnet_within_an_hour_is_one_too_many() {
 
 #[test]
 fn bans_outlive_a_restart_and_end_when_they_said() {
-    let (mut bans, t, peer) = (BanList::default(), moment(), PeerId::random());
+    let ((mut bans, t), peer) = (begin(), PeerId::random());
     let ban = bans
         .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
         .unwrap();
@@ -216,18 +232,13 @@ fn bans_outlive_a_restart_and_end_when_they_said() {
 
 #[test]
 fn a_clock_that_boots_in_the_past_ends_no_ban_and_lengthens_none_for_long() {
-    let (t, peer) = (moment(), PeerId::random());
-    let mut old = BanList::default();
-    let ban = old
-        .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
-        .unwrap();
+    let t = moment();
     // The host boots with its clock in 1970.
     let boot = Moment {
         wall: SystemTime::UNIX_EPOCH,
         ..t
     };
-    let mut bans = BanList::default();
-    bans.restore(ban, boot);
+    let (mut bans, peer) = restored(t, boot);
     assert!(bans.peer(&peer, boot.mono).is_some());
     // This ban is made while the clock is wrong.
     let (fresh, minute) = (PeerId::random(), Duration::from_secs(60));
@@ -261,17 +272,12 @@ fn a_clock_that_boots_in_the_past_ends_no_ban_and_lengthens_none_for_long() {
 
 #[test]
 fn a_clock_that_stays_in_the_past_makes_no_ban_longer_than_it_was_meant_to_be() {
-    let (t, peer) = (moment(), PeerId::random());
-    let mut old = BanList::default();
-    let ban = old
-        .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
-        .unwrap();
+    let t = moment();
     let boot = Moment {
         wall: SystemTime::UNIX_EPOCH,
         ..t
     };
-    let mut bans = BanList::default();
-    bans.restore(ban, boot);
+    let (bans, peer) = restored(t, boot);
     let almost = HOUR - Duration::from_secs(1);
     assert!(bans.peer(&peer, after(boot, almost).mono).is_some());
     assert!(bans.peer(&peer, after(boot, HOUR).mono).is_none());
@@ -279,17 +285,12 @@ fn a_clock_that_stays_in_the_past_makes_no_ban_longer_than_it_was_meant_to_be() 
 
 #[test]
 fn a_clock_that_boots_ahead_and_is_set_back_within_a_minute_ends_no_ban() {
-    let (t, peer) = (moment(), PeerId::random());
-    let mut old = BanList::default();
-    let ban = old
-        .by_operator(Target::Peer(peer), Some(HOUR), "x", t)
-        .unwrap();
+    let t = moment();
     let boot = Moment {
         wall: t.wall + 1000 * HOUR,
         ..t
     };
-    let mut bans = BanList::default();
-    bans.restore(ban, boot);
+    let (mut bans, peer) = restored(t, boot);
     assert!(bans.peer(&peer, boot.mono).is_none());
     bans.tend(after(boot, Duration::from_secs(30)));
     let set = after(t, Duration::from_secs(50));
@@ -300,7 +301,7 @@ fn a_clock_that_boots_ahead_and_is_set_back_within_a_minute_ends_no_ban() {
 
 #[test]
 fn a_slewed_clock_is_not_a_stepped_one() {
-    let (mut bans, t) = (BanList::default(), moment());
+    let (mut bans, t) = begin();
     bans.by_operator(net("192.0.2.1"), Some(HOUR), "", t)
         .unwrap();
     bans.take_unsaved();
@@ -312,7 +313,7 @@ fn a_slewed_clock_is_not_a_stepped_one() {
 
 #[test]
 fn reasons_are_one_bounded_line() {
-    let (mut bans, t) = (BanList::default(), moment());
+    let (mut bans, t) = begin();
     let long = format!("a\n{}", "ü".repeat(1000));
     let ban = bans.by_operator(net("192.0.2.1"), None, &long, t).unwrap();
     assert!(ban.reason.starts_with("a ü"));
