@@ -50,20 +50,6 @@ mod tests {
     use std::io::{Error, ErrorKind};
 
     #[test]
-    fn what_can_be_changed_here_tells_more_than_what_is_wrong_there() {
-        let order = [
-            Obstacle::GivenUp,
-            Obstacle::NoAddress,
-            Obstacle::NoAnswer,
-            Obstacle::Other,
-            Obstacle::Refused,
-            Obstacle::Unwanted,
-            Obstacle::ThisNode,
-        ];
-        assert!(order.is_sorted());
-    }
-
-    #[test]
     fn of_several_failures_a_known_one_counts_before_one_that_only_has_words() {
         use Obstacle::{NoAnswer, Other, Refused};
         for (all, told) in [
