@@ -15,6 +15,9 @@
 //!
 //! A method of the swarm, or an order of a behaviour, that ends a pending connection by
 //! its [`ConnectionId`](libp2p::swarm::ConnectionId).
+//! No issue asks for it. <https://github.com/libp2p/rust-libp2p/issues/2824>
+//! gave behaviours their say over connections: they may refuse one when they are asked,
+//! but not end it later.
 
 use std::io;
 use std::pin::Pin;

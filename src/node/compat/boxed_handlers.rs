@@ -18,6 +18,7 @@
 //!
 //! A swarm that boxes the handler itself. The last test here fails when the task of a
 //! connection no longer grows with its handler.
+//! No issue asks for it.
 
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};

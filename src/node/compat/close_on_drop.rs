@@ -13,6 +13,9 @@
 //! # What would make this superfluous
 //!
 //! A swarm that calls `poll_close` of the muxer when a connection's keep-alive ends.
+//! <https://github.com/libp2p/rust-libp2p/issues/2722>, which changed the
+//! interface of muxers, has comments about what happens to the muxer of a connection that
+//! ends in this way; no issue asks for the change alone.
 
 use std::io;
 use std::pin::Pin;

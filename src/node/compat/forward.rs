@@ -15,6 +15,9 @@
 //! # What would make this superfluous
 //!
 //! A wrapper or an adapter in `libp2p-swarm`, as there are for handlers and upgrades.
+//! <https://github.com/libp2p/rust-libp2p/issues/2485> asked for something
+//! close to it, to add to one method of a derived behaviour without writing out the
+//! others. It was closed.
 
 /// The four questions about connections, forwarded to the field `$inner`. `$wrap`, when
 /// given, is applied to the handlers of established connections.

@@ -15,7 +15,7 @@
 //!
 //! A libp2p-gossipsub that keeps no addresses while
 //! `PeerScoreParams::ip_colocation_factor_weight` is zero, or forgets each with its last
-//! peer.
+//! peer. No issue asks for it.
 
 use std::sync::LazyLock;
 

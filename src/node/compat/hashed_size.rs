@@ -14,6 +14,9 @@
 //!
 //! Public fields of `ControlAction` and `Subscription` in libp2p-gossipsub, or the size of
 //! an RPC from its handler.
+//! No issue asks for either. With
+//! <https://github.com/libp2p/rust-libp2p/pull/6468>, gossipsub itself measures
+//! these bytes before it decodes them, for a limit of its own.
 
 use std::hash::{Hash, Hasher};
 

@@ -18,6 +18,8 @@
 //!
 //! An option of gossipsub for the buffers, or a `Framed` of `asynchronous-codec` that
 //! allocates when it first needs to.
+//! <https://github.com/libp2p/rust-asynchronous-codec/pull/12>, which is open, lets the
+//! user of a `FramedRead` choose the capacity of its buffer.
 
 use std::convert::Infallible;
 

@@ -18,6 +18,9 @@
 //!
 //! A kind of error, or a reason, in the muxers' interface: closed by the remote, closed
 //! by this side, broken.
+//! <https://github.com/libp2p/rust-libp2p/issues/844> asked for such
+//! reasons and was closed. <https://github.com/libp2p/specs/issues/479>, which is open,
+//! proposes error codes for the end of a connection in all implementations.
 
 use std::error::Error;
 use std::io;

@@ -5,7 +5,8 @@
 //! The transport has the handshake but not the [`ConnectionId`]; the behaviour gets the
 //! [`ConnectionId`] but neither the handshake nor the listener. What both know are the
 //! two addresses of the connection, so those are the key here. Nothing depends on how
-//! many handshakes the swarm announces before it asks the gate about the first.
+//! many handshakes the swarm announces before it asks the gate about the first. No issue
+//! asks that both be told of a connection by the same number.
 //!
 //! Two handshakes between the same two addresses are possible: a peer may open several
 //! QUIC connections from one port, or several connections through one relay. Those are

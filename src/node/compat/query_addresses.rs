@@ -18,6 +18,8 @@ const NO_CONNECTION: usize = usize::MAX;
 /// a connection that does not exist; Kademlia remembers nothing of the question. It would
 /// not be needed if `FoundProviders` carried the addresses, or if `kad::Behaviour` had a
 /// method that tells the addresses of a peer in running queries.
+/// <https://github.com/libp2p/rust-libp2p/issues/1568> asked for a search for a peer.
+/// The answer there was to ask for the addresses as the swarm does.
 pub(in crate::node) fn addresses_in_queries(kad: &mut DhtIntake, peer: PeerId) -> Vec<Multiaddr> {
     let id = ConnectionId::new_unchecked(NO_CONNECTION);
     kad.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer)
