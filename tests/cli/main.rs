@@ -11,6 +11,7 @@ mod bans;
 mod common;
 mod daemon;
 mod diag;
+mod environment;
 mod offline;
 mod scripted;
 mod support;

@@ -360,21 +360,25 @@ fn in_namespace(namespace: Option<&str>, program: &Path) -> Command {
     }
 }
 
+/// What the environment says to a node beside its P2P_ variables: by a service manager,
+/// and about its log. `harness.py` has the same list, and `tests/cli/environment.rs`
+/// compares the two.
+pub(crate) const FOR_A_NODE: [&str; 10] = [
+    "CREDENTIALS_DIRECTORY",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "RUST_LOG",
+    "STATE_DIRECTORY",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
 /// `program`, in a network namespace if there is one, without what the caller's
 /// environment says to a node, about its log and of a service manager.
 pub(crate) fn bare_command(namespace: Option<&str>, program: &Path) -> Command {
-    const FOR_A_NODE: [&str; 10] = [
-        "CREDENTIALS_DIRECTORY",
-        "LISTEN_FDNAMES",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "NOTIFY_SOCKET",
-        "RUNTIME_DIRECTORY",
-        "RUST_LOG",
-        "STATE_DIRECTORY",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-    ];
     let mut command = in_namespace(namespace, program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -68,7 +68,8 @@ def get(url, timeout=60):
 
 
 # What the environment says to a node beside its P2P_ variables: by a service manager,
-# and about its log.
+# and about its log. `daemon.rs` has the same list; `tests/cli/environment.rs` compares
+# the two.
 FOR_A_NODE = {
     "CREDENTIALS_DIRECTORY",
     "LISTEN_FDNAMES",

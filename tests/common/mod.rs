@@ -44,7 +44,7 @@ mod process;
 mod wait;
 
 pub(crate) use address::{Closed, own_address, own_socket};
-pub(crate) use daemon::{Daemon, PROGRAM, Start, bare_command, program};
+pub(crate) use daemon::{Daemon, FOR_A_NODE, PROGRAM, Start, bare_command, program};
 pub(crate) use http::Scrape;
 pub(crate) use noise::{noise, same_bytes, write_noise};
 pub(crate) use process::Process;
