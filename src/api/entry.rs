@@ -1,9 +1,10 @@
-//! Files in the local store, and who published them.
+//! Files in the local store.
 
 use std::time::SystemTime;
 
 use cid::Cid;
-use libp2p::PeerId;
+
+use super::Publication;
 
 /// One file in the local store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +33,4 @@ pub struct Entry {
     pub announcing: u64,
     /// The publisher that signed the root block; only `stat` knows it.
     pub publication: Option<Publication>,
-}
-
-/// What the publisher of content states about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publication {
-    /// The peer that signed it.
-    pub publisher: PeerId,
-    /// When it was put, according to its publisher's clock.
-    pub at: SystemTime,
-    /// Until when it is served.
-    pub until: SystemTime,
 }

@@ -1,17 +1,8 @@
-//! Peers, as the node describes them.
+//! A connected peer and its connections, as the node describes them.
 
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
-
-/// A peer and the addresses at which it can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerInfo {
-    /// Its peer id.
-    pub id: PeerId,
-    /// Its addresses. There may be none.
-    pub addrs: Vec<Multiaddr>,
-}
 
 /// One connected peer. The node fills in every field except for the weight, which is the
 /// sum of the tags that programs set over the control socket.

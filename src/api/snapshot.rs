@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::status::Status;
+use super::{Setting, Status};
 use crate::telemetry::history::Earlier;
 
 /// The daemon at one moment, as the answer to a DIAG request.
@@ -39,17 +39,6 @@ pub struct Snapshot {
     pub disk: Option<(u64, u64)>,
     /// The configuration in force.
     pub settings: Vec<Setting>,
-}
-
-/// One variable of the configuration that is in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
-    /// The variable.
-    pub name: String,
-    /// Its value, in the form from which it is read.
-    pub value: String,
-    /// Where the value came from, in words.
-    pub source: String,
 }
 
 impl Snapshot {
