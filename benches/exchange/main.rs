@@ -33,7 +33,7 @@ use p2p_node::block::network::{
 };
 use p2p_node::content::fetch::{Obstacle, Unreachable};
 use p2p_node::message::compression;
-use p2p_node::message::provenance::Signer;
+use p2p_node::message::signer::Signer;
 use p2p_node::store::{Options, Store};
 use p2p_node::web::metrics::Metrics;
 use sha2::{Digest, Sha256};

@@ -12,7 +12,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 use p2p_node::content::address::{self, Codec};
 use p2p_node::content::dag::{self, Child};
 use p2p_node::config::{VARIABLES, env_file};
-use p2p_node::message::provenance::Signer;
+use p2p_node::message::signer::Signer;
 use p2p_node::message::{Limits, compression, seal};
 use prost::Message;
 use sha2::{Digest, Sha256};

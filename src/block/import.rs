@@ -15,7 +15,8 @@ use futures::io::{AsyncRead, AsyncReadExt};
 use crate::content::address::{Codec, address};
 use crate::content::dag::Child;
 use crate::content::layout::{Builder, PROFILE_CHUNK, Tree};
-use crate::message::provenance::{Provenance, SignError};
+use crate::message::provenance::Provenance;
+use crate::message::signer::SignError;
 use crate::store::{self, Batch, Root, Store};
 
 /// The number of bytes of chunks that are handed to the other thread at once.

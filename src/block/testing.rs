@@ -1,8 +1,9 @@
 //! Code that the tests of this module share.
 
+mod count;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::task::{Poll, Waker};
 use std::time::SystemTime;
 
 use async_std::os::unix::net::UnixStream;
@@ -22,10 +23,13 @@ use super::network::{Confirmation, Fault, Lead, Network, OpenError, ProvideError
 use crate::block::Metrics;
 use crate::content::fetch::{Obstacle, Unreachable};
 use crate::content::testing::content;
-use crate::message::provenance::{Provenance, Signer};
+use crate::message::provenance::Provenance;
+use crate::message::signer::Signer;
 use crate::store::{self, Options, Store};
 use crate::telemetry::Register as _;
 use crate::text::unix_time::unix_millis;
+pub(crate) use count::Count;
+use count::Dropped;
 
 type Handler = Arc<dyn Fn(UnixStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -233,44 +237,6 @@ impl Network for Net {
     fn stop_providing(&self, cid: &Cid) -> BoxFuture<'static, ()> {
         self.shared.lock().unwrap().provided.retain(|c| c != cid);
         async {}.boxed()
-    }
-}
-
-/// A number that increases, and for which a task can wait.
-#[derive(Clone, Default)]
-pub(crate) struct Count(Arc<Mutex<(usize, Vec<Waker>)>>);
-
-impl Count {
-    pub(crate) fn add(&self) {
-        let mut inner = self.0.lock().unwrap();
-        inner.0 += 1;
-        inner.1.drain(..).for_each(Waker::wake);
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.0.lock().unwrap().0
-    }
-
-    /// Waits until the number is at least `least`.
-    pub(crate) async fn reaches(&self, least: usize) {
-        std::future::poll_fn(|cx| {
-            let mut inner = self.0.lock().unwrap();
-            if inner.0 >= least {
-                return Poll::Ready(());
-            }
-            inner.1.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-/// Counts when it is dropped.
-struct Dropped(Count);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.add();
     }
 }
 

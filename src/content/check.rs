@@ -72,7 +72,8 @@ mod tests {
     use super::*;
     use crate::content::address::{Codec, address};
     use crate::message::compression::Compression;
-    use crate::message::provenance::{MAX_SKEW, Signer};
+    use crate::message::provenance::MAX_SKEW;
+    use crate::message::signer::Signer;
     use libp2p::identity::Keypair;
     use std::time::{Duration, UNIX_EPOCH};
 

@@ -6,11 +6,17 @@
 //! nothing that is malformed. It is bounded by the length of its input and by
 //! [`MAX_LINKS`].
 
+mod error;
+mod protobuf;
+mod unixfs;
+
 use bytes::Bytes;
 use cid::Cid;
 
-use super::address::{self, AddressError};
-use crate::message::varint;
+use super::address;
+pub use error::DagError;
+use protobuf::{Fields, Value, put_varint};
+use unixfs::decode_unixfs;
 
 /// The maximum number of children of one node that this node reads. Importers write 174
 /// or 1,024. Eight times the larger number leaves room for others, and limits how much
@@ -43,28 +49,6 @@ pub struct FileNode {
     pub children: Vec<Child>,
     /// The number of bytes of content: that of `data` and of all children.
     pub size: u64,
-}
-
-/// Why a block is not a node of a file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DagError {
-    /// The encoding is not valid.
-    #[error("not a valid dag-pb or UnixFS node: {0}")]
-    Malformed(&'static str),
-    /// It is a UnixFS object of another kind.
-    #[error("it is a {0}, and only files can be fetched; fetch one of its files by its own CID")]
-    NotAFile(&'static str),
-    /// The node has more children than this node reads.
-    #[error(
-        "the node has more than {MAX_LINKS} links; import the file again with fewer links a node"
-    )]
-    TooManyLinks,
-    /// The sizes that a node states contradict each other.
-    #[error("the node's sizes do not add up: {0}")]
-    Sizes(&'static str),
-    /// It has a child that cannot be followed.
-    #[error("one of its links cannot be followed: {0}")]
-    Link(#[from] AddressError),
 }
 
 /// Encodes an inner node with `children`, in canonical form.
@@ -194,114 +178,6 @@ fn decode_link(bytes: &[u8]) -> Result<(Cid, u64), DagError> {
         return Err(DagError::Malformed("bytes after a link's CID"));
     }
     Ok((cid, total))
-}
-
-struct UnixFs<'a> {
-    data: &'a [u8],
-    file_size: Option<u64>,
-    block_sizes: Vec<u64>,
-}
-
-fn decode_unixfs(bytes: &[u8]) -> Result<UnixFs<'_>, DagError> {
-    let mut kind = None;
-    let mut message = UnixFs {
-        data: &[],
-        file_size: None,
-        block_sizes: Vec::new(),
-    };
-    let mut input = Fields(bytes);
-    while let Some(field) = input.next()? {
-        match field {
-            (1, Value::Varint(value)) => kind = Some(value),
-            (2, Value::Bytes(value)) => message.data = value,
-            (3, Value::Varint(value)) => message.file_size = Some(value),
-            (4, Value::Varint(value)) => message.push_size(value)?,
-            // A protobuf reader must accept a repeated number in packed form as well.
-            (4, Value::Bytes(mut packed)) => {
-                while !packed.is_empty() {
-                    let value = take_varint(&mut packed)?;
-                    message.push_size(value)?;
-                }
-            }
-            (1..=4, _) => return Err(DagError::Malformed("a UnixFS field of the wrong type")),
-            // The mode, the time and the fields that follow them do not change the
-            // content.
-            _ => {}
-        }
-    }
-    match kind {
-        Some(0 | 2) => Ok(message),
-        Some(1) => Err(DagError::NotAFile("directory")),
-        Some(5) => Err(DagError::NotAFile("directory (in shards)")),
-        Some(4) => Err(DagError::NotAFile("symbolic link")),
-        Some(3) => Err(DagError::NotAFile("metadata object")),
-        Some(_) => Err(DagError::Malformed("an unknown UnixFS type")),
-        None => Err(DagError::Malformed("no UnixFS type")),
-    }
-}
-
-impl UnixFs<'_> {
-    fn push_size(&mut self, size: u64) -> Result<(), DagError> {
-        if self.block_sizes.len() == MAX_LINKS {
-            return Err(DagError::TooManyLinks);
-        }
-        self.block_sizes.push(size);
-        Ok(())
-    }
-}
-
-enum Value<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    Fixed,
-}
-
-/// Iterates over the fields of a protobuf message without copying.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DagError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let tag = take_varint(&mut self.0)?;
-        let number = tag >> 3;
-        if number == 0 {
-            return Err(DagError::Malformed("field number 0"));
-        }
-        let value = match tag & 7 {
-            0 => Value::Varint(take_varint(&mut self.0)?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
-            2 => {
-                let len = take_varint(&mut self.0)?;
-                Value::Bytes(self.take(len)?)
-            }
-            5 => self.take(4).map(|_| Value::Fixed)?,
-            _ => return Err(DagError::Malformed("an unknown wire type")),
-        };
-        Ok(Some((number, value)))
-    }
-
-    fn take(&mut self, len: u64) -> Result<&'a [u8], DagError> {
-        let len = usize::try_from(len).map_err(|_| DagError::Malformed("a field over its end"))?;
-        let (head, tail) = self
-            .0
-            .split_at_checked(len)
-            .ok_or(DagError::Malformed("a field over the end of its message"))?;
-        self.0 = tail;
-        Ok(head)
-    }
-}
-
-fn take_varint(input: &mut &[u8]) -> Result<u64, DagError> {
-    let (value, rest) = varint::decode(input).map_err(|_| DagError::Malformed("a varint"))?;
-    *input = rest;
-    Ok(value)
-}
-
-fn put_varint(out: &mut Vec<u8>, value: u64) {
-    let mut buffer = unsigned_varint::encode::u64_buffer();
-    out.extend(unsigned_varint::encode::u64(value, &mut buffer));
 }
 
 #[cfg(test)]

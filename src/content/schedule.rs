@@ -20,12 +20,19 @@
 //! no DHT peer at all, nothing is tried until a common wait is over or until there is a
 //! peer.
 
+mod backlog;
+mod changes;
+mod outcome;
+
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use cid::Cid;
 
 use super::root_key::RootKey;
+pub use backlog::Backlog;
+pub(crate) use changes::{Synced, Unsaved};
+pub(crate) use outcome::Outcome;
 
 /// The number of announcements that may always be under way at once. Each of them is a
 /// walk through the DHT with some twenty dials, then a record and a question to each of
@@ -60,67 +67,6 @@ const ONE_IN: u8 = 4;
 
 /// One in this many later announcements is verified; every first one is.
 const VERIFY_ONE_IN: u32 = 8;
-
-/// How an announcement ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Enough peers hold the record.
-    Ok,
-    /// Peers were told, but they cannot say whether they hold the record.
-    Unverified,
-    /// Peers were told, but only this many of them, which is too few, were seen to hold
-    /// it.
-    Few(usize),
-    /// No peer could be told.
-    Failed,
-    /// No DHT peer is known.
-    Alone,
-}
-
-const OK: &str = "ok";
-const UNVERIFIED: &str = "unverified";
-const FAILED: &str = "failed";
-
-impl Outcome {
-    /// All values of [`Outcome::result`].
-    pub(crate) const RESULTS: [&str; 3] = [OK, UNVERIFIED, FAILED];
-
-    /// Returns the value of the label `result` of `p2p_announcements_total`.
-    pub(crate) fn result(self) -> &'static str {
-        match self {
-            Outcome::Ok => OK,
-            Outcome::Unverified => UNVERIFIED,
-            Outcome::Few(_) | Outcome::Failed | Outcome::Alone => FAILED,
-        }
-    }
-}
-
-/// The roots that wait to be announced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// The number of roots that have to be announced now, including those under way.
-    pub waiting: usize,
-    /// How long the most overdue of them has waited.
-    pub lateness: Duration,
-}
-
-/// The changes that have to be stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unsaved {
-    /// When roots were announced, in milliseconds since 1970.
-    pub(crate) announced: Vec<(Cid, u64)>,
-    /// Roots that are no longer here.
-    pub(crate) gone: Vec<Cid>,
-}
-
-/// What [`Schedule::sync`] has found out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Synced {
-    /// Roots that were not known yet.
-    pub(crate) new: Vec<Cid>,
-    /// Roots that are no longer here.
-    pub(crate) gone: Vec<Cid>,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Due {

@@ -35,7 +35,7 @@ pub(crate) mod seen;
 pub(crate) mod topics;
 pub(crate) mod unheard;
 
-use crate::message::envelope::{Limits, MAX_OVERHEAD};
+use crate::message::limits::{Limits, MAX_OVERHEAD};
 
 pub(crate) use dropped::Dropped;
 pub(crate) use network_topics::NetworkTopics;

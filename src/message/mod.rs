@@ -5,9 +5,12 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`envelope`] | the signed message: sealing it, and opening it step by step |
+//! | [`envelope`] | the signed message, and opening it step by step |
+//! | [`packed`] | a payload that is sealed in an envelope |
+//! | [`limits`] | the bounds of a message |
 //! | [`statement`] | what a signature covers |
 //! | [`provenance`] | what the publisher of a block says of it, and signs |
+//! | [`signer`] | signs the blocks of this node |
 //! | [`publisher`] | the key that travels with a message, and its bounds |
 //! | [`refusal`] | why a message is refused, and the label under which that is counted |
 //! | [`compression`] | Snappy: when it is tried, and unpacking within a limit |
@@ -23,16 +26,21 @@
 pub mod compression;
 pub mod envelope;
 pub(crate) mod keys;
+pub mod limits;
+pub mod packed;
 pub mod provenance;
 pub mod publisher;
 pub mod refusal;
 pub mod sequence;
+pub mod signer;
 pub mod statement;
 pub(crate) mod varint;
 pub mod window;
 pub mod windows;
 
-pub use envelope::{Envelope, Limits, Opened, Packed, SealError, seal};
+pub use envelope::{Envelope, Opened};
+pub use limits::Limits;
+pub use packed::{Packed, SealError, seal};
 pub use refusal::Refusal;
 
 /// The messages, generated from `proto/message.proto`.

@@ -15,9 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use libp2p::PeerId;
-use libp2p::identity::Keypair;
 
-use super::publisher::{MAX_KEY_BYTES, MAX_SIGNATURE_BYTES, Publisher};
+use super::publisher::{MAX_SIGNATURE_BYTES, Publisher};
 use super::statement::{Purpose, Statement};
 use crate::text::duration::{self, millis};
 use crate::text::unix_time::{from_unix_millis, unix_millis};
@@ -92,24 +91,6 @@ pub enum Flaw {
     },
 }
 
-/// Why a block could not be signed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SignError {
-    /// The key cannot sign.
-    #[error("cannot sign a block with this node's identity: {0}")]
-    Key(String),
-    /// The key is larger than others accept.
-    #[error(
-        "this node's identity is too large to sign blocks with (key of {key} bytes, signature of {signature}); the limits are {MAX_KEY_BYTES} and {MAX_SIGNATURE_BYTES}: use an ed25519 identity"
-    )]
-    TooLarge {
-        /// Bytes of the public key.
-        key: usize,
-        /// Bytes of the signature.
-        signature: usize,
-    },
-}
-
 impl Provenance {
     /// When the block expires, in milliseconds since 1970.
     pub fn expires_ms(&self) -> u64 {
@@ -177,51 +158,7 @@ impl Provenance {
     }
 }
 
-/// Signs the blocks of one node. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Signer {
-    keypair: Keypair,
-    key: Bytes,
-}
-
-impl Signer {
-    /// Signs with the node's identity.
-    pub fn new(keypair: Keypair) -> Self {
-        let key = keypair.public().encode_protobuf().into();
-        Signer { keypair, key }
-    }
-
-    /// The node's id.
-    pub fn peer_id(&self) -> PeerId {
-        self.keypair.public().to_peer_id()
-    }
-
-    /// Signs the block with the multihash `hash`, put at `timestamp` (milliseconds
-    /// since 1970) for `ttl` seconds.
-    ///
-    /// # Errors
-    /// When the identity is one that cannot sign, or whose signatures others refuse.
-    pub fn sign(&self, hash: &[u8], timestamp: u64, ttl: u32) -> Result<Provenance, SignError> {
-        let signature = statement(hash, timestamp, ttl, VERSION)
-            .sign(&self.keypair)
-            .map_err(|error| SignError::Key(error.to_string()))?;
-        if self.key.len() > MAX_KEY_BYTES || signature.len() > MAX_SIGNATURE_BYTES {
-            return Err(SignError::TooLarge {
-                key: self.key.len(),
-                signature: signature.len(),
-            });
-        }
-        Ok(Provenance {
-            timestamp,
-            ttl,
-            version: VERSION,
-            key: self.key.clone(),
-            signature: signature.into(),
-        })
-    }
-}
-
-fn statement(hash: &[u8], timestamp: u64, ttl: u32, version: u32) -> Statement {
+pub(super) fn statement(hash: &[u8], timestamp: u64, ttl: u32, version: u32) -> Statement {
     Statement::new(Purpose::Block)
         .bytes(hash)
         .number(timestamp)
@@ -237,7 +174,11 @@ pub fn ttl_seconds(ttl: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::identity::Keypair;
+
     use super::*;
+    use crate::message::publisher::MAX_KEY_BYTES;
+    use crate::message::signer::Signer;
 
     const HASH: [u8; 34] = [0x12; 34];
     const PUT: u64 = 1_800_000_000_000;
@@ -278,6 +219,7 @@ mod tests {
     fn a_change_of_anything_that_is_signed_breaks_the_signature() {
         let (_, good) = signed();
         let other = Signer::new(Keypair::generate_ed25519());
+        let stranger = other.sign(&HASH, PUT, 60).unwrap();
         let mut hash = HASH;
         hash[33] ^= 1;
         assert_eq!(good.verify(&hash), Err(Flaw::Signature));
@@ -290,7 +232,10 @@ mod tests {
         assert_eq!(change(&|p| p.timestamp += 1), Err(Flaw::Signature));
         assert_eq!(change(&|p| p.ttl += 1), Err(Flaw::Signature));
         assert_eq!(change(&|p| p.version = 2), Err(Flaw::Version(2)));
-        assert_eq!(change(&|p| p.key = other.key.clone()), Err(Flaw::Signature));
+        assert_eq!(
+            change(&|p| p.key = stranger.key.clone()),
+            Err(Flaw::Signature)
+        );
         assert_eq!(
             change(&|p| p.signature = vec![0; 64].into()),
             Err(Flaw::Signature)

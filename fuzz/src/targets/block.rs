@@ -16,7 +16,8 @@ use p2p_node::content::address::{self, Codec};
 use p2p_node::content::dag::{self, MAX_LINKS};
 use p2p_node::content::refusal::{Refusal, RefusalKind};
 use p2p_node::fuzzing;
-use p2p_node::message::provenance::{self, MAX_SKEW, Provenance, Signer};
+use p2p_node::message::provenance::{self, MAX_SKEW, Provenance};
+use p2p_node::message::signer::Signer;
 use prost::Message;
 use sha2::{Digest, Sha256};
 

@@ -21,7 +21,7 @@ use p2p_node::block::exchange::frame::{FrameError, FrameReader};
 use p2p_node::block::exchange::serve::{Source, Stored};
 use p2p_node::block::exchange::{FRAME_OVERHEAD, Limits, MAX_REQUEST_FRAME, Server};
 use p2p_node::fuzzing;
-use p2p_node::message::provenance::Signer;
+use p2p_node::message::signer::Signer;
 use p2p_node::telemetry::Register as _;
 use prost::Message;
 

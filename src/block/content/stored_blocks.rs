@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use cid::Cid;
 
 use super::super::exchange::serve::{Source, Stored};
-use crate::message::provenance::{Provenance, Signer, is_clock_set, ttl_seconds};
+use crate::message::provenance::{Provenance, is_clock_set, ttl_seconds};
+use crate::message::signer::Signer;
 use crate::store::{self, Lifetime, Store};
 use crate::text::unix_time::unix_millis;
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Progress, Summary};
-use crate::content::fetch::memory::ChargedBytes;
+use crate::content::fetch::charged_bytes::ChargedBytes;
 
 /// An event of a fetch, in the order in which they occur.
 #[derive(Debug, Clone, PartialEq)]

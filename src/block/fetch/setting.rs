@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Sharing;
 use crate::block::Metrics;
-use crate::content::fetch::memory::Budget;
+use crate::content::fetch::budget::Budget;
 use crate::store::Store;
 
 /// What a fetch needs from its surroundings.

@@ -1,55 +1,16 @@
-//! The memory that blocks take during fetches. Every byte is counted while it is held.
+//! The memory that the blocks of one fetch take.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-
-/// The number of bytes of blocks that all fetches of a node together may hold for their
-/// readers. Each fetch may hold as many as are still free (dynamic thresholds, Choudhury
-/// and Hahne 1998), and one block in any case, so that a single fetch is limited only by
-/// its own bounds. For example, 64 fetches whose readers do not read hold 64 MiB and one
-/// block each in total, where each of them alone would hold 10 MiB. Clones share one
-/// count.
-///
-/// Blocks that do not fit wait in the store, to which every block is written first.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget(Arc<Pool>);
-
-#[derive(Debug)]
-struct Pool {
-    most: usize,
-    now: AtomicUsize,
-}
-
-impl Budget {
-    /// Creates a budget of `most` bytes.
-    pub(crate) fn new(most: usize) -> Self {
-        Budget(Arc::new(Pool {
-            most,
-            now: AtomicUsize::new(0),
-        }))
-    }
-
-    fn free(&self) -> usize {
-        let now = self.0.now.load(Ordering::Relaxed);
-        self.0.most.saturating_sub(now)
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Budget::new(64 << 20)
-    }
-}
+use super::budget::Budget;
 
 /// The number of bytes of blocks that a fetch holds, and the most that it has held at
 /// once.
 #[derive(Debug)]
 pub(crate) struct MemoryUse {
-    now: AtomicUsize,
-    peak: AtomicUsize,
-    budget: Budget,
+    pub(super) now: AtomicUsize,
+    pub(super) peak: AtomicUsize,
+    pub(super) budget: Budget,
 }
 
 impl MemoryUse {
@@ -115,64 +76,14 @@ impl Drop for Reservation {
     }
 }
 
-/// Bytes that are counted once in a [`MemoryUse`], however many clones there are.
-#[derive(Debug, Clone)]
-pub(crate) struct ChargedBytes {
-    bytes: Bytes,
-    _charge: Option<Arc<Charge>>,
-}
-
-impl ChargedBytes {
-    /// Counts `bytes` until the last clone has been dropped.
-    pub(crate) fn new(bytes: Bytes, memory: &Arc<MemoryUse>) -> Self {
-        let now = memory.now.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        memory.peak.fetch_max(now, Ordering::Relaxed);
-        let pool = &memory.budget.0;
-        pool.now.fetch_add(bytes.len(), Ordering::Relaxed);
-        let charge = Charge {
-            len: bytes.len(),
-            memory: Arc::clone(memory),
-        };
-        ChargedBytes {
-            bytes,
-            _charge: Some(Arc::new(charge)),
-        }
-    }
-
-    /// Wraps bytes that are limited elsewhere.
-    pub(crate) fn untracked(bytes: Bytes) -> Self {
-        ChargedBytes {
-            bytes,
-            _charge: None,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-}
-
-#[derive(Debug)]
-struct Charge {
-    len: usize,
-    memory: Arc<MemoryUse>,
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.memory.now.fetch_sub(self.len, Ordering::Relaxed);
-        let pool = &self.memory.budget.0;
-        pool.now.fetch_sub(self.len, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::content::fetch::charged_bytes::ChargedBytes;
 
     #[test]
     fn fetches_whose_readers_stop_share_the_budget_and_one_alone_is_not_held() {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cid::Cid;
 
-use super::memory::ChargedBytes;
+use super::charged_bytes::ChargedBytes;
 use super::plan_error::PlanError;
 use crate::content::address;
 use crate::content::dag::{Child, FileNode, MAX_DEPTH};

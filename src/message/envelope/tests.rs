@@ -1,5 +1,10 @@
+use libp2p::identity::Keypair;
+
 use super::super::publisher::KeyError;
 use super::*;
+use crate::message::limits::MAX_OVERHEAD;
+use crate::message::publisher::MAX_KEY_BYTES;
+use crate::message::{Packed, SealError, seal};
 
 const LIMITS: Limits = Limits {
     envelope: 64 << 10,

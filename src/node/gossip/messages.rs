@@ -81,7 +81,7 @@ impl Messages {
 mod tests {
     use super::*;
     use crate::gossip::MAX_PUBLISH_BYTES;
-    use crate::message::envelope::Limits;
+    use crate::message::Limits;
     use crate::message::pb;
     use crate::peers::Conduct;
     use crate::telemetry::Register as _;

@@ -12,7 +12,7 @@ use libp2p::core::muxing::SubstreamBox;
 use libp2p::identity::Keypair;
 use p2p_node::control::Client;
 use p2p_node::control::client::{Event, PutOptions};
-use p2p_node::message::provenance::Signer;
+use p2p_node::message::signer::Signer;
 use p2p_node::text::unix_time::unix_millis;
 use prost::Message;
 

@@ -11,7 +11,7 @@ use super::verified::MAX_REFUSALS;
 use crate::block::exchange::pb::message::Block;
 use crate::block::exchange::session::{Answer, Reply};
 use crate::block::network::{Fault, Network, OpenError};
-use crate::content::fetch::memory::ChargedBytes;
+use crate::content::fetch::charged_bytes::ChargedBytes;
 use crate::content::fetch::outcome::Outcome;
 use crate::content::refusal::Refusal;
 use crate::telemetry::Direction;

@@ -23,11 +23,12 @@ use bytes::Bytes;
 use libp2p::PeerId;
 
 use super::recorder::{Recorder, Timing};
-use crate::message::envelope::{self, Envelope, Limits, Opened};
+use crate::message::envelope;
 use crate::message::keys::{Keys, Known};
 use crate::message::publisher::Publisher;
 use crate::message::refusal::Refusal;
 use crate::message::windows::{Id, Mark, Windows};
+use crate::message::{Envelope, Limits, Opened};
 use crate::node::Metrics;
 use crate::store::{self, Store};
 

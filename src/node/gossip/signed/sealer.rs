@@ -4,7 +4,7 @@ use bytes::Bytes;
 use libp2p::identity::Keypair;
 
 use super::numbers::{NumberError, Numbers};
-use crate::message::envelope::{Limits, Packed, SealError};
+use crate::message::{Limits, Packed, SealError};
 
 /// Why a payload was not published.
 #[derive(Debug, thiserror::Error)]

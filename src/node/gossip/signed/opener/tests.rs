@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::message::compression::Compression;
-use crate::message::envelope::seal;
+use crate::message::seal;
 use crate::message::statement::{Purpose, Statement};
 use crate::message::windows::id_of;
 use crate::message::{pb, refusal};
