@@ -30,7 +30,7 @@ async fn connections(handle: &Handle) -> (u64, u64) {
     (status.connections_inbound, status.connections_outbound)
 }
 
-/// A peer that is no p2p-node: identify and ping, and it never lets go.
+/// A peer of another program: it has identify and ping, and never closes a connection.
 #[derive(NetworkBehaviour)]
 struct Bare {
     identify: identify::Behaviour,
@@ -127,7 +127,7 @@ fn without_memory_only_trusted_peers_come_in_or_are_dialed() {
         };
         let (friend, stranger) = (start(stays()).await, start(stays()).await);
         let node = start(Options {
-            // Less than any process has.
+            // This is less memory than any process uses.
             limits: Limits {
                 memory: Some(1 << 20),
                 ..Limits::default()
@@ -139,7 +139,7 @@ fn without_memory_only_trusted_peers_come_in_or_are_dialed() {
             ..stays()
         })
         .await;
-        // Once it has looked at its memory, which a task of its own does.
+        // A task of its own measures its memory, so the limit is in force after that.
         let said = eventually("a dial is refused", || async {
             let refused = node.handle.dial(stranger.address.clone()).await.err();
             let _ = node.handle.disconnect(stranger.peer).await;
@@ -179,8 +179,8 @@ fn slow_handshakes_make_room_for_an_honest_one() {
             Protocol::Tcp(port) => Some(port),
             _ => None,
         });
-        // They connect and say nothing. More than there are places, so that the
-        // last ones are refused and all places are taken.
+        // They connect and send nothing. There are more of them than places, so that all
+        // places are taken and the last ones are refused.
         let slow: Vec<_> = (0..MAX_PENDING_INBOUND + 20)
             .map(|_| std::net::TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap())
             .collect();
@@ -191,7 +191,7 @@ fn slow_handshakes_make_room_for_an_honest_one() {
         })
         .await;
         let honest = start(options()).await;
-        // The slow ones would hold their places for ten seconds, and come again.
+        // The slow ones would keep their places for ten seconds, and then come again.
         eventually("the honest one is in", || async {
             let _ = honest.handle.dial(node.address.clone()).await;
             connected(&node.handle, honest.peer).await.then_some(())
@@ -220,7 +220,7 @@ async fn silent_peer(node: &Running) -> (async_std::task::JoinHandle<()>, PeerId
     (task, local)
 }
 
-/// A behaviour that takes ping streams and keeps them without a word.
+/// A behaviour that accepts ping streams and keeps them without an answer.
 struct Mute;
 
 mod mute {
@@ -331,7 +331,7 @@ fn a_peer_that_answers_no_ping_is_let_go() {
         let policy = Policy::default();
         let node = start(Options {
             policy: policy.clone(),
-            // Not by idling.
+            // The connection must not end because it is idle.
             connection_idle_timeout: Duration::from_secs(3600),
             ping_interval: Duration::from_millis(50),
             ping_timeout: Duration::from_millis(100),
@@ -374,7 +374,7 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
             ..options()
         };
         let hub = start(idle()).await;
-        // The hub is to let go of those that would stay.
+        // The hub has to close the connections of peers that would stay.
         let stays = || Options {
             min_peers: 0,
             connection_idle_timeout: Duration::from_secs(3600),
@@ -401,12 +401,12 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
         stream.flush().await.unwrap();
         let (_, mut held) = incoming.next().await.unwrap();
 
-        // One that only lets itself be identified and pinged, and would stay.
+        // This peer only answers identify and ping, and would stay.
         let bare = flood(&hub.address, 1);
-        // One that subscribes to another topic: gossip streams, no mesh.
+        // This peer subscribes to another topic: it has gossip streams, but no mesh.
         let _other = outside.handle.subscribe("other".into()).await.unwrap();
         outside.handle.dial(hub.address.clone()).await.unwrap();
-        // One that asks the DHT.
+        // This peer asks the DHT.
         asking.handle.dial(hub.address.clone()).await.unwrap();
         eventually("the asking one knows whom to ask", || async {
             let table = asking.handle.routing_table().await.unwrap();
@@ -436,7 +436,7 @@ fn what_nothing_uses_closes_and_a_mesh_and_a_stream_stay() {
             .node
             .connections_closed
             .with_label_values(&["idle"]);
-        // One may have been dialed back, and so have had two connections.
+        // The hub may have dialed one of them back, so that it had two connections.
         assert!(idled.get() >= 3, "the other sides would have stayed");
         // The stream is alive.
         stream.write_all(b"y").await.unwrap();

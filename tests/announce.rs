@@ -81,7 +81,8 @@ fn waiting(daemon: &Daemon) -> u64 {
     status["announcements"]["waiting"].as_u64().unwrap()
 }
 
-/// Waits until nothing waits any more. As long as it goes on there is no hurry.
+/// Waits until no announcement is waiting. There is no time limit while their number
+/// goes down.
 fn until_announced(daemon: &Daemon) {
     let mut before = u64::MAX;
     while before > 0 {
@@ -105,7 +106,7 @@ fn two_thousand_files_of_one_command_have_a_record_at_every_other_node() {
     let files = write_files(&dir.path().join("files"), FILES);
     let (cids, said) = put(&all[2], &files);
     assert_eq!(cids.iter().collect::<HashSet<_>>().len(), FILES);
-    // It does not wait for the DHT, and says so.
+    // The command does not wait for the DHT, and says so.
     assert!(
         said.contains("files not yet announced to the DHT: "),
         "it says nothing of what is under way: {said:?}"
@@ -116,7 +117,8 @@ fn two_thousand_files_of_one_command_have_a_record_at_every_other_node() {
     }
 }
 
-/// Asks the daemon who provides each of `cids`; those for which it is not told `peer`.
+/// Asks the daemon for the providers of each of `cids`, and returns those for which it
+/// is not told `peer`.
 fn not_provided(asked: &Daemon, cids: &HashSet<String>, peer: &str) -> Vec<String> {
     block_on(async {
         let mut client = Client::connect(asked.socket()).await.unwrap();
@@ -164,7 +166,7 @@ fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
             }
         })
     };
-    // Some are announced by then. The rest waits, since nobody takes a record while
+    // Some are announced by then. The rest wait, since no peer accepts a record while
     // the others are stopped.
     eventually("a record has come to another node", || {
         (records(&all[0]) > 0).then_some(())
@@ -196,7 +198,7 @@ fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
         .collect();
     let lost: Vec<_> = reported.difference(&here).collect();
     assert!(lost.is_empty(), "reported, and not stored: {lost:?}");
-    // The one under way may have been stored before it could be reported.
+    // The file under way may have been stored before the command could report it.
     let more = here.len() - reported.len();
     assert!(more <= 1, "{more} are stored that nobody was told of");
     for other in &all {
@@ -214,7 +216,7 @@ fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
         let missing = not_provided(other, &here, &peer);
         assert!(missing.is_empty(), "nobody provides {missing:?}");
     }
-    // What is announced is there.
+    // Everything that was announced can be found.
     block_on(async {
         let mut client = Client::connect(publisher.socket()).await.unwrap();
         for cid in &here {
@@ -231,8 +233,8 @@ fn after_a_kill_in_the_middle_of_a_put_all_that_it_reported_is_announced() {
     });
 }
 
-/// The first `put` of a node without peers is told so by the attempt; those that
-/// follow, by the wait that it began.
+/// The first `put` of a node without peers learns this from its attempt. Those that
+/// follow learn it from the wait that the attempt began.
 #[test]
 fn alone_each_put_says_why_its_file_is_not_announced_yet() {
     let dir = tempfile::tempdir().unwrap();

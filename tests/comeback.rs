@@ -19,8 +19,8 @@ use ear::Ear;
 
 const TOPIC: &str = "/p2p-node/chat";
 
-/// Publishes at `from` until every one of `ears` has heard it. Each try is a
-/// message of its own: what was said while nobody could hear it is lost.
+/// Publishes at `from` until every one of `ears` has received a message. Each try is a
+/// new message, since one that was published while nobody could receive it is lost.
 fn reaches(what: &str, from: &Daemon, word: &str, ears: &[&Ear]) {
     let begun = Instant::now();
     eventually(&format!("{what} is heard"), || {
@@ -30,8 +30,8 @@ fn reaches(what: &str, from: &Daemon, word: &str, ears: &[&Ear]) {
     println!("{what}: heard after {:.1} s", begun.elapsed().as_secs_f64());
 }
 
-/// Waits until `daemon` knows that so many peers have joined the topic. A message
-/// may go round a link that does not work; this looks at the links.
+/// Waits until `daemon` knows that so many peers have joined the topic. A message can
+/// take another way than a link that does not work, so this looks at the links.
 fn knows_subscribers(daemon: &Daemon, name: &str, count: u64) {
     let begun = Instant::now();
     eventually(&format!("{name} knows {count} subscribers"), || {

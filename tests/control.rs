@@ -59,14 +59,15 @@ fn hostile_bytes_end_their_own_connection_and_nothing_else() {
         let mut socket = daemon.raw();
         socket.write_all(wire).unwrap();
         let mut answer = Vec::new();
-        // It says why and hangs up; bytes that it never read make that a reset.
+        // The daemon says why and closes the connection. Bytes that it has not read turn
+        // this into a reset.
         let _ = socket.read_to_end(&mut answer);
         assert!(
             answer.len() > 4 && answer[1..3] == [8, 1],
             "{wire:?}: {answer:?}"
         );
     }
-    // Half a request, and gone.
+    // The client sends half a request and closes the connection.
     daemon.raw().write_all(&[100, 8, 0]).unwrap();
     let peer = block_on(async { daemon.client().await.identify().await.unwrap().id });
     assert!(!peer.to_string().is_empty());
@@ -128,7 +129,7 @@ fn what_is_put_is_listed_fetched_and_removed() {
         assert!(client.list_blocks().await.unwrap().is_empty());
         let again = client.stat_block(&entry.cid).await.unwrap_err();
         assert!(matches!(again, Error::Refused(_)), "{again}");
-        // Nobody has it now: one line, and the connection goes on.
+        // No peer has it: the answer is one line, and the connection stays open.
         let patience = Some(Duration::from_secs(1));
         let mut download = client.get(&entry.cid, patience).await.unwrap();
         let why = loop {
@@ -174,7 +175,7 @@ fn a_second_daemon_on_the_socket_is_refused_and_a_dead_ones_is_taken_over() {
     assert_eq!(second.wait(), Some(1));
     let said = second.log();
     assert!(said.contains("already running"), "{said}");
-    // As after kill -9: the file is there and nobody listens.
+    // As after `kill -9`, the file exists and no process listens.
     daemon.running.kill();
     assert!(socket.exists());
     let none = block_on(Client::connect(&socket)).unwrap_err();
@@ -188,7 +189,7 @@ fn more_clients_than_allowed_are_told_so() {
     let daemon = Daemon::start();
     let limit = p2p_node::control::server::MAX_CLIENTS;
     let mut held: Vec<_> = (0..limit).map(|_| daemon.raw()).collect();
-    // Served, all of them, before the next one comes.
+    // All of them are answered before the next one comes.
     for socket in &mut held {
         socket.write_all(&[2, 8, 0]).unwrap();
         socket.read_exact(&mut [0; 3]).unwrap();

@@ -29,8 +29,8 @@ fn pair(dir: &Path, more: &[(&str, &str)]) -> (Daemon, Daemon) {
     (node, peer)
 }
 
-/// Begins to put a value on a peer that answers nothing, which goes on until it
-/// does, and tells the node to stop.
+/// Begins to put a value on a peer that does not answer yet, which takes until it does,
+/// and tells the node to stop.
 fn stop_with_a_query(node: &mut Daemon, peer: &Daemon) -> Process {
     peer.signal(SIGSTOP);
     let put = node.begin(&["dht", "put", "greeting", "hello"]);

@@ -24,7 +24,7 @@ use p2p_node::peers::{Action, Conduct};
 
 const OFFENDERS: [&str; 3] = ["192.0.2.7", "2001:db8::7", "::ffff:198.51.100.7"];
 
-/// Where the lines of a forger say that somebody else misbehaved.
+/// The address of somebody else, who misbehaved according to the lines of a forger.
 const VICTIM: &str = "203.0.113.66";
 
 /// What a remote may say of itself: an agent, a topic, an error text.
@@ -50,7 +50,7 @@ fn forgeries() -> Vec<String> {
     ]
 }
 
-/// Run as a child of its own, since a process has one logger, on stderr.
+/// This runs in a child process, since a process has only one logger, on stderr.
 #[test]
 #[ignore = "run by the other test, as a process of its own"]
 fn child() {
@@ -63,7 +63,7 @@ fn child() {
                 for (offence, action) in [
                     (Conduct::InvalidSignature, Action::Disconnect),
                     (Conduct::Replay, Action::Ban),
-                    // Happens to anybody, and to trusted peers without end.
+                    // This happens to anybody, and to trusted peers again and again.
                     (Conduct::PingLost, Action::Note),
                     (Conduct::Bomb, Action::Note),
                 ] {
@@ -99,7 +99,7 @@ fn child() {
     }
 }
 
-/// What the program wrote, a line each.
+/// Returns what the program wrote, by lines.
 fn written(form: &str, lines: &str) -> Vec<String> {
     forms::written("child", form, &[("LINES", lines)])
 }

@@ -65,13 +65,13 @@ fn a_node_with_a_dead_disk_passes_messages_on_and_ends_with_a_goodbye() {
         ("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/udp/0/quic-v1"),
         ("P2P_LOG_FORMAT", "json"),
         ("RUST_LOG", "debug"),
-        // Longer than this test waits: a drain that takes all of it is seen.
+        // This is longer than the test waits, so that a drain that takes all of it fails.
         ("P2P_DRAIN_TIMEOUT", "10m"),
     ];
     let start = |name: &str| Daemon::start(&dir.path().join(name), &variables);
     let (speaker, mut between, hearer) = (start("speaker"), start("between"), start("hearer"));
     let id = |daemon: &Daemon| daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
-    // They look for each other, and must not find another way.
+    // They look for each other, and must find no other way.
     speaker.ok(&["ban", &id(&hearer)]);
     hearer.ok(&["ban", &id(&speaker)]);
     // Over QUIC, where the end of a process is not seen by others.
@@ -88,7 +88,7 @@ fn a_node_with_a_dead_disk_passes_messages_on_and_ends_with_a_goodbye() {
     reaches("a message goes through the one between", "first");
     inject(&between, SIGUSR1);
     reaches("a message goes past a dead disk", "second");
-    // It waits still for being written down as seen there.
+    // It still waits to be recorded as seen there.
     between.signal(SIGTERM);
     assert_eq!(
         ends_within(&mut between, SLACK),

@@ -42,7 +42,7 @@ const TRANSPORTS: [(&str, &str); 2] = [
     ("quic-v1", "/ip4/127.0.0.1/udp/0/quic-v1"),
 ];
 
-/// A daemon, and where its metrics are.
+/// A daemon and the address of its metrics.
 struct Observed {
     daemon: Daemon,
 }
@@ -55,7 +55,7 @@ impl Observed {
         Observed { daemon }
     }
 
-    /// Sum of the samples whose name, with labels, begins so.
+    /// Returns the sum of the samples whose name, with labels, begins with this text.
     fn metric(&self, sample: &str) -> u64 {
         self.daemon.metric_sum(sample) as u64
     }
@@ -66,7 +66,7 @@ impl Observed {
         ))
     }
 
-    /// Puts a file of noise; its CID and path.
+    /// Puts a file of noise, and returns its CID and its path.
     fn put(&self, dir: &Path, bytes: u64, seed: u64) -> (String, std::path::PathBuf) {
         let file = dir.join(format!("noise-{seed}"));
         write_noise(&file, bytes, seed);
@@ -168,7 +168,7 @@ fn gossip_passes_while_a_transfer_fills_the_ceiling() {
     let mut subscriber = sink.daemon.command(&["subscribe", "news"]);
     let mut subscriber = Process::spawn(subscriber.stdout(Stdio::piped()));
     let mut heard = BufReader::new(subscriber.take_stdout()).lines();
-    // At 64 KiB/s this takes 17 minutes: it goes on as long as the test.
+    // At 64 KiB/s this takes 17 minutes, which is longer than the test.
     let (cid, _) = source.put(dir.path(), 64 * MIB, 1);
     let out = dir.path().join("out");
     let mut get = sink
@@ -235,12 +235,12 @@ const ECHO: StreamProtocol = StreamProtocol::new("/test/echo/1.0.0");
 fn a_stream_on_which_nothing_moves_ends_at_both_ends() {
     for (transport, listen) in TRANSPORTS {
         run(async {
-            // Only one end has so short a limit: the other hears of it.
+            // Only one end has so short a limit. It tells the other end.
             let a = start(listen, 128, 256, Duration::from_millis(300)).await;
             let b = start(listen, 128, 256, Duration::from_secs(3600)).await;
             let mut incoming = b.handle.accept(ECHO).unwrap();
             a.handle.dial(b.address.clone()).await.unwrap();
-            // One that is read from, and nothing comes.
+            // This stream is read from, and nothing arrives.
             let (mut silent, _) = a.handle.open_stream(b.peer, &[ECHO]).await.unwrap();
             silent.write_all(b"x").await.unwrap();
             silent.flush().await.unwrap();
@@ -255,7 +255,7 @@ fn a_stream_on_which_nothing_moves_ends_at_both_ends() {
             drop(silent);
             let end = other.read(&mut byte).await;
             assert!(matches!(end, Ok(0) | Err(_)), "{transport}: {end:?}");
-            // One that is written to, and never read.
+            // This stream is written to, and the other end never reads.
             let (mut full, _) = a.handle.open_stream(b.peer, &[ECHO]).await.unwrap();
             let chunk = vec![0; 64 << 10];
             let error = loop {
@@ -267,7 +267,7 @@ fn a_stream_on_which_nothing_moves_ends_at_both_ends() {
                 error.to_string().contains("P2P_STREAM_IDLE_TIMEOUT"),
                 "{transport}: {error}"
             );
-            // One that nobody uses at all.
+            // Neither end uses this stream.
             let (unused, _) = a.handle.open_stream(b.peer, &[ECHO]).await.unwrap();
             assert_eq!(unused.over().await, Duration::from_millis(300));
         });
@@ -297,7 +297,7 @@ fn streams_of_a_connection_are_limited_both_ways_and_the_refusal_says_by_whom() 
                     && refusal.contains("P2P_MAX_OUTBOUND_STREAMS"),
                 "{transport}: {refusal}"
             );
-            // The node's own protocols have theirs.
+            // The node's own protocols have the rest.
             if let Err(error) = a.handle.find_peer(PeerId::random()).await {
                 let error = error.to_string();
                 assert!(
@@ -309,7 +309,7 @@ fn streams_of_a_connection_are_limited_both_ways_and_the_refusal_says_by_whom() 
             a.handle.open_stream(b.peer, &[ECHO]).await.unwrap();
             drop(open);
 
-            // Inbound, at the other end, whatever the opener may have.
+            // The other end limits inbound streams, whatever the opener's limit is.
             let strict = start(listen, 16, 256, idle).await;
             let _incoming = strict.handle.accept(ECHO).unwrap();
             b.handle.dial(strict.address.clone()).await.unwrap();
@@ -363,7 +363,7 @@ fn a_flood_of_streams_ends_the_connection_and_costs_reputation() {
         poll_fn(|cx| {
             for _ in 0..100 {
                 match muxer.poll_outbound_unpin(cx) {
-                    // Each is given up at once.
+                    // Each of them is closed at once.
                     Poll::Ready(Ok(mut stream)) => {
                         let _ = Pin::new(&mut stream).poll_write(cx, b"x");
                         opened += 1;
@@ -415,7 +415,7 @@ fn programs_at_both_ends_see_that_an_idle_stream_ended() {
     let listener = handler(&b.daemon, dir.path(), "/test/idle/1");
     a.daemon.ok(&["connect", &b.daemon.address("tcp")]);
     let peer = peer_of(&b.daemon);
-    // Before anything else can happen to it, it has carried a byte.
+    // It has carried a byte before anything else can happen to it.
     let taken = std::thread::spawn(move || {
         let (mut theirs, _) = listener.accept().unwrap();
         theirs.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -143,7 +143,7 @@ impl Foreign {
         swarm.dial(to.clone()).unwrap();
         let (orders, told) = async_std::channel::bounded::<Order>(1);
         async_std::task::spawn(async move {
-            // Published when the node's own subscription has come.
+            // It is published when the subscription of the node has arrived.
             let mut waiting: std::collections::VecDeque<Order> = Default::default();
             let mut retry = async_io::Timer::interval(Duration::from_millis(10));
             loop {
@@ -302,7 +302,7 @@ fn requests_to_the_dht_over_the_budget_are_not_served() {
         let began = Instant::now();
         for n in 0..2000 {
             let sent = stream.write_all(&announcement(other.peer, n)).await;
-            // It may have been cut off already.
+            // The connection may have been closed already.
             if sent.is_err() {
                 break;
             }
@@ -368,7 +368,7 @@ fn random_sequence_numbers_are_no_offence_on_a_plain_topic() {
         let other = start_as(&key).await;
         let _there = other.handle.subscribe(PLAIN.into()).await.unwrap();
         other.handle.dial(node.address.clone()).await.unwrap();
-        // Its own gossipsub has opened its stream; a later one takes its place.
+        // Its own gossipsub has opened a stream, which a later one replaces.
         node.hears(PLAIN, peer).await;
         let protocol = libp2p::StreamProtocol::new("/meshsub/1.1.0");
         let (mut stream, _) = other
@@ -412,7 +412,7 @@ fn what_is_no_envelope_is_rejected_on_a_topic_of_this_network_and_its_sender_cut
         .await;
         let first = node.policy.score_of(&foreign.peer, Instant::now());
         assert!(first < 0.0, "{first}");
-        // Right but for the topic, which the signature covers.
+        // Everything is right except for the topic, which the signature covers.
         for n in 1..20 {
             foreign
                 .send(OWN, foreign.seal("/p2p-node/other", n, b"moved"))
@@ -503,8 +503,8 @@ fn a_flood_is_cut_to_its_budget_while_others_are_heard() {
         for n in 0..3000_u32 {
             foreign.send(PLAIN, n.to_be_bytes()).await;
         }
-        // On a slow machine the budget fills while these are taken: it goes on, at a
-        // thousand a second.
+        // On a slow machine the budget is refilled while these messages are accepted, so
+        // the test goes on at a thousand messages a second.
         let sent = AtomicU32::new(3000);
         eventually("the flood is dropped", async || {
             for _ in 0..20 {
@@ -540,7 +540,7 @@ async fn by_hand(node: &Running) -> (Running, Keypair, PeerStream) {
     let other = start_as(&key).await;
     other.handle.dial(node.address.clone()).await.unwrap();
     let _there = other.handle.subscribe("/hello".into()).await.unwrap();
-    // Its own gossipsub has opened its stream; a later one takes its place.
+    // Its own gossipsub has opened a stream, which a later one replaces.
     node.hears("/hello", other.peer).await;
     let stream = other.handle.open_stream(node.peer, &[gossip()]).await;
     (other, key, stream.unwrap().0)
@@ -554,8 +554,8 @@ fn gossip() -> libp2p::StreamProtocol {
 fn a_busy_network_loses_no_message_and_no_neighbour_its_good_name() {
     use futures::AsyncWriteExt;
     run(async {
-        // Fifty publishers at five a second each, through two nodes in a row: far
-        // more than any of the two may say itself.
+        // Fifty publishers send five messages a second each through two nodes in a row.
+        // This is far more than either of the two may publish itself.
         let (first, second) = (start().await, start().await);
         let _first = first.handle.subscribe(PLAIN.into()).await.unwrap();
         let mut there = second.handle.subscribe(PLAIN.into()).await.unwrap();
@@ -614,8 +614,8 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
         let mut rpc = Vec::new();
         field(&mut rpc, 1, &subscribe);
         stream.write_all(&framed(rpc)).await.unwrap();
-        // It leaves the mesh and asks back in, again and again, within the
-        // minute in which that is not done.
+        // It leaves the mesh and asks to be in it again, many times within the minute in
+        // which a peer must not do so.
         stream.write_all(&control(&prune)).await.unwrap();
         let reports = node.metrics.policy.misbehaviour.clone();
         let reported = reports.with_label_values(&["low-gossip-score"]);
@@ -623,7 +623,7 @@ fn a_peer_whose_score_gossipsub_has_lost_patience_with_is_reported() {
         while reported.get() == 0 {
             assert!(Instant::now() < end, "it is never reported");
             for _ in 0..100 {
-                // It may have been cut off already.
+                // The connection may have been closed already.
                 let _ = stream.write_all(&control(&graft)).await;
             }
             let _ = stream.flush().await;
@@ -639,10 +639,10 @@ fn a_frame_that_is_too_long_ends_its_stream_before_it_is_there() {
     run(async {
         let node = start().await;
         let (other, _, mut stream) = by_hand(&node).await;
-        // Without any stream the connection would be idle, and closed for that.
+        // Without any stream the connection would be idle, and would be closed.
         let protocol = libp2p::StreamProtocol::new("/p2p-node/kad/1.0.0");
         let _open = other.handle.open_stream(node.peer, &[protocol]).await;
-        // Says 8 MiB, and sends two of them.
+        // It announces 8 MiB, and sends two of them.
         let mut frame = Vec::new();
         length(&mut frame, 8 << 20);
         frame.resize(2 << 20, 0);

@@ -206,7 +206,7 @@ fn one_address_has_its_cap_and_its_rate_and_others_are_served() {
         });
         assert!(!knows(&second), "over {transport}");
     }
-    // An address that comes again and again.
+    // This address connects again and again.
     first.ok(&[
         "disconnect",
         node.json(&["id"])["peer_id"].as_str().unwrap(),

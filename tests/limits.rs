@@ -28,7 +28,7 @@ fn has(daemon: &Daemon, peer: &str) -> bool {
     peers.iter().any(|p| p["peer_id"] == peer)
 }
 
-/// What a command says that must fail.
+/// Runs a command that must fail, and returns what it says.
 fn fails(daemon: &Daemon, args: &[&str]) -> String {
     let output = daemon.cli(args);
     assert!(!output.status.success(), "{args:?} succeeded");
@@ -55,7 +55,7 @@ fn answer(daemon: &Daemon, source: &str) -> Vec<u8> {
         .unwrap();
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    // It may have hung up before this is sent.
+    // The daemon may have closed the connection before this is sent.
     let _ = stream.write_all(b"\x13/multistream/1.0.0\n");
     let mut said = vec![0; 64];
     match stream.read(&mut said) {

@@ -27,14 +27,14 @@ use nix::sys::signal::Signal;
 /// Not a topic of this network, so that any program may be on it.
 const TOPIC: &str = "weblog";
 
-/// So short that a test sees many of them pass.
+/// This is so short that many of them pass during a test.
 const IDLE: Duration = Duration::from_secs(2);
 const QUICK: (&str, &str) = ("P2P_CONNECTION_IDLE_TIMEOUT", "2s");
 
 const ON: (&str, &str) = ("P2P_TOPICS", TOPIC);
 
-/// Publishes at `from` until `ear` has heard it. Each try is a message of its own:
-/// what was said while nobody could hear it is lost.
+/// Publishes at `from` until `ear` has received a message. Each try is a new message,
+/// since one that was published while nobody could receive it is lost.
 fn reaches(what: &str, from: &Daemon, word: &str, ear: &Ear) {
     let begun = Instant::now();
     eventually(&format!("{what} is heard"), || {
@@ -56,7 +56,7 @@ fn a_publisher_that_is_not_subscribed_stays_connected_while_it_publishes() {
     let ear = Ear::at(&hears, TOPIC, &dir.path().join("heard"));
     let at = hears.address("tcp");
     let speaks = Daemon::start(&dir.path().join("speaks"), &alone);
-    // It has begun to publish before anybody was there.
+    // It has begun to publish before any member was there.
     let nobody = speaks.cli(&["publish", TOPIC, "to nobody"]);
     assert_eq!(nobody.status.code(), Some(1));
     speaks.ok(&["connect", &at]);
@@ -113,7 +113,7 @@ fn members_find_each_other_through_an_entry_that_is_not_on_their_topic() {
     eventually("all words have come", || {
         (at_b.count("word ") == 50).then_some(())
     });
-    // And one that is not on the topic and speaks finds them too.
+    // A publisher that is not on the topic finds them as well.
     let c = Daemon::start(&dir.path().join("c"), &[QUICK, knows]);
     reaches("c at a", &c, "from-c", &at_a);
     reaches("c at b", &c, "again-from-c", &at_b);
@@ -133,7 +133,7 @@ fn two(dir: &Path, start: impl Fn(&str) -> Daemon) -> ((Daemon, Ear), (Daemon, E
     ((a, at_a), (b, at_b))
 }
 
-/// Waits until a daemon has no connection left: the absence was a long one.
+/// Waits until a daemon has no connection left, as after a long absence.
 fn given_up(daemon: &Daemon) {
     eventually("the other is given up", || {
         let peers = daemon.json(&["peers"]);

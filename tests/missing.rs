@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use common::{Daemon, eventually, write_noise};
 use nix::sys::signal::Signal;
 
-/// How long a `get` would go on waiting for somebody. One that ends before is one that
-/// has seen that nobody will come: it takes a sixth of this for that.
+/// How long a `get` waits for providers at most. A `get` that ends earlier has found out
+/// that none will come, for which it takes a sixth of this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Stores a file of its own at `daemon` and announces it; its CID.
@@ -32,8 +32,8 @@ fn id(daemon: &Daemon) -> String {
     daemon.json(&["id"])["peer_id"].as_str().unwrap().to_owned()
 }
 
-/// Waits until `door` holds so many provider records: what a host has only begun to
-/// announce is known to nobody when it ends, or forgets the content.
+/// Waits until `door` holds so many provider records. Otherwise the announcements of a
+/// host may not have arrived when it ends or removes the content.
 fn announced(door: &Daemon, count: u64) {
     eventually("the announcements have come to the door", || {
         let records = door.json(&["status"])["dht"]["provider_records"].as_u64();
@@ -50,7 +50,7 @@ fn finds(daemon: &Daemon, cid: &str, holders: &[&str]) {
     });
 }
 
-/// What a `get` says that must fail, and how long it took to say it.
+/// Runs a `get` that must fail, and returns what it says and how long it took.
 fn fails(daemon: &Daemon, cid: &str, patience: Duration) -> (String, Duration) {
     let begun = Instant::now();
     let patience = format!("{}s", patience.as_secs());
@@ -159,19 +159,19 @@ fn of_those_who_cannot_be_reached_the_one_is_named_that_tells_most() {
     let cid = put(&holders[0], hosts.files(), 4);
     assert_eq!(put(&holders[1], hosts.files(), 4), cid);
     announced(&door, 2);
-    // One stands still, so that its host takes connections and nobody answers on them;
-    // the other has ended, which its host says at once.
+    // One process is stopped, so that its host accepts connections and nobody answers on
+    // them. The other has ended, and its host refuses connections at once.
     let [still, mut ended] = holders;
     still.signal(Signal::SIGSTOP);
     ended.kill();
     let seeker = hosts.start("seeker", &[enter]);
     finds(&seeker, &cid, &[&ids[0], &ids[1]]);
 
-    // They may come back, so that it waits for as long as it is told to.
+    // They may come back, so the `get` waits for as long as it is told to.
     let patience = Duration::from_secs(30);
     let (line, took) = fails(&seeker, &cid, patience);
     assert!(took >= patience, "{line}");
-    // Whether the one that stands still has failed by now is a matter of time.
+    // Whether the stopped one counts as failed by now depends on the time.
     let words = "2 peers announce it: ";
     assert!(line.contains(words), "{words:?} is not in {line:?}");
     assert!(line.contains(" cannot be reached ("), "{line}");

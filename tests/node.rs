@@ -170,7 +170,7 @@ fn a_bootstrap_peer_that_comes_late_is_still_found() {
     run(async {
         let identity = Keypair::generate_ed25519();
         let peer = identity.public().to_peer_id();
-        // For a node that starts later.
+        // This address is for a node that starts later.
         let listen = own_address();
         let address: Multiaddr = format!("{listen}/p2p/{peer}").parse().unwrap();
         let early = start(Options {
@@ -378,7 +378,7 @@ fn a_node_without_a_listener_is_reached_through_its_relay_and_then_directly() {
         let mut external = relay.address.clone();
         external.pop();
         let relay_id = Keypair::generate_ed25519();
-        // It gives its port back when it has ended.
+        // Its port is free again when it has ended.
         relay.node.stop().await;
         // A relay tells its clients the addresses that it was configured with.
         let relay = start_as(
@@ -490,7 +490,7 @@ fn a_peer_that_cannot_be_reached_leaves_the_routing_table() {
         })
         .await;
         assert!(routed(c.peer).await, "who only left may come back");
-        // The query finds out.
+        // The query finds this out.
         let _ = within("provide", a.handle.provide(b"k".to_vec())).await;
         eventually("c is forgotten", || async {
             (!routed(c.peer).await).then_some(())
@@ -549,7 +549,7 @@ fn a_denied_network_is_turned_away_before_the_handshake() {
         let stranger = start(options()).await;
         assert!(stranger.handle.dial(closed.address.clone()).await.is_err());
         assert!(!connected(&closed.handle, stranger.peer).await);
-        // Nor does the node itself go there.
+        // The node itself does not dial it either.
         let refused = closed
             .handle
             .dial(stranger.address.clone())
@@ -593,7 +593,7 @@ fn peers_with_keys_of_every_kind_are_understood() {
     });
 }
 
-/// A foreign gossipsub peer, which does as it is told.
+/// A gossipsub peer that the test controls.
 enum Foreign {
     Join(String),
     Leave(String),
@@ -715,7 +715,7 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
         }
         let gone = || async { (!connected(judge, b.peer).await).then_some(()) };
         eventually("b is cut off", gone).await;
-        // It may come back, on parole.
+        // It may come back on probation.
         eventually("b has seen the end", || async {
             (!connected(&b.handle, a.peer).await).then_some(())
         })
@@ -741,7 +741,7 @@ fn misbehaviour_disconnects_then_bans_both_ways_and_a_trusted_peer_is_spared() {
         policy.report(&friend.peer, Conduct::Bomb, Moment::now());
         assert!(connected(judge, friend.peer).await);
         assert!(policy.ban_of_peer(&friend.peer, Instant::now()).is_none());
-        // An operator's word holds for friends too.
+        // A ban by an operator applies to trusted peers as well.
         let target = p2p_node::peers::Target::Peer(friend.peer);
         policy.ban(target, None, "", Moment::now()).unwrap();
         eventually("the friend is gone", || async {

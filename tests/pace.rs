@@ -36,7 +36,7 @@ const OWN: &str = "/p2p-node/log";
 /// A topic of another application.
 const PLAIN: &str = "weblog";
 
-/// A daemon on both topics, and where its metrics are.
+/// A daemon on both topics, and the address of its metrics.
 struct Observed {
     daemon: Daemon,
 }
@@ -46,7 +46,7 @@ impl Observed {
         let variables = [
             // No walk through the DHT connects those that the test does not.
             ("P2P_DHT_MODE", "client"),
-            // What ends a connection here is not that nobody used it.
+            // Connections do not end here because they are idle.
             ("P2P_CONNECTION_IDLE_TIMEOUT", "1h"),
             ("P2P_TOPICS", topics),
         ];
@@ -96,7 +96,7 @@ impl Observed {
         assert!(lost.is_empty(), "{name}: {lost:?}");
     }
 
-    /// A program on this daemon that hears what comes from now on.
+    /// Starts a program on this daemon that receives the messages from now on.
     fn listen(&self, topic: &'static str) -> Ears {
         let mut subscription = async_std::task::block_on(async {
             let client = Client::connect(self.daemon.socket()).await.unwrap();
@@ -127,7 +127,7 @@ impl Ears {
             .expect("the next message comes")
     }
 
-    /// The next `count` messages; no fewer come.
+    /// Returns the next `count` messages, and waits until there are as many.
     fn take(&self, count: usize) -> Vec<(PeerId, String)> {
         (0..count).map(|_| self.next()).collect()
     }
@@ -142,7 +142,8 @@ fn two_thousand_publishes_as_fast_as_can_be_all_arrive_in_order_near_and_far() {
     let dir = tempfile::tempdir().unwrap();
     let start = |name: &str, topics| Observed::start(&dir.path().join(name), topics);
     let topics = format!("{PLAIN},{OWN}");
-    // A neighbour; and behind two hubs on which no program listens, one far away.
+    // One subscriber is a neighbour. The other is far away, behind two hubs on which no
+    // program listens.
     let (mouth, near, far) = (start("mouth", ""), start("near", ""), start("far", ""));
     let (hub, next) = (start("hub", &topics), start("next", &topics));
     mouth.connect(&near);
@@ -196,7 +197,7 @@ fn several_publishers_at_the_full_rate_lose_nothing_at_a_hub_that_passes_all_of_
     const EACH: usize = 300;
     let dir = tempfile::tempdir().unwrap();
     let start = |name: &str| Observed::start(&dir.path().join(name), OWN);
-    // The publishers are in the mesh as well, and pass on what others say.
+    // The publishers are in the mesh as well, and forward the messages of others.
     let (hub, ears) = (start("hub"), start("ears"));
     let mouths: Vec<Observed> = (0..4).map(|n| start(&format!("mouth-{n}"))).collect();
     for at in &mouths {
@@ -277,7 +278,7 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
     let heard = listener.take(100);
     assert!(heard.iter().enumerate().all(|(n, m)| m.1 == message(n)));
 
-    // More than can have gone when it is interrupted.
+    // These are more messages than can have been sent when it is interrupted.
     let mut cut = publish();
     let mut lines = cut.take_stdin();
     let writer = std::thread::spawn(move || {
@@ -300,9 +301,9 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
     );
     let json: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     let went = json["messages"].as_u64().unwrap() as usize;
-    // What was said to have gone arrives, and at most the one under way beside it: that
-    // may be the last of those that were heard before the interruption, when its answer
-    // was still on its way.
+    // What was reported as sent arrives, and at most one message besides, which was under
+    // way. It may be the last of those that were received before the interruption, when
+    // its answer had not arrived yet.
     mouth.daemon.ok(&["publish", PLAIN, "end"]);
     let after = std::iter::from_fn(|| Some(listener.next()).filter(|m| m.1 != "end"));
     let heard: Vec<_> = before.iter().cloned().chain(after).collect();
@@ -312,7 +313,7 @@ fn publish_of_lines_says_whom_they_went_to_and_how_many_went_when_interrupted() 
 }
 
 async fn start(rates: Rates) -> Running {
-    // The time that a message waits is for a test to set: see those that do.
+    // Other tests set how long a message waits.
     start_with(rates, Duration::ZERO).await
 }
 
@@ -417,10 +418,10 @@ fn the_answer_says_to_how_many_peers_and_programs_a_message_went() {
         let _here = mouth.handle.subscribe(PLAIN.into()).await.unwrap();
         let _also = mouth.handle.subscribe(PLAIN.into()).await.unwrap();
         assert_eq!(publish(PLAIN).await.unwrap(), to(1, 2));
-        // Only this host listens; then nobody does, which is an error.
+        // At first only this host listens. Then nobody does, which is an error.
         let only = mouth.handle.subscribe("here".into()).await.unwrap();
         assert_eq!(publish("here").await.unwrap(), to(0, 1));
-        // That waits for no pace, at which these would take minutes.
+        // This does not wait for the pace, at which the messages would take minutes.
         for _ in 0..300 {
             assert_eq!(publish("here").await.unwrap(), to(0, 1));
         }
@@ -455,7 +456,7 @@ fn what_is_published_with_nobody_connected_waits_for_a_peer_and_keeps_its_order(
             publishes.push(async_std::task::spawn(publish));
             waits(n as i64 + 1).await;
         }
-        // Who hangs up is not waited for.
+        // Messages of a program that disconnects do not wait.
         publishes.remove(1).cancel().await;
         waits(2).await;
         // The topic needs no connection when a program on this host is on it.
@@ -501,7 +502,7 @@ fn a_program_that_publishes_without_end_holds_up_no_other() {
                 async move { client.publish(PLAIN.into(), word.to_vec()).await.unwrap() }
             }))
         };
-        // All at once: the burst, and as many as wait for five seconds.
+        // They come at once: the burst, and as many as may wait for five seconds.
         let flood = publish(mouth.handle.for_client(), 400, b"flood");
         let flood = async_std::task::spawn(flood);
         for _ in 0..100 {
@@ -518,8 +519,8 @@ fn a_program_that_publishes_without_end_holds_up_no_other() {
                 _ => {}
             }
         }
-        // One after the other: nineteen, if all twenty were there at once. Without turns
-        // all of the flooder's would have gone before.
+        // They take turns, so nineteen go first if all twenty were there at once. Without
+        // turns, all messages of the flooder would go first.
         assert!((10..300).contains(&beside), "{beside} of the flooder's");
         other.await;
         flood.await;
@@ -560,7 +561,7 @@ fn large_messages_of_this_network_arrive_however_many_small_ones_go_between() {
         let (large, end) = (mouth.handle.for_client(), mouth.handle.for_client());
         let large = async_std::task::spawn(async move {
             for n in 0..4_u8 {
-                // It does not get smaller by packing.
+                // Compression does not make it smaller.
                 let noise = std::iter::repeat_with(rand::random);
                 let data: Vec<u8> = [n].into_iter().chain(noise.take(LARGE)).collect();
                 large.publish(OWN.into(), data).await.unwrap();
@@ -576,7 +577,7 @@ fn large_messages_of_this_network_arrive_however_many_small_ones_go_between() {
             }
         }
         assert_eq!(arrived, [0, 1, 2, 3]);
-        // Else the test shows nothing.
+        // Otherwise the test would prove nothing.
         assert!(between > 3 * 64, "{between} small ones");
         large.await;
         for one in small {
@@ -593,7 +594,7 @@ fn when_too_much_waits_the_refusal_says_what_to_do() {
         let mut all: FuturesUnordered<_> = (0..600_usize)
             .map(|n| client.publish(PLAIN.into(), vec![n as u8]))
             .collect();
-        // Those that are taken wait for minutes; what comes soon are refusals.
+        // Accepted messages wait for minutes, so the early answers are refusals.
         let refused = loop {
             if let Some(Err(e)) = all.next().await {
                 break e.to_string();
@@ -647,7 +648,7 @@ fn who_gives_up_waiting_leaves_the_line_and_a_reload_changes_the_pace() {
                 _ => waited += 1,
             }
         }
-        // One or another may have gone before it was given up.
+        // Some may have been sent before they were given up.
         assert!(given_up < 25, "{given_up}");
     });
 }

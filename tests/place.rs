@@ -64,7 +64,7 @@ impl Host {
         self.metric("libp2p_connections_missing")
     }
 
-    /// Waits until the connection with `peer` has stood for so long.
+    /// Waits until the connection with `peer` is at least this old.
     fn stands_for(&self, peer: &str, seconds: f64) {
         eventually("a connection stands for long", || {
             let peers = self.daemon.json(&["peers"]);
@@ -104,7 +104,7 @@ fn a_quiet_node_with_one_bootstrap_peer_stays_connected() {
     // Five idle timeouts of either side.
     quiet.stands_for(&bootstrap.id(), 10.0);
     assert_eq!((quiet.opened(), bootstrap.opened()), before);
-    // That it knows nobody else is no fault of a small network.
+    // In a small network it is no fault that it knows nobody else.
     assert_eq!((quiet.missing(), bootstrap.missing()), (0.0, 0.0));
 }
 
@@ -112,7 +112,7 @@ fn a_quiet_node_with_one_bootstrap_peer_stays_connected() {
 fn neighbours_are_missing_where_those_that_are_known_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    // Room to keep one.
+    // There is room to keep one connection.
     let hub = Host::start(
         &path("hub"),
         &[
@@ -206,7 +206,7 @@ fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restart
     let none = ("P2P_MIN_PEERS", "0");
     let hub = Host::start(&path("hub"), &[IDLE, none, ("P2P_MAX_CONNECTIONS", "1")]);
     let stranger = Host::start(&path("stranger"), &[none]);
-    // It takes the only place, and keeps it.
+    // It gets the only place, and keeps it.
     let at_hub = hub.daemon.address("tcp");
     stranger.reload(&path("stranger"), &format!("P2P_PEERING={at_hub}\n"));
     stranger.stands_for(&hub.id(), 1.0);
@@ -228,8 +228,8 @@ fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restart
     let failed = || hub.metric("p2p_peer_dial_failures_total");
     let before = failed();
     assert_eq!(first.daemon.stop(), Some(0));
-    // It is away for so long that the pauses have grown; then it lives again, at the
-    // same place.
+    // It is away for so long that the pauses between dials have grown. Then it starts
+    // again at the same address.
     eventually("the hub tries again and again", || {
         (failed() >= before + 4.0).then_some(())
     });
@@ -237,7 +237,7 @@ fn a_peer_of_p2p_peering_is_connected_whatever_is_full_and_again_when_it_restart
     hub.stands_for(&id, 6.0);
     assert_eq!(second.kept(), 1.0);
     assert_eq!(hub.kept(), 2.0);
-    // When it is no longer wanted nothing keeps it.
+    // When the configuration no longer names it, nothing keeps the connection.
     hub.reload(&path("hub"), "");
     eventually("the friend is let go", || (hub.kept() == 1.0).then_some(()));
 }
@@ -251,7 +251,7 @@ fn a_peer_of_p2p_peering_comes_in_by_itself_to_a_host_that_takes_nobody() {
     let before = friend();
     let (id, address) = (before.id(), before.daemon.address("tcp"));
     assert_eq!(before.daemon.stop(), Some(0));
-    // Nobody is there any more, so the hub dials in vain.
+    // Nobody listens there any more, so the dials of the hub fail.
     let hub = Host::start(
         &path("hub"),
         &[
@@ -270,7 +270,7 @@ fn a_peer_of_p2p_peering_comes_in_by_itself_to_a_host_that_takes_nobody() {
     let stranger = Host::start(&path("stranger"), &[none]);
     let strange = stranger.daemon.cli(&["connect", &at_hub]);
     assert!(!strange.status.success(), "the hub takes nobody");
-    // At another address than the hub knows.
+    // It listens at another address than the hub knows.
     let friend = friend();
     assert_eq!(friend.id(), id);
     friend.daemon.ok(&["connect", &at_hub]);
@@ -282,7 +282,7 @@ fn a_peer_of_p2p_peering_comes_in_by_itself_to_a_host_that_takes_nobody() {
 fn who_is_refused_does_not_come_back_again_and_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    // Room to keep one.
+    // There is room to keep one connection.
     let hub = Host::start(
         &path("hub"),
         &[IDLE, ("P2P_MIN_PEERS", "0"), ("P2P_MAX_CONNECTIONS", "2")],
@@ -329,7 +329,7 @@ fn connect_finds_a_peer_that_only_the_dht_knows() {
     let enter = ("P2P_BOOTSTRAP_PEERS", address.as_str());
     let asking = Host::start(&path("asking"), &[none, enter]);
     asking.stands_for(&entrance.id(), 0.0);
-    // It enters when the other has looked round already.
+    // It joins when the other has finished its first search already.
     let other = Host::start(&path("other"), &[none, server, enter]);
     eventually("the entrance can tell of it", || {
         let status = entrance.daemon.json(&["status"]);

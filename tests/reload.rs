@@ -29,14 +29,14 @@ impl Subject {
         Subject::start_with(dir, text, &[])
     }
 
-    /// `variables` stand in its environment, beside those of every test.
+    /// `variables` are in its environment, in addition to those of every test.
     fn start_with(dir: &Path, text: &str, variables: &[(&str, &str)]) -> Subject {
         std::fs::create_dir_all(dir).unwrap();
         let file = dir.join("node.env");
         std::fs::write(&file, text).unwrap();
         let mut all = vec![
             ("P2P_ENV_FILE", file.to_str().unwrap()),
-            // What ends a connection here is not that nobody used it.
+            // Connections do not end here because they are idle.
             ("P2P_CONNECTION_IDLE_TIMEOUT", "1h"),
         ];
         all.extend(variables);
@@ -48,7 +48,7 @@ impl Subject {
         std::fs::write(&self.file, text).unwrap();
     }
 
-    /// Rewrites the file and reloads; what changed and what needs a restart.
+    /// Rewrites the file and reloads, and returns what changed and what needs a restart.
     #[track_caller]
     fn reload(&self, text: &str) -> (Vec<String>, Vec<String>) {
         self.write(text);
@@ -83,7 +83,7 @@ impl Subject {
     }
 }
 
-/// What a variable's effect is, seen from outside.
+/// The effect of a variable, as it is visible from outside.
 type Seen = fn(&Subject) -> String;
 
 fn allowed(subject: &Subject, limit: &str) -> String {
@@ -252,7 +252,7 @@ fn what_the_node_says_of_itself_follows_the_file() {
         };
     let (before, after) = (expected(|r| r.3), expected(|r| r.4));
     assert_eq!(look(), before);
-    // One by one, each gone again before the next.
+    // They connect one after the other, and each disconnects before the next.
     for (name, value, seen, without, with) in TOLD {
         let (changed, restart) = subject.reload(&format!("# one\n{name}={value}\n"));
         assert!(changed.contains(&(*name).to_owned()), "{name}: {changed:?}");
@@ -261,14 +261,14 @@ fn what_the_node_says_of_itself_follows_the_file() {
         subject.reload("");
         assert_eq!(seen(&subject), *without, "{name} is gone");
     }
-    // All at once, and all gone.
+    // They were connected at the same time, and all have disconnected.
     let all: String = TOLD
         .iter()
         .map(|row| format!("{}={}\n", row.0, row.1))
         .collect();
     assert_eq!(subject.reload(&all).0.len(), TOLD.len());
     let mut seen = look();
-    // Also under the total.
+    // The total limit applies as well.
     assert_eq!(seen.remove("P2P_MAX_INBOUND_CONNECTIONS").unwrap(), "31");
     let mut after = after;
     after.remove("P2P_MAX_INBOUND_CONNECTIONS");
@@ -334,7 +334,7 @@ fn what_cannot_change_is_named_at_each_reload() {
     let subject = Subject::start_with(dir.path(), "", &[("P2P_GOSSIP_D", "6")]);
     let text = "P2P_NETWORK=other\nP2P_DHT_MODE=client\nP2P_TOPICS=t\nP2P_GOSSIP_D=9\n";
     let (changed, restart) = subject.reload(text);
-    // P2P_GOSSIP_D stands in the environment, which wins.
+    // P2P_GOSSIP_D is set in the environment, which takes precedence.
     assert_eq!(changed, ["P2P_TOPICS"]);
     assert_eq!(restart, ["P2P_NETWORK", "P2P_KAD_PROTOCOL", "P2P_DHT_MODE"]);
     let warning = "need a restart to take effect: P2P_NETWORK, P2P_KAD_PROTOCOL, P2P_DHT_MODE";
@@ -424,7 +424,7 @@ fn networks_and_trust_hold_for_connections_that_stand() {
         assert!(!connects(), "{list}");
         subject.reload("");
     }
-    // Where a trusted peer stands, the list of allowed networks lets it stand.
+    // A trusted peer that is connected stays connected under a list of allowed networks.
     assert!(connects());
     subject.reload(&format!("{allow}{trust}"));
     let listed = subject.daemon.json(&["peers"]);
@@ -476,7 +476,7 @@ fn a_cap_that_is_raised_lets_in_who_was_refused() {
     assert!(!connects(1), "the total is one");
     subject.reload("");
     assert!(connects(1), "the total is the default");
-    // What stands, stands.
+    // A connection that exists stays.
     subject.reload("P2P_MAX_CONNECTIONS=1\n");
     assert_eq!(peers(&subject.daemon), 2);
 }

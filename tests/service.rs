@@ -86,7 +86,7 @@ impl Manager {
         manager
     }
 
-    /// One whose service is ready.
+    /// Creates a manager whose service is ready.
     fn with_service() -> (Manager, Daemon) {
         let mut manager = Manager::new();
         let service = manager.start();
@@ -151,7 +151,7 @@ impl Manager {
             .unwrap_or_else(|e| panic!("no message came: {e}\n{}", self.log()))
     }
 
-    /// What a process that has ended has told, and nobody heard yet.
+    /// Returns the messages of a process that has ended which have not been read yet.
     fn hear_rest(&mut self) -> Vec<Told> {
         self.socket.set_nonblocking(true).unwrap();
         let rest = std::iter::from_fn(|| self.hear_one().ok()).collect();
@@ -259,19 +259,19 @@ fn the_manager_hears_how_it_is_from_start_to_stop() {
         ready.value("STATUS"),
         Some("0 peers, 0 blocks (0 B), mesh 0")
     );
-    // All of it answers by then.
+    // All of its services answer by then.
     assert!(health(manager.http).unwrap().contains("200 OK"));
     greet(manager.listen).unwrap();
     assert!(manager.cli(&["id"]).status.success());
 
-    // An idle loop beats, at least every second half of the period.
+    // The watchdog is told that an idle loop is alive, at least once in half a period.
     for _ in 0..6 {
         let begin = Instant::now();
         manager.hear_until("WATCHDOG=1");
         println!("a beat after {:?}", begin.elapsed());
     }
 
-    // The line follows what changes, without being asked.
+    // The status line changes when the state does, without being asked for.
     let file = manager.dir().join("file");
     common::write_noise(&file, 300_000, 7);
     let put = manager.cli(&["put", file.to_str().unwrap()]);
@@ -397,7 +397,7 @@ fn who_comes_after_a_kill_waits_and_is_served() {
     let (mut manager, mut service) = Manager::with_service();
     service.signal(SIGKILL);
     service.wait();
-    // Nobody runs now.
+    // No process of the service runs now.
     let (listen, at) = (manager.listen, manager.http);
     let socket = manager.control_socket();
     let mut control = Command::new(PROGRAM);
@@ -435,7 +435,7 @@ const DIALER_WAITS: Duration = Duration::from_secs(10);
 fn who_dials_quic_between_two_lives_is_answered_by_the_second() {
     let mut manager = Manager::new();
     let quic = [("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/udp/0/quic-v1")];
-    // Before anything is in the store, which it would inherit.
+    // This happens before there is anything in the store, which it would inherit.
     let dialer = Daemon::start(&manager.dir().join("dialer"), &quic);
     let mut service = manager.start();
     let id = manager.cli(&["id", "--json"]);
@@ -450,7 +450,7 @@ fn who_dials_quic_between_two_lives_is_answered_by_the_second() {
     loop {
         service.signal(SIGTERM);
         assert_eq!(service.wait(), Some(0));
-        // Nobody runs now. The dial is made once.
+        // No process of the service runs now. The dial is made once.
         let begin = Instant::now();
         let mut dial = Process::spawn(
             dialer
@@ -518,7 +518,7 @@ fn a_socket_that_the_configuration_no_longer_wants_is_forgotten() {
     let _service = manager.start();
     assert_eq!(manager.names().len(), 4, "{:?}", manager.names());
     assert!(!keeps_old(&manager), "{:?}", manager.names());
-    // Nobody holds the old address any more.
+    // No process uses the old address any more.
     TcpListener::bind(old).unwrap();
     greet(manager.listen).unwrap();
 }
@@ -568,7 +568,7 @@ fn a_reload_is_told_from_its_begin_to_its_end() {
         let output = manager.cli(&["reload"]);
         let after = monotonic();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        // Heard to its end by now, in this order and once.
+        // All messages have been read by now. They came in this order, each once.
         let mut begun = None;
         let end = Instant::now() + DEADLINE;
         loop {

@@ -11,7 +11,8 @@ mod common;
 
 use common::{Daemon, Process, eventually, same_bytes, write_noise};
 
-/// Kills of one data folder; each at another moment of a `put`.
+/// How often the daemon of one data folder is killed, each time at another moment of a
+/// `put`.
 const ROUNDS: u64 = 6;
 
 #[test]
@@ -78,7 +79,7 @@ fn content_is_announced_again_after_a_restart() {
     assert_eq!(keeper.stop(), Some(0));
     drop(first_door);
 
-    // A network that has never heard of the file; the keeper only restarts.
+    // The file was never announced in this network; the keeper only restarts.
     let door = Daemon::start(&dir.path().join("door2"), &[("P2P_BOOTSTRAP", "true")]);
     let at = door.address("tcp");
     let keeper = Daemon::start(&keeper_home, &[("P2P_BOOTSTRAP_PEERS", at.as_str())]);
@@ -113,7 +114,8 @@ fn a_restarted_node_finds_back_without_its_bootstrap_peer() {
     };
     eventually("the routing table has the door", || in_table(&wanderer));
     assert_eq!(wanderer.stop(), Some(0));
-    // Started again without any configured peer: the saved table is its way in.
+    // It starts again without any configured peer, so that it can only join through the
+    // routing table that it saved.
     let wanderer = Daemon::start(&home, &[]);
     let door_id = door.json(&["id"])["peer_id"].as_str().unwrap().to_owned();
     eventually("the wanderer is back", || {

@@ -88,7 +88,7 @@ fn variables(home: &Path) -> [(&'static str, String); 7] {
         ("P2P_LISTEN_ADDRS", "/ip4/127.0.0.1/tcp/0".into()),
         ("P2P_METRICS_PORT", "0".into()),
         ("P2P_DHT_MODE", "server".into()),
-        // What ends a connection here is not that nobody used it.
+        // Connections do not end here because they are idle.
         ("P2P_CONNECTION_IDLE_TIMEOUT", "1h".into()),
         ("P2P_LOG_FORMAT", "json".into()),
     ]
@@ -233,14 +233,14 @@ fn gossip_goes_from_publish_to_subscribe() {
     let mut subscribe = command(a.path(), &["subscribe", "weather", "news", "--json"]);
     let mut child = Process::spawn(&mut subscribe);
     let mut lines = BufReader::new(child.take_stdout()).lines();
-    // Published again until it arrives: the mesh forms when it forms.
+    // It is published again until it arrives, since the mesh takes a while to form.
     let stop = AtomicBool::new(false);
     let line = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 let mut publish = command(b.path(), &["publish", "weather"]);
                 let mut publish = Process::spawn(publish.stdin(Stdio::piped()));
-                // Nobody may listen yet: then it has ended before it is written to.
+                // When nobody listens yet, the command ends before it is written to.
                 let _ = publish.take_stdin().write_all(b"rain\nsun\xff");
                 finish(publish);
             }
@@ -257,7 +257,7 @@ fn gossip_goes_from_publish_to_subscribe() {
         message["data"] == "rain" || message["data_base64"] == "c3Vu/w==",
         "{message}"
     );
-    // The daemon's end is the subscription's: told, and not success.
+    // The subscription ends with the daemon, which it reports as a failure.
     let (code, log) = a.end(SIGINT);
     assert_eq!(code, Some(0), "{log}");
     drop(lines);
@@ -317,7 +317,7 @@ fn ctrl_c_while_nobody_has_it() {
 #[test]
 fn a_daemon_killed_half_way_through_a_get_is_told() {
     let mut d = Daemon::start(&[]);
-    // Larger than all that pipes and buffers on the way can hold.
+    // This is more than all pipes and buffers on the way can hold.
     fs::write(d.path().join("file"), noise(64 << 20, 1)).unwrap();
     let put = d.ask(&["put", "file", "-q"]);
     let cid = put.text().trim().to_owned();
@@ -325,12 +325,12 @@ fn a_daemon_killed_half_way_through_a_get_is_told() {
     let mut get = command(d.path(), &["get", &cid]);
     let child = Process::spawn(get.stdout(writer));
     drop(get);
-    // Some bytes have come; the pipe, full since, holds up the rest.
+    // Some bytes have arrived. The pipe is full since then, which delays the rest.
     reader.read_exact(&mut [0; 1000]).unwrap();
     d.running.kill();
     std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
     finish(child).fails(1, &["get bafy"]);
-    // What is left of its socket is no daemon.
+    // The file of its socket is left, without a daemon.
     d.ask(&["id"]).fails(69, &["no daemon answers"]);
 }
 
@@ -361,7 +361,7 @@ fn root_does_not_run_in_the_folder_of_another_user() {
         for part in [path, owner, advice] {
             assert!(errors[0].contains(part), "{part:?} is not in {said:?}");
         }
-        // Nothing was left there.
+        // No file is left there.
         assert!(names(&data).is_empty(), "{:?}", names(&data));
     }
     std::os::unix::fs::chown(&data, Some(0), None).unwrap();

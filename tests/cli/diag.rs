@@ -58,7 +58,7 @@ fn a_healthy_node_has_no_problem() {
     verdict(&told, "daemon", "ok");
     verdict(&told, "ready", "ok");
     verdict(&told, "event-loop", "ok");
-    // One answers, and one is few.
+    // One peer answers, which is few.
     verdict(&told, "bootstrap", "note");
     assert!(told["figures"]["cpu_cores_now"].is_number(), "{told}");
     assert!(told["figures"]["resident_bytes"].as_u64() > Some(1 << 20));
@@ -90,7 +90,7 @@ fn bootstrap_peers_that_are_gone_or_banned_are_told() {
     verdict(&told, "bans", "ok");
     verdict(&told, "bootstrap", "note");
 
-    // A ban of somebody that nobody wants is no warning.
+    // A ban of a peer that the configuration does not name is no warning.
     second.ask(&["ban", "192.0.2.0/24"]).succeeds();
     let told = report(&second.ask(&["diag", "--json"]));
     verdict(&told, "bans", "note");
@@ -155,7 +155,7 @@ fn without_a_daemon_it_says_what_keeps_one_from_starting() {
 #[test]
 fn a_full_store_and_few_descriptors_are_told() {
     let home = tempfile::tempdir().unwrap();
-    // Each MiB another block.
+    // Each MiB is a different block.
     let big: Vec<u8> = (0..8u32 << 20).map(|i| (i >> 20) as u8).collect();
     fs::write(home.path().join("big"), big).unwrap();
     let start = |descriptors: &str, store: &str| {
@@ -249,7 +249,7 @@ fn a_bundle_holds_no_secret_and_overwrites_nothing() {
     holds_none_of(&bundle, "a remote's id", &forms(&id));
     holds_none_of(&bundle, "an address", &[b"192.0.2.77".to_vec()]);
 
-    // Once more: the file stays as it is, and nothing is left beside it.
+    // The second time, the file stays as it is, and no other file is left beside it.
     let before = crate::support::names(second.path());
     second
         .ask(&["diag", "--bundle", "report.txt"])
@@ -330,7 +330,7 @@ fn have_curl() -> bool {
     here
 }
 
-/// A node that nobody reaches: its metrics are a real node's, with attempts.
+/// A node that no peer can reach. Its metrics are those of a real node, with attempts.
 #[test]
 fn the_script_sees_that_nobody_gets_in() {
     use std::io::{Read, Write};

@@ -121,7 +121,7 @@ fn no_daemon_is_exit_69_and_leaves_nothing() {
 #[test]
 fn a_socket_that_nobody_serves_is_no_daemon() {
     let home = tempfile::tempdir().unwrap();
-    // The listener is gone, its file is not: so it is after `kill -9`.
+    // The listener is gone and its file is not, as after `kill -9`.
     drop(std::os::unix::net::UnixListener::bind(home.path().join("s")).unwrap());
     fs::write(home.path().join("plain"), "").unwrap();
     for path in ["s", "plain", &"long/".repeat(60)] {
@@ -130,8 +130,8 @@ fn a_socket_that_nobody_serves_is_no_daemon() {
     let mut command = node(home.path(), &["id"]);
     command.env("P2P_CONTROL_SOCKET", "from-the-environment");
     run(command).fails(69, &["from-the-environment"]);
-    // Without a word about the socket, the defaults are named; on a host that runs
-    // the packaged daemon, that one would answer.
+    // When no socket is named, the message names the defaults. On a host that runs the
+    // packaged daemon, that daemon would answer.
     if fs::exists("/run/p2p-node/control.sock").unwrap() {
         return;
     }

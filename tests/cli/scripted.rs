@@ -180,7 +180,7 @@ fn get_ends_quietly_when_its_reader_goes() {
     let home = tempfile::tempdir().unwrap();
     let daemon = serve(home.path(), |s| {
         s.write_all(&begin(64 * MIB as u64)).unwrap();
-        // The command hangs up somewhere on the way.
+        // The command closes the connection somewhere on the way.
         for _ in 0..64 {
             if s.write_all(&data(&content())).is_err() {
                 return;
@@ -256,7 +256,7 @@ fn half_way(home: &Path) -> (Process, JoinHandle<()>) {
     let daemon = serve(home, |s| {
         s.write_all(&[begin(3 * MIB as u64), data(&content())].concat())
             .unwrap();
-        // Until the command hangs up.
+        // This lasts until the command closes the connection.
         let _ = s.read(&mut [0]);
     });
     let mut get = node(home, &["get", CID, "-o", "out/f", "--socket", "s"]);
@@ -299,7 +299,7 @@ fn kill_9_leaves_the_final_name_as_it_was() {
     daemon.join().unwrap();
 }
 
-/// A file system of 1 MiB, gone with this.
+/// A file system of 1 MiB, which is unmounted when this is dropped.
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
@@ -328,8 +328,8 @@ fn a_full_disk_is_told_and_leaves_no_file() {
         eprintln!("skipped: this user may not mount a small tmpfs");
         return;
     };
-    // Told before anything comes; found out while writing, by a daemon that says
-    // less than it sends.
+    // The first is told the size before anything arrives. The second finds out while it
+    // writes, because the daemon announces less than it sends.
     for size in [8 * MIB, 1000] {
         let daemon = serve(home.path(), move |s| {
             let _ = s.write_all(&begin(size as u64));

@@ -15,8 +15,8 @@ use super::{Process, eventually};
 /// The program that was built with the tests.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_p2p-node");
 
-/// How much of a log is read at most, the newest. No test logs so much; one that
-/// goes round in circles must not take the machine's memory with it.
+/// How much of a log is read at most, from its end. No test logs as much. A daemon that
+/// logs without end must not use up the machine's memory.
 const LOG_READ: u64 = 256 << 20;
 
 /// The program that daemons and commands are started from: [`PROGRAM`], or what
@@ -87,7 +87,8 @@ impl Start {
         self.spawn_by(command)
     }
 
-    /// Starts it by a command of the caller's, which must become the daemon by exec.
+    /// Starts it by a command of the caller, which must replace itself with the daemon by
+    /// `exec`.
     pub(crate) fn spawn_by(&self, mut command: Command) -> Daemon {
         std::fs::create_dir_all(&self.dir).unwrap();
         // A file and not a pipe: what the daemon has written is there at once, also
@@ -137,7 +138,7 @@ impl Daemon {
             if let Some(status) = self.ended() {
                 panic!("the daemon ended at its start ({status}):\n{}", self.log());
             }
-            // Before the socket is there a command would be started in vain.
+            // A command would fail before the socket exists.
             (socket.exists() && self.cli(&["health", "-q"]).status.success()).then_some(())
         });
         self

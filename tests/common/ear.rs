@@ -1,4 +1,4 @@
-//! A program that hears a topic at a daemon, as `subscribe` prints it to a file.
+//! A program that subscribes to a topic at a daemon: `subscribe`, which prints to a file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

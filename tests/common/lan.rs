@@ -1,5 +1,5 @@
-//! Hosts in network namespaces of their own, joined by a bridge that stands in a
-//! namespace too, so that this machine's network is left alone. Needs root and
+//! Hosts in network namespaces of their own, joined by a bridge that is in a namespace
+//! too, so that the network of this machine is not changed. This needs root and
 //! iproute2.
 
 #![allow(

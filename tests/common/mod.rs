@@ -19,7 +19,7 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `ear.rs` | a program that hears a topic |
+//! | `ear.rs` | a program that subscribes to a topic |
 //! | `lan.rs` | hosts in network namespaces |
 //! | `forms.rs` | the log in each of its forms |
 //! | `local.rs` | nodes in the test's own process |

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Far above what any step takes; only a hang reaches it.
+/// This is far above what any step takes, so that only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The time between two questions.

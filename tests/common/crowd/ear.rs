@@ -1,4 +1,4 @@
-//! A program that hears a topic at a daemon.
+//! A program that subscribes to a topic at a daemon.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ pub(crate) struct Ear {
 }
 
 impl Ear {
-    /// Subscribes to `topic` at `member`; hears until the daemon or this ends.
+    /// Subscribes to `topic` at `member`, until the daemon ends or this is dropped.
     pub(crate) async fn at(member: &Member, topic: &str) -> Ear {
         let mut subscription = member.client().await.subscribe(&[topic]).await.unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));

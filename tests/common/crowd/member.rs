@@ -84,7 +84,7 @@ impl Member {
         self.peer = Some(self.client().await.identify().await.unwrap().id);
     }
 
-    /// Waits until it has somebody in its routing table.
+    /// Waits until there is a peer in its routing table.
     pub(crate) async fn knows_somebody(&self) {
         eventually("a daemon of the crowd knows somebody", async || {
             (self.status().await.dht.table_size > 0).then_some(())
@@ -120,12 +120,12 @@ impl Member {
         self.daemon.as_ref().expect("this daemon was killed")
     }
 
-    /// Who it is; known once it was ready.
+    /// Its peer id, which is known once it has been ready.
     pub(crate) fn peer(&self) -> PeerId {
         self.peer.expect("this daemon was never ready")
     }
 
-    /// Where it keeps its things.
+    /// Its folder.
     pub(crate) fn dir(&self) -> &std::path::Path {
         &self.dir
     }

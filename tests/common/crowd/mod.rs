@@ -19,7 +19,7 @@ pub(crate) use member::Member;
 
 pub(crate) use crate::common::eventually_async as eventually;
 
-/// The daemon that everybody entered through, and everybody else.
+/// The daemon through which all others joined, and these others.
 pub(crate) struct Crowd {
     pub(crate) door: Member,
     pub(crate) members: Vec<Member>,
