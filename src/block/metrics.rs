@@ -34,15 +34,15 @@ impl telemetry::Register for Metrics {
         let metrics = Metrics {
             announcements_waiting: registry.gauge(
                 "p2p_announcements_waiting",
-                "Files of this host that wait to be announced to the DHT now, those under way included.",
+                "Files of this host that wait to be announced to the DHT now, including those under way.",
             )?,
             announcements_lateness: registry.gauge(
                 "p2p_announcements_lateness_seconds",
-                "For how long the most overdue announcement has waited; 0 when none waits.",
+                "How long the most overdue announcement has waited; 0 when none waits.",
             )?,
             announcements: registry.counters(
                 "p2p_announcements_total",
-                "Announcements to the DHT that have ended since start, by result: ok, unverified (peers were told that cannot say whether they hold the record, or were not asked), failed (nobody could be told, or too few took the record; it is tried again).",
+                "Announcements to the DHT that have ended since start, by result: ok, unverified (the peers that were told cannot say whether they hold the record, or were not asked), failed (no peer could be told, or too few accepted the record; it is tried again).",
                 &["result"],
             )?,
             block_bytes: registry.counters(

@@ -34,7 +34,7 @@ impl telemetry::Register for Metrics {
             )?,
             control_clients_dropped: registry.counters(
                 "p2p_control_clients_dropped_total",
-                "Clients of the control socket refused or cut off since start, by cause.",
+                "Clients of the control socket refused or disconnected since start, by cause.",
                 &["cause"],
             )?,
             traffic: registry.traffic(),

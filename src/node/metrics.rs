@@ -43,7 +43,7 @@ pub struct Metrics {
     pub connections_outbound_limit: IntGauge,
     /// Resident bytes above which new connections are refused; 0 without.
     pub memory_limit: IntGauge,
-    /// DHT values kept at most, and as many keys with provider records.
+    /// Maximum number of DHT values stored here, and of keys with provider records.
     pub dht_records_limit: IntGauge,
     /// Circuits that the relay server allows; 0 without one.
     pub relay_connections_limit: IntGauge,
@@ -158,15 +158,15 @@ impl telemetry::Register for Metrics {
             )?,
             connections_limit: registry.gauge(
                 "p2p_connections_limit",
-                "Connections allowed, both directions: P2P_MAX_CONNECTIONS as far as descriptors reach.",
+                "Maximum number of connections, both directions: P2P_MAX_CONNECTIONS, or fewer when there are not enough file descriptors.",
             )?,
             connections_inbound_limit: registry.gauge(
                 "p2p_connections_inbound_limit",
-                "Inbound connections allowed, also under the total.",
+                "Maximum number of inbound connections, within the total.",
             )?,
             connections_outbound_limit: registry.gauge(
                 "p2p_connections_outbound_limit",
-                "Outbound connections allowed, also under the total.",
+                "Maximum number of outbound connections, within the total.",
             )?,
             memory_limit: registry.gauge(
                 "p2p_memory_limit_bytes",
@@ -174,19 +174,19 @@ impl telemetry::Register for Metrics {
             )?,
             dht_records_limit: registry.gauge(
                 "p2p_dht_records_limit",
-                "DHT values kept at most, and as many keys with provider records.",
+                "Maximum number of DHT values stored here, and of keys with provider records.",
             )?,
             relay_connections_limit: registry.gauge(
                 "p2p_relay_connections_limit",
-                "Circuits that the relay server allows; 0 without a relay server.",
+                "Maximum number of circuits of the relay server; 0 without a relay server.",
             )?,
             relay_reservations_limit: registry.gauge(
                 "p2p_relay_reservations_limit",
-                "Reservations that the relay server allows; 0 without a relay server.",
+                "Maximum number of reservations at the relay server; 0 without a relay server.",
             )?,
             bandwidth_limit: registry.gauges(
                 "p2p_bandwidth_limit_bytes_per_second",
-                "Ceiling of bytes of streams a second; 0 without one.",
+                "Limit of the bytes of streams a second; 0 without one.",
                 &["direction"],
             )?,
             connections_kept: registry.gauge(
@@ -195,11 +195,11 @@ impl telemetry::Register for Metrics {
             )?,
             connections_missing: registry.gauge(
                 "libp2p_connections_missing",
-                "Connections that this node lacks of P2P_MIN_PEERS now, as far as it knows peers that it could keep instead: 0 in a network that has no more peers.",
+                "Connections missing to reach P2P_MIN_PEERS now, as far as more peers are known that could be kept; 0 in a network that has no more peers.",
             )?,
             connections_closed: registry.counters(
                 "libp2p_connections_closed_total",
-                "Connections closed since start, by cause: idle on this side, local (a limit, a ban, a command, the end), ping (no answer), remote (the peer said goodbye), error (it broke).",
+                "Connections closed since start, by cause: idle (on this side), local (a limit, a ban, a command, the end of the node), ping (no answer), remote (the peer closed it in order), error (the connection broke).",
                 &["cause"],
             )?,
             connections_refused: registry.counters(
@@ -214,15 +214,15 @@ impl telemetry::Register for Metrics {
             )?,
             streams_paced: registry.counter(
                 "p2p_streams_paced_total",
-                "Streams since start that a peer opened faster than its pace, which made its next ones wait.",
+                "Streams since start that a peer opened faster than its pace, so that its next ones had to wait.",
             )?,
             peer_bytes_waits: registry.counter(
                 "p2p_peer_bytes_waits_total",
-                "Reads of the node's own protocols since start that were put off because the peer had spent its budget of bytes.",
+                "Reads of the node's own protocols since start that were delayed because the peer had used up its budget of bytes.",
             )?,
             streams_idle_closed: registry.counter(
                 "p2p_streams_idle_closed_total",
-                "Streams closed since start because nothing moved on them for P2P_STREAM_IDLE_TIMEOUT.",
+                "Streams closed since start because no data moved on them for P2P_STREAM_IDLE_TIMEOUT.",
             )?,
             bandwidth_bytes: registry.counters(
                 "p2p_bandwidth_bytes_total",
@@ -231,7 +231,7 @@ impl telemetry::Register for Metrics {
             )?,
             bandwidth_waits: registry.counters(
                 "p2p_bandwidth_waits_total",
-                "Reads and writes since start that waited for their turn at P2P_MAX_UPLOAD_RATE or P2P_MAX_DOWNLOAD_RATE, by direction and class.",
+                "Reads and writes since start that waited because of P2P_MAX_UPLOAD_RATE or P2P_MAX_DOWNLOAD_RATE, by direction and class.",
                 &["direction", "class"],
             )?,
             dht_query_duration: registry.histograms(
@@ -255,12 +255,12 @@ impl telemetry::Register for Metrics {
             )?,
             dht_records: registry.gauges(
                 "libp2p_dht_records",
-                "Records stored here for the DHT now, by kind; without the files of this host itself.",
+                "Records stored here for the DHT now, by kind, without the files of this host itself.",
                 &["kind"],
             )?,
             dht_records_refused: registry.counter(
                 "p2p_dht_records_refused_total",
-                "Records that others asked this node to hold for the DHT and that it refused, since start.",
+                "Records that others asked this node to store for the DHT and that it refused, since start.",
             )?,
             gossip_messages_received: registry.counter(
                 "libp2p_gossipsub_messages_received_total",
@@ -268,17 +268,17 @@ impl telemetry::Register for Metrics {
             )?,
             gossip_validation: registry.counters(
                 "p2p_gossip_validation_total",
-                "Verdicts on gossip messages since start, by result.",
+                "Gossip messages validated since start, by result.",
                 &["result"],
             )?,
             gossip_dropped: registry.counters(
                 "p2p_gossip_dropped_total",
-                "Gossip messages dropped since start, by reason: at arrival, or (unrecorded) passed on to peers but handed to no program on this host, since the disk does not answer.",
+                "Gossip messages dropped since start, by reason: at arrival, or (unrecorded) forwarded to peers but delivered to no program on this host, because the disk does not answer.",
                 &["reason"],
             )?,
             gossip_unsent: registry.counter(
                 "p2p_gossip_unsent_total",
-                "Gossip that a peer's connection did not take in time and that was dropped for that peer, since start.",
+                "Gossip messages dropped for a peer since start because its connection did not accept them in time.",
             )?,
             gossip_publishes_paced: registry.counter(
                 "p2p_gossip_publishes_paced_total",
@@ -286,7 +286,7 @@ impl telemetry::Register for Metrics {
             )?,
             gossip_publishes_waiting: registry.gauge(
                 "p2p_gossip_publishes_waiting",
-                "Messages of programs on this host that wait now, for a peer that hears them or for the pace.",
+                "Messages of programs on this host that wait now, for a peer that subscribes to their topic or for the pace.",
             )?,
             gossip_peers: registry.gauge(
                 "libp2p_gossipsub_peers",
@@ -299,11 +299,11 @@ impl telemetry::Register for Metrics {
             )?,
             gossip_mesh_low: registry.gauge(
                 "p2p_gossip_mesh_low",
-                "Peers below which a topic's mesh takes more in, after P2P_GOSSIP_D.",
+                "Number of peers below which a topic's mesh adds peers, derived from P2P_GOSSIP_D.",
             )?,
             gossip_mesh_high: registry.gauge(
                 "p2p_gossip_mesh_high",
-                "Peers above which a topic's mesh lets some go, after P2P_GOSSIP_D.",
+                "Number of peers above which a topic's mesh removes peers, derived from P2P_GOSSIP_D.",
             )?,
             relay_connections_active: registry.gauge(
                 "libp2p_relay_connections_active",
@@ -320,7 +320,7 @@ impl telemetry::Register for Metrics {
             )?,
             nat_traversal: registry.gauges(
                 "libp2p_nat_traversal",
-                "Ways in for others now, by method: direct is 1 when an address was confirmed dialable, relay counts reservations held at relays.",
+                "How other peers can reach this node now, by method: direct is 1 when an address was confirmed as dialable, relay is the number of reservations held at relays.",
                 &["method"],
             )?,
             nat_traversal_attempts: registry.counters(
@@ -334,12 +334,12 @@ impl telemetry::Register for Metrics {
             )?,
             ping_rtt: registry.histogram(
                 "libp2p_ping_rtt_seconds",
-                "Round trip of libp2p pings.",
+                "Round-trip time of libp2p pings.",
                 vec![0.0005, 0.002, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0],
             )?,
             messages_refused: registry.counters(
                 "p2p_messages_refused_total",
-                "Signed messages of gossip that were not taken since start, by reason.",
+                "Signed gossip messages refused since start, by reason.",
                 &["reason"],
             )?,
             message_publishers: registry.gauge(
@@ -348,7 +348,7 @@ impl telemetry::Register for Metrics {
             )?,
             message_marks_unrecorded: registry.counter(
                 "p2p_message_marks_unrecorded_total",
-                "Signed messages accepted since start that could not be recorded on disk, so that a restart would take them again.",
+                "Signed messages accepted since start that could not be recorded on disk, so that they would be accepted again after a restart.",
             )?,
             traffic: registry.traffic(),
         };

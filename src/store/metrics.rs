@@ -39,11 +39,11 @@ impl telemetry::Register for Metrics {
             )?,
             store_disk_bytes: registry.gauge(
                 "p2p_store_disk_bytes",
-                "Bytes of disk that the block store takes now; P2P_STORE_MAX_BYTES bounds them.",
+                "Bytes of disk that the block store takes now, which P2P_STORE_MAX_BYTES limits.",
             )?,
             store_refused: registry.counters(
                 "p2p_store_refused_total",
-                "Blocks that the store could not take since start, by reason (full: its own cap; disk_full: the file system).",
+                "Blocks that the store could not accept since start, by reason (full: its own cap; disk_full: the file system).",
                 &["reason"],
             )?,
             filesystem_available: registry.gauge(

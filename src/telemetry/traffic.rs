@@ -30,7 +30,7 @@ impl Traffic {
         };
         let processing = HistogramOpts::new(
             "p2p_message_processing_seconds",
-            "Seconds from a message's arrival to the end of its handling, by protocol.",
+            "Seconds from the arrival of a message until it has been processed, by protocol.",
         )
         // Most messages take microseconds; the alert threshold (1 s) is an edge.
         .buckets(vec![
@@ -41,7 +41,7 @@ impl Traffic {
         let traffic = Traffic {
             streams_refused: counters(
                 "p2p_streams_refused_total",
-                "Inbound streams reset since start because there was no place for them, by reason.",
+                "Inbound streams reset since start because of a limit, by reason.",
                 &["reason"],
             )?,
             messages: counters(

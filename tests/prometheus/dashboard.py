@@ -6,7 +6,7 @@ import re
 import sys
 
 PATH = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "grafana" / "p2p-node.json"
-ROWS = ["Is it well?", "Who is connected?", "How fast is it?", "What is being refused?"]
+ROWS = ["Is it healthy?", "Who is connected?", "How fast is it?", "What is being refused?"]
 SOURCE = "${datasource}"
 
 
