@@ -29,13 +29,13 @@ mod trust;
 const KIB: usize = 1024;
 const RAW: u64 = 0x55;
 
-/// A raw CIDv1 over sha2-256, as the block room makes them.
+/// Returns a raw CIDv1 over sha2-256, as the rest of the program makes them.
 fn cid_of(data: &[u8]) -> Cid {
     let digest = Sha256::digest(data);
     Cid::new_v1(RAW, Multihash::<64>::wrap(SHA2_256, &digest).unwrap())
 }
 
-/// Bytes that differ for every `seed`.
+/// Returns bytes that differ for every `seed`.
 fn block(seed: u64, len: usize) -> (Cid, Vec<u8>) {
     let mut data = vec![0; len];
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -111,7 +111,7 @@ impl World {
         fs::read_dir(self.dir.path().join(BLOCKS)).unwrap().count()
     }
 
-    /// Names in the data folder that hold `part`.
+    /// Returns the names in the data folder that contain `part`.
     fn names_with(&self, part: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.dir.path())
             .unwrap()

@@ -13,7 +13,7 @@ fn peers(count: usize) -> Vec<PeerId> {
     (0..count).map(|_| PeerId::random()).collect()
 }
 
-/// Everything that is due at `now`.
+/// Returns everything that is due at `now`.
 fn due(placements: &mut Placements<u32>, now: Instant) -> Vec<Event<u32>> {
     std::iter::from_fn(|| placements.next(now, |_| true)).collect()
 }
@@ -85,7 +85,7 @@ fn a_receiver_is_told_asked_and_believed() {
     placements.answered(1, &all[1], true, now);
     assert_eq!(due(&mut placements, now), [done(1, 2, 2, true)]);
     assert!(placements.placements.is_empty());
-    // The watch over the answers ends without a word.
+    // The wait for the answers ends without any effect.
     assert_eq!(due(&mut placements, now + ANSWER), []);
     assert_eq!(placements.wake_at(), None);
 }
@@ -185,7 +185,7 @@ fn an_answer_that_never_comes_is_waited_for_only_so_long() {
     assert_eq!(due(&mut placements, now + ANSWER), [done(1, 1, 0, false)]);
 }
 
-/// Nobody waits for the last of twenty; they are told again all the same.
+/// No caller waits for the last of twenty peers. They are told again nevertheless.
 #[test]
 fn it_is_done_when_enough_hold_it_and_goes_on_with_the_rest() {
     let start = Instant::now();

@@ -17,10 +17,10 @@ use libp2p::{noise, swarm};
 use super::*;
 use crate::transport::yamux;
 
-/// Far above what any step takes; only a hang reaches it.
+/// This is far above what any step takes, so that only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Longer than it takes to ask and be answered on a busy machine.
+/// This is longer than a question and its answer take on a busy machine.
 const IDLE: Duration = Duration::from_secs(3);
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/test/keep/1.0.0");
@@ -46,7 +46,8 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A host with room for a part of `connections`; `None` does not speak the protocol.
+/// Returns a host with room for a part of `connections`. With `None`, it does not speak
+/// the protocol.
 async fn host(connections: Option<u32>) -> Host {
     let key = Keypair::generate_ed25519();
     let peer = key.public().to_peer_id();
@@ -214,10 +215,10 @@ fn who_has_no_room_refuses_and_is_not_asked_again_at_once() {
             )
         });
         assert_eq!(refused.await, (true, false));
-        // Nobody keeps that connection, and the other one stays.
+        // Neither side keeps that connection, and the other one stays.
         b.ended(&full).await;
         assert!(full.is_kept(&a).await);
-        // The place is free when the first one lets go.
+        // The place is free when the first one gives it up.
         a.keep(move |k| k.release(&there, Reason::Floor, Instant::now()))
             .await;
         a.ended(&full).await;
@@ -261,9 +262,9 @@ fn a_peer_that_does_not_know_the_protocol_is_kept_for_as_long_as_it_stays() {
             }
         })
         .await;
-        // It closes what is idle on its side.
+        // It closes connections that are idle on its side.
         foreign.ended(&a).await;
-        // Which is remembered: it will not stay the next time either.
+        // This is remembered, so it will not stay the next time either.
         a.told(Event::Refused(foreign.peer)).await;
     });
 }
@@ -299,7 +300,7 @@ fn closed(keep: &mut Behaviour, peer_id: PeerId, n: usize) {
     }));
 }
 
-/// What the behaviour told handlers since it was last asked.
+/// Returns what the behaviour told its handlers since the last call.
 fn orders(keep: &mut Behaviour) -> Vec<(ConnectionId, Order)> {
     let taken = keep.orders.drain(..);
     taken
@@ -330,7 +331,7 @@ fn a_hold_moves_to_another_connection_and_ends_with_the_last() {
     closed(&mut keep, peer, 1);
     assert!(!keep.is_kept(&peer));
     assert_eq!(orders(&mut keep), [(id(2), Order::Hold(2, Class::Use))]);
-    // What the earlier one said last is of no account.
+    // What the earlier connection said last does not count.
     keep.report(peer, id(1), Report::Agreed(1), now);
     assert!(!keep.is_kept(&peer));
     closed(&mut keep, peer, 2);
@@ -394,7 +395,7 @@ fn accepted_peers_take_room_once_and_give_it_back() {
     let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
     for (n, peer) in peers.iter().enumerate() {
         opened(&mut keep, *peer, n);
-        // Twice, as one that has changed its mind.
+        // It says so twice, like a peer that has changed its mind.
         for _ in 0..2 {
             keep.report(*peer, id(n), Report::Asked(Class::Presence), now);
         }

@@ -35,7 +35,7 @@ use crate::peers::Policy;
 use crate::telemetry::{Direction, Register as _};
 use crate::transport::yamux;
 
-/// Far above what any step takes; only a hang reaches it.
+/// This is far above what any step takes, so that only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const ECHO: StreamProtocol = StreamProtocol::new("/test/echo/1.0.0");
@@ -253,7 +253,7 @@ fn a_burst_of_streams_waits_for_a_slow_acceptor_and_none_is_lost() {
             }
         }))
         .await;
-        // Only now does the acceptor look.
+        // The acceptor looks only now.
         let mut numbers = HashSet::new();
         let mut incoming = incoming.take(60);
         while let Some((from, mut stream)) = within("a stream", incoming.next()).await {
@@ -367,7 +367,7 @@ fn a_dial_that_fails_says_why_on_one_line() {
     task::block_on(async {
         let a = host(Setting::default()).await;
         let gone = PeerId::random();
-        // Nobody ever listens at a port that another transport was not given.
+        // Nobody listens at this port, since no transport was given it.
         let address: Multiaddr = "/memory/18446744073709551615".parse().unwrap();
         let there = address.clone();
         a.tell(move |swarm| swarm.add_peer_address(gone, there))
@@ -413,7 +413,7 @@ fn a_protocol_has_one_acceptor_and_is_free_again_after_its_drop() {
         assert_eq!(b.control.accept(ECHO).unwrap_err(), AcceptError::Taken);
         let (mut stream, _) = a.open(&b, &[ECHO]).await.unwrap();
         drop(first);
-        // The stream that waited went with its acceptor.
+        // The stream that waited was dropped with its acceptor.
         let end = within("its end", stream.read(&mut [0])).await;
         assert!(!matches!(end, Ok(1..)), "{end:?}");
         let none = a.open(&b, &[ECHO]).await.unwrap_err();
@@ -439,7 +439,7 @@ fn a_protocol_has_one_acceptor_and_is_free_again_after_its_drop() {
 fn a_connection_that_closes_ends_the_opens_on_it() {
     task::block_on(async {
         let a = host(Setting::default()).await;
-        // It takes no stream at all, so nothing is ever agreed upon.
+        // It accepts no streams, so that no protocol is ever negotiated.
         let mute = host(Setting {
             max_negotiating: 0,
             ..Setting::default()
@@ -505,7 +505,7 @@ fn an_open_stream_keeps_its_connection_and_an_idle_one_closes() {
             swarm.dial(opts).unwrap();
         })
         .await;
-        // Younger, without a stream, and closed first.
+        // This connection is younger, has no streams, and is closed first.
         a.closed(c.peer).await;
         stream.write_all(b"still here").await.unwrap();
         stream.close().await.unwrap();
@@ -553,7 +553,7 @@ fn when_the_swarm_is_gone_asks_fail_and_acceptors_end() {
     });
 }
 
-/// What the behaviour tells the swarm next, or nothing at all.
+/// Returns what the behaviour tells the swarm next, if anything.
 fn next(behaviour: &mut Behaviour) -> Option<ToSwarm<std::convert::Infallible, Order>> {
     task::block_on(poll_fn(|cx| {
         std::task::Poll::Ready(match behaviour.poll(cx) {
@@ -690,7 +690,7 @@ fn an_ask_ends_with_its_own_dial_or_with_the_one_that_kept_it_from_dialing() {
         if somebody_dials {
             failed(&mut behaviour, peer, own, &not_dialed);
         }
-        // The swarm refuses other dials of the peer too; that ends nothing.
+        // The swarm refuses other dials of the peer as well, which ends no attempt.
         failed(&mut behaviour, peer, first, &not_dialed);
         assert!(opening.as_mut().now_or_never().is_none());
         failed(&mut behaviour, peer, second, &DialError::NoAddresses);

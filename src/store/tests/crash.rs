@@ -1,5 +1,5 @@
-//! kill -9 at any moment: what was acknowledged is there, what was not leaves
-//! nothing that a scrub does not remove.
+//! `kill -9` at any moment: what was acknowledged is there, and the rest leaves nothing
+//! behind that a scrub does not remove.
 //!
 //! The test starts itself again as a child that puts content and prints what
 //! is durable; the parent kills it in the middle of that.
@@ -38,8 +38,8 @@ fn len_of(seed: u64) -> usize {
     }
 }
 
-/// The child: roots of three blocks, every third removed again, checkpoints in
-/// between. A line says what is durable by then.
+/// Runs in the child: it puts roots of three blocks, removes every third one again, and
+/// makes checkpoints in between. Each line that it prints says what is durable by then.
 fn child(dir: &Path, seed: u64) {
     let store = open(dir);
     let mut out = std::io::stdout().lock();
@@ -47,7 +47,7 @@ fn child(dir: &Path, seed: u64) {
         out.write_all(line.as_bytes()).unwrap();
         out.flush().unwrap();
     };
-    // The first line tells the parent that there is something to kill.
+    // The first line tells the parent that the child has begun.
     say("open\n".into());
     for n in 0.. {
         let first = seed + n * 3;
@@ -95,8 +95,8 @@ fn kill_at_any_moment_loses_nothing_that_was_acknowledged() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // Killed after a number of lines that differs in every round, plus a
-        // fraction of the time that one takes, so that every step is hit.
+        // The child is killed after a number of lines that differs in every round, plus a
+        // fraction of the time that a line takes, so that every step is interrupted once.
         let kill_after = 1 + round % 9;
         let mut seen = 0;
         let mut killed = false;
@@ -123,7 +123,7 @@ fn kill_at_any_moment_loses_nothing_that_was_acknowledged() {
                     std::hint::spin_loop();
                 }
                 child.kill().unwrap();
-                // What is in the pipe was acknowledged as well: read on.
+                // What is still in the pipe was acknowledged as well, so it is read too.
                 killed = true;
             }
         }
@@ -139,7 +139,8 @@ fn kill_at_any_moment_loses_nothing_that_was_acknowledged() {
                 "round {round} lost {seed}"
             );
         };
-        // The last rounds one by one; all of them would be read again and again.
+        // The last rounds are checked one by one. To check all of them each time would read
+        // them again and again.
         for &first in roots.iter().filter(|s| **s + 3_000_000 > round * 1_000_000) {
             let cid = block(first, len_of(first)).0;
             assert!(
@@ -172,7 +173,7 @@ fn kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         );
     }
     for seed in blocks {
-        // Cache, or part of a root, or removed with one.
+        // The block is in the cache, is part of a root, or was removed with one.
         let _ = store.get_verified(&block(seed, len_of(seed)).0).unwrap();
     }
     // Nothing but what somebody can name is left once all roots are removed

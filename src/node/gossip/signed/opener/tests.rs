@@ -125,7 +125,7 @@ fn what_is_not_signed_by_its_publisher_leaves_no_window() {
     assert_eq!(refused.label(), "bad_signature");
     assert!(lock(&opener.windows).is_empty());
     open(&opener, message(&publisher(1), 1)).unwrap();
-    // And the same when the publisher is known.
+    // The result is the same when the publisher is known.
     raw.seq_no = 2;
     let forged = prost::Message::encode_to_vec(&raw);
     let refused = open(&opener, forged.into()).unwrap_err();
@@ -146,7 +146,7 @@ fn a_publisher_that_jumps_to_the_end_harms_itself_only() {
 fn a_payload_that_does_not_unpack_uses_its_number_up() {
     let opener = unstored();
     let keypair = publisher(1);
-    // Declares a gigabyte.
+    // It declares a gigabyte.
     let payload = Bytes::from_static(&[0x80, 0x80, 0x80, 0x80, 0x04]);
     let signature = Statement::new(Purpose::Message)
         .bytes(TOPIC)
@@ -280,7 +280,7 @@ fn what_was_delivered_before_a_kill_is_a_replay_after_it() {
         let mut seen = 0;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let Ok(line) = line else { break };
-            // The kill may cut a line short, and then it does not count.
+            // The end of the process may cut a line short. Such a line does not count.
             let Some(rest) = line
                 .rsplit("took ")
                 .next()
@@ -316,7 +316,7 @@ fn what_was_delivered_before_a_kill_is_a_replay_after_it() {
                 refused.is_err(),
                 "round {round}: {number} of {n} passes again"
             );
-            // Nothing but what was sent is refused.
+            // A number that was never sent is not refused.
             assert_eq!(windows.check(&id, (round + 1) * 1_000_000), Ok(()));
         }
         assert!(windows.len() <= usize::from(PUBLISHERS));
