@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) opened: HashMap<PeerId, usize>,
     /// How often the addresses of each peer were looked for.
     pub(crate) looked_up: HashMap<PeerId, usize>,
+    /// Counts reports of what peers did wrong.
+    pub(crate) reported: Count,
     /// Counts openings that have ended.
     pub(crate) dropped: Count,
     /// The number of good blocks of each peer.
@@ -196,7 +198,9 @@ impl Network for Net {
     }
 
     fn report(&self, peer: PeerId, fault: Fault) {
-        self.shared.lock().unwrap().faults.push((peer, fault));
+        let mut shared = self.shared.lock().unwrap();
+        shared.faults.push((peer, fault));
+        shared.reported.add();
     }
 
     fn delivered(&self, peer: &PeerId) {

@@ -115,11 +115,15 @@ fn broken_protocols_end_the_session_and_are_reported() {
             let sink = Node::new();
             let store = source.store.clone();
             let bad = (sink.net).peer(move |stream| hostile(Asked::on(stream), store.clone()));
-            // The honest provider is found after the other one has been caught.
+            // The honest provider answers when the other one has been reported.
             let content_of = source.content.clone();
+            let reported = sink.net.shared.lock().unwrap().reported.clone();
             let good = sink.net.hidden_peer(move |stream| {
-                let content = content_of.clone();
-                async move { drop(content.serve(PeerId::random(), stream).await) }
+                let (content, reported) = (content_of.clone(), reported.clone());
+                async move {
+                    reported.reaches(1).await;
+                    drop(content.serve(PeerId::random(), stream).await);
+                }
             });
             sink.net
                 .shared
