@@ -15,6 +15,7 @@ use prost::Message;
 
 use crate::message::varint;
 use crate::system::pool::Pool;
+use crate::telemetry::coop;
 
 /// The largest request that the server reads, 4 MiB. It is the limit of go-libp2p's
 /// daemon (its `MessageSizeMax`), and leaves room for the largest gossip message and DHT
@@ -173,6 +174,8 @@ impl<S: AsyncRead + Unpin> Channel<S> {
     /// Reads once, up to `want` bytes beyond those that are already here. Nothing is lost
     /// when the future is dropped.
     pub(crate) async fn fill(&mut self, want: usize) -> io::Result<usize> {
+        // A client that writes without a pause would keep the thread.
+        coop::pause_if_over().await;
         let target = self.end + want.max(1);
         if self.buf.len() < target {
             self.buf.resize(target, 0);

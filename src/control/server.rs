@@ -22,6 +22,7 @@ use super::session::{self, Session};
 use super::streams::Handlers;
 use crate::control::Metrics;
 use crate::system::sockets::Sockets;
+use crate::telemetry::coop;
 
 /// The maximum number of clients at once. Each of them holds a descriptor and, in the
 /// worst case, a request of 4 MiB. Programs that open a connection for each stream need
@@ -96,13 +97,14 @@ impl Server {
         });
         let draining = shared.draining.clone();
         let transfers = shared.transfers.clone();
-        async_std::task::spawn(accept(
+        let accepting = accept(
             self.listener,
             shared,
             accept_stopped,
             (winding_down, clients_stopped),
             alive,
-        ));
+        );
+        async_std::task::spawn(coop::watch("control socket", accepting));
         Running {
             stop_accepting,
             wind_down,
@@ -201,7 +203,7 @@ async fn accept(
         let session = Session::new(Channel::new(io), Arc::clone(&shared));
         let (stopped, alive) = (clients_stopped.clone(), alive.clone());
         let winding_down = winding_down.clone();
-        async_std::task::spawn(async move {
+        async_std::task::spawn(coop::watch("control client", async move {
             let metrics = session.metrics();
             metrics.control_clients.inc();
             futures::select_biased! {
@@ -210,6 +212,6 @@ async fn accept(
             }
             metrics.control_clients.dec();
             drop((place, alive));
-        });
+        }));
     }
 }

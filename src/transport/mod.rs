@@ -134,6 +134,7 @@ pub fn build(
     identity: &Keypair,
     options: &Options,
 ) -> Result<(Stack, relay::client::Behaviour), BuildError> {
+    async_std::task::spawn_blocking(seed_random_numbers);
     let upgrade = Upgrade {
         security: security::Config::new(identity, options.security)?,
         muxer: yamux::Config::new(options.max_inbound_streams, options.max_outbound_streams)
@@ -204,6 +205,14 @@ where
         // A server that peers may name must not send this node on to another one.
         .set_max_redirects(0);
     websocket
+}
+
+/// Makes AWS-LC collect the entropy that its random numbers begin with. It measures the
+/// jitter of the processor for that, which takes 50 to 100 ms, once in the process. The
+/// first handshake would do it otherwise, and hold a thread of the executor meanwhile.
+fn seed_random_numbers() {
+    // If there are none, the first handshake fails with the reason.
+    let _ = aws_lc_rs::rand::fill(&mut [0; 1]);
 }
 
 fn or(first: Stack, second: Stack) -> Stack {

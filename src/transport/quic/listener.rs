@@ -19,6 +19,10 @@ use super::handshakes::{Decision, Handshakes};
 use super::{Error, address};
 use crate::transport::tcp::needs_scope;
 
+/// Attempts that are sent a Retry in one poll, at a few microseconds each. Another thread
+/// goes on to queue new ones from addresses that may all be forged.
+const RETRIES_A_POLL: usize = 64;
+
 pub(super) type Event = TransportEvent<Connecting, Error>;
 
 /// A listening socket; as a stream, its events until it is closed.
@@ -157,7 +161,7 @@ impl Listener {
     }
 
     fn poll_arrivals(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        loop {
+        for _ in 0..RETRIES_A_POLL {
             let incoming = match self.waiting.take() {
                 Some(incoming) => incoming,
                 None => match self.arrivals.next().poll_unpin(cx) {
@@ -195,6 +199,8 @@ impl Listener {
                 send_back_addr: address::format(remote),
             });
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
