@@ -8,6 +8,7 @@
 //! | [`state`] | whether a node is starting, running or stopping |
 //! | [`limit`] | one limit, and how much of it is used |
 //! | [`nat`] | whether and how the node can be reached through NAT |
+//! | [`dht_role`] | what a node does in the DHT |
 //! | [`peer`] | a connected peer and its connections |
 //! | [`peer_info`] | a peer and its addresses |
 //! | [`stream`] | streams between a program and a peer |
@@ -21,6 +22,7 @@
 //! | [`snapshot`] | the daemon at one moment, for a diagnosis |
 //! | [`setting`] | one variable of the configuration, for a diagnosis |
 
+pub mod dht_role;
 pub mod entry;
 pub mod health;
 pub mod limit;
@@ -38,6 +40,7 @@ pub mod state;
 pub mod status;
 pub mod stream;
 
+pub use dht_role::DhtRole;
 pub use entry::Entry;
 pub use health::Health;
 pub use limit::{LimitStatus, Unit};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::{LimitStatus, NatStatus, State};
+use super::{DhtRole, LimitStatus, NatStatus, State};
 
 /// Everything that `p2p-node status` shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,8 +56,8 @@ pub struct Status {
 /// The state of the DHT, in [`Status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DhtStatus {
-    /// `server` or `client`, as it is now.
-    pub mode: String,
+    /// What this node does in it at present.
+    pub mode: DhtRole,
     /// The DHT's protocol id.
     pub protocol: String,
     /// The number of peers in the routing table.

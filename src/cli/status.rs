@@ -86,7 +86,7 @@ pub(super) fn to_json(s: &Status) -> Value {
         },
         "streams": s.streams,
         "dht": {
-            "mode": s.dht.mode,
+            "mode": s.dht.mode.as_str(),
             "protocol": s.dht.protocol,
             "routing_table_size": s.dht.table_size,
             "values": s.dht.values,
@@ -156,7 +156,7 @@ fn print(out: &mut Output, s: &Status) -> Result<(), Error> {
         "dht",
         format!(
             "{} of {}: {} in the routing table, {} values, {} provider records, {} queries",
-            s.dht.mode,
+            s.dht.mode.as_str(),
             foreign::printable(&s.dht.protocol),
             s.dht.table_size,
             s.dht.values,

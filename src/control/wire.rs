@@ -9,9 +9,9 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::pb;
 use crate::api::{
-    AnnouncementStatus, Change, Connection, DhtStatus, Entry, Health, LimitStatus, Message,
-    NatStatus, Peer, PeerInfo, Publication, Reachability, Reload, ReloadError, State, Status,
-    StoreStatus, StreamInfo, TopicStatus, Unit,
+    AnnouncementStatus, Change, Connection, DhtRole, DhtStatus, Entry, Health, LimitStatus,
+    Message, NatStatus, Peer, PeerInfo, Publication, Reachability, Reload, ReloadError, State,
+    Status, StoreStatus, StreamInfo, TopicStatus, Unit,
 };
 use crate::peers::bans::Author;
 use crate::peers::{self, Target};
@@ -158,7 +158,7 @@ impl Status {
             connections_pending: Some(self.connections_pending),
             streams: Some(self.streams),
             dht: Some(pb::DhtStatus {
-                mode: Some(self.dht.mode.clone()),
+                mode: Some(self.dht.mode.as_str().to_owned()),
                 protocol: Some(self.dht.protocol.clone()),
                 table_size: Some(self.dht.table_size),
                 values: Some(self.dht.values),
@@ -226,7 +226,7 @@ impl Status {
             connections_pending: p.connections_pending.unwrap_or(0),
             streams: p.streams.unwrap_or(0),
             dht: DhtStatus {
-                mode: dht.mode.unwrap_or_default(),
+                mode: DhtRole::of(dht.mode.as_deref().unwrap_or_default()),
                 protocol: dht.protocol.unwrap_or_default(),
                 table_size: dht.table_size.unwrap_or(0),
                 values: dht.values.unwrap_or(0),

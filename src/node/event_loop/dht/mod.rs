@@ -19,7 +19,7 @@ use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId, kad};
 
 use self::queries::{Next, Queries};
-use crate::api::DhtStatus;
+use crate::api::{DhtRole, DhtStatus};
 use crate::dht::addresses::MAX_ADDRS_PER_PEER;
 use crate::dht::records::Sender;
 use crate::node::configured::peer_of;
@@ -122,8 +122,8 @@ impl Dht {
         DhtStatus {
             protocol: self.protocol.clone(),
             mode: match kad.mode() {
-                kad::Mode::Server => "server".to_owned(),
-                kad::Mode::Client => "client".to_owned(),
+                kad::Mode::Server => DhtRole::Server,
+                kad::Mode::Client => DhtRole::Client,
             },
             table_size: routing_table_size(kad) as u64,
             values: kad.store_mut().values_len() as u64,

@@ -22,7 +22,7 @@ pub(super) fn reach(out: &mut String, from: &Sources<'_>) {
          <section class=\"card\"><h2>How others reach it</h2><dl class=\"facts\">",
         status.peer_id.map_or_else(String::new, |id| id.to_string()),
         escape(&status.network),
-        status.dht.mode,
+        status.dht.mode.as_str(),
         escape(&status.dht.protocol),
         records(status),
     );

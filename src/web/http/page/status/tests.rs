@@ -3,7 +3,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::api::{DhtStatus, LimitStatus, NatStatus, Status, TopicStatus, Unit};
+use crate::api::{DhtRole, DhtStatus, LimitStatus, NatStatus, Status, TopicStatus, Unit};
 use crate::web::last_hour::{EVERY, LastHour, Totals};
 use crate::web::metrics::Metrics;
 
@@ -35,7 +35,7 @@ fn status() -> Status {
         connections_outbound: 1,
         dht: DhtStatus {
             protocol: format!("/{EVIL}/kad/1.0.0"),
-            mode: "server".into(),
+            mode: DhtRole::Server,
             table_size: 4,
             values: 1,
             provider_records: 1234,

@@ -36,7 +36,7 @@ pub(super) fn tiles(out: &mut String, from: &Sources<'_>) {
         (
             "Routing table",
             number(from.health.routing_table_size),
-            status.map_or_else(String::new, |s| format!("as {}", s.dht.mode)),
+            status.map_or_else(String::new, |s| format!("as {}", s.dht.mode.as_str())),
         ),
         (
             "Gossip mesh",
