@@ -15,8 +15,6 @@ use futures::future::{Either, join, join3, select};
 use super::reload::Requests;
 use super::{Daemon, next_stop, peer};
 use crate::api::State;
-use crate::block::content::Content;
-use crate::node::ContentNetwork;
 use crate::system::signals::Signals;
 
 /// The time allowed for saving the routing table and reputations, and again for closing
@@ -39,9 +37,6 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// peer that fetches a file asks for blocks in advance, so that this is longer than a
 /// round trip around the world.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// How often the number of unanswered requests is read while waiting for that.
-const LOOK: Duration = Duration::from_millis(25);
 
 impl Daemon {
     /// Carries out the whole shutdown.
@@ -76,7 +71,7 @@ impl Daemon {
                 }
             };
             let served = async {
-                if timeout(left(), transfers_end(&self.peer.content))
+                if timeout(left(), self.peer.content.served(QUIET))
                     .await
                     .is_err()
                 {
@@ -110,19 +105,5 @@ impl Daemon {
         // a disk that does not answer.
         let _ = timeout(PATIENCE, join(http.join(), self.tasks.cancel())).await;
         log::info!("stopped");
-    }
-}
-
-/// Waits until peers have stopped fetching blocks from this node.
-async fn transfers_end(content: &Content<ContentNetwork>) {
-    if content.wanted() == 0 {
-        return;
-    }
-    let mut busy = Instant::now();
-    while busy.elapsed() < QUIET {
-        Timer::after(LOOK).await;
-        if content.wanted() > 0 {
-            busy = Instant::now();
-        }
     }
 }

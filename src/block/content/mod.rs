@@ -320,10 +320,10 @@ impl<N: Network> Content<N> {
         result
     }
 
-    /// Returns the number of blocks that peers want and that have not been sent to them
-    /// yet.
-    pub fn wanted(&self) -> usize {
-        self.inner.server.unanswered()
+    /// Waits until every block that peers want has been sent to them and none has been
+    /// wanted for `quiet`; not at all if none is wanted now. Only one may wait at a time.
+    pub async fn served(&self, quiet: Duration) {
+        self.inner.server.none_unanswered_for(quiet).await;
     }
 
     /// Announces content soon, in the background.

@@ -33,10 +33,10 @@ mod requests;
 pub mod served;
 pub mod source;
 mod streams;
+mod unanswered;
 mod wants;
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,7 @@ use pace::Pace;
 pub use served::Served;
 pub use source::{Source, Stored};
 use streams::ServedStreams;
+use unanswered::Unanswered;
 use wants::Wants;
 
 /// Serves the blocks of one source to all peers.
@@ -71,7 +72,7 @@ pub struct Server<S> {
     metrics: Arc<Metrics>,
     streams: Arc<Mutex<ServedStreams>>,
     pace: Pace,
-    unanswered: Arc<AtomicUsize>,
+    unanswered: Unanswered,
 }
 
 impl<S: Source> Server<S> {
@@ -83,7 +84,7 @@ impl<S: Source> Server<S> {
             metrics,
             streams: Arc::default(),
             pace: Pace::new(|_, _| None),
-            unanswered: Arc::default(),
+            unanswered: Unanswered::default(),
         }
     }
 
@@ -144,7 +145,13 @@ impl<S: Source> Server<S> {
     /// Returns the number of wants of all peers that have arrived but have not been
     /// answered yet.
     pub fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::Acquire)
+        self.unanswered.count()
+    }
+
+    /// Waits until no want of any peer has been unanswered for `quiet`; not at all if none
+    /// is unanswered now. Only one may wait at a time.
+    pub async fn none_unanswered_for(&self, quiet: Duration) {
+        self.unanswered.none_for(quiet).await;
     }
 
     /// Counts the error if it means that there was no place for the stream.

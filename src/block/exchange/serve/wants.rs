@@ -1,8 +1,6 @@
 //! The wants of one stream.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use cid::Cid;
@@ -11,6 +9,7 @@ use super::super::MAX_WANTS;
 use super::super::pb::exchange::Status;
 use super::ServeError;
 use super::group::{Answer, GROUP_ANSWERS};
+use super::unanswered::Unanswered;
 
 /// One want of a peer.
 #[derive(Debug)]
@@ -30,14 +29,14 @@ pub(super) struct Wants {
     /// The number of those in the two fields above, being read, or being written.
     pub(super) unanswered: usize,
     /// The number of unanswered wants of all streams together.
-    of_all: Arc<AtomicUsize>,
+    of_all: Unanswered,
     /// The number of requests that cost something although no block was sent for them,
     /// and for which the peer has not been charged yet.
     pub(super) uncharged: u32,
 }
 
 impl Wants {
-    pub(super) fn counted_in(of_all: Arc<AtomicUsize>) -> Self {
+    pub(super) fn counted_in(of_all: Unanswered) -> Self {
         Wants {
             queue: VecDeque::new(),
             cancelled: Vec::new(),
@@ -49,7 +48,7 @@ impl Wants {
 
     pub(super) fn answered(&mut self, count: usize) {
         self.unanswered -= count;
-        self.of_all.fetch_sub(count, Ordering::AcqRel);
+        self.of_all.answered(count);
     }
 
     pub(super) fn push(&mut self, want: Want) -> Result<(), ServeError> {
@@ -57,7 +56,7 @@ impl Wants {
             return Err(ServeError::TooManyWants);
         }
         self.unanswered += 1;
-        self.of_all.fetch_add(1, Ordering::AcqRel);
+        self.of_all.arrived();
         self.queue.push_back(want);
         Ok(())
     }
@@ -96,6 +95,6 @@ impl Wants {
 
 impl Drop for Wants {
     fn drop(&mut self) {
-        self.of_all.fetch_sub(self.unanswered, Ordering::AcqRel);
+        self.of_all.answered(self.unanswered);
     }
 }
