@@ -121,12 +121,9 @@ use crate::telemetry::coop;
 /// Tells the policy of a node with these options where peers are, as far as it is known
 /// before the first of them comes.
 fn introduce(options: &Options) {
-    use configured::peer_of;
-    let entrances = options.bootstrap_peers.iter().chain(&options.relays);
-    let named = entrances.chain(&options.peering);
-    let configured: Vec<_> = named.map(|a| (peer_of(a), a.clone())).collect();
+    let (bootstrap, relays) = (&options.bootstrap_peers, &options.relays);
+    let configured = configured::addresses(bootstrap, relays, &options.peering);
     options.policy.write(|peers| {
-        peers.peering(options.peering.iter().filter_map(peer_of));
         peers.configured(&configured);
         for known in &options.remembered_peers {
             for address in &known.addrs {

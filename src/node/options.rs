@@ -27,7 +27,8 @@ pub struct Options {
     pub remembered_peers: Vec<super::peer_addrs::PeerAddrs>,
     /// Addresses to advertise as given.
     pub external_addrs: Vec<Multiaddr>,
-    /// Peers that are connected always; each ends in `/p2p/…`.
+    /// Peers that are connected always; each ends in `/p2p/…`. They pass the limits of
+    /// connections when the settings of `policy` name them too.
     pub peering: Vec<Multiaddr>,
     /// Connections that are kept although nothing uses them.
     pub min_peers: usize,
@@ -103,8 +104,8 @@ pub struct Changes {
     pub max_upload_rate: Option<u64>,
     /// See [`Options`].
     pub max_download_rate: Option<u64>,
-    /// What the operator sets about peers, for [`Options::policy`]. Its peers of
-    /// `P2P_PEERING` are taken from `peering`.
+    /// What the operator sets about peers, for [`Options::policy`], which was made with
+    /// the same when the node started. It names the peers of `peering` as well.
     pub trust: crate::peers::Settings,
 }
 

@@ -187,11 +187,6 @@ impl Peers {
         }
     }
 
-    /// Exempts these peers of `P2P_PEERING` from the limits of connections.
-    pub fn peering(&mut self, peering: impl Iterator<Item = PeerId>) {
-        self.trust.peering(peering);
-    }
-
     /// Records the addresses that the configuration names, with their peers where these
     /// are known. The node bans no subnet that contains one of them, and a trusted peer
     /// there passes as described at [`Trust::is_trusted_at`].

@@ -65,11 +65,6 @@ impl Trust {
         self.learned.clear();
     }
 
-    /// Exempts these peers from the limits as well.
-    pub(super) fn peering(&mut self, peering: impl Iterator<Item = PeerId>) {
-        self.peering.extend(peering);
-    }
-
     /// Returns whether the operator trusts this peer.
     pub fn is_trusted(&self, peer: &PeerId) -> bool {
         self.trusted.contains(peer)

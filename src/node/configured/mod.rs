@@ -21,3 +21,17 @@ pub(super) use bootstrap::{Bootstrap, Need, REMEMBERED_AT_ONCE};
 pub(super) use peering::Peering;
 pub(super) use relays::Relays;
 pub(super) use target::peer_of;
+
+use libp2p::{Multiaddr, PeerId};
+
+/// Returns the addresses that a configuration names, with their peers where these are
+/// known, as the policy for peers wants them.
+pub(super) fn addresses(
+    bootstrap: &[Multiaddr],
+    relays: &[Multiaddr],
+    peering: &[Multiaddr],
+) -> Vec<(Option<PeerId>, Multiaddr)> {
+    let all = bootstrap.iter().chain(relays).chain(peering);
+    all.map(|address| (peer_of(address), address.clone()))
+        .collect()
+}

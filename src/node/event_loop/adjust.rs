@@ -1,7 +1,7 @@
 //! What a reload of the configuration changes while the node runs.
 
 use super::EventLoop;
-use crate::node::configured::peer_of;
+use crate::node::configured;
 use crate::node::error::Error;
 use crate::node::options::Changes;
 use crate::system::moment::Moment;
@@ -23,7 +23,7 @@ impl EventLoop {
             stream_idle_timeout,
             max_upload_rate,
             max_download_rate,
-            mut trust,
+            trust,
         } = changes;
         let before = std::mem::take(&mut self.options.topics);
         self.with_gossip(now, |gossip, lent| {
@@ -37,12 +37,7 @@ impl EventLoop {
         self.bandwidth.adjust(max_upload_rate, max_download_rate);
         self.idle.set_timeout(stream_idle_timeout);
 
-        let named = || {
-            let entrances = bootstrap_peers.iter().chain(&relays);
-            entrances.chain(&peering)
-        };
-        let configured: Vec<_> = named().map(|a| (peer_of(a), a.clone())).collect();
-        trust.peering = peering.iter().filter_map(peer_of).collect();
+        let configured = configured::addresses(&bootstrap_peers, &relays, &peering);
         let rates = trust.rates;
         self.options
             .policy
