@@ -232,6 +232,58 @@ fn a_room_uses_only_rooms_below_it() {
     }
 }
 
+/// The modules of `src/node`, and those of them that each names, whether with the path
+/// from the root or out of its own folder.
+fn modules_of_node(src: &Path) -> Uses {
+    let mut uses = Uses::new();
+    for file in files(&src.join("node")) {
+        let path = module(src, &file);
+        let Some(here) = path.get(1) else { continue };
+        let source = fs::read_to_string(&file).unwrap();
+        let (left, _) = without_tests(&tokens(&source));
+        let used = uses.entry(here.clone()).or_default();
+        let step = |at: usize, word: &str| left.get(at).is_some_and(|token| token == word);
+        for at in 0..left.len() {
+            let from_root = step(at, "crate") && step(at + 1, "::") && step(at + 2, "node");
+            if from_root && step(at + 3, "::") {
+                heads(&left, at + 4, used);
+            }
+            let ups = (0..path.len())
+                .take_while(|n| step(at + 2 * n, "super") && step(at + 2 * n + 1, "::"));
+            let ups = ups.count();
+            let first = at == 0 || !step(at - 1, "::");
+            if first && ups > 0 && ups + 1 == path.len() {
+                heads(&left, at + 2 * ups, used);
+            }
+        }
+        used.remove(here);
+    }
+    uses
+}
+
+#[test]
+fn the_drawn_modules_of_the_node_use_each_other_downwards_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let floors = floors(&fs::read_to_string(src.join("node/mod.rs")).unwrap());
+    assert!(floors.len() > 3, "no floors are drawn: {floors:?}");
+    let uses = modules_of_node(&src);
+    let mut wrong = Vec::new();
+    for (down, rooms) in floors.iter().enumerate() {
+        for here in rooms {
+            if !uses.contains_key(here) {
+                wrong.push(format!("{here} is drawn and not there"));
+            }
+            let beside = rooms.iter().filter(|room| *room != here);
+            for there in floors[..down].iter().flatten().chain(beside) {
+                if reaches(&uses, here, there) {
+                    wrong.push(format!("{here} comes to {there}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}\namong {uses:#?}");
+}
+
 /// What the rooms that decide have no use for: clocks, disk, network, tasks, metrics and
 /// logs that are counted.
 const NOT_TO_DECIDE: [&str; 18] = [

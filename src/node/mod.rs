@@ -33,6 +33,21 @@
 //! | `metrics` | what is counted of all this |
 //! | `accounting`, `bandwidth` | what every stream passes: counts, the pace of new streams, ceilings |
 //!
+//! # Floors
+//!
+//! What asks, what decides and what carries out use each other in one direction only,
+//! also by way of others. `tests/floors.rs` reads this drawing.
+//!
+//! ```text
+//! content_network  the network as the block exchange sees it
+//! event_loop handle  the two ends of the queue of commands
+//! command  what one asks of the other
+//! gossip  which the loop runs, and whose types the handle names
+//! effect  what it asks of the loop
+//! reply  where the answer goes
+//! error  what is answered when it cannot be done
+//! ```
+//!
 //! # Queues
 //!
 //! Every queue between a socket and a disk or a program is bounded, and when it
