@@ -53,9 +53,9 @@ pub(super) fn transport(
             ..transport::quic::Options::default()
         },
         dial_filter: {
-            transport::dns::DialFilter::new(move |ip, name| {
+            transport::dns::DialFilter::new(move |ip, name, peer| {
                 policy
-                    .dial(ip, name, Instant::now())
+                    .dial(ip, name, peer, Instant::now())
                     .map_err(|refusal| match refusal {
                         Refusal::BannedAddress { ip, .. } => {
                             format!("{ip} is banned by this node; see `p2p-node bans`")

@@ -22,13 +22,15 @@
 //!
 //! Peer ids are free, and addresses are not. When [`SUBNET_AFTER`] different ids of one
 //! subnet have been banned automatically within an hour, the subnet itself is banned,
-//! each time for longer. Here, a subnet is an IPv4 address or an IPv6 /56. If
+//! each time for longer. For each peer of it that behaved well within that hour it takes
+//! as many more, and the ban is shorter: see [`super::standing`]. Here, a subnet is an IPv4 address or an IPv6 /56. If
 //! `P2P_SUBNET_PREFIXES` sets a wider one, that is used for the limits only, since five
 //! ids are no reason to cut off a whole provider. A narrower one is used for bans as
 //! well.
 //!
 //! Honest peers may share an address with an attacker, behind a carrier's NAT. So several
-//! bans are needed before a subnet is banned, and its ban lasts a day at most. Loopback
+//! bans are needed before a subnet is banned, and its ban lasts a day at most. It refuses
+//! strangers only, and closes the connections of strangers only. Loopback
 //! is never banned, and neither is a subnet that contains an address of the configuration
 //! (of a bootstrap peer or relay that is given by its IP address), or one in which a
 //! trusted peer was met in this run. If a subnet is banned nevertheless, the ban does not
@@ -45,6 +47,7 @@ use ipnet::IpNet;
 use libp2p::PeerId;
 
 use super::reputation::STRIKE_HALF_LIFE;
+use super::standing::MAX_GOOD;
 use crate::system::moment::Moment;
 
 /// The number of bans that operators may set. Large block lists have some tens of
@@ -63,7 +66,7 @@ pub const MAX_REASON: usize = 256;
 pub const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The number of ids of one subnet that have to be banned within [`SUBNET_WINDOW`] before
-/// the subnet itself is banned.
+/// the subnet itself is banned, if nobody there behaved well in that time.
 pub const SUBNET_AFTER: usize = 5;
 
 /// The time within which the bans of [`SUBNET_AFTER`] ids count together.
@@ -215,6 +218,17 @@ struct Crowd {
     at: Instant,
 }
 
+/// What follows when one id too many of a subnet has been banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// How many different ids of it were banned.
+    pub ids: usize,
+    /// How long the subnet is to be banned.
+    pub length: Duration,
+    /// How often it has been banned with this time.
+    pub times: u32,
+}
+
 /// A change that has to be written to the disk: a ban to keep, or one to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -328,10 +342,15 @@ impl BanList {
         Some(self.insert(target, Author::Automatic, Some(length), reason, times, now))
     }
 
-    /// Records that the node itself has banned a peer of the subnet `net`. When that is
-    /// one peer too many, returns how long the subnet is to be banned, and how often it
-    /// has been banned with this time.
-    pub fn crowd(&mut self, net: IpNet, peer: &PeerId, now: Instant) -> Option<(Duration, u32)> {
+    /// Records that the node itself has banned a peer of the subnet `net`, in which `good`
+    /// peers behaved well lately. Returns what follows when that is one peer too many.
+    pub fn crowd(
+        &mut self,
+        net: IpNet,
+        peer: &PeerId,
+        good: usize,
+        now: Instant,
+    ) -> Option<Excess> {
         if self.crowds.len() >= MAX_SUBNETS
             && !self.crowds.contains_key(&net)
             && let Some(quiet) = self
@@ -354,14 +373,21 @@ impl BanList {
             .recent
             .retain(|(at, id)| now.saturating_duration_since(*at) < SUBNET_WINDOW && id != peer);
         crowd.recent.push_back((now, *peer));
-        if crowd.recent.len() < SUBNET_AFTER {
+        // Everybody there counts as much as an attacker who has the subnet alone.
+        let shares = 1 + good.min(MAX_GOOD);
+        let ids = crowd.recent.len();
+        if ids < SUBNET_AFTER * shares {
             return None;
         }
         crowd.recent.clear();
         let before = crowd.strikes.round().min(16.0);
         crowd.strikes += 1.0;
         let length = SUBNET_FIRST.mul_f64(4f64.powf(before)).min(SUBNET_LONGEST);
-        Some((length, before as u32 + 1))
+        Some(Excess {
+            ids,
+            length: length.div_f64(shares as f64),
+            times: before as u32 + 1,
+        })
     }
 
     /// Lifts a ban and returns it, or returns `None` when there is none.

@@ -22,6 +22,9 @@
 //! come from somewhere new. In step 2 a stranger in such a place is refused, for the
 //! reason for which it got that place.
 //!
+//! The node's own bans of subnets hold for strangers only (see [`super::standing`]). In
+//! step 1 they hold for every address, unless peers behaved well there lately.
+//!
 //! `P2P_ALLOW_CIDRS` and the node's own bans of subnets do not hold for trusted peers
 //! either. In step 1 they hold for every address except those where a trusted peer is
 //! configured or was met in this run. A peer that comes from one of those addresses is
@@ -513,7 +516,7 @@ impl Gate {
         now: Instant,
     ) -> Result<(), Refusal> {
         for ip in ips {
-            peers.unproven(ip, now)?;
+            peers.dial(ip, None, peer, now)?;
         }
         if let Some(peer) = peer {
             peers.peer(peer, now)?;
@@ -590,7 +593,7 @@ fn is_exempt(
     now: Instant,
 ) -> Result<bool, Refusal> {
     if let Some(ip) = ip {
-        peers.address(ip, peers.trust().is_trusted(peer), now)?;
+        peers.address(ip, peers.standing(peer, now), now)?;
     }
     peers.peer(peer, now)?;
     Ok(peers.trust().is_exempt(peer))

@@ -7,6 +7,7 @@
 //! | [`table`] | who is connected |
 //! | [`record`] | what is known of one connected peer |
 //! | [`trust`] | which peers the operator trusts, and where they are |
+//! | [`standing`] | whom a ban of a subnet refuses, and whom it does not |
 //! | [`gate`] | every decision about a connection, before and after its handshake |
 //! | [`rules`] | which networks may connect, and how many and how often |
 //! | [`limits`] | how many connections there may be, and how many are kept for this node's own dials |
@@ -27,7 +28,8 @@
 //! connections. The deny list and an operator's bans hold for them too. Before the
 //! handshake, when it is not known yet who the peer is, so do `P2P_ALLOW_CIDRS` and the
 //! node's own bans of subnets, except at addresses where a trusted peer is configured or
-//! was met in this run.
+//! was met in this run. The node's own bans of subnets hold for strangers only: see
+//! [`standing`].
 
 pub mod bans;
 pub mod bucket;
@@ -43,6 +45,7 @@ pub mod record;
 pub mod refusal;
 pub mod reputation;
 pub mod rules;
+pub mod standing;
 pub mod state;
 pub mod subnet;
 pub mod table;

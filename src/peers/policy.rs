@@ -27,6 +27,7 @@ use super::conduct::Conduct;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::reputation::Reputation;
+use super::standing::Standing;
 use super::state::{Note, Order, OverBudget, Peers, Settings, Unsaved};
 use crate::system::moment::Moment;
 
@@ -184,8 +185,14 @@ impl Policy {
     ///
     /// # Errors
     /// Returns the rule or ban that refuses it.
-    pub fn dial(&self, ip: IpAddr, name: Option<&str>, now: Instant) -> Result<(), Refusal> {
-        self.read(|peers| peers.dial(ip, name, now))
+    pub fn dial(
+        &self,
+        ip: IpAddr,
+        name: Option<&str>,
+        peer: Option<&PeerId>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.read(|peers| peers.dial(ip, name, peer, now))
     }
 
     /// See [`Peers::ban_of_peer`].
@@ -198,9 +205,9 @@ impl Policy {
         self.read(|peers| peers.ban_of_peer(peer, now).is_some())
     }
 
-    /// Returns a ban that covers an address.
+    /// Returns a ban that covers an address, for a stranger.
     pub fn ban_of_address(&self, ip: IpAddr, now: Instant) -> Option<Ban> {
-        self.read(|peers| peers.ban_of_address(ip, false, now).cloned())
+        self.read(|peers| peers.ban_of_address(ip, Standing::Stranger, now).cloned())
     }
 
     /// Bans a target for an operator; see [`Peers::ban`]. The ban is on the disk once

@@ -139,6 +139,13 @@ fn rank(reputation: Reputation) -> f32 {
     reputation.score.abs() + 25.0 * reputation.strikes
 }
 
+/// Returns whether nothing is held against a peer now: no offence, and no ban that is not
+/// nearly forgotten.
+pub(super) fn is_clean(reputation: Reputation) -> bool {
+    // An offence counts until so little of it is left that it is forgotten.
+    reputation.score > -NOTHING && reputation.strikes < 0.5
+}
+
 fn is_good(reputation: Reputation) -> bool {
     reputation.score > 0.0 && reputation.strikes < 0.5
 }

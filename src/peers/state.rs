@@ -15,13 +15,14 @@ use ipnet::IpNet;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
-use super::bans::{Author, Ban, BanError, BanList, Change, SUBNET_AFTER, Target};
+use super::bans::{Author, Ban, BanError, BanList, Change, Excess, Target};
 use super::bucket::{Accounts, Granted, Rates, scale};
 use super::conduct::Conduct;
 use super::record::{Connection, Record};
 use super::refusal::Refusal;
-use super::reputation::{Action, Reputation, Reputations};
+use super::reputation::{Action, Reputation, Reputations, is_clean};
 use super::rules::{self, Rules};
+use super::standing::{MAX_GOOD, MERIT, PROVEN, SETTLED, Standing, Standings};
 use super::subnet::{Prefixes, direct_ip};
 use super::table::{Closed, Table};
 use super::trust::Trust;
@@ -139,6 +140,7 @@ pub struct Peers {
     reputations: Reputations,
     accounts: Accounts,
     bans: BanList,
+    standings: Standings,
     waiting: VecDeque<Sanction>,
     recheck: bool,
     outcome: Outcome,
@@ -240,15 +242,15 @@ impl Peers {
 
     // ---- Addresses.
 
-    /// Checks whether an address may be connected or dialed, when it is known whether its
-    /// peer is trusted.
+    /// Checks whether an address may be connected or dialed, when it is known how its peer
+    /// stands with this node.
     ///
     /// # Errors
     /// Returns the rule or ban that refuses it.
-    pub fn address(&self, ip: IpAddr, trusted: bool, now: Instant) -> Result<(), Refusal> {
-        self.rules.address(ip, trusted)?;
+    pub fn address(&self, ip: IpAddr, who: Standing, now: Instant) -> Result<(), Refusal> {
+        self.rules.address(ip, who == Standing::Trusted)?;
         let ip = ip.to_canonical();
-        match self.ban_of_address(ip, trusted, now) {
+        match self.ban_of_address(ip, who, now) {
             Some(ban) => Err(Refusal::BannedAddress {
                 ip,
                 ban: in_words(ban),
@@ -258,29 +260,97 @@ impl Peers {
     }
 
     /// Does the same as [`Self::address`], for an address whose peer has not proven yet
-    /// who it is.
+    /// who it is. Where peers behaved well lately, one of them may be coming back.
     ///
     /// # Errors
     /// Returns the rule or ban that refuses it.
     pub fn unproven(&self, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
-        self.address(ip, false, now).or_else(|refusal| {
-            if self.trust.is_trusted_at(ip) {
-                return self.address(ip, true, now);
-            }
-            Err(refusal)
-        })
+        self.address(ip, Standing::Stranger, now)
+            .or_else(|refusal| {
+                let subnet = self.subnet_for_bans(ip);
+                let good = |net: &IpNet| self.standings.good(net, now).next().is_some();
+                let who = match subnet {
+                    _ if self.trust.is_trusted_at(ip) => Standing::Trusted,
+                    Some(subnet) if good(&subnet) => Standing::Good,
+                    _ => return Err(refusal),
+                };
+                self.address(ip, who, now)
+            })
     }
 
     /// Checks whether an address may be dialed. `name` is the name that resolves to it,
-    /// if there is one.
+    /// if there is one, and `peer` the peer that is expected there. The node's own bans of
+    /// subnets do not hold for a peer that this node knows and holds nothing against.
     ///
     /// # Errors
     /// Returns the rule or ban that refuses it.
-    pub fn dial(&self, ip: IpAddr, name: Option<&str>, now: Instant) -> Result<(), Refusal> {
+    pub fn dial(
+        &self,
+        ip: IpAddr,
+        name: Option<&str>,
+        peer: Option<&PeerId>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         if let Some(name) = name {
             rules::name(ip, name)?;
         }
-        self.address(ip, self.trust.is_trusted_at(ip), now)
+        let who = match peer {
+            _ if self.trust.is_trusted_at(ip) => Standing::Trusted,
+            // Anybody can say that a trusted peer is at some address.
+            Some(peer) => self.standing(peer, now).min(Standing::Good),
+            None => Standing::Stranger,
+        };
+        self.address(ip, who, now)
+    }
+
+    /// Records that a program on this host asked for a connection with `peer`.
+    pub fn want(&mut self, peer: &PeerId, now: Instant) {
+        self.standings.want(peer, now);
+    }
+
+    /// Returns how a peer stands with this node.
+    pub fn standing(&self, peer: &PeerId, now: Instant) -> Standing {
+        let settled = || {
+            let record = self.table.get(peer);
+            record.is_some_and(|record| record.age(now) >= SETTLED)
+        };
+        let reputation = self.reputations.of(peer, now);
+        match () {
+            () if self.trust.is_trusted(peer) => Standing::Trusted,
+            () if self.standings.is_wanted(peer, now) => Standing::Good,
+            () if !is_clean(reputation) => Standing::Stranger,
+            () if reputation.score >= MERIT || settled() => Standing::Good,
+            () => Standing::Stranger,
+        }
+    }
+
+    /// Returns the peers and connections that a ban or the rules for networks forbid by
+    /// now. `None` stands for all connections of the peer.
+    pub fn unwelcome(&self, now: Instant) -> Vec<(PeerId, Option<ConnectionId>)> {
+        let mut unwelcome = Vec::new();
+        for (peer, record) in self.table.iter() {
+            if self.ban_of_peer(peer, now).is_some() {
+                unwelcome.push((*peer, None));
+                continue;
+            }
+            let who = self.standing(peer, now);
+            let clean = is_clean(self.reputations.of(peer, now));
+            for (id, connection) in record.connections() {
+                // This node chose whom it dialed, so only what the peer did counts.
+                let chosen = connection.outbound && clean;
+                let who = if chosen { who.max(Standing::Good) } else { who };
+                let forbidden = |ip| self.address(ip, who, now).is_err();
+                if connection.direct.is_some_and(forbidden) {
+                    unwelcome.push((*peer, Some(id)));
+                }
+            }
+        }
+        unwelcome
+    }
+
+    /// Returns the subnet of an address as bans see it.
+    fn subnet_for_bans(&self, ip: IpAddr) -> Option<IpNet> {
+        self.table.prefixes().for_bans().subnet(ip)
     }
 
     /// Checks whether a peer may be connected, wherever it is.
@@ -299,8 +369,8 @@ impl Peers {
 
     /// Returns whether a ban or the rules for networks keep a peer out at this address.
     pub fn is_unwelcome_at(&self, peer: &PeerId, address: &Multiaddr, now: Instant) -> bool {
-        let trusted = self.trust.is_trusted(peer);
-        direct_ip(address).is_some_and(|ip| self.address(ip, trusted, now).is_err())
+        let who = self.standing(peer, now);
+        direct_ip(address).is_some_and(|ip| self.address(ip, who, now).is_err())
     }
 
     /// Returns the ban of a peer, if one is in force. For a trusted peer, only an
@@ -311,13 +381,13 @@ impl Peers {
         (ban.author == Author::Operator || !self.trust.is_trusted(peer)).then_some(ban)
     }
 
-    /// Returns a ban that covers an address. For an address of a trusted peer, only the
-    /// bans of operators count.
-    pub fn ban_of_address(&self, ip: IpAddr, trusted: bool, now: Instant) -> Option<&Ban> {
-        match trusted {
+    /// Returns a ban that covers an address. Unless its peer is a stranger, only the bans
+    /// of operators count.
+    pub fn ban_of_address(&self, ip: IpAddr, who: Standing, now: Instant) -> Option<&Ban> {
+        match who {
             _ if self.bans.no_nets() => None,
-            true => self.bans.ip_by_operator(ip, now),
-            false => self.bans.ip(ip, now),
+            Standing::Stranger => self.bans.ip(ip, now),
+            Standing::Good | Standing::Trusted => self.bans.ip_by_operator(ip, now),
         }
     }
 
@@ -331,6 +401,12 @@ impl Peers {
         let connected = |peer: &PeerId| table.contains(peer);
         let (reputation, action) = self.reputations.apply(peer, conduct, now.mono, connected);
         if !conduct.is_offence() {
+            if reputation.score >= MERIT
+                && is_clean(reputation)
+                && let Some(subnet) = ip.and_then(|ip| self.subnet_for_bans(ip))
+            {
+                self.standings.behaved(subnet, peer, now.mono);
+            }
             return;
         }
         self.outcome.notes.push(Note::Offence(conduct));
@@ -465,17 +541,18 @@ impl Peers {
             return;
         }
         self.banned(now.mono);
-        let prefixes = self.table.prefixes().for_bans();
-        let Some(subnet) = ip.and_then(|ip| prefixes.subnet(ip)) else {
+        let Some(subnet) = ip.and_then(|ip| self.subnet_for_bans(ip)) else {
             return;
         };
         if self.spares(&subnet) {
             return;
         }
-        let Some((length, times)) = self.bans.crowd(subnet, peer, now.mono) else {
+        let good = self.well_behaved(&subnet, now.mono);
+        let Some(excess) = self.bans.crowd(subnet, peer, good, now.mono) else {
             return;
         };
-        let reason = format!("{SUBNET_AFTER} peers of it were banned");
+        let Excess { ids, length, times } = excess;
+        let reason = format!("{ids} peers of it were banned");
         let made = self
             .bans
             .automatic(Target::net(subnet), length, &reason, times, now);
@@ -485,6 +562,23 @@ impl Peers {
             self.banned(now.mono);
             self.recheck();
         }
+    }
+
+    /// Returns how many peers of a subnet behaved well lately, and still stand without an
+    /// offence; no more than count.
+    fn well_behaved(&self, subnet: &IpNet, now: Instant) -> usize {
+        let clean = |peer: &&PeerId| is_clean(self.reputations.of(peer, now));
+        let mut good: Vec<&PeerId> = self.standings.good(subnet, now).filter(clean).collect();
+        for (peer, record) in self.table.iter() {
+            let here = record.ip().is_some_and(|ip| subnet.contains(&ip));
+            if here && record.age(now) >= PROVEN && clean(&peer) && !good.contains(&peer) {
+                good.push(peer);
+            }
+            if good.len() >= MAX_GOOD {
+                break;
+            }
+        }
+        good.len()
     }
 
     /// Returns whether a trusted peer or an address of the configuration is in this
@@ -551,6 +645,7 @@ impl Peers {
     /// Removes bans that have expired, and follows a step of the time of day.
     pub fn tend_bans(&mut self, now: Moment) {
         self.bans.tend(now);
+        self.standings.tend(now.mono);
         self.count_bans(now.mono);
     }
 

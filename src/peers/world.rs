@@ -14,7 +14,7 @@ use libp2p::core::transport::PortUse;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
-use super::bans::Target;
+use super::bans::{Author, SUBNET_AFTER, Target};
 use super::bucket::{Budget, Rates};
 use super::gate::Gate;
 use super::limits::Limits;
@@ -22,6 +22,7 @@ use super::record::Connection;
 use super::refusal::Refusal;
 use super::reputation::{Action, FIRST_BAN};
 use super::rules::Rules;
+use super::standing::{LATELY, MAX_GOOD, PROVEN, SETTLED, Standing, WANTED_FOR};
 use super::state::{Note, Order, Peers, Settings};
 use super::{Conduct, OverBudget};
 use crate::system::moment::Moment;
@@ -199,6 +200,51 @@ impl World {
         sent.count()
     }
 
+    /// A new id comes from an address and misbehaves until it is banned, and its
+    /// connection is closed. Returns whether it was let in.
+    fn misbehaves_from(&mut self, from: &str) -> bool {
+        let peer = PeerId::random();
+        let Ok(id) = self.comes_as(peer, from) else {
+            return false;
+        };
+        let now = self.moment();
+        while self.peers.ban_of_peer(&peer, self.now).is_none() {
+            self.peers.report(&peer, Conduct::InvalidSignature, now);
+        }
+        self.peers.closed(&peer, id).unwrap();
+        true
+    }
+
+    /// Reports what a peer did well, so often that its score is at least one.
+    fn behaves(&mut self, peer: &PeerId) {
+        let now = self.moment();
+        for _ in 0..6 {
+            self.peers.report(peer, Conduct::BlockDelivered, now);
+        }
+    }
+
+    /// Closes the connections that are forbidden by now, as the event loop does after a
+    /// ban. Returns their peers.
+    fn closes(&mut self) -> Vec<PeerId> {
+        let asked = self.orders().contains(&Order::Recheck);
+        let unwelcome = self.peers.unwelcome(self.now);
+        assert!(asked || unwelcome.is_empty());
+        for (peer, id) in &unwelcome {
+            self.peers.closed(peer, id.unwrap()).unwrap();
+        }
+        unwelcome.into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    /// Returns how many seconds the node's own ban of an address is long, if there is one.
+    fn banned_for(&self, address: &str) -> Option<u64> {
+        let ban = self
+            .peers
+            .ban_of_address(ip(address), Standing::Stranger, self.now)?;
+        assert_eq!(ban.author, Author::Automatic);
+        let until = ban.until.unwrap();
+        Some(until.duration_since(ban.since).unwrap().as_secs())
+    }
+
     /// Closes the connections that the orders name, as the event loop does. Returns
     /// whether the peer was cut off.
     fn is_cut_off(&mut self, peer: &PeerId) -> bool {
@@ -348,4 +394,178 @@ fn a_score_halves_in_an_hour_and_scales_the_budget() {
     world.pass(3600 * SECOND);
     assert_eq!(world.score(&peer), -6.25);
     assert_eq!(world.sends(&peer, 9), 8, "0.89 of ten");
+}
+
+/// Returns settings without a limit on how often one address may connect.
+fn busy() -> Settings {
+    Settings {
+        rules: Rules {
+            rate: 10_000,
+            subnet_rate: 10_000,
+            ..Rules::default()
+        },
+        ..Settings::default()
+    }
+}
+
+/// The address that an attacker shares with honest peers.
+const SHARED: &str = "192.0.2.1";
+
+#[test]
+fn a_ban_of_an_address_closes_no_connection_of_a_peer_that_behaved_well() {
+    let mut world = World::with(busy(), Limits::default());
+    let [merit, settled, dialed, young, tainted] = [(); 5].map(|()| PeerId::random());
+    world.comes_as(settled, SHARED).unwrap();
+    world.comes_as(merit, SHARED).unwrap();
+    world.pass(SETTLED - SECOND);
+    world.comes_as(young, SHARED).unwrap();
+    for peer in [dialed, tainted] {
+        let id = world.begins(Some(&peer), &[SHARED]).unwrap();
+        world.reaches(&peer, Some(SHARED)).unwrap();
+        world.opened(id, peer, ip(SHARED), true);
+    }
+    world.pass(SECOND);
+    let now = world.moment();
+    world.peers.report(&tainted, Conduct::PingLost, now);
+    // Nobody there has merit yet, so that five ids are one too many.
+    let mut banned = 0;
+    while world.banned_for(SHARED).is_none() {
+        assert!(world.misbehaves_from(SHARED));
+        banned += 1;
+    }
+    assert_eq!(
+        (banned, world.banned_for(SHARED)),
+        (SUBNET_AFTER, Some(600))
+    );
+    // The peer with merit has stood for long enough without it too.
+    let mut closed = world.closes();
+    closed.sort();
+    let mut expected = vec![young, tainted];
+    expected.sort();
+    assert_eq!(closed, expected);
+    assert!(!world.misbehaves_from(SHARED), "strangers are refused");
+    // An operator's ban holds for all.
+    let target = Target::Net(ip(SHARED).into());
+    world.peers.ban(target, None, "", now).unwrap();
+    let mut closed = world.closes();
+    closed.sort();
+    let mut expected = vec![merit, settled, dialed];
+    expected.sort();
+    assert_eq!(closed, expected);
+}
+
+#[test]
+fn what_this_node_dials_in_a_banned_subnet_is_judged_by_its_id() {
+    let mut world = World::with(busy(), Limits::default());
+    let [known, wanted, offender, stranger] = [(); 4].map(|()| PeerId::random());
+    // The node knows this peer from another address.
+    let id = world.comes_as(known, "192.0.2.7").unwrap();
+    world.behaves(&known);
+    world.peers.closed(&known, id).unwrap();
+    let now = world.moment();
+    world.peers.report(&offender, Conduct::Malformed, now);
+    for _ in 0..SUBNET_AFTER {
+        assert!(world.misbehaves_from(SHARED));
+    }
+    assert_eq!(world.banned_for(SHARED), Some(600));
+    let dial = |world: &mut World, peer: Option<&PeerId>| {
+        let begun = world.begins(peer, &[SHARED]).is_ok();
+        let allowed = world
+            .peers
+            .dial(ip(SHARED), Some("x.test"), peer, world.now);
+        assert_eq!(begun, allowed.is_ok());
+        if let Some(peer) = peer {
+            assert_eq!(world.reaches(peer, Some(SHARED)).is_ok(), begun);
+        }
+        begun
+    };
+    assert!(dial(&mut world, Some(&known)));
+    assert!(!dial(&mut world, Some(&stranger)) && !dial(&mut world, None));
+    assert!(!dial(&mut world, Some(&offender)));
+    // A program on this host asks for a peer, and then no more.
+    world.peers.want(&wanted, world.now);
+    assert!(dial(&mut world, Some(&wanted)));
+    world.pass(WANTED_FOR);
+    assert!(world.banned_for(SHARED).is_none(), "the ban has ended too");
+    assert!(dial(&mut world, Some(&wanted)));
+    for _ in 0..SUBNET_AFTER {
+        assert!(world.misbehaves_from(SHARED));
+    }
+    assert_eq!(world.banned_for(SHARED), Some(2400));
+    assert!(!dial(&mut world, Some(&wanted)));
+    world.peers.want(&wanted, world.now);
+    assert!(dial(&mut world, Some(&wanted)));
+    // A banned id is banned everywhere, and so is everybody for an operator.
+    let now = world.moment();
+    world
+        .peers
+        .ban(Target::Peer(wanted), None, "", now)
+        .unwrap();
+    assert!(world.begins(Some(&wanted), &[SHARED]).is_err());
+    let target = Target::Net(ip(SHARED).into());
+    world.peers.ban(target, None, "", now).unwrap();
+    assert!(!dial(&mut world, Some(&known)));
+}
+
+#[test]
+fn a_carriers_nat_with_honest_people_is_not_one_person() {
+    for (good, expected) in [
+        (0, (5, 600)),
+        (1, (10, 300)),
+        (4, (25, 120)),
+        (20, (40, 75)),
+    ] {
+        let mut world = World::with(busy(), Limits::default());
+        let people: Vec<PeerId> = (0..good).map(|_| PeerId::random()).collect();
+        for peer in &people {
+            // They may have left again.
+            let id = world.comes_as(*peer, SHARED).unwrap();
+            world.behaves(peer);
+            world.peers.closed(peer, id).unwrap();
+        }
+        let mut banned = 0;
+        while world.banned_for(SHARED).is_none() {
+            assert!(world.misbehaves_from(SHARED));
+            banned += 1;
+        }
+        assert_eq!((banned, world.banned_for(SHARED).unwrap()), expected);
+        // One of them comes back while the address is banned, and strangers do not.
+        if let Some(peer) = people.last() {
+            world.comes_as(*peer, SHARED).unwrap();
+        }
+        assert!(!world.misbehaves_from(SHARED));
+        // An hour later, their good conduct is forgotten.
+        world.pass(LATELY);
+        let now = world.moment();
+        world.peers.tend_bans(now);
+        let mut again = 0;
+        while world.banned_for(SHARED).is_none() {
+            assert!(world.misbehaves_from(SHARED));
+            again += 1;
+        }
+        // The one that came back has been here without an offence since.
+        let here = usize::from(good > 0);
+        assert!(here <= MAX_GOOD && PROVEN < LATELY);
+        assert_eq!(again, SUBNET_AFTER * (1 + here));
+    }
+}
+
+#[test]
+fn whoever_misbehaves_later_does_not_speak_for_its_subnet() {
+    let mut world = World::with(busy(), Limits::default());
+    let peer = PeerId::random();
+    world.comes_as(peer, SHARED).unwrap();
+    world.behaves(&peer);
+    let now = world.moment();
+    // Its merit is 1.2, and a lost ping costs one point: that does not make it bad.
+    world.peers.report(&peer, Conduct::PingLost, now);
+    assert_eq!(world.peers.standing(&peer, world.now), Standing::Stranger);
+    world.peers.report(&peer, Conduct::Malformed, now);
+    let mut banned = 0;
+    while world.banned_for(SHARED).is_none() {
+        assert!(world.misbehaves_from(SHARED));
+        banned += 1;
+    }
+    assert_eq!(banned, SUBNET_AFTER);
+    assert_eq!(world.closes(), [peer]);
 }

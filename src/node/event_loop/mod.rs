@@ -226,6 +226,11 @@ impl EventLoop {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Dial { opts, by } => {
+                    if let (Dialer::Command(_), Some(peer)) = (&by, opts.get_peer_id()) {
+                        self.options
+                            .policy
+                            .write(|peers| peers.want(&peer, now.mono));
+                    }
                     if let Err(e) = self.swarm.dial(*opts) {
                         self.not_dialed(by, &e, now);
                     }

@@ -1,6 +1,5 @@
 //! The connected peers, as the event loop reads them.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::swarm::ConnectionId;
@@ -9,8 +8,8 @@ use libp2p::{Multiaddr, PeerId};
 use crate::api;
 use crate::node::accounting::Accounting;
 use crate::node::keep;
+use crate::peers::Policy;
 use crate::peers::record::{Connection, Record};
-use crate::peers::{Peers, Policy};
 
 /// Returns the name of the way that a connection takes, for people and logs.
 pub(in crate::node) fn transport(connection: &Connection) -> &'static str {
@@ -123,23 +122,7 @@ impl Connected {
     /// Returns the peers and connections that a ban or the rules for networks forbid by
     /// now. `None` stands for all connections of the peer.
     pub(in crate::node) fn unwelcome(&self, now: Instant) -> Vec<(PeerId, Option<ConnectionId>)> {
-        let of_peer = |peers: &Peers, peer: &PeerId, record: &Record| {
-            if peers.ban_of_peer(peer, now).is_some() {
-                return vec![(*peer, None)];
-            }
-            let trusted = peers.trust().is_trusted(peer);
-            let forbidden = |ip: IpAddr| peers.address(ip, trusted, now).is_err();
-            let connections = record.connections();
-            connections
-                .filter(|(_, c)| c.direct.is_some_and(forbidden))
-                .map(|(id, _)| (*peer, Some(id)))
-                .collect()
-        };
-        self.policy.read(|peers| {
-            let all = peers.table().iter();
-            all.flat_map(|(peer, record)| of_peer(peers, peer, record))
-                .collect()
-        })
+        self.policy.read(|peers| peers.unwelcome(now))
     }
 
     /// Returns all connected peers as programs on this host see them, in the order of

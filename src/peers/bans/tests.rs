@@ -184,35 +184,65 @@ fn the_fifth_banned_id_of_a_subnet_within_an_hour_is_one_too_many() {
     let subnet: IpNet = "192.0.2.1/32".parse().unwrap();
     let same = PeerId::random();
     for _ in 0..10 {
-        assert_eq!(bans.crowd(subnet, &same, t), None, "one id is one id");
+        assert_eq!(bans.crowd(subnet, &same, 0, t), None, "one id is one id");
     }
     for n in 0..3 {
         assert_eq!(
-            bans.crowd(subnet, &PeerId::random(), t + HOUR / 10 * n),
+            bans.crowd(subnet, &PeerId::random(), 0, t + HOUR / 10 * n),
             None
         );
     }
-    let first = bans.crowd(subnet, &PeerId::random(), t + HOUR / 2);
-    assert_eq!(first, Some((SUBNET_FIRST, 1)));
+    let first = bans.crowd(subnet, &PeerId::random(), 0, t + HOUR / 2);
+    let expected = Excess {
+        ids: SUBNET_AFTER,
+        length: SUBNET_FIRST,
+        times: 1,
+    };
+    assert_eq!(first, Some(expected));
     // The same subnet is banned again, for longer, but never for longer than a day.
     let mut lengths = Vec::new();
     for _ in 0..5 * SUBNET_AFTER {
-        lengths.extend(bans.crowd(subnet, &PeerId::random(), t + HOUR));
+        lengths.extend(bans.crowd(subnet, &PeerId::random(), 0, t + HOUR));
     }
-    let secs: Vec<u64> = lengths.iter().map(|(l, _)| l.as_secs()).collect();
+    let secs: Vec<u64> = lengths.iter().map(|e| e.length.as_secs()).collect();
     assert_eq!(secs, [2400, 9600, 38_400, 86_400, 86_400]);
     // Spread over more than an hour, they do not count together.
     let other: IpNet = "198.51.100.0/24".parse().unwrap();
     for n in 0..20 {
         let at = t + HOUR / 4 * n;
-        assert_eq!(bans.crowd(other, &PeerId::random(), at), None, "{n}");
+        assert_eq!(bans.crowd(other, &PeerId::random(), 0, at), None, "{n}");
     }
     for _ in 0..2 * MAX_SUBNETS {
         let n: u32 = rand::random();
         let net = IpNet::new(std::net::Ipv4Addr::from(n).into(), 32).unwrap();
-        bans.crowd(net, &same, t);
+        bans.crowd(net, &same, 0, t);
     }
     assert!(bans.crowds.len() <= MAX_SUBNETS);
+}
+
+#[test]
+fn each_well_behaved_id_of_a_subnet_takes_five_more_bad_ones_and_shortens_its_ban() {
+    let t = moment().mono;
+    let subnet: IpNet = "192.0.2.1/32".parse().unwrap();
+    for (good, ids, seconds) in [
+        (0, 5, 600.0),
+        (1, 10, 300.0),
+        (3, 20, 150.0),
+        (7, 40, 75.0),
+        (1_000, 40, 75.0),
+    ] {
+        let mut bans = BanList::default();
+        let mut ban = || bans.crowd(subnet, &PeerId::random(), good, t);
+        for n in 1..ids {
+            assert_eq!(ban(), None, "{n} of {ids}");
+        }
+        let excess = ban().unwrap();
+        assert_eq!((excess.ids, excess.length.as_secs_f64()), (ids, seconds));
+        // The next one is four times as long.
+        let next = std::iter::repeat_with(ban).flatten().next().unwrap();
+        assert_eq!(next.length.as_secs_f64(), 4.0 * seconds);
+        assert_eq!((next.ids, next.times), (ids, 2));
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn a_name_cannot_lead_to_this_host_or_to_a_denied_network() {
         deny: nets(&["10.0.0.0/8"]),
         ..rules()
     }));
-    let dial = |to, name| peers.dial(ip(to), name, Instant::now());
+    let dial = |to, name| peers.dial(ip(to), name, None, Instant::now());
     refused(dial("10.1.2.3", Some("x.test")), "P2P_DENY_CIDRS");
     for here in [
         "127.0.0.1",

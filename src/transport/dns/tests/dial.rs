@@ -185,7 +185,7 @@ fn what_is_forbidden_is_not_dialed_whatever_name_leads_there() {
     };
     let names = Arc::new(Mutex::new(Vec::new()));
     let asked = names.clone();
-    let filter = DialFilter::new(move |ip, name| {
+    let filter = DialFilter::new(move |ip, name, _| {
         asked.lock().unwrap().push(name.map(str::to_owned));
         match ip.to_string().as_str() {
             "192.0.2.1" => Err("denied by a test".into()),
