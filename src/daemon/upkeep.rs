@@ -10,6 +10,7 @@ use futures::StreamExt;
 use crate::node::{Handle, Pulse};
 use crate::store::{KnownPeer, Store};
 use crate::system::{allocator, memory};
+use crate::telemetry::logs;
 
 /// How often the routing table is saved. After `kill -9` the last few minutes of it are
 /// lost, which costs the next start a few extra dials.
@@ -50,10 +51,12 @@ pub(super) async fn tend_store(store: Store) {
     }
 }
 
-/// Returns memory to the kernel that was used during a burst of work or an attack.
+/// Returns memory to the kernel that was used during a burst of work or an attack, and
+/// tells how many lines of the log were suppressed in it.
 pub(super) async fn tend_memory() {
     let mut ticks = async_io::Timer::interval(TRIM_EVERY);
     while ticks.next().await.is_some() {
+        logs::tell_suppressed();
         spawn_blocking(|| {
             if memory::resident().is_ok_and(|bytes| bytes >= TRIM_FROM) {
                 allocator::give_back();

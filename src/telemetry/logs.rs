@@ -15,7 +15,7 @@
 //! | level | who can cause it | meaning |
 //! |---|---|---|
 //! | error | this host | somebody has to act |
-//! | warn | this host, or a remote, throttled | somebody should look |
+//! | warn | this host, a dependency, or a remote, throttled | somebody should look |
 //! | info | this host, or a remote, throttled | events in the life of the node: a few lines an hour |
 //! | debug | anybody | each connection, query and refusal |
 //!
@@ -35,29 +35,37 @@
 //! | `reason` | an operator's words, or those of a ban |
 //!
 //! A record is always one line: control characters are escaped, because messages contain
-//! names that a remote chose, and a line break in one of them would forge a record. A
-//! cause is logged at most once a minute: [`super::throttle::Throttle`].
+//! names that a remote chose, and a line break in one of them would forge a record.
+//!
+//! # Bounds
+//!
+//! What this program logs about remotes is written at most once a minute for each cause:
+//! [`super::throttle::Throttle`]. Below that, the logger bounds the lines of every place
+//! in the code of every crate (`limit`), and an error of a dependency is no error here
+//! (`lowered`). A line `12 similar lines suppressed` stands for those that are missing.
 
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
-    sync::{Arc, OnceLock, PoisonError, RwLock},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{
-    Level, LevelFilter, Record,
+    Level, LevelFilter, Log, Record,
     kv::{self, Key, Value, VisitSource},
 };
 use nix::sys::stat::fstat;
 
+use self::limit::Limit;
+use self::lowered::Lowered;
 use crate::config::LogFormat;
 use crate::text::foreign::push_printable;
 
 /// Modules of other crates that log at `info` what only their authors need. Their lines
 /// appear if `RUST_LOG` asks for more than a plain level up to `info`.
-const NOISY: [&str; 11] = [
+const NOISY: [&str; 9] = [
     // It logs every span of every connection, through tracing's bridge to log.
     "tracing",
     "quinn",
@@ -68,11 +76,6 @@ const NOISY: [&str; 11] = [
     "hickory_net",
     "libp2p_core",
     "libp2p_swarm",
-    // It warns that it knows no peer at every start of a bootstrap node.
-    "libp2p_kad",
-    // It warns of every request that a remote leaves unfinished, which a remote can
-    // repeat.
-    "libp2p_autonat",
 ];
 
 /// The longest message or value in a line, in bytes. A remote's text is cut before a
@@ -143,9 +146,11 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), log::SetLoggerError> 
     let form = Form::choose(format, Stderr::look());
     let logger = logger(form, filter);
     let level = logger.filter();
+    let lowered = Lowered::unless_named(filter);
     let swap = INSTALLED.get_or_init(|| Swap {
         form,
-        logger: RwLock::new(Arc::new(logger)),
+        current: RwLock::new(Arc::new(Filtered { logger, lowered })),
+        limit: Mutex::new(Limit::new(Instant::now())),
     });
     log::set_logger(swap)?;
     log::set_max_level(level);
@@ -159,15 +164,46 @@ pub fn set_filter(filter: &str) {
     let Some(swap) = INSTALLED.get() else { return };
     let logger = logger(swap.form, filter);
     let level = logger.filter();
-    let held = swap.logger.write();
-    *held.unwrap_or_else(PoisonError::into_inner) = Arc::new(logger);
+    let lowered = Lowered::unless_named(filter);
+    let held = swap.current.write();
+    *held.unwrap_or_else(PoisonError::into_inner) = Arc::new(Filtered { logger, lowered });
     log::set_max_level(level);
+}
+
+/// Writes how many lines were suppressed at places that could write again and had nothing
+/// to write. It is for a task that calls it now and then.
+pub fn tell_suppressed() {
+    let Some(swap) = INSTALLED.get() else { return };
+    let told = swap.limit().take_suppressed(Instant::now());
+    for what in told {
+        swap.current().tell(what.level, &what.target, what.lines);
+    }
 }
 
 /// The logger of the process, whose filter can change.
 struct Swap {
     form: Form,
-    logger: RwLock<Arc<Logger>>,
+    current: RwLock<Arc<Filtered>>,
+    limit: Mutex<Limit>,
+}
+
+/// A logger with its filter, and the levels that count as others before it.
+struct Filtered {
+    logger: Logger,
+    lowered: Lowered,
+}
+
+impl Filtered {
+    /// Writes how many lines are missing before this one.
+    fn tell(&self, level: Level, target: &str, lines: u64) {
+        self.logger.log(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .args(format_args!("{lines} similar lines suppressed"))
+                .build(),
+        );
+    }
 }
 
 static INSTALLED: OnceLock<Swap> = OnceLock::new();
@@ -175,23 +211,57 @@ static INSTALLED: OnceLock<Swap> = OnceLock::new();
 impl Swap {
     /// Returns the current logger. No lock is held while a line is written, since
     /// standard error can be slow.
-    fn current(&self) -> Arc<Logger> {
-        let logger = self.logger.read();
-        logger.unwrap_or_else(PoisonError::into_inner).clone()
+    fn current(&self) -> Arc<Filtered> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        // The limits are valid between any two statements.
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, current: &Filtered, record: &Record<'_>) {
+        if !current.logger.matches(record) {
+            return;
+        }
+        let allowed = self.limit().allow(record, Instant::now());
+        match allowed {
+            Some(suppressed) => {
+                if suppressed > 0 {
+                    current.tell(record.level(), record.target(), suppressed);
+                }
+                current.logger.log(record);
+            }
+            None => limit::count(record),
+        }
     }
 }
 
-impl log::Log for Swap {
+impl Log for Swap {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        self.current().enabled(metadata)
+        let current = self.current();
+        let level = current.lowered.level(metadata);
+        let lowered = log::Metadata::builder()
+            .level(level)
+            .target(metadata.target())
+            .build();
+        current.logger.enabled(&lowered)
     }
 
     fn log(&self, record: &Record<'_>) {
-        self.current().log(record);
+        let current = self.current();
+        let level = current.lowered.level(record.metadata());
+        if level == record.level() {
+            self.write(&current, record);
+        } else {
+            let lowered = record.to_builder().level(level).build();
+            self.write(&current, &lowered);
+        }
     }
 
     fn flush(&self) {
-        self.current().flush();
+        self.current().logger.flush();
     }
 }
 
@@ -222,12 +292,7 @@ fn filters(filter: &str) -> Vec<(Option<&'static str>, LevelFilter)> {
         Ok(level) if level <= LevelFilter::Info => {
             let quiet = level.min(LevelFilter::Warn);
             std::iter::once((None, level))
-                .chain(NOISY.iter().map(|module| match *module {
-                    "libp2p_kad" | "libp2p_autonat" => {
-                        (Some(*module), quiet.min(LevelFilter::Error))
-                    }
-                    module => (Some(module), quiet),
-                }))
+                .chain(NOISY.iter().map(|module| (Some(*module), quiet)))
                 .collect()
         }
         // A user that names modules or asks for debug gets exactly that.
@@ -395,6 +460,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year + era * 400 + u64::from(month <= 2), month, day)
 }
 
+pub(crate) mod limit;
+mod lowered;
 mod panic;
 #[cfg(test)]
 mod tests;

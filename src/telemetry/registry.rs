@@ -53,6 +53,7 @@ impl Registry {
         if let Some(slow) = coop::slow_polls() {
             all.register(Box::new(slow))?;
         }
+        all.register(Box::new(super::logs::limit::counters()?))?;
         let traffic = Traffic::register(&all)?;
         let registry = Registry { all, traffic };
         registry

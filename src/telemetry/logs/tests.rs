@@ -142,7 +142,6 @@ fn noisy_modules_are_calmed_unless_somebody_asks_for_more() {
     };
     assert_eq!(level_of("", "quinn"), Some(LevelFilter::Warn));
     assert_eq!(level_of("info", "quinn"), Some(LevelFilter::Warn));
-    assert_eq!(level_of("", "libp2p_autonat"), Some(LevelFilter::Error));
     assert_eq!(level_of("error", "quinn"), Some(LevelFilter::Error));
     assert_eq!(filters("debug"), vec![]);
     assert_eq!(filters("info,p2p_node::store=trace"), vec![]);
