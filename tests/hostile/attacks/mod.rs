@@ -7,6 +7,7 @@ mod connections;
 mod control;
 mod gossip;
 mod identify;
+mod neighbours;
 mod records;
 mod streams;
 mod threads;
@@ -35,6 +36,7 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "noise messages" => threads::messages(order, tally).await,
         "websocket frames" => threads::frames(order, tally).await,
         "identify" => identify::stuff(order, tally).await,
+        "violations" => neighbours::violate(order, tally).await,
         other => panic!("no such attack: {other}"),
     }
 }
