@@ -36,17 +36,19 @@ use super::throttle::Throttle;
 pub const CALLS: u32 = 1024;
 
 /// Bytes that one poll may read, and as many that it may write. With AES it takes about a
-/// millisecond to decrypt them. Half of it measured the same, and a quarter cost 2% of a
-/// transfer, because each poll of a connection also polls all of its handlers.
+/// millisecond to decrypt them. A gigabyte over loopback took no more processor time with
+/// these bounds than without: 0.59 to 0.66 s with TLS, where it had been 0.68 to 0.71 s.
+/// Fewer would cost something, because each poll of a connection polls all its handlers.
 pub const BYTES: usize = 1024 * 1024;
 
 /// How long one poll may go on reading or writing. Small frames cost much more than their
-/// bytes: a megabyte of empty Noise messages takes 30 ms to decrypt. With two such tasks
-/// on two threads, everything else waits this long for each of its turns.
+/// bytes: a megabyte holds 58,000 empty Noise messages, which take tens of milliseconds to
+/// decrypt. With two such tasks on two threads, everything else waits this long for each
+/// of its turns.
 pub const TIME: Duration = Duration::from_millis(2);
 
-/// The clock is read after so many calls or bytes. Reading it costs as much as 25 ns, and
-/// 8 KiB of the smallest frames take 200 microseconds.
+/// The clock is read after so many calls or bytes. Reading it costs some tens of
+/// nanoseconds, and 8 KiB of the smallest frames some hundreds of microseconds.
 const LOOK_CALLS: u32 = 16;
 const LOOK_BYTES: usize = 8 * 1024;
 

@@ -185,9 +185,9 @@ pub fn build(
 
 /// The largest message that this node takes over WebSocket, in one frame or in several.
 /// The whole of it is kept in memory, from the moment when its first frame announces its
-/// size. Other implementations send what they write at once as one frame: go-libp2p and
-/// js-libp2p a record of TLS or Noise, which is 64 KiB at most, and this node what its
-/// buffer holds, 128 KiB. Four times as much is left for others.
+/// size. Implementations send what they write at once as one frame. That is a record of
+/// TLS or a message of Noise, which the specifications limit to 64 KiB, or several that
+/// were collected: in this node's own buffers 128 KiB. Others have four times as much.
 const MAX_WEBSOCKET_MESSAGE: usize = 512 * 1024;
 
 /// WebSocket over `transport`.

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A healthy poll takes some tens of microseconds. What an endpoint can queue in this
-/// time takes about three times as long to handle in the worst case.
+/// A healthy poll sends at most twenty datagrams and takes far less. This also bounds what
+/// the endpoint can queue meanwhile to what it receives in so much time.
 const LONG: Duration = Duration::from_millis(5);
 
 /// The polls of one endpoint's tasks. Clones share them.
