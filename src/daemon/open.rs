@@ -70,8 +70,10 @@ impl Daemon {
             .traffic
             .streams_refused
             .with_label_values(&["surplus"]);
+        let held = transport::memory::Memory::default();
         let stack = |policy: &Policy| {
             let transports = transport::Options {
+                memory: held.clone(),
                 surplus_streams: Some(surplus_streams),
                 handshakes_cut_off: Some(metrics.node.handshakes_cut_off.clone()),
                 ..options::transport(config, policy.clone(), sockets.clone())?
@@ -85,7 +87,10 @@ impl Daemon {
             store.clone(),
             &metrics,
             stack,
-            |options| options.watchdog = watchdog,
+            |options| {
+                options.watchdog = watchdog;
+                options.memory = held.clone();
+            },
         )
         .await?;
         let handle = peer.node.handle();

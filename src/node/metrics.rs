@@ -8,6 +8,7 @@ use super::bandwidth::Class;
 use crate::gossip::Dropped;
 use crate::message::refusal;
 use crate::peers::refusal::Refusal;
+use crate::peers::relief::Worth;
 use crate::telemetry::Direction;
 use crate::telemetry::{self, Registry, Traffic, touch};
 use crate::transport::HANDSHAKE_REASONS;
@@ -64,6 +65,9 @@ pub struct Metrics {
     pub handshakes_cut_off: IntCounterVec,
     /// Streams that peers opened faster than the pace, which wait in their multiplexer.
     pub streams_paced: IntCounter,
+    /// Peers disconnected because the process was above its memory limit, by how much
+    /// they matter.
+    pub closed_for_memory: IntCounterVec,
     /// Reads of the node's own protocols put off because the peer's budget of bytes was spent.
     pub peer_bytes_waits: IntCounter,
     /// Streams closed because nothing moved on them for P2P_STREAM_IDLE_TIMEOUT.
@@ -212,6 +216,11 @@ impl telemetry::Register for Metrics {
                 "Connections cut off since start before their handshake was complete, by reason: bytes or reads (it read more than any handshake needs), deadline.",
                 &["reason"],
             )?,
+            closed_for_memory: registry.counters(
+                "p2p_closed_for_memory_total",
+                "Peers disconnected since start because the process was above P2P_MAX_MEMORY, by how much they matter: stranger, known (it behaved well), used (this node keeps it or a program uses it).",
+                &["class"],
+            )?,
             streams_paced: registry.counter(
                 "p2p_streams_paced_total",
                 "Streams since start that a peer opened faster than its pace, so that its next ones had to wait.",
@@ -353,6 +362,7 @@ impl telemetry::Register for Metrics {
             traffic: registry.traffic(),
         };
         touch(&metrics.connections_closed, CLOSE_CAUSES);
+        touch(&metrics.closed_for_memory, Worth::ALL.map(Worth::name));
         touch(&metrics.connections_refused, Refusal::LIMITS);
         touch(&metrics.handshakes_cut_off, HANDSHAKE_REASONS);
         touch(&metrics.gossip_validation, GOSSIP_VERDICTS);

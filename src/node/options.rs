@@ -9,6 +9,7 @@ use crate::peers::Policy;
 use crate::peers::limits::Limits;
 use crate::system::resources::Resources;
 use crate::system::watchdog::Watchdog;
+use crate::transport::memory::Memory;
 
 /// Settings of the node. `Default` is what the contract's table says.
 #[derive(Clone, Debug)]
@@ -79,6 +80,9 @@ pub struct Options {
     /// What the process has left, when somebody else looks at it; otherwise the
     /// node does, once a second, which is too often for a process with hundreds.
     pub resources: Option<Resources>,
+    /// What the multiplexers of the transports hold: the same that
+    /// [`crate::transport::Options::memory`] is.
+    pub memory: Memory,
 }
 
 /// What can change while the node runs: see [`super::Handle::adjust`].
@@ -155,6 +159,7 @@ impl Default for Options {
             publish_patience: crate::gossip::unheard::PATIENCE,
             watchdog: None,
             resources: None,
+            memory: Memory::default(),
         }
     }
 }

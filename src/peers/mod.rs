@@ -15,6 +15,7 @@
 //! | [`subnet`] | which addresses belong together |
 //! | [`rate`] | how often peers may connect: token buckets in fixed memory |
 //! | [`refusal`] | why a connection was refused: by which limit, its value, and what raises it |
+//! | [`relief`] | whose connections are closed above the memory limit |
 //! | [`conduct`] | what peers do well or badly, and how much each is worth |
 //! | [`reputation`] | a score for each peer, which fades with time, and its consequences |
 //! | [`bucket`] | how much a peer may send: token buckets, scaled by reputation |
@@ -43,6 +44,7 @@ pub mod policy;
 pub mod rate;
 pub mod record;
 pub mod refusal;
+pub mod relief;
 pub mod reputation;
 pub mod rules;
 pub mod standing;

@@ -9,12 +9,13 @@
 //! The sum is one atomic number. The connections are looked at one by one only when it is
 //! above the cap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use futures::task::AtomicWaker;
+use libp2p::PeerId;
 
 /// A cap on the memory of connections. Clones are handles to the same.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ struct Members {
 /// What is known of one connection.
 #[derive(Debug, Default)]
 struct Member {
+    /// The peer at the other end, if its account was opened with it.
+    peer: Option<PeerId>,
     held: AtomicUsize,
     /// Set when the connection has to end.
     doomed: AtomicBool,
@@ -66,9 +69,23 @@ impl Memory {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Opens the account of a new connection.
-    pub(crate) fn account(&self) -> Account {
-        let member = Arc::new(Member::default());
+    /// Returns the bytes that the connections with each peer hold now.
+    pub fn held(&self) -> HashMap<PeerId, u64> {
+        let mut held = HashMap::new();
+        for member in self.0.lock().members.values() {
+            if let Some(peer) = member.peer {
+                *held.entry(peer).or_default() += member.held.load(Ordering::Relaxed) as u64;
+            }
+        }
+        held
+    }
+
+    /// Opens the account of a new connection with `peer`, if that is known.
+    pub(crate) fn account(&self, peer: Option<PeerId>) -> Account {
+        let member = Arc::new(Member {
+            peer,
+            ..Member::default()
+        });
         let mut members = self.0.lock();
         let key = members.next;
         members.next += 1;
@@ -160,7 +177,7 @@ mod tests {
     #[test]
     fn whoever_holds_the_most_is_ended_until_the_rest_fits() {
         let memory = Memory::new(100);
-        let [a, b, c] = [memory.account(), memory.account(), memory.account()];
+        let [a, b, c] = [(); 3].map(|()| memory.account(None));
         a.set(30);
         b.set(50);
         c.set(20);
@@ -177,5 +194,18 @@ mod tests {
         assert_eq!(doomed(&[&a, &c]), [true, false]);
         drop((a, c));
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn what_connections_hold_is_told_by_peer() {
+        let memory = Memory::new(100);
+        let peer = PeerId::random();
+        let accounts = [Some(peer), Some(peer), None].map(|peer| memory.account(peer));
+        for account in &accounts {
+            account.set(10);
+        }
+        assert_eq!(memory.held(), HashMap::from([(peer, 20)]));
+        drop(accounts);
+        assert_eq!(memory.held(), HashMap::new());
     }
 }

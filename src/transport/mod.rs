@@ -261,7 +261,10 @@ impl Upgrade {
         let secured = transport
             .upgrade(Version::V1Lazy)
             .authenticate(self.security.clone())
-            .multiplex(self.muxer.clone())
+            .multiplex_ext({
+                let muxer = self.muxer.clone();
+                move |peer, _| muxer.with(*peer)
+            })
             .timeout(self.timeout)
             .boxed();
         handshake::Transport::new(secured, self.timeout, self.cut_off.clone()).boxed()

@@ -32,6 +32,7 @@ mod limits;
 mod neighbourhood;
 mod network;
 mod reach;
+mod relief;
 mod sanctions;
 
 use std::collections::VecDeque;
@@ -62,6 +63,7 @@ use crate::node::options::Options;
 use crate::node::peers::connected::Connected;
 use crate::node::pulse::Pulse;
 use crate::node::streams::Idle;
+use crate::peers::relief::Relief;
 use crate::peers::{Order, Sanctions};
 use crate::system::moment::Moment;
 use crate::telemetry::coop;
@@ -125,6 +127,7 @@ pub(super) struct EventLoop {
     sanctions: Sanctions,
     misbehaviour_lines: sanctions::Lines,
     refusals: Throttle,
+    relief: Relief,
     /// What is still to be carried out in this turn.
     effects: VecDeque<Effect>,
     /// Whether somebody does that.
@@ -207,6 +210,7 @@ impl EventLoop {
             sanctions: options.policy.sanctions(),
             misbehaviour_lines: sanctions::Lines::default(),
             refusals: Throttle::default(),
+            relief: Relief::default(),
             effects: VecDeque::new(),
             carrying_out: false,
             ticks: 0,
@@ -442,6 +446,7 @@ impl EventLoop {
         self.speed.look(&self.bandwidth, now.mono);
         let mesh = self.record_gauges(table);
         self.pulse.beat(now.mono, self.peers.len(), table, mesh);
+        self.relieve_memory(now.mono);
         self.finish_drain(now);
     }
 

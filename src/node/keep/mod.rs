@@ -238,6 +238,12 @@ impl Behaviour {
         })
     }
 
+    /// Whether this node itself has a reason to keep the connection with `peer`.
+    pub(super) fn is_wanted(&self, peer: &PeerId) -> bool {
+        let entry = self.peers.get(peer);
+        entry.is_some_and(|p| p.holds.reasons().next().is_some())
+    }
+
     /// Whether this node keeps the connection because `peer` asked for it.
     pub(super) fn is_accepted(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(|p| p.accepted.is_some())

@@ -130,6 +130,14 @@ impl Behaviour {
         Handler::new(peer, relayed, terms, acceptors, inbound)
     }
 
+    /// Whether content or a program of this host has asked for a stream on a connection
+    /// with `peer`. What the peer opens does not count: it could use that to be kept.
+    pub(in crate::node) fn is_asked(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let connections = self.peers.get(peer).map(|p| p.connections.iter());
+        let mut all = connections.into_iter().flatten();
+        all.any(|c| c.id == id && c.streams.used() > 0)
+    }
+
     /// Whether content or a program has a stream on a connection with `peer`, or
     /// has requested one.
     pub(in crate::node) fn is_used(&self, peer: &PeerId, id: ConnectionId) -> bool {

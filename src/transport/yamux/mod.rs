@@ -64,6 +64,7 @@ use std::time::Instant;
 
 use futures::future::{self, Ready};
 use futures::{AsyncRead, AsyncWrite};
+use libp2p::PeerId;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use prometheus::IntCounter;
 
@@ -91,6 +92,7 @@ pub(crate) struct Config {
     limits: Limits,
     refused: Option<IntCounter>,
     memory: Memory,
+    peer: Option<PeerId>,
 }
 
 impl Config {
@@ -104,6 +106,7 @@ impl Config {
             },
             refused: None,
             memory: Memory::default(),
+            peer: None,
         }
     }
 
@@ -119,11 +122,17 @@ impl Config {
         self
     }
 
+    /// Says who is at the other end, so that what the connection holds is told by peer.
+    pub(crate) fn with(mut self, peer: PeerId) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
     fn muxer<C>(&self, socket: C, role: Role) -> Muxer<C>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let account = self.memory.account();
+        let account = self.memory.account(self.peer);
         let connection = Connection::new(role, self.limits, account, Instant::now());
         Muxer::new(
             socket,

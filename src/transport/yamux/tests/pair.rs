@@ -68,7 +68,7 @@ impl Side {
     fn new(role: Role, memory: &Memory, now: Instant) -> Self {
         Side {
             client: role == Role::Client,
-            core: Connection::new(role, LIMITS, memory.account(), now),
+            core: Connection::new(role, LIMITS, memory.account(None), now),
             handles: BTreeMap::new(),
             wire: VecDeque::new(),
         }

@@ -27,7 +27,7 @@ impl Bench {
             outbound: 4,
         };
         let now = Instant::now();
-        let mut core = Connection::new(Role::Server, limits, memory.account(), now);
+        let mut core = Connection::new(Role::Server, limits, memory.account(None), now);
         // The first ping is due at once.
         core.transmit(Vec::new(), now, &noop());
         Bench { core, memory, now }
