@@ -6,43 +6,66 @@
 //! connection. The resources that clients can use are bounded: there are at most
 //! [`MAX_CONNECTIONS`] at once, each of them may send [`MAX_HEAD`] bytes and no body, and
 //! each has [`TIMEOUT`] to send the head of its request and as long again to take the
-//! answer. One task serves all of them, so that a flood of requests does not take any
+//! answer. When all places are taken, a newcomer gets the place of a slow client at once
+//! (`places`). One task serves all of them, so that a flood of requests does not take any
 //! threads from the node.
 
 pub(crate) mod answer;
 mod health;
 mod page;
+mod places;
 pub(crate) mod request;
 
 pub use health::{NodeProbe, Probe, Readiness};
 
 use std::{
-    collections::VecDeque,
     io,
-    net::{self, IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_std::net::{TcpListener, TcpStream};
 use futures::{
     AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt,
-    future::{AbortHandle, Abortable, Either, select},
+    future::{AbortHandle, Abortable, Aborted, Either, select},
     stream::FuturesUnordered,
 };
 use futures_timer::Delay;
+use socket2::{Domain, Socket, Type};
 
+use crate::system::rlimits;
 use crate::system::sockets::{Binding, Sockets};
 use crate::telemetry::throttle::Throttle;
 use crate::web::{last_hour::LastHour, metrics::Metrics};
 use answer::Answer;
+use places::{Places, Stage};
 use request::Head;
 
-/// The maximum number of connections that are served at once. Further ones wait in the
-/// backlog. Prometheus, a container's health check and a few people need only a handful.
-pub const MAX_CONNECTIONS: usize = 64;
+/// The maximum number of connections that are served at once. Prometheus, a container's
+/// health check and a few people need only a handful. The rest is for slow clients, since a
+/// request that is under way keeps its place until so many others have come: at 1,000
+/// newcomers a second, a quarter of a second. A place takes about 10 KiB.
+pub const MAX_CONNECTIONS: usize = 256;
+
+/// The share of the file descriptors that this process may open which the metrics port may
+/// take: one in so many. Peers and the block store need the others.
+const SHARE_OF_DESCRIPTORS: u64 = 16;
+
+/// The maximum number of clients that have asked and do not take the answer. An answer may
+/// have 100 KiB, of which the buffers of the socket take most, so these hold some MiB.
+const MAX_ANSWERS: usize = 64;
+
+/// The number of clients that the kernel queues until the server accepts them, which it does
+/// at once. The kernel lowers it to `net.core.somaxconn`, 4,096 by default. If the queue is
+/// full, a client sends its first packet again only after a second.
+const BACKLOG: i32 = 4096;
+
+/// How many clients are accepted before other tasks have a turn. Accepting one takes some
+/// tens of microseconds, and clients may come faster than that.
+const ACCEPTS: u32 = 32;
 
 /// The longest head of a request, which is the usual limit of servers. Prometheus sends
 /// some 300 bytes.
@@ -51,11 +74,6 @@ pub const MAX_HEAD: usize = 8 * 1024;
 /// How long a client may take to send its request, and again to take the answer. The
 /// answer fits into the socket buffers of any client that reads at all.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long new clients wait for a free place when all places are taken. After that the
-/// oldest connection is closed. An honest client is done within milliseconds, so that the
-/// oldest connection only occupies its place.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long the last answers may take when the daemon stops. A client that sends its
 /// request in one piece has its answer within milliseconds.
@@ -147,7 +165,7 @@ impl Http {
         let listener: TcpListener = match sockets.take_tcp(addr) {
             Some(inherited) => inherited.into(),
             None => {
-                let listener = net::TcpListener::bind(addr).map_err(sort)?;
+                let listener = listen(addr).map_err(sort)?;
                 sockets.keep("http", &Binding::Tcp(addr), listener.as_fd());
                 listener.into()
             }
@@ -174,55 +192,33 @@ impl Http {
     /// the next process, if there is one.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut serving = FuturesUnordered::new();
-        // The oldest connection comes first. The entries of finished connections stay
-        // until they reach the front or are removed.
-        let mut places: VecDeque<(u64, AbortHandle)> = VecDeque::new();
-        let mut next = 0u64;
+        let places = Arc::new(Mutex::new(Places::new(most_connections(), MAX_ANSWERS)));
         let mut throttle = Throttle::default();
         let accepting = async {
+            let mut accepts = 0_u32;
             loop {
-                if serving.len() >= MAX_CONNECTIONS {
-                    let freed = select(serving.next(), Delay::new(PATIENCE)).await;
-                    match freed {
-                        Either::Left((Some(Ok(id)), _)) => places.retain(|(other, _)| *other != id),
-                        Either::Left(_) => {}
-                        Either::Right(_) => {
-                            if let Some((_, handle)) = places.pop_front() {
-                                handle.abort();
-                            }
-                        }
-                    }
-                    continue;
-                }
                 let accepted = {
-                    let accept = std::pin::pin!(self.listener.accept());
-                    if serving.is_empty() {
-                        Some(accept.await)
-                    } else {
-                        match select(accept, serving.next()).await {
-                            Either::Left((accepted, _)) => Some(accepted),
-                            Either::Right((done, _)) => {
-                                if let Some(Ok(id)) = done {
-                                    places.retain(|(other, _)| *other != id);
-                                }
-                                None
-                            }
+                    let accept = pin!(self.listener.accept());
+                    // Clients that are here already come first, or a flood of newcomers
+                    // would keep them from being served at all.
+                    match select(pin!(next_done(&mut serving)), accept).await {
+                        Either::Left((Ok(id), _)) => {
+                            lock(&places).leave(id);
+                            continue;
                         }
+                        // It was ended for a newcomer, and its place is gone already.
+                        Either::Left((Err(Aborted), _)) => continue,
+                        Either::Right((accepted, _)) => accepted,
                     }
                 };
                 match accepted {
-                    Some(Ok((stream, _))) => {
+                    Ok((stream, address)) => {
                         let (handle, registration) = AbortHandle::new_pair();
-                        let id = next;
-                        next += 1;
-                        places.push_back((id, handle));
-                        let context = self.context.clone();
-                        serving.push(Abortable::new(
-                            serve(stream, context).map(move |()| id),
-                            registration,
-                        ));
+                        let id = lock(&places).enter(address.ip(), handle);
+                        let work = serve(stream, self.context.clone(), id, places.clone());
+                        serving.push(Abortable::new(work.map(move |()| id), registration));
                     }
-                    Some(Err(error)) => {
+                    Err(error) => {
                         if let Some(kept_back) = throttle.allow("accept", Instant::now()) {
                             log::warn!(error:% = error, kept_back; "cannot accept a client of the metrics port");
                         }
@@ -230,7 +226,10 @@ impl Http {
                         // again at once would use the processor for nothing.
                         Delay::new(Duration::from_millis(100)).await;
                     }
-                    None => {}
+                }
+                accepts = accepts.wrapping_add(1);
+                if accepts % ACCEPTS == 0 {
+                    async_std::task::yield_now().await;
                 }
             }
         };
@@ -240,6 +239,37 @@ impl Http {
             while serving.next().await.is_some() {}
         })
         .await;
+    }
+}
+
+/// Listens at `addr`, as `std::net::TcpListener` does, with a longer queue.
+fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Returns how many connections may be served at once.
+fn most_connections() -> usize {
+    match rlimits::descriptors() {
+        Ok(descriptors) => usize::try_from(descriptors / SHARE_OF_DESCRIPTORS)
+            .map_or(MAX_CONNECTIONS, |share| share.min(MAX_CONNECTIONS)),
+        Err(_) => MAX_CONNECTIONS,
+    }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    // Nothing panics while the lock is held.
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until the next client is served. Never ends while there is none.
+async fn next_done<F: Future>(serving: &mut FuturesUnordered<F>) -> F::Output {
+    match serving.next().await {
+        Some(done) => done,
+        None => std::future::pending().await,
     }
 }
 
@@ -253,8 +283,11 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> 
 
 /// Reads one request and answers it. Nothing is reported when the client closes the
 /// connection.
-async fn serve(mut stream: TcpStream, context: Context) {
-    let answer = match within(TIMEOUT, read_head(&mut stream)).await {
+async fn serve(mut stream: TcpStream, context: Context, id: u64, places: Arc<Mutex<Places>>) {
+    let reach = |stage| lock(&places).reach(id, stage);
+    let head = within(TIMEOUT, read_head(&mut stream)).await;
+    reach(Stage::Answering);
+    let answer = match head {
         Some(Ok(head)) => context.answer(head, Instant::now()),
         Some(Err(Some(answer))) => answer,
         // The client left before it sent a request.
@@ -268,6 +301,7 @@ async fn serve(mut stream: TcpStream, context: Context) {
     })
     .await;
     if let Some(Ok(())) = sent {
+        reach(Stage::Answered);
         let _ = within(LINGER, drain(&mut stream)).await;
     }
 }
