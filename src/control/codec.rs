@@ -190,7 +190,10 @@ impl<S: AsyncRead + Unpin> Channel<S> {
 
     /// Reads the length in front of the next frame; `None` when the stream ends before a
     /// frame.
-    async fn length(&mut self, limit: usize) -> Result<Option<usize>, Error> {
+    ///
+    /// # Errors
+    /// See [`Error`]; the channel cannot be used after an error.
+    pub(crate) async fn length(&mut self, limit: usize) -> Result<Option<usize>, Error> {
         loop {
             let head = &self.buf[..self.end.min(MAX_VARINT)];
             match varint::decode(head) {
@@ -228,13 +231,27 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         if (OWN..=STEP).contains(&length) && self.end < length {
             return self.read_own(length).await.map(Some);
         }
+        self.body(length, || {}).await.map(Some)
+    }
+
+    /// Reads the rest of a frame whose length has been read. `progress` is called whenever
+    /// bytes have come.
+    ///
+    /// # Errors
+    /// See [`Error`]; the channel cannot be used after an error.
+    pub(crate) async fn body(
+        &mut self,
+        length: usize,
+        progress: impl Fn(),
+    ) -> Result<Bytes, Error> {
         while self.end < length {
             let want = (length - self.end).min(STEP);
             if self.fill(want).await? == 0 {
                 return Err(Error::Truncated);
             }
+            progress();
         }
-        Ok(Some(self.take(length)))
+        Ok(self.take(length))
     }
 
     /// Reads the rest of a frame of `length` bytes into a buffer of its own, while fewer

@@ -104,8 +104,10 @@
 //!
 //! | what | bound |
 //! |---|---|
-//! | clients at once | [`server::MAX_CLIENTS`] |
-//! | a request | [`codec::MAX_REQUEST`] |
+//! | clients at once; of one user | [`server::MAX_CLIENTS`]; [`server::MAX_CLIENTS_OF_A_USER`], root and the daemon's own user excepted. Beyond it the oldest client that has not asked anything is ended, or only `status` and `health` are answered |
+//! | a client that asks nothing | cut off after 60 s |
+//! | a request | [`codec::MAX_REQUEST`]; if it is neither PUBSUB nor DHT, 64 KiB |
+//! | requests of more than 64 KiB that are being received, of all clients | 32 MiB; the one that makes no progress is cut off for a new one |
 //! | a data frame | [`codec::MAX_FRAME`] |
 //! | uploads and downloads at once | 64 |
 //! | handled protocols; inbound streams at once | 256; 512 |
@@ -121,6 +123,8 @@
 //! | [`client`] | the client's end, with one typed method for each request |
 //! | [`server`] | the daemon's end: accepts clients, up to a limit |
 //! | `session` | one client, and which file handles each of its requests |
+//! | `clients` | the places of clients, and who gives up a place |
+//! | `requests` | the memory of large requests |
 //! | `listener` | the socket on which the daemon listens: its mode, its lock, inheritance |
 //! | `socket` | a connected socket, and what can be found out about its other end |
 //! | [`codec`] | the framing, which both ends share |
@@ -132,6 +136,7 @@
 
 mod bans;
 pub mod client;
+mod clients;
 pub mod codec;
 mod connmgr;
 pub(crate) mod content;
@@ -143,6 +148,7 @@ mod pipe;
 mod pubsub;
 mod reload;
 mod report;
+mod requests;
 pub mod server;
 mod session;
 mod socket;

@@ -1,33 +1,36 @@
 //! The daemon's end of the control socket. It accepts a limited number of clients, runs
 //! one task for each, and ends all of them when the daemon stops.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use async_lock::Semaphore;
 use async_std::channel::{Receiver, Sender, bounded};
 use async_std::future::timeout;
+use futures::future::{AbortHandle, Abortable};
 use futures::{FutureExt, StreamExt};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::geteuid;
 
 use super::Backend;
+use super::clients::{Clients, Entry, User};
+pub use super::clients::{MAX_CLIENTS, MAX_CLIENTS_OF_A_USER};
 use super::codec::Channel;
 use super::connmgr::Tags;
 use super::content::MAX_TRANSFERS;
 pub use super::listener::BindError;
 use super::listener::ControlListener;
-use super::session::{self, Session};
+use super::requests::Requests;
+use super::session::Session;
 use super::streams::Handlers;
 use crate::control::Metrics;
 use crate::system::sockets::Sockets;
 use crate::telemetry::coop;
-
-/// The maximum number of clients at once. Each of them holds a descriptor and, in the
-/// worst case, a request of 4 MiB. Programs that open a connection for each stream need
-/// hundreds of connections, and a thousand would use up descriptors that peers need.
-pub const MAX_CLIENTS: usize = 512;
 
 /// How long the server waits before it accepts again when the system has no descriptors
 /// left.
@@ -51,6 +54,8 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tags: Tags,
     pub(super) handlers: Handlers,
+    /// Requests that are too large for every client to send one at the same time.
+    pub(super) requests: Requests,
     /// Places for uploads and downloads.
     pub(super) transfers: Arc<Semaphore>,
     /// Set while the daemon stops: transfers that are under way go on, and no new one begins.
@@ -92,6 +97,7 @@ impl Server {
             metrics,
             tags: Tags::default(),
             handlers: Handlers::new(clients_stopped.clone()),
+            requests: Requests::default(),
             transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
             draining: Arc::default(),
         });
@@ -166,7 +172,7 @@ async fn accept(
     (winding_down, clients_stopped): (Receiver<()>, Receiver<()>),
     alive: Sender<()>,
 ) {
-    let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let clients = Clients::default();
     let mut ticks = StreamExt::fuse(Timer::interval(TEND_EVERY));
     loop {
         let accepted = futures::select_biased! {
@@ -185,22 +191,16 @@ async fn accept(
                 continue;
             }
         };
-        let Some(place) = clients.try_acquire_arc() else {
+        let (abort, registration) = AbortHandle::new_pair();
+        let (place, entry) = clients.enter(user_of(&io), abort);
+        if entry == Entry::Displaced {
             shared
                 .metrics
                 .control_clients_dropped
                 .with_label_values(&["too_many"])
                 .inc();
-            let mut channel = Channel::new(io);
-            let refusal = session::error(format!(
-                "the control socket already serves {MAX_CLIENTS} clients, which is its limit; close some"
-            ));
-            // The answer fits into the empty buffer of the socket, so that this never
-            // waits.
-            let _ = channel.write(&refusal).now_or_never();
-            continue;
-        };
-        let session = Session::new(Channel::new(io), Arc::clone(&shared));
+        }
+        let session = Session::new(Channel::new(io), Arc::clone(&shared), place);
         let (stopped, alive) = (clients_stopped.clone(), alive.clone());
         let winding_down = winding_down.clone();
         async_std::task::spawn(coop::watch("control client", async move {
@@ -208,10 +208,25 @@ async fn accept(
             metrics.control_clients.inc();
             futures::select_biased! {
                 _ = stopped.recv().fuse() => {}
-                () = session.run(winding_down).fuse() => {}
+                _ = Abortable::new(session.run(winding_down), registration).fuse() => {}
             }
             metrics.control_clients.dec();
-            drop((place, alive));
+            drop(alive);
         }));
+    }
+}
+
+/// Returns who has connected. Nobody is privileged if the system does not tell.
+fn user_of(io: &Async<UnixStream>) -> User {
+    let uid = getsockopt(io, PeerCredentials).map(|credentials| credentials.uid());
+    match uid {
+        Ok(uid) => User {
+            uid,
+            privileged: uid == 0 || uid == geteuid().as_raw(),
+        },
+        Err(_) => User {
+            uid: u32::MAX,
+            privileged: false,
+        },
     }
 }

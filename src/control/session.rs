@@ -7,15 +7,18 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_io::Async;
+use async_io::{Async, Timer};
+use async_lock::SemaphoreGuardArc;
 use async_std::channel::Receiver;
 use futures::FutureExt;
-use futures::future::{Either, select};
+use futures::future::{AbortHandle, Abortable, Aborted, Either, Fuse, select};
 use futures::pin_mut;
 
+use super::clients::{MAX_CLIENTS, MAX_CLIENTS_OF_A_USER, Place};
 use super::codec::{self, Channel, MAX_REQUEST};
 use super::pb;
 use super::pb::request::Type as Kind;
+use super::requests::{self, SMALL};
 use super::server::Shared;
 use super::socket::client_gone;
 use super::wire::{self, InvalidField};
@@ -33,6 +36,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest time that a request may ask for. Every query ends by itself before that.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How long a client may stay without asking anything. After its first request it may
+/// stay silent for as long as it likes.
+const FIRST_REQUEST: Duration = Duration::from_secs(60);
 
 /// Why a request is answered with ERROR, as one line of text for a person.
 #[derive(Debug)]
@@ -63,6 +70,10 @@ pub(super) enum End {
     Over,
     /// The client does not read the answer.
     Stalled,
+    /// The client has not asked anything for [`FIRST_REQUEST`].
+    Silent,
+    /// The client sends a large request too slowly, or at a time when there are many.
+    Displaced,
     /// The client sent something that is not part of the protocol.
     Malformed(codec::Error),
 }
@@ -73,21 +84,53 @@ impl From<io::Error> for End {
     }
 }
 
+/// Why there is no next request.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    /// The client hung up, or does not speak the protocol.
+    #[error(transparent)]
+    Channel(#[from] codec::Error),
+    /// A large request took too long.
+    #[error(
+        "a request of more than {SMALL} bytes must arrive within {} s, and this one did not; send it without pauses",
+        requests::PATIENCE.as_secs()
+    )]
+    Slow,
+    /// A large request made no progress while others needed its memory.
+    #[error(
+        "large requests of all programs share {} MiB at the control socket, and this one made no progress while others needed the room; send it again, without pauses",
+        requests::MAX_MAKING >> 20
+    )]
+    Displaced,
+}
+
 /// One client's connection.
 pub(super) struct Session {
     pub(super) channel: Channel<Async<UnixStream>>,
     pub(super) shared: Arc<Shared>,
     /// The node, with a separate place for this client in the publishing queue.
     pub(super) publisher: node::Handle,
+    place: Place,
+}
+
+/// A request, with what it occupies while it is carried out.
+struct Asked {
+    request: pb::Request,
+    _running: Option<SemaphoreGuardArc>,
 }
 
 impl Session {
-    pub(super) fn new(channel: Channel<Async<UnixStream>>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        channel: Channel<Async<UnixStream>>,
+        shared: Arc<Shared>,
+        place: Place,
+    ) -> Self {
         let publisher = shared.node.handle.for_client();
         Session {
             channel,
             shared,
             publisher,
+            place,
         }
     }
 
@@ -99,23 +142,40 @@ impl Session {
     /// have already arrived are served.
     pub(super) async fn run(mut self, winding_down: Receiver<()>) {
         let metrics = self.metrics();
+        let mut first = FutureExt::fuse(Timer::after(FIRST_REQUEST));
         let end = loop {
             let asked = futures::select_biased! {
-                asked = self.channel.read::<pb::Request>(MAX_REQUEST).fuse() => asked,
+                asked = self.next_request().fuse() => asked,
                 _ = winding_down.recv().fuse() => break End::Over,
+                _ = first => break End::Silent,
             };
-            let request = match asked {
-                Ok(Some(request)) => request,
+            let Asked { request, _running } = match asked {
+                Ok(Some(asked)) => asked,
                 Ok(None) => break End::Over,
-                Err(codec::Error::Io(_) | codec::Error::Truncated) => break End::Over,
-                Err(e) => {
+                Err(Unread::Channel(codec::Error::Io(_) | codec::Error::Truncated)) => {
+                    break End::Over;
+                }
+                Err(Unread::Channel(e)) => {
                     let _ = self.answer(&error(e.to_string())).await;
                     break End::Malformed(e);
                 }
+                Err(unread @ (Unread::Slow | Unread::Displaced)) => {
+                    let _ = self.answer(&error(unread.to_string())).await;
+                    break End::Displaced;
+                }
             };
+            first = Fuse::terminated();
+            self.place.asked();
             let begin = Instant::now();
             metrics.traffic.message(Direction::In, "control");
             let kind = Kind::try_from(request.r#type);
+            if let Err(Failure(why)) = self.may_ask(kind.ok(), &request) {
+                match self.answer(&error(why)).await {
+                    Ok(()) if self.place.is_guest() => break End::Over,
+                    Ok(()) => continue,
+                    Err(end) => break end,
+                }
+            }
             metrics
                 .control_requests
                 .with_label_values(&[label(kind.ok())])
@@ -152,6 +212,12 @@ impl Session {
                     "cut off a client of the control socket that does not read"
                 );
             }
+            End::Silent | End::Displaced => {
+                metrics
+                    .control_clients_dropped
+                    .with_label_values(&["stalled"])
+                    .inc();
+            }
             End::Malformed(error) => {
                 metrics
                     .control_clients_dropped
@@ -160,6 +226,72 @@ impl Session {
                 log::warn!(error:% = error; "hung up on a client of the control socket that does not speak its protocol");
             }
         }
+    }
+
+    /// Reads the next request. It is `None` when the client has ended between two of them.
+    async fn next_request(&mut self) -> Result<Option<Asked>, Unread> {
+        let Some(length) = self.channel.length(MAX_REQUEST).await? else {
+            return Ok(None);
+        };
+        let (bytes, running) = if length <= SMALL {
+            (self.channel.body(length, || {}).await?, None)
+        } else {
+            let requests = self.shared.requests.clone();
+            let (abort, registration) = AbortHandle::new_pair();
+            let receiving = requests.begin(length, Instant::now(), abort);
+            let receive = async {
+                let progress = || receiving.progress(Instant::now());
+                let bytes = self.channel.body(length, progress).await?;
+                Ok((bytes, requests.run().await))
+            };
+            let received = async_std::future::timeout(
+                requests::PATIENCE,
+                Abortable::new(receive, registration),
+            );
+            let (bytes, running) = match received.await {
+                Ok(Ok(received)) => received.map_err(Unread::Channel)?,
+                Ok(Err(Aborted)) => return Err(Unread::Displaced),
+                Err(_) => return Err(Unread::Slow),
+            };
+            (bytes, Some(running))
+        };
+        let request = <pb::Request as prost::Message>::decode(bytes)
+            .map_err(|e| Unread::Channel(e.into()))?;
+        Ok(Some(Asked {
+            request,
+            _running: running,
+        }))
+    }
+
+    /// Says whether this client may ask for this now.
+    fn may_ask(&self, kind: Option<Kind>, request: &pb::Request) -> Result<(), Failure> {
+        let carries_data = matches!(kind, Some(Kind::Pubsub | Kind::Dht));
+        if !carries_data && prost::Message::encoded_len(request) > SMALL {
+            return Err(Failure(format!(
+                "a request of this kind may have {SMALL} bytes, and this one has more"
+            )));
+        }
+        let mends = matches!(
+            kind,
+            Some(
+                Kind::ListPeers
+                    | Kind::Peers
+                    | Kind::Disconnect
+                    | Kind::Ban
+                    | Kind::Unban
+                    | Kind::Bans
+                    | Kind::Diag
+                    | Kind::Reload
+            )
+        );
+        let asks_how = matches!(kind, Some(Kind::Status | Kind::Health));
+        if !self.place.is_guest() || asks_how || mends && self.place.is_privileged() {
+            return Ok(());
+        }
+        Err(Failure(format!(
+            "the control socket already serves {MAX_CLIENTS} clients, or {MAX_CLIENTS_OF_A_USER} of your user, \
+             which is its limit; close some"
+        )))
     }
 
     async fn dispatch(

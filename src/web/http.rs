@@ -228,7 +228,7 @@ impl Http {
                     }
                 }
                 accepts = accepts.wrapping_add(1);
-                if accepts % ACCEPTS == 0 {
+                if accepts.is_multiple_of(ACCEPTS) {
                     async_std::task::yield_now().await;
                 }
             }
