@@ -99,7 +99,9 @@ impl Error {
     /// for.
     pub(crate) fn client(doing: impl Display, error: client::Error) -> Self {
         match error {
-            client::Error::NoDaemon { .. } => Error::no_daemon(error.to_string()),
+            client::Error::NoDaemon { .. } | client::Error::Busy { .. } => {
+                Error::no_daemon(error.to_string())
+            }
             client::Error::Denied { .. } => Error::failed(error.to_string()),
             _ => Error::failed(format!("{doing}: {error}")),
         }

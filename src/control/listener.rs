@@ -28,9 +28,10 @@ const MODE: u32 = 0o660;
 /// The name of the socket in the service manager's store.
 const PURPOSE: &str = "control";
 
-/// The number of connections that the kernel queues until the server accepts them. It is
-/// more than a shell loop starts at a time.
-const BACKLOG: i32 = 128;
+/// The number of connections that the kernel queues until the server accepts them, which
+/// it does at once. If the queue is full, a program cannot connect at all. The kernel lowers
+/// it to `net.core.somaxconn`, 4,096 by default.
+const BACKLOG: i32 = 4096;
 
 /// How long the start of a daemon waits for another daemon that opens its socket in the
 /// same folder, which takes less than a millisecond. Any user can hold the lock of a

@@ -107,7 +107,7 @@
 //! | clients at once; of one user | [`server::MAX_CLIENTS`]; [`server::MAX_CLIENTS_OF_A_USER`], root and the daemon's own user excepted. Beyond it the oldest client that has not asked anything is ended, or only `status` and `health` are answered |
 //! | a client that asks nothing | cut off after 60 s |
 //! | a request | [`codec::MAX_REQUEST`]; if it is neither PUBSUB nor DHT, 64 KiB |
-//! | requests of more than 64 KiB that are being received, of all clients | 32 MiB; the one that makes no progress is cut off for a new one |
+//! | requests of more than 64 KiB that are received at once, from all clients | 8; one that makes no progress is cut off while others wait |
 //! | a data frame | [`codec::MAX_FRAME`] |
 //! | uploads and downloads at once | 64 |
 //! | handled protocols; inbound streams at once | 256; 512 |

@@ -98,8 +98,8 @@ enum Unread {
     Slow,
     /// A large request made no progress while others needed its memory.
     #[error(
-        "large requests of all programs share {} MiB at the control socket, and this one made no progress while others needed the room; send it again, without pauses",
-        requests::MAX_MAKING >> 20
+        "the control socket receives {} requests of more than {SMALL} bytes at a time, and this one made no progress while others waited; send it again, without pauses",
+        requests::MAX_RECEIVED
     )]
     Displaced,
 }
@@ -238,7 +238,7 @@ impl Session {
         } else {
             let requests = self.shared.requests.clone();
             let (abort, registration) = AbortHandle::new_pair();
-            let receiving = requests.begin(length, Instant::now(), abort);
+            let receiving = requests.receive(abort).await;
             let receive = async {
                 let progress = || receiving.progress(Instant::now());
                 let bytes = self.channel.body(length, progress).await?;

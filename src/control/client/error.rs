@@ -20,6 +20,17 @@ pub enum Error {
         /// The error of the system.
         cause: io::Error,
     },
+    /// A daemon listens at the socket and does not accept connections.
+    #[error(
+        "the daemon at {path} did not accept a connection for {seconds} s: it is stopped or hangs, \
+         or very many programs connect to it"
+    )]
+    Busy {
+        /// The socket's path.
+        path: PathBuf,
+        /// How long the client waited, in seconds.
+        seconds: u64,
+    },
     /// The socket exists, but this user may not use it.
     #[error(
         "may not use the control socket {path}: {cause}; run as root or as a member of the \

@@ -31,9 +31,9 @@ mod streams;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_io::Async;
+use async_io::{Async, Timer};
 
 use super::codec::{self, Channel, MAX_RESPONSE};
 use super::pb;
@@ -45,6 +45,22 @@ pub use dht::DhtResults;
 pub use error::Error;
 pub use pubsub::Subscription;
 pub use streams::RawStream;
+
+/// How long to wait for a daemon whose queue of new connections is full. A daemon that runs
+/// accepts all that wait there within milliseconds.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often to try during that time.
+const QUEUE_RETRY: Duration = Duration::from_millis(10);
+
+/// Whether connecting failed because the socket's queue is full. `Async::connect` takes the
+/// EAGAIN that says so for the beginning of a connection, and then finds that there is none.
+fn is_full(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+    )
+}
 
 /// A connection to a daemon. Requests on it are answered one after the other; open several
 /// connections to do several things at once.
@@ -58,19 +74,33 @@ impl Client {
     /// Connects to the daemon whose socket is at `path`.
     ///
     /// # Errors
-    /// Returns [`Error::NoDaemon`] when nobody listens there, and [`Error::Denied`] when
+    /// Returns [`Error::NoDaemon`] when nobody listens there, [`Error::Busy`] when the daemon
+    /// accepts no connection, and [`Error::Denied`] when
     /// this user may not use the socket.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_path_buf();
-        match Async::<UnixStream>::connect(&path).await {
-            Ok(io) => Ok(Client {
-                channel: Channel::new(io),
-                path,
-            }),
-            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                Err(Error::Denied { path, cause })
-            }
-            Err(cause) => Err(Error::NoDaemon { path, cause }),
+        let begun = Instant::now();
+        loop {
+            return match Async::<UnixStream>::connect(&path).await {
+                Ok(io) => Ok(Client {
+                    channel: Channel::new(io),
+                    path,
+                }),
+                Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                    Err(Error::Denied { path, cause })
+                }
+                // The kernel's queue of the socket is full. A socket that does not block is
+                // not told when there is room again, so this has to try again.
+                Err(cause) if is_full(&cause) => {
+                    if begun.elapsed() < QUEUE_PATIENCE {
+                        Timer::after(QUEUE_RETRY).await;
+                        continue;
+                    }
+                    let seconds = QUEUE_PATIENCE.as_secs();
+                    Err(Error::Busy { path, seconds })
+                }
+                Err(cause) => Err(Error::NoDaemon { path, cause }),
+            };
         }
     }
 

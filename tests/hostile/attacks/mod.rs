@@ -7,6 +7,7 @@ mod connections;
 mod control;
 mod gossip;
 mod identify;
+mod local;
 mod neighbours;
 mod records;
 mod streams;
@@ -35,6 +36,8 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "tls records" => threads::records(order, tally).await,
         "noise messages" => threads::messages(order, tally).await,
         "websocket frames" => threads::frames(order, tally).await,
+        "slow http" => local::slow_http(order, tally).await,
+        "unfinished control" => local::unfinished(order, tally).await,
         "identify" => identify::stuff(order, tally).await,
         "violations" => neighbours::violate(order, tally).await,
         other => panic!("no such attack: {other}"),
