@@ -19,6 +19,7 @@
 //! | `--churn SECONDS` | 180 | how long a tenth of the nodes is replaced each minute |
 //! | `--part SECONDS` | 120 | how long half of the network is cut off |
 //! | `--bootstraps N` | 3 | bootstrap nodes, part of the network's size |
+//! | `--ids N,M` | 48 | ids of an attacker around a key, one number after another |
 //! | `--latency MS` | 0 | how long a byte is under way |
 //! | `--noise` | | Noise on every connection |
 //! | `--set NAME=VALUE` | | a line of every node's environment file |
@@ -33,6 +34,7 @@
 //! | `quiet` | nothing, then one get and one message |
 //! | `lookup` | random keys are looked up in the DHT |
 //! | `content` | files are put and got between random nodes |
+//! | `eclipse` | ids of an attacker lie around keys, on one host, in one /24 and in 16 subnets |
 //! | `gossip` | messages from random members of a topic to all |
 //! | `partition` | half of the nodes are cut off for a while |
 //! | `churn` | 10% of the nodes are replaced each minute, with content and gossip |
@@ -49,6 +51,7 @@ mod plot;
 mod report;
 mod scenario;
 mod suite;
+mod sybil;
 mod usage;
 mod wire;
 mod world;
@@ -66,11 +69,12 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 pub(crate) const PATIENCE: Option<Duration> = None;
 
 /// The scenarios in their order.
-pub(crate) const SCENARIOS: [&str; 10] = [
+pub(crate) const SCENARIOS: [&str; 11] = [
     "join",
     "quiet",
     "lookup",
     "content",
+    "eclipse",
     "gossip",
     "partition",
     "churn",
@@ -86,6 +90,7 @@ fn main() -> Result<()> {
         gets: 200,
         messages: 200,
         members: None,
+        ids: vec![48],
         bytes: 300_000,
         at_once: 1,
         quiet: Duration::from_secs(120),
@@ -122,6 +127,13 @@ fn main() -> Result<()> {
             "--gets" => options.gets = value()?.parse()?,
             "--messages" => options.messages = value()?.parse()?,
             "--members" => options.members = Some(value()?.parse()?),
+            "--ids" => {
+                let list = value()?;
+                options.ids = list
+                    .split(',')
+                    .map(str::parse)
+                    .collect::<std::result::Result<_, _>>()?;
+            }
             "--bytes" => options.bytes = value()?.parse()?,
             "--at-once" => options.at_once = value()?.parse()?,
             "--quiet" => options.quiet = seconds(value()?)?,

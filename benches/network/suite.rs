@@ -6,7 +6,8 @@ use crate::Result;
 use crate::report::{Report, Row};
 use crate::scenario::content::{self, Plan};
 use crate::scenario::gossip::{self, Members};
-use crate::scenario::{churn, join, kill, lookup, orphan, partition, quiet, restart};
+use crate::scenario::{churn, eclipse, join, kill, lookup, orphan, partition, quiet, restart};
+use crate::sybil::Place;
 use crate::usage;
 use crate::world::{Settings, World};
 
@@ -16,6 +17,7 @@ pub(crate) struct Options {
     pub(crate) gets: usize,
     pub(crate) messages: usize,
     pub(crate) members: Option<usize>,
+    pub(crate) ids: Vec<usize>,
     pub(crate) bytes: usize,
     pub(crate) at_once: usize,
     pub(crate) quiet: Duration,
@@ -154,6 +156,16 @@ pub(crate) async fn measure(size: usize, options: &Options) -> Result<Vec<Row>> 
             .map(|t| t.saturating_sub(transfer))
             .collect();
         report.times("content", "beyond the transfer itself", &beyond);
+    }
+    if wanted("eclipse") {
+        for ids in &options.ids {
+            for place in Place::ALL {
+                let seen = eclipse::behind(&mut world, *ids, place, options.gets).await?;
+                let what = format!("provider found behind {ids} ids of {}", place.name());
+                report.share("eclipse", &what, seen.found, seen.asked);
+                report.failures("eclipse", &seen.failures);
+            }
+        }
     }
     let mut members = Members::default();
     if ["gossip", "partition", "churn"].into_iter().any(wanted) {

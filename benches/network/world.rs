@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use libp2p::Multiaddr;
+use libp2p::kad::RecordKey;
 
 use crate::chance::Chance;
 use crate::peer::{Peer, Site};
+use crate::sybil::{Place, Sybils};
 use crate::wire::Wire;
 use crate::{DEADLINE, Result};
 
@@ -122,6 +125,19 @@ impl World {
         stream::iter(peers)
             .for_each_concurrent(None, Peer::stop)
             .await;
+    }
+
+    /// Starts `count` ids of an attacker around a key; see [`Sybils::start`].
+    pub(crate) fn besiege(
+        &mut self,
+        place: Place,
+        count: usize,
+        key: &RecordKey,
+        among: usize,
+        honest: &[Multiaddr],
+    ) -> Result<Sybils> {
+        let chance = &mut self.chance;
+        Sybils::start(&self.wire, place, count, key, among, honest, chance)
     }
 
     /// Parts the network: these on one side, all others on the other one.

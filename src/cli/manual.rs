@@ -370,7 +370,9 @@ pub(super) static MANUAL: &[Chapter] = &[
             },
             Entry {
                 command: "dht put",
-                words: "Values are public and expire, and anybody can store a value under any key.",
+                words: "Values are public and expire. Whoever writes first to a key may change its value, \
+                        and nobody else until it expires. Under /p2p-node/PEER/NAME only PEER can \
+                        store a value, which it signs.",
                 examples: &[
                     example("p2p-node dht put greeting hello", "Store a value."),
                     example(

@@ -1,4 +1,5 @@
-//! Answers of the DHT, cut to what a packet holds.
+//! Answers of the DHT: this node's are cut to what a packet holds, and those of others to
+//! what one peer may say.
 //!
 //! Other nodes refuse an answer of more than 16 KiB as a whole, and this node would
 //! send one: a record may name sixteen addresses of 512 bytes, so that two such records
@@ -21,6 +22,18 @@ const ADDRESS: usize = 4;
 
 /// Addresses of each peer that are tried in turn, the most first.
 const ADDRESSES: [usize; 4] = [8, 4, 2, 1];
+
+/// Providers and closer peers that are taken from the answer of one peer. A node of this
+/// program names twenty of each, and others name every provider that they know. One that
+/// lies could name hundreds in one packet, and so be heard instead of all others: a query
+/// asks some twenty peers, and a fetch remembers a thousand providers.
+const MOST_TAKEN: usize = 50;
+
+/// Cuts the lists of another node's answer.
+pub(crate) fn take(closer: &mut Vec<kad::KadPeer>, providers: &mut Vec<kad::KadPeer>) {
+    closer.truncate(MOST_TAKEN);
+    providers.truncate(MOST_TAKEN);
+}
 
 fn size(peers: &[kad::KadPeer]) -> usize {
     let of = |peer: &kad::KadPeer| {
@@ -78,6 +91,13 @@ mod tests {
         assert!(providers.iter().all(|p| p.multiaddrs.len() == 1));
         assert_eq!(closer.len(), 8);
         assert!(size(&closer) + size(&providers) <= MOST);
+    }
+
+    #[test]
+    fn one_liar_is_not_heard_instead_of_all_others() {
+        let (mut closer, mut providers) = (peers(300, 1), peers(300, 1));
+        take(&mut closer, &mut providers);
+        assert_eq!((closer.len(), providers.len()), (MOST_TAKEN, MOST_TAKEN));
     }
 
     #[test]

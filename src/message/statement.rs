@@ -18,6 +18,8 @@ pub enum Purpose {
     Message,
     /// A block in the exchange.
     Block,
+    /// A value in the DHT under a name of its owner.
+    Value,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
         match self {
             Purpose::Message => b"p2p-node-message-v1:",
             Purpose::Block => b"p2p-node-block-v1:",
+            Purpose::Value => b"p2p-node-value-v1:",
         }
     }
 }

@@ -143,6 +143,11 @@ fn kad(local: libp2p::PeerId, options: &Options) -> Result<kad::Behaviour<Record
     config.set_query_timeout(KAD_QUERY_TIMEOUT);
     // Records of others come to the event loop, which completes and stores them.
     config.set_record_filtering(kad::StoreInserts::FilterBoth);
+    // Who gets a place in the routing table is decided in `dht/table`.
+    config.set_kbucket_inserts(kad::BucketInserts::Manual);
+    // A look-up takes several ways that share no peer, so that one peer which names only
+    // its own does not decide where it ends.
+    config.disjoint_query_paths(true);
     // Who provides decides how long: content is announced again by the room that
     // knows whether it is still here.
     config.set_provider_publication_interval(None);

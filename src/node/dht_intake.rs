@@ -107,6 +107,22 @@ fn fit(event: &mut ToHandler) {
     }
 }
 
+/// Cuts the answer of another node to what one peer may say.
+fn take(event: &mut FromHandler) {
+    match event {
+        FromHandler::GetProvidersRes {
+            closer_peers,
+            provider_peers,
+            ..
+        } => answer::take(closer_peers, provider_peers),
+        FromHandler::FindNodeRes { closer_peers, .. }
+        | FromHandler::GetRecordRes { closer_peers, .. } => {
+            answer::take(closer_peers, &mut Vec::new());
+        }
+        _ => {}
+    }
+}
+
 /// Whether this is a request, and what resets it when that can be said.
 fn request(event: &FromHandler) -> Option<Option<ToHandler>> {
     match event {
@@ -149,8 +165,9 @@ impl NetworkBehaviour for DhtIntake {
         &mut self,
         peer: PeerId,
         id: ConnectionId,
-        event: THandlerOutEvent<Self>,
+        mut event: THandlerOutEvent<Self>,
     ) {
+        take(&mut event);
         if let Some(reset) = request(&event)
             && self.policy.allow(&peer, 1, Moment::now()).is_err()
         {

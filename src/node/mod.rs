@@ -242,6 +242,7 @@ impl Node {
             bandwidth,
             idle,
             gossip,
+            identity: identity.clone(),
         });
         let task = async_std::task::spawn(coop::watch("event loop", event_loop.run()));
         let public_key = identity.public();

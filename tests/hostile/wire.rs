@@ -157,6 +157,11 @@ pub(crate) mod kad {
         pub(crate) key: Vec<u8>,
         #[prost(bytes = "vec", tag = "2")]
         pub(crate) value: Vec<u8>,
+        /// Who wrote it, and the seconds that it lives: only libp2p in Rust has these.
+        #[prost(bytes = "vec", tag = "666")]
+        pub(crate) publisher: Vec<u8>,
+        #[prost(uint32, tag = "777")]
+        pub(crate) ttl: u32,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]

@@ -25,6 +25,8 @@ mod plain;
 mod report;
 #[path = "../../benches/network/scenario/mod.rs"]
 mod scenario;
+#[path = "../../benches/network/sybil.rs"]
+mod sybil;
 #[path = "../../benches/network/usage.rs"]
 mod usage;
 #[path = "../../benches/network/wire.rs"]

@@ -11,10 +11,12 @@
 //! | [`churn`] | a tenth of the nodes is replaced each minute |
 //! | [`restart`] | all stop and come back at once |
 //! | [`partition`] | half of them are cut off, and come back |
+//! | [`eclipse`] | ids of an attacker lie around a key |
 //! | [`orphan`] | the bootstrap nodes go for good |
 
 pub(crate) mod churn;
 pub(crate) mod content;
+pub(crate) mod eclipse;
 pub(crate) mod gossip;
 pub(crate) mod join;
 pub(crate) mod kill;

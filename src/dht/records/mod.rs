@@ -26,6 +26,10 @@
 //! Nor may one remote fill the store: a peer holds at most an eighth of it, and a
 //! subnet half (`PEER_PART`, `SUBNET_PART`). Peer ids are free, so it takes both.
 //! Neither limit applies to loopback, which is this host, and to trusted peers.
+//!
+//! The places for providers of one key are shared among subnets (`providers`), and for
+//! them loopback is a subnet like any other. A value is changed only by its writer
+//! (`values`).
 
 mod amount;
 mod own;
@@ -36,7 +40,6 @@ mod values;
 
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
 use libp2p::{Multiaddr, PeerId};
 
@@ -44,10 +47,11 @@ use amount::Amount;
 use own::Own;
 use providers::Providers;
 pub(crate) use refused::Refused;
-pub(crate) use shares::Sender;
 use shares::Shares;
+pub(crate) use shares::{Origin, Sender};
 pub(crate) use values::MAX_VALUE_BYTES;
-use values::Values;
+pub(crate) use values::Rank;
+use values::{Values, Verdict};
 
 /// How often a full store looks for expired records: each look walks the whole
 /// store, so a flood must not be able to ask for one with every packet.
@@ -55,7 +59,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Longest life of a record of another, as the specification has it. libp2p
 /// sees to it; a record that says otherwise must not depend on that.
-const MAX_TTL: Duration = Duration::from_secs(48 * 3600);
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(48 * 3600);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -119,10 +123,9 @@ impl Records {
         }
     }
 
-    /// The sender in whose share the records of `peer` count, at an address in
-    /// `subnet`.
-    pub(crate) fn sender(&self, peer: &PeerId, subnet: Option<IpNet>) -> Sender {
-        self.shares.sender(peer, subnet)
+    /// The sender in whose share the records of `peer` count.
+    pub(crate) fn sender(&self, peer: &PeerId, origin: Origin) -> Sender {
+        self.shares.sender(peer, origin)
     }
 
     /// The value under a key: this node's own when it published one, whatever
@@ -154,20 +157,52 @@ impl Records {
         self.put_value_from(Sender::EXEMPT, record, now)
     }
 
-    /// Stores a value that `sender` sent.
+    /// Stores a value that `sender` sent under a key that names no owner.
     ///
     /// # Errors
-    /// When it is too large, or there is no room for it.
+    /// When it is too large, there is no room for it, or the value under its key is that
+    /// of another writer.
     pub(crate) fn put_value_from(
         &mut self,
         sender: Sender,
+        record: Record,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        self.put_ranked(sender, record, None, now)
+    }
+
+    /// Stores a value that `sender` sent, and that the owner of its key has signed.
+    ///
+    /// # Errors
+    /// When it is too large, there is no room for it, or a newer one is here.
+    pub(crate) fn put_owned_from(
+        &mut self,
+        sender: Sender,
+        record: Record,
+        rank: Rank,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        self.put_ranked(sender, record, Some(rank), now)
+    }
+
+    fn put_ranked(
+        &mut self,
+        sender: Sender,
         mut record: Record,
+        rank: Option<Rank>,
         now: Instant,
     ) -> Result<(), Refused> {
         if record.value.len() > MAX_VALUE_BYTES {
             return Err(Refused::TooLarge);
         }
         record.expires = expiry(record.expires, now);
+        let verdict = self
+            .values
+            .judge(&record, rank, sender, now, &self.shares)?;
+        if let Verdict::Renew(expires) = verdict {
+            self.values.renew(&record.key, expires);
+            return Ok(());
+        }
         if !self.values.fits(&record, self.cap) {
             self.sweep_if_due(now);
             if !self.values.fits(&record, self.cap) {
@@ -183,7 +218,7 @@ impl Records {
                 .check(sender, bytes, stored)
                 .map_err(|_| refused)?;
         }
-        self.values.insert(record, sender, &mut self.shares);
+        self.values.insert(record, rank, sender, &mut self.shares);
         Ok(())
     }
 
@@ -232,10 +267,11 @@ impl Records {
         if self.own.is(&record.provider) {
             return self.own.provide(record);
         }
-        self.put_provider_from(Sender::EXEMPT, record, now)
+        self.put_provider_from(Sender::EXEMPT, record, |_| false, now)
     }
 
-    /// Stores a provider record that `sender` sent.
+    /// Stores a provider record that `sender` sent. `connected` tells whether a provider
+    /// is connected with this node.
     ///
     /// # Errors
     /// When there is no room for it.
@@ -243,6 +279,7 @@ impl Records {
         &mut self,
         sender: Sender,
         mut record: ProviderRecord,
+        connected: impl Fn(&PeerId) -> bool,
         now: Instant,
     ) -> Result<(), Refused> {
         record.expires = expiry(record.expires, now);
@@ -262,7 +299,8 @@ impl Records {
                 .check(sender, bytes, replaced)
                 .map_err(|_| refused)?;
         }
-        self.providers.insert(record, sender, now, &mut self.shares);
+        self.providers
+            .insert(record, sender, connected, now, &mut self.shares);
         Ok(())
     }
 

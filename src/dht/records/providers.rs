@@ -11,17 +11,13 @@ use super::amount::{Amount, OVERHEAD};
 use super::shares::{Sender, Shares};
 use crate::dht::addresses::MAX_ADDRS_PER_PEER;
 
-/// Providers remembered for one key: the replication factor, as the
-/// specification suggests. When there are more, the one that announced itself
-/// longest ago makes room. To ignore those who come later would be worse: twenty
-/// that have gone, or never were any good, would hide everybody else for two days,
-/// and of a topic with more members than that all would find the same twenty.
+/// Providers remembered for one key: the replication factor, as the specification
+/// suggests, and the most that an answer names. When there are more, the subnet with the
+/// most of them makes room: peer ids are free, and addresses are not. To ignore those who
+/// come later would be worse: twenty that have gone, or never were any good, would hide
+/// everybody else for two days, and of a topic with more members than that all would find
+/// the same twenty.
 pub(super) const MAX_PROVIDERS_PER_KEY: usize = K_VALUE.get();
-
-/// Providers of one subnet that a full list keeps before a newcomer of that subnet
-/// takes the place of one of them rather than of somebody else. To push out all
-/// others takes several subnets, and a new announcement for each that is pushed out.
-pub(super) const MAX_OF_SUBNET: usize = MAX_PROVIDERS_PER_KEY / 4;
 
 /// Longest address kept. A TCP or QUIC address with its peer id has some 60
 /// bytes, one with a name or through a relay up to 400.
@@ -89,11 +85,13 @@ impl Providers {
     }
 
     /// Adds a record in place of the one that its provider had under the key. A full
-    /// list drops what has expired, or else one other record.
+    /// list drops what has expired, or else one other record. `connected` tells whether a
+    /// peer is connected with this node.
     pub(super) fn insert(
         &mut self,
         record: ProviderRecord,
         sender: Sender,
+        connected: impl Fn(&PeerId) -> bool,
         now: Instant,
         shares: &mut Shares,
     ) {
@@ -103,8 +101,8 @@ impl Providers {
         self.remove_where(&record.key, shares, |p| {
             p.provider == provider || full && p.is_expired(now)
         });
-        if let Some(oldest) = self.makes_room(&record.key, sender) {
-            self.remove(&record.key, &oldest, shares);
+        if let Some(gone) = self.makes_room(&record.key, sender, connected, shares) {
+            self.remove(&record.key, &gone, shares);
         }
         let bytes = size(&record);
         self.held.records += 1;
@@ -118,18 +116,46 @@ impl Providers {
         list.push((record, sender));
     }
 
-    /// Which provider is dropped from a full list when `sender` adds one.
-    fn makes_room(&self, key: &RecordKey, sender: Sender) -> Option<PeerId> {
+    /// Which provider is dropped from a full list when `sender` adds one: one of the
+    /// largest group, and there first one that is neither connected nor can be dialed as
+    /// it says.
+    ///
+    /// Among several groups of the same size, the one that announced itself longest ago
+    /// goes. Within one group that would leave its places to whoever announces itself most
+    /// often, and twenty ids of one host would push out the provider that is behind the
+    /// same address. So there a secret order decides, which is another one for each key.
+    fn makes_room(
+        &self,
+        key: &RecordKey,
+        sender: Sender,
+        connected: impl Fn(&PeerId) -> bool,
+        shares: &Shares,
+    ) -> Option<PeerId> {
         let list = self.by_key.get(key)?;
         if list.len() < MAX_PROVIDERS_PER_KEY {
             return None;
         }
-        let same = |other: &Sender| other.shares_subnet(&sender);
-        let neighbours = list.iter().filter(|(_, s)| same(s)).count();
-        let crowded = neighbours >= MAX_OF_SUBNET;
+        // Whoever shares no place is a group of its own.
+        let in_group = |group: u64| {
+            let held = list
+                .iter()
+                .filter(|(_, s)| group != 0 && s.group() == group);
+            held.count().max(1) + usize::from(group != 0 && group == sender.group())
+        };
+        let sizes: Vec<usize> = list.iter().map(|(_, s)| in_group(s.group())).collect();
+        let largest = sizes.iter().max()?;
+        let order = |provider: &PeerId, at: usize| match largest {
+            1 => at as u64,
+            _ => shares.mark(&(key, provider)),
+        };
         list.iter()
-            .find(|(_, s)| !crowded || same(s))
-            .map(|(p, _)| p.provider)
+            .enumerate()
+            .filter(|(at, _)| sizes[*at] == *largest)
+            .min_by_key(|(at, (p, s))| {
+                let proven = s.is_dialable() || connected(&p.provider);
+                (proven, order(&p.provider, *at))
+            })
+            .map(|(_, (p, _))| p.provider)
     }
 
     /// Removes the record of `provider` under a key.

@@ -23,12 +23,29 @@ pub(crate) enum Refused {
     /// The value is too large.
     #[error("the value is larger than {MAX_VALUE_BYTES} bytes, the most that a DHT record holds")]
     TooLarge,
+    /// The value under the key is that of another writer, and lives.
+    #[error(
+        "the value under this key is another writer's, which alone may change it until it expires"
+    )]
+    OfAnother,
+    /// The key names its owner, and the value is older than the one that is here.
+    #[error("the owner of this key has signed a newer value")]
+    Older,
 }
 
 impl Refused {
     /// Whether the sender is the cause: it has used up a share or sent too large a
-    /// value. A store that is full is nobody's fault.
+    /// value. A store that is full is nobody's fault, and a node that repeats what it
+    /// holds cannot know that others have something else.
     pub(crate) fn is_of_sender(&self) -> bool {
-        !matches!(self, Refused::Full(_))
+        matches!(
+            self,
+            Refused::PeerShare(_) | Refused::SubnetShare(_) | Refused::TooLarge
+        )
+    }
+
+    /// Whether one of this node's limits is the cause.
+    pub(crate) fn is_of_limit(&self) -> bool {
+        !matches!(self, Refused::OfAnother | Refused::Older)
     }
 }

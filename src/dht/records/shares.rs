@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 
 use ipnet::IpNet;
 use libp2p::PeerId;
@@ -19,22 +19,68 @@ pub(super) const PEER_PART: usize = 8;
 /// has more to announce than a peer, and must still leave half to the world.
 pub(super) const SUBNET_PART: usize = 2;
 
-/// Who stored a record, and in whose share it therefore counts: marks of a peer
-/// and of a subnet, zero for none. Marks are keyed hashes, so that an entry of the
-/// store grows by sixteen bytes and nobody can choose to count as another.
+/// Where a peer is that sends a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In a subnet of the network.
+    Subnet(IpNet),
+    /// On this host, over its loopback interface.
+    ThisHost,
+    /// Behind a relay; the relay's subnet when it is known.
+    Relayed(Option<IpNet>),
+    /// Wherever it is, the operator trusts it.
+    Trusted,
+}
+
+/// Who stored a record, and in whose share it therefore counts: marks of a peer and of
+/// the group of peers that are at the same place. Marks are keyed hashes, so that an entry
+/// of the store stays small and nobody can choose to count as another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sender {
     peer: u64,
-    subnet: u64,
+    group: u64,
+    /// Whether the record counts in the peer's share, and in that of its subnet.
+    of_peer: bool,
+    of_subnet: bool,
+    /// Whether it announced the address that it comes from, or was dialed.
+    dialable: bool,
 }
 
 impl Sender {
-    /// A sender whose records count in no share.
-    pub(crate) const EXEMPT: Sender = Sender { peer: 0, subnet: 0 };
+    /// A sender whose records count in no share, and that belongs to no group.
+    pub(crate) const EXEMPT: Sender = Sender {
+        peer: 0,
+        group: 0,
+        of_peer: false,
+        of_subnet: false,
+        dialable: false,
+    };
 
-    /// Whether both are of the same known subnet.
-    pub(super) fn shares_subnet(&self, other: &Sender) -> bool {
-        self.subnet != 0 && self.subnet == other.subnet
+    /// The same sender, which can be dialed as it says, as far as that is known.
+    pub(crate) fn dialable(self, dialable: bool) -> Sender {
+        Sender { dialable, ..self }
+    }
+
+    pub(super) fn is_dialable(&self) -> bool {
+        self.dialable
+    }
+
+    /// The mark of the peer; zero for nobody.
+    pub(super) fn peer(&self) -> u64 {
+        self.peer
+    }
+
+    /// The mark of those that are at the same place; zero if it shares none.
+    pub(super) fn group(&self) -> u64 {
+        self.group
+    }
+
+    fn of_share(&self) -> u64 {
+        if self.of_peer { self.peer } else { 0 }
+    }
+
+    fn of_subnets_share(&self) -> u64 {
+        if self.of_subnet { self.group } else { 0 }
     }
 }
 
@@ -58,18 +104,31 @@ impl Shares {
         }
     }
 
-    /// The sender that `peer` at an address in `subnet` is.
-    pub(super) fn sender(&self, peer: &PeerId, subnet: Option<IpNet>) -> Sender {
-        // Zero stands for nobody.
+    /// The sender that `peer` is at `origin`.
+    pub(super) fn sender(&self, peer: &PeerId, origin: Origin) -> Sender {
+        let peer = self.mark(peer);
         Sender {
-            peer: self.marks.hash_one(peer).max(1),
-            subnet: subnet.map_or(0, |net| self.marks.hash_one(net).max(1)),
+            peer,
+            group: match origin {
+                Origin::Subnet(net) | Origin::Relayed(Some(net)) => self.mark(&net),
+                Origin::ThisHost => self.mark(&"this host"),
+                Origin::Relayed(None) => self.mark(&"behind relays"),
+                Origin::Trusted => peer,
+            },
+            of_peer: origin != Origin::Trusted,
+            of_subnet: matches!(origin, Origin::Subnet(_)),
+            dialable: false,
         }
+    }
+
+    /// The mark of something: never zero, which stands for nobody.
+    pub(super) fn mark(&self, of: &impl Hash) -> u64 {
+        self.marks.hash_one(of).max(1)
     }
 
     /// `sender` holds one more record, of so many bytes.
     pub(super) fn add(&mut self, sender: Sender, bytes: usize) {
-        for mark in [sender.peer, sender.subnet] {
+        for mark in [sender.of_share(), sender.of_subnets_share()] {
             if mark != 0 {
                 let used = self.used.entry(mark).or_default();
                 used.records += 1;
@@ -80,7 +139,7 @@ impl Shares {
 
     /// `sender` holds one record less, of so many bytes.
     pub(super) fn remove(&mut self, sender: Sender, bytes: usize) {
-        for mark in [sender.peer, sender.subnet] {
+        for mark in [sender.of_share(), sender.of_subnets_share()] {
             if let Entry::Occupied(mut used) = self.used.entry(mark) {
                 let left = used.get_mut();
                 left.records = left.records.saturating_sub(1);
@@ -109,12 +168,14 @@ impl Shares {
         replaced: Option<(Sender, usize)>,
     ) -> Result<(), Refused> {
         let own = |same: bool| replaced.filter(|_| same).map(|(_, bytes)| bytes);
-        let same = replaced.is_some_and(|(before, _)| before.peer == sender.peer);
-        if !self.fits(sender.peer, bytes, own(same), self.per_peer) {
+        let mark = sender.of_share();
+        let same = replaced.is_some_and(|(before, _)| before.of_share() == mark);
+        if !self.fits(mark, bytes, own(same), self.per_peer) {
             return Err(Refused::PeerShare(self.per_peer.records));
         }
-        let same = replaced.is_some_and(|(before, _)| before.subnet == sender.subnet);
-        if !self.fits(sender.subnet, bytes, own(same), self.per_subnet) {
+        let mark = sender.of_subnets_share();
+        let same = replaced.is_some_and(|(before, _)| before.of_subnets_share() == mark);
+        if !self.fits(mark, bytes, own(same), self.per_subnet) {
             return Err(Refused::SubnetShare(self.per_subnet.records));
         }
         Ok(())

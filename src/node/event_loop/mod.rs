@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 use async_std::channel::Receiver;
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
+use libp2p::identity::Keypair;
 use libp2p::swarm::{DialError, Swarm, SwarmEvent};
 
 use self::dht::Dht;
@@ -99,6 +100,7 @@ pub(super) struct Parts {
     pub(super) bandwidth: Bandwidth,
     pub(super) idle: Idle,
     pub(super) gossip: Gossip,
+    pub(super) identity: Keypair,
 }
 
 /// The swarm, the channels through which others ask something of it, and the subsystems
@@ -188,6 +190,7 @@ impl EventLoop {
             bandwidth,
             idle,
             gossip,
+            identity,
         } = parts;
         let external = options.external_addrs.clone();
         EventLoop {
@@ -204,7 +207,7 @@ impl EventLoop {
             dialing: Dialing::default(),
             reach: Reach::new(external, &options.relays, metrics.clone()),
             neighbourhood: Neighbourhood::new(&options, metrics.clone(), Instant::now()),
-            dht: Dht::new(&options, metrics.clone()),
+            dht: Dht::new(&options, identity, metrics.clone()),
             drain: Drain::default(),
             gossip,
             sanctions: options.policy.sanctions(),

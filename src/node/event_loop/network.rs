@@ -357,13 +357,13 @@ impl EventLoop {
                 self.dht.learn(&result, kad, book, &self.peers);
                 self.topic_query(id, &result, step.last, now);
                 let kad = &mut self.swarm.behaviour_mut().kad;
-                self.dht.step(id, result, &stats, step.last, kad, now.mono);
+                self.dht.step(id, result, &stats, step.last, kad, now);
                 self.finish_drain(now);
             }
             kad::Event::InboundRequest { request } => {
                 let behaviour = &mut **self.swarm.behaviour_mut();
                 let (kad, book) = (&mut behaviour.kad, &mut behaviour.book);
-                let refused = self.dht.store_record(request, kad, book, now.mono);
+                let refused = self.dht.store_record(request, kad, book, now);
                 self.carry_out(refused, now);
                 // The clock at this moment, and not the time of the turn: what the request
                 // cost this turn is to count.
@@ -379,9 +379,13 @@ impl EventLoop {
             }
             // These report another address of a peer in the table, or a peer that does
             // not enter it.
+            // This node has dialed it, and it speaks the protocol.
+            kad::Event::RoutablePeer { peer, address } => {
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                self.dht.route_dialed(peer, address, kad, now.mono);
+            }
             kad::Event::RoutingUpdated { .. }
             | kad::Event::UnroutablePeer { .. }
-            | kad::Event::RoutablePeer { .. }
             | kad::Event::PendingRoutablePeer { .. } => {}
         }
     }

@@ -5,6 +5,7 @@ mod backpressure;
 mod blocks;
 mod connections;
 mod control;
+mod dht;
 mod gossip;
 mod identify;
 mod local;
@@ -30,6 +31,7 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "malformed control" => control::malformed(order, tally).await,
         "gossip flood" => gossip::flood(order, tally).await,
         "records" => records::stuff(order, tally).await,
+        "values" => dht::overwrite(order, tally).await,
         "control" => control::never_read(order, tally).await,
         "proposals" => threads::proposals(order, tally).await,
         "pings" => threads::pings(order, tally).await,

@@ -27,6 +27,7 @@ fn value() -> kad::Message {
         record: Some(kad::Record {
             key: key.clone(),
             value: vec![0x77; 13 << 10],
+            ..kad::Record::default()
         }),
         key,
         ..kad::Message::default()

@@ -1,17 +1,19 @@
 //! What programs on this host ask of the DHT.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use libp2p::kad;
 use libp2p::kad::store::RecordStore;
 
 use super::Dht;
 use super::queries::{MAX_QUERIES, Waiter};
+use crate::dht::owned::{Invalid, Name, Seal};
 use crate::node::command::DhtCommand;
 use crate::node::dht_intake::{DhtIntake, Provision};
 use crate::node::effect::View;
 use crate::node::error::Error;
 use crate::node::key_text::key_text;
+use crate::text::unix_time::unix_millis;
 
 /// How long a value that was put here is held and published again. Others hold it for the
 /// same time, as the specification says.
@@ -142,6 +144,8 @@ impl Dht {
                     results,
                     first_only,
                     found: Vec::new(),
+                    newest: None,
+                    signed: 0,
                     end,
                 };
                 self.queries.insert(id, text, waiter, now);
@@ -152,6 +156,17 @@ impl Dht {
                     let _ = reply.send(Err(refusal("put", &text)));
                     return;
                 }
+                let value = match self.valid(&key, value, view) {
+                    Ok(value) => value,
+                    Err(reason) => {
+                        let _ = reply.send(Err(Error::Dht {
+                            kind: "put",
+                            key: text,
+                            reason,
+                        }));
+                        return;
+                    }
+                };
                 let mut record = kad::Record::new(key, value);
                 record.publisher = Some(view.local);
                 // Kademlia sets an expiry for the copies that others hold, but none for
@@ -176,5 +191,32 @@ impl Dht {
                 }
             }
         }
+    }
+
+    /// Returns a value as it goes into the DHT: signed if the key is a name of this node.
+    ///
+    /// # Errors
+    /// Returns why no value, or not this one, may be put under the key.
+    fn valid(&self, key: &[u8], value: Vec<u8>, view: View<'_>) -> Result<Vec<u8>, String> {
+        let wall = SystemTime::now();
+        let Some(name) = Name::of(key) else {
+            return match self.check(&key.to_vec().into(), &value, wall) {
+                Ok(_) => Ok(value),
+                Err(Invalid::Key) => Err(
+                    "the IPFS DHT has only keys that name their owner: /pk/… and /ipns/…".into(),
+                ),
+                Err(why) => Err(why.to_string()),
+            };
+        };
+        let name = name.map_err(|e| format!("{e}; such a key is /p2p-node/PEER/NAME"))?;
+        if name.owner() != view.local {
+            return Err(format!("only {} can change it", name.owner()));
+        }
+        let seal = Seal {
+            sequence: unix_millis(wall),
+            ends: wall + VALUE_TTL,
+        };
+        seal.put_on(&name, value, &self.identity)
+            .map_err(|e| e.to_string())
     }
 }

@@ -10,10 +10,12 @@ mod commands;
 mod queries;
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures::channel::mpsc;
+use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId, kad};
@@ -21,7 +23,9 @@ use libp2p::{Multiaddr, PeerId, kad};
 use self::queries::{Next, Queries};
 use crate::api::{DhtRole, DhtStatus};
 use crate::dht::addresses::MAX_ADDRS_PER_PEER;
-use crate::dht::records::Sender;
+use crate::dht::owned::{self, Invalid, Owned};
+use crate::dht::records::{MAX_TTL, Origin};
+use crate::dht::table::Seats;
 use crate::node::configured::peer_of;
 use crate::node::dht_intake::DhtIntake;
 use crate::node::effect::{Effect, View};
@@ -31,7 +35,9 @@ use crate::node::peers::connected::Connected;
 use crate::node::{Metrics, address_book, compat};
 use crate::peers::record::Record;
 use crate::peers::refusal::Refusal;
+use crate::peers::subnet::ip_of;
 use crate::peers::{Conduct, Peers, Policy};
+use crate::system::moment::Moment;
 use crate::telemetry::Direction;
 use crate::telemetry::throttle::Throttle;
 
@@ -39,8 +45,11 @@ use crate::telemetry::throttle::Throttle;
 pub(in crate::node) struct Dht {
     metrics: Arc<Metrics>,
     policy: Policy,
+    /// The key that signs what programs on this host put under this node's names.
+    identity: Keypair,
     /// The name of its protocol.
     protocol: String,
+    seats: Seats,
     queries: Queries,
     /// The channels that are told of each peer that enters the routing table: the
     /// announcer's.
@@ -95,9 +104,11 @@ pub(super) fn known_addrs(
 }
 
 impl Dht {
-    pub(super) fn new(options: &Options, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(options: &Options, identity: Keypair, metrics: Arc<Metrics>) -> Self {
         Dht {
             metrics,
+            identity,
+            seats: Seats::default(),
             policy: options.policy.clone(),
             protocol: options.kad_protocol.clone(),
             queries: Queries::default(),
@@ -185,16 +196,35 @@ impl Dht {
         stats: &kad::QueryStats,
         last: bool,
         kad: &mut DhtIntake,
-        now: Instant,
+        now: Moment,
     ) {
         if last {
             let sent = u64::from(stats.num_requests());
             let messages = &self.metrics.traffic.messages;
             messages.with_label_values(&["out", "dht"]).inc_by(sent);
         }
+        if let kad::QueryResult::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found))) = result {
+            let kad::Record { key, value, .. } = found.record;
+            let next = match self.check(&key, &value, now.wall) {
+                Ok(owned) => {
+                    let value = owned::open(key.as_ref(), value);
+                    self.queries.found(id, value, owned.map(|owned| owned.rank))
+                }
+                Err(why) => {
+                    log::debug!(peer:? = found.peer, error:% = why; "a value from the DHT is not valid");
+                    Next::Continue
+                }
+            };
+            self.go_on(id, next, kad);
+            return;
+        }
         let next = self
             .queries
-            .step(id, result, stats, last, &self.metrics, now);
+            .step(id, result, stats, last, &self.metrics, now.mono);
+        self.go_on(id, next, kad);
+    }
+
+    fn go_on(&self, id: kad::QueryId, next: Next, kad: &mut DhtIntake) {
         match next {
             Next::Continue => {}
             Next::Finish => {
@@ -246,7 +276,7 @@ impl Dht {
     /// those that it gave before. Kademlia itself only ever adds addresses, so that a
     /// peer which names new ones again and again would make its entry grow without end.
     pub(super) fn route(
-        &self,
+        &mut self,
         peer: PeerId,
         mut addrs: Vec<Multiaddr>,
         kad: &mut DhtIntake,
@@ -256,6 +286,9 @@ impl Dht {
         // The peer may be banned while its message is on its way.
         addrs.retain(|address| !self.is_unwelcome_at(&peer, address, now));
         if addrs.is_empty() || self.policy.is_banned(&peer, now) {
+            return;
+        }
+        if !self.has_place(peer, kad) {
             return;
         }
         // The address at which we reached it is good too, even when the peer does not
@@ -278,6 +311,44 @@ impl Dht {
         }
     }
 
+    /// Puts a peer that this node has dialed into the routing table.
+    pub(super) fn route_dialed(
+        &mut self,
+        peer: PeerId,
+        address: Multiaddr,
+        kad: &mut DhtIntake,
+        now: Instant,
+    ) {
+        let unwelcome = self.is_unwelcome_at(&peer, &address, now);
+        if !unwelcome && !self.policy.is_banned(&peer, now) && self.has_place(peer, kad) {
+            kad.add_address(&peer, address);
+        }
+    }
+
+    /// Returns whether a peer is in the routing table, or may be; see [`crate::dht::table`].
+    fn has_place(&mut self, peer: PeerId, kad: &mut DhtIntake) -> bool {
+        let bucket = match kad.kbucket(peer) {
+            Some(bucket) if bucket.iter().any(|e| *e.node.key.preimage() == peer) => return true,
+            Some(bucket) => bucket.range().0.ilog2().unwrap_or(0),
+            None => return false,
+        };
+        let (exempt, ip, prefixes) = self.policy.read(|peers| {
+            let record = peers.table().get(&peer);
+            let ip = record.and_then(|record| record.connections().find_map(|(_, c)| c.counted));
+            let exempt = peers.trust().is_exempt(&peer);
+            (exempt, ip, peers.table().prefixes())
+        });
+        let Some(ip) = ip.filter(|_| !exempt) else {
+            return true;
+        };
+        let table = kad.kbuckets().flat_map(|bucket| {
+            let peers = bucket.iter().map(|entry| *entry.node.key.preimage());
+            peers.collect::<Vec<_>>()
+        });
+        let table: HashSet<PeerId> = table.collect();
+        self.seats.take(peer, bucket, ip, prefixes, &table)
+    }
+
     /// Stores what another node asked this one to hold for the DHT.
     ///
     /// A provider that does not know yet which of its addresses others can dial sends
@@ -288,8 +359,9 @@ impl Dht {
         request: kad::InboundRequest,
         kad: &mut DhtIntake,
         book: &mut address_book::Behaviour,
-        now: Instant,
+        moment: Moment,
     ) -> Option<Effect> {
+        let now = moment.mono;
         self.metrics.traffic.message(Direction::In, "dht");
         let sender = match &request {
             kad::InboundRequest::AddProvider {
@@ -298,31 +370,47 @@ impl Dht {
             kad::InboundRequest::PutRecord { source, .. } => *source,
             _ => return None,
         };
+        let (origin, seen) = self.origin(&sender);
         let store = kad.store_mut();
-        let policy = &self.policy;
-        let account = if policy.is_trusted(&sender) {
-            Sender::EXEMPT
-        } else {
-            store.sender(&sender, policy.subnet_of(&sender))
-        };
-        let stored = match request {
+        let account = store.sender(&sender, origin);
+        let refused = match request {
             kad::InboundRequest::AddProvider {
                 record: Some(mut record),
             } => {
                 if record.addresses.is_empty() {
                     record.addresses = book.get(&record.provider);
                 }
-                store.put_provider_from(account, record, now)
+                let dialed = self.policy.record(&sender, |r| r.dialed().next().is_some());
+                let named = record.addresses.iter().filter_map(ip_of);
+                let dialable = dialed == Some(true) || named.into_iter().any(|ip| Some(ip) == seen);
+                let connected = |peer: &PeerId| self.policy.is_connected(peer);
+                store.put_provider_from(account.dialable(dialable), record, connected, now)
             }
             kad::InboundRequest::PutRecord {
-                record: Some(record),
+                record: Some(mut record),
                 ..
-            } => store.put_value_from(account, record, now),
+            } => match self.check(&record.key, &record.value, moment.wall) {
+                Ok(Some(owned)) => {
+                    if let Some(lives) = owned.lives {
+                        let ends = now + lives.min(MAX_TTL);
+                        record.expires = Some(record.expires.map_or(ends, |told| told.min(ends)));
+                    }
+                    store.put_owned_from(account, record, owned.rank, now)
+                }
+                Ok(None) => store.put_value_from(account, record, now),
+                Err(why) => {
+                    self.metrics.dht_records_refused.inc();
+                    log::debug!(peer:% = sender, error:% = why; "a value for the DHT was refused");
+                    return None;
+                }
+            },
             _ => return None,
         };
-        let e = stored.err()?;
+        let e = refused.err()?;
         self.metrics.dht_records_refused.inc();
-        if let Some(more) = self.lines.allow("P2P_DHT_MAX_RECORDS", now) {
+        if !e.is_of_limit() {
+            log::debug!(peer:% = sender, error:% = e; "a value for the DHT was refused");
+        } else if let Some(more) = self.lines.allow("P2P_DHT_MAX_RECORDS", now) {
             log::warn!(
                 peer:% = sender, limit = "P2P_DHT_MAX_RECORDS", suppressed = more;
                 "a DHT record was refused by this node's own limit: {e}"
@@ -334,6 +422,42 @@ impl Dht {
             peer: sender,
             conduct: Conduct::RecordStuffing,
         })
+    }
+
+    /// Returns where a peer is, and its IP address if that is known.
+    fn origin(&self, peer: &PeerId) -> (Origin, Option<IpAddr>) {
+        self.policy.read(|peers| {
+            let prefixes = peers.table().prefixes();
+            let record = peers.table().get(peer);
+            let seen = record.and_then(Record::ip);
+            if peers.trust().is_trusted(peer) {
+                return (Origin::Trusted, seen);
+            }
+            let origin = match seen {
+                Some(ip) => prefixes.subnet(ip).map_or(Origin::ThisHost, Origin::Subnet),
+                None => {
+                    let mut all = record.into_iter().flat_map(Record::connections);
+                    let relay = all.find_map(|(_, connection)| connection.counted);
+                    Origin::Relayed(relay.and_then(|ip| prefixes.subnet(ip)))
+                }
+            };
+            (origin, seen)
+        })
+    }
+
+    /// Checks a value under its key: see [`owned::check`]. On the IPFS DHT every key names
+    /// its owner.
+    fn check(
+        &self,
+        key: &kad::RecordKey,
+        value: &[u8],
+        wall: SystemTime,
+    ) -> Result<Option<Owned>, Invalid> {
+        let checked = owned::check(key.as_ref(), value, wall)?;
+        match checked {
+            None if self.protocol == owned::IPFS => Err(Invalid::Key),
+            checked => Ok(checked),
+        }
     }
 
     /// Returns whether a ban or the rules for networks keep out a peer at this address.

@@ -6,10 +6,11 @@ use std::time::Instant;
 use async_std::channel::Sender;
 use libp2p::PeerId;
 use libp2p::kad::{
-    GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, GetRecordOk, PeerInfo, QueryId,
-    QueryResult, QueryStats,
+    GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, PeerInfo, QueryId, QueryResult,
+    QueryStats,
 };
 
+use crate::dht::records::Rank;
 use crate::node::Metrics;
 use crate::node::command::QUERY_RESULTS;
 use crate::node::dht_intake::Provision;
@@ -23,6 +24,14 @@ use crate::text::duration::millis;
 /// tens of peers with their addresses. A program that wants more than this is in a loop,
 /// and gets an error.
 pub(super) const MAX_QUERIES: usize = 256;
+
+/// The peers that answer with a value that the owner of its key has signed before the
+/// newest of them is taken: of the twenty that hold it, so many are not all out of date.
+const SIGNED_ANSWERS: usize = 4;
+
+/// The number of providers that a query tells a program: what twenty peers may name, of
+/// which all but one may be lying (`crate::dht::answer`).
+const MAX_PROVIDERS: usize = 1024;
 
 /// What is waited for, and where the result goes.
 pub(super) enum Waiter {
@@ -39,6 +48,10 @@ pub(super) enum Waiter {
         results: Sender<Vec<u8>>,
         first_only: bool,
         found: Vec<Vec<u8>>,
+        /// The newest of the values that the owner of the key has signed, and how many
+        /// peers have answered with one.
+        newest: Option<(Rank, Vec<u8>)>,
+        signed: usize,
         end: Reply<()>,
     },
     PutValue(Reply<()>),
@@ -84,6 +97,43 @@ impl Queries {
                 waiter,
             },
         );
+    }
+
+    /// Handles a value that a query has found. `rank` tells how new it is, if the owner of
+    /// its key has signed it.
+    ///
+    /// A value that nobody can check goes to the program as soon as it is found. One that
+    /// is signed may be older than another, so the newest of several is waited for.
+    pub(super) fn found(&mut self, id: QueryId, value: Vec<u8>, rank: Option<Rank>) -> Next {
+        let Some(Waiter::Value {
+            results,
+            first_only,
+            found,
+            newest,
+            signed,
+            ..
+        }) = self.map.get_mut(&id).map(|query| &mut query.waiter)
+        else {
+            return Next::Continue;
+        };
+        if *first_only && let Some(rank) = rank {
+            *signed += 1;
+            if newest.as_ref().is_none_or(|(held, _)| *held < rank) {
+                *newest = Some((rank, value));
+            }
+            return match *signed >= SIGNED_ANSWERS || results.is_closed() {
+                true => Next::Finish,
+                false => Next::Continue,
+            };
+        }
+        if found.len() < QUERY_RESULTS && !found.contains(&value) {
+            found.push(value.clone());
+            let _ = results.try_send(value);
+        }
+        match *first_only || results.is_closed() {
+            true => Next::Finish,
+            false => Next::Continue,
+        }
     }
 
     /// Returns the queries that no program waits for any more.
@@ -232,33 +282,15 @@ impl Query {
             (Waiter::Providers { results, told }, QueryResult::GetProviders(Ok(found))) => {
                 if let GetProvidersOk::FoundProviders { providers, .. } = found {
                     for peer in providers {
-                        // If the queue is full, its reader has plenty of results already.
-                        if told.len() < QUERY_RESULTS && told.insert(peer) {
-                            let _ = results.try_send(peer);
+                        // If the queue is full, its reader has plenty of results already, and
+                        // hears of this one when another peer names it.
+                        let news = told.len() < MAX_PROVIDERS && !told.contains(&peer);
+                        if news && results.try_send(peer).is_ok() {
+                            told.insert(peer);
                         }
                     }
                 }
                 if results.is_closed() {
-                    Next::Finish
-                } else {
-                    Next::Continue
-                }
-            }
-            (
-                Waiter::Value {
-                    results,
-                    first_only,
-                    found,
-                    ..
-                },
-                QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(record))),
-            ) => {
-                let value = record.record.value;
-                if found.len() < QUERY_RESULTS && !found.contains(&value) {
-                    found.push(value.clone());
-                    let _ = results.try_send(value);
-                }
-                if *first_only || results.is_closed() {
                     Next::Finish
                 } else {
                     Next::Continue
@@ -275,7 +307,18 @@ impl Query {
 
     /// Ends the query, and tells the program that still waits for its end.
     fn end(self) {
-        if let Waiter::Value { found, end, .. } = self.waiter {
+        if let Waiter::Value {
+            mut found,
+            newest,
+            results,
+            end,
+            ..
+        } = self.waiter
+        {
+            if let Some((_, value)) = newest {
+                let _ = results.try_send(value.clone());
+                found.push(value);
+            }
             let _ = end.send(if found.is_empty() {
                 Err(error("get", &self.key, "no peer asked has a value for it"))
             } else {
