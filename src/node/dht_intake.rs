@@ -10,6 +10,9 @@
 //! `P2P_RATE_FILL`) before Kademlia does anything for it, be it a question or a
 //! record to store. A request over the budget is reset: its sender knows at once, and
 //! asks somebody else. Answers to what this node asked cost nothing.
+//!
+//! Of the addresses that Kademlia adds to a dial, only those are passed on that the
+//! address book would keep.
 
 mod askers;
 mod placer;
@@ -25,8 +28,9 @@ use libp2p::swarm::{
     ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
 };
-use libp2p::{PeerId, kad};
+use libp2p::{Multiaddr, PeerId, kad};
 
+use crate::dht::addresses::usable;
 use crate::dht::answer;
 use crate::dht::records::Records;
 use crate::node::compat::forward::forward_connections;
@@ -70,6 +74,19 @@ impl DhtIntake {
     /// Sends a provider record to `peers`, which the walk `id` has found.
     pub(super) fn place(&mut self, id: kad::QueryId, what: Provision, peers: &[PeerId]) {
         self.placer.place(id, what, peers);
+    }
+
+    /// Chooses from the addresses that Kademlia adds to a dial of a peer. It adds whatever
+    /// was told in the routing table and in its queries, which does not pass the address
+    /// book. So the same holds here: few addresses of a peer, or a stranger could make this
+    /// node flood a third party, and none of this host's loopback.
+    ///
+    /// Kademlia does not say who told an address. So loopback is allowed as long as any
+    /// peer is connected over loopback: then a process on this host takes part in the
+    /// network, and may have told it.
+    fn to_dial(&self, told: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let near = !told.is_empty() && self.policy.read(|peers| peers.table().has_loopback());
+        usable(&told, near).collect()
     }
 
     /// Remembers to name the peer in the answer to its question, when this node
@@ -154,7 +171,7 @@ impl NetworkBehaviour for DhtIntake {
     type ConnectionHandler = THandler<Kad>;
     type ToSwarm = <Kad as NetworkBehaviour>::ToSwarm;
 
-    forward_connections!(inner);
+    forward_connections!(inner; Self::to_dial);
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.placer.on_swarm_event(&event);

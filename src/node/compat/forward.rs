@@ -20,9 +20,10 @@
 //! others. It was closed.
 
 /// The four questions about connections, forwarded to the field `$inner`. `$wrap`, when
-/// given, is applied to the handlers of established connections.
+/// given, is applied to the handlers of established connections, and the method `$keep`
+/// chooses from the addresses that the behaviour inside adds to a dial.
 macro_rules! forward_connections {
-    ($inner:tt $(, $wrap:expr)?) => {
+    ($inner:tt $(, $wrap:expr)? $(; $keep:path)?) => {
         fn handle_pending_inbound_connection(
             &mut self,
             id: ::libp2p::swarm::ConnectionId,
@@ -54,6 +55,7 @@ macro_rules! forward_connections {
         ) -> Result<Vec<::libp2p::Multiaddr>, ::libp2p::swarm::ConnectionDenied> {
             self.$inner
                 .handle_pending_outbound_connection(id, peer, addresses, role)
+                $(.map(|added| $keep(self, added)))?
         }
 
         fn handle_established_outbound_connection(

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use libp2p::core::ConnectedPoint;
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::kad::KBucketKey;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{DialError, DialFailure};
 
 use super::*;
-use crate::dht::walk;
+use crate::dht::{MAX_ADDRS_PER_PEER, walk};
 use crate::peers::Policy;
+use crate::peers::record::Connection;
 
 /// Peers of one distance that a table holds.
 const BUCKET: usize = 20;
@@ -204,4 +205,51 @@ fn a_walk_that_begins_during_another_takes_its_place() {
     assert!((2..=4).contains(&seen.ended), "{}", seen.ended);
     let last = *seen.asked.last().unwrap();
     assert_eq!(last, 254, "{:?}", seen.asked);
+}
+
+/// Returns what the behaviour adds to a dial of a peer.
+fn added(intake: &mut DhtIntake, peer: PeerId) -> Vec<Multiaddr> {
+    let id = ConnectionId::new_unchecked(1);
+    intake
+        .handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer)
+        .unwrap()
+}
+
+#[test]
+fn what_strangers_told_kademlia_makes_few_dials_and_none_to_this_host() {
+    let mut intake = intake(&[]);
+    let (peer, neighbour) = (PeerId::random(), PeerId::random());
+    let at =
+        |ip: &str, port: u16| -> Multiaddr { format!("/ip4/{ip}/tcp/{port}").parse().unwrap() };
+    for port in 1..=40 {
+        intake.inner.add_address(&peer, at("127.0.0.1", port));
+    }
+    assert_eq!(added(&mut intake, peer), []);
+    for port in 1..=1200 {
+        intake.inner.add_address(&peer, at("192.0.2.1", port));
+    }
+    let told = added(&mut intake, peer);
+    assert_eq!(told.len(), MAX_ADDRS_PER_PEER);
+    assert!(
+        told.iter()
+            .all(|a| a.to_string().starts_with("/ip4/192.0.2.1/"))
+    );
+
+    // A process on this host may have told the addresses of this host.
+    let endpoint = ConnectedPoint::Dialer {
+        address: at("127.0.0.1", 4001),
+        role_override: Endpoint::Dialer,
+        port_use: libp2p::core::transport::PortUse::Reuse,
+    };
+    let connection = Connection::new(&endpoint, std::time::Instant::now());
+    let id = ConnectionId::new_unchecked(2);
+    intake
+        .policy
+        .write(|peers| peers.opened(neighbour, id, connection));
+    let told = added(&mut intake, peer);
+    assert_eq!(told.len(), MAX_ADDRS_PER_PEER);
+    assert!(
+        told.iter()
+            .all(|a| a.to_string().starts_with("/ip4/127.0.0.1/"))
+    );
 }
