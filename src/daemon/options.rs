@@ -48,6 +48,7 @@ pub(super) fn transport(
         network_key,
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
+        memory: transport::memory::Memory::within(max_memory(config)),
         quic: transport::quic::Options {
             policy: policy.clone(),
             ..transport::quic::Options::default()

@@ -42,6 +42,7 @@ use crate::rate::Pace;
 use crate::system::moment::Moment;
 use crate::telemetry::coop::Budget;
 use crate::telemetry::{Direction, throttle};
+use crate::transport::one_way;
 
 /// The number of streams that a peer may open each second over a long time. Programs that
 /// open one for each request reach hundreds a second, and DHT queries of one peer some
@@ -393,6 +394,9 @@ impl AsyncWrite for CountedStream {
         if stream_class::is_mark(buf) {
             self.class = Class::Bulk;
             return Poll::Ready(Ok(0));
+        }
+        if one_way::is_declared(buf) {
+            return Pin::new(&mut self.inner).poll_write(cx, buf);
         }
         let granted = ready!(self.poll_turn(Direction::Out, buf.len(), cx));
         let most = granted.unwrap_or(buf.len());

@@ -56,7 +56,8 @@
 //!
 //! | queue | holds | when it is full |
 //! |---|---|---|
-//! | receive windows of yamux and QUIC | 256 KiB a stream, and what the measured path adds, bounded for a connection | the peer stops sending on that stream |
+//! | receive windows of yamux and QUIC | 256 KiB or 2 MiB a stream, and what the measured path adds, bounded for a connection | the peer stops sending on that stream |
+//! | what peers have sent over yamux, in sum ([`crate::transport::memory`]) | an eighth of P2P_MAX_MEMORY | the connection that holds the most is closed |
 //! | streams to be taken, in the multiplexers | P2P_MAX_INBOUND_STREAMS | QUIC gives no credit; yamux resets, and cuts off who goes on |
 //! | pace of new streams (`accounting`) | one stream | the peer's next streams wait in the multiplexer |
 //! | streams of a protocol that wait for their acceptor (`streams`) | 128, one peer half of what is free | the stream is reset and counted |

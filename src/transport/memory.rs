@@ -47,14 +47,31 @@ struct Member {
     waker: AtomicWaker,
 }
 
+/// The least that a node can work with: one connection whose windows have grown to the
+/// most, or 64 unread windows of the size that the specification grants.
+const LEAST: u64 = 16 << 20;
+
+/// More is of no use to honest peers: sixteen connections whose windows have grown to the
+/// most, and nobody reads from any of them.
+const MOST: u64 = 256 << 20;
+
 impl Default for Memory {
-    /// A cap of 64 MiB: a quarter of the smallest machine that the node is made for.
     fn default() -> Self {
-        Memory::new(64 << 20)
+        Memory::within(None)
     }
 }
 
 impl Memory {
+    /// The cap for a node that may take `limit` bytes in all: an eighth of it. In 256 MiB
+    /// the node takes 40 with nothing to do, and as much again with 400 connections, so
+    /// 32 for what strangers fill leave room for the rest of what it does. Buffers grow by
+    /// doubling, and the old one is freed only after the new one is there, so that in the
+    /// worst case half as much again is taken for a moment.
+    pub fn within(limit: Option<u64>) -> Self {
+        let bytes = limit.unwrap_or(MOST * 8) / 8;
+        Memory::new(usize::try_from(bytes.clamp(LEAST, MOST)).unwrap_or(usize::MAX))
+    }
+
     /// A cap of `bytes`.
     pub fn new(bytes: usize) -> Self {
         Memory(Arc::new(Pool {

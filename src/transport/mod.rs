@@ -19,6 +19,7 @@
 //! | [`security`] | TLS 1.3 or Noise |
 //! | [`handshake`] | what a connection may do before its remote has proved who it is, and until when |
 //! | [`tls`] | TLS 1.3 over a stream of bytes |
+//! | [`one_way`] | streams that this side only writes to |
 //! | [`memory`] | the memory that all connections together may hold |
 //! | [`buffer`] | the memory that connections use while they are busy |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod buffer;
 pub mod dns;
 pub(crate) mod handshake;
 pub mod memory;
+pub(crate) mod one_way;
 pub mod quic;
 mod security;
 pub mod tcp;

@@ -13,7 +13,8 @@
 //! A behaviour that is wrapped in [`NoKeepAlive`] has the call made for each of its
 //! streams, as they are negotiated. What the protocol itself wants to keep, such as the
 //! connections with the peers of a mesh, stays. The streams also begin without buffers,
-//! see [`lazy_buffers`](super::lazy_buffers).
+//! see [`lazy_buffers`](super::lazy_buffers). Those that this side opened are only written
+//! to, and take nothing from the remote ([`one_way`]).
 //!
 //! # What would make this superfluous
 //!
@@ -38,6 +39,7 @@ use libp2p::{PeerId, Stream};
 
 use super::forward::forward_connections;
 use super::lazy_buffers::WithoutBuffers;
+use crate::transport::one_way;
 
 /// A behaviour, its handler, or the upgrade of one of its streams.
 #[derive(Clone, Debug)]
@@ -203,6 +205,7 @@ where
 
     fn upgrade_outbound(self, mut stream: Stream, info: U::Info) -> Self::Future {
         stream.ignore_for_keep_alive();
+        one_way::declare(&mut stream);
         self.0.upgrade_outbound(stream, info).map(emptied)
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures::{AsyncRead, AsyncWrite};
 
 use super::credit::OpenStream;
+use crate::transport::one_way;
 
 /// A bidirectional stream.
 ///
@@ -61,6 +62,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if one_way::is_declared(buf) {
+            // An error says that the remote has ended its half already.
+            let _ = self.recv.stop(quinn::VarInt::from_u32(0));
+            return Poll::Ready(Ok(0));
+        }
         let result = Pin::new(&mut self.send).poll_write(cx, buf);
         self.writing = result.is_pending();
         result.map_err(Into::into)

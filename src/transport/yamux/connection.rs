@@ -187,12 +187,6 @@ impl Connection {
                 Input::Body { .. } => self.take_body(rest),
             };
         }
-        if self.output.is_clogged() {
-            return Err(Error::Unread);
-        }
-        if self.budget.is_spent() {
-            return Err(Error::FrameFlood);
-        }
         received.bytes = bytes.len() - rest.len();
         received.arrived = self.arrived.len() > waiting;
         if rest.is_empty() {
@@ -223,6 +217,13 @@ impl Connection {
             let header = Header::decode(header)?;
             self.input = Input::NEXT;
             self.on_frame(header, received, now)?;
+            // After each frame, so that it does not matter in what pieces frames come.
+            if self.output.is_clogged() {
+                return Err(Error::Unread);
+            }
+            if self.budget.is_spent() {
+                return Err(Error::FrameFlood);
+            }
         }
         Ok(rest)
     }
@@ -243,7 +244,7 @@ impl Connection {
         // The stream may have been dropped since the header came.
         if let Some(state) = self.streams.get_mut(&id) {
             let before = state.inbox.held();
-            if !self.ended {
+            if !self.ended && state.receives {
                 state.inbox.push(part, &mut self.spare);
             }
             self.unread = self.unread + state.inbox.held() - before;
@@ -371,12 +372,22 @@ impl Connection {
         }
         if bytes > 0 {
             if !state.receives {
+                // This side has reset it, and the remote does not know yet.
+                if state.one_way && !state.reset {
+                    self.budget.unknown(bytes);
+                    return Ok(());
+                }
                 return Err(Violation::AfterEnd(id).into());
             }
             if !state.window.take(bytes) {
                 return Err(Violation::Window(id).into());
             }
-            self.budget.carries(bytes);
+            if state.one_way {
+                self.reset(id);
+                self.budget.in_vain();
+            } else {
+                self.budget.carries(bytes);
+            }
             return Ok(());
         }
         if header.kind == Kind::WindowUpdate && header.length > 0 {
@@ -396,6 +407,28 @@ impl Connection {
             (false, _) => self.budget.in_vain(),
         }
         Ok(())
+    }
+
+    /// Resets a stream on which the remote sent what nobody reads. Whoever writes to it
+    /// fails the next time.
+    fn reset(&mut self, id: u32) {
+        let Some(state) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let before = state.inbox.held();
+        state.inbox = Default::default();
+        self.unread -= before;
+        self.budget.dropped(state.window.left());
+        state.receives = false;
+        state.sends = false;
+        self.wakes.add(state.reader.take());
+        self.wakes.add(state.writer.take());
+        if let Input::Body { stream, fin, .. } = &mut self.input
+            && *stream == id
+        {
+            (*stream, *fin) = (0, false);
+        }
+        self.send(Header::data(id, 0, RST));
     }
 
     /// Whether this side gives out the number `id`.
@@ -540,6 +573,18 @@ impl Connection {
         Poll::Ready(Ok(n))
     }
 
+    /// Says that this side never reads from a stream: it is reset when bytes arrive.
+    pub(crate) fn refuse_bytes(&mut self, id: u32) {
+        if let Some(state) = self.streams.get_mut(&id)
+            && !self.ended
+        {
+            state.one_way = true;
+            if !state.inbox.is_empty() {
+                self.reset(id);
+            }
+        }
+    }
+
     /// Says that this side sends nothing more on a stream.
     ///
     /// # Errors
@@ -648,6 +693,19 @@ impl Connection {
     pub(crate) fn held(&self) -> usize {
         let streams = self.streams.len().saturating_mul(STREAM);
         self.unread + self.spare.capacity() + self.output.held() + streams
+    }
+
+    /// What the remote may make this side hold of its bytes, by what it was granted.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn granted(&self) -> usize {
+        let windows = self.streams.len().saturating_mul(DEFAULT_WINDOW as usize);
+        windows + WINDOW_GROWTH as usize
+    }
+
+    /// The bytes that nobody has read.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn unread(&self) -> usize {
+        self.streams.values().map(|state| state.inbox.len()).sum()
     }
 
     /// Tells the account what the connection holds, and returns who is to be woken. To be

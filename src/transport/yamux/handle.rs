@@ -9,6 +9,7 @@ use std::time::Instant;
 use futures::{AsyncRead, AsyncWrite};
 
 use super::connection::Connection;
+use crate::transport::one_way;
 
 /// The connection that its streams and its driver share. It is locked for as long as it
 /// takes to copy one frame, and never across I/O.
@@ -66,6 +67,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if one_way::is_declared(buf) {
+            self.shared
+                .with(|connection| connection.refuse_bytes(self.id));
+            return Poll::Ready(Ok(0));
+        }
         self.shared
             .with(|connection| connection.write(self.id, buf, cx))
     }

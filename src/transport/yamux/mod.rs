@@ -49,7 +49,7 @@
 //!   closed its direction, it gets the end of the other one instead.
 
 mod budget;
-mod connection;
+pub(crate) mod connection;
 mod error;
 mod frame;
 mod handle;

@@ -228,6 +228,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
 
     /// Ends all streams, and tells the remote if it can be told without waiting.
     fn fail(&mut self, error: &Error, cx: &mut Context<'_>) {
+        if let Error::Memory = error
+            && let Some(suppressed) = throttle::allow("memory of connections")
+        {
+            log::warn!(suppressed;
+                "what peers have sent and nobody has read took all memory that is for it (an eighth of P2P_MAX_MEMORY); the connection that held the most is closed");
+        }
         self.shared.with(|connection| connection.fail(error));
         self.input.clear();
         self.turn = 0;

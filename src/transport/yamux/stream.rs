@@ -81,6 +81,8 @@ pub(super) struct State {
     pub(super) sends: bool,
     /// Whether the remote reset it.
     pub(super) reset: bool,
+    /// Whether it is reset when bytes arrive, since nobody reads them.
+    pub(super) one_way: bool,
     /// The flag that the first frame from this side carries.
     first: u16,
     /// Whether the remote has acknowledged it, or does not have to.
@@ -102,6 +104,7 @@ impl State {
             receives: true,
             sends: true,
             reset: false,
+            one_way: false,
             first: SYN,
             acknowledged: false,
             round: 0,

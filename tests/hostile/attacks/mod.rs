@@ -6,6 +6,7 @@ mod blocks;
 mod connections;
 mod control;
 mod dht;
+mod frames;
 mod gossip;
 mod identify;
 mod local;
@@ -40,6 +41,9 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "websocket frames" => threads::frames(order, tally).await,
         "slow http" => local::slow_http(order, tally).await,
         "unfinished control" => local::unfinished(order, tally).await,
+        "unread frames" => frames::unread(order, tally).await,
+        "beyond the window" => frames::beyond_the_window(order, tally).await,
+        "empty frames" => frames::empty(order, tally).await,
         "identify" => identify::stuff(order, tally).await,
         "violations" => neighbours::violate(order, tally).await,
         other => panic!("no such attack: {other}"),

@@ -16,7 +16,7 @@ const MILLION: u64 = 1_000_000;
 
 /// A yamux frame's header:
 /// <https://github.com/hashicorp/yamux/blob/master/spec.md>.
-fn yamux(kind: u8, flags: u16, stream: u32, length: u32) -> [u8; 12] {
+pub(super) fn yamux(kind: u8, flags: u16, stream: u32, length: u32) -> [u8; 12] {
     let mut out = [0; 12];
     out[1] = kind;
     out[2..4].copy_from_slice(&flags.to_be_bytes());
@@ -25,11 +25,11 @@ fn yamux(kind: u8, flags: u16, stream: u32, length: u32) -> [u8; 12] {
     out
 }
 
-const DATA: u8 = 0;
-const WINDOW: u8 = 1;
-const SYN: u16 = 1;
-const FIN: u16 = 4;
-const RST: u16 = 8;
+pub(super) const DATA: u8 = 0;
+pub(super) const WINDOW: u8 = 1;
+pub(super) const SYN: u16 = 1;
+pub(super) const FIN: u16 = 4;
+pub(super) const RST: u16 = 8;
 
 /// Opens streams and resets them at once, without waiting for anything; every
 /// fourth proposes a protocol first. Connects again when it is hung up on.

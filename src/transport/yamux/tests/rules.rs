@@ -313,6 +313,35 @@ fn empty_frames_are_read_slowly_and_then_end_the_connection() {
 }
 
 #[test]
+fn a_stream_that_is_only_written_to_is_reset_by_the_first_byte() {
+    let mut bench = Bench::new();
+    let Poll::Ready(Ok(id)) = bench.core.open(bench.now, &noop()) else {
+        panic!("no stream")
+    };
+    bench.core.refuse_bytes(id);
+    assert!(bench.core.write(id, b"hi", &noop()).is_ready());
+    // An acknowledgement, credit and the end of the other direction are no bytes.
+    bench.frame(Header::window_update(id, 10, ACK)).unwrap();
+    bench.sent();
+    assert!(bench.core.write(id, b"hi", &noop()).is_ready());
+    bench.sent();
+    bench.data(id, 0, b"x").unwrap();
+    assert_eq!(bench.sent(), [Header::data(id, 0, RST)]);
+    assert!(matches!(
+        bench.core.write(id, b"x", &noop()),
+        Poll::Ready(Err(_))
+    ));
+    // What was under way is dropped.
+    bench.data(id, 0, &[0; 100_000]).unwrap();
+    drop(bench.core.settle());
+    assert!(bench.core.held() < 10_000, "{} bytes", bench.core.held());
+    // Bytes that came before the word count too.
+    bench.data(1, SYN, b"x").unwrap();
+    bench.core.refuse_bytes(1);
+    assert_eq!(bench.sent(), [Header::data(1, 0, RST)]);
+}
+
+#[test]
 fn bulk_data_is_never_slowed() {
     let mut bench = Bench::new();
     bench.data(1, SYN, b"x").unwrap();
