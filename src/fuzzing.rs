@@ -335,3 +335,141 @@ pub mod transport {
         }
     }
 }
+
+/// The multiplexer.
+pub mod yamux {
+    use std::task::{Context, Poll, Waker};
+    use std::time::{Duration, Instant};
+
+    use crate::transport::memory::Memory;
+    use crate::transport::yamux::Error;
+    use crate::transport::yamux::connection::{Connection, Limits, Role};
+
+    /// One side of a connection, in a time of its own.
+    #[derive(Debug)]
+    pub struct Side {
+        core: Connection,
+        memory: Memory,
+        now: Instant,
+        start: Instant,
+    }
+
+    fn cx() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    impl Side {
+        /// A client or a server that allows eight streams each way. Sides that are to be
+        /// compared begin at the same `start`.
+        pub fn new(client: bool, start: Instant) -> Self {
+            let memory = Memory::new(usize::MAX);
+            let limits = Limits {
+                inbound: 8,
+                outbound: 8,
+            };
+            let role = match client {
+                true => Role::Client,
+                false => Role::Server,
+            };
+            Side {
+                core: Connection::new(role, limits, memory.account(None), start),
+                memory,
+                now: start,
+                start,
+            }
+        }
+
+        /// Takes bytes of the remote. Gives the error that ends the connection.
+        pub fn receive(&mut self, mut bytes: &[u8]) -> Option<String> {
+            while !bytes.is_empty() {
+                match self.core.receive(bytes, self.now) {
+                    Ok(received) => {
+                        assert!(received.bytes > 0, "no progress");
+                        bytes = &bytes[received.bytes..];
+                    }
+                    Err(error) => {
+                        self.core.fail(&error);
+                        return Some(error.to_string());
+                    }
+                }
+            }
+            None
+        }
+
+        /// What there is to write.
+        pub fn transmit(&mut self) -> Vec<u8> {
+            self.core.transmit(Vec::new(), self.now, &cx())
+        }
+
+        /// Opens a stream.
+        pub fn open(&mut self) -> Option<u32> {
+            match self.core.open(self.now, &cx()) {
+                Poll::Ready(Ok(id)) => Some(id),
+                _ => None,
+            }
+        }
+
+        /// The next stream that the remote opened.
+        pub fn accept(&mut self) -> Option<u32> {
+            self.core.accept()
+        }
+
+        /// Reads at most `most` bytes; nothing when there is none yet.
+        pub fn read(&mut self, id: u32, most: usize) -> Option<usize> {
+            match self.core.read(id, &mut vec![0; most], self.now, &cx()) {
+                Poll::Ready(n) => Some(n),
+                Poll::Pending => None,
+            }
+        }
+
+        /// Writes bytes; how many were taken.
+        pub fn write(&mut self, id: u32, bytes: usize) -> usize {
+            match self.core.write(id, &vec![0; bytes], &cx()) {
+                Poll::Ready(Ok(n)) => n,
+                _ => 0,
+            }
+        }
+
+        /// Ends this side's direction of a stream.
+        pub fn finish(&mut self, id: u32) {
+            let _ = self.core.finish(id);
+        }
+
+        /// Says that a stream is only written to.
+        pub fn refuse_bytes(&mut self, id: u32) {
+            self.core.refuse_bytes(id);
+        }
+
+        /// Drops a stream.
+        pub fn drop_stream(&mut self, id: u32) {
+            self.core.drop_stream(id);
+        }
+
+        /// Lets time pass.
+        pub fn pass(&mut self, millis: u64) {
+            self.now += Duration::from_millis(millis);
+        }
+
+        /// Ends the connection in order, or as one that takes too much memory.
+        pub fn end(&mut self, in_order: bool) {
+            match in_order {
+                true => self.core.close(),
+                false => self.core.fail(&Error::Memory),
+            }
+        }
+
+        /// Checks what must hold between any two steps.
+        pub fn check(&mut self) {
+            self.core.settle().wake();
+            assert_eq!(self.memory.used(), self.core.held());
+            assert!(self.core.unread() <= self.core.granted());
+            assert!(self.now >= self.start);
+        }
+
+        /// Ends everything. Nothing may be held then.
+        pub fn leave(self) {
+            drop(self.core);
+            assert_eq!(self.memory.used(), 0);
+        }
+    }
+}

@@ -9,9 +9,9 @@ use std::path::Path;
 use bytes::Bytes;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::{Multiaddr, Protocol};
+use p2p_node::config::{VARIABLES, env_file};
 use p2p_node::content::address::{self, Codec};
 use p2p_node::content::dag::{self, Child};
-use p2p_node::config::{VARIABLES, env_file};
 use p2p_node::message::signer::Signer;
 use p2p_node::message::{Limits, compression, seal};
 use prost::Message;
@@ -44,8 +44,33 @@ fn seeds() -> Vec<Seed> {
     controls(&mut out);
     texts(&mut out);
     transports(&mut out);
+    multiplexers(&mut out);
     rows(&mut out);
     out
+}
+
+/// Steps as `targets/yamux.rs` reads them.
+fn multiplexers(out: &mut Vec<Seed>) {
+    // A stream with bytes, which is accepted, read, answered and ended.
+    let life = [
+        &[0][..],
+        &[0, 1, 1, 1, 0],
+        &[10, 0, 0, 7, 0, 255, 8, 0, 4, 6, 0, 0],
+        &[0, 1, 4, 0, 9, 7, 0, 255, 7, 0, 1, 11, 0, 0, 11, 0, 5],
+    ];
+    add(out, "yamux", "life_of_a_stream", life.concat());
+    // A stream of this side, with pings, credit and a reset.
+    let own = [
+        &[1][..],
+        &[9, 0, 0, 8, 0, 9, 6, 0, 0, 12, 1, 2, 1, 0],
+        &[24, 0, 1, 0, 7, 24, 0, 2, 0, 0, 11, 200, 2, 6, 0, 0],
+        &[12, 1, 8, 0, 0, 7, 0, 1, 8, 0, 1],
+    ];
+    add(out, "yamux", "own_stream", own.concat());
+    let raw = b"\0\x05\x18\0\0\x01\0\x01\0\0\0\x01\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0";
+    add(out, "yamux", "raw_bytes", &raw[..]);
+    let away = [&[0][..], &[0, 1, 1, 255, 255, 36, 0, 0, 0, 0]];
+    add(out, "yamux", "go_away", away.concat());
 }
 
 fn add(out: &mut Vec<Seed>, target: &'static str, name: &str, data: impl Into<Vec<u8>>) {

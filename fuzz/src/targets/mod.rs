@@ -7,6 +7,7 @@ pub mod message;
 mod store;
 mod text;
 mod transport;
+mod yamux;
 
 /// A decoder and what must hold of it.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     target("http_head", MIB, text::http_head),
     target("multiaddr", MIB, transport::multiaddr),
     target("dns", 4 * MIB, transport::dns),
+    target("yamux", 24 * MIB, yamux::yamux),
     target("store_rows", 4 * MIB, store::rows),
     target("trust_rows", MIB, store::trust),
     target("journal", 4 * MIB, store::journal),
