@@ -86,6 +86,20 @@ impl Memory {
         self.0.used.load(Ordering::Relaxed)
     }
 
+    /// Sets `bytes` aside for what may come to be held, as long as less than half of the
+    /// cap is used then. The other half is for what is held already or has no choice.
+    pub(crate) fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let used = &self.0.used;
+        let half = self.0.cap / 2;
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= half);
+        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .ok()?;
+        Some(Reservation {
+            pool: self.0.clone(),
+            bytes,
+        })
+    }
+
     /// Returns the bytes that the connections with each peer hold now.
     pub fn held(&self) -> HashMap<PeerId, u64> {
         let mut held = HashMap::new();
@@ -179,6 +193,19 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.pool.lock().members.remove(&self.key);
         self.set(0);
+    }
+}
+
+/// Memory that was set aside, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    pool: Arc<Pool>,
+    bytes: usize,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.pool.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -168,6 +168,7 @@ pub fn build(
             let tuning = quic::Options {
                 max_inbound_streams: options.max_inbound_streams.try_into().unwrap_or(u32::MAX),
                 handshake_timeout: options.handshake_timeout,
+                memory: options.memory.clone(),
                 ..options.quic.clone()
             };
             let quic = quic::Transport::new(identity, tuning)?

@@ -18,6 +18,7 @@ use libp2p::PeerId;
 use super::congestion::LastPacket;
 use super::endpoint::Shared;
 use super::handshakes::Permit;
+use super::options::Grants;
 use super::tls::{self, PeerVerifier};
 use super::{Connection, Error, Options};
 
@@ -32,8 +33,8 @@ pub struct Connecting {
     /// Outbound only: knows which peer was expected and which one answered.
     verifier: Option<Arc<PeerVerifier>>,
     last: LastPacket,
-    /// Streams that the remote may hold open once the connection is established.
-    max_inbound: u32,
+    /// What the remote may do once the connection is established.
+    grants: Grants,
     /// Inbound only: held until the handshake has ended.
     _permit: Option<Permit>,
 }
@@ -69,7 +70,7 @@ impl Connecting {
             timeout: Delay::new(allowed),
             verifier: Some(verifier),
             last,
-            max_inbound: options.max_inbound_streams,
+            grants: options.grants(),
             _permit: None,
         }
     }
@@ -77,7 +78,7 @@ impl Connecting {
     pub(super) fn inbound(incoming: quinn::Incoming, shared: Arc<Shared>, permit: Permit) -> Self {
         let allowed = shared.options.handshake_timeout;
         Self {
-            max_inbound: shared.options.max_inbound_streams,
+            grants: shared.options.grants(),
             remote: incoming.remote_address(),
             state: State::Arrived(Some(Box::new((incoming, shared)))),
             allowed,
@@ -129,7 +130,7 @@ impl Future for Connecting {
             Poll::Ready(Ok(connection)) => Poll::Ready(match tls::remote_peer(&connection) {
                 Ok(peer) => Ok((
                     peer,
-                    Connection::new(connection, this.last.clone(), this.max_inbound),
+                    Connection::new(connection, this.last.clone(), &this.grants),
                 )),
                 Err(reason) => Err(Error::PeerCertificate { remote, reason }),
             }),

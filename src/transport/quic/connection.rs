@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
 use super::congestion::LastPacket;
 use super::credit::Credit;
+use super::options::Grants;
+use super::window::Window;
 use super::{Error, Stream};
 
 type Opening =
@@ -22,18 +25,19 @@ pub struct Connection {
     quinn: quinn::Connection,
     last: LastPacket,
     credit: Credit,
+    window: Arc<Window>,
     accepting: Option<Opening>,
     opening: Option<Opening>,
     closing: Option<BoxFuture<'static, quinn::ConnectionError>>,
 }
 
 impl Connection {
-    /// A remote may hold `max_inbound` streams open.
-    pub(super) fn new(quinn: quinn::Connection, last: LastPacket, max_inbound: u32) -> Self {
+    pub(super) fn new(quinn: quinn::Connection, last: LastPacket, grants: &Grants) -> Self {
         Self {
+            window: Window::new(quinn.clone(), grants),
             quinn,
             last,
-            credit: Credit::new(max_inbound),
+            credit: Credit::new(grants.max_inbound_streams),
             accepting: None,
             opening: None,
             closing: None,
@@ -84,7 +88,12 @@ impl StreamMuxer for Connection {
         if let Some(more) = more {
             this.quinn.set_max_concurrent_bi_streams(more.into());
         }
-        Poll::Ready(Ok(Stream::new(send, recv, Some(counted))))
+        Poll::Ready(Ok(Stream::new(
+            send,
+            recv,
+            Some(counted),
+            this.window.clone(),
+        )))
     }
 
     fn poll_outbound(
@@ -99,7 +108,7 @@ impl StreamMuxer for Connection {
         let result = ready!(opening.poll_unpin(cx));
         this.opening = None;
         let (send, recv) = result?;
-        Poll::Ready(Ok(Stream::new(send, recv, None)))
+        Poll::Ready(Ok(Stream::new(send, recv, None, this.window.clone())))
     }
 
     fn poll(

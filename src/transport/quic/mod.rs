@@ -9,6 +9,7 @@
 //! | `connecting` | [`Connecting`]: a handshake until it is done, refused or late |
 //! | `connection`, `stream` | [`Connection`], [`Stream`]: the muxer and its streams |
 //! | `credit` | how many streams the remote may hold open |
+//! | `window` | how much the remote may send before it is read |
 //! | `congestion` | CUBIC, with a way out for the last packet |
 //! | `hole_punch` | opening a way through a NAT for an inbound connection |
 //! | `endpoint` | a UDP socket with quinn behind it |
@@ -49,6 +50,7 @@ mod stream;
 mod tests;
 mod tls;
 mod transport;
+mod window;
 
 pub use connecting::Connecting;
 pub use connection::Connection;

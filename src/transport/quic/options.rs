@@ -8,9 +8,10 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::congestion::{Factory, LastPacket};
 use super::socket::MAX_SEGMENTED_SEND;
-use super::{Error, credit};
+use super::{Error, credit, window};
 use crate::peers::Policy;
 use crate::peers::rate::Rate;
+use crate::transport::memory::Memory;
 
 /// Tuning of the QUIC transport. [`Options::default`] suits a node on the
 /// public internet; the reasons stand at the fields.
@@ -30,12 +31,15 @@ pub struct Options {
     /// Time that a handshake, or a hole punch with its handshake, may take. 10 s:
     /// three lost first packets with their doubling timeouts, and a slow relay.
     pub handshake_timeout: Duration,
-    /// Bytes that a remote may send on one stream before they are read. 8 MiB
-    /// keeps 640 Mbit/s busy at 100 ms round trip.
+    /// Bytes that a remote may send on one stream before they are read, which is what a
+    /// stream that nobody reads can make this node hold; quinn grants it once and for
+    /// all. 2 MiB keeps 160 Mbit/s busy at 100 ms round trip, and 1 Gbit/s at 16 ms. A
+    /// transfer on a longer path uses several streams, or TCP.
     pub stream_receive_window: u32,
     /// Bytes that a remote may send on all streams of a connection before they
-    /// are read, and so the memory that one remote can make this node hold.
-    /// 12 MiB: one slow stream at its limit does not stop the others.
+    /// are read, and so the memory that one remote can make this node hold, at most. It
+    /// begins with 3 MiB and grows while they are read quickly (`window`). 12 MiB: six
+    /// streams at their limit.
     pub receive_window: u32,
     /// Bytes written to a connection's streams and not yet acknowledged that are
     /// held for retransmission. 12 MiB: the window of the other side.
@@ -65,6 +69,8 @@ pub struct Options {
     pub unproven: Rate,
     /// What makes two addresses one subnet.
     pub policy: Policy,
+    /// Where the growth of windows is taken from.
+    pub memory: Memory,
     /// Handshakes under way on all listeners together; further ones wait in a
     /// queue. 256: each costs about 100 KiB and a millisecond of signatures.
     pub max_pending_handshakes: usize,
@@ -77,7 +83,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
-            stream_receive_window: 8 << 20,
+            stream_receive_window: 2 << 20,
             receive_window: 12 << 20,
             send_window: 12 << 20,
             max_udp_payload: MAX_UDP_PAYLOAD,
@@ -88,9 +94,22 @@ impl Default for Options {
                 burst: 4.0,
             },
             policy: Policy::default(),
+            memory: Memory::default(),
             max_pending_handshakes: 256,
         }
     }
+}
+
+/// What the remote of an established connection may do.
+#[derive(Clone, Debug)]
+pub(super) struct Grants {
+    /// Streams that it may hold open.
+    pub(super) max_inbound_streams: u32,
+    /// Bytes that it may send before they are read, at first and at most.
+    pub(super) first_window: u32,
+    pub(super) max_window: u32,
+    /// Where the growth from the one to the other is taken from.
+    pub(super) memory: Memory,
 }
 
 /// Five of these fill a segmented send.
@@ -122,6 +141,16 @@ impl Options {
         Ok(())
     }
 
+    /// What the remote of a connection may do.
+    pub(super) fn grants(&self) -> Grants {
+        Grants {
+            max_inbound_streams: self.max_inbound_streams,
+            first_window: window::first(self.stream_receive_window, self.receive_window),
+            max_window: self.receive_window,
+            memory: self.memory.clone(),
+        }
+    }
+
     /// quinn's settings for a connection to `remote` whose route carries IP
     /// packets of `route_mtu` bytes.
     pub(super) fn for_path(
@@ -146,7 +175,7 @@ impl Options {
             .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
             .keep_alive_interval(Some(self.keep_alive))
             .stream_receive_window(self.stream_receive_window.into())
-            .receive_window(self.receive_window.into())
+            .receive_window(self.grants().first_window.into())
             .send_window(self.send_window)
             // The spin bit lets observers on the path measure the round trip.
             .allow_spin(false)

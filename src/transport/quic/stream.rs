@@ -2,11 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{AsyncRead, AsyncWrite};
 
 use super::credit::OpenStream;
+use super::window::Window;
 use crate::transport::one_way;
 
 /// A bidirectional stream.
@@ -26,6 +28,7 @@ pub struct Stream {
     closed: bool,
     /// A write waits for room.
     writing: bool,
+    window: Arc<Window>,
     /// Of a stream that the remote opened.
     _counted: Option<OpenStream>,
 }
@@ -35,10 +38,12 @@ impl Stream {
         send: quinn::SendStream,
         recv: quinn::RecvStream,
         counted: Option<OpenStream>,
+        window: Arc<Window>,
     ) -> Self {
         Self {
             send,
             recv,
+            window,
             _counted: counted,
             closed: false,
             writing: false,
@@ -52,7 +57,11 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.recv.poll_read(cx, buf).map_err(Into::into)
+        let result = self.recv.poll_read(cx, buf);
+        if let Poll::Ready(Ok(n)) = &result {
+            self.window.read(*n);
+        }
+        result.map_err(Into::into)
     }
 }
 

@@ -451,13 +451,18 @@ fn closing_and_dropping_tell_the_remote() {
 #[test]
 fn closing_a_busy_connection_tells_the_remote() {
     block_on(async {
+        // Nobody reads what is written below.
+        let options = Options {
+            stream_receive_window: 9 << 20,
+            ..Options::default()
+        };
         let Pair {
             mut outbound,
             mut inbound,
             dialler: _dialler,
             listener: _listener,
             ..
-        } = connected(V4, Options::default()).await;
+        } = connected(V4, options).await;
         let mut near = open(&mut outbound).await;
         // Far more than the congestion window waits to be sent.
         let body = vec![0; 1 << 20];
