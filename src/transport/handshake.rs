@@ -131,14 +131,14 @@ impl Handshake {
         if changed.is_err() {
             return;
         }
+        if let Some(counter) = &self.counter {
+            counter.with_label_values(&[reason.label()]).inc();
+        }
         let sockets =
             std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
         for socket in sockets.iter().filter_map(Weak::upgrade) {
             // The remote may have closed it first.
             let _ = socket.get_ref().shutdown(Shutdown::Both);
-        }
-        if let Some(counter) = &self.counter {
-            counter.with_label_values(&[reason.label()]).inc();
         }
         if let Some(suppressed) = throttle::allow("handshake cut off") {
             log::warn!(
