@@ -7,10 +7,10 @@
 //!
 //! | frame | price |
 //! |---|---|
-//! | carries [`FULL`] bytes or more of an open stream | nothing |
+//! | carries [`FULL`] bytes or more of an open stream, or of one just dropped | nothing |
 //! | carries fewer | the missing part of one unit |
 //! | opens, acknowledges, ends or resets a stream | one unit |
-//! | for a stream that this side has just dropped | one unit, within [`Grace`] |
+//! | without bytes, for a stream that this side has just dropped | one unit, within [`Grace`] |
 //! | all others: pings, window updates, no bytes, streams that are not there | [`VAIN`] units |
 //!
 //! What this side sends earns the window updates that answer it. So a transfer in either
@@ -147,6 +147,14 @@ impl Budget {
 
     /// Charges a frame with `bytes` for a stream that is not there.
     pub(super) fn unknown(&mut self, bytes: u32) {
+        // Data that was under way costs as if the stream were there.
+        if let Some(left) = self.grace.bytes.checked_sub(bytes.into())
+            && bytes > 0
+        {
+            self.grace.bytes = left;
+            self.carries(bytes);
+            return;
+        }
         match self.grace.frames.checked_sub(1) {
             Some(left) => {
                 self.grace.frames = left;
@@ -252,6 +260,12 @@ mod tests {
         budget.dropped(1 << 20);
         for _ in 0..TRAILING {
             budget.unknown((1 << 20) / TRAILING);
+        }
+        assert_eq!(budget.patience.level(), PATIENCE.full);
+        // In small frames too.
+        budget.dropped(100_000);
+        for _ in 0..100_000 {
+            budget.unknown(1);
         }
         assert_eq!(budget.patience.level(), PATIENCE.full);
         budget.unknown(64 << 20);
