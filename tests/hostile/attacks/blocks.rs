@@ -226,7 +226,7 @@ async fn announce(
 }
 
 /// Fetches through a daemon; the bytes.
-async fn get(socket: &Path, cid: &cid::Cid) -> Result<Vec<u8>, String> {
+pub(super) async fn get(socket: &Path, cid: &cid::Cid) -> Result<Vec<u8>, String> {
     let mut client = Client::connect(socket).await.map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
     let patience = Some(Duration::from_secs(20));

@@ -44,6 +44,7 @@ pub(crate) async fn run(order: Order, tally: Tally) {
         "unread frames" => frames::unread(order, tally).await,
         "beyond the window" => frames::beyond_the_window(order, tally).await,
         "empty frames" => frames::empty(order, tally).await,
+        "providers" => dht::provide(order, tally).await,
         "identify" => identify::stuff(order, tally).await,
         "violations" => neighbours::violate(order, tally).await,
         other => panic!("no such attack: {other}"),
