@@ -1,10 +1,6 @@
 //! The event loop's side of gossip: what it lends to [`Gossip`], and what it looks up for
 //! it.
 
-use std::time::Duration;
-
-use async_std::channel::RecvError;
-use futures::FutureExt;
 use libp2p::PeerId;
 use libp2p::gossipsub::TopicHash;
 use libp2p::kad::store::RecordStore;
@@ -13,14 +9,8 @@ use libp2p::swarm::ConnectionError;
 
 use super::{EventLoop, view};
 use crate::node::behaviour::Behaviour;
-use crate::node::gossip::{Found, Gossip, Lent, Results, Turn};
+use crate::node::gossip::{Ending, Found, Gossip, Lent, Turn};
 use crate::system::moment::Moment;
-
-/// How long the event loop waits at its end for the next verdict or write, for the sake of
-/// programs on this host. Each takes milliseconds unless something hangs, and on a busy
-/// host the next one still comes. The daemon gives the loop three seconds for its end,
-/// including goodbyes.
-const WRITTEN: Duration = Duration::from_secs(1);
 
 /// Returns whether a connection ended because the other side could not be reached. Nobody
 /// closed such a connection, and it will not come back by itself.
@@ -132,64 +122,25 @@ impl EventLoop {
         self.with_gossip(now, |gossip, lent| gossip.found(&topic, members, lent));
     }
 
-    /// Waits for the verdicts that are under way, so that messages which were accepted
-    /// are passed on to the mesh. This does not need the disk. But while the disk answers,
-    /// verdicts wait for it when much is to be written: what no longer fits would be lost
-    /// for the programs on this host.
+    /// Takes the verdicts that are under way when the loop ends, so that messages which
+    /// were accepted are passed on to the mesh. This does not need the disk.
     pub(super) async fn judge_all(&mut self) {
-        let results = self.gossip.results();
-        let mut disk_answers = true;
-        while self.gossip.unjudged() > 0 {
-            let only_records = disk_answers && self.gossip.much_is_unrecorded();
-            let patience = match only_records {
-                true => WRITTEN / 2,
-                false => Duration::MAX,
-            };
-            match next_result(&results, only_records, patience).await {
-                Some(Ok(turn)) => self.gossip_turn(turn, Moment::now()),
-                Some(Err(_)) => break,
-                None => disk_answers = false,
-            }
+        let mut ending = Ending::new(self.gossip.results());
+        while let Some(turn) = ending.next_verdict(&self.gossip).await {
+            self.gossip_turn(turn, Moment::now());
         }
     }
 
-    /// Waits for the verdicts that are under way and for the disk, as long as they go on
-    /// (see [`WRITTEN`]), so that messages which were accepted reach the programs on this
-    /// host before the loop ends.
+    /// Takes the verdicts that are under way, and what is written down, as long as this
+    /// goes on, so that messages which were accepted reach the programs on this host
+    /// before the loop ends.
     pub(super) async fn settle_all(&mut self) {
-        let results = self.gossip.results();
-        while self.gossip.unsettled() > 0 {
-            let only_records = self.gossip.much_is_unrecorded();
-            match next_result(&results, only_records, WRITTEN).await {
-                Some(Ok(turn)) => self.gossip_turn(turn, Moment::now()),
-                Some(Err(_)) => break,
-                None => {
-                    self.gossip.give_up_records();
-                    break;
-                }
-            }
+        let mut ending = Ending::new(self.gossip.results());
+        while let Some(turn) = ending.next(&self.gossip).await {
+            self.gossip_turn(turn, Moment::now());
         }
-    }
-}
-
-/// Returns the next verdict or written message, of both the latter, or `None` when there
-/// is nothing for `patience`. With `only_records`, no verdict is taken.
-async fn next_result(
-    results: &Results,
-    only_records: bool,
-    patience: Duration,
-) -> Option<Result<Turn, RecvError>> {
-    let mut patience = FutureExt::fuse(async_io::Timer::after(patience));
-    let verdict = async {
-        match only_records {
-            true => std::future::pending().await,
-            false => results.judged.recv().await,
+        if self.gossip.unsettled() > 0 {
+            self.gossip.give_up_records();
         }
-    };
-    let mut verdict = std::pin::pin!(verdict.fuse());
-    futures::select_biased! {
-        accepted = results.recorded.recv().fuse() => Some(accepted.map(Turn::Recorded)),
-        done = verdict => Some(done.map(Turn::Judged)),
-        _ = patience => None,
     }
 }

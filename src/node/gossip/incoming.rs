@@ -56,13 +56,26 @@ impl Incoming {
     ) -> Self {
         let judge = messages.clone();
         let recorder = messages.clone();
+        let validation = Validation::start(move |job| std::future::ready(judge.judge(job)).boxed());
+        let recording = Recording::start(move |mark| {
+            let recorder = recorder.clone();
+            async move { recorder.record(mark).await }.boxed()
+        });
+        Self::with(network_topics, validation, recording, policy, metrics)
+    }
+
+    /// Takes messages to the workers of `validation` and to `recording`.
+    pub(super) fn with(
+        network_topics: NetworkTopics,
+        validation: Validation<Result<(Opened, Mark), Refused>>,
+        recording: Recording<Accepted>,
+        policy: Policy,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Incoming {
             network_topics,
-            validation: Validation::start(move |job| std::future::ready(judge.judge(job)).boxed()),
-            recording: Recording::start(move |mark| {
-                let recorder = recorder.clone();
-                async move { recorder.record(mark).await }.boxed()
-            }),
+            validation,
+            recording,
             policy,
             metrics,
             lines: Throttle::default(),

@@ -33,6 +33,7 @@
 //! | [`publish`] | what such a program asks |
 //! | [`audience`] | who hears a topic: programs on this host, and peers |
 //! | [`membership`] | the members of topics: searches, dials and holds for them |
+//! | [`ending`] | what is still taken when the event loop ends |
 //! | [`config`] | how gossipsub is set up |
 //! | [`intake`] | what is let in to gossipsub |
 //! | [`sender`] | which connection of a peer carries what it is sent |
@@ -45,6 +46,7 @@
 
 mod audience;
 mod config;
+mod ending;
 mod incoming;
 mod intake;
 mod lent;
@@ -61,6 +63,7 @@ mod subscription;
 mod subsystem;
 mod validation;
 
+pub(super) use ending::Ending;
 pub(super) use intake::Intake;
 pub(super) use lent::Lent;
 pub(super) use membership::Found;

@@ -397,13 +397,20 @@ impl Gossip {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt;
     use futures::channel::oneshot;
     use libp2p::identity::Keypair;
 
+    use super::super::Ending;
     use super::super::publish::Content;
+    use super::super::recording::Recording;
+    use super::super::validation::{MAX_WAITING, Validation};
     use super::*;
+    use crate::message::Opened;
+    use crate::message::windows::Mark;
     use crate::node::effect::{Effect, View};
     use crate::node::peers::connected::Connected;
+    use crate::peers::Policy;
     use crate::telemetry::Register as _;
 
     const TOPIC: &str = "/p2p-node/chat";
@@ -551,5 +558,98 @@ mod tests {
             (&b"hello"[..], Some(node.local))
         );
         assert_eq!(node.gossip.unsettled(), 0);
+    }
+
+    #[test]
+    fn at_the_end_what_is_written_is_taken_before_verdicts_that_would_find_no_room() {
+        let mut node = Alone::new();
+        let (_, subscription) = node.subscribe(TOPIC);
+        let (policy, metrics) = (Policy::default(), Metrics::new().unwrap());
+        let opened = |number| Opened {
+            publisher: PeerId::random(),
+            number,
+            payload: Default::default(),
+        };
+        // Each is accepted. The disk answers when the gate is opened.
+        let (gate, closed) = async_std::channel::bounded::<()>(1);
+        node.gossip.incoming = Incoming::with(
+            NetworkTopics::of("p2p-node"),
+            Validation::start(move |job: &Job| {
+                let number = job.message.sequence_number.unwrap();
+                let mark = Mark {
+                    id: [7; 16],
+                    number,
+                    at: 0,
+                    lane: 0,
+                };
+                std::future::ready(Ok((opened(number), mark))).boxed()
+            }),
+            Recording::start(move |_| {
+                let closed = closed.clone();
+                async move { closed.recv().await.unwrap_or_default() }.boxed()
+            }),
+            policy,
+            metrics,
+        );
+        // As many as may wait for their verdict, but for a part, from two peers, each of
+        // which may have half of them.
+        let a_lot = MAX_WAITING * 3 / 4;
+        let sources = [PeerId::random(), PeerId::random()];
+        let arrive = |node: &mut Alone, lot: usize| {
+            for n in 0..a_lot {
+                let event = gossipsub::Event::Message {
+                    propagation_source: sources[n % 2],
+                    message_id: gossipsub::MessageId::new(&n.to_be_bytes()),
+                    message: gossipsub::Message {
+                        source: Some(sources[n % 2]),
+                        data: Vec::new(),
+                        sequence_number: Some((lot * a_lot + n) as u64),
+                        topic: IdentTopic::new(TOPIC).hash(),
+                    },
+                };
+                node.call(|gossip, lent| gossip.event(event, lent));
+            }
+            assert_eq!(node.gossip.unjudged(), a_lot);
+        };
+        async_std::task::block_on(async {
+            // One lot waits for the disk, as far as the loop knows, and another for its
+            // verdicts. Together they are more than may wait for the disk.
+            arrive(&mut node, 0);
+            let results = node.gossip.results();
+            for _ in 0..a_lot {
+                let done = results.judged.recv().await.unwrap();
+                node.call(|gossip, lent| gossip.turn(Turn::Judged(done), lent));
+            }
+            assert_eq!(node.gossip.unrecorded(), a_lot);
+            arrive(&mut node, 1);
+            while results.judged.len() < a_lot {
+                async_std::task::yield_now().await;
+            }
+            let mut ending = Ending::new(results.clone());
+            let early = ending.next_verdict(&node.gossip).now_or_never();
+            assert!(early.is_none(), "a verdict does not pass what waits");
+            drop(gate);
+            // What is handed to the disk has come back each time that the loop looks, so
+            // that nothing here depends on how long it waits.
+            let written = async |node: &Alone| {
+                while results.recorded.len() < node.gossip.unrecorded() {
+                    async_std::task::yield_now().await;
+                }
+            };
+            written(&node).await;
+            while let Some(turn) = ending.next_verdict(&node.gossip).await {
+                node.call(|gossip, lent| gossip.turn(turn, lent));
+                written(&node).await;
+            }
+            assert_eq!(node.gossip.unjudged(), 0);
+            let mut ending = Ending::new(results.clone());
+            while let Some(turn) = ending.next(&node.gossip).await {
+                node.call(|gossip, lent| gossip.turn(turn, lent));
+            }
+            assert_eq!(node.gossip.unsettled(), 0);
+            // The programs on this host got all of them.
+            assert_eq!(subscription.messages.len(), 2 * a_lot);
+            assert_eq!(subscription.dropped(), 0);
+        });
     }
 }
