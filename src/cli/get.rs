@@ -1,13 +1,12 @@
 //! `get CID [-o FILE]`: fetches a file from the peers that have it, and writes it.
 
+mod writer;
+
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use async_std::channel::Sender;
-use bytes::Bytes;
 use cid::Cid;
 use serde_json::json;
 
@@ -18,6 +17,7 @@ use super::new_file::NewFile;
 use super::progress::Progress;
 use super::{output, parse, put};
 use crate::control::client::{self, Event};
+use writer::Writer;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
@@ -177,37 +177,6 @@ fn failed(cid: &Cid, error: client::Error) -> Error {
     match why.contains(&cid.to_string()) {
         true => Error::failed(format!("get: {why}")),
         false => Error::client(doing, error),
-    }
-}
-
-/// A thread that writes while the next bytes are being fetched.
-#[derive(Debug)]
-struct Writer {
-    chunks: Sender<Bytes>,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl Writer {
-    fn start(mut file: File) -> io::Result<Writer> {
-        // Chunks are at most 1 MiB each. A few of them bridge a pause of the disk.
-        let (chunks, receiver) = async_std::channel::bounded::<Bytes>(8);
-        let thread = std::thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || {
-                while let Ok(chunk) = receiver.recv_blocking() {
-                    file.write_all(&chunk)?;
-                }
-                Ok(())
-            })?;
-        Ok(Writer { chunks, thread })
-    }
-
-    /// Waits until everything is written. This blocks the thread.
-    fn finish(self) -> io::Result<()> {
-        drop(self.chunks);
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the writing thread died")))
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod frame;
 pub mod serve;
 pub(crate) mod session;
+pub(crate) mod session_error;
 
 pub use serve::{Limits, ServeError, Server};
 

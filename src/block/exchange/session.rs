@@ -17,6 +17,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use super::frame::{self, FrameError, FrameReader};
 use super::pb::exchange::{Request, Status, Want};
 use super::pb::message::Block;
+use super::session_error::SessionError;
 use super::{FRAME_OVERHEAD, MAX_WANTS};
 
 /// An instruction to the session.
@@ -44,29 +45,6 @@ pub(crate) enum Reply {
     Unavailable,
     /// The want was cancelled in time.
     Cancelled,
-}
-
-/// Why a session ended before its owner ended it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionError {
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error("it answered a want that is not open (id {0})")]
-    NotAsked(u64),
-    #[error("it sent an answer of an unknown kind ({0})")]
-    Unknown(i32),
-    #[error("it closed the stream")]
-    Closed,
-}
-
-impl SessionError {
-    pub(crate) fn is_violation(&self) -> bool {
-        match self {
-            SessionError::Frame(error) => error.is_violation(),
-            SessionError::NotAsked(_) | SessionError::Unknown(_) => true,
-            SessionError::Closed => false,
-        }
-    }
 }
 
 /// The maximum number of wants in one frame. Further ones go into the next frame.

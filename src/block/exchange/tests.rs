@@ -19,6 +19,7 @@ use super::frame::{self, FrameReader};
 use super::pb::exchange::{Request, Response, Status, Want};
 use super::serve::{Limits, ServeError, Served, Server, Source, Stored};
 use super::session::{self, Answer, Command, Reply};
+use super::session_error::SessionError;
 use super::{MAX_REQUEST_FRAME, MAX_WANTS};
 use crate::block::Metrics;
 use crate::block::testing::{Count, provenance, publish};
@@ -451,7 +452,7 @@ fn session_of_100(
 ) -> (
     mpsc::Receiver<Answer>,
     mpsc::UnboundedSender<Command>,
-    JoinHandle<Result<(), session::SessionError>>,
+    JoinHandle<Result<(), SessionError>>,
     JoinHandle<Result<Served, ServeError>>,
 ) {
     let server = server(source, limits);

@@ -6,6 +6,7 @@
 //! | `run` | the task that drives one fetch; `run/ask.rs` decides whom to ask for what |
 //! | `disk` | the part that waits for the disk: verify, store, look up, read |
 //! | `share` | fetches of the same content at the same time |
+//! | `leader_failure` | why the one that leads them gave up |
 //! | `reader_queue` | counts the bytes that wait for the reader |
 //! | `options` | how to fetch, and for how long to try |
 //! | `event`, `progress`, `summary`, `error` | what the reader of a fetch is told |
@@ -23,6 +24,7 @@
 mod disk;
 mod error;
 mod event;
+mod leader_failure;
 mod options;
 mod progress;
 mod reader_queue;

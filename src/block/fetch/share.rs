@@ -8,10 +8,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cid::Cid;
 
+use super::leader_failure::LeaderFailure;
 use crate::content::fetch::Reason;
 
 /// The fetches of a node that are under way, by content. There are as many as there are
@@ -35,34 +36,6 @@ struct Group {
     failure: Option<LeaderFailure>,
     /// When the leader last reported that bytes are arriving.
     progressed: Option<Instant>,
-}
-
-/// Why a leader gave up.
-#[derive(Debug, Clone)]
-pub(crate) struct LeaderFailure {
-    pub(crate) reason: Reason,
-    /// The last problem that it had with a provider.
-    pub(crate) last: String,
-    /// Whether it was connected to any peer that it could ask.
-    pub(crate) connected: bool,
-    /// Whether waiting longer could not have helped. Otherwise its patience was over.
-    pub(crate) is_final: bool,
-}
-
-impl LeaderFailure {
-    /// Returns whether a follower that has waited for `waited` ends with the leader. It
-    /// does so after half of its `patience`, or after half of its `grace` when waiting
-    /// cannot help. In this way many fetches of content that no peer has do not wait one
-    /// after the other.
-    pub(crate) fn ends_those_who_waited(
-        &self,
-        waited: Duration,
-        patience: Duration,
-        grace: Duration,
-    ) -> bool {
-        let whole = if self.is_final { grace } else { patience };
-        waited >= whole / 2
-    }
 }
 
 #[derive(Debug)]
@@ -260,6 +233,8 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::content::address::{Codec, address};
 

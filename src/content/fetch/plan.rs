@@ -7,6 +7,9 @@
 //! [`INNER_AHEAD`] unexpanded inner nodes are asked for, and a node is expanded early
 //! only while the frontier is short. So neither a wide nor a deep tree makes it grow.
 
+mod block;
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cid::Cid;
@@ -14,8 +17,10 @@ use cid::Cid;
 use super::charged_bytes::ChargedBytes;
 use super::plan_error::PlanError;
 use crate::content::address;
-use crate::content::dag::{Child, FileNode, MAX_DEPTH};
+use crate::content::dag::{FileNode, MAX_DEPTH};
 use crate::content::distinct::Distinct;
+use block::{Block, State, weight};
+use entry::{Entry, What};
 
 /// The number of inner nodes that are asked for before they are needed. One with 1,024
 /// links of 1 MiB covers a gibibyte. Small ones of other importers cover 40 MiB, so that
@@ -45,62 +50,6 @@ const CACHE: usize = 16 << 20;
 /// How many bytes inner nodes may take beyond that, so that leaves that are waiting do
 /// not prevent the next links from becoming known.
 const NODE_ROOM: usize = 8 << 20;
-
-#[derive(Debug)]
-struct Entry {
-    what: What,
-    /// The number of bytes of content; `None` for the root until it is here.
-    size: Option<u64>,
-    depth: usize,
-}
-
-#[derive(Debug)]
-enum What {
-    Block(Cid),
-    /// Content that was in an inner node itself.
-    Inline(ChargedBytes),
-}
-
-#[derive(Debug)]
-enum State {
-    /// It is not known whether the block is here.
-    Unknown,
-    /// The block is being looked for in the store, or is being verified.
-    Busy,
-    /// The block has to be asked for.
-    Missing,
-    /// The block has been asked for.
-    Asked,
-    /// The block is in the store, and its bytes are here too if there is room.
-    Leaf(Option<ChargedBytes>),
-    /// The block is in the store and is being read.
-    Reading,
-    /// An inner node in the store that is waiting to be expanded. Its decoded form is
-    /// here too if there is room.
-    Node(Option<FileNode>),
-}
-
-impl State {
-    /// Returns the number of bytes that it takes in the cache.
-    fn weight(&self) -> usize {
-        match self {
-            State::Leaf(Some(held)) => held.len(),
-            State::Node(Some(node)) => weight(node),
-            _ => 0,
-        }
-    }
-}
-
-fn weight(node: &FileNode) -> usize {
-    node.data.len() + node.children.len() * size_of::<Child>()
-}
-
-#[derive(Debug)]
-struct Block {
-    state: State,
-    /// The offsets at which the block is needed.
-    offsets: BTreeSet<u64>,
-}
 
 /// A block that has arrived.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::super::FetchError;
-use super::super::share::{LeaderFailure, Share};
+use super::super::leader_failure::LeaderFailure;
+use super::super::share::Share;
 use super::Run;
 use crate::block::network::Network;
 use crate::content::fetch::Reason;

@@ -8,7 +8,8 @@ use futures::future::{BoxFuture, Either, select};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::block::exchange::frame::FrameError;
-use crate::block::exchange::session::{self, Answer, Command, SessionError};
+use crate::block::exchange::session::{self, Answer, Command};
+use crate::block::exchange::session_error::SessionError;
 use crate::block::network::{Fault, OpenError};
 use crate::content::fetch::{Obstacle, Unreachable, Useless};
 
