@@ -58,6 +58,15 @@ pub(crate) fn cid(field: &'static str, bytes: &[u8]) -> Result<Cid, InvalidField
     Cid::try_from(bytes).map_err(|e| InvalidField::new(field, e))
 }
 
+/// Reads a number that is counted and compared with. What is not finite is no such number:
+/// NaN is not even equal to itself.
+fn finite(field: &'static str, number: f64) -> Result<f64, InvalidField> {
+    match number.is_finite() {
+        true => Ok(number),
+        false => Err(InvalidField::new(field, format!("{number} is not finite"))),
+    }
+}
+
 /// Returns the bytes of a peer id.
 pub(crate) fn id_bytes(peer: &PeerId) -> Bytes {
     Bytes::from(peer.to_bytes())
@@ -323,7 +332,7 @@ impl Peer {
             streams: p.streams.unwrap_or(0),
             trusted: p.trusted.unwrap_or(false),
             peering: false,
-            reputation: p.reputation.unwrap_or(0.0),
+            reputation: finite("reputation", p.reputation.unwrap_or(0.0))?,
             kept_for: p.kept_for,
             exchanges: Vec::new(),
         })
@@ -380,7 +389,8 @@ impl Ban {
             until: p.until_unix_ms.map(from_unix_millis),
             times: 0,
         };
-        Ok(Ban::new(ban, p.reputation))
+        let reputation = p.reputation.map(|n| finite("reputation", n)).transpose()?;
+        Ok(Ban::new(ban, reputation))
     }
 }
 
@@ -470,5 +480,36 @@ impl Message {
                 .map(u64::from_be_bytes),
             topic: p.topic_i_ds.into_iter().next().unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reputation_that_is_not_finite_is_refused() {
+        let id = Some(id_bytes(&PeerId::random()));
+        for (number, good) in [
+            (0.0, true),
+            (-1.5, true),
+            (f64::MAX, true),
+            (f64::NAN, false),
+            (f64::INFINITY, false),
+            (f64::NEG_INFINITY, false),
+        ] {
+            let peer = pb::PeerStatus {
+                id: id.clone(),
+                reputation: Some(number),
+                ..Default::default()
+            };
+            let ban = pb::Ban {
+                peer: id.clone(),
+                reputation: Some(number),
+                ..Default::default()
+            };
+            assert_eq!(Peer::from_pb(peer).is_ok(), good, "{number}");
+            assert_eq!(Ban::from_pb(ban).is_ok(), good, "{number}");
+        }
     }
 }
