@@ -22,8 +22,9 @@ pub const MAX_CLIENTS: usize = 512;
 /// leaves 64 places to other users.
 pub const MAX_CLIENTS_OF_A_USER: usize = 448;
 
-/// The maximum number of guests. A guest's question is answered within milliseconds; the
-/// oldest one makes room for the next.
+/// The maximum number of guests. A guest's question is answered within milliseconds. The
+/// oldest one makes room for the next, and those who are neither root nor the daemon's own
+/// user come first.
 const MAX_GUESTS: usize = 32;
 
 /// Who is on the other end of the socket.
@@ -124,7 +125,8 @@ impl State {
         if guests < MAX_GUESTS {
             return (true, Entry::Free);
         }
-        self.end_oldest(|client| client.guest);
+        let _ = self.end_oldest(|client| client.guest && !client.user.privileged)
+            || self.end_oldest(|client| client.guest);
         (true, Entry::Displaced)
     }
 
@@ -243,9 +245,12 @@ mod tests {
         assert!(guests.iter().all(|(place, ..)| place.is_guest()));
         assert!(guests.iter().all(|(_, abort, _)| !abort.is_aborted()));
         // The oldest guest makes room for the next.
-        let (_next, _, entry) = enter(&clients, BOB);
+        let (_next, next, entry) = enter(&clients, BOB);
         assert_eq!(entry, Entry::Displaced);
         assert!(guests[0].1.is_aborted() && !guests[1].1.is_aborted());
+        // One of another user goes before those of root.
+        let (_last, _, _) = enter(&clients, ROOT);
+        assert!(next.is_aborted() && !guests[1].1.is_aborted());
         assert_eq!(ended(), [1, MAX_CLIENTS - 1]);
     }
 }

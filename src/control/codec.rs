@@ -231,25 +231,25 @@ impl<S: AsyncRead + Unpin> Channel<S> {
         if (OWN..=STEP).contains(&length) && self.end < length {
             return self.read_own(length).await.map(Some);
         }
-        self.body(length, || {}).await.map(Some)
+        self.body(length, |_| {}).await.map(Some)
     }
 
-    /// Reads the rest of a frame whose length has been read. `progress` is called whenever
-    /// bytes have come.
+    /// Reads the rest of a frame whose length has been read. `progress` is told how many
+    /// bytes have come, whenever some have.
     ///
     /// # Errors
     /// See [`Error`]; the channel cannot be used after an error.
     pub(crate) async fn body(
         &mut self,
         length: usize,
-        progress: impl Fn(),
+        progress: impl Fn(usize),
     ) -> Result<Bytes, Error> {
         while self.end < length {
             let want = (length - self.end).min(STEP);
-            if self.fill(want).await? == 0 {
-                return Err(Error::Truncated);
+            match self.fill(want).await? {
+                0 => return Err(Error::Truncated),
+                n => progress(n),
             }
-            progress();
         }
         Ok(self.take(length))
     }

@@ -30,13 +30,18 @@ const MAX_RUNNING: usize = 8;
 /// on the same host, which writes the next bytes as soon as there is room for them.
 const STALE: Duration = Duration::from_millis(50);
 
+/// How many bytes are progress. A program that sends a byte now and then makes none.
+const PROGRESS: usize = 16 << 10;
+
 /// How long a client may take for one large request, from the time that it is received.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Request {
-    /// When bytes of it came last.
+    /// When the last [`PROGRESS`] bytes of it were complete.
     progress: Instant,
+    /// Bytes that have come since.
+    since: usize,
     abort: AbortHandle,
 }
 
@@ -96,7 +101,14 @@ impl Requests {
         let id = received.next;
         received.next += 1;
         let progress = Instant::now();
-        received.requests.insert(id, Request { progress, abort });
+        received.requests.insert(
+            id,
+            Request {
+                progress,
+                since: 0,
+                abort,
+            },
+        );
         drop(received);
         Receiving {
             requests: self.clone(),
@@ -129,10 +141,14 @@ impl Received {
 }
 
 impl Receiving {
-    /// Notes that bytes of the request came.
-    pub(super) fn progress(&self, now: Instant) {
+    /// Notes that so many bytes of the request came.
+    pub(super) fn progress(&self, bytes: usize, now: Instant) {
         if let Some(request) = self.requests.lock().requests.get_mut(&self.id) {
-            request.progress = now;
+            request.since += bytes;
+            if request.since >= PROGRESS {
+                request.since = 0;
+                request.progress = now;
+            }
         }
     }
 }
@@ -161,9 +177,11 @@ mod tests {
         let start = Instant::now();
         let later = start + STALE;
         for (request, _) in &made[1..] {
-            request.progress(start + Duration::from_millis(1));
+            request.progress(PROGRESS, start + Duration::from_millis(1));
         }
-        made[0].0.progress(start);
+        made[0].0.progress(PROGRESS, start);
+        // Single bytes are no progress.
+        made[0].0.progress(1, later);
         requests.lock().give_up_one(later - Duration::from_nanos(1));
         assert!(made.iter().all(|(_, abort)| !abort.is_aborted()));
         for _ in 0..2 {

@@ -234,13 +234,13 @@ impl Session {
             return Ok(None);
         };
         let (bytes, running) = if length <= SMALL {
-            (self.channel.body(length, || {}).await?, None)
+            (self.channel.body(length, |_| {}).await?, None)
         } else {
             let requests = self.shared.requests.clone();
             let (abort, registration) = AbortHandle::new_pair();
             let receiving = requests.receive(abort).await;
             let receive = async {
-                let progress = || receiving.progress(Instant::now());
+                let progress = |bytes| receiving.progress(bytes, Instant::now());
                 let bytes = self.channel.body(length, progress).await?;
                 Ok((bytes, requests.run().await))
             };

@@ -285,15 +285,14 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> 
 /// connection.
 async fn serve(mut stream: TcpStream, context: Context, id: u64, places: Arc<Mutex<Places>>) {
     let reach = |stage| lock(&places).reach(id, stage);
-    let head = within(TIMEOUT, read_head(&mut stream)).await;
-    reach(Stage::Answering);
-    let answer = match head {
+    let answer = match within(TIMEOUT, read_head(&mut stream)).await {
         Some(Ok(head)) => context.answer(head, Instant::now()),
         Some(Err(Some(answer))) => answer,
         // The client left before it sent a request.
         Some(Err(None)) => return,
         None => Answer::timeout(),
     };
+    reach(Stage::Answering);
     let sent = within(TIMEOUT, async {
         stream.write_all(&answer.to_bytes()).await?;
         stream.flush().await?;
