@@ -246,7 +246,7 @@ fn values_of_others() {
     }
     let mut order = bout.order("values", 8, 4);
     order.more = [writer.id()].into_iter().chain(names.clone()).collect();
-    let (mut asked, mut right) = (0, 0);
+    let (mut asked, mut right, mut forged) = (0, 0, 0);
     let outcome = bout.fight(&[order], |_| {
         let end = Instant::now() + Duration::from_secs(6);
         while Instant::now() < end {
@@ -254,12 +254,16 @@ fn values_of_others() {
                 asked += 1;
                 let told = reader.cli(&["dht", "get", name]);
                 right += u64::from(told.stdout == b"true");
+                forged += u64::from(told.stdout == b"forged");
             }
         }
     });
     let defence = format!("{right} of {asked} times the writer's own value was found");
     bout.report(&outcome, 32 << 20, &defence).unwrap();
     assert!(outcome.tally.get("values put") > 50, "{}", outcome.tally);
-    assert_eq!(right, asked, "values of others were replaced");
+    assert_eq!(forged, 0, "values of others were replaced");
+    // On a busy host, a question may end without an answer. A value that somebody removes
+    // is missing until its writer puts it again, which takes hours.
+    assert!(right * 20 >= asked * 19, "{right} of {asked}");
     outcome.honest_kept(0.5, 0.3).unwrap();
 }
