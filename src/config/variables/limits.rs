@@ -189,7 +189,7 @@ pub(super) const LIMITS: &[Variable] = &[
         derived: "",
         placeholder: "SIZE|%",
         accepts: "1% to 100% of the cgroup's or the machine's memory, or a size such as 512MiB, from 32MiB",
-        help: "Memory use above which new connections are refused",
+        help: "Memory use above which new connections are refused and the most expensive strangers disconnected",
         reloadable: true,
         effective: true,
         set: |c, t| put(&mut c.max_memory, value::memory(t)),
