@@ -70,13 +70,12 @@ impl Daemon {
             .traffic
             .streams_refused
             .with_label_values(&["surplus"]);
-        let held = transport::memory::Memory::default();
+        let held = options::connection_memory(config);
         let stack = |policy: &Policy| {
             let transports = transport::Options {
-                memory: held.clone(),
                 surplus_streams: Some(surplus_streams),
                 handshakes_cut_off: Some(metrics.node.handshakes_cut_off.clone()),
-                ..options::transport(config, policy.clone(), sockets.clone())?
+                ..options::transport(config, policy.clone(), sockets.clone(), held.clone())?
             };
             Ok(transport::build(&identity, &transports)?)
         };

@@ -21,6 +21,7 @@ use crate::system::sockets::{Binding, Sockets};
 use crate::telemetry::Registry;
 use crate::telemetry::history::History;
 use crate::transport;
+use crate::transport::memory::Memory;
 
 fn max_memory(config: &Config) -> Option<u64> {
     match config.max_memory {
@@ -35,10 +36,17 @@ fn max_memory(config: &Config) -> Option<u64> {
     }
 }
 
+/// Returns the cap on what connections may hold, which the transports and the node share.
+pub(super) fn connection_memory(config: &Config) -> Memory {
+    Memory::within(max_memory(config))
+}
+
+/// `memory` is that of [`connection_memory`].
 pub(super) fn transport(
     config: &Config,
     policy: Policy,
     sockets: Sockets,
+    memory: Memory,
 ) -> Result<transport::Options, Error> {
     let network_key = match &config.network_key_file {
         Some(path) => Some(crate::config::network_key::load(path)?),
@@ -48,7 +56,7 @@ pub(super) fn transport(
         network_key,
         max_inbound_streams: config.max_inbound_streams as usize,
         max_outbound_streams: config.max_outbound_streams as usize,
-        memory: transport::memory::Memory::within(max_memory(config)),
+        memory,
         quic: transport::quic::Options {
             policy: policy.clone(),
             ..transport::quic::Options::default()
@@ -210,5 +218,18 @@ fn limits(config: &Config) -> Limits {
         outbound: config.max_outbound_connections.min(total),
         per_peer: config.max_connections_per_peer,
         memory: max_memory(config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_connections_may_hold_follows_the_memory_limit() {
+        for (limit, mebibytes) in [("32MiB", 16), ("256MiB", 32), ("1GiB", 128), ("64GiB", 256)] {
+            let config = Config::from_pairs([("P2P_MAX_MEMORY", limit)]).unwrap();
+            assert_eq!(connection_memory(&config).cap(), mebibytes << 20, "{limit}");
+        }
     }
 }

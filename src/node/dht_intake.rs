@@ -85,7 +85,7 @@ impl DhtIntake {
     /// peer is connected over loopback: then a process on this host takes part in the
     /// network, and may have told it.
     fn to_dial(&self, told: Vec<Multiaddr>) -> Vec<Multiaddr> {
-        let near = !told.is_empty() && self.policy.read(|peers| peers.table().has_loopback());
+        let near = !told.is_empty() && self.policy.read(|peers| peers.table().any_near());
         usable(&told, near).collect()
     }
 

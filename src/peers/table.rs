@@ -74,12 +74,6 @@ impl Table {
         }
     }
 
-    /// Returns whether a peer is connected over this host's loopback.
-    pub fn has_loopback(&self) -> bool {
-        let mut connections = self.records.values().flat_map(|r| &r.connections);
-        connections.any(|(_, connection)| connection.direct.is_some_and(|ip| ip.is_loopback()))
-    }
-
     /// Changes the prefixes that make two addresses one subnet.
     pub(super) fn set_prefixes(&mut self, prefixes: Prefixes) {
         if prefixes == self.prefixes {

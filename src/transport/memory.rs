@@ -81,6 +81,11 @@ impl Memory {
         }))
     }
 
+    /// The bytes that all connections together may hold.
+    pub fn cap(&self) -> usize {
+        self.0.cap
+    }
+
     /// The bytes that all connections hold now.
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)

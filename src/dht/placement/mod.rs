@@ -147,7 +147,7 @@ impl<I: Copy + Eq + Hash> Placements<I> {
     }
 
     /// The peer answered for this placement; `names` says whether it knows this
-    /// node as a provider, or so many others that it needs no further one.
+    /// node as a provider, or as many others as it remembers.
     pub(crate) fn answered(&mut self, id: I, peer: &PeerId, names: bool, now: Instant) {
         if !self.is_asked(id, peer) {
             return;

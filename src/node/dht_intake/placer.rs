@@ -186,8 +186,9 @@ impl Placer {
                 query_id,
                 ..
             } if self.placements.is_asked(query_id, peer) => {
-                // A peer that knows as many providers as it remembers for a key
-                // takes no further one, and nobody needs it.
+                // A peer names as many providers as it remembers for a key. When there are
+                // more, others were chosen there ([`crate::dht::records`]), and to tell it
+                // again would push out one of them.
                 let many = provider_peers.len() >= kad::K_VALUE.get();
                 let names = many || provider_peers.iter().any(|p| p.node_id == self.local);
                 self.placements.answered(query_id, peer, names, now);

@@ -42,6 +42,8 @@ async fn announce(peer: &Peer, id: &PeerId, keys: &[Vec<u8>]) -> std::io::Result
         };
         stream.write_all(&frame(&record)).await?;
         stream.close().await?;
+        // The other side ends the stream when it has taken the record.
+        within("the end of the stream", stream.read(&mut [0])).await?;
     }
     Ok(())
 }
@@ -73,8 +75,6 @@ pub(crate) async fn provide(order: Order, tally: Tally) {
                 while announce(&peer, &id, &keys).await.is_ok() {
                     tally.add("announcements", keys.len() as u64);
                     if ids > 1 {
-                        // What it has sent is read before it leaves.
-                        sleep(Duration::from_millis(200)).await;
                         break;
                     }
                     sleep(Duration::from_secs(1)).await;
@@ -117,14 +117,22 @@ fn files_behind_liars(name: &'static str, seconds: u64, ids: usize) -> (u64, u64
     let mut order = bout.order("providers", seconds, ids);
     order.more = cids.iter().map(ToString::to_string).collect();
     let (mut found, mut right) = (0, 0);
+    let opened = bout.victim.metric("libp2p_connections_opened_total");
+    let active = bout.victim.metric("libp2p_connections_active");
     let outcome = bout.fight(&[order], |bout| {
         let places = "libp2p_dht_records{kind=\"provider\"}";
         eventually("liars in every place", || {
             let held = bout.victim.metric(places);
             (held >= 20.0 * FILES as f64).then_some(())
         });
-        // All of a crowd that comes and goes have been there.
-        std::thread::park_timeout(Duration::from_secs(if ids > 20 { 3 } else { 0 }));
+        if ids > 20 {
+            // The provider and the reader may have connected meanwhile.
+            eventually("all of a crowd have come and gone", || {
+                let come = bout.victim.metric("libp2p_connections_opened_total") - opened;
+                let here = bout.victim.metric("libp2p_connections_active");
+                (come >= ids as f64 && here <= active + 2.0).then_some(())
+            });
+        }
         block_on(async {
             let mut client = Client::connect(provider.socket()).await.unwrap();
             for (file, cid) in files.iter().zip(&cids) {
@@ -134,7 +142,10 @@ fn files_behind_liars(name: &'static str, seconds: u64, ids: usize) -> (u64, u64
         });
         let id = provider.id();
         let begun = Instant::now();
-        std::thread::park_timeout(Duration::from_secs(3));
+        eventually("all files are announced", || {
+            let announced = provider.metric_sum("p2p_announcements_total");
+            (announced >= FILES as f64).then_some(())
+        });
         for (file, cid) in files.iter().zip(&cids) {
             let told = reader.cli(&["dht", "find-providers", "--count", "100", &cid.to_string()]);
             found += u64::from(String::from_utf8_lossy(&told.stdout).contains(&id));
