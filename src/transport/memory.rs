@@ -188,8 +188,13 @@ impl Account {
 
     /// Whether the connection has to end, and give back what it holds. Wakes the task of
     /// `waker` when it comes to that later.
-    pub(crate) fn is_doomed(&self, waker: &Waker) -> bool {
+    pub(crate) fn watch(&self, waker: &Waker) -> bool {
         self.member.waker.register(waker);
+        self.is_doomed()
+    }
+
+    /// Whether the connection has to end, and give back what it holds.
+    pub(crate) fn is_doomed(&self) -> bool {
         self.member.doomed.load(Ordering::Relaxed)
     }
 }
@@ -219,7 +224,7 @@ mod tests {
     use super::*;
 
     fn doomed(accounts: &[&Account]) -> Vec<bool> {
-        let is_doomed = |account: &&Account| account.is_doomed(Waker::noop());
+        let is_doomed = |account: &&Account| account.watch(Waker::noop());
         accounts.iter().map(is_doomed).collect()
     }
 

@@ -44,7 +44,7 @@ const VAIN: i128 = 5;
 
 /// Frames in vain that a connection may send a second in the long run, and stay. Honest
 /// peers send one ping in some seconds, and a window update for half a window.
-const VAIN_RATE: i128 = 500;
+pub(super) const VAIN_RATE: i128 = 500;
 
 /// Frames in vain at once. A peer that floods is ended within some seconds: the first read
 /// of 128 KiB has 10,900 of them.

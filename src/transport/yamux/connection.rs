@@ -55,8 +55,6 @@ pub(crate) struct Received {
     pub(crate) bytes: usize,
     /// Whether a stream arrived.
     pub(crate) arrived: bool,
-    /// Streams that were refused because there are too many.
-    pub(crate) refused: u32,
     /// Nothing more is to be read for this long, since the remote sends too many frames.
     pub(crate) wait: Option<Duration>,
 }
@@ -116,6 +114,9 @@ pub(crate) struct Connection {
     growth: Growth,
     round_trip: RoundTrip,
     budget: Budget,
+    /// Inbound streams that were refused because there are too many, since somebody last
+    /// asked.
+    refused: u32,
     /// The pace of inbound streams that are refused, once there was one.
     surplus: Option<Box<Pace>>,
     /// A buffer between two streams, while data flows.
@@ -152,6 +153,7 @@ impl Connection {
             growth: Growth::new(),
             round_trip: RoundTrip::new(now),
             budget: Budget::new(now),
+            refused: 0,
             surplus: None,
             spare: VecDeque::new(),
             unread: 0,
@@ -176,14 +178,13 @@ impl Connection {
         let mut received = Received {
             bytes: 0,
             arrived: false,
-            refused: 0,
             wait: None,
         };
         let waiting = self.arrived.len();
         let mut rest = bytes;
         while !rest.is_empty() && self.arrived.len() == waiting {
             rest = match self.input {
-                Input::Header(..) => self.take_header(rest, &mut received, now)?,
+                Input::Header(..) => self.take_header(rest, now)?,
                 Input::Body { .. } => self.take_body(rest),
             };
         }
@@ -195,17 +196,18 @@ impl Connection {
         Ok(received)
     }
 
+    /// Returns how many streams were refused since the last call. They count also when
+    /// [`Connection::receive`] failed because of them.
+    pub(crate) fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
+    }
+
     /// Whether the remote has stopped between two frames.
     pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.input, Input::Header(_, 0))
     }
 
-    fn take_header<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        received: &mut Received,
-        now: Instant,
-    ) -> Result<&'a [u8], Error> {
+    fn take_header<'a>(&mut self, bytes: &'a [u8], now: Instant) -> Result<&'a [u8], Error> {
         let Input::Header(header, have) = &mut self.input else {
             return Ok(bytes);
         };
@@ -216,7 +218,7 @@ impl Connection {
         if *have == HEADER {
             let header = Header::decode(header)?;
             self.input = Input::NEXT;
-            self.on_frame(header, received, now)?;
+            self.on_frame(header, now)?;
             // After each frame, so that it does not matter in what pieces frames come.
             if self.output.is_clogged() {
                 return Err(Error::Unread);
@@ -256,16 +258,11 @@ impl Connection {
         rest
     }
 
-    fn on_frame(
-        &mut self,
-        header: Header,
-        received: &mut Received,
-        now: Instant,
-    ) -> Result<(), Error> {
+    fn on_frame(&mut self, header: Header, now: Instant) -> Result<(), Error> {
         match header.kind {
             Kind::Data | Kind::WindowUpdate => {
                 let opened = match header.has(SYN) && !header.has(RST) {
-                    true => self.on_open(header, received, now)?,
+                    true => self.on_open(header, now)?,
                     false => false,
                 };
                 self.on_stream_frame(header, opened)
@@ -287,12 +284,7 @@ impl Connection {
     }
 
     /// The remote opens a stream. Says whether it was let in.
-    fn on_open(
-        &mut self,
-        header: Header,
-        received: &mut Received,
-        now: Instant,
-    ) -> Result<bool, Error> {
+    fn on_open(&mut self, header: Header, now: Instant) -> Result<bool, Error> {
         let id = header.stream;
         if self.is_ours(id) {
             return Err(Violation::StreamId(id).into());
@@ -311,7 +303,7 @@ impl Connection {
             self.arrived.push_back(id);
             return Ok(true);
         }
-        received.refused += 1;
+        self.refused += 1;
         self.budget.dropped(DEFAULT_WINDOW);
         self.send(Header::data(id, 0, RST));
         let surplus = self
@@ -340,6 +332,9 @@ impl Connection {
             if bytes > LONGEST {
                 return Err(Violation::Window(id).into());
             }
+            // A stream that gets this number before the rest is here has nothing to do
+            // with it.
+            self.ignore_body(id);
             self.budget.unknown(bytes);
             return Ok(());
         };
@@ -359,12 +354,10 @@ impl Connection {
             state.reset = true;
             state.receives = false;
             state.sends = false;
-            // What the frame carries is not for the stream any more.
-            if let Input::Body { stream, fin, .. } = &mut self.input {
-                (*stream, *fin) = (0, false);
-            }
             self.wakes.add(state.reader.take());
             self.wakes.add(state.writer.take());
+            // What the frame carries is not for the stream any more.
+            self.ignore_body(id);
             return match bytes > LONGEST {
                 true => Err(Violation::Window(id).into()),
                 false => Ok(()),
@@ -423,12 +416,27 @@ impl Connection {
         state.sends = false;
         self.wakes.add(state.reader.take());
         self.wakes.add(state.writer.take());
+        self.ignore_body(id);
+        self.send(Header::data(id, 0, RST));
+    }
+
+    /// Drops the rest of the frame that is arriving, if it is for this stream.
+    fn ignore_body(&mut self, id: u32) {
         if let Input::Body { stream, fin, .. } = &mut self.input
             && *stream == id
         {
             (*stream, *fin) = (0, false);
         }
-        self.send(Header::data(id, 0, RST));
+    }
+
+    /// Bytes of the frame that is arriving for this stream which are not here yet.
+    fn to_come(&self, id: u32) -> usize {
+        match self.input {
+            Input::Body { stream, left, .. } if stream == id => {
+                usize::try_from(left).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        }
     }
 
     /// Whether this side gives out the number `id`.
@@ -510,6 +518,7 @@ impl Connection {
         now: Instant,
         cx: &Context<'_>,
     ) -> Poll<usize> {
+        let to_come = self.to_come(id);
         let Some(state) = self.streams.get_mut(&id) else {
             return Poll::Ready(0);
         };
@@ -525,7 +534,8 @@ impl Connection {
         self.unread = self.unread + state.inbox.held() - before;
         if state.receives && !self.ended {
             let trip = self.round_trip.get();
-            let unread = state.inbox.len();
+            // What a header has announced has been taken from the window, and is not read.
+            let unread = state.inbox.len() + to_come;
             let credit = state.window.raise(unread, &mut self.growth, trip, now);
             if let Some(credit) = credit {
                 let header = Header::window_update(id, credit, state.flag());
@@ -575,11 +585,12 @@ impl Connection {
 
     /// Says that this side never reads from a stream: it is reset when bytes arrive.
     pub(crate) fn refuse_bytes(&mut self, id: u32) {
+        let to_come = self.to_come(id);
         if let Some(state) = self.streams.get_mut(&id)
             && !self.ended
         {
             state.one_way = true;
-            if !state.inbox.is_empty() {
+            if !state.inbox.is_empty() || to_come > 0 {
                 self.reset(id);
             }
         }
@@ -685,7 +696,11 @@ impl Connection {
 
     /// Drops what nobody will write any more.
     pub(crate) fn abandon(&mut self) {
-        self.fail(&Error::Closed);
+        // Streams may still be read, but not if the connection is to give its memory back.
+        self.fail(match self.account.is_doomed() {
+            true => &Error::Memory,
+            false => &Error::Closed,
+        });
         self.output = Output::new();
     }
 
@@ -698,8 +713,8 @@ impl Connection {
     /// What the remote may make this side hold of its bytes, by what it was granted.
     #[cfg(feature = "fuzzing")]
     pub(crate) fn granted(&self) -> usize {
-        let windows = self.streams.len().saturating_mul(DEFAULT_WINDOW as usize);
-        windows + WINDOW_GROWTH as usize
+        let windows = self.streams.values().map(|state| state.window.size());
+        windows.map(|size| size as usize).sum()
     }
 
     /// The bytes that nobody has read.
@@ -721,7 +736,7 @@ impl Connection {
 
     /// Whether the connection has to end for the memory that it holds.
     pub(crate) fn is_doomed(&self, cx: &Context<'_>) -> bool {
-        self.account.is_doomed(cx.waker())
+        self.account.watch(cx.waker())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 
 use super::SURPLUS_AT_ONCE;
+use super::budget::VAIN_RATE;
+use super::output::ANSWERS;
 
 /// Why a multiplexed connection failed or ended.
 #[derive(Debug, thiserror::Error)]
@@ -26,15 +28,17 @@ pub(crate) enum Error {
     Flood,
     /// The peer continues to send frames that carry nothing.
     #[error(
-        "the peer sends frames that carry nothing faster than this node reads them, and went on"
+        "the peer sent more frames that carry nothing than the {VAIN_RATE} a second that this node takes, and went on"
     )]
     FrameFlood,
     /// The peer sends what has to be answered, and does not read the answers.
-    #[error("the peer does not read the answers to what it sends")]
+    #[error(
+        "the peer does not read the answers to what it sends, of which this node keeps {ANSWERS}"
+    )]
     Unread,
     /// The node is out of memory for what peers send, and this connection holds the most.
     #[error(
-        "this connection held the most of the memory for what peers have sent and nobody has read, and that was used up; P2P_MAX_MEMORY raises it"
+        "this connection held the most of the memory for what peers have sent and nobody has read, and that was used up; it is an eighth of P2P_MAX_MEMORY as of the start of this node, and 256 MiB at most"
     )]
     Memory,
 }

@@ -167,11 +167,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn understand(&mut self) -> Result<Received, Error> {
         let now = Instant::now();
         let bytes = self.input.filled();
-        let received = self.shared.with(|c| c.receive(bytes, now))?;
-        self.input.consume(received.bytes);
-        if received.refused > 0 {
-            if let Some(refused) = &self.refused {
-                refused.inc_by(received.refused.into());
+        let (received, refused) = self
+            .shared
+            .with(|c| (c.receive(bytes, now), c.take_refused()));
+        if refused > 0 {
+            if let Some(counter) = &self.refused {
+                counter.inc_by(refused.into());
             }
             // Logged once for each connection, and at most once a minute in all: a
             // remote must not fill the log, neither with streams nor with connections.
@@ -183,6 +184,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
             }
             self.complained = true;
         }
+        let received = received?;
+        self.input.consume(received.bytes);
         Ok(received)
     }
 
@@ -267,6 +270,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // A remote that does not read keeps this waiting, and keeps what it holds.
+        if self.shared.with(|connection| connection.is_doomed(cx)) {
+            self.fail(&Error::Memory, cx);
+            return Poll::Ready(Err(Error::Memory));
+        }
         self.shared.with(Connection::close);
         self.turn = 0;
         ready!(self.poll_send(cx))?;

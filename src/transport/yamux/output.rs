@@ -33,7 +33,7 @@ const BULK: usize = 8 * 1024;
 /// Frames that answer the remote, in one round. They pile up only while the remote does
 /// not read. An honest peer provokes some hundred at once at most, when it opens and gives
 /// up streams.
-const ANSWERS: usize = 4096;
+pub(super) const ANSWERS: usize = 4096;
 
 /// See the module's documentation.
 #[derive(Debug)]

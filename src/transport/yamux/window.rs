@@ -45,6 +45,12 @@ impl Window {
         }
     }
 
+    /// The window when everything has been read.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+
     /// What the remote may still send.
     pub(super) fn left(&self) -> u32 {
         self.left

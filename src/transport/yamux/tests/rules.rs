@@ -365,3 +365,54 @@ fn bulk_data_is_never_slowed() {
         assert_eq!(wait.unwrap(), None);
     }
 }
+
+#[test]
+fn what_a_header_announces_is_not_read_before_it_is_here() {
+    let mut bench = Bench::new();
+    let header = Header::data(1, DEFAULT_WINDOW, SYN);
+    bench.bytes(&[&header.encode()[..], &[7]].concat()).unwrap();
+    bench.sent();
+    assert_eq!(bench.read(1), Some(vec![7]));
+    assert_eq!(bench.sent(), [], "no credit for what is still to come");
+    bench.bytes(&vec![7; DEFAULT_WINDOW as usize - 1]).unwrap();
+    assert_eq!(
+        bench.read(1).map(|b| b.len() + 1),
+        Some(DEFAULT_WINDOW as usize)
+    );
+    let credit = Header::window_update(1, DEFAULT_WINDOW, ACK);
+    assert_eq!(bench.sent(), [credit]);
+}
+
+#[test]
+fn bytes_for_a_number_that_is_free_do_not_enter_the_stream_that_gets_it() {
+    let mut bench = Bench::new();
+    // The server gives out even numbers, and 2 is the first.
+    bench.bytes(&Header::data(2, 3, FIN).encode()).unwrap();
+    let Poll::Ready(Ok(2)) = bench.core.open(bench.now, &noop()) else {
+        panic!("no stream");
+    };
+    bench.bytes(b"abc").unwrap();
+    assert_eq!(bench.read(2), None, "nothing came, and it has not ended");
+}
+
+#[test]
+fn a_stream_that_is_only_written_to_takes_nothing_in_the_middle_of_a_frame() {
+    let mut bench = Bench::new();
+    bench.bytes(&Header::data(1, 3, SYN).encode()).unwrap();
+    bench.sent();
+    bench.core.refuse_bytes(1);
+    assert_eq!(bench.sent(), [Header::data(1, 0, RST)]);
+    bench.bytes(b"abc").unwrap();
+    assert_eq!(bench.read(1), Some(Vec::new()));
+}
+
+#[test]
+fn streams_that_are_refused_are_counted_also_when_they_end_the_connection() {
+    let mut bench = Bench::new();
+    let opens: Vec<u8> = (0..2000)
+        .flat_map(|n| Header::window_update(2 * n + 1, 0, SYN).encode())
+        .collect();
+    assert!(matches!(bench.bytes(&opens), Err(Error::Flood)));
+    assert!(bench.core.take_refused() > 1000);
+    assert_eq!(bench.core.take_refused(), 0);
+}
