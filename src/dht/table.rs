@@ -91,6 +91,11 @@ impl Seats {
         free
     }
 
+    /// Whether the peer has a place that is counted.
+    pub(crate) fn has(&self, peer: &PeerId) -> bool {
+        self.taken.contains_key(peer)
+    }
+
     /// Forgets those that are not in the table any more.
     fn keep(&mut self, table: &HashSet<PeerId>) {
         self.taken.retain(|peer, _| table.contains(peer));
@@ -131,6 +136,26 @@ mod tests {
         let home = [("2001:db8:0:1::1", 255), ("2001:db8:0:2::1", 255)];
         let home = home.iter().copied().cycle().take(100);
         assert_eq!(admitted(home), SUBNET_IN_BUCKET);
+    }
+
+    #[test]
+    fn who_enters_a_full_bucket_late_finds_the_places_taken() {
+        let (mut seats, mut table) = (Seats::default(), HashSet::new());
+        let ip = "198.51.100.1".parse().unwrap();
+        let mut take = |peer, table: &HashSet<_>| {
+            let has = seats.take(peer, 255, ip, Prefixes::default(), table);
+            (has, seats.has(&peer))
+        };
+        // It has a place and is not in the table, since it waits for a full bucket.
+        let late = PeerId::random();
+        assert_eq!(take(late, &table), (true, true));
+        for _ in 0..SUBNET_IN_BUCKET {
+            let peer = PeerId::random();
+            assert_eq!(take(peer, &table), (true, true));
+            table.insert(peer);
+        }
+        table.insert(late);
+        assert_eq!(take(late, &table), (false, false));
     }
 
     #[test]

@@ -9,8 +9,9 @@
 //! | `time` | the times in records of IPNS |
 //! | `named` | `/p2p-node/…`: a name of a node of this program |
 //!
-//! The first two are those of the IPFS DHT, where no other keys are allowed. All three are
-//! validated on every network. The time of day is given with each call.
+//! The first two are those of the IPFS DHT. There, nodes of other programs refuse all other
+//! keys, and only nodes of this program hold the third kind. All three are validated on
+//! every network. The time of day is given with each call.
 
 mod cbor;
 mod ipns;
@@ -39,6 +40,9 @@ pub(crate) enum Invalid {
     /// The part of the key that names the owner does not.
     #[error("the key names no peer as its owner")]
     Key,
+    /// The key names no owner, in a DHT where every key does.
+    #[error("the IPFS DHT has only keys that name their owner: /pk/… and /ipns/…")]
+    NoOwner,
     /// The value is none of those that belong under such a key.
     #[error("the value is malformed: {0}")]
     Malformed(&'static str),

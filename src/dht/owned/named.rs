@@ -3,7 +3,7 @@
 //! The key is text, with the peer id as it is written everywhere. The value carries the
 //! owner's public key and signature, a sequence number, and the second at which it ends;
 //! the signature covers the key too, so that a value cannot be moved to another name. See
-//! `docs/decisions/owned-values.md`.
+//! `docs/decisions/dht-truth.md`.
 
 use std::time::{Duration, SystemTime};
 

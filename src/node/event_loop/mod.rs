@@ -344,6 +344,8 @@ impl EventLoop {
                     Err(_) => break,
                 }
             }
+            // What the commands cost is not to be taken from the network's turn.
+            coop::pause_if_over().await;
             let turn = futures::select! {
                 _ = &mut self.stop => break,
                 command = self.commands.recv().fuse() => command.map(Turn::Command).ok(),

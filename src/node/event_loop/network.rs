@@ -372,18 +372,20 @@ impl EventLoop {
                     .observe(now.mono.elapsed().as_secs_f64());
             }
             kad::Event::RoutingUpdated {
-                is_new_peer: true, ..
-            } => self.dht.entered(),
+                peer,
+                is_new_peer: true,
+                ..
+            } => self.dht.entered(peer, &mut self.swarm.behaviour_mut().kad),
             kad::Event::ModeChanged { new_mode } => {
                 log::info!(mode:? = new_mode; "DHT mode changed");
             }
-            // These report another address of a peer in the table, or a peer that does
-            // not enter it.
             // This node has dialed it, and it speaks the protocol.
             kad::Event::RoutablePeer { peer, address } => {
                 let kad = &mut self.swarm.behaviour_mut().kad;
                 self.dht.route_dialed(peer, address, kad, now.mono);
             }
+            // These report another address of a peer in the table, or a peer that does
+            // not enter it.
             kad::Event::RoutingUpdated { .. }
             | kad::Event::UnroutablePeer { .. }
             | kad::Event::PendingRoutablePeer { .. } => {}

@@ -1,13 +1,13 @@
 //! What programs on this host ask of the DHT.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use libp2p::kad;
 use libp2p::kad::store::RecordStore;
 
 use super::Dht;
 use super::queries::{MAX_QUERIES, Waiter};
-use crate::dht::owned::{Invalid, Name, Seal};
+use crate::dht::owned::{Name, Seal};
 use crate::node::command::DhtCommand;
 use crate::node::dht_intake::{DhtIntake, Provision};
 use crate::node::effect::View;
@@ -198,13 +198,10 @@ impl Dht {
     /// # Errors
     /// Returns why no value, or not this one, may be put under the key.
     fn valid(&self, key: &[u8], value: Vec<u8>, view: View<'_>) -> Result<Vec<u8>, String> {
-        let wall = SystemTime::now();
+        let wall = view.wall;
         let Some(name) = Name::of(key) else {
             return match self.check(&key.to_vec().into(), &value, wall) {
                 Ok(_) => Ok(value),
-                Err(Invalid::Key) => Err(
-                    "the IPFS DHT has only keys that name their owner: /pk/… and /ipns/…".into(),
-                ),
                 Err(why) => Err(why.to_string()),
             };
         };

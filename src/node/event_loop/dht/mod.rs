@@ -236,8 +236,14 @@ impl Dht {
         }
     }
 
-    /// Records that a peer has entered the routing table.
-    pub(super) fn entered(&mut self) {
+    /// Records that a peer has entered the routing table. Kademlia lets some in long after
+    /// they were added, when another one has left a full bucket. Their places may be taken
+    /// by then, and they have to leave.
+    pub(super) fn entered(&mut self, peer: PeerId, kad: &mut DhtIntake) {
+        if !self.has_place(peer, kad) {
+            kad.remove_peer(&peer);
+            return;
+        }
         // If a channel is full, its receiver has a message already.
         self.entered.retain_mut(|to| {
             let told = to.try_send(());
@@ -325,10 +331,16 @@ impl Dht {
         }
     }
 
-    /// Returns whether a peer is in the routing table, or may be; see [`crate::dht::table`].
+    /// Returns whether a peer has a place in the routing table, or gets one; see
+    /// [`crate::dht::table`].
     fn has_place(&mut self, peer: PeerId, kad: &mut DhtIntake) -> bool {
         let bucket = match kad.kbucket(peer) {
-            Some(bucket) if bucket.iter().any(|e| *e.node.key.preimage() == peer) => return true,
+            Some(bucket)
+                if self.seats.has(&peer)
+                    && bucket.iter().any(|e| *e.node.key.preimage() == peer) =>
+            {
+                return true;
+            }
             Some(bucket) => bucket.range().0.ilog2().unwrap_or(0),
             None => return false,
         };
@@ -455,7 +467,7 @@ impl Dht {
     ) -> Result<Option<Owned>, Invalid> {
         let checked = owned::check(key.as_ref(), value, wall)?;
         match checked {
-            None if self.protocol == owned::IPFS => Err(Invalid::Key),
+            None if self.protocol == owned::IPFS => Err(Invalid::NoOwner),
             checked => Ok(checked),
         }
     }
